@@ -1,0 +1,47 @@
+# Every command works on a fresh machine with Python >= 3.11 and make: .venv is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test lint bench lock
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## .venv with the locked dependencies
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python >= 3.11 is needed; choose one with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## payments, kills and a reckoning, on real Postgres and real Kafka; ends by itself
+	$(BIN)/python -m demo
+
+run: $(STAMP) ## the whole stack until Ctrl-C
+	$(BIN)/python -m local
+
+test: $(STAMP) ## every promise, on real Postgres and real Kafka
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## this relay beside the bare producer and the classic relay, one table
+	$(BIN)/python -m bench
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url pyproject.toml
+
+lock: $(STAMP) ## pin versions and hashes anew
+	$(BIN)/python -m pip install --quiet uv
+	$(LOCK) --group dev -o requirements.lock
+	$(LOCK) -o requirements.runtime.lock

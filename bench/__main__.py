@@ -1,0 +1,221 @@
+"""`make bench`: every figure in one run, one table."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.status import Status
+
+from bench import drain, idle, latency, messages, webhooks
+from bench.arena import Arena
+from bench.drain import Drain
+from bench.figures import Figure, Section, at_most, ratio, table
+from local.server import StartError
+
+WARM_UP_SHARE = 4
+MEBIBYTE = 1 << 20
+# Of a log or a pipe, which knows no width.
+PLAIN_WIDTH = 120
+BARE, RELAY, CLASSIC = "bare loop", "this relay", "classic relay"
+HELD = ", old snapshot held"
+
+
+def main() -> int:
+    """Exit 0 when everything was measured, whatever it came to; 1 where a server does not start."""
+    arguments = _arguments()
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    began_at = time.monotonic()
+    try:
+        with console.status("starting Postgres and Kafka") as status, Arena.open() as arena:
+            sections = _measure(arena, arguments, status)
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    console.print(table(sections))
+    for section in sections:
+        console.print(f"[bold]{section.title}:[/bold] {section.note}")
+    console.print(
+        f"{time.monotonic() - began_at:.0f} s in all; measured are medians of the rounds."
+    )
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="Starts a Postgres and a Kafka of its own; the environment's are left alone.",
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, choices=range(1, 21), default=3, metavar="N", help="1 to 20; 3")
+    add("--messages", type=int, default=200_000, metavar="N", help="in a drain's backlog; 200000")
+    add("--quick", action="store_true", help="a minute's look: small and once, no figure to quote")
+    arguments = parser.parse_args()
+    if not 10_000 <= arguments.messages <= 10_000_000:
+        parser.error("--messages: write a number from 10000 to 10000000")
+    if arguments.quick:
+        arguments.rounds, arguments.messages = 1, 20_000
+    return arguments
+
+
+def _measure(arena: Arena, arguments: argparse.Namespace, status: Status) -> list[Section]:
+    """In this order: the warm-up for both servers first, and what writes gigabytes last."""
+    quick: bool = arguments.quick
+    with arena.connect() as connection:
+        messages.make_classic_table(connection)
+    for topic in (messages.TOPIC, latency.TOPIC):
+        arena.make_topic(topic)
+    for name, turn in _turns(arena, max(arguments.messages // WARM_UP_SHARE, 10_000)).items():
+        status.update(f"warm-up: {name}")
+        turn()
+    latencies = [_latency(arena, rate, 2 if quick else 10, status) for rate in (1000, 100)]
+    status.update("idle relay")
+    resting = _idle(arena, 3 if quick else 20)
+    status.update("webhooks: the service and pgbench in turn")
+    paid = _webhooks(arena, arguments.rounds, 500 if quick else 3000)
+    drained = _drains(arena, arguments.rounds, arguments.messages, status)
+    return [drained, *latencies, resting, paid]
+
+
+def _turns(arena: Arena, count: int) -> dict[str, Callable[[], Drain]]:
+    def held(turn: Callable[[Arena, int], Drain]) -> Drain:
+        with arena.old_snapshot():
+            return turn(arena, count)
+
+    return {
+        RELAY: lambda: drain.by_relay(arena, count),
+        BARE: lambda: drain.by_bare_loop(arena),
+        CLASSIC: lambda: drain.by_classic_relay(arena, count),
+        RELAY + HELD: lambda: held(drain.by_relay),
+        CLASSIC + HELD: lambda: held(drain.by_classic_relay),
+    }
+
+
+def _drains(arena: Arena, rounds: int, count: int, status: Status) -> Section:
+    turns = _turns(arena, count)
+    order = list(turns)
+    drains: dict[str, list[Drain]] = {name: [] for name in order}
+    for number in range(rounds):
+        for name in order:
+            status.update(f"drain of {count:,}, round {number + 1} of {rounds}: {name}")
+            drains[name].append(turns[name]())
+        order.append(order.pop(0))
+    rates = {name: [one.messages_per_second for one in each] for name, each in drains.items()}
+    polls = {
+        name: [one.empty_poll_seconds * 1000 for one in drains[name + HELD]]
+        for name in (RELAY, CLASSIC)
+    }
+    peak = max(one.peak_memory_bytes for one in drains[RELAY]) / MEBIBYTE
+    return Section(
+        f"Drain of {count:,} messages of 500 bytes",
+        [
+            *(Figure(name, values, "{:,.0f} /s") for name, values in rates.items()),
+            ratio("relay ÷ bare loop", rates[RELAY], rates[BARE], 0.8),
+            ratio("relay ÷ classic", rates[RELAY], rates[CLASSIC], 2.5),
+            ratio("relay ÷ classic" + HELD, rates[RELAY + HELD], rates[CLASSIC + HELD], 6),
+            ratio("relay, old snapshot held ÷ not", rates[RELAY + HELD], rates[RELAY], 0.9),
+            *(
+                Figure(f"processor per message, {name}", _cpu(drains[name]), "{:.2f} µs")
+                for name in (RELAY, BARE, CLASSIC)
+            ),
+            Figure("empty poll of this relay" + HELD, polls[RELAY], "{:.2f} ms"),
+            Figure("empty poll of the classic" + HELD, polls[CLASSIC], "{:.2f} ms"),
+            *_written(RELAY, drains[RELAY], 1),
+            *_written(CLASSIC, drains[CLASSIC], None),
+            Figure("peak memory of the relay", [peak], "{:.0f} MiB", at_most(200)),
+        ],
+        "every process warm by a message of its own; same producer settings, keys and seven "
+        "headers. The clock runs in the bare loop from the first produce to the last "
+        "acknowledgement, in the classic relay from the first claim to the last commit, in this "
+        "relay (a running process, its subscription paused for the fill) from the first claim to "
+        "the last checkpoint. WAL is all that the server wrote meanwhile; statements are counted "
+        "in its log, polls among them.",
+    )
+
+
+def _cpu(drains: list[Drain]) -> list[float]:
+    return [one.cpu_microseconds_per_message for one in drains]
+
+
+def _written(name: str, drains: list[Drain], most_wal_bytes: float | None) -> list[Figure]:
+    wal = [one.wal_bytes_per_message for one in drains]
+    statements = [one.statements_per_message for one in drains]
+    target = None if most_wal_bytes is None else at_most(most_wal_bytes)
+    return [
+        Figure(f"WAL per message, {name}", wal, "{:.2f} B", target),
+        Figure(f"statements per message, {name}", statements, "{:.5f}"),
+    ]
+
+
+def _latency(arena: Arena, rate: int, seconds: int, status: Status) -> Section:
+    status.update(f"latency at {rate} transactions/s")
+    measured = latency.measure(arena, rate, seconds)
+    # Kafka has acknowledged before the relay can say so: the target holds for what comes later.
+    targets = {50: at_most(4), 99: at_most(10)}
+    figures = [
+        Figure(f"{what}, p{percent}", [latency.percentile(times, percent)], "{:.1f} ms", target)
+        for what, times, goal in (
+            ("checkpointed by the relay", measured.acknowledged, rate == 1000),
+            ("as a consumer sees it", measured.consumed, False),
+        )
+        for percent in (50, 99)
+        for target in [targets[percent] if goal else None]
+    ]
+    return Section(
+        f"Commit → acknowledged at {rate:,}/s",
+        figures,
+        f"from the answer to the writer's commit; {measured.rate:,.0f} transactions of one message "
+        f"a second over {seconds} s; one clock, the machine's, for writer, database and consumer.",
+    )
+
+
+def _idle(arena: Arena, seconds: int) -> Section:
+    measured = idle.measure(arena, seconds)
+    return Section(
+        "Idle",
+        [
+            Figure("relay, of one core", [measured.relay * 100], "{:.2f} %"),
+            Figure("Postgres, of one core", [measured.postgres * 100], "{:.2f} %"),
+            Figure(
+                "both",
+                [(measured.relay + measured.postgres) * 100],
+                "{:.2f} %",
+                at_most(2),
+            ),
+            Figure("WAL of the relay's sessions", [measured.wal_bytes], "{:.0f} B", at_most(0)),
+        ],
+        f"processor time of the relay and of all of Postgres's processes over {seconds} s.",
+    )
+
+
+def _webhooks(arena: Arena, rounds: int, count: int) -> Section:
+    measured = webhooks.measure(arena, rounds, count)
+    peak = measured.peak_memory_bytes / MEBIBYTE
+    return Section(
+        "Payment webhooks",
+        [
+            Figure("one service process", measured.requests, "{:,.0f} /s"),
+            Figure("pgbench, the same statements", measured.transactions, "{:,.0f} /s"),
+            Figure("pgbench, in two pipelines", measured.pipelined_transactions, "{:,.0f} /s"),
+            ratio("service ÷ pgbench", measured.requests, measured.transactions, 0.4),
+            ratio(
+                "service ÷ pgbench in pipelines", measured.requests, measured.pipelined_transactions
+            ),
+            Figure("processor per webhook, service", measured.cpu_milliseconds, "{:.2f} ms"),
+            Figure("peak memory of the service", [peak], "{:.0f} MiB", at_most(150)),
+        ],
+        f"{count:,} orders a turn, each paid in full by one ATTEMPT_SUCCESS: three messages, "
+        f"points, one allocation; {webhooks.CONNECTIONS} keep-alive connections; pgbench with "
+        f"prepared statements and {webhooks.POOL_SIZE} sessions, like the service's pool, "
+        "each statement waiting for its answer or in two pipelines, as the service sends them.",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The ceiling: the messages of the log, held in memory, through a bare produce loop."""
+
+import gc
+import json
+import sys
+import time
+
+import psycopg
+from psycopg.types.string import ByteaBinaryLoader
+
+from bench.producing import flush, headers, producer
+
+BARRIER_MESSAGES = 20_000
+
+READ = """
+select payload, group_key, type, idempotency_key, content_type, created_at
+from outbox.message
+order by id
+"""
+
+
+def main(database_url: str, bootstrap_servers: str, topic: str) -> None:
+    """Prints {messages, seconds, cpu_seconds}, first produce to last acknowledgement."""
+    with psycopg.connect(database_url) as connection, connection.cursor(binary=True) as cursor:
+        for name in ("text", "timestamptz"):
+            cursor.adapters.register_loader(name, ByteaBinaryLoader)
+        rows = [
+            (payload, key, headers(*rest))
+            for payload, key, *rest in cursor.execute(READ).fetchall()
+        ]
+    sink = producer(bootstrap_servers, topic)
+    produce = sink.produce
+    # A collection would walk all these rows, which no relay has in memory.
+    gc.freeze()
+    began_at, used = time.monotonic(), time.process_time()
+    for start in range(0, len(rows), BARRIER_MESSAGES):
+        for payload, key, row_headers in rows[start : start + BARRIER_MESSAGES]:
+            produce(topic, payload, key, headers=row_headers)
+        flush(sink)
+    seconds, cpu_seconds = time.monotonic() - began_at, time.process_time() - used
+    print(json.dumps({"messages": len(rows), "seconds": seconds, "cpu_seconds": cpu_seconds}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Two consumers of payment.success, each a process with a database of its own."""

@@ -1,0 +1,87 @@
+"""The life of a consumer: messages from Kafka, one transaction each, then the offsets."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import psycopg
+from confluent_kafka import Consumer, KafkaException, Message
+
+from demo.consumers.inbox import Connection, apply_once
+from demo.consumers.payment import DECODER, PaymentSuccess
+
+BATCH_MESSAGES = 50
+POLL_SECONDS = 0.1
+
+Effect = Callable[[Connection, PaymentSuccess], None]
+
+
+def consume(name: str, effect: Effect) -> None:
+    """Applies `effect` to every message of TOPIC, once each, until SIGTERM or SIGINT.
+
+    From the environment: DATABASE_URL (this consumer's own database, with sql/inbox.sql in it),
+    KAFKA_BOOTSTRAP_SERVERS, TOPIC, GROUP_ID.
+    """
+    stop = threading.Event()
+    for stop_signal in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop_signal, lambda *_: stop.set())
+    consumer = Consumer(
+        {
+            "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+            "group.id": os.environ["GROUP_ID"],
+            # A static member that comes back after a crash has its partitions at once, where a new
+            # one would wait until the session of the dead one has expired.
+            "group.instance.id": name,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([os.environ["TOPIC"]])
+    try:
+        # Autocommit: no transaction is open but those that apply_once opens.
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+            while not stop.is_set():
+                if any([_apply(connection, name, effect, message) for message in _poll(consumer)]):
+                    _commit_offsets(consumer)
+    finally:
+        consumer.close()
+
+
+def _poll(consumer: Consumer) -> list[Message]:
+    """The next messages. Raises KafkaException for a fault that doesn't pass by itself."""
+    messages = []
+    for message in consumer.consume(BATCH_MESSAGES, POLL_SECONDS):
+        error = message.error()
+        if error is None:
+            messages.append(message)
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            print(f"waiting: {error}", file=sys.stderr)
+    return messages
+
+
+def _apply(connection: Connection, name: str, effect: Effect, message: Message) -> bool:
+    """Always True: the message is done with, now or before."""
+    value = message.value()
+    assert isinstance(value, bytes), "a payment.success is never a tombstone"
+    payment = DECODER.decode(value)
+    apply_once(connection, name, idempotency_key(message), lambda: effect(connection, payment))
+    return True
+
+
+def idempotency_key(message: Message) -> str:
+    """The one identity that a message keeps, however often it is sent."""
+    headers = dict(message.headers() or [])
+    key = headers["idempotency-key"]
+    return key.decode() if isinstance(key, bytes) else str(key)
+
+
+def _commit_offsets(consumer: Consumer) -> None:
+    """After the transactions: who dies in between gets messages again and ignores them."""
+    try:
+        consumer.commit(asynchronous=False)
+    except KafkaException as error:
+        print(f"offsets not committed, so they come again: {error}", file=sys.stderr)

@@ -1,0 +1,37 @@
+"""Inventory: what is paid in full leaves the stock, once per order."""
+
+from collections import Counter
+
+from demo.consumers.consumer import consume
+from demo.consumers.inbox import Connection, first_time
+from demo.consumers.payment import PaymentSuccess
+
+NAME = "inventory"
+
+DEDUCT = """
+    update inventory.stock
+    set on_hand = on_hand - %s
+    where product = %s
+"""
+
+
+def deduct_stock(connection: Connection, success: PaymentSuccess) -> None:
+    """Takes an order's PRODUCT items from the stock when it is fully paid, in the open transaction.
+
+    Once per order, too: a second full payment of an order would be another message.
+    """
+    if not success.payment.is_fully_paid:
+        return
+    if not first_time(connection, f"{NAME}.order", str(success.sale_order_id)):
+        return
+    sold: Counter[str] = Counter()
+    for item in success.items:
+        if item.mode == "PRODUCT":
+            sold[item.item_id] += item.quantity
+    # Always in the same order: two inventories at work never wait for each other in a circle.
+    for product, quantity in sorted(sold.items()):
+        connection.execute(DEDUCT, [quantity, product])
+
+
+if __name__ == "__main__":
+    consume(NAME, deduct_stock)

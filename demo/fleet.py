@@ -1,0 +1,148 @@
+"""The processes of the company: started, killed by SIGKILL and started again."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from demo.places import CONSUMERS, Places
+from local.program import Program, script
+from local.server import StartError, free_port
+
+SERVICES = ("service-1", "service-2")
+RELAYS = ("relay-1", "relay-2")
+MIGRATE_TIMEOUT_SECONDS = 60.0
+STATUS_TIMEOUT_SECONDS = 15.0
+
+# This consumer loses its offsets with its life, and reads everything again: its inbox must know it.
+FORGETFUL = "finance"
+
+# What of the caller's environment would reach into these processes.
+FOREIGN_SETTINGS = ("RELAY_", "SERVICE_", "WEBHOOK_")
+
+
+class Fleet:
+    """Two services, two relays, two consumers.
+
+    `kills` counts SIGKILLs by name; `down` are those that were killed and are not back yet;
+    `service_urls` are where the services listen.
+    """
+
+    def __init__(self, places: Places, logs: Path) -> None:
+        self._places = places
+        self._logs = logs
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(FOREIGN_SETTINGS)
+        }
+        self._environment = {
+            **inherited,
+            "DATABASE_URL": places.sale,
+            "KAFKA_BOOTSTRAP_SERVERS": places.bootstrap_servers,
+        }
+        ports = {name: free_port() for name in (*SERVICES, *RELAYS)}
+        self.service_urls = [f"http://127.0.0.1:{ports[name]}" for name in SERVICES]
+        self.programs = {
+            **{name: self._service(name, ports[name]) for name in SERVICES},
+            **{name: self._relay(name, ports[name]) for name in RELAYS},
+            **{name: self._consumer(name) for name in CONSUMERS},
+        }
+        self.kills = dict.fromkeys(self.programs, 0)
+        self.down = set(self.programs)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, in the middle of whatever it does."""
+        self.down.add(name)
+        self.programs[name].kill()
+        self.kills[name] += 1
+        if name == FORGETFUL:
+            self.programs[name] = self._consumer(name, anew=True)
+
+    def launch(self, name: str) -> None:
+        """Start it and wait until it is ready. Raises StartError."""
+        self.programs[name].launch()
+        self.down.discard(name)
+
+    def check(self) -> None:
+        """Raises StartError where a process has died by itself."""
+        for name, program in self.programs.items():
+            # Asked in this order: a kill from another thread is announced before it happens.
+            if not program.running and name not in self.down:
+                raise StartError(f"{program.name} died:\n{program.log_tail()}")
+
+    def migrate(self) -> None:
+        """Bring the sale database up to date. Raises StartError with what the command said."""
+        self._relay_command("migrate", MIGRATE_TIMEOUT_SECONDS)
+
+    def status(self) -> str:
+        """What `outbox-relay status` prints."""
+        return self._relay_command("status", STATUS_TIMEOUT_SECONDS)
+
+    def _relay_command(self, command: str, timeout_seconds: float) -> str:
+        program = Program(
+            command,
+            [script("outbox-relay"), command],
+            log=self._logs / f"{command}.log",
+            environment=self._environment,
+        )
+        program.launch()
+        try:
+            status = program.wait(timeout_seconds)
+        finally:
+            program.kill()
+        if status:
+            raise StartError(f"outbox-relay {command} failed:\n{program.log_tail()}")
+        return program.output()
+
+    def _service(self, name: str, port: int) -> Program:
+        return Program(
+            name,
+            [script("outbox-service")],
+            log=self._logs / f"{name}.log",
+            environment={**self._environment, "SERVICE_PORT": str(port)},
+            ready_url=f"http://127.0.0.1:{port}/readyz",
+        )
+
+    def _relay(self, name: str, port: int) -> Program:
+        settings = {
+            "RELAY_NAME": name,
+            "RELAY_PORT": str(port),
+            "RELAY_TOPIC_PREFIX": self._places.prefix,
+        }
+        return Program(
+            name,
+            [script("outbox-relay"), "run"],
+            log=self._logs / f"{name}.log",
+            environment={**self._environment, **settings},
+            ready_url=f"http://127.0.0.1:{port}/readyz",
+        )
+
+    def _consumer(self, name: str, *, anew: bool = False) -> Program:
+        settings = {
+            "DATABASE_URL": self._places.books[name],
+            "TOPIC": self._places.topic("payment.success"),
+            "GROUP_ID": self._places.group(name, anew=anew),
+        }
+        return Program(
+            name,
+            [sys.executable, "-m", f"demo.consumers.{name}"],
+            log=self._logs / f"{name}.log",
+            environment={**self._environment, **settings},
+        )
+
+
+@contextmanager
+def fleet(places: Places, logs: Path) -> Iterator[Fleet]:
+    """The company with its tables made and none of its processes started.
+
+    In the end all are killed: what they had to do is done, or nobody waits for it any more.
+    """
+    started = Fleet(places, logs)
+    try:
+        started.migrate()
+        yield started
+    finally:
+        for program in started.programs.values():
+            program.kill()

@@ -1,0 +1,144 @@
+"""The live panel on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from demo.gauges import Gauges
+from demo.places import CHANNELS, CONSUMERS
+from demo.scenario import Scene, Screen
+
+STATUSES = {
+    "DRAFT": "white",
+    "PROCESSING": "cyan",
+    "PARTIAL": "yellow",
+    "COMPLETED": "green",
+    "CANCELLED": "red",
+}
+LINE_INTERVAL_SECONDS = 2.0
+
+
+@contextmanager
+def screen(console: Console) -> Iterator[Screen]:
+    """What to call with the scene: it draws, or, where nobody watches, prints now and then."""
+    if not console.is_terminal:
+        yield _lines(console)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda scene: live.update(draw(scene), refresh=True)
+
+
+def _lines(console: Console) -> Screen:
+    next_at = 0.0
+
+    def show(scene: Scene) -> None:
+        nonlocal next_at
+        if scene.seconds >= next_at:
+            next_at = scene.seconds + LINE_INTERVAL_SECONDS
+            console.print(line(scene), highlight=False, soft_wrap=True)
+
+    return show
+
+
+def line(scene: Scene) -> str:
+    """The scene in one line."""
+    gauges = scene.gauges
+    if gauges is None:
+        return f"{scene.seconds:5.1f} s  {scene.phase}"
+    return (
+        f"{scene.seconds:5.1f} s  orders {scene.provider.calls.stories_done}/{scene.orders}"
+        f"  webhooks {scene.provider.calls.webhooks}  log {sum(gauges.log.values())}"
+        f"  backlog {gauges.backlog}  lag {gauges.lag_seconds:.2f} s"
+        f"  topics {sum(gauges.topics.values())}  repeats ignored {sum(gauges.ignored.values())}"
+        f"  kills {sum(scene.fleet.kills.values())}"
+    )
+
+
+def draw(scene: Scene) -> RenderableType:
+    """The scene for a terminal of 100 by 30."""
+    gauges = scene.gauges
+    if gauges is None:
+        return Panel(f"{scene.phase} …", title="outbox relay", height=3)
+    body = Table.grid(expand=True)
+    body.add_column(ratio=1)
+    body.add_column(ratio=1)
+    body.add_row(_orders(gauges), _flow(scene, gauges))
+    body.add_row(_topics(gauges), _processes(scene))
+    return Group(_progress(scene), body, _news(scene))
+
+
+def _progress(scene: Scene) -> RenderableType:
+    done = scene.provider.calls.stories_done
+    row = Table.grid(expand=True, padding=(0, 1))
+    row.add_column()
+    row.add_column(ratio=1)
+    row.add_column(justify="right")
+    bar = ProgressBar(total=scene.orders, completed=done)
+    row.add_row(f"{scene.seconds:4.1f} s", bar, f"{done} of {scene.orders} orders")
+    return Panel(row, title="outbox relay", subtitle=scene.phase)
+
+
+def _table(*headers: str) -> Table:
+    """The first column to the left, the others to the right."""
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(header=Text(headers[0], style="dim"), no_wrap=True)
+    for header in headers[1:]:
+        table.add_column(header=Text(header, style="dim"), justify="right", no_wrap=True)
+    table.show_header = True
+    return table
+
+
+def _orders(gauges: Gauges) -> RenderableType:
+    table = _table("status", "", "orders")
+    table.columns[1].justify = "left"
+    most = max([*gauges.orders.values(), 1])
+    for status, style in STATUSES.items():
+        count = gauges.orders.get(status, 0)
+        bar = Text("█" * round(20 * count / most), style=style)
+        table.add_row(Text(status, style=style), bar, str(count))
+    return Panel(table, title="orders", height=9)
+
+
+def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
+    table = _table("", "")
+    calls = scene.provider.calls
+    repeats = max(calls.webhooks - gauges.webhooks, 0)
+    table.add_row("webhooks sent", str(calls.webhooks))
+    table.add_row("  known already, changed nothing", str(repeats))
+    table.add_row("  sent anew, the service was away", str(calls.retries))
+    table.add_row("WebSocket updates seen", str(scene.till.updates))
+    style = "yellow" if gauges.backlog > 100 else "default"
+    table.add_row("waiting for a relay", Text(str(gauges.backlog), style=style))
+    table.add_row("the oldest of it, for", f"{gauges.lag_seconds:.2f} s")
+    return Panel(table, title="flow", height=9)
+
+
+def _topics(gauges: Gauges) -> RenderableType:
+    table = _table("channel", "log", "topic")
+    for channel in CHANNELS:
+        in_topic = str(gauges.topics.get(channel, 0))
+        table.add_row(channel, str(gauges.log.get(channel, 0)), in_topic)
+    table.add_row("")
+    table.add_row(Text("consumer", style="dim"), *(Text(t, style="dim") for t in ("once", "again")))
+    for name in CONSUMERS:
+        table.add_row(name, str(gauges.applied[name]), str(gauges.ignored[name]))
+    return Panel(table, title="messages", height=10)
+
+
+def _processes(scene: Scene) -> RenderableType:
+    table = _table("process", "", "kill -9")
+    for name, kills in scene.fleet.kills.items():
+        down = name in scene.fleet.down
+        state = Text("killed", style="bold red") if down else Text("up", style="green")
+        table.add_row(name, state, str(kills))
+    return Panel(table, title="processes", height=10)
+
+
+def _news(scene: Scene) -> RenderableType:
+    return Panel("\n".join(scene.news), title="lately", height=7)

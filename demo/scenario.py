@@ -1,0 +1,156 @@
+"""What happens, and when: orders are paid, processes are killed, transactions are rolled back."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+
+import msgspec
+from psycopg import AsyncConnection
+
+from demo.fleet import Fleet
+from demo.gauges import Gauges, Instruments
+from demo.places import Places
+from demo.plan import Kill, Story
+from demo.provider import Provider
+from demo.till import Till
+
+LOOK_INTERVAL_SECONDS = 0.5
+CHANGE_OF_MIND_INTERVAL_SECONDS = 0.3
+SETTLE_SECONDS = 60.0
+WATCHED_ORDERS = 12
+
+
+class Scene(msgspec.Struct):
+    """Everything that can be seen at a moment; `news` are the last events, the newest last."""
+
+    phase: str
+    fleet: Fleet
+    provider: Provider
+    till: Till
+    orders: int
+    began: float
+    ended: bool = False
+    played: Sequence[Story] = ()
+    gauges: Gauges | None = None
+    news: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=5))
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def tell(self, event: str) -> None:
+        self.news.append(f"{self.seconds:5.1f} s  {event}")
+
+
+Screen = Callable[[Scene], None]
+
+
+async def play(
+    places: Places,
+    fleet: Fleet,
+    stories: Sequence[Story],
+    kills: Sequence[Kill],
+    random: Random,
+    screen: Screen,
+) -> Sequence[Story]:
+    """Plays the stories, then waits until all of it has arrived everywhere; returns the played.
+
+    Raises, alone or in an ExceptionGroup, TimeoutError where something doesn't arrive, StartError
+    for a process that died unasked, Refused for a webhook that the service wouldn't have.
+    """
+    provider = Provider(fleet.service_urls, random)
+    till = Till(fleet.service_urls[0])
+    scene = Scene("starting the processes", fleet, provider, till, len(stories), time.monotonic())
+    try:
+        with Instruments(places) as instruments:
+            async with asyncio.TaskGroup() as background:
+                background.create_task(_show(scene, instruments, screen))
+                displays = await _orders_and_kills(scene, places, stories, kills, background)
+                scene.ended = True
+                for display in displays:
+                    display.cancel()
+            scene.phase = "the last messages are on their way"
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await _settle(scene, instruments, screen)
+    finally:
+        await provider.close()
+    return scene.played
+
+
+async def _orders_and_kills(
+    scene: Scene,
+    places: Places,
+    stories: Sequence[Story],
+    kills: Sequence[Kill],
+    background: asyncio.TaskGroup,
+) -> list[asyncio.Task[None]]:
+    """Returns the displays, which go on watching."""
+    async with asyncio.TaskGroup() as starts:
+        for name in scene.fleet.programs:
+            starts.create_task(asyncio.to_thread(scene.fleet.launch, name))
+    scene.phase = "orders are paid, processes are killed"
+    displays: list[asyncio.Task[None]] = []
+    turns = {name: asyncio.Lock() for name in scene.fleet.programs}
+    due = deque(kills)
+    async with asyncio.TaskGroup() as events:
+
+        def on_order(order_id: str) -> None:
+            if len(displays) < WATCHED_ORDERS:
+                displays.append(background.create_task(scene.till.watch(order_id)))
+
+        def on_done(stories_done: int) -> None:
+            while due and due[0].after_orders <= stories_done:
+                victim = due.popleft().victim
+                events.create_task(_kill(scene, victim, turns[victim]))
+
+        minds = events.create_task(_change_minds(places))
+        scene.played = await scene.provider.play(stories, on_order, on_done)
+        minds.cancel()
+    return displays
+
+
+async def _kill(scene: Scene, victim: str, turn: asyncio.Lock) -> None:
+    """Kills and starts again; a victim that is still starting is killed when it is back."""
+    async with turn:
+        await asyncio.to_thread(scene.fleet.kill, victim)
+        scene.tell(f"kill -9 {victim}")
+        killed = time.monotonic()
+        await asyncio.to_thread(scene.fleet.launch, victim)
+        scene.tell(f"{victim} is back after {time.monotonic() - killed:.1f} s")
+
+
+# Both consumers would choke on it, if it ever came.
+PUBLISH = "select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'nobody')"
+
+
+async def _change_minds(places: Places) -> None:
+    """Publishes and rolls back, over and over: none of it may ever be seen."""
+    async with await AsyncConnection.connect(places.sale, autocommit=True) as connection:
+        while True:
+            async with connection.transaction(force_rollback=True):
+                await connection.execute(PUBLISH)
+            await asyncio.sleep(CHANGE_OF_MIND_INTERVAL_SECONDS)
+
+
+async def _show(scene: Scene, instruments: Instruments, screen: Screen) -> None:
+    while not scene.ended:
+        await _look(scene, instruments, screen)
+        await asyncio.sleep(LOOK_INTERVAL_SECONDS)
+
+
+async def _settle(scene: Scene, instruments: Instruments, screen: Screen) -> None:
+    """Looks until everything has arrived everywhere."""
+    gauges = await _look(scene, instruments, screen)
+    while not gauges.settled:
+        await asyncio.sleep(LOOK_INTERVAL_SECONDS / 2)
+        gauges = await _look(scene, instruments, screen)
+
+
+async def _look(scene: Scene, instruments: Instruments, screen: Screen) -> Gauges:
+    scene.fleet.check()
+    gauges = await asyncio.to_thread(instruments.read)
+    scene.gauges = gauges
+    screen(scene)
+    return gauges

@@ -1,0 +1,1 @@
+"""Real servers from pip-installed parts: what compose.yaml does, without containers."""

@@ -1,0 +1,142 @@
+"""`make run`: Postgres, Kafka, the service and a relay, until Ctrl-C."""
+
+import argparse
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+
+from local.kafka import QUICK_START
+from local.postgres import bin_dir
+from local.program import Program, script
+from local.server import Server, StartError, free_port
+from local.stack import Stack, temporary_directory
+
+TOPICS = ("payment.success", "payment.unapplied", "orders.lifecycle")
+MIGRATE_TIMEOUT_SECONDS = 120
+ORDER = (
+    '{"number": "S-1", "merchantId": "m1", "saleChannelId": "web", "currency": "EUR",'
+    ' "total": "10.00", "createdBy": "you",'
+    ' "items": [{"itemType": "PRODUCT", "itemId": "p1", "quantity": 1, "mode": "PRODUCT"}]}'
+)
+
+
+def main() -> int:
+    """Run the stack; 0 after Ctrl-C or SIGTERM, 1 where something doesn't start or dies."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="keep the data here; else it goes with the stack"
+    )
+    directory: Path | None = parser.parse_args().data
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as exit_stack:
+            if directory is None:
+                directory = exit_stack.enter_context(temporary_directory())
+            directory.mkdir(parents=True, exist_ok=True)
+            print("Starting Postgres and Kafka …", flush=True)
+            stack = exit_stack.enter_context(Stack.start(directory, java_options=QUICK_START))
+            programs = start_programs(stack, directory, exit_stack)
+            started = [server for server in (stack.postgres, stack.kafka) if server]
+            return watch([*started, *programs])
+    except KeyboardInterrupt:
+        return 0
+    except (StartError, KafkaException, subprocess.TimeoutExpired) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def start_programs(stack: Stack, directory: Path, exit_stack: ExitStack) -> list[Program]:
+    """Migrate, make the topics, start service and relay, and tell where everything is."""
+    service_port, relay_port = preferred_port(8080), preferred_port(9187)
+    environment = {
+        **os.environ,
+        "DATABASE_URL": stack.database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+        "SERVICE_PORT": str(service_port),
+        "RELAY_PORT": str(relay_port),
+    }
+    migrate(directory, environment)
+    stack.make_topics(TOPICS)
+    service_url, relay_url = (f"http://127.0.0.1:{port}" for port in (service_port, relay_port))
+    commands: dict[str, tuple[list[str | Path], str]] = {
+        "service": ([script("outbox-service")], f"{service_url}/readyz"),
+        "relay": ([script("outbox-relay"), "run"], f"{relay_url}/readyz"),
+    }
+    programs: list[Program] = []
+    for name, (command, ready_url) in commands.items():
+        program = Program.start(
+            name,
+            command,
+            log=directory / f"{name}.log",
+            environment=environment,
+            ready_url=ready_url,
+        )
+        programs.append(exit_stack.enter_context(program))
+    tell(stack, directory, service_url, relay_url)
+    return programs
+
+
+def migrate(directory: Path, environment: dict[str, str]) -> None:
+    """Bring the schema up to date. Raises StartError with what the command said."""
+    command: list[str | Path] = [script("outbox-relay"), "migrate"]
+    log = directory / "migrate.log"
+    with Program.start("migrate", command, log=log, environment=environment) as program:
+        if program.wait(MIGRATE_TIMEOUT_SECONDS):
+            raise StartError(f"outbox-relay migrate failed:\n{program.log_tail()}")
+
+
+def tell(stack: Stack, directory: Path, service_url: str, relay_url: str) -> None:
+    # A URL from the environment may hold a password.
+    database = stack.database_url if stack.postgres else "as DATABASE_URL says"
+    psql = f"{bin_dir() / 'psql'} {stack.database_url if stack.postgres else '$DATABASE_URL'}"
+    post = f"curl -s -H 'Content-Type: application/json' {service_url}/v1/api/sale/orders"
+    print(
+        f"""
+service   {service_url}          API {service_url}/openapi.json
+relay     {relay_url}/metrics
+Postgres  {database}
+Kafka     {stack.bootstrap_servers}          topics {", ".join(TOPICS)}
+logs      {directory}/*.log
+
+Make an order; the relay carries order.created to the topic orders.lifecycle:
+  {post} -d {shlex.quote(ORDER)}
+See what the log holds:
+  {psql} -f sql/inspect/backlog.sql
+
+Ctrl-C stops everything.""",
+        flush=True,
+    )
+
+
+def preferred_port(port: int) -> int:
+    """The usual port, or another where it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return free_port()
+    return port
+
+
+def watch(servers: Sequence[Server]) -> int:
+    """Stay until one of them dies; tell which and return 1."""
+    while True:
+        for server in servers:
+            if not server.running:
+                print(f"{server.name} died:\n{server.log_tail()}", file=sys.stderr)
+                return 1
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

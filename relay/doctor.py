@@ -1,0 +1,222 @@
+"""Whether everything that a relay needs is in order; each finding with its mend."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+
+import confluent_kafka
+import psycopg
+from confluent_kafka.admin import AdminClient
+
+from relay import log_findings, migrations
+from relay.database import Connection, connect
+from relay.finding import Finding, ok
+from relay.settings import Settings
+from relay.status import TIMEOUT
+from relay.table import printable
+
+KAFKA_TIMEOUT_SECONDS = 10.0
+MIN_POSTGRES, MAX_POSTGRES = 14, 18
+# The wheel brings its own; confluent-kafka that was built from source may have found an older one.
+MIN_LIBRDKAFKA = (2, 16)
+MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Everything, in the order in which one would mend it. Every wait is bounded."""
+    yield _librdkafka()
+    channels: Sequence[str] = ()
+    try:
+        with connect(settings) as connection:
+            # Through a pooler a statement that was prepared on one server is unknown to the next.
+            connection.prepare_threshold = None
+            yield _server_version(connection)
+            yield from _pooler(connection)
+            with connection.transaction():
+                connection.execute(TIMEOUT)
+                channels = yield from _database(connection, settings)
+    except psycopg.Error as fault:
+        first = (str(fault).splitlines() or ["no answer"])[0]
+        yield Finding(
+            "fault",
+            "database",
+            f"{settings.database}: {first}",
+            "start it, correct DATABASE_URL, or grant what is missing",
+        )
+    yield from _kafka(settings, channels)
+
+
+def _librdkafka() -> Finding:
+    version, _ = confluent_kafka.libversion()
+    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+    if numbers < MIN_LIBRDKAFKA:
+        return Finding("fault", "librdkafka", version, "install confluent-kafka 2.16 or newer")
+    return ok("librdkafka", version)
+
+
+def _database(
+    connection: Connection, settings: Settings
+) -> Generator[Finding, None, Sequence[str]]:
+    """Returns the channels seen lately; none where it could not look that far."""
+    try:
+        migrations.check(connection)
+    except migrations.MigrationError as fault:
+        yield Finding("fault", "migrations", str(fault), "outbox-relay migrate")
+        return ()
+    yield ok("migrations", "all are in")
+    missing = _missing_rights(connection)
+    yield from missing
+    if any(finding.level == "fault" for finding in missing):
+        return ()
+    yield from log_findings.examine(connection, settings)
+    yield _clock(connection)
+    return _channels(connection)
+
+
+def _server_version(connection: Connection) -> Finding:
+    major = connection.info.server_version // 10_000
+    text = f"PostgreSQL {connection.info.parameter_status('server_version')}"
+    if major < MIN_POSTGRES:
+        return Finding("fault", "database", text, f"use {MIN_POSTGRES} to {MAX_POSTGRES}")
+    if major > MAX_POSTGRES:
+        return Finding(
+            "warning", "database", f"{text} is untried", f"use {MIN_POSTGRES} to {MAX_POSTGRES}"
+        )
+    return ok("database", text)
+
+
+BACKEND = "select pg_backend_pid()"
+
+
+def _pooler(connection: Connection) -> Iterator[Finding]:
+    """A pooler hands out a process id of its own making; in statement mode it knows no BEGIN."""
+    seen = {connection.info.backend_pid}
+    try:
+        for _ in range(3):
+            with connection.transaction():
+                first = connection.execute(BACKEND).fetchone()
+                second = connection.execute(BACKEND).fetchone()
+            seen.add(first[0] if first else 0)
+            if first != second:
+                yield _statement_mode("one transaction ran on two servers")
+                return
+    except psycopg.Error as fault:
+        if connection.closed or fault.sqlstate is None:
+            raise
+        yield _statement_mode((str(fault).splitlines() or [""])[0])
+        return
+    if len(seen) == 1:
+        yield ok("pooler", "none")
+    else:
+        yield ok("pooler", "there is one, in session or transaction mode, and both are fine")
+
+
+def _statement_mode(text: str) -> Finding:
+    return Finding(
+        "fault",
+        "pooler",
+        text,
+        "set pool_mode = transaction, or give the relay a direct connection",
+    )
+
+
+# What sql/roles.sql grants to outbox_relay, as far as a run cannot do without it.
+MISSING_RIGHTS = """
+    select wanted.object || ': ' || wanted.privilege
+    from (values
+        ('outbox.message', 'SELECT'), ('outbox.subscription', 'SELECT'),
+        ('outbox.installation', 'SELECT'), ('outbox.cursor', 'SELECT'),
+        ('outbox.cursor', 'INSERT'), ('outbox.checkpoint', 'SELECT'),
+        ('outbox.checkpoint', 'INSERT'), ('outbox.dead_letter', 'SELECT'),
+        ('outbox.dead_letter', 'INSERT'), ('outbox.delivery', 'SELECT'),
+        ('outbox.delivery', 'DELETE')
+    ) as wanted (object, privilege)
+    where not has_table_privilege(wanted.object, wanted.privilege)
+    union all
+    select 'outbox.cursor: UPDATE' where not has_any_column_privilege('outbox.cursor', 'UPDATE')
+    union all
+    select wanted || ': EXECUTE'
+    from unnest(array[
+        'outbox.make_partitions(integer)', 'outbox.partition_state(integer)',
+        'outbox.retire_partition(text, integer)', 'outbox.trim_checkpoints(interval, integer)',
+        'outbox.trim_dead_letters(integer)', 'outbox.foreign_cluster()',
+        'outbox.redrive(bigint[])'
+    ]) as wanted
+    where not has_function_privilege(wanted, 'EXECUTE')
+"""
+ROLE = "select current_user, rolsuper from pg_roles where rolname = current_user"
+
+
+def _missing_rights(connection: Connection) -> list[Finding]:
+    role, superuser = connection.execute(ROLE).fetchone() or ("?", False)
+    missing = [right for (right,) in connection.execute(MISSING_RIGHTS)]
+    if missing:
+        text = f"{role} lacks {', '.join(missing)}"
+        return [Finding("fault", "rights", text, f"grant outbox_relay to {role} (sql/roles.sql)")]
+    if superuser:
+        text = f"{role} is a superuser, and a relay needs far less"
+        mend = "connect as a login role with: grant outbox_relay to …"
+        return [Finding("warning", "rights", text, mend)]
+    return [ok("rights", f"{role} has what it needs")]
+
+
+CLOCK = "select extract(epoch from clock_timestamp())::float8"
+
+
+def _clock(connection: Connection) -> Finding:
+    asked = time.time()
+    (theirs,) = connection.execute(CLOCK).fetchone() or (asked,)
+    # Their answer lies between our question and now.
+    apart = max(asked - theirs, theirs - time.time(), 0.0)
+    if apart > MAX_CLOCK_DIFFERENCE_SECONDS:
+        text = f"this host's clock is {apart:.1f} s off the database's"
+        return Finding("warning", "clock", f"{text}; only logs are dated by it", "run NTP on both")
+    return ok("clock", "this host and the database agree")
+
+
+# The channels of the latest messages: two index ranges' ends, however long the log is.
+CHANNELS = """
+    select distinct latest.channel
+    from generate_series(1, 5) as class
+    cross join lateral (
+        select channel from outbox.message
+        where priority::integer = class order by id + 0 desc limit 500
+    ) as latest
+    where not starts_with(latest.channel, 'outbox.')
+    order by 1
+"""
+
+
+def _channels(connection: Connection) -> list[str]:
+    return [channel for (channel,) in connection.execute(CHANNELS)]
+
+
+def _kafka(settings: Settings, channels: Sequence[str]) -> Iterator[Finding]:
+    servers = settings.kafka.get("bootstrap.servers")
+    if servers is None:
+        text = "KAFKA_BOOTSTRAP_SERVERS is not set"
+        yield Finding("fault", "Kafka", text, "write host:port,host:port")
+        return
+    try:
+        # `log.queue`, which nobody reads, keeps librdkafka's own complaints off the table.
+        admin = AdminClient({**settings.kafka, "log.queue": "true"})
+        cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS)
+    except confluent_kafka.KafkaException as fault:
+        mend = "start it, or correct KAFKA_BOOTSTRAP_SERVERS and the KAFKA_* of its security"
+        yield Finding("fault", "Kafka", f"{servers}: {fault.args[0].str()}", mend)
+        return
+    yield ok("Kafka", f"{len(cluster.brokers)} brokers, {len(cluster.topics)} topics in sight")
+    topics = {f"{settings.topic_prefix}{channel}" for channel in channels}
+    missing = sorted(topics - cluster.topics.keys())
+    for topic in missing[:20]:
+        text = f"topic {topic} is not there, or not for this relay to see: its channel waits alone"
+        yield Finding(
+            "warning", "topics", text, "make it, or allow it; the channel then catches up"
+        )
+    if topics and not missing:
+        yield ok("topics", f"there is one for each of the {len(topics)} channels seen lately")
+
+
+def line(finding: Finding) -> str:
+    """A finding for people, its mend below it."""
+    told = f"{finding.level:<8} {finding.what:<13} {printable(finding.text)}"
+    return f"{told}\n{'':<22} → {printable(finding.mend)}" if finding.mend else told

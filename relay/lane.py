@@ -1,0 +1,181 @@
+"""One subscription's work in this relay: a thread with a connection and a sink of its own.
+
+What is slow or down for one subscription delays no other.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import psycopg
+import structlog
+from psycopg import errors
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from relay.cursor import Cursor, probe
+from relay.database import Connection, connect
+from relay.rounds import Rounds
+from relay.run import Ran, Runs
+from relay.settings import Settings
+from relay.sink import Sink, SinkAway
+from relay.telemetry import Telemetry
+
+logger = structlog.get_logger()
+
+# Between two tries of a session that failed: exponential with jitter, and never so long that the
+# return of a broker or of a database goes unnoticed for more than a few seconds.
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
+# A look at a topic that is still missing takes less; working off a backlog takes longer.
+AT_WORK_SECONDS = 0.25
+
+
+class Lane:
+    """Works off the cursors that are offered to it, until `stop` is set."""
+
+    def __init__(
+        self,
+        subscription: str,
+        subscription_id: int,
+        *,
+        settings: Settings,
+        telemetry: Telemetry,
+        sink: Callable[[], Sink],
+        stop: threading.Event,
+        turned: Callable[[], None],
+    ) -> None:
+        self.subscription_id = subscription_id
+        self.subscription = subscription
+        # How many runs got on, and why the last session failed: what `--once` looks at.
+        self.progress = 0
+        self.fault: str | None = None
+        self._settings = settings
+        self._telemetry = telemetry
+        self._sink = sink
+        self._stop = stop
+        self._turned = turned
+        self._condition = threading.Condition()
+        self._offered: Sequence[Cursor] = ()
+        self._began_at = 0.0
+        self._rounds = Rounds()
+        self._thread = threading.Thread(target=self._live, name=f"lane {subscription}", daemon=True)
+        self._thread.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do and could take an offer."""
+        return not self._offered
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it has been busy with one offer for a while, without a fault."""
+        long = time.monotonic() - self._began_at > AT_WORK_SECONDS
+        return long and not self.idle and self.fault is None
+
+    def offer(self, cursors: Sequence[Cursor]) -> None:
+        """Cursors that have work. Ignored while it is busy: it looks for itself then."""
+        with self._condition:
+            if not self._offered:
+                self._began_at = time.monotonic()
+                self._offered = cursors
+                self._condition.notify()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Waits for the thread's end, after `stop` was set."""
+        with self._condition:
+            self._condition.notify()
+        self._thread.join(timeout_seconds)
+
+    def _live(self) -> None:
+        while not self._stop.is_set():
+            # The one place where a session's fault, the database's or the broker's, is tried again.
+            tries = Retrying(
+                retry=retry_if_exception_type(Exception),
+                wait=wait_exponential_jitter(
+                    multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS
+                ),
+                sleep=sleep_using_event(self._stop),
+                stop=stop_when_event_set(self._stop),
+                before_sleep=self._failed,
+            )
+            try:
+                tries(self._session)
+            except RetryError:
+                return
+
+    def _session(self) -> None:
+        """One connection and one sink, for as long as both hold.
+
+        Returns at a stop, and where a session that had got on fails: the next begins at once.
+        """
+        progress = self.progress
+        sink = self._sink()
+        try:
+            sink.open()
+            with connect(self._settings) as connection:
+                runs = Runs(connection, sink, self._settings, self._telemetry)
+                while not self._stop.is_set():
+                    self._serve(connection, runs)
+        except Exception as fault:
+            if isinstance(fault, SinkAway):
+                self._rounds.halve()
+            if self.progress == progress:
+                raise
+            self._note(fault)
+        finally:
+            sink.close()
+
+    def _serve(self, connection: Connection, runs: Runs) -> None:
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0):
+                return
+            offered = self._offered
+
+        def run(cursor: Cursor, limit: int) -> Ran | None:
+            ran = runs.run(cursor, limit)
+            if ran is not None and ran.progressed:
+                self.progress += 1
+                self.fault = None
+            return ran
+
+        def look() -> list[Cursor]:
+            return probe(connection, self._settings.name, self.subscription_id)
+
+        self._rounds.serve(offered, run, look, self._stop.is_set)
+        with self._condition:
+            self._offered = ()
+        self._turned()
+
+    def _failed(self, attempt: RetryCallState) -> None:
+        assert attempt.outcome is not None
+        fault = attempt.outcome.exception()
+        assert fault is not None
+        self._note(fault)
+
+    def _note(self, fault: BaseException) -> None:
+        self.fault = str(fault).strip() or type(fault).__name__
+        match fault:
+            case SinkAway():
+                kind = "broker"
+            case errors.UniqueViolation():
+                kind = "fenced"
+            case psycopg.Error():
+                kind = "database"
+            case _:
+                kind = "internal"
+        self._telemetry.fault(self.subscription, kind)
+        logger.warning(
+            "session_failed",
+            subscription=self.subscription,
+            kind=kind,
+            fault=self.fault,
+            exc_info=fault if kind == "internal" else None,
+        )

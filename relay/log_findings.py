@@ -1,0 +1,160 @@
+"""What the doctor finds in the log: cursors, partitions, dead letters, who holds it back."""
+
+from collections.abc import Iterator
+
+from relay.database import Connection
+from relay.finding import Finding, ok
+from relay.settings import Settings
+from relay.status import foreign_cluster
+from relay.table import duration
+
+MIN_DAYS_AHEAD = 2
+LONG_TRANSACTION_SECONDS = 300.0
+
+
+def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Everything about the log. Needs the rights of outbox_relay; raises psycopg.Error."""
+    yield _foreign(connection)
+    yield from _cursors(connection)
+    yield from _partitions(connection, settings)
+    yield from _horizon(connection)
+    yield from _dead_letters(connection)
+
+
+def _foreign(connection: Connection) -> Finding:
+    fault = foreign_cluster(connection)
+    if fault is not None:
+        return Finding(
+            "fault", "cluster", fault, "if writers have run here: outbox-relay rebase --from TIME"
+        )
+    return ok("cluster", "the log's transaction ids are this cluster's")
+
+
+INCOMPLETE_SUBSCRIPTIONS = """
+    select subscription.name, count(cursor.id), subscription.shards * 5
+    from outbox.subscription
+    left join outbox.cursor
+        on cursor.subscription_id = subscription.id and cursor.channel is null
+    group by subscription.id
+    having count(cursor.id) <> subscription.shards * 5
+    limit 20
+"""
+# The latest 1,000 of each cursor: n is the fence between relays and has no gaps.
+BROKEN_CHAINS = """
+    select cursor.id, count(chain.n), coalesce(max(chain.n) - min(chain.n) + 1, 0)
+    from outbox.cursor
+    left join lateral (
+        select n from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1000
+    ) as chain on true
+    group by cursor.id
+    having count(chain.n) = 0 or count(chain.n) <> max(chain.n) - min(chain.n) + 1
+    limit 20
+"""
+WAITING = """
+    select subscription.name, cursor.channel, cursor.waiting_reason,
+           extract(epoch from clock_timestamp() - min(cursor.waiting_since))::float8
+    from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where cursor.waiting_since is not null
+    group by subscription.name, cursor.channel, cursor.waiting_reason
+    limit 20
+"""
+PAUSED = "select name, paused_reason from outbox.subscription where paused order by name limit 20"
+
+
+def _cursors(connection: Connection) -> Iterator[Finding]:
+    broken = False
+    for name, found, wanted in connection.execute(INCOMPLETE_SUBSCRIPTIONS):
+        broken = True
+        text = f"subscription {name} has {found} cursors and needs {wanted}: messages pass it by"
+        yield Finding(
+            "fault", "cursors", text, "restore outbox.cursor, or make the subscription anew"
+        )
+    for cursor_id, found, wanted in connection.execute(BROKEN_CHAINS):
+        broken = True
+        text = f"cursor {cursor_id} has {found} checkpoints where its numbers say {wanted}"
+        mend = "restore outbox.checkpoint; a repeat is safe: outbox-relay rebase --from TIME"
+        yield Finding("fault", "cursors", text, mend)
+    if not broken:
+        yield ok("cursors", "complete, and their checkpoints without a gap")
+    for name, channel, reason, seconds in connection.execute(WAITING):
+        text = f"{channel or 'everything'} of {name} has waited for {duration(seconds)}: {reason}"
+        yield Finding("warning", "waiting", text, "make the topic or allow it; it then catches up")
+    for name, reason in connection.execute(PAUSED):
+        text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
+        mend = "set its outbox.subscription.paused = false and paused_reason = null"
+        yield Finding("warning", "paused", text, mend)
+
+
+PARTITIONS = """
+    select coalesce(extract(epoch from max(upto_time) - clock_timestamp()) / 86400, 0)::float8
+    from outbox.partition_state(%s)
+"""
+OVERDUE = """
+    select partition, needed_by from outbox.partition_state(%s)
+    where past_retention and needed_by is not null
+    order by partition limit 20
+"""
+# Its size and not its rows: the table itself is nobody's to read.
+DEFAULT_PARTITION = "select pg_relation_size('outbox.message_default')"
+
+
+def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    days = (connection.execute(PARTITIONS, (settings.retention_days,)).fetchone() or (0.0,))[0]
+    mend = "keep a relay running, or: select outbox.make_partitions()"
+    if days < MIN_DAYS_AHEAD:
+        yield Finding("warning", "partitions", f"made {max(days, 0):.1f} days ahead", mend)
+    else:
+        yield ok("partitions", f"made {days:.1f} days ahead")
+    size = (connection.execute(DEFAULT_PARTITION).fetchone() or (0,))[0]
+    if size:
+        text = (
+            f"the default partition holds {size} bytes: messages came for days without a partition"
+        )
+        yield Finding("warning", "partitions", text, f"{mend}; then: vacuum outbox.message_default")
+    for partition, needed_by in connection.execute(OVERDUE, (settings.retention_days,)):
+        text = f"{partition} is past retention, {needed_by}: it fills the disk"
+        yield Finding("warning", "retention", text, "see what holds that subscription up: status")
+
+
+HORIZON = """
+    select kind, name, coalesce(application_name, ''), transactions_ago,
+           extract(epoch from clock_timestamp() - held_since)::float8
+    from outbox.horizon
+    where held_since < clock_timestamp() - make_interval(secs => %s)
+       or (kind = 'replication slot' and transactions_ago > 1000000)
+    limit 20
+"""
+
+
+def _horizon(connection: Connection) -> Iterator[Finding]:
+    """A relay does not wait for them; vacuum does, everywhere in the cluster."""
+    held = connection.execute(HORIZON, (LONG_TRANSACTION_SECONDS,)).fetchall()
+    for kind, name, application, transactions, seconds in held:
+        since = f"for {duration(seconds)}" if seconds is not None else ""
+        text = (
+            f"{kind} {name} {application} holds vacuum back {since} ({transactions} transactions)"
+        )
+        mend = {
+            "session": "end it: select pg_terminate_backend(pid)",
+            "prepared transaction": f"commit prepared '{name}' or rollback prepared '{name}'",
+        }.get(kind, "read from the slot, or: select pg_drop_replication_slot(name)")
+        yield Finding("warning", "horizon", " ".join(text.split()), mend)
+    if not held:
+        minutes = LONG_TRANSACTION_SECONDS / 60
+        yield ok("horizon", f"nobody holds vacuum back for more than {minutes:.0f} minutes")
+
+
+LETTERS = """
+    select subscription, sum(waiting)::bigint from outbox.dead_letter_summary
+    where waiting > 0 group by subscription order by subscription limit 20
+"""
+
+
+def _dead_letters(connection: Connection) -> Iterator[Finding]:
+    waiting = connection.execute(LETTERS).fetchall()
+    for name, letters in waiting:
+        mend = f"outbox-relay dead-letters list --subscription {name}"
+        yield Finding("warning", "dead letters", f"{letters} of {name} wait for somebody", mend)
+    if not waiting:
+        yield ok("dead letters", "none wait")

@@ -1,0 +1,134 @@
+"""The schema's migrations: which there are, which ran here, and running the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from psycopg import errors
+
+from relay.database import Connection
+
+# One at a time in a database. Taken per transaction and not per session: a pooler would leak it.
+MIGRATION_LOCK = 0x6F7574626F78
+
+
+class MigrationError(RuntimeError):
+    """The database does not fit this code; the message says what to do."""
+
+
+class Migration(msgspec.Struct, frozen=True, order=True):
+    """One file sql/migrations/NNN_name.sql."""
+
+    version: int
+    name: str
+    path: Path
+
+    @property
+    def example(self) -> bool:
+        """Whether it belongs to the payment example, which an outbox alone does not need."""
+        return self.name.startswith("sale")
+
+
+def sql_directory() -> Path:
+    """The folder sql/: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "sql"
+    return inside if inside.is_dir() else package.parent / "sql"
+
+
+def known() -> list[Migration]:
+    """The migrations that this code brings, in their order."""
+    return sorted(
+        Migration(int(path.stem[:3]), path.stem[4:], path)
+        for path in (sql_directory() / "migrations").glob("[0-9][0-9][0-9]_*.sql")
+    )
+
+
+# From the catalog's rows. to_regclass asks the session's cache, which knows nothing yet of what
+# was committed while this transaction waited for the lock.
+OUTBOX_EXISTS = """
+    select exists (
+        select from pg_catalog.pg_tables where schemaname = 'outbox' and tablename = 'migration')
+"""
+APPLIED = "select version from outbox.migration"
+
+
+def applied(connection: Connection) -> set[int]:
+    """The versions that ran in this database; empty where none did."""
+    exists = connection.execute(OUTBOX_EXISTS).fetchone()
+    if not exists or not exists[0]:
+        return set()
+    return {version for (version,) in connection.execute(APPLIED)}
+
+
+def check(connection: Connection) -> None:
+    """Raises MigrationError unless this code and this database fit each other."""
+    try:
+        ran = applied(connection)
+    except errors.InsufficientPrivilege as refused:
+        raise MigrationError(
+            "this role may not read outbox.migration: grant it outbox_relay (sql/roles.sql)"
+        ) from refused
+    _refuse_newer(ran)
+    missing = [one for one in known() if one.version not in ran and not one.example]
+    if missing:
+        names = ", ".join(f"{one.version:03} {one.name}" for one in missing)
+        raise MigrationError(f"the database lacks {names}: run `outbox-relay migrate`")
+
+
+def _refuse_newer(ran: set[int]) -> None:
+    unknown = ran - {one.version for one in known()}
+    if unknown:
+        raise MigrationError(
+            f"the database has migration {max(unknown):03}, which this version does not know: "
+            "install the version that made it, or a newer one"
+        )
+
+
+def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]:
+    """Runs what has not run yet, each in a transaction of its own, and yields it once it is in.
+
+    `connection` is in autocommit. With `outbox_only` the payment example is left out. Raises
+    MigrationError for a newer database; what psycopg raises for a statement takes back its file.
+    """
+    _refuse_newer(applied(connection))
+    for migration in known():
+        if outbox_only and migration.example:
+            continue
+        if _run(connection, migration):
+            yield migration
+
+
+LOCK = "select set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%s)"
+
+
+def _run(connection: Connection, migration: Migration) -> bool:
+    with connection.transaction():
+        connection.execute(LOCK, (MIGRATION_LOCK,))
+        # Under the lock: another migrate may have run it while we waited.
+        if migration.version in applied(connection):
+            return False
+        connection.execute(migration.path.read_bytes())
+        # Each file records itself, so that `psql -f` serves as well.
+        if migration.version not in applied(connection):
+            raise MigrationError(f"{migration.path.name} does not insert into outbox.migration")
+    return True
+
+
+MAY_MAKE_ROLES = """
+    select rolsuper or rolcreaterole from pg_roles where rolname = current_user
+"""
+
+
+def grant_roles(connection: Connection) -> bool:
+    """Makes the group roles and their grants anew, from sql/roles.sql.
+
+    False, and nothing done, where the connecting role may not make roles.
+    """
+    with connection.transaction():
+        connection.execute(LOCK, (MIGRATION_LOCK,))
+        may = connection.execute(MAY_MAKE_ROLES).fetchone()
+        if not may or not may[0]:
+            return False
+        connection.execute((sql_directory() / "roles.sql").read_bytes())
+    return True

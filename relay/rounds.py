@@ -1,0 +1,56 @@
+"""Which cursor next: strict between priorities, and yet every class moves."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from relay.cursor import RUN_MESSAGES, Cursor
+from relay.run import Ran
+
+# What a class below the highest that has work still gets, each round.
+SHORT_RUN_MESSAGES = 500
+# How soon a cursor is tried again that waits for its channel's topic.
+WAITING_SECONDS = 0.5
+
+
+class Rounds:
+    """Turns of one subscription's cursors. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._waits_until: dict[int, float] = {}
+        self._limit = RUN_MESSAGES
+
+    def halve(self) -> None:
+        """The last run took too long: the next is half as long, so that a slow link progresses."""
+        self._limit = max(self._limit // 2, 1)
+
+    def serve(
+        self,
+        offered: Iterable[Cursor],
+        run: Callable[[Cursor, int], Ran | None],
+        probe: Callable[[], Iterable[Cursor]],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """Runs the offered cursors, and those that get work meanwhile, until none can go on."""
+        pending = self._ready(offered)
+        while pending and not stopping():
+            highest = min(cursor.priority for cursor in pending.values())
+            for cursor in sorted(
+                pending.values(), key=lambda one: (one.priority, one.shard, one.id)
+            ):
+                if stopping():
+                    break
+                limit = self._limit if cursor.priority == highest else SHORT_RUN_MESSAGES
+                ran = run(cursor, min(limit, self._limit))
+                if ran is not None:
+                    self._limit = min(self._limit * 2, RUN_MESSAGES)
+                    if ran.blocked:
+                        self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
+                if ran is None or ran.exhausted or ran.blocked:
+                    del pending[cursor.id]
+            if pending:
+                # While a backlog is worked off, something more urgent may have come.
+                pending |= self._ready(probe())
+
+    def _ready(self, cursors: Iterable[Cursor]) -> dict[int, Cursor]:
+        now = time.monotonic()
+        return {one.id: one for one in cursors if self._waits_until.get(one.id, 0.0) <= now}

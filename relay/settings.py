@@ -1,0 +1,279 @@
+"""The relay's settings: read once from the environment, checked as a whole, frozen."""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import confluent_kafka
+import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+
+class SettingsError(ValueError):
+    """The environment does not make a relay; `faults` holds one sentence for each mistake in it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _default_name() -> str:
+    pid = str(os.getpid())
+    host = re.sub(r"[^!-~]", "", socket.gethostname()) or "relay"
+    return f"{host[: 31 - len(pid)]}-{pid}"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one relay process runs with.
+
+    Every field but the first three comes from RELAY_<FIELD>, and its description says what fits.
+    """
+
+    database_url: str
+    # librdkafka's own property names and values; empty where a command needs no Kafka.
+    kafka: dict[str, str]
+    # What was in the environment and is left aside, a sentence each, for the log.
+    ignored: tuple[str, ...] = ()
+
+    # A topic's name has 249 characters, and a channel takes up to 200 of them.
+    topic_prefix: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9._-]{0,49}\Z",
+            description="at most 49 letters, digits, '.', '_' or '-', put before every topic",
+        ),
+    ] = ""
+    event_source: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,255}\Z",
+            description="a URI reference of at most 255 characters: the CloudEvents source",
+        ),
+    ] = "/outbox"
+    retention_days: Annotated[
+        int, msgspec.Meta(ge=1, le=3650, description="whole days, 1 to 3650")
+    ] = 7
+    host: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9.:_-]{1,255}\Z",
+            description="the address that metrics and health listen on",
+        ),
+    ] = "127.0.0.1"
+    port: (
+        Annotated[
+            int,
+            msgspec.Meta(
+                ge=1,
+                le=65535,
+                description="the port of metrics and health, 1 to 65535; unset: none",
+            ),
+        ]
+        | None
+    ) = None
+    # 32, so that the relay's application_name with a cursor's id fits Postgres's 63 bytes.
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[!-~]{1,32}\Z",
+            description="1 to 32 printable ASCII characters without a blank: this relay's name",
+        ),
+    ] = msgspec.field(default_factory=_default_name)
+    topic_grace_seconds: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            le=3600,
+            description="0 to 3600: how long a missing topic may hold up the other channels",
+        ),
+    ] = 5.0
+    barrier_seconds: Annotated[
+        float,
+        msgspec.Meta(ge=1, le=300, description="1 to 300: how long a run may wait for the broker"),
+    ] = 10.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        msgspec.Meta(description="debug, info, warning or error"),
+    ] = "info"
+
+    def __repr__(self) -> str:
+        """Without the database's password and Kafka's secrets: a traceback may be logged."""
+        return f"Settings(name={self.name!r}, database={self.database!r})"
+
+    @property
+    def database(self) -> str:
+        """Where the database is, `host:port/name`, for messages; never the password."""
+        parts = conninfo_to_dict(self.database_url)
+        host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+        return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+    def with_kafka(self) -> "Settings":
+        """These settings, for a command that needs Kafka.
+
+        Raises SettingsError where the environment names no broker.
+        """
+        if "bootstrap.servers" not in self.kafka:
+            raise SettingsError(["KAFKA_BOOTSTRAP_SERVERS is not set: write host:port,host:port"])
+        return self
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """Reads DATABASE_URL, KAFKA_* and RELAY_*.
+
+        Raises SettingsError with every fault at once: each names its variable and the mend.
+        """
+        faults: list[str] = []
+        ignored, relay, kafka = _sorted_out(environ)
+        values: dict[str, Any] = {
+            "database_url": _database_url(environ.get("DATABASE_URL", ""), faults),
+            "kafka": _kafka_properties(kafka, faults),
+            "ignored": ignored,
+            **_relay_values(relay, faults),
+        }
+        if faults:
+            raise SettingsError(faults)
+        return cls(**values)
+
+
+# Kubernetes puts these into every container for each service of its namespace whose name begins
+# with "relay" or "kafka": https://kubernetes.io/docs/concepts/services-networking/service/
+_INJECTED_NAME = re.compile(
+    r"(RELAY|KAFKA)(_[A-Z0-9]+)*"
+    r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
+)
+_INJECTED_PORT = re.compile(r"(tcp|udp|sctp)://.*")
+
+
+def _injected(name: str, value: str) -> bool:
+    return bool(_INJECTED_NAME.fullmatch(name)) or (
+        name.endswith("_PORT") and bool(_INJECTED_PORT.fullmatch(value))
+    )
+
+
+def _sorted_out(
+    environ: Mapping[str, str],
+) -> tuple[tuple[str, ...], dict[str, str], dict[str, str]]:
+    """What is left aside, the RELAY_* variables and the KAFKA_* variables."""
+    ignored: list[str] = []
+    relay: dict[str, str] = {}
+    kafka: dict[str, str] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(("RELAY_", "KAFKA_")):
+            continue
+        if _injected(name, value):
+            ignored.append(f"{name} comes from Kubernetes for a service of that name: ignored")
+        elif name.startswith("RELAY_"):
+            relay[name] = value
+        else:
+            kafka[name] = value
+    return tuple(ignored), relay, kafka
+
+
+def _database_url(url: str, faults: list[str]) -> str:
+    # libpq quotes what it could not read, and that may be the password: its words stay out.
+    mend = "write postgresql://user:password@host:5432/database"
+    if not url:
+        faults.append(f"DATABASE_URL is not set: {mend}")
+    else:
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            faults.append(f"DATABASE_URL is no Postgres connection string: {mend}")
+    return url
+
+
+def described_fields() -> dict[str, msgspec.structs.FieldInfo]:
+    """The RELAY_* variables and the field that each one sets."""
+    fields = {f"RELAY_{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
+    for name in ("RELAY_DATABASE_URL", "RELAY_KAFKA", "RELAY_IGNORED"):
+        del fields[name]
+    return fields
+
+
+def description(field: msgspec.structs.FieldInfo) -> str:
+    """What fits a field, as its type says it."""
+    schema = msgspec.json.schema(field.type)
+    text: str = schema.get("description") or schema["anyOf"][0]["description"]
+    return text
+
+
+def _relay_values(relay: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
+    fields = described_fields()
+    values: dict[str, Any] = {}
+    for name, text in relay.items():
+        field = fields.get(name)
+        if field is None:
+            known = ", ".join(sorted(fields))
+            faults.append(f"{name} is no setting of the relay: unset it, or use one of {known}")
+            continue
+        try:
+            values[field.name] = msgspec.convert(text, field.type, strict=False)
+        except msgspec.ValidationError:
+            faults.append(f"{name}={text[:100]!r} does not fit: {description(field)}")
+    return values
+
+
+_GUARANTEE = "it is part of what the relay guarantees"
+_COMPUTED = "the relay computes it from the topics' limits"
+# What librdkafka would take and the relay can't: the name of the property and why.
+_FIXED: dict[str, str] = {
+    "acks": _GUARANTEE,
+    "request.required.acks": _GUARANTEE,
+    "enable.idempotence": _GUARANTEE,
+    "enable.gapless.guarantee": _GUARANTEE,
+    "max.in.flight": _GUARANTEE,
+    "max.in.flight.requests.per.connection": _GUARANTEE,
+    "retries": _GUARANTEE,
+    "message.send.max.retries": _GUARANTEE,
+    "queuing.strategy": _GUARANTEE,
+    "transactional.id": "it belongs to a cursor, not to a process",
+    "transaction.timeout.ms": _GUARANTEE,
+    "partitioner": "keys have to land where Java clients expect them",
+    "message.timeout.ms": "a message that expires alone leaves a gap; set RELAY_BARRIER_SECONDS",
+    "delivery.timeout.ms": "a message that expires alone leaves a gap; set RELAY_BARRIER_SECONDS",
+    "delivery.report.only.error": "the relay counts on it",
+    "message.max.bytes": _COMPUTED,
+    "batch.size": _COMPUTED,
+    "metadata.broker.list": "KAFKA_BOOTSTRAP_SERVERS says the same",
+    "test.mock.num.brokers": "a mock broker would take the messages and lose them",
+}
+
+
+def _kafka_properties(kafka: Mapping[str, str], faults: list[str]) -> dict[str, str]:
+    properties: dict[str, str] = {}
+    for name, value in kafka.items():
+        key = name.removeprefix("KAFKA_").lower().replace("_", ".")
+        if key in _FIXED:
+            faults.append(f"{name} can't be set: {_FIXED[key]}. Unset it")
+        elif key == "bootstrap.servers" and not value.strip():
+            faults.append(f"{name} is empty: write host:port,host:port")
+        else:
+            properties[key] = value
+    # What belongs to TLS and SASL only makes sense together; everything else is tried alone.
+    secure = {key: value for key, value in properties.items() if _SECURITY.match(key)}
+    alone = [
+        {key: value}
+        for key, value in properties.items()
+        if key not in secure and key != "bootstrap.servers"
+    ]
+    for tried in [*alone, secure]:
+        if tried and (words := _librdkafka_refuses(tried)):
+            names = " and ".join(f"KAFKA_{key.upper().replace('.', '_')}" for key in tried)
+            faults.append(f"{names}: librdkafka says: {words}. Correct it or unset it")
+    return properties
+
+
+_SECURITY = re.compile(r"(security|sasl|ssl|enable\.ssl|enable\.sasl|https)\.")
+
+
+def _librdkafka_refuses(properties: Mapping[str, str]) -> str | None:
+    # Without bootstrap.servers no connection is opened. With `log.queue`, which nobody reads, its
+    # complaint stays off standard error.
+    try:
+        confluent_kafka.Producer({**properties, "log.queue": "true"})
+    except confluent_kafka.KafkaException as refused:
+        return str(refused.args[0].str())
+    return None

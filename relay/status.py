@@ -1,0 +1,259 @@
+"""How it stands: what waits, what moved lately, who works on what."""
+
+from datetime import datetime
+
+import msgspec
+from psycopg.rows import class_row
+
+from relay.database import Connection
+from relay.table import duration, table
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What one subscription has yet to get in one priority; `more`: and there is more."""
+
+    subscription: str
+    priority: int
+    messages: int
+    more: bool
+    oldest_age_seconds: float | None
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """One subscription and its last sign of life; five minutes' worth of what it got."""
+
+    name: str
+    paused: bool
+    paused_reason: str | None
+    last_relay: str | None
+    last_checkpoint_age_seconds: float | None
+    messages_in_5_minutes: int
+    bytes_in_5_minutes: int
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A channel that waits alone, and what for."""
+
+    subscription: str
+    channel: str | None
+    reason: str
+    seconds: float
+
+
+class Letters(msgspec.Struct, frozen=True):
+    """Dead letters of one kind; `waiting` for somebody to redrive them."""
+
+    subscription: str
+    channel: str
+    reason: str
+    waiting: int
+    redriven: int
+    last_died_at: datetime
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A relay that is in a run now."""
+
+    relay: str
+    subscription: str
+    priority: int
+    shard: int
+    channel: str | None
+    seconds: float | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Everything that `outbox-relay status` tells. `fault`: why no relay runs on this database."""
+
+    fault: str | None
+    subscriptions: list[Subscription]
+    backlog: list[Backlog]
+    waiting: list[Waiting]
+    dead_letters: list[Letters]
+    holders: list[Holder]
+
+
+# What waits is counted up to a cap, but a cold cache can make even that long.
+TIMEOUT = "select set_config('statement_timeout', '10s', true)"
+
+
+def read(connection: Connection) -> Status:
+    """Asks the database, in one transaction; by its clock. Raises psycopg.Error."""
+    with connection.transaction():
+        connection.execute(TIMEOUT)
+        return Status(
+            fault=foreign_cluster(connection),
+            subscriptions=_subscriptions(connection),
+            backlog=backlog(connection),
+            waiting=_waiting(connection),
+            dead_letters=_dead_letters(connection),
+            holders=_holders(connection),
+        )
+
+
+FOREIGN_CLUSTER = "select outbox.foreign_cluster()"
+
+
+def foreign_cluster(connection: Connection) -> str | None:
+    """Why no relay may run on this database, with the mend; None: one may.
+
+    Transaction ids mean nothing in another cluster than their own: messages would be skipped.
+    """
+    row = connection.execute(FOREIGN_CLUSTER).fetchone()
+    if row is None or row[0] is None:
+        return None
+    return f"{row[0]} Stop the writers and run: outbox-relay rebase"
+
+
+BACKLOG = """
+    select subscription, priority, messages, more,
+           extract(epoch from clock_timestamp() - oldest_at)::float8 as oldest_age_seconds
+    from outbox.subscription_backlog
+    order by subscription, priority
+"""
+
+
+def backlog(connection: Connection) -> list[Backlog]:
+    """What waits, by subscription and priority; counted up to the view's cap."""
+    with connection.cursor(row_factory=class_row(Backlog)) as cursor:
+        return cursor.execute(BACKLOG).fetchall()
+
+
+SUBSCRIPTIONS = """
+    select subscription as name, bool_or(paused) as paused, min(paused_reason) as paused_reason,
+           (array_agg(last_relay order by last_checkpoint_at desc)
+                filter (where last_relay is not null))[1] as last_relay,
+           extract(epoch from clock_timestamp()
+                - max(last_checkpoint_at) filter (where last_relay is not null))::float8
+                as last_checkpoint_age_seconds,
+           coalesce(max(lately.messages), 0)::bigint as messages_in_5_minutes,
+           coalesce(max(lately.bytes), 0)::bigint as bytes_in_5_minutes
+    from outbox.cursor_position
+    left join (
+        select subscription, sum(messages) as messages, sum(bytes) as bytes
+        from outbox.throughput
+        where minute > date_trunc('minute', clock_timestamp()) - interval '5 minutes'
+        group by subscription
+    ) as lately using (subscription)
+    group by subscription
+    order by subscription
+"""
+
+
+def _subscriptions(connection: Connection) -> list[Subscription]:
+    with connection.cursor(row_factory=class_row(Subscription)) as cursor:
+        return cursor.execute(SUBSCRIPTIONS).fetchall()
+
+
+WAITING = """
+    select subscription, channel, min(waiting_reason) as reason,
+           extract(epoch from clock_timestamp() - min(waiting_since))::float8 as seconds
+    from outbox.cursor_position
+    where waiting_since is not null
+    group by subscription, channel
+    order by seconds desc
+    limit 1000
+"""
+
+
+def _waiting(connection: Connection) -> list[Waiting]:
+    with connection.cursor(row_factory=class_row(Waiting)) as cursor:
+        return cursor.execute(WAITING).fetchall()
+
+
+DEAD_LETTERS = """
+    select subscription, channel, reason, waiting, redriven, last_died_at
+    from outbox.dead_letter_summary
+    where waiting + redriven > 0
+    order by subscription, channel, reason
+    limit 1000
+"""
+
+
+def _dead_letters(connection: Connection) -> list[Letters]:
+    with connection.cursor(row_factory=class_row(Letters)) as cursor:
+        return cursor.execute(DEAD_LETTERS).fetchall()
+
+
+HOLDERS = """
+    select holder.relay, position.subscription, position.priority, position.shard,
+           position.channel, extract(epoch from clock_timestamp() - holder.since)::float8 as seconds
+    from outbox.cursor_holder as holder
+    join outbox.cursor_position as position using (cursor_id)
+    order by holder.relay, position.subscription, position.priority, position.shard
+"""
+
+
+def _holders(connection: Connection) -> list[Holder]:
+    with connection.cursor(row_factory=class_row(Holder)) as cursor:
+        return cursor.execute(HOLDERS).fetchall()
+
+
+def render(status: Status) -> str:
+    """The same for people."""
+    parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
+    parts.append(
+        table(
+            ("subscription", "messages in 5 min", "bytes in 5 min", "last checkpoint", "by", ""),
+            [
+                (
+                    one.name,
+                    one.messages_in_5_minutes,
+                    one.bytes_in_5_minutes,
+                    _ago(one.last_checkpoint_age_seconds),
+                    one.last_relay,
+                    f"paused: {one.paused_reason or 'no reason given'}" if one.paused else "",
+                )
+                for one in status.subscriptions
+            ],
+        )
+    )
+    parts.append(
+        table(
+            ("subscription", "priority", "backlog", "oldest"),
+            [
+                (
+                    one.subscription,
+                    one.priority,
+                    f"{one.messages}{'+' if one.more else ''}",
+                    duration(one.oldest_age_seconds),
+                )
+                for one in status.backlog
+            ],
+        )
+    )
+    if status.waiting:
+        parts.append(
+            table(
+                ("waiting channel", "of", "for", "because"),
+                [
+                    (w.channel, w.subscription, duration(w.seconds), w.reason)
+                    for w in status.waiting
+                ],
+            )
+        )
+    if status.dead_letters:
+        parts.append(
+            table(
+                ("dead letters", "channel", "reason", "waiting", "redriven", "last"),
+                [
+                    (d.subscription, d.channel, d.reason, d.waiting, d.redriven, d.last_died_at)
+                    for d in status.dead_letters
+                ],
+            )
+        )
+    if status.holders:
+        parts.append(
+            table(
+                ("relay at work", "subscription", "priority", "shard", "channel", "since"),
+                [
+                    (h.relay, h.subscription, h.priority, h.shard, h.channel, _ago(h.seconds))
+                    for h in status.holders
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{duration(seconds)} ago"

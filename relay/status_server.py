@@ -1,0 +1,218 @@
+"""Metrics and health over HTTP: /metrics, /healthz, /readyz."""
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import Any
+
+import psycopg
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from relay import migrations
+from relay.database import connect
+from relay.settings import Settings, SettingsError
+from relay.status import TIMEOUT, Backlog, backlog, foreign_cluster
+from relay.telemetry import Telemetry
+
+logger = structlog.get_logger()
+
+# Longer without a turn, and the loop hangs. It turns while it waits for the database, too.
+MAX_LOOP_AGE_SECONDS = 10.0
+# However often somebody asks, the database is asked once in so long.
+SAMPLE_SECONDS = 5.0
+MAX_REQUESTS = 16
+
+
+class Readiness:
+    """Whether this relay can run on its database: reachable, migrated, not another cluster's."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._lock = threading.Lock()
+        self._sampled_at = float("-inf")
+        self._fault: str | None = None
+
+    def fault(self) -> str | None:
+        """Why it can't run, as a sentence; None: it can."""
+        if self._telemetry.refusal is not None:
+            return self._telemetry.refusal
+        with self._lock:
+            if time.monotonic() - self._sampled_at > SAMPLE_SECONDS:
+                self._fault = self._sample()
+                self._sampled_at = time.monotonic()
+            return self._fault
+
+    def _sample(self) -> str | None:
+        try:
+            with connect(self._settings) as connection, connection.transaction():
+                connection.execute(TIMEOUT)
+                migrations.check(connection)
+                return foreign_cluster(connection)
+        except migrations.MigrationError as fault:
+            return str(fault)
+        except psycopg.Error as fault:
+            logger.warning("health_without_database", fault=str(fault))
+            return f"no database at {self._settings.database}"
+
+
+class BacklogCollector(Collector):
+    """Backlog and oldest age: asked when somebody scrapes, never on the path of a message."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._sampled_at = float("-inf")
+        self._rows: list[Backlog] = []
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing to ask the database for while the registry gets to know this collector."""
+        return _gauges([])
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            if time.monotonic() - self._sampled_at > SAMPLE_SECONDS:
+                self._rows = self._sample()
+                self._sampled_at = time.monotonic()
+            return _gauges(self._rows)
+
+    def _sample(self) -> list[Backlog]:
+        try:
+            with connect(self._settings) as connection, connection.transaction():
+                connection.execute(TIMEOUT)
+                return backlog(connection)
+        except psycopg.Error as fault:
+            # No series rather than an old figure: an alert can ask for its absence.
+            logger.warning("metrics_without_database", fault=str(fault))
+            return []
+
+
+def _gauges(rows: list[Backlog]) -> list[Metric]:
+    messages = GaugeMetricFamily(
+        "outbox_relay_backlog_messages",
+        "Messages that are not yet published, counted up to 100,001.",
+        labels=["subscription", "priority"],
+    )
+    age = GaugeMetricFamily(
+        "outbox_relay_backlog_oldest_age_seconds",
+        "The age of the oldest of them, 0 where there is none.",
+        labels=["subscription", "priority"],
+    )
+    for row in rows:
+        labels = [row.subscription, str(row.priority)]
+        messages.add_metric(labels, row.messages)
+        age.add_metric(labels, row.oldest_age_seconds or 0.0)
+    return [messages, age]
+
+
+class StatusServer(ThreadingTCPServer):
+    """Answers /metrics, /healthz and /readyz in threads of its own until it is closed."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = MAX_REQUESTS
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._readiness = Readiness(settings, telemetry)
+        self._requests = threading.BoundedSemaphore(MAX_REQUESTS)
+        if ":" in settings.host:
+            self.address_family = socket.AF_INET6
+        super().__init__((settings.host, settings.port or 0), _Request)
+        telemetry.registry.register(BacklogCollector(settings))
+        threading.Thread(target=self.serve_forever, name="status-server", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on."""
+        return int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._requests.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._requests.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.debug("status_request_failed", exc_info=True)
+
+    def close(self) -> None:
+        """Stops answering and lets go of the port."""
+        self.shutdown()
+        self.server_close()
+
+    def answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
+        """Status, content type and body for one path."""
+        if path == "/metrics":
+            encode, content_type = choose_encoder(accept)
+            return 200, content_type, encode(self._telemetry.registry)
+        if path == "/healthz":
+            age = self._telemetry.loop_age_seconds()
+            alive = age <= MAX_LOOP_AGE_SECONDS
+            return _text(200 if alive else 503, f"the loop turned {age:.1f} s ago")
+        if path == "/readyz":
+            fault = self._readiness.fault()
+            return _text(200 if fault is None else 503, fault or "ready")
+        return _text(404, "there are /metrics, /healthz and /readyz")
+
+
+def start(settings: Settings, telemetry: Telemetry) -> StatusServer | None:
+    """The server on RELAY_HOST and RELAY_PORT; None where no port is set or another has taken it.
+
+    Raises SettingsError for an address that is not this machine's.
+    """
+    if settings.port is None:
+        return None
+    where = f"{settings.host}:{settings.port}"
+    try:
+        server = StatusServer(settings, telemetry)
+    except OSError as fault:
+        if fault.errno != errno.EADDRINUSE:
+            raise SettingsError(
+                [f"RELAY_HOST and RELAY_PORT: can't listen on {where}: {fault.strerror}"]
+            ) from fault
+        # Metrics are no reason to leave messages lying.
+        logger.warning("status_port_taken", address=where)
+        return None
+    logger.info("status_server_listens", address=where)
+    return server
+
+
+def _text(status: int, line: str) -> tuple[int, str, bytes]:
+    return status, "text/plain; charset=utf-8", f"{line}\n".encode()
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: StatusServer
+    timeout = 5
+    server_version = "outbox-relay"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        status, content_type, body = self.server.answer(path, self.headers.get("Accept", ""))
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Scrapes and probes are not worth a line."""

@@ -1,0 +1,157 @@
+"""The payment webhook service: its routes, its life, and `outbox-service`."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TypedDict
+
+import structlog
+import uvicorn
+from prometheus_client import disable_created_metrics
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from service import health, logs, openapi, settings
+from service.access import Access
+from service.database import Database
+from service.metrics import Metrics
+from service.payments import orders_api
+from service.payments.live import Live
+from service.payments.sockets import watch_order
+from service.payments.webhook import receive_payment
+from service.problems import Problem, on_fault, on_http_exception, on_problem
+from service.settings import Settings, SettingsError
+
+# SIGTERM to exit: in-flight requests, then sockets and pool, within the 10 s that are promised.
+GRACEFUL_SHUTDOWN_SECONDS = 7
+POOL_CLOSE_SECONDS = 2.0
+
+SALE = "/v1/api/sale"
+ORDER = f"{SALE}/orders/{{id}}"
+
+log = structlog.get_logger()
+
+
+class State(TypedDict):
+    """What every request finds in `request.state`."""
+
+    settings: Settings
+    database: Database
+    metrics: Metrics
+    live: Live
+
+
+def routes() -> Sequence[BaseRoute]:
+    """Every path of the service."""
+    return [
+        Route(f"{SALE}/webhooks/payment", receive_payment, methods=["POST"]),
+        Route(f"{SALE}/orders", orders_api.create_order, methods=["POST"]),
+        Route(ORDER, orders_api.read_order, methods=["GET"]),
+        Route(f"{ORDER}/payments", orders_api.start_payment, methods=["POST"]),
+        Route(
+            f"{ORDER}/checks/{{checkId}}/payments",
+            orders_api.start_check_payment,
+            methods=["POST"],
+        ),
+        Route(f"{ORDER}/ship", orders_api.ship_order, methods=["POST"]),
+        Route(f"{ORDER}/deliver", orders_api.deliver_order, methods=["POST"]),
+        WebSocketRoute(f"{SALE}/ws", watch_order),
+        Route("/healthz", health.is_alive),
+        Route("/readyz", health.is_ready),
+        Route("/metrics", health.show_metrics),
+        Route("/openapi.json", openapi.show_document),
+    ]
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The ASGI app; it connects to the database when it is started, and again whenever it must."""
+    database = Database(settings)
+    metrics = Metrics(database.pool)
+    live = Live(database)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        await database.pool.open()
+        reader = asyncio.create_task(live.run(), name="live reader")
+        try:
+            yield {"settings": settings, "database": database, "metrics": metrics, "live": live}
+        finally:
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await reader
+            await database.pool.close(POOL_CLOSE_SECONDS)
+
+    table = routes()
+    paths = {route.endpoint: route.path for route in table if isinstance(route, Route)}
+    app = Starlette(
+        routes=table,
+        lifespan=lifespan,
+        middleware=[Middleware(Access, metrics=metrics, routes=paths)],
+        exception_handlers={
+            Problem: on_problem,
+            HTTPException: on_http_exception,
+            Exception: on_fault,
+        },
+    )
+    app.state.live = live
+    return app
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but WebSocket clients are told first that this process is going away."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drops the WebSocket clients with code 1001, then does what uvicorn does."""
+        self._live.close()
+        await asyncio.sleep(0)
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """`outbox-service`: serves until SIGTERM or SIGINT. Exit codes: 0 done, 1 fault, 2 settings."""
+    logs.configure()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    try:
+        configured, ignored = settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(f"outbox-service: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    for name in ignored:
+        log.warning("ignored, Kubernetes injects it", setting=name)
+    app = create_app(configured)
+    config = uvicorn.Config(
+        app,
+        host=configured.host,
+        port=configured.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        ws_max_size=65_536,
+        http="httptools",
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+    )
+    # uvicorn raises the signal that stopped it once more when it is done; it has been obeyed.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: None)
+    server = Server(config, app.state.live)
+    try:
+        server.run()
+    except SystemExit:
+        # A port that is taken, say: uvicorn has logged it, and has statuses of its own.
+        raise SystemExit(1) from None
+    raise SystemExit(0 if server.started else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Request bodies: read within bounds, decoded into typed structs, refused by the field's name."""
+
+import asyncio
+import re
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from service.money import Money
+from service.problems import Problem
+
+READ_TIMEOUT_SECONDS = 10.0
+
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+
+T = TypeVar("T")
+
+
+async def read(request: Request, max_bytes: int) -> bytes:
+    """The whole body; Problem 413 as soon as it is too large, 408 if it does not come in time."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Problem(408, f"The body took longer than {READ_TIMEOUT_SECONDS:g} s.") from None
+    return b"".join(chunks)
+
+
+def decoder(shape: type[T]) -> "msgspec.json.Decoder[T]":
+    """A decoder that takes numbers as decimals, never as floats, where the shape says Money."""
+    return msgspec.json.Decoder(shape, dec_hook=_decode_money, float_hook=Decimal)
+
+
+def decode(shape: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """The body as `shape`; Problem 422 with the path of the field that does not fit."""
+    try:
+        body.decode()  # msgspec takes strings that it skips as they are, UTF-8 or not
+        return shape.decode(body)
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(422, f"The body is not JSON in UTF-8: {error}.") from None
+    except RecursionError:
+        raise Problem(422, "The body is nested too deeply.") from None
+
+
+def _decode_money(kind: type, value: object) -> object:
+    if kind is Money:
+        return Money.parse(value)
+    raise NotImplementedError(f"no decoder for {kind}")
+
+
+def _misfit(message: str) -> Problem:
+    path = match["path"] if (match := _PATH.search(message)) else ""
+    reason = _PATH.sub("", message)
+    if missing := _MISSING.match(reason):
+        path = f"{path}.{missing['name']}" if path else missing["name"]
+        reason = "It is required"
+    return Problem(422, f"{path or 'The body'} does not fit: {reason}.", field=path or None)
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(413, f"The body is larger than {max_bytes} bytes.", maxBytes=max_bytes)

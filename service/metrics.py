@@ -1,0 +1,68 @@
+"""What Prometheus scrapes. One registry per app, so that two apps in one process don't collide."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from psycopg_pool import AsyncConnectionPool
+
+LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The service's metrics.
+
+    `webhooks` by event type (six and `unknown`) and outcome: applied, repeated, refused, not_found.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "service_requests",
+            "HTTP requests by route and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "service_request_seconds",
+            "Time from a request's first line to its answer's end.",
+            ["route"],
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.webhooks = Counter(
+            "service_webhooks",
+            "Payment webhooks by event type and outcome.",
+            ["event_type", "outcome"],
+            registry=self.registry,
+        )
+        self.registry.register(PoolCollector(pool))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+
+class PoolCollector(Collector):
+    """The connection pool, asked when it is scraped."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Connections, idle connections, waiting requests."""
+        stats = self._pool.get_stats()
+        for key, name, help_text in (
+            ("pool_size", "service_pool_connections", "Connections to the database."),
+            ("pool_available", "service_pool_idle_connections", "Connections that are free."),
+            ("requests_waiting", "service_pool_waiting_requests", "Waiting for a connection."),
+        ):
+            yield GaugeMetricFamily(name, help_text, value=stats.get(key, 0))

@@ -1,0 +1,1 @@
+"""Payments: webhooks in, orders and checks through their states, messages out."""

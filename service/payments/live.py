@@ -1,0 +1,244 @@
+"""ORDER_PAYMENT_UPDATED: from the log to the WebSocket clients of every process.
+
+Updates are messages on channel `outbox.live`, which stays inside the database. Each process reads
+them with a snapshot as its position: what a transaction writes is seen when it has committed, and a
+late commit is not passed over, whatever ids were handed out meanwhile.
+"""
+
+import asyncio
+from collections import defaultdict
+from decimal import Decimal
+from typing import LiteralString
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from service.database import Database, Transaction
+from service.money import text
+from service.payments.sale import Order, OrderStatus
+from service.problems import Problem, unavailable
+
+CHANNEL = "outbox.live"
+EVENT = "ORDER_PAYMENT_UPDATED"
+
+POLL_INTERVAL_SECONDS = 0.05
+RETRY_INTERVAL_SECONDS = 0.5
+# Longer than a failover. After that a client does better to ask for the order and connect again.
+MAX_BLIND_SECONDS = 30.0
+MAX_PENDING_UPDATES = 100
+MAX_CLIENTS = 10_000
+
+# RFC 6455: going away; try again later (registered with IANA).
+GOING_AWAY = 1001
+TRY_AGAIN_LATER = 1013
+
+log = structlog.get_logger()
+
+
+class LivePayment(msgspec.Struct, frozen=True, rename="camel"):
+    """The `payment` of an update; amounts are strings."""
+
+    total: str
+    paid: str
+    currency: str
+    is_fully_paid: bool
+
+
+class OrderPaymentUpdated(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a WebSocket client receives."""
+
+    event: str
+    order_id: UUID
+    status: OrderStatus
+    payment: LivePayment
+    cancellation_reason: str | None = None
+
+
+async def publish(
+    transaction: Transaction,
+    order: Order,
+    status: OrderStatus,
+    paid: Decimal,
+    cancellation_reason: str | None = None,
+) -> None:
+    """Tells the order's clients, in every process, once this transaction has committed."""
+    payment = LivePayment(text(order.total), text(paid), order.currency, status == "COMPLETED")
+    update = OrderPaymentUpdated(EVENT, order.id, status, payment, cancellation_reason)
+    await transaction.publish(CHANNEL, EVENT, update, group_key=str(order.id), priority=1)
+
+
+class Client:
+    """One connected client: a bounded queue of updates, ended by a close code."""
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        self.close_code: int | None = None
+        self._updates: asyncio.Queue[str | None] = asyncio.Queue(MAX_PENDING_UPDATES + 1)
+
+    def offer(self, update: str) -> bool:
+        """False if the client is too slow: its queue is full."""
+        if self._updates.qsize() >= MAX_PENDING_UPDATES:
+            return False
+        self._updates.put_nowait(update)
+        return True
+
+    def drop(self, close_code: int) -> None:
+        """What is still queued is sent, then the connection is closed with this code."""
+        if self.close_code is None:
+            self.close_code = close_code
+            self._updates.put_nowait(None)
+
+    async def next(self) -> str | None:
+        """The next update; None when the client was dropped."""
+        return await self._updates.get()
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A row of the reader: always one at least, which carries the new position."""
+
+    target: str
+    group_key: str | None
+    payload: bytes | None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A position to start from."""
+
+    now: str
+    order_exists: bool
+
+
+class Live:
+    """The one reader of this process, and its clients. Reads only while somebody is connected."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._clients: defaultdict[str, set[Client]] = defaultdict(set)
+        self._count = 0
+        self._seen: str | None = None
+        self._connected = asyncio.Event()
+        # A position is taken for a first client, or moved by a read, but never both at once.
+        self._position = asyncio.Lock()
+
+    START: LiteralString = """
+        select pg_current_snapshot()::text as now,
+               exists (select from sale.sale_order where id = %(order_id)s) as order_exists
+    """
+
+    async def join(self, order_id: UUID) -> Client:
+        """A client of this order: it gets every update that commits after this returns.
+
+        Raises Problem: 404 no such order, 503 no database or too many clients.
+        """
+        if self._count >= MAX_CLIENTS:
+            raise unavailable("Too many clients are connected.")
+
+        async def start(transaction: Transaction) -> Snapshot | None:
+            return await (
+                await transaction.select(Snapshot, self.START, {"order_id": order_id})
+            ).fetchone()
+
+        async with self._position:
+            snapshot = await self._database.run(start)
+            assert snapshot is not None, "a select without FROM has one row"
+            if not snapshot.order_exists:
+                raise Problem(404, "The order does not exist.", field="orderId")
+            if not self._count:
+                self._seen = snapshot.now
+            client = Client(str(order_id))
+            self._clients[client.order_id].add(client)
+            self._count += 1
+            self._connected.set()
+        return client
+
+    def leave(self, client: Client) -> None:
+        """Forgets a client, connected or dropped."""
+        clients = self._clients[client.order_id]
+        if client in clients:
+            clients.remove(client)
+            self._count -= 1
+        if not clients:
+            del self._clients[client.order_id]
+
+    def close(self, close_code: int = GOING_AWAY) -> None:
+        """Drops everybody."""
+        for client in [client for clients in self._clients.values() for client in clients]:
+            client.drop(close_code)
+            self.leave(client)
+
+    async def run(self) -> None:
+        """Reads until cancelled. A database that is away for long costs clients, not the loop."""
+        clock = asyncio.get_running_loop().time
+        last_read = clock()
+        while True:
+            if not self._connected.is_set():
+                await self._connected.wait()
+                last_read = clock()
+            try:
+                await self._read()
+                last_read = clock()
+                await asyncio.sleep(POLL_INTERVAL_SECONDS)
+            except Problem:
+                if clock() - last_read > MAX_BLIND_SECONDS:
+                    self.close(TRY_AGAIN_LATER)
+                await asyncio.sleep(RETRY_INTERVAL_SECONDS)
+            except Exception:
+                # Nobody must stay connected to a reader that does not read.
+                log.exception("live reader failed")
+                self.close(TRY_AGAIN_LATER)
+                await asyncio.sleep(RETRY_INTERVAL_SECONDS)
+
+    async def _read(self) -> None:
+        async with self._position:
+            if not self._count or self._seen is None:
+                self._seen = None
+                self._connected.clear()
+                return
+            seen = self._seen
+            rows = await self._database.run(lambda transaction: _read_since(transaction, seen))
+            for row in rows:
+                if row.group_key is not None and row.payload is not None:
+                    self._deliver(row.group_key, row.payload)
+            self._seen = rows[0].target
+
+    def _deliver(self, order_id: str, payload: bytes) -> None:
+        for client in list(self._clients.get(order_id, ())):
+            if not client.offer(payload.decode()):
+                log.warning("slow client dropped", order_id=order_id)
+                client.drop(TRY_AGAIN_LATER)
+                self.leave(client)
+
+
+# The planner has no statistics for xid8 and would read the whole table where it may; local to the
+# transaction, so that a pooler keeps nothing of it.
+ON_THE_INDEX: LiteralString = """
+    select set_config('enable_seqscan', 'off', true),
+           set_config('enable_bitmapscan', 'off', true),
+           set_config('jit', 'off', true)
+"""
+
+# What this statement sees and `seen` did not: the transactions that began after `seen` (fresh),
+# and those that were running then (late). One statement has one snapshot, so `target` is exactly
+# what was read, and the next read goes on from there.
+READ: LiteralString = """
+    select pg_current_snapshot()::text as target, message.group_key, message.payload
+    from (values (true)) as always
+    left join lateral (
+        select id, group_key, payload
+        from outbox.message
+        where priority = 1 and channel = 'outbox.live'
+          and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+        union all
+        select id, group_key, payload
+        from outbox.message
+        where priority = 1 and channel = 'outbox.live'
+          and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
+    ) as message on true
+    order by message.id
+"""
+
+
+async def _read_since(transaction: Transaction, seen: str) -> list[Seen]:
+    await transaction.execute(ON_THE_INDEX, {})
+    return await (await transaction.select(Seen, READ, {"seen": seen})).fetchall()

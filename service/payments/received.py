@@ -1,0 +1,108 @@
+"""The beginning of every webhook's transaction: lock, remember, read."""
+
+from typing import LiteralString
+
+import msgspec
+
+from service.database import Transaction
+from service.payments.event import CANCELLING, EventType, Payload, uuid_or_none
+from service.payments.router import Target
+from service.payments.sale import Check, Item, Order
+
+
+class LockedOrder(Order, frozen=True, kw_only=True):
+    """The order, and whether this webhook came for the first time."""
+
+    is_new: bool
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook whose order is locked: nothing about it can change until this transaction ends.
+
+    `checks` are read for events of a check and for cancellations, `items` for ATTEMPT_SUCCESS.
+    """
+
+    event: EventType
+    payload: Payload
+    target: Target
+    order: Order
+    checks: list[Check]
+    items: list[Item]
+    is_new: bool
+
+
+# The order's row comes first, for checks as well, and everything else is locked behind it: with one
+# first lock there is no circle to wait in. The repeat key names the order or check, so its insert
+# waits for nobody who does not hold this order. No order, no key: it may be created later and the
+# webhook sent again.
+RECEIVE: LiteralString = """
+    with locked as materialized (
+        select id, number, status, merchant_id, sale_channel_id, customer_id,
+               closed_in_session_id, currency, total, paid, metadata::text as metadata,
+               created_by, modified_by, shipped_at, delivered_at
+        from sale.sale_order
+        where id = coalesce(
+            (select order_id from sale.sale_check where id = %(check_id)s), %(order_id)s)
+        for no key update
+    ), received as (
+        insert into sale.received_webhook (key, order_id, event_type)
+        select %(key)s, id, %(event)s from locked
+        on conflict (key) do nothing
+        returning key
+    )
+    select locked.*, clock_timestamp() as now, exists (select from received) as is_new
+    from locked
+"""
+
+# A statement of its own, after the lock is held: its snapshot sees what the last holder committed.
+CHECKS: LiteralString = """
+    select id, status, total, paid
+    from sale.sale_check
+    where order_id = coalesce(
+        (select order_id from sale.sale_check where id = %(check_id)s), %(order_id)s)
+    order by position
+"""
+
+ITEMS: LiteralString = """
+    select id, item_type, item_id, quantity, mode
+    from sale.order_item
+    where order_id = coalesce(
+        (select order_id from sale.sale_check where id = %(check_id)s), %(order_id)s)
+    order by position
+"""
+
+
+async def receive(
+    transaction: Transaction, event: EventType, target: Target, payload: Payload
+) -> Received | None:
+    """Locks what the event is about and records it under its repeat key.
+
+    None, and nothing recorded, where the order or check does not exist.
+    """
+    if (target_id := uuid_or_none(target.id)) is None:
+        return None
+    names_check = target.kind == "SaleCheck"
+    parameters: dict[str, object] = {
+        "check_id": target_id if names_check else None,
+        "order_id": None if names_check else target_id,
+        "key": f"{target.kind} {target_id} {event} {payload.occasion()}",
+        "event": event,
+    }
+    # One round trip for all of them, and each only where its rows can matter.
+    locked = await transaction.select(LockedOrder, RECEIVE, parameters)
+    needs_checks = names_check or event in CANCELLING
+    checks = await transaction.select(Check, CHECKS, parameters) if needs_checks else None
+    needs_items = event is EventType.ATTEMPT_SUCCESS
+    items = await transaction.select(Item, ITEMS, parameters) if needs_items else None
+    order = await locked.fetchone()
+    if order is None:
+        return None
+    return Received(
+        event=event,
+        payload=payload,
+        target=target,
+        order=order,
+        checks=await checks.fetchall() if checks else [],
+        items=await items.fetchall() if items else [],
+        is_new=order.is_new,
+    )

@@ -1,0 +1,59 @@
+"""WebSocket /v1/api/sale/ws?orderId=…: the updates of one order's payment."""
+
+import asyncio
+
+import anyio
+from starlette.websockets import WebSocket
+
+from service.payments.event import uuid_or_none
+from service.payments.live import TRY_AGAIN_LATER, Client, Live
+from service.problems import Problem
+
+SEND_TIMEOUT_SECONDS = 10.0
+
+
+async def watch_order(socket: WebSocket) -> None:
+    """Sends each update as text until the client or the server goes.
+
+    Refused with problem details before the upgrade: 422 without orderId, 404 for an order that
+    does not exist, 503 while the database can't be reached.
+    """
+    live: Live = socket.state.live
+    try:
+        client = await _join(socket, live)
+    except Problem as problem:
+        await socket.send_denial_response(problem.response())
+        return
+    try:
+        await socket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
+            await _send_updates(socket, client)
+            tasks.cancel_scope.cancel()
+    finally:
+        live.leave(client)
+
+
+async def _join(socket: WebSocket, live: Live) -> Client:
+    if not (order_id := socket.query_params.get("orderId")):
+        raise Problem(422, "The query parameter orderId is required.", field="orderId")
+    if (known := uuid_or_none(order_id)) is None:
+        raise Problem(404, "The order does not exist.", field="orderId")
+    return await live.join(known)
+
+
+async def _send_updates(socket: WebSocket, client: Client) -> None:
+    try:
+        while (update := await client.next()) is not None:
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await socket.send_text(update)
+        await socket.close(client.close_code or TRY_AGAIN_LATER)
+    except TimeoutError:
+        await socket.close(TRY_AGAIN_LATER)
+
+
+async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
+    """Clients have nothing to say here; what they send is read and dropped."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,58 @@
+"""Money that no order or check took: never silent."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from service.database import Transaction
+from service.money import text
+from service.payments.event import EventType
+from service.payments.received import Received
+
+CHANNEL = "payment.unapplied"
+
+
+class PaymentUnapplied(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
+):
+    """The value on topic payment.unapplied; its key is the order's id.
+
+    `event` is what brought it up: a payment that came (ATTEMPT_SUCCESS), or a cancellation of what
+    had been paid for in part. `amount` is what somebody has to look after; without an attempt it is
+    the cumulative `paid` of the transaction.
+    """
+
+    order_id: UUID
+    order_number: str
+    check_id: UUID | None = None
+    amount: str
+    currency: str
+    reason: str
+    event: EventType
+    attempt_id: str | None = None
+    transaction_id: str | None = None
+
+
+async def publish(
+    transaction: Transaction,
+    received: Received,
+    amount: Decimal,
+    reason: str,
+    *,
+    check_id: UUID | None = None,
+) -> None:
+    """Publishes payment.unapplied ahead of everything else: priority 1."""
+    order, payload = received.order, received.payload
+    value = PaymentUnapplied(
+        order_id=order.id,
+        order_number=order.number,
+        check_id=check_id,
+        amount=text(amount),
+        currency=order.currency,
+        reason=reason,
+        event=received.event,
+        attempt_id=payload.attempt.id if payload.attempt else None,
+        transaction_id=payload.transaction.id if payload.transaction else None,
+    )
+    await transaction.publish(CHANNEL, CHANNEL, value, group_key=str(order.id), priority=1)

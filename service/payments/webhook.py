@@ -1,0 +1,95 @@
+"""POST /v1/api/sale/webhooks/payment: one event, one transaction, one answer."""
+
+import time
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import body, signature
+from service.database import Database, Transaction
+from service.metrics import Metrics
+from service.payments import checks, orders
+from service.payments.event import EventType, Payload, WebhookBody
+from service.payments.received import receive
+from service.payments.router import Target, route
+from service.problems import Problem
+from service.settings import Settings
+from service.tracing import traceparent
+
+log = structlog.get_logger()
+
+DECODER = body.decoder(WebhookBody)
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer; `reason` says why an event was not acknowledged."""
+
+    acknowledged: bool
+    reason: str | None = None
+
+
+async def receive_payment(request: Request) -> Response:
+    """Reads, verifies, routes and applies one event.
+
+    An event that comes twice is acknowledged twice and applied once. Raises Problem: 401 signature,
+    413 size, 422 a body that does not fit, 503 the database.
+    """
+    settings: Settings = request.state.settings
+    metrics: Metrics = request.state.metrics
+    raw = await body.read(request, settings.max_body_bytes)
+    if settings.webhook_secret is not None:
+        signature.verify(settings.webhook_secret, request.headers, raw, time.time())
+    content = body.decode(DECODER, raw)
+    name = request.headers.get("x-webhook-event-type") or content.event_type
+    if not name:
+        raise Problem(
+            422,
+            "eventType is required, here or in the header X-Webhook-Event-Type.",
+            field="eventType",
+        )
+    event = EventType.known(name)
+    answer, outcome = await _handle(request, event, content.payload)
+    metrics.webhooks.labels(event or "unknown", outcome).inc()
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+async def _handle(
+    request: Request, event: EventType | None, payload: Payload
+) -> tuple[Acknowledgement, str]:
+    """The answer, and its outcome in one word for the metrics."""
+    if event is None:
+        return _refused("The event type is unknown.")
+    if (target := route(payload)) is None:
+        return _refused("The event names neither an order nor a check.")
+    database: Database = request.state.database
+
+    async def work(transaction: Transaction) -> str:
+        return await apply(transaction, event, target, payload)
+
+    trace = traceparent(request.headers.get("traceparent"))
+    outcome = await database.run(work, traceparent=trace)
+    if outcome == "not_found":
+        kind = "check" if target.kind == "SaleCheck" else "order"
+        return _refused(f"The {kind} does not exist.")
+    return Acknowledgement(True), outcome
+
+
+async def apply(
+    transaction: Transaction, event: EventType, target: Target, payload: Payload
+) -> str:
+    """Applies a new event to its order or check: `applied`, `repeated` or `not_found`."""
+    received = await receive(transaction, event, target, payload)
+    if received is None:
+        return "not_found"
+    if not received.is_new:
+        return "repeated"
+    part = checks if target.kind == "SaleCheck" else orders
+    await part.on_event(transaction, received)
+    return "applied"
+
+
+def _refused(reason: str) -> tuple[Acknowledgement, str]:
+    log.warning("not acknowledged", reason=reason)
+    return Acknowledgement(False, reason), "refused"

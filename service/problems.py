@@ -1,0 +1,75 @@
+"""Problem details (RFC 9457): the one shape in which this service says no."""
+
+from http import HTTPStatus
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+RETRY_AFTER_SECONDS = 5
+
+
+class Problem(Exception):
+    """An answer other than 2xx.
+
+    `field` is the path in the request that is to blame (`payload.transaction.total`);
+    `extensions` are further members of the problem's object.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: dict[str, str] | None = None,
+        **extensions: object,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.headers = headers
+        self.extensions = extensions
+
+    def response(self) -> Response:
+        """The answer, as application/problem+json."""
+        body: dict[str, object] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **self.extensions,
+        }
+        if self.field is not None:
+            body["field"] = self.field
+        return Response(
+            msgspec.json.encode(body),
+            status_code=self.status,
+            media_type="application/problem+json",
+            headers=self.headers,
+        )
+
+
+def unavailable(detail: str) -> Problem:
+    """503: nothing is wrong with the request, and it should be sent again."""
+    return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+async def on_problem(_: HTTPConnection, error: Exception) -> Response:
+    """Starlette's handler for Problem."""
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def on_http_exception(_: HTTPConnection, error: Exception) -> Response:
+    """Starlette's handler for what its own router raises: 404, 405."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers) if error.headers else None
+    return Problem(error.status_code, error.detail, headers=headers).response()
+
+
+async def on_fault(_: HTTPConnection, __: Exception) -> Response:
+    """Starlette's handler for what nobody foresaw; the cause goes to the log, not to the caller."""
+    return Problem(500, "The request met a fault that is not its own.").response()

@@ -1,0 +1,120 @@
+"""Settings: read once from the environment, checked, and never changed."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import msgspec
+import psycopg
+from msgspec import Meta
+from psycopg.conninfo import conninfo_to_dict
+
+PREFIX = "SERVICE_"
+
+# Kubernetes injects these into every pod beside a Service called `service`.
+INJECTED = (
+    "SERVICE_SERVICE_HOST",
+    "SERVICE_SERVICE_PORT",
+    "SERVICE_PORT_",
+)
+
+
+class SettingsError(Exception):
+    """The environment does not fit; the message names the setting and how to mend it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service is told from outside.
+
+    `webhook_secret` is the decoded key, None where signatures are not asked for.
+    """
+
+    database_url: str
+    webhook_secret: bytes | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
+    database_timeout_seconds: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    # payment.success repeats parts of the order's body, and a message holds at most 983,040 bytes.
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=524_288)] = 262_144
+
+    def __repr__(self) -> str:
+        """Neither the database's password nor the webhook secret belongs into a log."""
+        return f"Settings(host={self.host!r}, port={self.port})"
+
+
+NUMBERS: dict[str, Callable[[str], int | float]] = {
+    "SERVICE_PORT": int,
+    "SERVICE_POOL_SIZE": int,
+    "SERVICE_DATABASE_TIMEOUT_SECONDS": float,
+    "SERVICE_MAX_BODY_BYTES": int,
+}
+
+
+def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """The settings, and the names that were ignored because Kubernetes injects them.
+
+    Raises SettingsError naming the first setting that is unknown, missing or malformed.
+    """
+    values: dict[str, object] = {}
+    ignored = []
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        if _is_injected(name, value):
+            ignored.append(name)
+        elif name in NUMBERS:
+            values[_field(name)] = _number(name, value)
+        elif name == "SERVICE_HOST":
+            values["host"] = value
+        else:
+            known = ", ".join(["SERVICE_HOST", *NUMBERS])
+            raise SettingsError(f"{name} is not a setting of this service; known are {known}")
+    values["database_url"] = _database_url(environment.get("DATABASE_URL", ""))
+    if secret := environment.get("WEBHOOK_SECRET"):
+        values["webhook_secret"] = _webhook_secret(secret)
+    try:
+        return msgspec.convert(values, Settings), ignored
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {reason}") from None
+
+
+def _is_injected(name: str, value: str) -> bool:
+    return name.startswith(INJECTED) or (name == "SERVICE_PORT" and value.startswith("tcp://"))
+
+
+def _field(name: str) -> str:
+    return name.removeprefix(PREFIX).lower()
+
+
+def _number(name: str, value: str) -> int | float:
+    try:
+        return NUMBERS[name](value)
+    except ValueError:
+        raise SettingsError(f"{name} must be a number, not {value!r}") from None
+
+
+def _database_url(value: str) -> str:
+    if not value:
+        raise SettingsError("DATABASE_URL is not set; give it as postgresql://user@host/database")
+    try:
+        conninfo_to_dict(value)
+    except psycopg.ProgrammingError:
+        # libpq's own message would repeat what was written, password and all.
+        raise SettingsError(
+            "DATABASE_URL is malformed; give it as postgresql://user@host/database"
+        ) from None
+    return value
+
+
+def _webhook_secret(value: str) -> bytes:
+    try:
+        secret = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        secret = b""
+    # New secrets have 24 bytes at least, but the specification's own example has 18.
+    if not 16 <= len(secret) <= 64:
+        raise SettingsError("WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes")
+    return secret

@@ -1,0 +1,51 @@
+-- The inbox, for a consumer's own database: a message that comes more than once is applied once.
+--     begin;
+--     select inbox.first_time('inventory', <the message's idempotency-key>);
+--     … apply it, if that was true …
+--     commit;
+--     … then commit the Kafka offset …
+-- Needs nothing else of this project; running it again is safe.
+create schema if not exists inbox;
+
+create table if not exists inbox.received (
+    -- Whose effect it is: each consumer of a message remembers it for itself.
+    consumer        text        not null,
+    idempotency_key text        not null,
+    received_at     timestamptz not null default clock_timestamp(),
+
+    primary key (consumer, idempotency_key),
+    constraint consumer_is_1_to_100_characters check (length(consumer) between 1 and 100),
+    constraint idempotency_key_is_1_to_128_characters check (length(idempotency_key) between 1 and 128)
+);
+create index if not exists received_at on inbox.received (received_at);
+
+-- Whether this consumer gets this message for the first time; remembers it in the caller's transaction, so a rollback
+-- forgets it together with its effect. Of two calls at once the second waits for the first's commit or rollback.
+-- In READ COMMITTED; stricter levels raise serialization_failure instead of waiting out a commit.
+create or replace function inbox.first_time(consumer text, idempotency_key text) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    insert into inbox.received (consumer, idempotency_key)
+    values (first_time.consumer, first_time.idempotency_key)
+    on conflict (consumer, idempotency_key) do nothing;
+    return found;
+end
+$$;
+
+-- Forgets what came longer than `keep` ago: choose more than the topic's retention, or what is read again from its start
+-- is applied again. Returns how many went.
+create or replace function inbox.trim(keep interval) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    trimmed bigint;
+begin
+    delete from inbox.received where received_at < clock_timestamp() - keep;
+    get diagnostics trimmed = row_count;
+    return trimmed;
+end
+$$;

@@ -1,0 +1,11 @@
+-- How large is each day of the log, and what may retention take away? (7 is RELAY_RETENTION_DAYS; edit it to yours.)
+select partition,
+       from_time,
+       upto_time,
+       estimated_rows,
+       pg_size_pretty(bytes) as size,
+       case when not past_retention then 'kept: younger than retention'
+            when needed_by is not null then 'kept: ' || needed_by
+            else 'retention may take it' end as retention
+from outbox.partition_state(7)
+order by from_time;

@@ -1,0 +1,11 @@
+-- Sends dead letters again, to their own subscription only, in the order in which they were published.
+-- Edit the filters below; as it stands it sends every letter that waits. Letters on their way or delivered are left
+-- alone, so running it again adds nothing but what died since.
+-- Run it as the owner of the schema or as a member of outbox_relay.
+select outbox.redrive(array_agg(letter.id)) as redriven
+from outbox.dead_letter as letter
+join outbox.subscription on subscription.id = letter.subscription_id
+where letter.redriven_at is null
+  and subscription.name like '%'
+  and letter.reason like '%'
+  and letter.channel like '%';

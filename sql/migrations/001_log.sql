@@ -1,0 +1,149 @@
+-- The log: one append-only table, and the two functions that write to it.
+create schema outbox;
+
+-- Which migrations ran here. `outbox-relay migrate` writes it and refuses a database that is newer than the code.
+create table outbox.migration (
+    version    integer primary key,
+    name       text not null,
+    applied_at timestamptz not null default clock_timestamp()
+);
+
+-- Which cluster the transaction ids in this database belong to. In another cluster they mean nothing: see outbox.rebase.
+create table outbox.installation (
+    single            boolean primary key default true check (single),
+    id                uuid not null default gen_random_uuid(),
+    system_identifier bigint not null
+);
+insert into outbox.installation (system_identifier)
+select system_identifier from pg_control_system();
+
+-- UUID version 7 (RFC 9562): 48 bits of milliseconds, then random bits, so that keys sort roughly by time.
+create function outbox.uuid7() returns uuid
+language sql volatile parallel safe
+as $$
+    select encode(
+        set_bit(
+            set_bit(
+                overlay(
+                    uuid_send(gen_random_uuid())
+                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                    from 1 for 6),
+                52, 1),
+            53, 1),
+        'hex')::uuid
+$$;
+
+-- Headers travel as Kafka headers and as HTTP headers: names are HTTP tokens, values are strings without control
+-- characters, and the names that the relay itself writes are not the caller's to set.
+create function outbox.headers_valid(headers text) returns boolean
+language sql immutable parallel safe
+as $$
+    select json_typeof(headers::json) = 'object'
+       and not exists (
+            select from json_each(headers::json) as header (name, value)
+            where json_typeof(header.value) <> 'string'
+               or header.value #>> '{}' ~ '[\x01-\x1f\x7f]'
+               or header.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$'
+               or length(header.name) > 128
+               or lower(header.name) ~ '^(ce[_-]|webhook-|idempotency-key$|content-type$)')
+$$;
+
+create table outbox.message (
+    id              bigint generated always as identity,
+    -- The transaction that wrote the row decides when a reader sees it; never the id, never a clock.
+    xid             xid8        not null default pg_current_xact_id(),
+    priority        smallint    not null default 3,
+    channel         text        not null,
+    type            text        not null,
+    group_key       text,
+    idempotency_key text        not null default outbox.uuid7(),
+    headers         text,
+    content_type    text        not null default 'application/json',
+    payload         bytea       not null,
+    created_at      timestamptz not null default clock_timestamp(),
+
+    constraint priority_is_1_to_5 check (priority between 1 and 5),
+    -- A channel is a Kafka topic's name; the rest of Kafka's 249 characters is left for RELAY_TOPIC_PREFIX.
+    constraint channel_is_a_topic_name_of_at_most_200_characters
+        check (channel ~ '^[A-Za-z0-9._-]+$' and channel not in ('.', '..') and length(channel) <= 200),
+    constraint type_is_1_to_255_printable_characters
+        check (type ~ '^[^\x01-\x1f\x7f]+$' and length(type) <= 255),
+    constraint group_key_is_at_most_1024_bytes check (octet_length(group_key) <= 1024),
+    -- No dot: Standard Webhooks signs `id.timestamp.body`.
+    constraint idempotency_key_is_1_to_128_printable_characters_without_a_dot
+        check (idempotency_key ~ '^[!-\-/-~]+$' and length(idempotency_key) <= 128),
+    constraint content_type_is_1_to_255_printable_characters
+        check (content_type ~ '^[ -~]+$' and length(content_type) <= 255),
+    constraint headers_are_an_object_of_strings
+        check (headers is null or outbox.headers_valid(headers)),
+    -- Kafka takes 1,048,588 bytes with everything around it: what no sink could take is refused here.
+    constraint message_is_at_most_983040_bytes
+        check (octet_length(payload) + coalesce(octet_length(group_key), 0)
+               + coalesce(octet_length(headers), 0) <= 983040)
+) partition by range (created_at);
+
+-- These two and no more: every further index is paid for by every business transaction. They are spelled differently, so
+-- that a query chooses its index by what it writes: `priority::integer` and `id + 0`, or `priority`, `xid` and `id`. The
+-- planner knows nothing of xid8: asked about xid, it would take the index by id while a partition is empty, keep that
+-- plan, and later read the whole class.
+create index message_priority_id on outbox.message ((priority::integer), (id + 0));
+-- xid before id, priority before both: a class that nobody uses would else walk everybody else's messages.
+create index message_priority_xid_id on outbox.message (priority, xid, id);
+
+-- An insert must never fail for want of a partition.
+create table outbox.message_default partition of outbox.message default;
+
+-- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was written.
+-- Runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
+create function outbox.publish(
+    channel         text,
+    type            text,
+    payload         json,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         json    default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    message_id bigint;
+begin
+    insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
+    values (publish.channel, publish.type, publish.group_key, publish.priority,
+            coalesce(publish.idempotency_key, outbox.uuid7()::text),
+            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+
+-- The same for a payload that is not JSON: what is given is what is sent, byte for byte.
+create function outbox.publish_bytes(
+    channel         text,
+    type            text,
+    payload         bytea,
+    content_type    text,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         json    default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    message_id bigint;
+begin
+    insert into outbox.message as m
+        (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
+    values (publish_bytes.channel, publish_bytes.type, publish_bytes.group_key, publish_bytes.priority,
+            coalesce(publish_bytes.idempotency_key, outbox.uuid7()::text),
+            publish_bytes.headers::text, publish_bytes.content_type, publish_bytes.payload)
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+
+insert into outbox.migration (version, name) values (1, 'log');

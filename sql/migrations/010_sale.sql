@@ -1,0 +1,109 @@
+-- The payment domain: what the webhook service keeps. Money is numeric without a scale, so that 10.10 stays 10.10.
+create schema sale;
+
+-- NaN sorts above infinity here, so one comparison refuses both. No upper bound: `paid` adds up what came.
+create domain sale.money as numeric
+    constraint amount_is_a_number_of_at_least_zero check (value >= 0 and value < 'infinity');
+
+create table sale.sale_order (
+    id                   uuid primary key default gen_random_uuid(),
+    number               text not null,
+    status               text not null default 'DRAFT',
+    merchant_id          text not null,
+    sale_channel_id      text not null,
+    customer_id          text,
+    closed_in_session_id text,
+    currency             text not null,
+    total                sale.money not null,
+    paid                 sale.money not null default 0,
+    -- json and not jsonb: what the caller wrote is what payment.success carries.
+    metadata             json,
+    cancellation_reason  text,
+    tracking_number      text,
+    created_by           text not null,
+    modified_by          text not null,
+    created_at           timestamptz not null default now(),
+    modified_at          timestamptz not null default now(),
+    partial_at           timestamptz,
+    completed_at         timestamptz,
+    cancelled_at         timestamptz,
+    shipped_at           timestamptz,
+    delivered_at         timestamptz,
+
+    constraint status_is_known
+        check (status in ('DRAFT', 'PROCESSING', 'PARTIAL', 'COMPLETED', 'CANCELLED')),
+    constraint partial_orders_say_since_when check (status <> 'PARTIAL' or partial_at is not null),
+    constraint completed_orders_say_since_when
+        check ((status = 'COMPLETED') = (completed_at is not null)),
+    constraint cancelled_orders_say_when_and_why
+        check ((status = 'CANCELLED') = (cancelled_at is not null)
+           and (status = 'CANCELLED') = (cancellation_reason is not null)),
+    constraint only_completed_orders_are_shipped
+        check ((shipped_at is null or status = 'COMPLETED')
+           and (shipped_at is null) = (tracking_number is null)),
+    constraint only_shipped_orders_are_delivered
+        check (delivered_at is null or shipped_at is not null)
+);
+
+create table sale.order_item (
+    id        uuid primary key default gen_random_uuid(),
+    order_id  uuid not null references sale.sale_order,
+    position  integer not null,
+    item_type text not null,
+    item_id   text not null,
+    quantity  integer not null constraint quantity_is_at_least_one check (quantity >= 1),
+    mode      text not null constraint mode_is_known check (mode in ('PRODUCT', 'CUSTOM')),
+    unique (order_id, position)
+);
+
+create table sale.sale_check (
+    id                  uuid primary key default gen_random_uuid(),
+    order_id            uuid not null references sale.sale_order,
+    position            integer not null,
+    status              text not null default 'PROCESSING',
+    total               sale.money not null,
+    paid                sale.money not null default 0,
+    cancellation_reason text,
+    partial_at          timestamptz,
+    completed_at        timestamptz,
+    cancelled_at        timestamptz,
+    unique (order_id, position),
+
+    constraint status_is_known
+        check (status in ('PROCESSING', 'PARTIAL', 'COMPLETED', 'CANCELLED')),
+    constraint partial_checks_say_since_when check (status <> 'PARTIAL' or partial_at is not null),
+    constraint completed_checks_say_since_when
+        check ((status = 'COMPLETED') = (completed_at is not null)),
+    constraint cancelled_checks_say_when_and_why
+        check ((status = 'CANCELLED') = (cancelled_at is not null)
+           and (status = 'CANCELLED') = (cancellation_reason is not null))
+);
+
+create table sale.allocation_usage (
+    id            uuid primary key default gen_random_uuid(),
+    order_id      uuid not null references sale.sale_order,
+    position      integer not null,
+    allocation_id text not null,
+    usage_type    text not null default 'SALE_ORDER',
+    status        text not null default 'ACTIVE'
+        constraint status_is_known check (status in ('ACTIVE', 'SUCCESS', 'CANCELLED')),
+    unique (order_id, position)
+);
+
+-- The primary key is the promise: one points transaction per order, whoever tries.
+create table sale.points_transaction (
+    order_id    uuid primary key references sale.sale_order,
+    customer_id text not null,
+    points      bigint not null constraint points_are_at_least_one check (points >= 1),
+    created_at  timestamptz not null default clock_timestamp()
+);
+
+-- What was delivered once. The key names the order or check, the event, and the attempt or the transaction.
+create table sale.received_webhook (
+    key         text primary key,
+    order_id    uuid not null references sale.sale_order,
+    event_type  text not null,
+    received_at timestamptz not null default clock_timestamp()
+);
+
+insert into outbox.migration (version, name) values (10, 'sale');

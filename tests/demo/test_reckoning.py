@@ -1,0 +1,207 @@
+"""Promises of the reckoning: whatever is off, it says so."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+
+from demo.places import CHANNELS, Places
+from demo.reckoning import Delivery, Published, Reckoning, compare, reckon
+from demo.topics import Arrival, Topics
+from tests.conftest import CreateTopic
+
+# Two groups, whose messages are numbered through by the log.
+LOG = [Published(id, "c", group, f"key-{id}") for id, group in enumerate("abaabb", start=1)]
+IN_ORDER = [1, 2, 3, 4, 5, 6]
+
+
+def delivered(ids: list[int]) -> Delivery:
+    groups = {message.id: message.group_key for message in LOG}
+    return compare("c", LOG, [Arrival("c", groups.get(id), f"key-{id}") for id in ids])
+
+
+@pytest.mark.parametrize("ids", [IN_ORDER, [2, 5, 6, 1, 3, 4], [2, 1, 5, 3, 6, 4]])
+def test_groups_may_come_in_any_order_to_each_other(ids: list[int]) -> None:
+    assert delivered(ids) == Delivery("c", 6, 6, repeated=0, lost=0, out_of_order=0, uncommitted=0)
+
+
+def test_a_repeat_is_counted_and_no_fault_however_late_it_comes() -> None:
+    delivery = delivered([1, 2, 1, 3, 4, 5, 6, 1])
+    assert (delivery.repeated, delivery.out_of_order, delivery.right) == (2, 0, True)
+
+
+def test_a_lost_message_is_found() -> None:
+    delivery = delivered([1, 2, 3, 5, 6])
+    assert (delivery.lost, delivery.right) == (1, False)
+
+
+def test_an_inversion_within_a_group_is_found() -> None:
+    delivery = delivered([1, 2, 4, 3, 5, 6])
+    assert (delivery.out_of_order, delivery.right) == (1, False)
+
+
+def test_a_message_that_nobody_committed_is_found() -> None:
+    delivery = delivered([*IN_ORDER, 7])
+    assert (delivery.uncommitted, delivery.right) == (1, False)
+
+
+class World:
+    """One order, 6.30 of two espressos and a wrapping, paid in full by two payments."""
+
+    def __init__(self, places: Places, sale: Any, inventory: Any, finance: Any) -> None:
+        self.places = places
+        self.sale = sale
+        self.inventory = inventory
+        self.finance = finance
+
+    def deliver(self, skip: int | None = None) -> None:
+        """Sends what the log holds to the topics, all but message number `skip`."""
+        producer = Producer({"bootstrap.servers": self.places.bootstrap_servers})
+        rows = self.sale.execute(
+            "select channel, group_key, idempotency_key, payload from outbox.message order by id"
+        ).fetchall()
+        for number, (channel, group_key, key, payload) in enumerate(rows):
+            if number != skip:
+                headers: dict[str, Any] = {"idempotency-key": key}
+                topic = self.places.topic(channel)
+                producer.produce(topic, payload, group_key, headers=headers)
+        assert producer.flush(10) == 0
+
+    def reckon(self) -> Reckoning:
+        return reckon(self.places, [])
+
+    def wrong(self) -> list[str]:
+        """What the reckoning finds off."""
+        found = self.reckon()
+        names = [each.channel for each in found.deliveries if not each.right]
+        names += [each.what for each in found.promises if not each.right]
+        assert found.right is not bool(names)
+        return names
+
+
+SALE = """
+    insert into sale.sale_order (id, number, status, merchant_id, sale_channel_id, customer_id,
+        currency, total, paid, created_by, modified_by, partial_at, completed_at)
+    values ('00000000-0000-4000-8000-000000000001', 'T-1', 'COMPLETED', 'm', 'web', 'c', 'EUR',
+        6.30, 6.30, 'till', 'till', now(), now());
+    insert into sale.order_item (order_id, position, item_type, item_id, quantity, mode)
+    select id, 1, 'GOODS', 'espresso', 2, 'PRODUCT' from sale.sale_order
+    union all select id, 2, 'SERVICE', 'gift wrapping', 1, 'CUSTOM' from sale.sale_order;
+    insert into sale.points_transaction (order_id, customer_id, points)
+    select id, 'c', 6 from sale.sale_order;
+    select outbox.publish('orders.lifecycle', 'order.created', '{}', id::text),
+           outbox.publish('payment.success', 'payment.success',
+                          '{"payment": {"isFullyPaid": false}}', id::text),
+           outbox.publish('payment.success', 'payment.success',
+                          '{"payment": {"isFullyPaid": true}}', id::text),
+           outbox.publish('payment.unapplied', 'payment.unapplied', '{}', id::text)
+    from sale.sale_order;
+"""
+FINANCE = """
+    insert into finance.booked (order_id, paid)
+    values ('00000000-0000-4000-8000-000000000001', 6.30);
+    insert into finance.wallet_transaction (order_id, kind, amount, currency)
+    select order_id, 'INCOME', amount, 'EUR'
+    from finance.booked, (values (2.30), (4.00)) as payment (amount);
+"""
+DEDUCT = "update inventory.stock set on_hand = on_hand - 2 where product = 'espresso'"
+
+
+@pytest.fixture
+def world(
+    database_url: str,
+    inventory_url: str,
+    finance_url: str,
+    kafka: str,
+    create_topic: CreateTopic,
+    topic_prefix: str,
+) -> Iterator[World]:
+    for channel in CHANNELS:
+        create_topic(channel)
+    books = {"inventory": inventory_url, "finance": finance_url}
+    places = Places(database_url, books, kafka, topic_prefix)
+    with (
+        psycopg.connect(database_url, autocommit=True) as sale,
+        psycopg.connect(inventory_url, autocommit=True) as inventory,
+        psycopg.connect(finance_url, autocommit=True) as finance,
+    ):
+        sale.execute(SALE)
+        inventory.execute(DEDUCT)
+        finance.execute(FINANCE)
+        yield World(places, sale, inventory, finance)
+
+
+def test_nothing_is_off_when_all_is_as_it_must_be(world: World) -> None:
+    world.deliver()
+    assert world.wrong() == []
+    income = next(each for each in world.reckon().promises if "income" in each.what)
+    assert income.actual == Decimal("6.30")
+
+
+def test_a_message_that_never_reached_its_topic_is_off(world: World) -> None:
+    world.deliver(skip=1)
+    assert world.wrong() == ["payment.success"]
+
+
+def test_a_rollback_is_counted_and_no_fault(world: World) -> None:
+    world.deliver()
+    with world.sale.transaction(force_rollback=True):
+        world.sale.execute("select outbox.publish('payment.success', 'x', '{}')")
+    assert world.reckon().rolled_back == 1
+    assert world.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("plant", "found"),
+    [
+        (lambda w: w.inventory.execute(DEDUCT), ["stock of espresso"]),
+        (
+            lambda w: w.finance.execute(
+                "insert into finance.wallet_transaction (order_id, kind, amount, currency) "
+                "select order_id, kind, amount, currency from finance.wallet_transaction limit 1"
+            ),
+            [
+                "EUR paid for orders, and booked as income",
+                "orders whose income is not what was paid",
+            ],
+        ),
+        (
+            lambda w: w.sale.execute("delete from sale.points_transaction"),
+            ["loyalty points earned, and given"],
+        ),
+        (
+            lambda w: w.sale.execute(
+                "insert into sale.received_webhook (key, order_id, event_type) "
+                "select 'k', id, 'ATTEMPT_SUCCESS' from sale.sale_order"
+            ),
+            ["different webhooks sent, and taken in once each"],
+        ),
+    ],
+    ids=["stock deducted twice", "income booked twice", "no points", "a webhook too many"],
+)
+def test_a_planted_double_or_gap_is_off(
+    world: World, plant: Callable[[World], object], found: list[str]
+) -> None:
+    world.deliver()
+    plant(world)
+    assert world.wrong() == found
+
+
+def test_a_full_payment_announced_twice_is_off(world: World) -> None:
+    world.sale.execute(
+        "select outbox.publish('payment.success', 'payment.success', "
+        """'{"payment": {"isFullyPaid": true}}')"""
+    )
+    world.deliver()
+    assert world.wrong() == ["orders completed, and announced as fully paid"]
+
+
+def test_topics_are_read_to_their_end(world: World) -> None:
+    world.deliver()
+    world.deliver()
+    with closing(Topics(world.places.bootstrap_servers, world.places.topics())) as topics:
+        assert sum(topics.counts().values()) == len(topics.read()) == 8

@@ -1,0 +1,122 @@
+"""Promises of the jar cache, kept against a Maven repository on loopback."""
+
+import functools
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from jgo.maven import MavenContext
+
+from local import jars
+from local.server import StartError
+
+JARS = {
+    "org/example/first/1.0/first-1.0.jar": b"first jar",
+    "org/example/second/2.0/second-2.0.jar": b"second jar",
+}
+
+
+class Repository(ThreadingHTTPServer):
+    """A Maven repository that counts how often each jar was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.files = dict(JARS)
+        self.requests: Counter[str] = Counter()
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Repository
+
+    def do_GET(self) -> None:
+        path, _, checksum = self.path.lstrip("/").partition(".jar")
+        path += ".jar"
+        body = self.server.files.get(path)
+        self.send_response(404 if body is None else 200)
+        if body is not None and checksum == ".sha1":
+            body = hashlib.sha1(body).hexdigest().encode()
+        else:
+            self.server.requests[path] += 1
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Repository]:
+    jar_list = tmp_path / "kafka.sha256"
+    digests = {path: hashlib.sha256(body).hexdigest() for path, body in JARS.items()}
+    jar_list.write_text("".join(f"{digest}  {path}\n" for path, digest in digests.items()))
+    with Repository() as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        context = functools.partial(MavenContext, remote_repos={"loopback": url})
+        monkeypatch.setattr(jars, "LIST", jar_list)
+        monkeypatch.setattr(jars, "MavenContext", context)
+        yield server
+        server.shutdown()
+
+
+def contents(paths: list[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in paths]
+
+
+def test_the_first_use_fetches_each_jar_once(repository: Repository, tmp_path: Path) -> None:
+    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+    assert repository.requests == dict.fromkeys(JARS, 1)
+
+
+def test_the_second_use_fetches_nothing(repository: Repository, tmp_path: Path) -> None:
+    jars.kafka_jars(tmp_path / "cache")
+    repository.requests.clear()
+    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+    assert not repository.requests
+
+
+def test_a_damaged_jar_is_fetched_again(repository: Repository, tmp_path: Path) -> None:
+    jars.kafka_jars(tmp_path / "cache")[0].write_bytes(b"first j")
+    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+
+
+def test_a_jar_that_is_not_the_one_on_the_list_is_refused(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.files["org/example/second/2.0/second-2.0.jar"] = b"another jar"
+    with pytest.raises(StartError, match=r"second-2\.0\.jar has SHA-256"):
+        jars.kafka_jars(tmp_path / "cache")
+
+
+def test_a_jar_that_is_not_there_is_told(repository: Repository, tmp_path: Path) -> None:
+    del repository.files["org/example/first/1.0/first-1.0.jar"]
+    with pytest.raises(StartError, match="Kafka's jars can't be fetched"):
+        jars.kafka_jars(tmp_path / "cache")
+
+
+def test_a_fetch_that_was_killed_is_done_again(repository: Repository, tmp_path: Path) -> None:
+    half = tmp_path / "cache" / f"kafka-{jars.KAFKA_VERSION}.part"
+    half /= "org/example/first/1.0/first-1.0.jar"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"fir")
+    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+
+
+def test_of_two_starts_at_once_one_fetches(repository: Repository, tmp_path: Path) -> None:
+    results: list[list[bytes]] = []
+
+    def start() -> None:
+        results.append(contents(jars.kafka_jars(tmp_path / "cache")))
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [list(JARS.values())] * 4
+    assert repository.requests == dict.fromkeys(JARS, 1)

@@ -1,0 +1,96 @@
+"""A TCP proxy that cuts or stalls the wire, on demand or at a given word."""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+BYTES = 65_536
+
+
+class Proxy:
+    """Stands before one server on 127.0.0.1; a context manager.
+
+    `watch` sees all that a client sends before it goes on; it may `cut()`, or `mute()` the answers.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.watch: Callable[[bytes], object] = lambda _: None
+        self._target = port
+        self._open = threading.Event()
+        self._open.set()
+        self._hears = threading.Event()
+        self._hears.set()
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # On Linux a close alone does not wake the thread that waits in accept.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        self.flow()
+
+    def url(self, url: str) -> str:
+        """The same URL, by way of this proxy."""
+        parts = urlsplit(url)
+        user = f"{parts.username}@" if parts.username else ""
+        return urlunsplit(parts._replace(netloc=f"{user}127.0.0.1:{self.port}"))
+
+    def cut(self) -> None:
+        """Closes every connection at both ends, at once."""
+        sockets, self._sockets = self._sockets, []
+        for one in sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def mute(self) -> None:
+        """Lets requests through and holds every answer back."""
+        self._hears.clear()
+
+    def stall(self) -> None:
+        """Holds everything back, in both directions."""
+        self._open.clear()
+        self._hears.clear()
+
+    def flow(self) -> None:
+        """Lets everything through again, what was held back first."""
+        self._open.set()
+        self._hears.set()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target), 5)
+            except OSError:
+                return
+            self._sockets += [client, server]
+            for source, sink, gate in [
+                (client, server, self._open),
+                (server, client, self._hears),
+            ]:
+                watch = source is client
+                threading.Thread(
+                    target=self._carry, args=[source, sink, gate, watch], daemon=True
+                ).start()
+
+    def _carry(
+        self, source: socket.socket, sink: socket.socket, gate: threading.Event, watch: bool
+    ) -> None:
+        with suppress(OSError), source:
+            while data := source.recv(BYTES):
+                if watch:
+                    self.watch(data)
+                gate.wait()
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,84 @@
+"""What an operator does, for tests: settings, and the real command."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from local.program import script
+from relay.settings import Settings
+
+
+def settings(database_url: str, **environment: str) -> Settings:
+    """The relay's settings for a database, and whatever else the environment says."""
+    return Settings.from_environment({"DATABASE_URL": database_url, **environment})
+
+
+def outbox_relay(
+    *arguments: str, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Runs `outbox-relay` to its end, with this environment and no other."""
+    return subprocess.run(
+        [str(script("outbox-relay")), *arguments],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def relay_role(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """The URL of the connection's database for a login role that is outbox_relay and no more."""
+    info = connection.info
+    role = f"relay_{uuid.uuid4().hex[:12]}"
+    name = sql.Identifier(role)
+    connection.execute(sql.SQL("create role {} login in role outbox_relay").format(name))
+    try:
+        yield f"postgresql://{role}@{info.host}:{info.port}/{info.dbname}"
+    finally:
+        connection.execute(sql.SQL("drop role {}").format(name))
+
+
+PUBLISH = "select outbox.publish(%s, 'order.paid', '{}', group_key => 'g')"
+
+
+def publish(connection: psycopg.Connection[Any], channel: str = "orders") -> int:
+    """Publishes one message and returns its id."""
+    row = connection.execute(PUBLISH, (channel,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+LETTER = """
+    insert into outbox.dead_letter
+        (subscription_id, cursor_id, message_id, priority, channel, type, group_key,
+         idempotency_key, headers, content_type, payload, created_at, reason, detail, attempts)
+    select cursor.subscription_id, cursor.id, %(message_id)s, 3, 'orders', 'order.paid', 'g',
+           'key-' || %(message_id)s, '{"traceparent": "00-1"}', 'application/json',
+           %(payload)s, clock_timestamp(), %(reason)s, 'the broker says no', 1
+    from outbox.cursor
+    where cursor.priority = 3
+    order by cursor.id
+    limit 1
+    returning id
+"""
+
+
+def bury(
+    connection: psycopg.Connection[Any],
+    message_id: int,
+    *,
+    reason: str = "MSG_SIZE_TOO_LARGE",
+    payload: bytes = b'{"n": 1}',
+) -> int:
+    """Writes a dead letter of subscription `kafka` as a run would, and returns its id."""
+    values = {"message_id": message_id, "reason": reason, "payload": payload}
+    row = connection.execute(LETTER, values).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,124 @@
+"""A relay in small: the real protocol on a real log, into a sink that remembers."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Self
+
+from relay.cursor import RUN_MESSAGES, Cursor, probe
+from relay.database import connect
+from relay.run import Ran, Runs
+from relay.sink import Blocked, Dead, Outcome, Row, Stopped, microseconds
+from relay.telemetry import Telemetry
+from tests.relay.operating import settings
+
+_numbers = itertools.count(1)
+
+
+class Arrival(NamedTuple):
+    """What of a message is kept once it has arrived; `bytes` is the payload's size."""
+
+    id: int
+    channel: str
+    group_key: str | None
+    idempotency_key: str
+    bytes: int
+
+
+def arrival(row: Row) -> Arrival:
+    group_key = None if row[3] is None else row[3].decode()
+    return Arrival(row[0], row[1].decode(), group_key, row[4].decode(), len(row[7]))
+
+
+class RecordingSink:
+    """Takes every message and remembers it in the order of arrival.
+
+    `missing` names channels without a topic, and whether that has lasted beyond the grace time.
+    `refuses` says which messages can never go. `taking` is called before each message is taken
+    and `delivered` after a run's last one: what they raise ends the run there.
+    """
+
+    def __init__(self, arrivals: list[Arrival] | None = None) -> None:
+        self.arrivals: list[Arrival] = [] if arrivals is None else arrivals
+        self.runs: list[int] = []
+        self.missing: dict[str, bool] = {}
+        self.refuses: Callable[[Arrival], bool] = lambda _: False
+        self.taking: Callable[[Arrival], object] = lambda _: None
+        self.delivered: Callable[[], object] = lambda: None
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of all that arrived, repeats included."""
+        return [one.id for one in self.arrivals]
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def blocked(self, channel: str) -> Blocked | None:
+        lasting = self.missing.get(channel)
+        if lasting is None:
+            return None
+        return Blocked(channel, "UNKNOWN_TOPIC_OR_PART", 60.0 if lasting else 0.0, lasting)
+
+    def deliver(self, rows: Iterable[Row]) -> Outcome:
+        dead: list[Dead] = []
+        created_at: list[int] = []
+        stopped, size = None, 0
+        for row in rows:
+            one = arrival(row)
+            blocked = self.blocked(one.channel)
+            if blocked is not None:
+                stopped = Stopped(one.id, blocked)
+                break
+            self.taking(one)
+            if self.refuses(one):
+                dead.append(Dead(one.id, "MSG_SIZE_TOO_LARGE", "refused by the test"))
+                continue
+            self.arrivals.append(one)
+            created_at.append(microseconds(row[8]))
+            size += one.bytes
+        self.runs.append(len(created_at))
+        self.delivered()
+        return Outcome(len(created_at), size, created_at, dead, stopped)
+
+
+class Relay:
+    """One relay's connection and sink, moved by hand."""
+
+    def __init__(self, database_url: str, sink: RecordingSink | None = None) -> None:
+        self.settings = settings(database_url, RELAY_NAME=f"relay-{next(_numbers)}")
+        self.sink = sink or RecordingSink()
+        self.telemetry = Telemetry()
+        self.connection = connect(self.settings)
+        self._runs = Runs(self.connection, self.sink, self.settings, self.telemetry)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def probe(self, subscription_id: int | None = None) -> list[Cursor]:
+        return probe(self.connection, self.settings.name, subscription_id)
+
+    def run(self, cursor: Cursor, limit: int = RUN_MESSAGES) -> Ran | None:
+        return self._runs.run(cursor, limit)
+
+    def drain(self, limit: int = RUN_MESSAGES, most_runs: int = 10_000) -> list[int]:
+        """Runs every cursor that has work until none gets on; returns the ids that arrived."""
+        before = len(self.sink.arrivals)
+        runs, progressed = 0, True
+        while progressed:
+            progressed = False
+            for cursor in self.probe():
+                ran = self.run(cursor, limit)
+                progressed |= ran is not None and ran.progressed
+                runs += 1
+                assert runs < most_runs, "the cursors do not come to an end"
+        return self.sink.ids[before:]
+
+
+def repeats(arrivals: Iterable[Arrival]) -> int:
+    """How many messages came again."""
+    ids = [one.id for one in arrivals]
+    return len(ids) - len(set(ids))

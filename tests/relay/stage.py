@@ -1,0 +1,144 @@
+"""The set of these tests: a database of its own, a real Kafka, and real relays between them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, LiteralString, Protocol
+
+import psycopg
+from confluent_kafka.admin import AdminClient
+
+from local import kafka as local_kafka
+from local.program import Program
+from tests.eventually import eventually
+from tests.log_reader import Reckoning, read_log, reckon
+from tests.topic_reader import Arrival, read_topic
+
+Row = tuple[Any, ...]
+
+# One statement, so that a thousand messages are one transaction and one run.
+PUBLISH = """
+insert into outbox.message (channel, type, group_key, payload)
+select %(channel)s, 'test.event', %(group)s || (n %% %(groups)s),
+       convert_to(rpad('{"n": ' || n || '}', %(size)s), 'UTF8')
+from generate_series(1, %(messages)s) as n
+"""
+
+PENDING = """
+select subscription, priority, messages from outbox.subscription_backlog where messages > 0
+"""
+
+CHECKPOINTS = """
+select sum(n) from (select max(n) as n from outbox.checkpoint group by cursor_id) as latest
+"""
+
+
+class Spawn(Protocol):
+    def __call__(
+        self, program: str, *arguments: str, environment: Mapping[str, str]
+    ) -> Program: ...
+
+
+class Stage:
+    """Where a test plays. Channels are names; their topics carry the test's own prefix."""
+
+    def __init__(
+        self, database_url: str, bootstrap_servers: str, topic_prefix: str, spawn: Spawn
+    ) -> None:
+        self.database_url = database_url
+        self.bootstrap_servers = bootstrap_servers
+        self.topic_prefix = topic_prefix
+        self._spawn = spawn
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """What a relay of this stage is configured with, and `settings` besides."""
+        return {
+            "DATABASE_URL": self.database_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "RELAY_TOPIC_PREFIX": self.topic_prefix,
+            "RELAY_TOPIC_GRACE_SECONDS": "0.3",
+            **settings,
+        }
+
+    def relay(self, *arguments: str, **settings: str) -> Program:
+        """Starts `outbox-relay run`, which is killed at the end of the test."""
+        environment = self.environment(**settings)
+        return self._spawn("outbox-relay", "run", *arguments, environment=environment)
+
+    def create_topic(self, channel: str, partitions: int = 4, **config: str) -> str:
+        """Makes the channel's topic; returns its name."""
+        topic = self.topic_prefix + channel
+        local_kafka.create_topic(self.bootstrap_servers, topic, partitions, **config)
+        return topic
+
+    def delete_topic(self, topic: str) -> None:
+        """Deletes a topic by its full name."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
+
+    @contextmanager
+    def database(self) -> Iterator[psycopg.Connection[Row]]:
+        """A connection in autocommit mode."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            yield connection
+
+    def query(self, query: LiteralString, *parameters: object) -> list[Row]:
+        """The rows of one query."""
+        with self.database() as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def execute(self, statement: LiteralString, *parameters: object) -> None:
+        """One statement, committed."""
+        with self.database() as connection:
+            connection.execute(statement, parameters)
+
+    def publish(
+        self, messages: int, channel: str, *, groups: int = 10, size: int = 20, group: str = "g"
+    ) -> None:
+        """Commits messages of `size` bytes in one transaction, spread over `groups` keys."""
+        values = {"messages": messages, "channel": channel, "groups": groups}
+        with self.database() as connection:
+            connection.execute(PUBLISH, values | {"size": size, "group": group})
+
+    def arrivals(self, channel: str) -> list[Arrival]:
+        """What the channel's topic holds now."""
+        return read_topic(self.bootstrap_servers, self.topic_prefix + channel)
+
+    def reckoning(self, channel: str) -> Reckoning:
+        """The channel's topic against the log, now."""
+        return reckon(read_log(self.database_url, channel), self.arrivals(channel))
+
+    def all_arrived(self, *channels: str, timeout_seconds: float = 30) -> list[Reckoning]:
+        """Waits until all that committed has arrived and is checkpointed; returns the reckonings.
+
+        Raises AssertionError where something stays away, was altered or came in the wrong order.
+        """
+        eventually(self._nothing_pending, timeout_seconds)
+        reckonings = [self.reckoning(channel) for channel in channels]
+        for reckoning in reckonings:
+            reckoning.demand_all_in_order()
+        return reckonings
+
+    def _nothing_pending(self) -> None:
+        assert self.query(PENDING) == []
+
+    def checkpoints(self) -> int:
+        """How many checkpoints were written since the subscriptions were made."""
+        return int(self.query(CHECKPOINTS)[0][0])
+
+    def dead_letters(self) -> list[Row]:
+        """(message_id, reason) of every dead letter, by message."""
+        return self.query("select message_id, reason from outbox.dead_letter order by message_id")
+
+
+def memory_bytes(pid: int) -> int:
+    """Resident memory of a process: VmRSS."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"process {pid} has no VmRSS")
+
+
+def values(arrivals: Sequence[Arrival]) -> list[bytes]:
+    """The payloads, in their order."""
+    return [arrival.value for arrival in arrivals]

@@ -1,0 +1,185 @@
+"""The doctor finds what would keep a relay from its work, and names the mend."""
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from relay import doctor, log_findings
+from relay.database import Connection
+from relay.finding import Finding
+from tests.conftest import CreateTopic, PostgresServer
+from tests.relay.operating import bury, outbox_relay, publish, relay_role, settings
+
+NO_BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "KAFKA_TIMEOUT_SECONDS", 0.5)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def relay_url(connection: Connection) -> Iterator[str]:
+    with relay_role(connection) as url:
+        yield url
+
+
+def findings(database_url: str, **environment: str) -> list[Finding]:
+    return list(doctor.examine(settings(database_url, **{**NO_BROKER, **environment})))
+
+
+def found(database_url: str, what: str) -> Finding:
+    (finding,) = [one for one in findings(database_url) if one.what == what]
+    return finding
+
+
+def test_nothing_is_wrong_with_a_sound_installation(
+    relay_url: str,
+    connection: Connection,
+    kafka: str,
+    topic_prefix: str,
+    create_topic: CreateTopic,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "KAFKA_TIMEOUT_SECONDS", 10.0)
+    create_topic("orders")
+    publish(connection, "orders")
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
+    wrong = [one for one in findings(relay_url, **environment) if one.level != "ok"]
+    assert wrong == []
+
+
+def test_a_topic_that_is_not_there_is_named(
+    database_url: str,
+    connection: Connection,
+    kafka: str,
+    topic_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "KAFKA_TIMEOUT_SECONDS", 10.0)
+    publish(connection, "orders")
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
+    (topic,) = [one for one in findings(database_url, **environment) if one.what == "topics"]
+    assert (topic.level, f"{topic_prefix}orders" in topic.text) == ("warning", True)
+
+
+def test_a_broker_that_does_not_answer_is_a_fault(database_url: str) -> None:
+    assert found(database_url, "Kafka").level == "fault"
+
+
+def test_a_database_that_does_not_answer_is_a_fault_without_its_password() -> None:
+    finding = found("postgresql://relay:hunter2@127.0.0.1:1/shop", "database")
+    assert finding.level == "fault"
+    assert "127.0.0.1:1/shop" in finding.text
+    assert "hunter2" not in finding.text
+
+
+def test_a_database_that_is_not_migrated_is_a_fault(postgres_server: PostgresServer) -> None:
+    with postgres_server.clone("template0") as empty_url:
+        faults = [one for one in findings(empty_url) if one.level == "fault"]
+    assert [(one.what, one.mend) for one in faults if one.what != "Kafka"] == [
+        ("migrations", "outbox-relay migrate")
+    ]
+
+
+def test_a_right_that_is_missing_is_named(relay_url: str, connection: Connection) -> None:
+    connection.execute("revoke insert on outbox.checkpoint from outbox_relay")
+    finding = found(relay_url, "rights")
+    assert finding.level == "fault"
+    assert "outbox.checkpoint: INSERT" in finding.text
+
+
+def test_a_superuser_is_more_than_a_relay_needs(database_url: str) -> None:
+    assert found(database_url, "rights").level == "warning"
+
+
+def test_a_database_of_another_cluster_is_a_fault(
+    database_url: str, connection: Connection
+) -> None:
+    connection.execute("update outbox.installation set system_identifier = 1")
+    finding = found(database_url, "cluster")
+    assert finding.level == "fault"
+    assert "outbox-relay rebase" in finding.text
+
+
+def test_a_cursor_that_is_missing_is_a_fault(database_url: str, connection: Connection) -> None:
+    connection.execute("delete from outbox.cursor where priority = 4")
+    finding = found(database_url, "cursors")
+    assert (finding.level, "kafka has 4 cursors" in finding.text) == ("fault", True)
+
+
+def test_a_gap_in_the_checkpoints_is_a_fault(database_url: str, connection: Connection) -> None:
+    connection.execute(
+        "insert into outbox.checkpoint (cursor_id, n, seen, relay)"
+        " values (1, 2, pg_current_snapshot(), 'test')"
+    )
+    finding = found(database_url, "cursors")
+    assert (finding.level, "cursor 1 " in finding.text) == ("fault", True)
+
+
+def test_a_paused_subscription_is_a_warning(database_url: str, connection: Connection) -> None:
+    connection.execute("update outbox.subscription set paused = true, paused_reason = 'inventory'")
+    finding = found(database_url, "paused")
+    assert (finding.level, "inventory" in finding.text) == ("warning", True)
+
+
+def test_a_channel_that_waits_is_a_warning(database_url: str, connection: Connection) -> None:
+    connection.execute(
+        "insert into outbox.cursor (subscription_id, shard, priority, channel,"
+        " waiting_since, waiting_reason) values (1, 0, 3, 'orders', clock_timestamp(), 'no topic')"
+        " returning id"
+    )
+    finding = found(database_url, "waiting")
+    assert (finding.level, "orders of kafka" in finding.text) == ("warning", True)
+
+
+def test_days_that_are_not_made_ahead_are_a_warning(
+    database_url: str, connection: Connection
+) -> None:
+    ahead = connection.execute(
+        "select inhrelid::regclass::text from pg_inherits"
+        " where inhparent = 'outbox.message'::regclass and inhrelid::regclass::text ~ '_[0-9]{8}$'"
+        " order by 1 offset 1"
+    ).fetchall()
+    for (name,) in ahead:
+        connection.execute(sql.SQL("drop table {}").format(sql.Identifier(*name.split("."))))
+    finding = found(database_url, "partitions")
+    assert (finding.level, "make_partitions" in finding.mend) == ("warning", True)
+
+
+def test_dead_letters_that_wait_are_a_warning(database_url: str, connection: Connection) -> None:
+    bury(connection, 1)
+    finding = found(database_url, "dead letters")
+    assert (finding.level, finding.text) == ("warning", "1 of kafka wait for somebody")
+
+
+def test_who_holds_vacuum_back_is_named(
+    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_findings, "LONG_TRANSACTION_SECONDS", 0.0)
+    gid = f"forgotten-{uuid.uuid4().hex}"
+    with connection.transaction():
+        publish(connection)
+        connection.execute(sql.SQL("prepare transaction {}").format(sql.Literal(gid)))
+    try:
+        horizon = [one for one in findings(database_url) if one.what == "horizon"]
+        (finding,) = [one for one in horizon if gid in one.text]
+        assert (finding.level, f"rollback prepared '{gid}'" in finding.mend) == ("warning", True)
+    finally:
+        connection.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))
+
+
+def test_a_fault_makes_the_command_fail_and_tells_the_mend(database_url: str) -> None:
+    examined = outbox_relay("doctor", environment={"DATABASE_URL": database_url})
+    assert examined.returncode == 1
+    assert "KAFKA_BOOTSTRAP_SERVERS is not set\n" in examined.stdout
+    assert "→ write host:port,host:port" in examined.stdout

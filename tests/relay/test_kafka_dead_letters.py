@@ -1,0 +1,144 @@
+"""What can never be delivered is given up alone; everything around it goes on."""
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from tests.eventually import eventually
+from tests.log_reader import read_log, reckon
+from tests.relay.stage import Stage, values
+
+pytest_plugins = ["tests.relay.stages"]
+
+PUBLISH = """
+insert into outbox.message (channel, type, group_key, payload) values (%s, 'event', %s, %s)
+"""
+# What a record batch of one message may weigh here.
+SMALL_LIMIT = "20000"
+
+
+def set_limit(stage: Stage, topic: str, max_message_bytes: int) -> None:
+    """Changes a topic's max.message.bytes, as an operator does."""
+    name, value = "max.message.bytes", str(max_message_bytes)
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap_servers})
+    admin.incremental_alter_configs([resource], request_timeout=30)[resource].result(30)
+
+
+def neighbours_arrived_once_in_order(stage: Stage, letters: list[int], channel: str) -> None:
+    """All but the letters arrived, each group in its order, nothing twice."""
+    good = [one for one in read_log(stage.database_url, channel) if one.id not in letters]
+    reckoning = reckon(good, stage.arrivals(channel))
+    reckoning.demand_all_in_order()
+    assert reckoning.repeats == 0
+
+
+def test_a_message_too_large_dies_alone_between_neighbours_that_arrive_once_in_order(
+    stage: Stage,
+) -> None:
+    stage.create_topic("orders", partitions=2, **{"max.message.bytes": SMALL_LIMIT})
+    stage.publish(500, "orders", groups=3)
+    stage.execute(PUBLISH, "orders", "g1", b"x" * 30_000)
+    stage.publish(500, "orders", groups=3)
+    assert stage.relay("--once").wait(60) == 0
+    ((letter, reason),) = stage.dead_letters()
+    assert (letter, reason) == (501, "MSG_SIZE_TOO_LARGE")
+    neighbours_arrived_once_in_order(stage, [letter], "orders")
+
+
+def test_a_dead_letter_says_why_and_keeps_the_whole_message(stage: Stage) -> None:
+    stage.create_topic("orders", 1, **{"max.message.bytes": SMALL_LIMIT})
+    stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)
+    assert stage.relay("--once").wait(60) == 0
+    same = """
+    select letter.payload = message.payload, letter.idempotency_key = message.idempotency_key,
+           letter.group_key = message.group_key, letter.created_at = message.created_at,
+           letter.detail <> '', letter.attempts
+    from outbox.dead_letter as letter join outbox.message on message.id = letter.message_id
+    """
+    assert stage.query(same) == [(True, True, True, True, True, 1)]
+
+
+def test_a_message_without_key_to_a_compacted_topic_dies_alone(stage: Stage) -> None:
+    stage.create_topic("customers", 2, **{"cleanup.policy": "compact"})
+    stage.publish(200, "customers", groups=200)
+    stage.execute(PUBLISH, "customers", None, b"nobody's")
+    stage.publish(200, "customers", groups=200, group="h")
+    assert stage.relay("--once").wait(60) == 0
+    ((letter, reason),) = stage.dead_letters()
+    assert (letter, reason) == (201, "INVALID_RECORD")
+    neighbours_arrived_once_in_order(stage, [letter], "customers")
+
+
+def test_no_good_message_dies_where_the_topics_limit_is_smaller_than_a_batch(stage: Stage) -> None:
+    stage.create_topic("orders", partitions=1, **{"max.message.bytes": "4000"})
+    stage.publish(600, "orders", size=900)
+    assert stage.relay("--once").wait(60) == 0
+    assert stage.dead_letters() == []
+    (reckoning,) = stage.all_arrived("orders")
+    assert reckoning.repeats == 0
+
+
+def test_the_largest_message_that_a_topic_takes_does_not_die(stage: Stage) -> None:
+    stage.create_topic("orders", partitions=1, **{"max.message.bytes": "4000"})
+    # Around the limit, byte by byte: Kafka takes what fits, and nothing that fits is given up.
+    with stage.database() as connection:
+        for size in range(3_400, 4_000, 10):
+            connection.execute(PUBLISH, ("orders", "g", b"x" * size))
+    assert stage.relay("--once").wait(60) == 0
+    died = {letter for letter, _ in stage.dead_letters()}
+    sizes = [len(value) for value in values(stage.arrivals("orders"))]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 3_500, "what Kafka's own overhead leaves room for"
+    largest_id = len(sizes)
+    assert died == set(range(largest_id + 1, 61))
+
+
+def test_nothing_good_is_lost_or_overtaken_when_the_limit_is_lowered_under_a_running_relay(
+    stage: Stage,
+) -> None:
+    topic = stage.create_topic("orders", partitions=1)
+    stage.publish(10, "orders", groups=1)
+    stage.relay()
+    stage.all_arrived("orders")
+    # The relay believes in the former limit and packs batches that are now refused as a whole.
+    set_limit(stage, topic, 50_000)
+    stage.publish(2_000, "orders", groups=1, size=500)
+    stage.all_arrived("orders")
+    assert stage.dead_letters() == []
+
+
+def test_after_a_lowered_limit_only_what_is_too_large_dies(stage: Stage) -> None:
+    topic = stage.create_topic("orders", partitions=1)
+    stage.publish(10, "orders", groups=1)
+    stage.relay()
+    stage.all_arrived("orders")
+    set_limit(stage, topic, 50_000)
+    with stage.database() as connection, connection.transaction():
+        for n in range(200):
+            payload = (b"%d" % n).ljust(60_000 if n == 100 else 1_000)
+            connection.execute(PUBLISH, ("orders", "g0", payload))
+
+    def only_one_died() -> None:
+        assert stage.dead_letters() == [(111, "MSG_SIZE_TOO_LARGE")]
+
+    eventually(only_one_died, timeout_seconds=30)
+    good = [one for one in read_log(stage.database_url, "orders") if one.id != 111]
+
+    def the_others_arrived_in_order() -> None:
+        reckon(good, stage.arrivals("orders")).demand_all_in_order()
+
+    eventually(the_others_arrived_in_order, timeout_seconds=30)
+
+
+def test_a_redriven_letter_arrives_once_its_topic_takes_it(stage: Stage) -> None:
+    topic = stage.create_topic("orders", partitions=1, **{"max.message.bytes": SMALL_LIMIT})
+    stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)
+    assert stage.relay("--once").wait(60) == 0
+    set_limit(stage, topic, 1_048_588)
+    stage.execute("select outbox.redrive(array(select id from outbox.dead_letter))")
+    assert stage.relay("--once").wait(60) == 0
+    (arrival,) = stage.arrivals("orders")
+    ((key,),) = stage.query("select idempotency_key from outbox.message")
+    assert (arrival.idempotency_key, arrival.value) == (key, b"x" * 30_000)

@@ -1,0 +1,186 @@
+"""A channel whose topic is missing waits, says so, and holds up nobody else."""
+
+import json
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+)
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
+
+from tests.eventually import eventually
+from tests.relay.operating import outbox_relay
+from tests.relay.stage import Stage
+
+pytest_plugins = ["tests.relay.stages"]
+
+WAITING = """
+select cursor.channel, cursor.waiting_reason from outbox.cursor where waiting_since is not null
+"""
+
+LATEST_OF_FORKS = """
+select max(n) from outbox.checkpoint
+join outbox.cursor on cursor.id = checkpoint.cursor_id
+where cursor.channel is not null
+"""
+
+
+def arrived(stage: Stage, channel: str, messages: int) -> None:
+    """Raises AssertionError where the topic does not hold so many."""
+    assert len(stage.arrivals(channel)) == messages
+
+
+def waits(stage: Stage, channel: str) -> str:
+    """The reason why a channel waits. Raises AssertionError where none does, or another one."""
+    ((waiting, reason),) = stage.query(WAITING) or [(None, None)]
+    assert waiting == channel
+    return str(reason)
+
+
+def test_the_other_channels_flow_while_one_waits_for_its_topic(stage: Stage) -> None:
+    stage.create_topic("orders")
+    stage.relay()
+    stage.publish(50, "missing")
+    stage.publish(50, "orders")
+    eventually(lambda: arrived(stage, "orders", 50), 20)
+    eventually(lambda: waits(stage, "missing"), 20)
+    stage.publish(50, "orders")
+    eventually(lambda: arrived(stage, "orders", 100), 20)
+    assert stage.dead_letters() == []
+
+
+def test_a_channel_that_waits_says_so_in_its_cursor_the_status_and_the_log(stage: Stage) -> None:
+    relay = stage.relay()
+    stage.publish(1, "missing")
+    topic = stage.topic_prefix + "missing"
+    assert topic in eventually(lambda: waits(stage, "missing"), 20)
+    status = outbox_relay("status", "--json", environment=stage.environment())
+    (waiting,) = json.loads(status.stdout)["waiting"]
+    assert (waiting["subscription"], waiting["channel"]) == ("kafka", "missing")
+    assert topic in waiting["reason"]
+
+    def the_log_says_so() -> None:
+        assert topic in relay.output()
+
+    eventually(the_log_says_so, 10)
+
+
+def test_when_the_topic_is_made_everything_comes_once_and_in_order(stage: Stage) -> None:
+    stage.create_topic("orders")
+    stage.relay()
+    stage.publish(300, "missing")
+    stage.publish(300, "orders")
+    eventually(lambda: waits(stage, "missing"), 20)
+    stage.publish(300, "missing")
+    stage.publish(300, "orders")
+    stage.create_topic("missing")
+    stage.publish(300, "missing")
+    for reckoning in stage.all_arrived("orders", "missing"):
+        assert reckoning.repeats == 0
+
+    def nobody_waits() -> None:
+        assert stage.query(WAITING) == []
+
+    eventually(nobody_waits, 10)
+
+
+def test_a_topic_made_within_its_grace_time_leaves_no_fork(stage: Stage) -> None:
+    stage.create_topic("orders")
+    stage.relay(RELAY_TOPIC_GRACE_SECONDS="60")
+    stage.publish(10, "orders")
+    stage.all_arrived("orders")
+    before = stage.checkpoints()
+    # What is written before the missing topic's first message shows that the relay has come to it.
+    with stage.database() as connection, connection.transaction():
+        for channel in ("orders", "late"):
+            connection.execute("select outbox.publish(%s, 'event', '{}')", (channel,))
+
+    def has_come_to_it() -> None:
+        assert stage.checkpoints() > before
+
+    eventually(has_come_to_it, 20)
+    stage.create_topic("late")
+    (reckoning,) = stage.all_arrived("late")
+    assert reckoning.repeats == 0
+    assert stage.query("select from outbox.cursor where channel is not null") == []
+
+
+def test_a_waiting_channel_writes_nothing_while_it_waits(stage: Stage) -> None:
+    stage.relay()
+    stage.publish(10, "missing")
+    eventually(lambda: waits(stage, "missing"), 20)
+    before = stage.checkpoints()
+    # Long enough for several tries: the other channel's runs go on meanwhile.
+    stage.create_topic("orders")
+    for _ in range(5):
+        stage.publish(1, "orders")
+        eventually(lambda: waits(stage, "missing"), 5)
+        stage.query("select pg_sleep(0.5)")
+    ((n,),) = stage.query(LATEST_OF_FORKS)
+    assert stage.checkpoints() > before
+    assert n <= 1, f"{n} checkpoints of a cursor that did not move"
+
+
+def test_a_second_missing_topic_does_not_wait_for_the_first(stage: Stage) -> None:
+    stage.create_topic("orders")
+    stage.relay()
+    for channel in ("gone", "lost"):
+        stage.publish(20, channel)
+    stage.publish(20, "orders")
+    eventually(lambda: arrived(stage, "orders", 20), 20)
+    stage.create_topic("lost")
+    eventually(lambda: arrived(stage, "lost", 20), 20)
+    stage.create_topic("gone")
+    stage.all_arrived("gone", "lost", "orders")
+
+
+def test_a_topic_deleted_under_a_running_relay_makes_its_channel_wait(stage: Stage) -> None:
+    stage.create_topic("orders")
+    topic = stage.create_topic("doomed")
+    stage.relay(RELAY_BARRIER_SECONDS="2")
+    stage.publish(10, "doomed")
+    stage.publish(10, "orders")
+    stage.all_arrived("doomed", "orders")
+    stage.delete_topic(topic)
+    stage.publish(10, "doomed")
+    stage.publish(10, "orders")
+    eventually(lambda: arrived(stage, "orders", 20), 30)
+    eventually(lambda: waits(stage, "doomed"), 30)
+    assert stage.dead_letters() == []
+    stage.create_topic("doomed")
+    eventually(lambda: arrived(stage, "doomed", 10), 30)
+
+
+def forbid_writing(stage: Stage, topic: str) -> None:
+    """Everybody may see the topic and read it, and nobody write to it."""
+    allowed = [
+        AclBinding(
+            ResourceType.TOPIC,
+            topic,
+            ResourcePatternType.LITERAL,
+            "User:*",
+            "*",
+            operation,
+            AclPermissionType.ALLOW,
+        )
+        for operation in (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
+    ]
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap_servers})
+    for made in admin.create_acls(allowed, request_timeout=30).values():
+        made.result(30)
+
+
+def test_a_channel_whose_topic_may_not_be_written_to_holds_up_nobody_else(
+    fragile_stage: Stage,
+) -> None:
+    stage = fragile_stage
+    stage.create_topic("orders")
+    forbid_writing(stage, stage.create_topic("forbidden"))
+    stage.relay()
+    stage.publish(20, "forbidden")
+    stage.publish(20, "orders")
+    eventually(lambda: stage.reckoning("orders").demand_all_in_order(), 30)
+    eventually(lambda: waits(stage, "forbidden"), 30)
+    assert stage.dead_letters() == []

@@ -1,0 +1,273 @@
+"""Metrics count what happened; health tells whether the loop turns, readiness whether it may."""
+
+import random
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+
+import psycopg
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from relay import status_server
+from relay.settings import SettingsError
+from relay.status_server import StatusServer
+from relay.telemetry import LAG_BUCKETS_SECONDS, MAX_WAITING_CHANNELS, Telemetry
+from tests.conftest import CreateTopic, PostgresServer, Spawn
+from tests.eventually import eventually
+from tests.relay.operating import publish, settings
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+Serve = Callable[[str, Telemetry], StatusServer]
+
+
+def samples(telemetry: Telemetry) -> Samples:
+    """Every sample by its name and labels."""
+    text = generate_latest(telemetry.registry).decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def serve(free_port: Callable[[], int]) -> Iterator[Serve]:
+    """Starts a status server for a database; closed in the end."""
+    with ExitStack() as servers:
+
+        def start(database_url: str, telemetry: Telemetry) -> StatusServer:
+            port = str(free_port())
+            server = status_server.start(settings(database_url, RELAY_PORT=port), telemetry)
+            assert server is not None
+            servers.callback(server.close)
+            return server
+
+        yield start
+
+
+def get(server: StatusServer, path: str, method: str = "GET") -> tuple[int, str]:
+    return ask(server.port, path, method)
+
+
+def ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_the_lag_histogram_counts_as_one_by_one_would() -> None:
+    chance = random.Random(7)
+    telemetry = Telemetry()
+    lags: list[int] = []
+    for _ in range(3):
+        acknowledged_at = chance.randrange(10**15, 10**16)
+        run = [chance.choice([900, 1_000, 2_500, 40_000, 7_000_000, 10**12]) for _ in range(50)]
+        lags += run
+        created_at = [acknowledged_at - lag for lag in run]
+        telemetry.run_done(
+            "kafka",
+            messages=50,
+            bytes=1,
+            seconds=0.1,
+            created_at=created_at,
+            acknowledged_at=acknowledged_at,
+        )
+    shown = samples(telemetry)
+    for bound in LAG_BUCKETS_SECONDS:
+        labels = (("le", str(bound)), ("subscription", "kafka"))
+        within = sum(lag <= bound * 1_000_000 for lag in lags)
+        assert shown["outbox_relay_lag_seconds_bucket", labels] == within
+    kafka = (("subscription", "kafka"),)
+    assert shown["outbox_relay_lag_seconds_count", kafka] == len(lags)
+    assert shown["outbox_relay_lag_seconds_sum", kafka] == pytest.approx(sum(lags) / 1e6)
+
+
+def test_a_clock_that_was_set_back_lowers_no_counter() -> None:
+    telemetry = Telemetry()
+    telemetry.run_done(
+        "kafka", messages=1, bytes=1, seconds=-1.0, created_at=[2_000_000], acknowledged_at=0
+    )
+    kafka = (("subscription", "kafka"),)
+    assert samples(telemetry)["outbox_relay_lag_seconds_sum", kafka] == 0
+    assert samples(telemetry)["outbox_relay_run_seconds_total", kafka] == 0
+
+
+def test_runs_letters_and_faults_are_counted_by_subscription() -> None:
+    telemetry = Telemetry()
+    for _ in range(2):
+        telemetry.run_done(
+            "kafka", messages=3, bytes=70, seconds=0.5, created_at=[1, 2, 3], acknowledged_at=4
+        )
+    telemetry.dead("kafka", "MSG_SIZE_TOO_LARGE")
+    telemetry.fault("kafka", "broker")
+    shown = samples(telemetry)
+    kafka = (("subscription", "kafka"),)
+    assert shown["outbox_relay_messages_published_total", kafka] == 6
+    assert shown["outbox_relay_bytes_published_total", kafka] == 140
+    assert shown["outbox_relay_checkpoints_total", kafka] == 2
+    assert shown["outbox_relay_run_seconds_total", kafka] == 1.0
+    reason = (("reason", "MSG_SIZE_TOO_LARGE"), *kafka)
+    assert shown["outbox_relay_dead_letters_total", reason] == 1
+    assert shown["outbox_relay_faults_total", (("kind", "broker"), *kafka)] == 1
+
+
+def test_a_channel_that_waits_no_more_is_not_shown() -> None:
+    telemetry = Telemetry()
+    telemetry.waiting("kafka", "orders", 12.0)
+    labels = (("channel", "orders"), ("subscription", "kafka"))
+    assert samples(telemetry)["outbox_relay_channel_waiting_seconds", labels] == 12
+    telemetry.waiting("kafka", "orders", None)
+    assert ("outbox_relay_channel_waiting_seconds", labels) not in samples(telemetry)
+
+
+def test_waiting_channels_are_bounded() -> None:
+    telemetry = Telemetry()
+    for number in range(MAX_WAITING_CHANNELS + 10):
+        telemetry.waiting("kafka", f"channel-{number}", 1.0)
+    shown = [name for name, _ in samples(telemetry) if name.endswith("waiting_seconds")]
+    assert len(shown) == MAX_WAITING_CHANNELS
+
+
+def test_the_backlog_is_shown_by_priority(serve: Serve, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        publish(connection)
+        publish(connection)
+    status, body = get(serve(database_url, Telemetry()), "/metrics")
+    lines = body.splitlines()
+    backlog = "outbox_relay_backlog_messages"
+    assert status == 200
+    assert f'{backlog}{{priority="3",subscription="kafka"}} 2.0' in lines
+    assert f'{backlog}{{priority="1",subscription="kafka"}} 0.0' in lines
+
+
+def test_metrics_come_without_a_database_and_then_tell_no_backlog(serve: Serve) -> None:
+    telemetry = Telemetry()
+    telemetry.fault("kafka", "database")
+    status, body = get(serve(NOWHERE, telemetry), "/metrics")
+    assert status == 200
+    assert "outbox_relay_faults_total{" in body
+    assert "outbox_relay_backlog_messages{" not in body
+
+
+def test_a_relay_that_waits_for_its_database_is_alive_and_not_ready(serve: Serve) -> None:
+    server = serve(NOWHERE, Telemetry())
+    assert get(server, "/healthz")[0] == 200
+    status, body = get(server, "/readyz")
+    assert (status, "127.0.0.1:1/none" in body) == (503, True)
+
+
+def test_a_relay_whose_loop_hangs_is_not_alive(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = Telemetry()
+    server = serve(NOWHERE, telemetry)
+    monkeypatch.setattr(telemetry, "loop_age_seconds", lambda: 10.1)
+    assert get(server, "/healthz")[0] == 503
+
+
+def test_a_turn_of_the_loop_makes_it_young_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    telemetry = Telemetry()
+    now += 60.0
+    assert telemetry.loop_age_seconds() == 60.0
+    telemetry.turned()
+    assert telemetry.loop_age_seconds() == 0.0
+
+
+def test_a_sound_database_makes_it_ready(serve: Serve, database_url: str) -> None:
+    assert get(serve(database_url, Telemetry()), "/readyz") == (200, "ready\n")
+
+
+def test_a_database_of_another_cluster_is_not_ready(serve: Serve, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update outbox.installation set system_identifier = 1")
+    status, body = get(serve(database_url, Telemetry()), "/readyz")
+    assert (status, "outbox-relay rebase" in body) == (503, True)
+
+
+def test_a_database_without_the_schema_is_not_ready(
+    serve: Serve, postgres_server: PostgresServer
+) -> None:
+    with postgres_server.clone("template0") as empty_url:
+        status, body = get(serve(empty_url, Telemetry()), "/readyz")
+    assert (status, "outbox-relay migrate" in body) == (503, True)
+
+
+def test_a_refusal_of_the_relay_itself_is_not_ready(serve: Serve, database_url: str) -> None:
+    telemetry = Telemetry()
+    server = serve(database_url, telemetry)
+    telemetry.refused("because")
+    assert get(server, "/readyz") == (503, "because\n")
+    telemetry.refused(None)
+    assert get(server, "/readyz")[0] == 200
+
+
+def test_a_running_relay_is_alive_and_ready_and_counts_what_it_published(
+    spawn: Spawn,
+    database_url: str,
+    kafka: str,
+    topic_prefix: str,
+    create_topic: CreateTopic,
+    free_port: Callable[[], int],
+) -> None:
+    create_topic("orders")
+    port = free_port()
+    environment = {
+        "DATABASE_URL": database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "RELAY_TOPIC_PREFIX": topic_prefix,
+        "RELAY_PORT": str(port),
+    }
+    where = f"http://127.0.0.1:{port}"
+    spawn("outbox-relay", "run", environment=environment, ready_url=f"{where}/readyz")
+    assert ask(port, "/healthz")[0] == 200
+    with psycopg.connect(database_url) as connection:
+        publish(connection)
+
+    def counted() -> None:
+        published = 'outbox_relay_messages_published_total{subscription="kafka"} 1.0'
+        assert published in ask(port, "/metrics")[1].splitlines()
+
+    eventually(counted, 30)
+
+
+def test_head_answers_without_a_body_and_unknown_paths_are_told(serve: Serve) -> None:
+    server = serve(NOWHERE, Telemetry())
+    assert get(server, "/healthz", "HEAD") == (200, "")
+    assert get(server, "/")[0] == 404
+
+
+def test_no_port_means_no_server() -> None:
+    assert status_server.start(settings(NOWHERE), Telemetry()) is None
+
+
+def test_a_taken_port_is_no_reason_to_stop() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert status_server.start(settings(NOWHERE, RELAY_PORT=port), Telemetry()) is None
+
+
+def test_an_address_of_somebody_else_is_bad_configuration(free_port: Callable[[], int]) -> None:
+    elsewhere = settings(NOWHERE, RELAY_HOST="192.0.2.1", RELAY_PORT=str(free_port()))
+    with pytest.raises(SettingsError, match="RELAY_HOST"):
+        status_server.start(elsewhere, Telemetry())
+
+
+def test_idle_clients_are_bounded(serve: Serve) -> None:
+    address = ("127.0.0.1", serve(NOWHERE, Telemetry()).port)
+    with ExitStack() as idle:
+        for _ in range(status_server.MAX_REQUESTS):
+            idle.enter_context(socket.create_connection(address, timeout=10))
+        refused = idle.enter_context(socket.create_connection(address, timeout=10))
+        # Closed at once, where the others are still waited for.
+        assert refused.recv(1) == b""

@@ -1,0 +1,174 @@
+"""Migrations run once, in order, whole or not at all, and never backwards."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from local.postgres import bin_dir
+from relay import migrations
+from relay.database import Connection
+from relay.migrations import MigrationError
+from tests.conftest import PostgresServer
+
+
+@pytest.fixture
+def empty_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database in which nothing ran yet."""
+    with postgres_server.clone("template0") as url:
+        yield url
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Iterator[Connection]:
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        yield connection
+
+
+def migrate(connection: Connection, *, outbox_only: bool = False) -> list[int]:
+    return [one.version for one in migrations.migrate(connection, outbox_only=outbox_only)]
+
+
+VERSIONS = [one.version for one in migrations.known()]
+
+
+def test_an_empty_database_gets_all_in_order_and_remembers_them(empty: Connection) -> None:
+    assert migrate(empty) == VERSIONS
+    assert migrations.applied(empty) == set(VERSIONS)
+    migrations.check(empty)
+
+
+def test_a_second_time_changes_nothing(empty: Connection) -> None:
+    migrate(empty)
+    assert migrate(empty) == []
+
+
+def test_two_at_the_same_moment_run_each_once(empty_url: str) -> None:
+    together = threading.Barrier(2)
+    ran: list[int] = []
+
+    def one() -> None:
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            together.wait(10)
+            ran.extend(migrate(connection))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(ran) == VERSIONS
+
+
+def test_a_database_that_is_not_migrated_is_told_the_command(empty: Connection) -> None:
+    with pytest.raises(MigrationError, match="outbox-relay migrate"):
+        migrations.check(empty)
+
+
+def test_a_database_newer_than_the_code_is_refused(empty: Connection) -> None:
+    migrate(empty)
+    empty.execute("insert into outbox.migration (version, name) values (999, 'future')")
+    with pytest.raises(MigrationError, match="999"):
+        migrations.check(empty)
+    with pytest.raises(MigrationError, match="999"):
+        migrate(empty)
+
+
+SALE_EXISTS = "select to_regnamespace('sale') is not null"
+
+
+def test_the_outbox_alone_needs_no_example_and_can_get_it_later(empty: Connection) -> None:
+    without = migrate(empty, outbox_only=True)
+    migrations.check(empty)
+    assert empty.execute(SALE_EXISTS).fetchone() == (False,)
+    assert without + migrate(empty) == VERSIONS
+    assert empty.execute(SALE_EXISTS).fetchone() == (True,)
+
+
+def test_a_lower_number_that_comes_later_still_runs(
+    empty: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(empty)
+    directory = tmp_path / "migrations"
+    directory.mkdir()
+    for one in migrations.known():
+        (directory / one.path.name).write_bytes(one.path.read_bytes())
+    (directory / "009_late.sql").write_text(
+        "create table outbox.late (id bigint);"
+        "insert into outbox.migration (version, name) values (9, 'late');"
+    )
+    monkeypatch.setattr(migrations, "sql_directory", lambda: tmp_path)
+    assert migrate(empty) == [9]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    empty: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "migrations"
+    directory.mkdir()
+    first = migrations.known()[0]
+    (directory / first.path.name).write_bytes(first.path.read_bytes())
+    (directory / "002_half.sql").write_text("create table outbox.half (id bigint); select 1 / 0;")
+    monkeypatch.setattr(migrations, "sql_directory", lambda: tmp_path)
+    with pytest.raises(errors.DivisionByZero):
+        migrate(empty)
+    assert migrations.applied(empty) == {1}
+    assert empty.execute("select to_regclass('outbox.half')").fetchone() == (None,)
+
+
+def test_an_owner_without_superuser_can_migrate(
+    empty: Connection, empty_url: str, postgres_server: PostgresServer
+) -> None:
+    database = empty.info.dbname
+    owner = sql.Identifier(f"owner_{database}")
+    empty.execute(sql.SQL("create role {} login").format(owner))
+    try:
+        alter = "alter database {} owner to {}"
+        empty.execute(sql.SQL(alter).format(sql.Identifier(database), owner))
+        url = postgres_server.dsn(database, f"owner_{database}")
+        with psycopg.connect(url, autocommit=True) as connection:
+            assert migrate(connection) == VERSIONS
+            assert not migrations.grant_roles(connection)
+    finally:
+        empty.execute(sql.SQL("drop owned by {}").format(owner))
+        empty.execute(
+            sql.SQL("alter database {} owner to postgres").format(sql.Identifier(database))
+        )
+        empty.execute(sql.SQL("drop role {}").format(owner))
+
+
+def test_a_file_that_does_not_record_itself_is_refused(
+    empty: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "001_silent.sql").write_text("create schema silent;")
+    monkeypatch.setattr(migrations, "sql_directory", lambda: tmp_path)
+    with pytest.raises(MigrationError, match=r"001_silent\.sql"):
+        migrate(empty)
+    assert empty.execute("select to_regnamespace('silent')").fetchone() == (None,)
+
+
+def test_what_psql_applied_is_not_run_again(empty: Connection, empty_url: str) -> None:
+    for one in migrations.known()[:3]:
+        psql: list[str | Path] = [
+            bin_dir() / "psql",
+            "-1",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-f",
+            one.path,
+            empty_url,
+        ]
+        subprocess.run(psql, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert migrate(empty) == VERSIONS[3:]
+
+
+def test_the_roles_can_be_granted_again_and_again(empty: Connection) -> None:
+    migrate(empty, outbox_only=True)
+    assert migrations.grant_roles(empty)
+    assert migrations.grant_roles(empty)

@@ -1,0 +1,235 @@
+"""Each statement of the protocol stays on its one index, whatever the planner believes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from relay import cursor as log
+from tests.conftest import PostgresServer
+from tests.relay.plans import Mode, Plan, explain
+from tests.servers import TEMPLATE
+from tests.sql.log import Session, cursor_id, one, pass_everything, publish
+
+ROWS = 300_000
+PRIORITIES = 5
+
+PARTITIONS = "select outbox.make_partitions(%s - 2)"
+SURPLUS = "select partition from outbox.daily_partition order by partition offset %s - 1"
+# Many transactions, as in life, in the order of the days.
+FILL = """
+create procedure fill_log(days integer, messages integer) language plpgsql as $$
+declare
+    first timestamptz := date_trunc('day', now() at time zone 'UTC') at time zone 'UTC';
+begin
+    for part in 0 .. 99 loop
+        insert into outbox.message (channel, type, group_key, idempotency_key, payload, created_at)
+        select 'orders', 'event', 'g' || n % 1000, 'fill', '{}',
+               first + (days * part / 100) * interval '1 day' + interval '1 hour'
+        from generate_series(1, messages / 100) as n;
+        commit;
+    end loop;
+end
+$$
+"""
+TABLES = """
+    select inhrelid::regclass::text from pg_inherits where inhparent = 'outbox.message'::regclass
+"""
+# Whether the planner has statistics must not depend on the moment.
+NO_AUTOVACUUM = sql.SQL("alter table {} set (autovacuum_enabled = off)")
+DROP = sql.SQL("drop table outbox.{}")
+
+
+class Retained(NamedTuple):
+    """A database whose log every cursor has passed."""
+
+    db: Session
+    partitions: int
+
+
+@pytest.fixture(scope="module", params=[3, 40], ids=["3-partitions", "40-partitions"])
+def partitions(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_server: PostgresServer, partitions: int) -> Iterator[str]:
+    """The name of a database that retains many messages and has no statistics of them."""
+    with postgres_server.clone() as url:
+        with psycopg.connect(url, autocommit=True) as db:
+            divide(db, partitions)
+            db.execute(FILL)
+            db.execute("call fill_log(%s, %s)", [partitions - 1, ROWS])
+            assert one(db, "select count(*) from outbox.message") == ROWS
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="module", params=["empty", "bare", "vacuumed"])
+def retained(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, partitions: int, filled: str
+) -> Iterator[Retained]:
+    template = TEMPLATE if request.param == "empty" else filled
+    with (
+        postgres_server.clone(template) as url,
+        psycopg.connect(url, autocommit=True) as db,
+    ):
+        if request.param == "empty":
+            divide(db, partitions)
+        if request.param == "vacuumed":
+            db.execute("vacuum (analyze) outbox.message")
+        pass_everything(db)
+        yield Retained(db, partitions)
+
+
+def divide(db: Session, partitions: int) -> None:
+    """Makes so many partitions of the log, the default one among them."""
+    db.execute(PARTITIONS, [partitions])
+    for (surplus,) in db.execute(SURPLUS, [partitions]).fetchall():
+        db.execute(DROP.format(sql.Identifier(surplus)))
+    no_autovacuum(db)
+
+
+@pytest.fixture(params=["force_generic_plan", "force_custom_plan"], ids=["generic", "custom"])
+def mode(request: pytest.FixtureRequest) -> Mode:
+    plan_mode: Mode = request.param
+    return plan_mode
+
+
+def index_ranges(retained: Retained, ranges: int) -> int:
+    """The most pages that so many empty or short index ranges touch in every partition."""
+    return ranges * (retained.partitions + 1) * 4
+
+
+def range_of(db: Session, messages: int) -> dict[str, object]:
+    """The parameters of the range that just these new messages are in."""
+    seen, before = one(db, "select pg_current_snapshot()::text"), publish(db)
+    for _ in range(messages - 1):
+        last = publish(db)
+    return {
+        "priority": 3,
+        "seen": seen,
+        "target": one(db, "select pg_current_snapshot()::text"),
+        "after": before - 1,
+        "upto": last,
+        "channels": None,
+        "forked": [],
+        "channel": None,
+        "shards": 1,
+        "shard": 0,
+        "limit": 20_000,
+    }
+
+
+def assert_on_indexes(plan: Plan) -> None:
+    assert plan.sequential() == []
+
+
+def test_an_idle_probe_reads_a_few_pages_of_each_partition(retained: Retained, mode: Mode) -> None:
+    pass_everything(retained.db)
+    plan = explain(retained.db, log.PROBE, {"subscription": None}, mode)
+    assert_on_indexes(plan)
+    # Five classes with one range each in every partition, and what names the cursors besides.
+    assert plan.buffers <= index_ranges(retained, PRIORITIES) + 60
+
+
+def test_the_start_of_a_delta_reads_a_few_pages_of_each_partition(
+    retained: Retained, mode: Mode
+) -> None:
+    pass_everything(retained.db)
+    for _ in range(20):
+        publish(retained.db)
+    plan = explain(retained.db, log.POSITION, {"cursor": cursor_id(retained.db)}, mode)
+    assert_on_indexes(plan)
+    assert plan.sorted_rows() == 0
+    assert plan.buffers <= index_ranges(retained, 2) + 40
+
+
+@pytest.mark.parametrize("messages", [2, 200])
+def test_the_range_reads_its_own_rows_in_the_order_of_the_index(
+    retained: Retained, mode: Mode, messages: int
+) -> None:
+    parameters = range_of(retained.db, messages)
+    plan = explain(retained.db, log.READ_RANGE, parameters, mode)
+    assert_on_indexes(plan)
+    assert plan.sorted_rows() == 0
+    assert plan.nodes[0].rows == messages
+    assert plan.buffers <= index_ranges(retained, 1) + 2 * messages
+
+
+def test_late_messages_are_found_by_their_transaction(retained: Retained, mode: Mode) -> None:
+    """Two of them, with the whole retained log between their ids and the newest."""
+    db = retained.db
+    slow = psycopg.connect(db.info.dsn, autocommit=True)
+    with slow:
+        slow.execute("begin")
+        late = [publish(slow), publish(slow)]
+        # A later transaction's end makes the first one count as one in progress.
+        publish(db)
+        seen = one(db, "select pg_current_snapshot()::text")
+        slow.execute("commit")
+    parameters = range_of(db, 2) | {"seen": seen, "after": 0, "upto": late[-1]}
+    plan = explain(db, log.READ_LATE, parameters, mode)
+    assert_on_indexes(plan)
+    assert plan.nodes[0].rows == 2
+    assert plan.sorted_rows() <= 4
+    assert plan.buffers <= index_ranges(retained, 1) + 20
+
+
+BULK = """
+    insert into outbox.message (channel, type, group_key, idempotency_key, payload)
+    select 'orders', 'event', 'g' || n %% 1000, 'bulk', '{}' from generate_series(1, %s) as n
+"""
+BULK_ROWS = 30_000
+
+
+def pass_with_one_in_flight(db: Session) -> None:
+    """Every cursor has passed everything but one transaction that was in progress."""
+    with psycopg.connect(db.info.dsn) as slow:
+        slow.execute("select pg_current_xact_id()")
+        db.execute("select pg_current_xact_id()")
+        pass_everything(db)
+
+
+def no_autovacuum(db: Session) -> None:
+    for (table,) in db.execute(TABLES).fetchall():
+        db.execute(NO_AUTOVACUUM.format(sql.Identifier(*table.split("."))))
+
+
+def statements(db: Session) -> list[tuple[str, dict[str, object]]]:
+    """What every poll and every run asks first."""
+    return [(log.PROBE, {"subscription": None}), (log.POSITION, {"cursor": cursor_id(db)})]
+
+
+@pytest.mark.parametrize("statement", [0, 1], ids=["probe", "position"])
+def test_a_plan_that_was_made_on_an_empty_log_serves_when_it_has_grown(
+    database_url: str, statement: int
+) -> None:
+    with (
+        psycopg.connect(database_url, autocommit=True) as relay,
+        psycopg.connect(database_url, autocommit=True) as db,
+    ):
+        no_autovacuum(db)
+
+        def grow() -> None:
+            db.execute(BULK, [BULK_ROWS])
+            pass_with_one_in_flight(db)
+
+        text, parameters = statements(db)[statement]
+        plan = explain(relay, text, parameters, meanwhile=grow)
+    assert plan.buffers < 250
+
+
+@pytest.mark.parametrize("statement", [0, 1], ids=["probe", "position"])
+def test_statistics_of_one_large_transaction_mislead_nobody(
+    database_url: str, statement: int
+) -> None:
+    """They say that any transaction wrote the whole log."""
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute(BULK, [BULK_ROWS])
+        db.execute("vacuum (analyze) outbox.message")
+        pass_with_one_in_flight(db)
+        plan = explain(db, *statements(db)[statement])
+    assert plan.buffers < 250

@@ -1,0 +1,158 @@
+"""Retention makes days ahead and takes days away, and never what somebody still needs."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from prometheus_client import generate_latest
+from psycopg import sql
+
+from relay import retention
+from relay.database import Connection
+from relay.settings import Settings
+from relay.telemetry import Telemetry
+from tests.relay.operating import bury, relay_role, settings
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def week(database_url: str) -> Settings:
+    return settings(database_url, RELAY_RETENTION_DAYS="7")
+
+
+DAYS = """
+    select inhrelid::regclass::text from pg_inherits
+    where inhparent = 'outbox.message'::regclass order by 1
+"""
+
+
+def days(connection: Connection) -> list[str]:
+    return [name.removeprefix("outbox.") for (name,) in connection.execute(DAYS)]
+
+
+def old_day(connection: Connection, days_ago: int) -> str:
+    """A day in the past with one message in it; returns its partition."""
+    connection.execute(
+        "insert into outbox.message (channel, type, payload, created_at)"
+        " values ('orders', 'order.paid', '{}', clock_timestamp() - make_interval(days => %s))",
+        (days_ago,),
+    )
+    before = days(connection)
+    connection.execute("select outbox.make_partitions()")
+    (partition,) = set(days(connection)) - set(before)
+    return partition
+
+
+ADVANCE = """
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select cursor_id, max(n) + 1, pg_current_snapshot(), 'test'
+    from outbox.checkpoint group by cursor_id
+"""
+
+
+def test_days_are_made_ahead(connection: Connection, week: Settings) -> None:
+    all_days = days(connection)
+    last = sql.Identifier("outbox", max(day for day in all_days if day != "message_default"))
+    connection.execute(sql.SQL("drop table {}").format(last))
+    retention.maintain(connection, week, Telemetry())
+    assert days(connection) == all_days
+
+
+def test_a_day_that_everybody_passed_goes(connection: Connection, week: Settings) -> None:
+    partition = old_day(connection, days_ago=9)
+    connection.execute(ADVANCE)
+    # Truncated in the first round, dropped in the second.
+    retention.maintain(connection, week, Telemetry())
+    retention.maintain(connection, week, Telemetry())
+    assert partition not in days(connection)
+
+
+def test_the_rights_of_a_relay_suffice(connection: Connection) -> None:
+    partition = old_day(connection, days_ago=9)
+    connection.execute(ADVANCE)
+    with relay_role(connection) as url, psycopg.connect(url, autocommit=True) as relay:
+        retention.maintain(relay, settings(url), Telemetry())
+        retention.maintain(relay, settings(url), Telemetry())
+    assert partition not in days(connection)
+
+
+def test_a_day_that_somebody_needs_stays_and_is_told(
+    connection: Connection, week: Settings
+) -> None:
+    partition = old_day(connection, days_ago=9)
+    telemetry = Telemetry()
+    retention.maintain(connection, week, telemetry)
+    retention.maintain(connection, week, telemetry)
+    held = connection.execute("select count(*) from outbox.message").fetchone()
+    assert (partition in days(connection), held) == (True, (1,))
+    metrics = generate_latest(telemetry.registry).decode()
+    (line,) = [one for one in metrics.splitlines() if partition in one]
+    assert "kafka" in line
+
+
+def test_the_alarm_ends_when_the_day_is_passed(connection: Connection, week: Settings) -> None:
+    partition = old_day(connection, days_ago=9)
+    telemetry = Telemetry()
+    retention.maintain(connection, week, telemetry)
+    connection.execute(ADVANCE)
+    retention.maintain(connection, week, telemetry)
+    assert partition not in generate_latest(telemetry.registry).decode()
+
+
+def test_a_day_within_retention_stays(connection: Connection, week: Settings) -> None:
+    partition = old_day(connection, days_ago=6)
+    connection.execute(ADVANCE)
+    retention.maintain(connection, week, Telemetry())
+    retention.maintain(connection, week, Telemetry())
+    assert partition in days(connection)
+
+
+def test_of_many_relays_one_does_it_and_the_others_go_on(
+    connection: Connection, database_url: str, week: Settings
+) -> None:
+    partition = old_day(connection, days_ago=9)
+    connection.execute(ADVANCE)
+    with psycopg.connect(database_url) as rival:
+        rival.execute("select pg_advisory_xact_lock(%s)", (retention.MAINTENANCE_LOCK,))
+        retention.maintain(connection, week, Telemetry())
+        retention.maintain(connection, week, Telemetry())
+        assert partition in days(connection)
+
+
+OLD_CHECKPOINTS = """
+    insert into outbox.checkpoint (cursor_id, n, seen, relay, created_at)
+    select 1, n, pg_current_snapshot(), 'test', clock_timestamp()
+    from generate_series(1, 300) as n
+"""
+TWO_HOURS_AGO = "update outbox.checkpoint set created_at = created_at - interval '2 hours'"
+
+
+def test_old_checkpoints_go_and_the_latest_stays(connection: Connection, week: Settings) -> None:
+    connection.execute(OLD_CHECKPOINTS)
+    connection.execute(TWO_HOURS_AGO)
+    retention.maintain(connection, week, Telemetry())
+    kept = connection.execute(
+        "select count(*) < 300, max(n) from outbox.checkpoint where cursor_id = 1"
+    ).fetchone()
+    assert kept == (True, 300)
+
+
+def test_only_letters_that_were_delivered_are_forgotten(
+    connection: Connection, week: Settings
+) -> None:
+    delivered, dead = bury(connection, 1), bury(connection, 2)
+    connection.execute(
+        "update outbox.dead_letter set redriven_at = died_at, delivered_at = died_at where id = %s",
+        (delivered,),
+    )
+    connection.execute(
+        "update outbox.dead_letter set died_at = died_at - interval '30 days',"
+        " delivered_at = delivered_at - interval '30 days'"
+    )
+    retention.maintain(connection, week, Telemetry())
+    assert connection.execute("select id from outbox.dead_letter").fetchall() == [(dead,)]

@@ -1,0 +1,93 @@
+"""SIGTERM and SIGINT: the relay is gone within ten seconds and leaves nothing undone behind."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from local.kafka import Kafka
+from local.program import Program
+from tests.eventually import eventually
+from tests.relay.stage import Stage
+from tests.relay.writers import writing
+
+pytest_plugins = ["tests.relay.stages"]
+
+IN_A_RUN = """
+select from pg_stat_activity
+where datname = current_database() and application_name like 'outbox-relay %% cursor %%'
+  and state = 'idle in transaction'
+"""
+
+
+def in_a_run(stage: Stage) -> None:
+    """Raises AssertionError unless a relay waits for the broker with a cursor in its hands."""
+    assert len(stage.query(IN_A_RUN)) == 1
+
+
+def ended(relay: Program, signal_: signal.Signals) -> float:
+    """Sends the signal; the seconds until the relay has exited with 0."""
+    began_at = time.monotonic()
+    os.kill(relay.pid, signal_)
+    assert relay.wait(15) == 0
+    return time.monotonic() - began_at
+
+
+def test_a_relay_that_is_told_to_stop_under_load_exits_0_and_loses_nothing(stage: Stage) -> None:
+    stage.create_topic("orders")
+    stage.publish(20_000, "orders")
+    relay = stage.relay()
+    with writing(stage.database_url, "orders", seed=11):
+        before = stage.checkpoints()
+
+        def at_work() -> None:
+            assert stage.checkpoints() > before + 3
+
+        eventually(at_work, 20)
+        assert ended(relay, signal.SIGTERM) < 10
+    stage.relay()
+    (reckoning,) = stage.all_arrived("orders")
+    assert reckoning.repeats == 0, "what was in flight was finished, not dropped"
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_relay_stops_at_once(stage: Stage, signal_: signal.Signals) -> None:
+    stage.create_topic("orders")
+    stage.publish(1, "orders")
+    relay = stage.relay()
+    stage.all_arrived("orders")
+    assert ended(relay, signal_) < 3
+
+
+def test_a_flush_that_hangs_does_not_keep_the_relay_alive(
+    fragile_stage: Stage, broker: Kafka
+) -> None:
+    stage = fragile_stage
+    stage.create_topic("orders")
+    relay = stage.relay(RELAY_BARRIER_SECONDS="60")
+    stage.publish(10, "orders")
+    stage.all_arrived("orders")
+    broker.pause()
+    stage.publish(1_000, "orders")
+    eventually(lambda: in_a_run(stage), 10)
+    assert ended(relay, signal.SIGTERM) < 10
+    broker.resume()
+    stage.relay()
+    stage.all_arrived("orders")
+
+
+def test_a_relay_that_finds_no_broker_stops_all_the_same(
+    fragile_stage: Stage, broker: Kafka
+) -> None:
+    stage = fragile_stage
+    stage.publish(10, "orders")
+    broker.pause()
+    relay = stage.relay()
+
+    def has_begun() -> None:
+        assert "session_failed" in relay.output()
+
+    eventually(has_begun, 20)
+    assert ended(relay, signal.SIGTERM) < 10
+    assert stage.checkpoints() == 0

@@ -1,0 +1,217 @@
+"""WebSockets: every client of every process, and only what has committed."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
+
+from service.app import create_app
+from service.payments import live
+from service.settings import Settings
+from tests.eventually import eventually
+from tests.service.shop import Shop, event
+
+WS = "/v1/api/sale/ws"
+
+PUBLISH = """
+    select outbox.publish('outbox.live', 'ORDER_PAYMENT_UPDATED', %(payload)s::json,
+                          group_key => %(order_id)s, priority => 1)
+"""
+
+
+@pytest.fixture
+def other_process(database_url: str) -> Iterator[TestClient]:
+    """A second service on the same database, sharing nothing else with the first."""
+    with TestClient(create_app(Settings(database_url=database_url, pool_size=2))) as client:
+        yield client
+
+
+def publish(connection: psycopg.Connection[Any], order_id: str, update: object) -> None:
+    connection.execute(PUBLISH, {"payload": json.dumps(update), "order_id": order_id})
+
+
+def test_an_update_reaches_clients_of_every_process(
+    shop: Shop, client: TestClient, other_process: TestClient
+) -> None:
+    order = shop.processing_order()
+    path = f"{WS}?orderId={order['id']}"
+    with (
+        client.websocket_connect(path) as first,
+        client.websocket_connect(
+            path.upper().replace(WS.upper(), WS).replace("ORDERID", "orderId")
+        ) as second,
+        other_process.websocket_connect(path) as third,
+    ):
+        shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="4"))
+        for socket in (first, second, third):
+            assert socket.receive_json() == {
+                "event": "ORDER_PAYMENT_UPDATED",
+                "orderId": order["id"],
+                "status": "PARTIAL",
+                "payment": {
+                    "total": "10.00",
+                    "paid": "4",
+                    "currency": "EUR",
+                    "isFullyPaid": False,
+                },
+            }
+        shop.step(order["id"], "payments")
+        shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="10"))
+        for socket in (first, second, third):
+            update = socket.receive_json()
+            assert (update["status"], update["payment"]["isFullyPaid"]) == ("COMPLETED", True)
+
+
+def test_only_clients_of_the_order_are_told(shop: Shop, client: TestClient) -> None:
+    mine, other = shop.processing_order(), shop.processing_order()
+    with client.websocket_connect(f"{WS}?orderId={mine['id']}") as socket:
+        for order in (other, mine):
+            shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="10"))
+        assert socket.receive_json()["orderId"] == mine["id"]
+
+
+def test_an_update_arrives_after_its_commit_though_newer_ones_came_first(
+    shop: Shop, client: TestClient, database_url: str
+) -> None:
+    """A message is written and held back; a later one commits; then the first one does."""
+    order = shop.order()
+    with (
+        psycopg.connect(database_url) as late,
+        client.websocket_connect(f"{WS}?orderId={order['id']}") as socket,
+    ):
+        publish(late, order["id"], "late")
+        publish(shop.database, order["id"], "early")
+        assert socket.receive_json() == "early"
+        publish(shop.database, order["id"], "early again")
+        assert socket.receive_json() == "early again"
+        late.commit()
+        assert socket.receive_json() == "late"
+
+
+def test_what_was_rolled_back_reaches_nobody(
+    shop: Shop, client: TestClient, database_url: str
+) -> None:
+    order = shop.order()
+    with (
+        psycopg.connect(database_url) as connection,
+        client.websocket_connect(f"{WS}?orderId={order['id']}") as socket,
+    ):
+        publish(connection, order["id"], "never")
+        connection.rollback()
+        publish(shop.database, order["id"], "next")
+        assert socket.receive_json() == "next"
+
+
+def test_a_transaction_that_was_open_when_the_client_came_is_seen(
+    shop: Shop, client: TestClient, database_url: str
+) -> None:
+    order = shop.order()
+    with psycopg.connect(database_url) as connection:
+        publish(connection, order["id"], "begun before")
+        with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
+            connection.commit()
+            assert socket.receive_json() == "begun before"
+
+
+def test_what_committed_before_the_client_came_is_not_repeated(
+    shop: Shop, client: TestClient
+) -> None:
+    order = shop.order()
+    publish(shop.database, order["id"], "past")
+    for visit in ("first", "second"):
+        with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
+            publish(shop.database, order["id"], visit)
+            assert socket.receive_json() == visit
+        publish(shop.database, order["id"], "while nobody was there")
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 422),
+        ("?orderId=", 422),
+        ("?orderId=nonsense", 404),
+        ("?orderId=00000000-0000-4000-8000-000000000000", 404),
+    ],
+)
+def test_a_client_of_no_order_is_refused(client: TestClient, query: str, status: int) -> None:
+    with (
+        pytest.raises(WebSocketDenialResponse) as caught,
+        client.websocket_connect(WS + query),
+    ):
+        pass
+    assert caught.value.status_code == status
+    assert json.loads(caught.value.content)["field"] == "orderId"
+
+
+def test_a_client_that_does_not_keep_up_is_dropped_and_slows_nobody(
+    shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst of one transaction is more than the queue of its order's client holds."""
+    monkeypatch.setattr(live, "MAX_PENDING_UPDATES", 10)
+    slow, quick = shop.order(), shop.order()
+    with (
+        client.websocket_connect(f"{WS}?orderId={slow['id']}") as flooded,
+        client.websocket_connect(f"{WS}?orderId={quick['id']}") as socket,
+    ):
+        with shop.database.transaction():
+            for number in range(50):
+                publish(shop.database, slow["id"], number)
+            publish(shop.database, quick["id"], "on time")
+        assert socket.receive_json() == "on time"
+        assert [flooded.receive_json() for _ in range(10)] == list(range(10))
+        with pytest.raises(WebSocketDisconnect) as caught:
+            flooded.receive_json()
+        assert caught.value.code == 1013
+        publish(shop.database, quick["id"], "still there")
+        assert socket.receive_json() == "still there"
+
+
+def test_a_process_without_clients_reads_nothing(shop: Shop, client: TestClient) -> None:
+    def reads() -> int:
+        row = shop.database.execute(
+            """
+            select count(*) from pg_stat_activity
+            where application_name = 'outbox-service' and query like '%%pg_snapshot_xip%%'
+               or application_name = 'outbox-service' and query_start > now() - interval '0.2 s'
+            """
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    order = shop.order()
+    with client.websocket_connect(f"{WS}?orderId={order['id']}"):
+        eventually(lambda: _is(reads() > 0))
+    eventually(lambda: _is(reads() == 0))
+
+
+def _is(condition: bool) -> None:
+    assert condition
+
+
+def test_the_reader_stays_on_its_index(shop: Shop) -> None:
+    """On a log with many messages, a read of nothing new touches a handful of pages."""
+    shop.database.execute(
+        """
+        insert into outbox.message (channel, type, group_key, priority, payload)
+        select 'outbox.live', 't', %(order_id)s, 1, '{}' from generate_series(1, 20000)
+        """,
+        {"order_id": str(uuid4())},
+    )
+    with shop.database.transaction(), shop.database.cursor() as cursor:
+        cursor.execute(live.ON_THE_INDEX, {})
+        seen = cursor.execute("select pg_current_snapshot()::text").fetchone()
+        assert seen is not None
+        for plan in ("force_custom_plan", "force_generic_plan"):
+            cursor.execute("select set_config('plan_cache_mode', %(plan)s, true)", {"plan": plan})
+            explain = b"explain (analyze, buffers, format json) " + live.READ.encode()
+            row = cursor.execute(explain, {"seen": seen[0]}, prepare=True).fetchone()
+            assert row is not None
+            root = row[0][0]["Plan"]
+            assert root["Actual Rows"] == 1
+            assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] < 100

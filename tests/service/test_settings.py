@@ -1,0 +1,77 @@
+"""Settings: what is not understood stops the start, by its name."""
+
+import pytest
+
+from service.settings import SettingsError, from_environment
+
+URL = {"DATABASE_URL": "postgresql://user:password@127.0.0.1/sale"}
+
+
+def test_defaults() -> None:
+    settings, ignored = from_environment({**URL, "PATH": "/bin", "OTHER": "x"})
+    assert (settings.host, settings.port, settings.webhook_secret) == ("127.0.0.1", 8080, None)
+    assert settings.max_body_bytes == 262_144
+    assert ignored == []
+
+
+def test_what_is_set_counts() -> None:
+    settings, _ = from_environment(
+        {
+            **URL,
+            "SERVICE_HOST": "0.0.0.0",
+            "SERVICE_PORT": "9",
+            "SERVICE_POOL_SIZE": "3",
+            "SERVICE_DATABASE_TIMEOUT_SECONDS": "0.5",
+            "SERVICE_MAX_BODY_BYTES": "2048",
+            "WEBHOOK_SECRET": "whsec_plJ3nmyCDGBKInavdOK15jsl",
+        }
+    )
+    assert (settings.host, settings.port, settings.pool_size) == ("0.0.0.0", 9, 3)
+    assert (settings.database_timeout_seconds, settings.max_body_bytes) == (0.5, 2048)
+    assert settings.webhook_secret is not None
+    assert len(settings.webhook_secret) == 18
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_PROT", "1"),
+        ("SERVICE_PORT", "http"),
+        ("SERVICE_PORT", "70000"),
+        ("SERVICE_POOL_SIZE", "0"),
+        ("SERVICE_POOL_SIZE", "1.5"),
+        ("SERVICE_DATABASE_TIMEOUT_SECONDS", "nan"),
+        ("SERVICE_DATABASE_TIMEOUT_SECONDS", "0"),
+        ("SERVICE_MAX_BODY_BYTES", "1"),
+        ("WEBHOOK_SECRET", "whsec_short"),
+        ("WEBHOOK_SECRET", "not base64!"),
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "postgresql://user:password@host/db?nonsense=password"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as caught:
+        from_environment({**URL, name: value})
+    assert "password" not in str(caught.value)
+
+
+def test_what_kubernetes_injects_is_ignored() -> None:
+    injected = {
+        "SERVICE_SERVICE_HOST": "10.0.0.1",
+        "SERVICE_SERVICE_PORT": "8080",
+        "SERVICE_SERVICE_PORT_HTTP": "8080",
+        "SERVICE_PORT": "tcp://10.0.0.1:8080",
+        "SERVICE_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "SERVICE_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "SERVICE_PORT_8080_TCP_PORT": "8080",
+        "SERVICE_PORT_8080_TCP_PROTO": "tcp",
+    }
+    settings, ignored = from_environment({**URL, **injected})
+    assert settings.port == 8080
+    assert sorted(ignored) == sorted(injected)
+
+
+def test_secrets_are_not_shown() -> None:
+    settings, _ = from_environment({**URL, "WEBHOOK_SECRET": "whsec_plJ3nmyCDGBKInavdOK15jsl"})
+    assert "password" not in repr(settings)
+    assert "webhook_secret" not in repr(settings)

@@ -1,0 +1,101 @@
+"""What the SQL tests do to the log, in a few words."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+Session = psycopg.Connection[tuple[Any, ...]]
+
+SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
+
+KAFKA_CURSOR = """
+    select cursor.id from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where name = %s and priority = %s and shard = %s and channel is null
+"""
+
+
+def one(db: Session, query: LiteralString, *parameters: object) -> Any:
+    """The only value of the only row."""
+    rows = db.execute(query, parameters).fetchall()
+    assert len(rows) == 1, rows
+    assert len(rows[0]) == 1, rows
+    return rows[0][0]
+
+
+def publish(
+    db: Session, group_key: str = "g", *, channel: str = "orders", priority: int = 3
+) -> int:
+    """Publishes a small message; returns its id."""
+    query = "select outbox.publish(%s, 'event', '{}', group_key => %s, priority => %s)"
+    message_id: int = one(db, query, channel, group_key, priority)
+    return message_id
+
+
+def publish_at(db: Session, created_at: datetime | str, *, priority: int = 3) -> int:
+    """Writes a message with a `created_at` of our own, as only the owner can; returns its id."""
+    query = """
+        insert into outbox.message (channel, type, payload, priority, created_at)
+        values ('orders', 'event', '{}', %s, %s) returning id
+    """
+    message_id: int = one(db, query, priority, created_at)
+    return message_id
+
+
+def cursor_id(db: Session, priority: int = 3, *, name: str = "kafka", shard: int = 0) -> int:
+    """The unforked cursor of one subscription, shard and priority."""
+    found: int = one(db, KAFKA_CURSOR, name, priority, shard)
+    return found
+
+
+def pass_everything(db: Session, cursor: int | None = None) -> None:
+    """Moves one cursor, or every one, past all that is committed, as a relay's checkpoint does."""
+    db.execute(
+        """
+        insert into outbox.checkpoint (cursor_id, n, seen, relay, messages)
+        select cursor_id, max(n) + 1, pg_current_snapshot(), 'test', 1 from outbox.checkpoint
+        where cursor_id = coalesce(%s, cursor_id) group by cursor_id
+        """,
+        [cursor],
+    )
+
+
+def begin_delta(db: Session, cursor: int, after_id: int) -> None:
+    """Leaves a cursor in the middle of a delta to now: done up to and including `after_id`."""
+    db.execute(
+        """
+        insert into outbox.checkpoint
+            (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+        select cursor_id, n + 1, seen, pg_current_snapshot(), %(after_id)s,
+               (select min(id) from outbox.message where xid >= pg_snapshot_xmax(seen)),
+               (select max(id) from outbox.message), 'test'
+        from outbox.checkpoint where cursor_id = %(cursor)s order by n desc limit 1
+        """,
+        {"cursor": cursor, "after_id": after_id},
+    )
+
+
+def pending(db: Session, cursor: int) -> list[int]:
+    """Ids of the messages that a cursor will send, in that order."""
+    rows = db.execute("select message_id from outbox.pending(%s, 100000) order by place", [cursor])
+    return [message_id for (message_id,) in rows]
+
+
+def dead_letter(db: Session, message_id: int, *, reason: str = "message_too_large") -> int:
+    """Gives up a message for the subscription `kafka`; returns the letter's id."""
+    query = """
+        insert into outbox.dead_letter
+            (subscription_id, cursor_id, message_id, priority, channel, type, group_key,
+             idempotency_key, headers, content_type, payload, created_at, reason, detail, attempts)
+        select cursor.subscription_id, cursor.id, m.id, m.priority, m.channel, m.type, m.group_key,
+               m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at, %s, 'no', 1
+        from outbox.message as m
+        join outbox.cursor on cursor.id = %s
+        where m.id = %s
+        returning id
+    """
+    priority: int = one(db, "select priority from outbox.message where id = %s", message_id)
+    letter_id: int = one(db, query, reason, cursor_id(db, priority), message_id)
+    return letter_id

@@ -1,0 +1,19 @@
+"""The programs that come with Postgres, run against a database of a test."""
+
+import subprocess
+from pathlib import Path
+
+from local.postgres import bin_dir
+
+
+def run(program: str, url: str, *arguments: str | Path, version: int = 18) -> str:
+    """What the program writes; it must succeed and complain of nothing."""
+    command = [str(bin_dir(version) / program), "-d", url, *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert (ran.returncode, ran.stderr) == (0, ""), command
+    return ran.stdout
+
+
+def psql(url: str, *arguments: str | Path, version: int = 18) -> str:
+    """psql without the user's own settings, ending at the first error."""
+    return run("psql", url, "-X", "-q", "-v", "ON_ERROR_STOP=1", *arguments, version=version)

@@ -1,0 +1,184 @@
+"""What is written to the log is what it stores, and what no sink could take is refused."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.sql.conftest import Member
+from tests.sql.log import Session, one
+
+PUBLISH = """
+    select outbox.publish(%(channel)s, %(type)s, %(payload)s, group_key => %(group_key)s,
+        priority => %(priority)s, idempotency_key => %(idempotency_key)s, headers => %(headers)s)
+"""
+GOOD: dict[str, Any] = {
+    "channel": "orders",
+    "type": "order.created",
+    "payload": '{"b": 1,  "a": 10.10}',
+    "group_key": "order-1",
+    "priority": 3,
+    "idempotency_key": "key-1",
+    "headers": '{"traceparent": "00-1"}',
+}
+
+
+def test_json_is_stored_as_it_was_written(db: Session) -> None:
+    db.execute(PUBLISH, GOOD)
+    stored = db.execute("select payload, headers from outbox.message").fetchall()
+    assert stored == [(b'{"b": 1,  "a": 10.10}', '{"traceparent": "00-1"}')]
+
+
+def test_bytes_are_stored_as_they_are(db: Session) -> None:
+    every_byte = bytes(range(256))
+    query = "select outbox.publish_bytes('orders', 'scan', %s, 'application/octet-stream')"
+    message_id = one(db, query, every_byte)
+    row = db.execute("select id, payload, content_type from outbox.message").fetchall()
+    assert row == [(message_id, every_byte, "application/octet-stream")]
+
+
+def test_untyped_parameters_resolve(db: Session) -> None:
+    """Drivers send text as `unknown`; one name without overloads takes it."""
+    query = b"select outbox.publish($1, $2, $3, $4)"
+    result = db.pgconn.exec_params(query, [b"orders", b"order.created", b"{}", b"order-1"])
+    assert result.status == psycopg.pq.ExecStatus.TUPLES_OK, result.error_message
+
+
+def test_messages_and_state_change_are_one_transaction(db: Session) -> None:
+    with db.transaction(force_rollback=True):
+        db.execute(PUBLISH, GOOD)
+        db.execute(PUBLISH, GOOD | {"channel": "invoices"})
+        assert one(db, "select count(*) from outbox.message") == 2
+    assert one(db, "select count(*) from outbox.message") == 0
+
+
+def test_xid_is_that_of_the_writing_transaction(db: Session) -> None:
+    with db.transaction():
+        db.execute(PUBLISH, GOOD)
+        assert one(db, "select xid = pg_current_xact_id() from outbox.message")
+
+
+def test_xid_of_a_savepoint_is_that_of_its_transaction(db: Session) -> None:
+    with db.transaction():
+        mine = one(db, "select pg_current_xact_id()::text")
+        with db.transaction():
+            db.execute(PUBLISH, GOOD)
+    assert one(db, "select xid::text from outbox.message") == mine
+
+
+def test_key_defaults_to_a_uuid_of_version_7(db: Session) -> None:
+    db.execute(PUBLISH, GOOD | {"idempotency_key": None})
+    db.execute("insert into outbox.message (channel, type, payload) values ('orders', 't', '')")
+    keys = [key for (key,) in db.execute("select idempotency_key from outbox.message")]
+    assert len(set(keys)) == 2
+    for key in keys:
+        version, variant = key.split("-")[2][0], key.split("-")[3][0]
+        assert version == "7"
+        assert variant in "89ab"
+
+
+NAMES = "channel_is_a_topic_name_of_at_most_200_characters"
+TYPES = "type_is_1_to_255_printable_characters"
+KEYS = "idempotency_key_is_1_to_128_printable_characters_without_a_dot"
+HEADERS = "headers_are_an_object_of_strings"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "constraint"),
+    [
+        ("channel", "", NAMES),
+        ("channel", "orders created", NAMES),
+        ("channel", "..", NAMES),
+        ("channel", "ö", NAMES),
+        ("channel", "c" * 201, NAMES),
+        ("channel", "orders\n", NAMES),
+        ("type", "", TYPES),
+        ("type", "a\nb", TYPES),
+        ("type", "t" * 256, TYPES),
+        ("group_key", "k" * 1025, "group_key_is_at_most_1024_bytes"),
+        ("group_key", "ö" * 513, "group_key_is_at_most_1024_bytes"),
+        ("priority", 0, "priority_is_1_to_5"),
+        ("priority", 6, "priority_is_1_to_5"),
+        ("idempotency_key", "", KEYS),
+        ("idempotency_key", "a.b", KEYS),
+        ("idempotency_key", "a b", KEYS),
+        ("idempotency_key", "k" * 129, KEYS),
+        ("headers", "[]", HEADERS),
+        ("headers", '{"a": 1}', HEADERS),
+        ("headers", '{"a": null}', HEADERS),
+        ("headers", '{"a b": "x"}', HEADERS),
+        ("headers", '{"": "x"}', HEADERS),
+        ("headers", '{"a": "x\\ny"}', HEADERS),
+        ("headers", '{"CE_id": "x"}', HEADERS),
+        ("headers", '{"ce-type": "x"}', HEADERS),
+        ("headers", '{"webhook-id": "x"}', HEADERS),
+        ("headers", '{"Idempotency-Key": "x"}', HEADERS),
+        ("headers", '{"content-type": "x"}', HEADERS),
+        ("payload", '"' + "x" * 983_040 + '"', "message_is_at_most_983040_bytes"),
+    ],
+)
+def test_what_no_sink_could_take_is_refused_by_name(
+    db: Session, field: str, value: object, constraint: str
+) -> None:
+    with pytest.raises(errors.CheckViolation) as refused:
+        db.execute(PUBLISH, GOOD | {field: value})
+    assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("channel", "A.b_c-9"),
+        ("channel", "c" * 200),
+        ("type", "Zahlung bestätigt"),
+        ("group_key", None),
+        ("group_key", ""),
+        ("group_key", "k" * 1024),
+        ("priority", 1),
+        ("priority", 5),
+        ("idempotency_key", "k" * 128),
+        ("headers", None),
+        ("headers", "{}"),
+        ("payload", '"' + "x" * 980_000 + '"'),
+    ],
+)
+def test_what_fits_is_taken(db: Session, field: str, value: object) -> None:
+    db.execute(PUBLISH, GOOD | {field: value})
+    assert one(db, "select count(*) from outbox.message") == 1
+
+
+def test_malformed_json_is_refused(db: Session) -> None:
+    with pytest.raises(errors.InvalidTextRepresentation):
+        db.execute(PUBLISH, GOOD | {"payload": "{"})
+
+
+def test_content_type_is_checked(db: Session) -> None:
+    with pytest.raises(errors.CheckViolation) as refused:
+        db.execute("select outbox.publish_bytes('orders', 't', '', '')")
+    assert refused.value.diag.constraint_name == "content_type_is_1_to_255_printable_characters"
+
+
+@pytest.mark.parametrize("column", ["id", "xid", "created_at"])
+def test_a_publisher_can_not_forge_what_decides_visibility(member: Member, column: str) -> None:
+    values = {"id": "1", "xid": "3", "created_at": "2020-01-01"}
+    columns = psycopg.sql.Identifier(column)
+    statement = psycopg.sql.SQL(
+        "insert into outbox.message (channel, type, payload, {}) overriding system value"
+        " values ('orders', 't', '', {})"
+    ).format(columns, psycopg.sql.Literal(values[column]))
+    with pytest.raises(errors.InsufficientPrivilege):
+        member("outbox_publisher").execute(statement)
+
+
+def test_a_hostile_search_path_changes_nothing(db: Session, member: Member) -> None:
+    """publish has its owner's rights: what it calls must not come from the caller's schema."""
+    db.execute(
+        "create schema hostile; grant usage on schema hostile to public;"
+        " create function hostile.convert_to(text, name) returns bytea"
+        " language sql as $$ select 'stolen'::bytea $$"
+    )
+    publisher = member("outbox_publisher")
+    publisher.execute("set search_path = hostile, pg_catalog")
+    publisher.execute(PUBLISH, GOOD)
+    assert one(db, "select payload from outbox.message") == GOOD["payload"].encode()

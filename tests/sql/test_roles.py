@@ -1,0 +1,217 @@
+"""Each role may do what its process does, and is refused everything else."""
+
+import pytest
+from psycopg import errors
+
+from tests.sql.conftest import Member
+from tests.sql.log import SQL_DIRECTORY, Session, dead_letter, publish
+from tests.sql.programs import psql
+
+PUBLISH = "select outbox.publish('orders', 'event', '{}')"
+INSERT = """
+    insert into outbox.message
+        (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
+    values ('orders', 'event', 'g', 1, 'k', '{"a": "b"}', 'text/plain', '')
+"""
+CHECKPOINT = """
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    values (1, 1, pg_current_snapshot(), 'relay')
+"""
+FORK = """
+    insert into outbox.cursor
+        (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
+    values (1, 0, 1, 'orders', clock_timestamp(), 'unknown topic')
+"""
+BURY = """
+    insert into outbox.dead_letter
+        (subscription_id, cursor_id, message_id, priority, channel, type, group_key,
+         idempotency_key, headers, content_type, payload, created_at, reason, detail, attempts)
+    select 1, 3, m.id, m.priority, m.channel, m.type, m.group_key, m.idempotency_key, m.headers,
+           m.content_type, m.payload, m.created_at, 'too_large', '', 1
+    from outbox.message as m
+    on conflict (cursor_id, message_id) do update
+        set attempts = dead_letter.attempts + 1, redriven_at = null
+"""
+ORDER = """
+    insert into sale.sale_order
+        (number, merchant_id, sale_channel_id, currency, total, created_by, modified_by)
+    values ('1', 'm', 's', 'EUR', 1, 'c', 'c')
+"""
+
+READS_OF_THE_LOG = ["table outbox.message", "select id from outbox.message_default"]
+WRITES_TO_THE_LOG = [
+    "update outbox.message set xid = '3'",
+    "delete from outbox.message",
+    "truncate outbox.message",
+    "insert into outbox.message_default (channel, type, payload) values ('o', 'e', '')",
+]
+FORGERIES = [
+    "insert into outbox.message (id, channel, type, payload) overriding system value"
+    " values (1, 'o', 'e', '')",
+    "insert into outbox.message (xid, channel, type, payload) values ('3', 'o', 'e', '')",
+    "insert into outbox.message (created_at, channel, type, payload) values (now(), 'o', 'e', '')",
+]
+SUBSCRIPTIONS = [
+    "update outbox.subscription set channels = '{}'",
+    "insert into outbox.subscription (name) values ('mine')",
+    "delete from outbox.subscription",
+]
+RELAYS_OWN = [
+    "table outbox.checkpoint",
+    CHECKPOINT,
+    "table outbox.dead_letter",
+    "select outbox.redrive('{1}')",
+    "select outbox.retire_partition('message_20260101', 0)",
+    "select outbox.make_partitions()",
+    "select * from outbox.rebase()",
+    "select outbox.trim_checkpoints()",
+]
+VIEWS = [
+    "table outbox.cursor_position",
+    "table outbox.cursor_backlog",
+    "table outbox.subscription_backlog",
+    "table outbox.dead_letter_summary",
+    "table outbox.throughput",
+    "table outbox.cursor_holder",
+    "table outbox.horizon",
+    "select * from outbox.partition_state(7)",
+    "select * from outbox.pending(1)",
+]
+
+MAY: dict[str, list[str]] = {
+    "outbox_publisher": [
+        PUBLISH,
+        INSERT,
+        "select outbox.publish_bytes('orders', 'event', '', 'text/plain')",
+    ],
+    "outbox_service": [
+        PUBLISH,
+        INSERT,
+        "table outbox.message",
+        ORDER,
+        "select from sale.sale_order for update",
+        "select from sale.sale_check for no key update",
+        "update sale.sale_order set status = 'PROCESSING'",
+        "update sale.allocation_usage set status = 'SUCCESS'",
+        "table sale.received_webhook",
+    ],
+    "outbox_relay": [
+        *VIEWS,
+        "table outbox.message",
+        "table outbox.subscription",
+        "table outbox.installation",
+        "table outbox.migration",
+        "select outbox.shard_of('g', 1, 4)",
+        "select from outbox.cursor for no key update skip locked",
+        CHECKPOINT,
+        "delete from outbox.checkpoint where n < 0",
+        FORK,
+        "update outbox.cursor set waiting_since = null, waiting_reason = null",
+        BURY,
+        "update outbox.dead_letter set delivered_at = null",
+        "update outbox.delivery set due_at = clock_timestamp()",
+        "delete from outbox.delivery",
+        "select outbox.redrive(array(select id from outbox.dead_letter))",
+        "select outbox.foreign_cluster()",
+        "select outbox.make_partitions()",
+        "select outbox.retire_partition(min(partition), 7) from outbox.partition_state(7)",
+        "select outbox.trim_checkpoints()",
+        "select outbox.trim_dead_letters(7)",
+        "select * from outbox.rebase()",
+    ],
+    "outbox_reader": VIEWS,
+}
+MUST_NOT: dict[str, list[str]] = {
+    "outbox_publisher": [
+        *READS_OF_THE_LOG,
+        *WRITES_TO_THE_LOG,
+        *FORGERIES,
+        *SUBSCRIPTIONS,
+        *RELAYS_OWN,
+        *VIEWS,
+        INSERT + " returning id",
+        "table outbox.subscription",
+        "table outbox.installation",
+        "table sale.sale_order",
+    ],
+    "outbox_service": [
+        *WRITES_TO_THE_LOG,
+        *FORGERIES,
+        *SUBSCRIPTIONS,
+        *RELAYS_OWN,
+        "table outbox.subscription",
+        "delete from sale.sale_order",
+        "truncate sale.sale_order",
+        "update sale.points_transaction set points = 1",
+        "update sale.received_webhook set key = ''",
+    ],
+    "outbox_relay": [
+        PUBLISH,
+        INSERT,
+        *WRITES_TO_THE_LOG,
+        *SUBSCRIPTIONS,
+        "update outbox.cursor set priority = 1",
+        "update outbox.checkpoint set n = 1",
+        "update outbox.installation set id = gen_random_uuid()",
+        "delete from outbox.migration",
+        "delete from outbox.dead_letter",
+        "delete from outbox.cursor",
+        "table sale.sale_order",
+        ORDER,
+    ],
+    "outbox_reader": [
+        PUBLISH,
+        INSERT,
+        *READS_OF_THE_LOG,
+        *WRITES_TO_THE_LOG,
+        *SUBSCRIPTIONS,
+        *RELAYS_OWN,
+        "table outbox.subscription",
+        "table outbox.installation",
+        "table outbox.delivery",
+        "table outbox.daily_partition",
+        "table sale.sale_order",
+    ],
+}
+
+
+@pytest.mark.parametrize("group", MAY)
+def test_a_role_may_do_what_its_process_does(db: Session, member: Member, group: str) -> None:
+    dead_letter(db, publish(db))
+    session = member(group)
+    for statement in MAY[group]:
+        session.execute(statement.encode())
+
+
+@pytest.mark.parametrize("group", MUST_NOT)
+def test_a_role_is_refused_everything_else(db: Session, member: Member, group: str) -> None:
+    dead_letter(db, publish(db))
+    session = member(group)
+    for statement in [*MUST_NOT[group], "create table outbox.mine ()", "create schema mine"]:
+        try:
+            session.execute(statement.encode())
+        except errors.InsufficientPrivilege:
+            continue
+        pytest.fail(f"{group} was allowed: {statement}")
+
+
+def test_nobody_else_may_anything(db: Session, member: Member) -> None:
+    """Public: a role with no group at all."""
+    stranger = member("pg_signal_backend")
+    for statement in [PUBLISH, INSERT, *READS_OF_THE_LOG, *VIEWS, "select outbox.uuid7()"]:
+        with pytest.raises(errors.InsufficientPrivilege):
+            stranger.execute(statement.encode())
+
+
+def test_the_roles_can_be_made_again(any_database_url: str) -> None:
+    assert psql(any_database_url, "-f", SQL_DIRECTORY / "roles.sql") == ""
+
+
+def test_reading_shows_no_payload_header_or_setting(db: Session) -> None:
+    hidden = """
+        select table_name, column_name from information_schema.columns
+        join information_schema.role_table_grants using (table_schema, table_name)
+        where grantee = 'outbox_reader' and table_schema = 'outbox'
+          and column_name in ('payload', 'headers', 'settings', 'idempotency_key', 'detail')
+    """
+    assert db.execute(hidden).fetchall() == []
