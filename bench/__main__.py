@@ -183,7 +183,7 @@ def _idle(arena: Arena, seconds: int) -> Section:
             Figure("relay, of one core", [measured.relay * 100], "{:.2f} %"),
             Figure("Postgres, of one core", [measured.postgres * 100], "{:.2f} %"),
             Figure(
-                "both",
+                "both, of one core",
                 [(measured.relay + measured.postgres) * 100],
                 "{:.2f} %",
                 at_most(2),

@@ -5,7 +5,8 @@ import time
 from confluent_kafka import KafkaError, Message, Producer
 
 from relay.sink import microseconds
-from relay.sinks.kafka import BATCH_BYTES, CONSTANTS, DEFAULTS
+from relay.sinks.kafka import BATCH_BYTES
+from relay.sinks.producers import CONSTANTS, DEFAULTS
 
 WARM_UP_TIMEOUT_SECONDS = 30
 FLUSH_TIMEOUT_SECONDS = 60

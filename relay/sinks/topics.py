@@ -16,6 +16,8 @@ DEFAULT_LIMIT_BYTES = 1_048_588
 ASK_TIMEOUT_SECONDS = 5.0
 # How often a missing topic is asked for again.
 MISSING_AGAIN_SECONDS = 0.5
+# And how often a message is tried on a topic that is there but refused to be written to.
+REFUSED_AGAIN_SECONDS = 5.0
 
 # The topic's own answers, and not the cluster's: its channel waits, the others flow.
 TOPIC_ERRORS = frozenset(
@@ -45,6 +47,7 @@ class Missing(msgspec.Struct):
     reason: str
     since: float
     asked_at: float
+    refused: bool = False
 
 
 class Topics:
@@ -60,7 +63,7 @@ class Topics:
         name = self._prefix + channel.decode()
         missing = self._missing.get(channel)
         now = time.monotonic()
-        if missing is not None and now - missing.asked_at < MISSING_AGAIN_SECONDS:
+        if missing is not None and now < missing.asked_at + _again_seconds(missing):
             return missing
         try:
             error = producer.list_topics(name, timeout=ASK_TIMEOUT_SECONDS).topics[name].error
@@ -72,8 +75,19 @@ class Topics:
                 missing = self._missing[channel] = Missing(name, reason, since=now, asked_at=now)
             missing.reason, missing.asked_at = reason, now
             return missing
-        self._missing.pop(channel, None)
+        if missing is not None and not missing.refused:
+            del self._missing[channel]
         return self._describe(name)
+
+    def refused(self, channel: bytes, reason: str) -> Missing:
+        """Notes that a message was refused though the topic is there: its metadata can't tell."""
+        now = time.monotonic()
+        missing = self._missing.get(channel)
+        if missing is None or now > missing.asked_at + 2 * REFUSED_AGAIN_SECONDS:
+            name = self._prefix + channel.decode()
+            missing = self._missing[channel] = Missing(name, reason, since=now, asked_at=now)
+        missing.reason, missing.asked_at, missing.refused = reason, now, True
+        return missing
 
     def _describe(self, name: str) -> Topic:
         resource = ConfigResource(ResourceType.TOPIC, name)
@@ -84,8 +98,11 @@ class Topics:
             if failed.args[0].code() in (
                 KafkaError.TOPIC_AUTHORIZATION_FAILED,
                 KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+                KafkaError._UNSUPPORTED_FEATURE,
+                KafkaError.UNSUPPORTED_VERSION,
             ):
-                # Allowed to write, not to ask: the broker's defaults are the best guess.
+                # Allowed to write and not to ask, or no broker that knows: Kafka's defaults are
+                # the best guess.
                 return Topic(name, DEFAULT_LIMIT_BYTES, compacted=False)
             raise SinkAway(f"configuration of topic {name}: {failed.args[0].str()}") from failed
         except TimeoutError as failed:
@@ -95,3 +112,7 @@ class Topics:
             limit_bytes=int(config["max.message.bytes"].value),
             compacted="compact" in config["cleanup.policy"].value,
         )
+
+
+def _again_seconds(missing: Missing) -> float:
+    return REFUSED_AGAIN_SECONDS if missing.refused else MISSING_AGAIN_SECONDS
