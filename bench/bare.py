@@ -6,9 +6,8 @@ import sys
 import time
 
 import psycopg
-from psycopg.types.string import ByteaBinaryLoader
 
-from bench.producing import flush, headers, producer
+from bench.producing import as_sent, flush, headers, producer
 
 BARRIER_MESSAGES = 20_000
 
@@ -22,8 +21,7 @@ order by id
 def main(database_url: str, bootstrap_servers: str, topic: str) -> None:
     """Prints {messages, seconds, cpu_seconds}, first produce to last acknowledgement."""
     with psycopg.connect(database_url) as connection, connection.cursor(binary=True) as cursor:
-        for name in ("text", "timestamptz"):
-            cursor.adapters.register_loader(name, ByteaBinaryLoader)
+        as_sent(cursor)
         rows = [
             (payload, key, headers(*rest))
             for payload, key, *rest in cursor.execute(READ).fetchall()

@@ -5,9 +5,8 @@ import sys
 import time
 
 import psycopg
-from psycopg.types.string import ByteaBinaryLoader
 
-from bench.producing import flush, headers, producer
+from bench.producing import as_sent, flush, headers, producer
 
 PAGE = """
 select id, payload, group_key, type, idempotency_key, content_type, created_at
@@ -25,8 +24,7 @@ def main(database_url: str, bootstrap_servers: str, topic: str) -> None:
     produce = sink.produce
     messages = 0
     with psycopg.connect(database_url) as connection, connection.cursor(binary=True) as cursor:
-        for name in ("text", "timestamptz"):
-            cursor.adapters.register_loader(name, ByteaBinaryLoader)
+        as_sent(cursor)
         began_at, used = time.monotonic(), time.process_time()
         while page := cursor.execute(PAGE, prepare=True).fetchall():
             for _, payload, key, *rest in page:

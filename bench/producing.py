@@ -1,10 +1,13 @@
 """What the candidates have in common: a producer as the relay's, and the relay's seven headers."""
 
-import time
+from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
+from psycopg import Cursor
+from psycopg.types.numeric import Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
 
-from relay.sink import microseconds
+from relay.sinks.cloudevents import CloudEvents, Headers
 from relay.sinks.kafka import BATCH_BYTES
 from relay.sinks.producers import CONSTANTS, DEFAULTS
 
@@ -38,24 +41,16 @@ def flush(producer: Producer, timeout_seconds: float = FLUSH_TIMEOUT_SECONDS) ->
         raise RuntimeError(f"{left} messages are not acknowledged")
 
 
-_seconds: dict[int, bytes] = {}
+_events = CloudEvents("/outbox")
 
 
-def headers(
-    type_: bytes, idempotency_key: bytes, content_type: bytes, created_at: bytes
-) -> dict[str, str | bytes | None]:
-    """As the relay writes them; all are bytes as they came from Postgres."""
-    second, fraction = divmod(microseconds(created_at), 1_000_000)
-    prefix = _seconds.get(second)
-    if prefix is None:
-        prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-        _seconds[second] = prefix
-    return {
-        "ce_specversion": b"1.0",
-        "ce_id": idempotency_key,
-        "ce_type": type_,
-        "ce_source": b"/outbox",
-        "ce_time": b"%b.%06dZ" % (prefix, fraction),
-        "content-type": content_type,
-        "idempotency-key": idempotency_key,
-    }
+def headers(type_: bytes, idempotency_key: bytes, content_type: bytes, created_at: int) -> Headers:
+    """The relay's own; text is bytes as it came from Postgres, `created_at` as in relay.sink.Row."""
+    return _events.headers(type_, idempotency_key, None, content_type, created_at)
+
+
+def as_sent(cursor: Cursor[Any]) -> Cursor[Any]:
+    """The cursor, loading text and times as the relay does."""
+    cursor.adapters.register_loader("text", ByteaBinaryLoader)
+    cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+    return cursor

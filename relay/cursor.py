@@ -9,9 +9,11 @@ it drew its own id.
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
+from typing import LiteralString
 
 import msgspec
 import psycopg
+from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
 from relay.database import Connection
@@ -68,7 +70,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
 # For this transaction only, since a pooler hands the session on. The planner knows nothing of xid8
 # and would read the whole table: these keep every statement on its one index. A relay that freezes
-# loses its lock by the two timeouts: idle in transaction, or in the middle of a stream.
+# loses its lock by the two timeouts: idle in transaction, or in the middle of a stream. And nobody
+# waits for the disk: a checkpoint that a crash of Postgres takes back is a run that is repeated.
 SET_LOCAL = """
 select set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true),
@@ -77,6 +80,7 @@ select set_config('enable_seqscan', 'off', true),
        set_config('plan_cache_mode', 'force_generic_plan', true),
        set_config('statement_timeout', '10min', true),
        set_config('lock_timeout', '10s', true),
+       set_config('synchronous_commit', 'off', true),
        set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
        set_config('tcp_user_timeout', %(timeout)s, true),
        set_config('application_name', %(name)s, true)
@@ -121,7 +125,8 @@ def probe(connection: Connection, name: str, subscription_id: int | None = None)
 
     Writes nothing: no transaction id, no WAL.
     """
-    with connection.pipeline(), connection.transaction():
+    # A pipeline is one transaction, and needs no BEGIN to be one.
+    with connection.pipeline():
         _set_local(connection, name, timeout_seconds=60)
         found = connection.execute(PROBE, {"subscription": subscription_id}, prepare=True)
     return [Cursor(*row) for row in found.fetchall()]
@@ -181,8 +186,8 @@ def claim(
 ) -> Claimed | None:
     """Begins the run's transaction and takes the cursor; None where another relay has it.
 
-    The transaction is left open, at a savepoint. A holder that does nothing for `timeout_seconds`
-    loses its session and with it the lock.
+    The transaction is left open. A holder that does nothing for `timeout_seconds` loses its session
+    and with it the lock.
     """
     name = f"outbox-relay {relay} cursor {cursor.id}"
     parameters = {"cursor": cursor.id}
@@ -191,8 +196,8 @@ def claim(
         _set_local(connection, name, timeout_seconds)
         held = connection.execute(CLAIM, parameters, prepare=True)
         found = connection.execute(POSITION, parameters, prepare=True)
-        connection.execute("savepoint reading")
     if not held.rowcount:
+        leave(connection)
         return None
     row = found.fetchone()
     assert row is not None, f"cursor {cursor.id} has no checkpoint"
@@ -264,6 +269,10 @@ class Reading:
         self.position = claimed.position
         self.after_id = claimed.position.after_id
         self.bytes = 0
+        # Whether there was a stream, and whether it was ended early: then the transaction has
+        # failed down to its savepoint.
+        self.streamed = False
+        self.cancelled = False
         self._left = limit
         self._parameters: dict[str, object] = {
             "priority": cursor.priority,
@@ -284,42 +293,59 @@ class Reading:
     def rows(self) -> Generator[Row]:
         """The messages of this run in the order in which they have to go."""
         ends_at = time.monotonic() + RUN_SECONDS
+        few = True
         while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
             late = self.after_id < self.position.fresh_id - 1
             end = self.position.fresh_id - 1 if late else self.position.upto_id
             upto = min(self.after_id + (LATE_SPAN_IDS if late else SPAN_IDS), end)
-            left = self._left
-            with closing(self._stream(READ_LATE if late else READ_RANGE, upto)) as rows:
-                for row in rows:
-                    yield row
-                    self.after_id = row[0]
-                    self.bytes += len(row[7]) + len(row[5] or b"")
-                    left -= 1
-                    if self.bytes >= RUN_BYTES or (not left & 63 and time.monotonic() >= ends_at):
-                        return
-            if left > 0:
-                self.after_id = upto
-            self._left = left
+            limit = min(CHUNK_ROWS, self._left) if few else self._left
+            left = limit
+            size, last_id = self.bytes, self.after_id
+            with closing(self._read(READ_LATE if late else READ_RANGE, upto, limit, few)) as rows:
+                try:
+                    for row in rows:
+                        yield row
+                        last_id = row[0]
+                        size += len(row[7])
+                        left -= 1
+                        if not left & 15 and (size >= RUN_BYTES or time.monotonic() >= ends_at):
+                            return
+                    if left > 0:
+                        last_id = upto
+                finally:
+                    self.after_id, self.bytes = last_id, size
+            self._left -= limit - left
+            few = False
 
-    def _stream(self, statement: str, upto: int) -> Generator[Row]:
+    def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
+        """Mostly there are few, and a prepared statement saves more than a stream, which is planned
+        each time."""
         with self.connection.cursor(binary=True) as cursor:
             # Nothing is parsed on the way: what was written is what is sent.
             cursor.adapters.register_loader("text", ByteaBinaryLoader)
-            cursor.adapters.register_loader("timestamptz", ByteaBinaryLoader)
-            window = {"after": self.after_id, "upto": upto, "limit": self._left}
-            # Closed early, it cancels the statement; `finish` goes back to the savepoint.
-            yield from cursor.stream(
-                statement, self._parameters | window, binary=True, size=CHUNK_ROWS
-            )
+            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+            parameters = self._parameters | {"after": self.after_id, "upto": upto, "limit": limit}
+            if few:
+                yield from cursor.execute(statement, parameters, prepare=True).fetchall()
+                return
+            # Ended early it is cancelled, which fails the transaction: down to here.
+            self.connection.execute("savepoint reading")
+            self.streamed = True
+            try:
+                yield from cursor.stream(statement, parameters, binary=True, size=CHUNK_ROWS)
+            except GeneratorExit:
+                self.cancelled = True
+                raise
 
 
-# Returns the database's clock: the moment by which everything of the run was acknowledged.
+# Returns the database's clock, as Row counts: by then everything of the run was acknowledged.
 CHECKPOINT = """
 insert into outbox.checkpoint
     (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes)
 values (%(cursor)s, %(n)s, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
         %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s)
-returning (extract(epoch from clock_timestamp()) * 1000000)::bigint
+returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)
+          ::bigint
 """
 
 BURY = """
@@ -353,7 +379,7 @@ from forked
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A committed run. `acknowledged_at` is microseconds since 1970 by the database's clock."""
+    """A committed run. `acknowledged_at` is by the database's clock, as Row counts."""
 
     acknowledged_at: int
     exhausted: bool
@@ -385,10 +411,12 @@ def finish(reading: Reading, cursor: Cursor, relay: str, outcome: Outcome) -> Fi
     run = {"n": position.n + 1, "messages": outcome.messages, "bytes": outcome.bytes}
     connection = reading.connection
     with connection.pipeline():
-        # A stream that was closed early was cancelled, which fails the transaction down to here;
-        # the lock and the settings are older and stay.
-        connection.execute("rollback to savepoint reading")
-        connection.execute("release savepoint reading")
+        # The lock and the settings are older than the savepoint, and stay. After a stream the first
+        # statement must be one without rows: libpq still has its result arrive in chunks.
+        if reading.cancelled:
+            connection.execute("rollback to savepoint reading")
+        elif reading.streamed:
+            connection.execute("release savepoint reading")
         for letter in outcome.dead:
             connection.execute(BURY, _buried(cursor, letter))
         written = connection.execute(CHECKPOINT, where | run)
@@ -424,6 +452,11 @@ where id = %(cursor)s and (waiting_reason is null) <> (%(reason)s::text is null)
 def tell_waiting(connection: Connection, cursor: Cursor, reason: str | None) -> None:
     """Notes at the cursor what it waits for, or with None that it flows."""
     connection.execute(TELL_WAITING, {"cursor": cursor.id, "reason": reason})
+
+
+def leave(connection: Connection) -> None:
+    """Ends a transaction that wrote nothing. Not by ROLLBACK: psycopg forgets what it prepared."""
+    connection.execute("commit")
 
 
 def give_up(connection: Connection) -> None:

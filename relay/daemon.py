@@ -146,10 +146,11 @@ class Relay:
             max(quiet_seconds * PATIENCE, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS
         )
         if self._lanes and not any(lane.idle for lane in self._lanes.values()):
-            # All are at work and look for themselves; a probe would only take time from them.
+            # All are at work and look for themselves; a probe would only take time from them. What
+            # came meanwhile waits no longer.
             self._turned.wait(LONGEST_POLL_SECONDS)
-            poll_seconds = SHORTEST_POLL_SECONDS
-        self._stop.wait(poll_seconds)
+        else:
+            self._stop.wait(poll_seconds)
 
     def _look(self, connection: Connection) -> list[Cursor]:
         """Probes and hands out what it finds."""

@@ -1,5 +1,6 @@
 """Redriven dead letters: sent to their own cursor's sink, outside the log."""
 
+from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
 from relay.cursor import Cursor
@@ -56,7 +57,7 @@ def send(connection: Connection, cursor: Cursor, sink: Sink) -> Outcome:
     """
     with connection.cursor(binary=True) as reader:
         reader.adapters.register_loader("text", ByteaBinaryLoader)
-        reader.adapters.register_loader("timestamptz", ByteaBinaryLoader)
+        reader.adapters.register_loader("timestamptz", Int8BinaryLoader)
         rows = reader.execute(LETTERS, {"cursor": cursor.id}).fetchall()
     outcome = sink.deliver(rows)
     dead = {letter.message_id for letter in outcome.dead}

@@ -67,14 +67,13 @@ class Runs:
         try:
             claimed = log.claim(self._connection, cursor, self._relay, self._timeout_seconds)
             if claimed is None:
-                log.give_up(self._connection)
                 return None
             if claimed.redriven:
                 outcome = redriven.send(self._connection, cursor, self._sink)
                 self._count(cursor, outcome)
                 return Ran(progressed=outcome.messages > 0 or bool(outcome.dead), exhausted=False)
             if claimed.position is None:
-                log.give_up(self._connection)
+                log.leave(self._connection)
                 return Ran()
             reading = Reading(self._connection, cursor, claimed, limit)
             return self._read(reading, cursor, began_at)

@@ -7,16 +7,11 @@ import msgspec
 
 # One message as it stands in the log: (id, channel, type, group_key, idempotency_key, headers,
 # content_type, payload, created_at). Text comes as the bytes of its UTF-8, since that is what a
-# sink sends. `headers` is a JSON object of strings or None. `created_at` is Postgres's binary
-# timestamp: eight bytes, big-endian, microseconds since 2000-01-01 UTC; see `microseconds`.
-Row = tuple[int, bytes, bytes, bytes | None, bytes, bytes | None, bytes, bytes, bytes]
+# sink sends. `headers` is a JSON object of strings or None. `created_at` is microseconds since
+# 2000-01-01 UTC, as Postgres counts.
+Row = tuple[int, bytes, bytes, bytes | None, bytes, bytes | None, bytes, bytes, int]
 
-POSTGRES_EPOCH_MICROSECONDS = 946_684_800_000_000
-
-
-def microseconds(created_at: bytes) -> int:
-    """Microseconds since 1970-01-01 UTC of a Row's `created_at`."""
-    return int.from_bytes(created_at, "big", signed=True) + POSTGRES_EPOCH_MICROSECONDS
+POSTGRES_EPOCH_SECONDS = 946_684_800
 
 
 class Dead(msgspec.Struct, frozen=True):
@@ -46,7 +41,7 @@ class Stopped(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a run: every message before `stopped` is acknowledged or in `dead`.
 
-    `created_at` holds, for each acknowledged message, microseconds since 1970 in the log's order.
+    `created_at` holds when each acknowledged message was written, in the log's order: as in Row.
     """
 
     messages: int

@@ -42,7 +42,7 @@ class LagHistogram(Collector):
         self._sums: dict[str, float] = {}
 
     def observe(self, subscription: str, created_at: Sequence[int], acknowledged_at: int) -> None:
-        """Adds one run. All times are microseconds since the epoch, by the database's clock."""
+        """Adds one run. All times are microseconds by the database's clock, since one epoch."""
         if not created_at:
             return
         times = sorted(created_at)
@@ -164,7 +164,7 @@ class Telemetry:
         """One run that its checkpoint holds.
 
         `created_at` (one for each message, in any order, cheapest when ascending) and
-        `acknowledged_at` are microseconds since the epoch by the database's clock.
+        `acknowledged_at` are microseconds by the database's clock, since one epoch.
         """
         self._messages.labels(subscription).inc(messages)
         self._bytes.labels(subscription).inc(bytes)

@@ -7,9 +7,10 @@ import time
 
 import msgspec
 
-from relay.sink import Row, microseconds
+from relay.sink import POSTGRES_EPOCH_SECONDS, Row
 
-Headers = dict[str, str | bytes]
+# As confluent_kafka takes them; none is None.
+Headers = dict[str, str | bytes | None]
 
 _own = msgspec.json.Decoder(dict[str, str])
 
@@ -21,10 +22,16 @@ class CloudEvents:
         self._source = source.encode()
         self._seconds: dict[int, bytes] = {}
 
-    def headers(self, row: Row) -> Headers:
-        """`ce_id` is the idempotency key, `ce_time` when the message was written, in UTC."""
-        _, _, type_, _, idempotency_key, own, content_type, _, created_at = row
-        second, fraction = divmod(microseconds(created_at), 1_000_000)
+    def headers(
+        self,
+        type_: bytes,
+        idempotency_key: bytes,
+        own: bytes | None,
+        content_type: bytes,
+        created_at: int,
+    ) -> Headers:
+        """Of a Row's fields; `ce_id` is the idempotency key, `ce_time` when it was written, UTC."""
+        second, fraction = divmod(created_at, 1_000_000)
         headers: Headers = {
             "ce_specversion": b"1.0",
             "ce_id": idempotency_key,
@@ -38,9 +45,14 @@ class CloudEvents:
             headers.update(_own.decode(own))
         return headers
 
+    def of(self, row: Row) -> Headers:
+        """The headers of one row."""
+        return self.headers(row[2], row[4], row[5], row[6], row[8])
+
     def _text(self, second: int) -> bytes:
         if len(self._seconds) > 1000:
             self._seconds.clear()
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+        moment = time.gmtime(POSTGRES_EPOCH_SECONDS + second)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
         self._seconds[second] = text
         return text

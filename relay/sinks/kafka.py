@@ -4,12 +4,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from relay.settings import Settings
-from relay.sink import Blocked, Dead, Outcome, Row, SinkAway, Stopped, microseconds
+from relay.sink import Blocked, Dead, Outcome, Row, SinkAway, Stopped
 from relay.sinks.cloudevents import CloudEvents, Headers
 from relay.sinks.producers import DEFAULTS, NEVER, Producers, Refused
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS, Missing, Topic, Topics
@@ -23,7 +24,7 @@ HEADER_OVERHEAD_BYTES = 8
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """A topic with the producer that serves it, and its bound method: one lookup a message.
+    """A topic with the producer that serves it, and `produce` for it: one lookup a message.
 
     A batch above its topic's limit would be refused with all its good messages, so each limit has
     a producer of its own. A payload above `careful_bytes` may be too large with all its headers.
@@ -83,7 +84,7 @@ class KafkaSink:
         return Outcome(
             messages=len(sent),
             bytes=sum([len(row[7]) for row in sent]),
-            created_at=[microseconds(row[8]) for row in sent],
+            created_at=[row[8] for row in sent],
             dead=dead,
             stopped=stopped,
         )
@@ -97,7 +98,7 @@ class KafkaSink:
     def _produce(self, rows: Iterator[Row], sent: list[Row], dead: list[Dead]) -> Stopped | None:
         lanes, headers_of = self._lanes, self._events.headers
         for row in rows:
-            message_id, channel, _, key, _, _, _, payload, _ = row
+            message_id, channel, type_, key, idempotency_key, own, content_type, payload, at = row
             lane = lanes.get(channel)
             if lane is None:
                 found = self._lane(channel)
@@ -111,15 +112,16 @@ class KafkaSink:
                 continue
             # Noted before it is tried: where a batch is refused, these are sent again.
             sent.append(row)
-            headers = headers_of(row)
+            headers = headers_of(type_, idempotency_key, own, content_type, at)
             if len(payload) > lane.careful_bytes and _weight(row, headers) > lane.topic.limit_bytes:
                 self._producers.barrier()
-                stopped = self._stop_at_lost_topic(sent) or self._alone(lane, row, headers, dead)
+                lost = self._stop_at_lost_topic(sent)
+                stopped = lost or self._alone(lane, row, headers, dead)
                 if stopped is not None:
                     return stopped
                 continue
             try:
-                lane.produce(lane.topic.name, payload, key, headers=headers)
+                lane.produce(payload, key, headers=headers)
             except BufferError:
                 self._produce_patiently(lane, row, headers)
             except KafkaException as failed:
@@ -142,7 +144,7 @@ class KafkaSink:
         while True:
             self._producers.make_room(lane.producer, deadline)
             try:
-                return lane.produce(lane.topic.name, row[7], row[3], headers=headers)
+                return lane.produce(row[7], row[3], headers=headers)
             except BufferError:
                 continue
 
@@ -150,7 +152,7 @@ class KafkaSink:
         """Sends one message while nothing else is in flight, by a producer that may leave a gap."""
         producer = self._producers.get(lane.batch_bytes, gapless=False)
         try:
-            producer.produce(lane.topic.name, row[7], row[3], headers={**headers})
+            producer.produce(lane.topic.name, row[7], row[3], headers=headers)
         except KafkaException as failed:
             # Larger than anything that Kafka takes.
             dead.append(Dead(row[0], failed.args[0].name(), failed.args[0].str()))
@@ -180,7 +182,7 @@ class KafkaSink:
         lane = self._lane(row[1])
         if isinstance(lane, Blocked):
             return Stopped(row[0], lane)
-        return self._alone(lane, row, self._events.headers(row), dead)
+        return self._alone(lane, row, self._events.of(row), dead)
 
     def _stop_at_lost_topic(self, sent: list[Row]) -> Stopped | None:
         """Where a topic went away in the middle of the run: before its first message."""
@@ -202,7 +204,11 @@ class KafkaSink:
         batch_bytes = min(BATCH_BYTES, max(found.limit_bytes - BATCH_OVERHEAD_BYTES, 1))
         producer = self._producers.get(batch_bytes)
         lane = self._lanes[channel] = Lane(
-            found, batch_bytes, found.limit_bytes - COARSE_BYTES, producer, producer.produce
+            found,
+            batch_bytes,
+            found.limit_bytes - COARSE_BYTES,
+            producer,
+            partial(producer.produce, found.name),
         )
         return lane
 
@@ -221,6 +227,6 @@ def _weight(row: Row, headers: Headers) -> int:
     size = len(row[7]) + len(row[3] or b"") + BATCH_OVERHEAD_BYTES
     for name, value in headers.items():
         # Own headers are text: at most four bytes a character.
-        size += len(name) + len(value) * (1 if isinstance(value, bytes) else 4)
+        size += len(name) + len(value or b"") * (1 if isinstance(value, bytes) else 4)
         size += HEADER_OVERHEAD_BYTES
     return size

@@ -28,6 +28,7 @@ CONSTANTS: dict[str, Any] = {
 # What the environment may change: see Settings.
 DEFAULTS: dict[str, Any] = {
     "client.id": "outbox-relay",
+    "linger.ms": 50,
     # A mistyped channel must not become a topic.
     "allow.auto.create.topics": False,
     # Full speed within a second or two of a broker's return.

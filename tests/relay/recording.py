@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 from relay.cursor import RUN_MESSAGES, Cursor, probe
 from relay.database import connect
 from relay.run import Ran, Runs
-from relay.sink import Blocked, Dead, Outcome, Row, Stopped, microseconds
+from relay.sink import Blocked, Dead, Outcome, Row, Stopped
 from relay.telemetry import Telemetry
 from tests.relay.operating import settings
 
@@ -75,7 +75,7 @@ class RecordingSink:
                 dead.append(Dead(one.id, "MSG_SIZE_TOO_LARGE", "refused by the test"))
                 continue
             self.arrivals.append(one)
-            created_at.append(microseconds(row[8]))
+            created_at.append(row[8])
             size += one.bytes
         self.runs.append(len(created_at))
         self.delivered()
