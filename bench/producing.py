@@ -45,7 +45,7 @@ _events = CloudEvents("/outbox")
 
 
 def headers(type_: bytes, idempotency_key: bytes, content_type: bytes, created_at: int) -> Headers:
-    """The relay's own; text is bytes as it came from Postgres, `created_at` as in relay.sink.Row."""
+    """The relay's own; text is bytes as it came from Postgres, times are as in relay.sink.Row."""
     return _events.headers(type_, idempotency_key, None, content_type, created_at)
 
 

@@ -7,20 +7,12 @@ from operator import attrgetter
 
 import psycopg
 import structlog
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
 
 from relay import frozen, migrations, retention
 from relay.cursor import Cursor, probe
 from relay.database import Connection, connect
 from relay.lane import Lane
+from relay.retry import until_stopped
 from relay.run import frozen_after_seconds
 from relay.settings import Settings
 from relay.sinks.kafka import KafkaSink
@@ -72,18 +64,8 @@ class Relay:
         self._maintenance: threading.Thread | None = None
 
     def serve(self) -> int:
-        while not self._stop.is_set():
-            tries = Retrying(
-                retry=retry_if_exception_type(psycopg.Error),
-                wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
-                sleep=sleep_using_event(self._stop),
-                stop=stop_when_event_set(self._stop),
-                before_sleep=self._failed,
-            )
-            try:
-                tries(self._session)
-            except RetryError:
-                break
+        """Relays until it is stopped. Returns 0."""
+        until_stopped(self._session, self._stop, psycopg.Error, self._failed)
         return 0
 
     def once(self) -> int:
@@ -182,9 +164,8 @@ class Relay:
             self._telemetry.refused(reason)
             raise Refused(reason)
 
-    def _failed(self, attempt: RetryCallState) -> None:
+    def _failed(self, fault: BaseException) -> None:
         self._telemetry.turned()
-        fault = attempt.outcome.exception() if attempt.outcome else None
         self._telemetry.fault("", "database")
         logger.warning("database_away", database=self._settings.database, fault=str(fault))
 

@@ -10,18 +10,10 @@ from collections.abc import Callable, Sequence
 import psycopg
 import structlog
 from psycopg import errors
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
 
 from relay.cursor import Cursor, probe
 from relay.database import Connection, connect
+from relay.retry import until_stopped
 from relay.rounds import Rounds
 from relay.run import Ran, Runs
 from relay.settings import Settings
@@ -30,10 +22,6 @@ from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
 
-# Between two tries of a session that failed: exponential with jitter, and never so long that the
-# return of a broker or of a database goes unnoticed for more than a few seconds.
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 2.0
 # A look at a topic that is still missing takes less; working off a backlog takes longer.
 AT_WORK_SECONDS = 0.25
 
@@ -66,7 +54,12 @@ class Lane:
         self._offered: Sequence[Cursor] = ()
         self._began_at = 0.0
         self._rounds = Rounds()
-        self._thread = threading.Thread(target=self._live, name=f"lane {subscription}", daemon=True)
+        self._thread = threading.Thread(
+            target=until_stopped,
+            args=(self._session, stop, Exception, self._note),
+            name=f"lane {subscription}",
+            daemon=True,
+        )
         self._thread.start()
 
     @property
@@ -93,23 +86,6 @@ class Lane:
         with self._condition:
             self._condition.notify()
         self._thread.join(timeout_seconds)
-
-    def _live(self) -> None:
-        while not self._stop.is_set():
-            # The one place where a session's fault, the database's or the broker's, is tried again.
-            tries = Retrying(
-                retry=retry_if_exception_type(Exception),
-                wait=wait_exponential_jitter(
-                    multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS
-                ),
-                sleep=sleep_using_event(self._stop),
-                stop=stop_when_event_set(self._stop),
-                before_sleep=self._failed,
-            )
-            try:
-                tries(self._session)
-            except RetryError:
-                return
 
     def _session(self) -> None:
         """One connection and one sink, for as long as both hold.
@@ -153,12 +129,6 @@ class Lane:
         with self._condition:
             self._offered = ()
         self._turned()
-
-    def _failed(self, attempt: RetryCallState) -> None:
-        assert attempt.outcome is not None
-        fault = attempt.outcome.exception()
-        assert fault is not None
-        self._note(fault)
 
     def _note(self, fault: BaseException) -> None:
         self.fault = str(fault).strip() or type(fault).__name__

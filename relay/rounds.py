@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterable
 
-from relay.cursor import RUN_MESSAGES, Cursor
+from relay.cursor import Cursor
+from relay.reading import RUN_MESSAGES
 from relay.run import Ran
 
 # What a class below the highest that has work still gets, each round.

@@ -5,10 +5,11 @@ import time
 import msgspec
 import structlog
 
-from relay import cursor as log
 from relay import redriven
-from relay.cursor import Cursor, Reading
+from relay.checkpoint import finish, tell_waiting
+from relay.cursor import Cursor, claim, give_up, leave
 from relay.database import Connection
+from relay.reading import Reading
 from relay.settings import Settings
 from relay.sink import Blocked, Outcome, Sink
 from relay.telemetry import Telemetry
@@ -65,7 +66,7 @@ class Runs:
             if blocked is not None:
                 return Ran(blocked=True)
         try:
-            claimed = log.claim(self._connection, cursor, self._relay, self._timeout_seconds)
+            claimed = claim(self._connection, cursor, self._relay, self._timeout_seconds)
             if claimed is None:
                 return None
             if claimed.redriven:
@@ -73,12 +74,12 @@ class Runs:
                 self._count(cursor, outcome)
                 return Ran(progressed=outcome.messages > 0 or bool(outcome.dead), exhausted=False)
             if claimed.position is None:
-                log.leave(self._connection)
+                leave(self._connection)
                 return Ran()
             reading = Reading(self._connection, cursor, claimed, limit)
             return self._read(reading, cursor, began_at)
         except BaseException:
-            log.give_up(self._connection)
+            give_up(self._connection)
             raise
 
     def _read(self, reading: Reading, cursor: Cursor, began_at: float) -> Ran:
@@ -87,7 +88,7 @@ class Runs:
             outcome = self._sink.deliver(rows)
         finally:
             rows.close()
-        finished = log.finish(reading, cursor, self._relay, outcome)
+        finished = finish(reading, cursor, self._relay, outcome)
         blocked = outcome.stopped is not None
         if finished is None:
             return Ran(blocked=blocked)
@@ -109,12 +110,12 @@ class Runs:
             if told_at != FLOWS:
                 self._told_at[fork.id] = FLOWS
                 self._telemetry.waiting(fork.subscription, str(fork.channel), None)
-                log.tell_waiting(self._connection, fork, None)
+                tell_waiting(self._connection, fork, None)
             return
         self._telemetry.waiting(fork.subscription, blocked.channel, blocked.seconds)
         if told_at is None or time.monotonic() >= told_at + TELL_SECONDS:
             self._told_at[fork.id] = time.monotonic()
-            log.tell_waiting(self._connection, fork, blocked.reason)
+            tell_waiting(self._connection, fork, blocked.reason)
             logger.warning(
                 "channel_waits",
                 subscription=fork.subscription,

@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
-from relay.cursor import RUN_MESSAGES, Cursor, probe
+from relay.cursor import Cursor, probe
 from relay.database import connect
+from relay.reading import RUN_MESSAGES
 from relay.run import Ran, Runs
 from relay.sink import Blocked, Dead, Outcome, Row, Stopped
 from relay.telemetry import Telemetry

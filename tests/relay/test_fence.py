@@ -9,6 +9,8 @@ import pytest
 from psycopg import errors
 
 from relay import cursor as log
+from relay.checkpoint import finish
+from relay.reading import Reading
 from relay.sink import Outcome
 from tests.eventually import eventually
 from tests.proxy import Proxy
@@ -48,14 +50,14 @@ def test_the_second_of_two_equal_checkpoints_is_refused_and_nothing_is_lost(
     claimed = log.claim(relay.connection, cursor, relay.settings.name, 60)
     assert claimed is not None
     zombie = open_relay()
-    reading = log.Reading(zombie.connection, cursor, claimed, limit=2)
+    reading = Reading(zombie.connection, cursor, claimed, limit=2)
     log.give_up(relay.connection)
     assert relay.drain() == messages
     zombie.connection.execute("begin")
     zombie.connection.execute("savepoint reading")
     assert len(list(reading.rows())) == 2
     with pytest.raises(errors.UniqueViolation):
-        log.finish(reading, cursor, zombie.settings.name, Outcome(2, 4, [0, 0], []))
+        finish(reading, cursor, zombie.settings.name, Outcome(2, 4, [0, 0], []))
     log.give_up(zombie.connection)
     last = publish(db, "a")
     assert zombie.drain() == [last]

@@ -69,7 +69,7 @@ def test_a_relay_frozen_in_the_middle_of_a_stream_is_replaced_and_refused(
     stage.publish(10, "orders")
     stage.all_arrived("orders")
     broker.pause()
-    stage.publish(300, "orders", size=200_000)
+    stage.publish(3000, "orders", size=20_000)
     eventually(lambda: in_state(stage, "active", "ClientWrite"), 10)
     frozen.pause()
     broker.resume()

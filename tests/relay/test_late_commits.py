@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from relay import cursor as log
 from relay.cursor import Cursor
+from relay.reading import READ_LATE, SPAN_IDS
 from relay.run import Ran
 from tests.relay.conftest import Open
 from tests.relay.plans import explain
@@ -66,7 +67,7 @@ def test_a_late_commit_behind_many_newer_rows_reads_few_pages(
     probing = explain(db, log.PROBE, {"subscription": None})
     placing = explain(db, log.POSITION, {"cursor": cursor.id})
     position = position_of(relay, cursor)
-    reading = explain(db, log.READ_LATE, late_parameters(position, late + log.SPAN_IDS))
+    reading = explain(db, READ_LATE, late_parameters(position, late + SPAN_IDS))
     assert max(probing.buffers, placing.buffers, reading.buffers) < FEW_BUFFERS
     assert relay.drain() == [late, newest]
 
@@ -99,7 +100,7 @@ def test_many_rows_that_committed_late_are_read_in_proportion(
     position = position_of(relay, cursor)
     assert position.fresh_id > position.after_id + ROWS
     upto = position.after_id + 1000
-    reading = explain(db, log.READ_LATE, late_parameters(position, upto, limit=1000))
+    reading = explain(db, READ_LATE, late_parameters(position, upto, limit=1000))
     assert reading.buffers < 4 * 1000
     assert len(relay.drain(limit=20_000)) == ROWS
 

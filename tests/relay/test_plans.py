@@ -8,6 +8,7 @@ import pytest
 from psycopg import sql
 
 from relay import cursor as log
+from relay.reading import READ_LATE, READ_RANGE
 from tests.conftest import PostgresServer
 from tests.relay.plans import Mode, Plan, explain
 from tests.servers import TEMPLATE
@@ -152,7 +153,7 @@ def test_the_range_reads_its_own_rows_in_the_order_of_the_index(
     retained: Retained, mode: Mode, messages: int
 ) -> None:
     parameters = range_of(retained.db, messages)
-    plan = explain(retained.db, log.READ_RANGE, parameters, mode)
+    plan = explain(retained.db, READ_RANGE, parameters, mode)
     assert_on_indexes(plan)
     assert plan.sorted_rows() == 0
     assert plan.nodes[0].rows == messages
@@ -171,7 +172,7 @@ def test_late_messages_are_found_by_their_transaction(retained: Retained, mode: 
         seen = one(db, "select pg_current_snapshot()::text")
         slow.execute("commit")
     parameters = range_of(db, 2) | {"seen": seen, "after": 0, "upto": late[-1]}
-    plan = explain(db, log.READ_LATE, parameters, mode)
+    plan = explain(db, READ_LATE, parameters, mode)
     assert_on_indexes(plan)
     assert plan.nodes[0].rows == 2
     assert plan.sorted_rows() <= 4

@@ -1,0 +1,148 @@
+"""One run's way through the log: which messages come next, in which order, and where it ends."""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import LiteralString
+
+from psycopg.types.numeric import Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
+
+from relay.cursor import Claimed, Cursor
+from relay.database import Connection
+from relay.sink import Row
+
+# What bounds a run.
+RUN_MESSAGES = 20_000
+RUN_BYTES = 16_000_000
+RUN_SECONDS = 1.0
+# Rows that arrive together: 64 of the largest messages are 63 MB.
+CHUNK_ROWS = 64
+# How far one statement walks: a filter that leaves everything out must not read the whole log, and
+# late messages are sorted.
+SPAN_IDS = 100_000
+LATE_SPAN_IDS = 20_000
+
+# Late messages: their transactions were open in `seen`, and are over in `target`. Few, and each
+# found by its xid.
+READ_LATE = """
+select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
+       m.payload, m.created_at
+from outbox.message m
+where m.priority = %(priority)s::smallint
+  and m.xid = any (array(select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
+                         where pg_visible_in_snapshot(x, %(target)s::pg_snapshot)))
+  and m.id > %(after)s::bigint
+  and m.id <= %(upto)s::bigint
+  and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
+           else m.channel = any (%(channels)s::text[]) end
+  and m.channel <> all (%(forked)s::text[])
+  and (%(channel)s::text is null or m.channel = %(channel)s::text)
+  and (%(shards)s::integer = 1
+       or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
+order by m.id
+limit %(limit)s::integer
+"""
+
+# The range: everything between two ids that `target` shows and `seen` does not, streamed in the
+# order of the index by id.
+READ_RANGE = """
+select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
+       m.payload, m.created_at
+from outbox.message m
+where m.priority::integer = %(priority)s::integer
+  and m.id + 0 > %(after)s::bigint
+  and m.id + 0 <= %(upto)s::bigint
+  and not pg_visible_in_snapshot(m.xid, %(seen)s::pg_snapshot)
+  and pg_visible_in_snapshot(m.xid, %(target)s::pg_snapshot)
+  and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
+           else m.channel = any (%(channels)s::text[]) end
+  and m.channel <> all (%(forked)s::text[])
+  and (%(channel)s::text is null or m.channel = %(channel)s::text)
+  and (%(shards)s::integer = 1
+       or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
+order by m.id + 0
+limit %(limit)s::integer
+"""
+
+
+class Reading:
+    """One run's way through the log: iterate over `rows()`, then ask `after_id` and `exhausted`.
+
+    Ends at `limit` messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking rows.
+    """
+
+    def __init__(
+        self, connection: Connection, cursor: Cursor, claimed: Claimed, limit: int
+    ) -> None:
+        assert claimed.position is not None
+        self.connection = connection
+        self.position = claimed.position
+        self.after_id = claimed.position.after_id
+        self.bytes = 0
+        # Whether there was a stream, and whether it was ended early: then the transaction has
+        # failed down to its savepoint.
+        self.streamed = False
+        self.cancelled = False
+        self._left = limit
+        self._parameters: dict[str, object] = {
+            "priority": cursor.priority,
+            "seen": self.position.seen,
+            "target": self.position.target,
+            "channels": claimed.channels,
+            "forked": [] if cursor.channel else claimed.forked_channels,
+            "channel": cursor.channel,
+            "shards": claimed.shards,
+            "shard": cursor.shard,
+        }
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the delta has been read to its end."""
+        return self.after_id >= self.position.upto_id
+
+    def rows(self) -> Generator[Row]:
+        """The messages of this run in the order in which they have to go."""
+        ends_at = time.monotonic() + RUN_SECONDS
+        few = True
+        while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
+            late = self.after_id < self.position.fresh_id - 1
+            end = self.position.fresh_id - 1 if late else self.position.upto_id
+            upto = min(self.after_id + (LATE_SPAN_IDS if late else SPAN_IDS), end)
+            limit = min(CHUNK_ROWS, self._left) if few else self._left
+            left = limit
+            size, last_id = self.bytes, self.after_id
+            with closing(self._read(READ_LATE if late else READ_RANGE, upto, limit, few)) as rows:
+                try:
+                    for row in rows:
+                        yield row
+                        last_id = row[0]
+                        size += len(row[7])
+                        left -= 1
+                        if size >= RUN_BYTES or (not left & 63 and time.monotonic() >= ends_at):
+                            return
+                    if left > 0:
+                        last_id = upto
+                finally:
+                    self.after_id, self.bytes = last_id, size
+            self._left -= limit - left
+            few = False
+
+    def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
+        """Mostly there are `few`: prepared, they are read sooner than a stream would be planned."""
+        with self.connection.cursor(binary=True) as cursor:
+            # Nothing is parsed on the way: what was written is what is sent.
+            cursor.adapters.register_loader("text", ByteaBinaryLoader)
+            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+            parameters = self._parameters | {"after": self.after_id, "upto": upto, "limit": limit}
+            if few:
+                yield from cursor.execute(statement, parameters, prepare=True).fetchall()
+                return
+            # Ended early it is cancelled, which fails the transaction: down to here.
+            self.connection.execute("savepoint reading")
+            self.streamed = True
+            try:
+                yield from cursor.stream(statement, parameters, binary=True, size=CHUNK_ROWS)
+            except GeneratorExit:
+                self.cancelled = True
+                raise
