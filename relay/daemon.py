@@ -16,7 +16,7 @@ from relay.retry import until_stopped
 from relay.run import frozen_after_seconds
 from relay.settings import Settings
 from relay.sinks.kafka import KafkaSink
-from relay.status import foreign_cluster
+from relay.status import TIMEOUT, foreign_cluster
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -72,6 +72,7 @@ class Relay:
         """Works off what can go. Exit status as `run` says."""
         with connect(self._settings) as connection:
             self._check(connection)
+            retention.maintain(connection, self._settings, self._telemetry)
             moved_at, progress = time.monotonic(), -1
             patience = STUCK_SECONDS + self._settings.topic_grace_seconds
             while not self._stop.is_set():
@@ -158,8 +159,10 @@ class Relay:
         )
 
     def _check(self, connection: Connection) -> None:
-        migrations.check(connection)
-        reason = foreign_cluster(connection)
+        with connection.transaction():
+            connection.execute(TIMEOUT)
+            migrations.check(connection)
+            reason = foreign_cluster(connection)
         if reason is not None:
             self._telemetry.refused(reason)
             raise Refused(reason)

@@ -31,6 +31,8 @@ def connect(settings: Settings) -> Connection:
         settings.database_url,
         autocommit=True,
         application_name=f"outbox-relay {settings.name}",
+        # Text is sent on as the bytes that arrive.
+        client_encoding="utf8",
         **{name: value for name, value in CONNECTION_DEFAULTS.items() if name not in given},
     )
     connection.isolation_level = IsolationLevel.READ_COMMITTED

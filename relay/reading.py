@@ -117,7 +117,7 @@ class Reading:
                     for row in rows:
                         yield row
                         last_id = row[0]
-                        size += len(row[7])
+                        size += len(row[7]) + len(row[5] or b"")
                         left -= 1
                         if size >= RUN_BYTES or (not left & 63 and time.monotonic() >= ends_at):
                             return

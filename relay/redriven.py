@@ -12,12 +12,14 @@ LETTERS = """
 select message_id, channel, type, group_key, idempotency_key, headers, content_type, payload,
        created_at
 from (
-    select l.*, sum(octet_length(l.payload)) over (order by l.message_id) as bytes
+    select l.*, octet_length(l.payload) + coalesce(octet_length(l.headers), 0) as size,
+           sum(octet_length(l.payload) + coalesce(octet_length(l.headers), 0))
+               over (order by l.message_id) as bytes
     from outbox.delivery d
     join outbox.dead_letter l on l.id = d.dead_letter_id
     where d.cursor_id = %(cursor)s
 ) letter
-where bytes - octet_length(payload) < 16000000
+where bytes - size < 16000000
 order by message_id
 limit 1000
 """

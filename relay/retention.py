@@ -32,6 +32,9 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
         logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
 
 
+TIMEOUT = """
+    select set_config('statement_timeout', '60s', true), set_config('lock_timeout', '2s', true)
+"""
 PARTITION_STATE = """
     select partition, needed_by
     from outbox.partition_state(%s)
@@ -41,7 +44,9 @@ PARTITION_STATE = """
 
 
 def _retire_partitions(connection: Connection, retention_days: int, telemetry: Telemetry) -> None:
-    expired = connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
+    with connection.transaction():
+        connection.execute(TIMEOUT)
+        expired = connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
     overdue = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
     for partition, needed_by in overdue.items():
         logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)

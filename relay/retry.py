@@ -39,7 +39,9 @@ def until_stopped(
     while not stop.is_set():
         tries = Retrying(
             retry=retry_if_exception_type(faults),
-            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+            wait=wait_exponential_jitter(
+                multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS
+            ),
             sleep=sleep_using_event(stop),
             stop=stop_when_event_set(stop),
             before_sleep=tell,

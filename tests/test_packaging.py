@@ -53,7 +53,7 @@ def test_compose_exposes_the_service_alone_and_to_this_host_alone(services: dict
 
 def test_compose_runs_neither_process_as_the_databases_owner(services: dict[str, Any]) -> None:
     for name in ("service", "relay"):
-        assert environment(services[name])["DATABASE_URL"].startswith(f"postgresql://{name}:")
+        assert environment(services[name])["DATABASE_URL"].startswith(f"postgresql://{name}@")
 
 
 def test_the_wheel_carries_the_migrations_and_both_commands(tmp_path: Path) -> None:

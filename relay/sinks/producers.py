@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from relay.sink import SinkAway
 from relay.sinks.topics import DEFAULT_LIMIT_BYTES, TOPIC_ERRORS
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 # What holds the guarantees; nobody may set it otherwise.
 CONSTANTS: dict[str, Any] = {
@@ -55,7 +55,7 @@ NEVER = frozenset(
 )
 
 
-class Refused(Exception):
+class BatchRefused(Exception):
     """A batch was refused with all its messages; nothing behind it has gone to its partition."""
 
 
@@ -99,7 +99,7 @@ class Producers:
     def barrier(self) -> None:
         """Returns when everything that was produced is acknowledged or stands in `failures`.
 
-        Raises SinkAway where that takes too long or the cluster is to blame, Refused where a
+        Raises SinkAway where that takes too long or the cluster is to blame, BatchRefused where a
         refused batch stopped a producer.
         """
         deadline = self.deadline()
@@ -127,6 +127,7 @@ class Producers:
         """Throws away what is queued and in flight, with the producers: new ones start clean."""
         producers = list(self._producers.values())
         self._producers.clear()
+        self.last_error = ""
         for producer in producers:
             producer.purge(in_queue=True, in_flight=True)
             # A producer that a refusal has stopped says so here too.
@@ -139,7 +140,7 @@ class Producers:
 
     def _on_error(self, error: KafkaError) -> None:
         self.last_error = f"{error.name()}: {error.str()}"
-        log.debug("kafka_error", error=self.last_error)
+        logger.debug("kafka_error", error=self.last_error)
 
 
 def _flush(producer: Producer) -> int:
@@ -152,5 +153,5 @@ def _flush(producer: Producer) -> int:
         if not isinstance(cause, KafkaException):
             raise
         if cause.args[0].code() == KafkaError._GAPLESS_GUARANTEE:
-            raise Refused from fatal
+            raise BatchRefused from fatal
         raise SinkAway(cause.args[0].str()) from fatal

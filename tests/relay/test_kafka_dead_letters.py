@@ -47,6 +47,21 @@ def test_a_message_too_large_dies_alone_between_neighbours_that_arrive_once_in_o
     neighbours_arrived_once_in_order(stage, [letter], "orders")
 
 
+def test_many_that_are_too_large_by_their_headers_die_and_hold_up_nobody(stage: Stage) -> None:
+    stage.create_topic("orders", partitions=2, **{"max.message.bytes": SMALL_LIMIT})
+    poison = """
+    insert into outbox.message (channel, type, group_key, payload, headers)
+    select 'orders', 'event', 'g' || n % 7, '{}',
+           case when n % 50 = 0 then json_build_object('note', repeat('x', 30000))::text end
+    from generate_series(1, 2000) as n
+    """
+    stage.execute(poison)
+    assert stage.relay("--once").wait(60) == 0
+    letters = [letter for letter, reason in stage.dead_letters() if reason == "MSG_SIZE_TOO_LARGE"]
+    assert len(letters) == 40
+    neighbours_arrived_once_in_order(stage, letters, "orders")
+
+
 def test_a_dead_letter_says_why_and_keeps_the_whole_message(stage: Stage) -> None:
     stage.create_topic("orders", 1, **{"max.message.bytes": SMALL_LIMIT})
     stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)

@@ -20,7 +20,7 @@ from tests.service.shop import ORDERS, WEBHOOKS, Json, event
 pytest_plugins = ["tests.relay.stages"]
 
 CUSTOMERS = 4
-KILLS = 12
+KILLS = 20
 CHANNELS = ("orders.lifecycle", "payment.success")
 
 
@@ -69,14 +69,25 @@ class Customer:
 
 
 @contextmanager
-def customers(url: str) -> Iterator[list[Customer]]:
-    """Customers at work; each ends with an order that is paid."""
+def customers(url: str) -> Iterator[Callable[[], list[str]]]:
+    """Customers at work; each ends with an order that is paid.
+
+    Gives a function: the orders that are paid by now; RuntimeError where a customer has died, so
+    that a wait for more of them ends there and with the cause.
+    """
     stop = threading.Event()
     shoppers = [Customer(url, stop) for _ in range(CUSTOMERS)]
     with ThreadPoolExecutor(CUSTOMERS) as threads:
         lives = [threads.submit(shopper.live) for shopper in shoppers]
+
+        def paid() -> list[str]:
+            for life in lives:
+                if life.done() and (error := life.exception()) is not None:
+                    raise RuntimeError("a customer has died") from error
+            return [order_id for shopper in shoppers for order_id in shopper.paid]
+
         try:
-            yield shoppers
+            yield paid
         finally:
             stop.set()
     for life in lives:
@@ -94,12 +105,12 @@ def test_what_was_acknowledged_to_the_provider_is_in_kafka_whoever_is_killed(
     environment = {"DATABASE_URL": stage.database_url, "SERVICE_PORT": str(port)}
     service = spawn("outbox-service", environment=environment, ready_url=f"{url}/readyz")
     processes: list[Program] = [service, stage.relay(), stage.relay()]
-    with customers(url) as shoppers:
+    with customers(url) as paid:
         for kill in range(KILLS):
-            before = sum(len(shopper.paid) for shopper in shoppers)
+            before = len(paid())
 
             def bought(before: int = before) -> None:
-                assert sum(len(shopper.paid) for shopper in shoppers) >= before + 3
+                assert len(paid()) >= before + 3
 
             eventually(bought, 60)
             # The service every third time, a relay otherwise.
@@ -111,7 +122,7 @@ def test_what_was_acknowledged_to_the_provider_is_in_kafka_whoever_is_killed(
         (message.group_key or b"").decode()
         for message in read_log(stage.database_url, "payment.success")
     )
-    acknowledged = [order_id for shopper in shoppers for order_id in shopper.paid]
+    acknowledged = paid()
     assert len(acknowledged) >= 3 * KILLS
     assert {order_id: successes[order_id] for order_id in acknowledged} == dict.fromkeys(
         acknowledged, 1
