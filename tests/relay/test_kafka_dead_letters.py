@@ -51,8 +51,8 @@ def test_many_that_are_too_large_by_their_headers_die_and_hold_up_nobody(stage: 
     stage.create_topic("orders", partitions=2, **{"max.message.bytes": SMALL_LIMIT})
     poison = """
     insert into outbox.message (channel, type, group_key, payload, headers)
-    select 'orders', 'event', 'g' || n % 7, '{}',
-           case when n % 50 = 0 then json_build_object('note', repeat('x', 30000))::text end
+    select 'orders', 'event', 'g' || n %% 7, '{}',
+           case when n %% 50 = 0 then json_build_object('note', repeat('x', 30000))::text end
     from generate_series(1, 2000) as n
     """
     stage.execute(poison)
