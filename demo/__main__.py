@@ -22,6 +22,7 @@ from demo.plan import Story
 from demo.provider import Refused
 from demo.reckoning import reckon
 from demo.scenario import play
+from demo.till import Till
 from local.postgres import bin_dir
 from local.server import StartError
 from local.stack import Stack, temporary_directory
@@ -71,8 +72,9 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
             places(stack) as here,
             fleet(here, directory) as company,
         ):
-            played = perform(console, company, here, stories, random)
-            reckoning = reckon(here, stories if played is None else played)
+            till = Till(company.service_urls)
+            played = perform(console, company, here, stories, random, till)
+            reckoning = reckon(here, stories if played is None else played, till)
             report.show(console, reckoning)
             print(company.status())
             right = played is not None and reckoning.right
@@ -92,13 +94,18 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
 
 
 def perform(
-    console: Console, company: Fleet, here: Places, stories: list[Story], random: Random
+    console: Console,
+    company: Fleet,
+    here: Places,
+    stories: list[Story],
+    random: Random,
+    till: Till,
 ) -> Sequence[Story] | None:
     """The stories that were played; None where it came to no good end, and why is printed."""
     kills = plan.kills(random, len(stories), KILLS)
     with panel.screen(console) as screen:
         try:
-            return asyncio.run(play(here, company, stories, kills, random, screen))
+            return asyncio.run(play(here, company, stories, kills, random, till, screen))
         except* (StartError, Refused, TimeoutError) as group:
             for error in leaves(group):
                 console.print(f"{type(error).__name__}: {error}", style="red", markup=False)

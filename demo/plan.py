@@ -21,6 +21,8 @@ CENT = Decimal("0.01")
 COPIES, COPIES_WEIGHTS = (1, 2, 3, 5), (50, 25, 15, 10)
 LONGEST_PAUSE_SECONDS = 0.4
 
+SUCCESS = "ATTEMPT_SUCCESS"
+
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """One event of the provider, for the order or for its check number `check`.
@@ -88,7 +90,7 @@ class Writer:
     def pays(self, amount: Decimal, check: int | None = None) -> Webhook:
         """ATTEMPT_SUCCESS of `amount`."""
         self._paid[check] += amount
-        return self._webhook("ATTEMPT_SUCCESS", amount, check)
+        return self._webhook(SUCCESS, amount, check)
 
     def pays_all(self, check: int | None = None) -> Webhook:
         """ATTEMPT_SUCCESS of whatever is not paid yet."""
@@ -106,6 +108,10 @@ class Writer:
     def settles(self) -> Webhook:
         """TRANSACTION_SETTLED, which changes nothing."""
         return self._webhook("TRANSACTION_SETTLED", self.totals[None], None)
+
+    def gives_up(self) -> Webhook:
+        """TRANSACTION_CANCELLED, which changes nothing: the attempt's end has said it all."""
+        return self._webhook("TRANSACTION_CANCELLED", self.totals[None], None)
 
     def _webhook(self, event_type: str, amount: Decimal, check: int | None) -> Webhook:
         return Webhook(
@@ -142,7 +148,7 @@ def paid_twice(draw: Writer) -> list[Step]:
 
 
 def not_paid(draw: Writer) -> list[Step]:
-    return [START, Send((draw.does_not_pay(),))]
+    return [START, Send((draw.does_not_pay(),)), Send((draw.gives_up(),))]
 
 
 def failure_comes_late(draw: Writer) -> list[Step]:

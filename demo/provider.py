@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -55,13 +55,13 @@ class Provider:
     async def play(
         self,
         stories: Sequence[Story],
-        on_order: Callable[[str], None],
+        on_order: Callable[[str], Awaitable[None]],
         on_done: Callable[[int], None],
     ) -> Sequence[Story]:
         """Plays stories to their end, many at once; returns those that were begun in time.
 
-        Calls `on_order` with the id of each order that was made, `on_done` after each story with
-        how many are done. Raises Refused and TimeoutError, in an ExceptionGroup.
+        Waits for `on_order` with the id of each order that was made; calls `on_done` after each
+        story with how many are done. Raises Refused and TimeoutError, in an ExceptionGroup.
         """
         waiting = iter(stories)
         closes_at = time.monotonic() + OPEN_SECONDS
@@ -78,9 +78,9 @@ class Provider:
                 tasks.create_task(customers())
         return stories[: self.calls.stories_begun]
 
-    async def _play(self, story: Story, on_order: Callable[[str], None]) -> None:
+    async def _play(self, story: Story, on_order: Callable[[str], Awaitable[None]]) -> None:
         order = await self._post(ORDERS, story.form, 201)
-        on_order(order["id"])
+        await on_order(order["id"])
         for pause_seconds, step in story.steps:
             await asyncio.sleep(pause_seconds)
             match step:

@@ -1,4 +1,4 @@
-"""The reckoning: what must have happened against what did, from the databases and the topics."""
+"""The reckoning: what must have happened against what did, from databases, topics and displays."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,8 @@ import msgspec
 import psycopg
 
 from demo.places import CHANNELS, Places
-from demo.plan import Story
+from demo.plan import SUCCESS, Story
+from demo.till import Till
 from demo.topics import Arrival, Topics
 
 Connection = psycopg.Connection[Any]
@@ -101,8 +102,8 @@ def compare(channel: str, log: Iterable[Published], arrivals: Iterable[Arrival])
     )
 
 
-def reckon(places: Places, stories: Sequence[Story]) -> Reckoning:
-    """Reads everything anew. Raises psycopg.Error, KafkaException, TimeoutError."""
+def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
+    """Reads databases and topics anew. Raises psycopg.Error, KafkaException, TimeoutError."""
     topics = Topics(places.bootstrap_servers, places.topics())
     try:
         arrivals = topics.read()
@@ -125,8 +126,10 @@ def reckon(places: Places, stories: Sequence[Story]) -> Reckoning:
             ],
             promises=[
                 *service_promises(sale, stories),
+                money_promise(sale, stories),
                 *stock_promises(sale, inventory),
                 *wallet_promises(sale, finance),
+                Promise("displays to be told of their order", len(till.due), len(till.told)),
             ],
             ignored={
                 "inventory": _number(inventory, REPEATED),
@@ -183,6 +186,40 @@ def service_promises(sale: Connection, stories: Sequence[Story]) -> list[Promise
     ]
 
 
+HELD = """
+    select coalesce(sum(paid), 0)
+    from (
+        select paid from sale.sale_order
+        union all
+        select sale_check.paid
+        from sale.sale_check
+        join sale.sale_order on sale_order.id = sale_check.order_id
+        where sale_order.status <> 'COMPLETED'
+    ) as held
+"""
+UNAPPLIED = """
+    select coalesce(sum((convert_from(payload, 'UTF8')::json ->> 'amount')::numeric), 0)
+    from outbox.message
+    where channel = 'payment.unapplied'
+      and convert_from(payload, 'UTF8')::json ->> 'event' = 'ATTEMPT_SUCCESS'
+"""
+
+
+def money_promise(sale: Connection, stories: Sequence[Story]) -> Promise:
+    """No cent vanishes: what the provider took is held by an order or a check, or is unapplied.
+
+    A check's money is its order's once all checks are paid. Every story pays either its order or
+    its checks, so that nothing is held twice.
+    """
+    hooks = (hook for story in stories for hook in story.webhooks())
+    taken = {hook.attempt_id: hook.amount for hook in hooks if hook.event_type == SUCCESS}
+    return Promise(
+        "EUR the provider took, and held or told as unapplied",
+        sum(taken.values(), Decimal(0)),
+        _amount(sale, HELD) + _amount(sale, UNAPPLIED),
+    )
+
+
 SOLD = """
     select item.item_id, sum(item.quantity)
     from sale.order_item as item
@@ -215,6 +252,12 @@ def wallet_promises(sale: Connection, finance: Connection) -> list[Promise]:
         Promise("EUR paid for orders, and booked as income", *totals),
         Promise("orders whose income is not what was paid", 0, len(wrong)),
     ]
+
+
+def _amount(connection: Connection, statement: LiteralString) -> Decimal:
+    row = connection.execute(statement).fetchone()
+    assert row is not None, "an aggregate always has one row"
+    return Decimal(row[0])
 
 
 def _number(connection: Connection, statement: LiteralString) -> int:

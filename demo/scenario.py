@@ -19,6 +19,7 @@ from demo.till import Till
 LOOK_INTERVAL_SECONDS = 0.5
 CHANGE_OF_MIND_INTERVAL_SECONDS = 0.3
 SETTLE_SECONDS = 60.0
+CONNECT_SECONDS = 30.0
 WATCHED_ORDERS = 12
 
 
@@ -53,6 +54,7 @@ async def play(
     stories: Sequence[Story],
     kills: Sequence[Kill],
     random: Random,
+    till: Till,
     screen: Screen,
 ) -> Sequence[Story]:
     """Plays the stories, then waits until all of it has arrived everywhere; returns the played.
@@ -61,19 +63,19 @@ async def play(
     for a process that died unasked, Refused for a webhook that the service wouldn't have.
     """
     provider = Provider(fleet.service_urls, random)
-    till = Till(fleet.service_urls[0])
     scene = Scene("starting the processes", fleet, provider, till, len(stories), time.monotonic())
     try:
         with Instruments(places) as instruments:
             async with asyncio.TaskGroup() as background:
-                background.create_task(_show(scene, instruments, screen))
+                show = background.create_task(_show(scene, instruments, screen))
                 displays = await _orders_and_kills(scene, places, stories, kills, background)
                 scene.ended = True
+                await show
+                scene.phase = "the last messages are on their way"
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await _settle(scene, instruments, screen)
                 for display in displays:
                     display.cancel()
-            scene.phase = "the last messages are on their way"
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await _settle(scene, instruments, screen)
     finally:
         await provider.close()
     return scene.played
@@ -96,9 +98,12 @@ async def _orders_and_kills(
     due = deque(kills)
     async with asyncio.TaskGroup() as events:
 
-        def on_order(order_id: str) -> None:
+        async def on_order(order_id: str) -> None:
             if len(displays) < WATCHED_ORDERS:
-                displays.append(background.create_task(scene.till.watch(order_id)))
+                display = scene.till.display(order_id)
+                displays.append(background.create_task(display.watch()))
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await display.connected.wait()
 
         def on_done(stories_done: int) -> None:
             while due and due[0].after_orders <= stories_done:
@@ -143,7 +148,7 @@ async def _show(scene: Scene, instruments: Instruments, screen: Screen) -> None:
 async def _settle(scene: Scene, instruments: Instruments, screen: Screen) -> None:
     """Looks until everything has arrived everywhere."""
     gauges = await _look(scene, instruments, screen)
-    while not gauges.settled:
+    while not gauges.settled or scene.till.told != scene.till.due:
         await asyncio.sleep(LOOK_INTERVAL_SECONDS / 2)
         gauges = await _look(scene, instruments, screen)
 

@@ -27,6 +27,14 @@ ORDER = (
     ' "total": "10.00", "createdBy": "you",'
     ' "items": [{"itemType": "PRODUCT", "itemId": "p1", "quantity": 1, "mode": "PRODUCT"}]}'
 )
+ORDER_ID = """python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])'"""
+# The shell puts the order's id in: the quotes end around it and begin anew.
+PAYMENT = (
+    """'{"timestamp": 1767268800, "eventType": "ATTEMPT_SUCCESS", "payload":"""
+    """ {"timestamp": "2026-01-01T12:00:00Z", "attempt": {"id": "a-1", "uid": "a-1","""
+    """ "status": "SUCCESS", "amount": "10.00", "paymentProvider": "you","""
+    """ "metadata": {"source": {"type": "SaleOrder", "id": "'$ORDER'"}}}}}'"""
+)
 
 
 def main() -> int:
@@ -98,7 +106,7 @@ def tell(stack: Stack, directory: Path, service_url: str, relay_url: str) -> Non
     # A URL from the environment may hold a password.
     database = stack.database_url if stack.postgres else "as DATABASE_URL says"
     psql = f"{bin_dir() / 'psql'} {stack.database_url if stack.postgres else '$DATABASE_URL'}"
-    post = f"curl -s -H 'Content-Type: application/json' {service_url}/v1/api/sale/orders"
+    post = f"curl -s -H 'Content-Type: application/json' {service_url}/v1/api/sale"
     print(
         f"""
 service   {service_url}          API {service_url}/openapi.json
@@ -107,8 +115,11 @@ Postgres  {database}
 Kafka     {stack.bootstrap_servers}          topics {", ".join(TOPICS)}
 logs      {directory}/*.log
 
-Make an order; the relay carries order.created to the topic orders.lifecycle:
-  {post} -d {shlex.quote(ORDER)}
+Make an order, start its payment, and pay it as the provider does, by a webhook; the relay carries
+order.created to the topic orders.lifecycle and payment.success to payment.success:
+  ORDER=$({post}/orders -d {shlex.quote(ORDER)} | {ORDER_ID})
+  {post}/orders/$ORDER/payments -X POST
+  {post}/webhooks/payment -d {PAYMENT}
 See what the log holds:
   {psql} -f sql/inspect/backlog.sql
 

@@ -9,11 +9,14 @@ from collections.abc import Callable
 import psycopg
 from confluent_kafka import Consumer, KafkaException, Message
 
-from demo.consumers.inbox import Connection, apply_once
+from demo.consumers.inbox import Connection, apply_once, bounded_transaction
 from demo.consumers.payment import DECODER, PaymentSuccess
 
 BATCH_MESSAGES = 50
 POLL_SECONDS = 0.1
+CONNECT_TIMEOUT_SECONDS = 10
+# How long a server that has vanished without a word is waited for.
+SILENCE_TIMEOUT_MS = 15_000
 
 Effect = Callable[[Connection, PaymentSuccess], None]
 
@@ -40,13 +43,31 @@ def consume(name: str, effect: Effect) -> None:
     )
     consumer.subscribe([os.environ["TOPIC"]])
     try:
-        # Autocommit: no transaction is open but those that apply_once opens.
-        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        with _connect(os.environ["DATABASE_URL"]) as connection:
             while not stop.is_set():
-                if any([_apply(connection, name, effect, message) for message in _poll(consumer)]):
+                messages = _poll(consumer)
+                for message in messages:
+                    value = message.value()
+                    assert isinstance(value, bytes), "a payment.success is never a tombstone"
+                    key = idempotency_key(message)
+                    receive(connection, name, key, DECODER.decode(value), effect)
+                if messages:
                     _commit_offsets(consumer)
     finally:
         consumer.close()
+
+
+def _connect(database_url: str) -> Connection:
+    """Autocommit: no transaction is open but those of each message."""
+    return psycopg.connect(
+        database_url,
+        autocommit=True,
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        tcp_user_timeout=SILENCE_TIMEOUT_MS,
+        keepalives_idle=5,
+        keepalives_interval=5,
+        keepalives_count=2,
+    )
 
 
 def _poll(consumer: Consumer) -> list[Message]:
@@ -63,13 +84,21 @@ def _poll(consumer: Consumer) -> list[Message]:
     return messages
 
 
-def _apply(connection: Connection, name: str, effect: Effect, message: Message) -> bool:
-    """Always True: the message is done with, now or before."""
-    value = message.value()
-    assert isinstance(value, bytes), "a payment.success is never a tombstone"
-    payment = DECODER.decode(value)
-    apply_once(connection, name, idempotency_key(message), lambda: effect(connection, payment))
-    return True
+REMEMBER_REPEAT = "insert into repeated (idempotency_key) values (%s)"
+
+
+def receive(
+    connection: Connection, name: str, key: str, payment: PaymentSuccess, effect: Effect
+) -> bool:
+    """Applies the message of this key, or counts it where it was applied before.
+
+    Returns whether it was applied. Raises psycopg.Error, and what the effect raises.
+    """
+    is_new = apply_once(connection, name, key, lambda: effect(connection, payment))
+    if not is_new:
+        with bounded_transaction(connection):
+            connection.execute(REMEMBER_REPEAT, [key])
+    return is_new
 
 
 def idempotency_key(message: Message) -> str:

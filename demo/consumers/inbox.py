@@ -1,11 +1,29 @@
 """The inbox: each message takes effect once, however often it arrives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
 Connection = psycopg.Connection[Any]
+
+# In milliseconds. Bounds the wait for a lock, too: of two who have the same message the second
+# waits for the first.
+STATEMENT_TIMEOUT_MS = 10_000
+BOUND_STATEMENTS = "select set_config('statement_timeout', %s, true)"
+
+
+@contextmanager
+def bounded_transaction(connection: Connection) -> Iterator[None]:
+    """A transaction in which no statement takes longer than STATEMENT_TIMEOUT_MS.
+
+    Set for this transaction only, so that it works behind a pooler and leaves nothing there.
+    """
+    with connection.transaction():
+        connection.execute(BOUND_STATEMENTS, [str(STATEMENT_TIMEOUT_MS)])
+        yield
+
 
 FIRST_TIME = "select inbox.first_time(%s, %s)"
 
@@ -16,9 +34,6 @@ def first_time(connection: Connection, consumer: str, idempotency_key: str) -> b
     return row is not None and row[0] is True
 
 
-REMEMBER_REPEAT = "insert into repeated (idempotency_key) values (%s)"
-
-
 def apply_once(
     connection: Connection, consumer: str, idempotency_key: str, effect: Callable[[], None]
 ) -> bool:
@@ -27,9 +42,8 @@ def apply_once(
     Returns whether it ran. Killed before the commit, neither has happened; killed after it, the
     message comes again and is known.
     """
-    with connection.transaction():
-        if first_time(connection, consumer, idempotency_key):
+    with bounded_transaction(connection):
+        is_new = first_time(connection, consumer, idempotency_key)
+        if is_new:
             effect()
-            return True
-        connection.execute(REMEMBER_REPEAT, [idempotency_key])
-        return False
+    return is_new

@@ -8,6 +8,11 @@ from demo.consumers.payment import PaymentSuccess
 
 NAME = "inventory"
 
+
+class UnknownProductError(Exception):
+    """What was sold is not in the stock table."""
+
+
 DEDUCT = """
     update inventory.stock
     set on_hand = on_hand - %s
@@ -18,7 +23,8 @@ DEDUCT = """
 def deduct_stock(connection: Connection, success: PaymentSuccess) -> None:
     """Takes an order's PRODUCT items from the stock when it is fully paid, in the open transaction.
 
-    Once per order, too: a second full payment of an order would be another message.
+    Once per order, too: a second full payment of an order would be another message. Raises
+    UnknownProductError: the message stays where it is until the product is in the table.
     """
     if not success.payment.is_fully_paid:
         return
@@ -30,7 +36,11 @@ def deduct_stock(connection: Connection, success: PaymentSuccess) -> None:
             sold[item.item_id] += item.quantity
     # Always in the same order: two inventories at work never wait for each other in a circle.
     for product, quantity in sorted(sold.items()):
-        connection.execute(DEDUCT, [quantity, product])
+        if connection.execute(DEDUCT, [quantity, product]).rowcount != 1:
+            raise UnknownProductError(
+                f"product {product!r} of order {success.sale_order_id} is not in inventory.stock; "
+                "add it there and start again"
+            )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 create schema inventory;
 
 create table inventory.stock (
-    product text    primary key,
-    opening integer not null,
-    on_hand integer not null
+    product text   primary key,
+    opening bigint not null,
+    on_hand bigint not null
 );

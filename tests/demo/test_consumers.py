@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from demo.consumers import finance, inventory
+from demo.consumers import consumer, finance, inbox, inventory
 from demo.consumers.consumer import Effect
 from demo.consumers.finance import book_income
-from demo.consumers.inbox import Connection, apply_once
-from demo.consumers.inventory import deduct_stock
+from demo.consumers.inbox import Connection
+from demo.consumers.inventory import UnknownProductError, deduct_stock
 from demo.consumers.payment import Item, Payment, PaymentSuccess
 from demo.places import OPENING_STOCK
 from tests.conftest import CreateTopic, Spawn
@@ -32,7 +32,7 @@ def payment(
 
 def receive(url: str, name: str, effect: Effect, success: PaymentSuccess, key: str) -> bool:
     with psycopg.connect(url, autocommit=True) as connection:
-        return apply_once(connection, name, key, lambda: effect(connection, success))
+        return consumer.receive(connection, name, key, success, effect)
 
 
 def in_stock(url: str, product: str) -> int:
@@ -118,6 +118,18 @@ def test_inventory_deducts_products_only_and_each_item_of_one(inventory_url: str
     assert stock == [OPENING_STOCK - 5, OPENING_STOCK - 1, OPENING_STOCK]
 
 
+def test_a_product_that_is_not_in_stock_is_told_and_nothing_is_applied(inventory_url: str) -> None:
+    items = [Item("espresso", 2, "PRODUCT"), Item("yerba mate", 1, "PRODUCT")]
+    success = payment("9.80", in_full=True, items=items)
+    with pytest.raises(UnknownProductError, match="yerba mate"):
+        receive(inventory_url, inventory.NAME, deduct_stock, success, "key-1")
+    assert in_stock(inventory_url, "espresso") == OPENING_STOCK
+    with psycopg.connect(inventory_url) as connection:
+        connection.execute("insert into inventory.stock values ('yerba mate', 10, 10)")
+    assert receive(inventory_url, inventory.NAME, deduct_stock, success, "key-1")
+    assert in_stock(inventory_url, "yerba mate") == 9
+
+
 def test_an_effect_that_fails_leaves_the_message_to_come_again(finance_url: str) -> None:
     success = payment("4.80", in_full=True)
 
@@ -130,6 +142,21 @@ def test_an_effect_that_fails_leaves_the_message_to_come_again(finance_url: str)
     assert booked(finance_url) == []
     assert receive(finance_url, finance.NAME, book_income, success, "key-1")
     assert booked(finance_url) == [Decimal("4.80")]
+
+
+def test_a_statement_that_takes_too_long_is_ended_and_nothing_is_applied(
+    finance_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "STATEMENT_TIMEOUT_MS", 100)
+    success = payment("4.80", in_full=True)
+
+    def book_and_wait(connection: Connection, success: PaymentSuccess) -> None:
+        book_income(connection, success)
+        connection.execute("select pg_sleep(60)")
+
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        receive(finance_url, finance.NAME, book_and_wait, success, "key-1")
+    assert booked(finance_url) == []
 
 
 def test_a_consumer_killed_in_the_middle_books_every_payment_once(

@@ -20,6 +20,7 @@ def test_a_plan_holds_every_kind_of_webhook_duplicates_and_checks() -> None:
         "ATTEMPT_EXPIRED",
         "ATTEMPT_CANCELLED",
         "TRANSACTION_SETTLED",
+        "TRANSACTION_CANCELLED",
     }
     assert {hook.copies for hook in hooks} == set(plan.COPIES)
     assert {hook.check is None for hook in hooks} == {True, False}

@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from confluent_kafka import Producer
 
 from demo.places import CHANNELS, Places
+from demo.plan import SUCCESS, Send, Story, Webhook
 from demo.reckoning import Delivery, Published, Reckoning, compare, reckon
+from demo.till import Till
 from demo.topics import Arrival, Topics
 from tests.conftest import CreateTopic
 
@@ -49,14 +52,39 @@ def test_a_message_that_nobody_committed_is_found() -> None:
     assert (delivery.uncommitted, delivery.right) == (1, False)
 
 
+def success(number: int, amount: str) -> Webhook:
+    return Webhook(
+        event_type=SUCCESS,
+        check=None,
+        attempt_id=UUID(int=number),
+        transaction_id=UUID(int=0),
+        amount=Decimal(amount),
+        total=Decimal("6.30"),
+        paid=None,
+        copies=2,
+    )
+
+
+def story(*amounts: str) -> Story:
+    """A story of payments; the first of them is sent again in the end."""
+    sends = [Send((success(number, amount),)) for number, amount in enumerate(amounts)]
+    return Story(form={}, steps=tuple((0, send) for send in [*sends, sends[0]]))
+
+
 class World:
-    """One order, 6.30 of two espressos and a wrapping, paid in full by two payments."""
+    """One order, 6.30 of two espressos and a wrapping, paid in full by two payments.
+
+    A third one of 1.00 came too late.
+    """
+
+    stories = (story("2.30", "4.00", "1.00"),)
 
     def __init__(self, places: Places, sale: Any, inventory: Any, finance: Any) -> None:
         self.places = places
         self.sale = sale
         self.inventory = inventory
         self.finance = finance
+        self.till = Till(["http://127.0.0.1"])
 
     def deliver(self, skip: int | None = None) -> None:
         """Sends what the log holds to the topics, all but message number `skip`."""
@@ -72,7 +100,7 @@ class World:
         assert producer.flush(10) == 0
 
     def reckon(self) -> Reckoning:
-        return reckon(self.places, [])
+        return reckon(self.places, self.stories, self.till)
 
     def wrong(self) -> list[str]:
         """What the reckoning finds off."""
@@ -93,12 +121,18 @@ SALE = """
     union all select id, 2, 'SERVICE', 'gift wrapping', 1, 'CUSTOM' from sale.sale_order;
     insert into sale.points_transaction (order_id, customer_id, points)
     select id, 'c', 6 from sale.sale_order;
+    insert into sale.received_webhook (key, order_id, event_type)
+    select key, id, 'ATTEMPT_SUCCESS'
+    from sale.sale_order, unnest(array['first', 'second', 'third']) as key;
     select outbox.publish('orders.lifecycle', 'order.created', '{}', id::text),
            outbox.publish('payment.success', 'payment.success',
                           '{"payment": {"isFullyPaid": false}}', id::text),
            outbox.publish('payment.success', 'payment.success',
                           '{"payment": {"isFullyPaid": true}}', id::text),
-           outbox.publish('payment.unapplied', 'payment.unapplied', '{}', id::text)
+           outbox.publish('payment.unapplied', 'payment.unapplied',
+                          '{"event": "ATTEMPT_SUCCESS", "amount": "1.00"}', id::text),
+           outbox.publish('payment.unapplied', 'payment.unapplied',
+                          '{"event": "ATTEMPT_FAILED", "amount": "2.30"}', id::text)
     from sale.sale_order;
 """
 FINANCE = """
@@ -200,8 +234,53 @@ def test_a_full_payment_announced_twice_is_off(world: World) -> None:
     assert world.wrong() == ["orders completed, and announced as fully paid"]
 
 
+MONEY = "EUR the provider took, and held or told as unapplied"
+
+
+def test_money_that_vanished_is_off(world: World) -> None:
+    world.stories = (story("2.30", "4.00", "1.01"),)
+    world.deliver()
+    assert world.wrong() == [MONEY]
+
+
+def test_money_that_is_told_as_unapplied_twice_is_off(world: World) -> None:
+    world.sale.execute(
+        "select outbox.publish('payment.unapplied', 'payment.unapplied', "
+        """'{"event": "ATTEMPT_SUCCESS", "amount": "1.00"}')"""
+    )
+    world.deliver()
+    assert world.wrong() == [MONEY]
+
+
+@pytest.mark.parametrize(("status", "held"), [("PROCESSING", True), ("COMPLETED", False)])
+def test_money_on_checks_counts_until_their_order_is_completed(
+    world: World, status: str, held: bool
+) -> None:
+    world.sale.execute(
+        "insert into sale.sale_order (number, status, merchant_id, sale_channel_id, currency, "
+        "total, created_by, modified_by, completed_at) values ('T-2', %(status)s, 'm', 'web', "
+        "'EUR', 3, 'till', 'till', case when %(status)s = 'COMPLETED' then now() end)",
+        {"status": status},
+    )
+    world.sale.execute(
+        "insert into sale.sale_check (order_id, position, total, paid) "
+        "select id, 1, 3, 3 from sale.sale_order where number = 'T-2'"
+    )
+    world.deliver()
+    assert (MONEY in world.wrong()) is held
+
+
+def test_a_display_that_was_connected_and_not_told_is_off(world: World) -> None:
+    world.deliver()
+    told, cut_off, silent = (world.till.display(f"order-{number}") for number in range(3))
+    told.updates, cut_off.cut_off = 1, True
+    assert world.wrong() == ["displays to be told of their order"]
+    silent.cut_off = True
+    assert world.wrong() == []
+
+
 def test_topics_are_read_to_their_end(world: World) -> None:
     world.deliver()
     world.deliver()
     with closing(Topics(world.places.bootstrap_servers, world.places.topics())) as topics:
-        assert sum(topics.counts().values()) == len(topics.read()) == 8
+        assert sum(topics.counts().values()) == len(topics.read()) == 10
