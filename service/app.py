@@ -29,7 +29,7 @@ from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.settings import Settings, SettingsError
 
 # SIGTERM to exit: in-flight requests, then sockets and pool, within the 10 s that are promised.
-GRACEFUL_SHUTDOWN_SECONDS = 7
+GRACEFUL_SHUTDOWN_SECONDS = 6
 POOL_CLOSE_SECONDS = 2.0
 
 SALE = "/v1/api/sale"
@@ -128,6 +128,8 @@ def main() -> None:
         raise SystemExit(2) from None
     for name in ignored:
         log.warning("ignored, Kubernetes injects it", setting=name)
+    # An empty WEBHOOK_SECRET is none: whoever deployed it should see what came of it.
+    log.info("webhook signatures", required=configured.webhook_secret is not None)
     app = create_app(configured)
     config = uvicorn.Config(
         app,

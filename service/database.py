@@ -34,6 +34,14 @@ UNAVAILABLE = (
     sqlstates.UndefinedFunction,
 )
 
+# OperationalError as well, but no outage: the same request meets the same limit for ever.
+BEYOND_LIMITS = (
+    sqlstates.ProgramLimitExceeded,
+    sqlstates.StatementTooComplex,
+    sqlstates.TooManyArguments,
+    sqlstates.TooManyColumns,
+)
+
 CANCEL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -159,6 +167,8 @@ class Database:
                     with attempt:
                         async with self._transaction(traceparent) as transaction:
                             result = await work(transaction)
+        except BEYOND_LIMITS:
+            raise
         except UNAVAILABLE as error:
             log.warning("database unavailable: %s", type(error).__name__)
             raise unavailable("The database can't be reached; send the request again.") from error

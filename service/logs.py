@@ -16,7 +16,7 @@ def configure() -> None:
     ]
     console = sys.stdout.isatty()
     last: Processor = (
-        structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
         else structlog.processors.JSONRenderer(serializer=_serialize)
     )

@@ -61,7 +61,8 @@ def _paths() -> dict[str, Any]:
     event_type = {
         "name": "X-Webhook-Event-Type",
         "in": "header",
-        "description": "Wins over eventType in the body. Known: " + ", ".join(EventType),
+        "description": "Wins over eventType in the body; must equal it where webhooks are signed. "
+        "Known: " + ", ".join(EventType),
         "schema": {"type": "string"},
     }
     webhook = _operation("receivePayment", 200, "Acknowledgement", "WebhookBody", 401)

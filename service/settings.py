@@ -116,5 +116,5 @@ def _webhook_secret(value: str) -> bytes:
         secret = b""
     # New secrets have 24 bytes at least, but the specification's own example has 18.
     if not 16 <= len(secret) <= 64:
-        raise SettingsError("WEBHOOK_SECRET must be whsec_ and the base64 of 24 to 64 bytes")
+        raise SettingsError("WEBHOOK_SECRET must be whsec_ and the base64 of 16 to 64 bytes")
     return secret

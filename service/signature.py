@@ -19,7 +19,7 @@ def verify(secret: bytes, headers: Mapping[str, str], body: bytes, now_seconds: 
     message_id, timestamp, signatures = (
         _required(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature")
     )
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 12):
         raise Problem(401, "webhook-timestamp must be seconds since 1970.")
     if abs(now_seconds - int(timestamp)) > TOLERANCE_SECONDS:
         raise Problem(401, "webhook-timestamp is more than five minutes away from now.")

@@ -69,7 +69,12 @@ async def _succeed(transaction: Transaction, received: Received, check: Check) -
     if order.status not in OPEN:
         reason = f"The check was paid, but its order is {order.status} already."
         await unapplied.publish(transaction, received, payload.amount(), reason, check_id=check.id)
-    elif in_full:
+        return
+    if (shortfall := payload.shortfall(check.paid)) > 0:
+        await unapplied.publish(
+            transaction, received, shortfall, unapplied.NOT_IN_PAID, check_id=check.id
+        )
+    if in_full:
         await _complete_order(transaction, received, check, paid)
 
 
@@ -80,19 +85,20 @@ async def _complete_order(
 
     Siblings were read behind the order's lock, so of two that complete at the same moment exactly
     the second sees all of them completed. `paid` of the order becomes the sum of theirs, and never
-    less than it was.
+    less than it was. What was paid on the order itself paid for the same things a second time: the
+    smaller of the two is in nobody's `paid`, and therefore reported.
     """
     siblings = [check for check in received.checks if check.id != completed.id]
     if any(sibling.status != "COMPLETED" for sibling in siblings):
         return
+    order = received.order
     total_paid = sum((sibling.paid for sibling in siblings), paid)
     await completion.pay(
-        transaction,
-        received.order,
-        received.items,
-        max(received.order.paid, total_paid),
-        in_full=True,
+        transaction, order, received.items, max(order.paid, total_paid), in_full=True
     )
+    if (beside := min(order.paid, total_paid)) > 0:
+        reason = "Paid on the order itself, beside its checks."
+        await unapplied.publish(transaction, received, beside, reason)
 
 
 CANCEL: LiteralString = """

@@ -9,7 +9,6 @@ from msgspec import Meta, Raw
 from service.database import Transaction
 from service.money import Money
 from service.payments import lifecycle
-from service.payments.event import Text
 from service.payments.sale import Item, Mode
 from service.payments.steps import lock
 
@@ -51,7 +50,7 @@ class OrderForm(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     created_by: Name
     items: Annotated[list[ItemForm], Meta(max_length=1000)]
     customer_id: Name | None = None
-    closed_in_session_id: Text | None = None
+    closed_in_session_id: Name | None = None
     metadata: dict[str, Raw] | None = None
     checks: Annotated[list[CheckForm], Meta(max_length=200)] | None = None
     allocations: Annotated[list[AllocationForm], Meta(max_length=200)] | None = None

@@ -14,6 +14,9 @@ from service.money import Money, text
 # Postgres' text holds every character but NUL.
 Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 
+# Part of the repeat key, which is indexed: in any alphabet it must fit into a row of a btree.
+Id = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")]
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -41,7 +44,7 @@ CANCELLING = frozenset(
 class PaymentTransaction(msgspec.Struct, frozen=True, rename="camel"):
     """The provider's transaction: `paid` is cumulative over its attempts."""
 
-    id: Text
+    id: Id
     uid: Text
     status: Text
     total: Money
@@ -68,7 +71,7 @@ class AttemptMetadata(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct, frozen=True, rename="camel"):
     """One try to pay: `amount` is this try's alone."""
 
-    id: Text
+    id: Id
     uid: Text
     status: Text
     amount: Money
@@ -91,6 +94,16 @@ class Payload(msgspec.Struct, frozen=True):
             return max(stored, self.transaction.paid)
         return stored + self.amount()
 
+    def shortfall(self, stored: Decimal) -> Decimal:
+        """What the attempt brought beyond the growth of `paid`; there is none unless above zero.
+
+        It has one where `paid` of its transaction is no higher than what is stored: it belongs to
+        another transaction, or comes late.
+        """
+        if self.attempt is None:
+            return Decimal(0)
+        return self.attempt.amount - (self.paid(stored) - stored)
+
     def amount(self) -> Decimal:
         """What this event brought: the attempt's amount; without an attempt all that was paid."""
         if self.attempt is not None:
@@ -107,7 +120,10 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class WebhookBody(msgspec.Struct, frozen=True, rename="camel"):
-    """The request's body; `event_type` gives way to the header X-Webhook-Event-Type."""
+    """The request's body; `event_type` gives way to the header X-Webhook-Event-Type.
+
+    Where webhooks are signed it is required, and the header may only repeat it.
+    """
 
     timestamp: int | float
     payload: Payload

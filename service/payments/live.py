@@ -28,6 +28,8 @@ RETRY_INTERVAL_SECONDS = 0.5
 MAX_BLIND_SECONDS = 30.0
 MAX_PENDING_UPDATES = 100
 MAX_CLIENTS = 10_000
+# A read may hold the position for as long as the database may take, and others queue as well.
+JOIN_TIMEOUT_SECONDS = 10.0
 
 # RFC 6455: going away; try again later (registered with IANA).
 GOING_AWAY = 1001
@@ -131,25 +133,30 @@ class Live:
 
         Raises Problem: 404 no such order, 503 no database or too many clients.
         """
-        if self._count >= MAX_CLIENTS:
-            raise unavailable("Too many clients are connected.")
 
         async def start(transaction: Transaction) -> Snapshot | None:
             return await (
                 await transaction.select(Snapshot, self.START, {"order_id": order_id})
             ).fetchone()
 
-        async with self._position:
-            snapshot = await self._database.run(start)
-            assert snapshot is not None, "a select without FROM has one row"
-            if not snapshot.order_exists:
-                raise Problem(404, "The order does not exist.", field="orderId")
-            if not self._count:
-                self._seen = snapshot.now
-            client = Client(str(order_id))
-            self._clients[client.order_id].add(client)
-            self._count += 1
-            self._connected.set()
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT_SECONDS), self._position:
+                if self._count >= MAX_CLIENTS:
+                    raise unavailable("Too many clients are connected.")
+                snapshot = await self._database.run(start)
+                assert snapshot is not None, "a select without FROM has one row"
+                if not snapshot.order_exists:
+                    raise Problem(404, "The order does not exist.", field="orderId")
+                if not self._count:
+                    self._seen = snapshot.now
+                return self._add(Client(str(order_id)))
+        except TimeoutError:
+            raise unavailable("The updates can't be joined now; connect again.") from None
+
+    def _add(self, client: Client) -> Client:
+        self._clients[client.order_id].add(client)
+        self._count += 1
+        self._connected.set()
         return client
 
     def leave(self, client: Client) -> None:

@@ -24,6 +24,7 @@ async def on_event(transaction: Transaction, received: Received) -> None:
 
 
 async def _succeed(transaction: Transaction, received: Received) -> None:
+    """Pays the order, and reports what it does not take: of this attempt, and of its checks."""
     order, payload = received.order, received.payload
     if payload.transaction and payload.transaction.total != order.total:
         log.warning(
@@ -37,7 +38,13 @@ async def _succeed(transaction: Transaction, received: Received) -> None:
         await unapplied.publish(transaction, received, payload.amount(), reason)
         return
     paid = payload.paid(order.paid)
-    await completion.pay(transaction, order, received.items, paid, in_full=paid >= order.total)
+    in_full = paid >= order.total
+    await completion.pay(transaction, order, received.items, paid, in_full=in_full)
+    if (shortfall := payload.shortfall(order.paid)) > 0:
+        await unapplied.publish(transaction, received, shortfall, unapplied.NOT_IN_PAID)
+    if in_full:
+        reason = "The order was paid in full without this check."
+        await _report_checks(transaction, received, reason)
 
 
 CANCEL: LiteralString = """
@@ -65,11 +72,16 @@ async def _cancel(transaction: Transaction, received: Received) -> None:
     if order.paid > 0:
         why = f"The order was cancelled after it had been paid in part: {reason}"
         await unapplied.publish(transaction, received, order.paid, why)
+    why = f"The order of this check was cancelled: {reason}"
+    await _report_checks(transaction, received, why)
+
+
+async def _report_checks(transaction: Transaction, received: Received, reason: str) -> None:
+    """Reports what the checks had taken of an order that ended without them."""
     for check in received.checks:
         # What a cancelled check had taken was said when it was cancelled.
         if check.paid > 0 and check.status != "CANCELLED":
-            why = f"The order of this check was cancelled: {reason}"
-            await unapplied.publish(transaction, received, check.paid, why, check_id=check.id)
+            await unapplied.publish(transaction, received, check.paid, reason, check_id=check.id)
 
 
 def cancellation_reason(event: EventType, payload: Payload) -> str:

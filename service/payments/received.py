@@ -19,7 +19,7 @@ class LockedOrder(Order, frozen=True, kw_only=True):
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook whose order is locked: nothing about it can change until this transaction ends.
 
-    `checks` are read for events of a check and for cancellations, `items` for ATTEMPT_SUCCESS.
+    `checks` are read for every event that can change something, `items` for ATTEMPT_SUCCESS.
     """
 
     event: EventType
@@ -90,10 +90,10 @@ async def receive(
     }
     # One round trip for all of them, and each only where its rows can matter.
     locked = await transaction.select(LockedOrder, RECEIVE, parameters)
-    needs_checks = names_check or event in CANCELLING
+    succeeds = event is EventType.ATTEMPT_SUCCESS
+    needs_checks = names_check or succeeds or event in CANCELLING
     checks = await transaction.select(Check, CHECKS, parameters) if needs_checks else None
-    needs_items = event is EventType.ATTEMPT_SUCCESS
-    items = await transaction.select(Item, ITEMS, parameters) if needs_items else None
+    items = await transaction.select(Item, ITEMS, parameters) if succeeds else None
     order = await locked.fetchone()
     if order is None:
         return None

@@ -1,15 +1,20 @@
 """WebSocket /v1/api/sale/ws?orderId=…: the updates of one order's payment."""
 
 import asyncio
+from contextlib import suppress
 
 import anyio
-from starlette.websockets import WebSocket
+import structlog
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.payments.event import uuid_or_none
 from service.payments.live import TRY_AGAIN_LATER, Client, Live
 from service.problems import Problem
 
 SEND_TIMEOUT_SECONDS = 10.0
+CLOSE_TIMEOUT_SECONDS = 2.0
+
+log = structlog.get_logger()
 
 
 async def watch_order(socket: WebSocket) -> None:
@@ -28,7 +33,7 @@ async def watch_order(socket: WebSocket) -> None:
         await socket.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
-            await _send_updates(socket, client)
+            await send_updates(socket, client)
             tasks.cancel_scope.cancel()
     finally:
         live.leave(client)
@@ -42,14 +47,21 @@ async def _join(socket: WebSocket, live: Live) -> Client:
     return await live.join(known)
 
 
-async def _send_updates(socket: WebSocket, client: Client) -> None:
+async def send_updates(socket: WebSocket, client: Client) -> None:
+    """Sends until the client is dropped or can't be sent to, then closes in bounded time."""
+    close_code = TRY_AGAIN_LATER
     try:
         while (update := await client.next()) is not None:
             async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
                 await socket.send_text(update)
-        await socket.close(client.close_code or TRY_AGAIN_LATER)
+        close_code = client.close_code or TRY_AGAIN_LATER
+    except WebSocketDisconnect:
+        return
     except TimeoutError:
-        await socket.close(TRY_AGAIN_LATER)
+        log.warning("client did not take an update", order_id=client.order_id)
+    # Who takes no update does not take a close frame either.
+    with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS), suppress(WebSocketDisconnect):
+        await socket.close(close_code)
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:

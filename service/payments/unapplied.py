@@ -12,6 +12,8 @@ from service.payments.received import Received
 
 CHANNEL = "payment.unapplied"
 
+NOT_IN_PAID = "The transaction's paid did not grow by this attempt."
+
 
 class PaymentUnapplied(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
@@ -21,6 +23,12 @@ class PaymentUnapplied(
     `event` is what brought it up: a payment that came (ATTEMPT_SUCCESS), or a cancellation of what
     had been paid for in part. `amount` is what somebody has to look after; without an attempt it is
     the cumulative `paid` of the transaction.
+
+    One amount may be reported by more than one event: a payment when it came and its order had
+    ended, and once more when its check is cancelled. Amounts are therefore not to be added up. A
+    consumer keeps one case per order, check and attempt (`order_id`, `check_id`, `attempt_id`, or
+    `transaction_id` without an attempt), and looks at the order and its check before it pays
+    anything back.
     """
 
     order_id: UUID

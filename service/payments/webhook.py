@@ -10,6 +10,7 @@ from starlette.responses import Response
 from service import body, signature
 from service.database import Database, Transaction
 from service.metrics import Metrics
+from service.money import text
 from service.payments import checks, orders
 from service.payments.event import EventType, Payload, WebhookBody
 from service.payments.received import receive
@@ -42,17 +43,30 @@ async def receive_payment(request: Request) -> Response:
     if settings.webhook_secret is not None:
         signature.verify(settings.webhook_secret, request.headers, raw, time.time())
     content = body.decode(DECODER, raw)
-    name = request.headers.get("x-webhook-event-type") or content.event_type
-    if not name:
+    header = request.headers.get("x-webhook-event-type")
+    name = _event_name(header, content.event_type, is_signed=settings.webhook_secret is not None)
+    event = EventType.known(name)
+    answer, outcome = await _handle(request, event, content.payload)
+    if not answer.acknowledged:
+        _log_refusal(name, content.payload, answer)
+    metrics.webhooks.labels(event or "unknown", outcome).inc()
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+def _event_name(header: str | None, body: str | None, *, is_signed: bool) -> str:
+    """The event's type. A signature covers the body alone, so there the body has to say it."""
+    if is_signed and header and body and header != body:
+        detail = "eventType differs from the header X-Webhook-Event-Type, which is not signed."
+        raise Problem(422, detail, field="eventType")
+    if is_signed and not body:
+        raise Problem(422, "eventType is required in the body, which is signed.", field="eventType")
+    if not (name := header or body):
         raise Problem(
             422,
             "eventType is required, here or in the header X-Webhook-Event-Type.",
             field="eventType",
         )
-    event = EventType.known(name)
-    answer, outcome = await _handle(request, event, content.payload)
-    metrics.webhooks.labels(event or "unknown", outcome).inc()
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    return name
 
 
 async def _handle(
@@ -60,9 +74,10 @@ async def _handle(
 ) -> tuple[Acknowledgement, str]:
     """The answer, and its outcome in one word for the metrics."""
     if event is None:
-        return _refused("The event type is unknown.")
+        return Acknowledgement(False, "The event type is unknown."), "refused"
     if (target := route(payload)) is None:
-        return _refused("The event names neither an order nor a check.")
+        reason = "The event names neither an order nor a check."
+        return Acknowledgement(False, reason), "refused"
     database: Database = request.state.database
 
     async def work(transaction: Transaction) -> str:
@@ -72,7 +87,7 @@ async def _handle(
     outcome = await database.run(work, traceparent=trace)
     if outcome == "not_found":
         kind = "check" if target.kind == "SaleCheck" else "order"
-        return _refused(f"The {kind} does not exist.")
+        return Acknowledgement(False, f"The {kind} does not exist."), outcome
     return Acknowledgement(True), outcome
 
 
@@ -90,6 +105,16 @@ async def apply(
     return "applied"
 
 
-def _refused(reason: str) -> tuple[Acknowledgement, str]:
-    log.warning("not acknowledged", reason=reason)
-    return Acknowledgement(False, reason), "refused"
+def _log_refusal(name: str, payload: Payload, answer: Acknowledgement) -> None:
+    """Money may hang on an event that nobody took: what it takes to find it at the provider's."""
+    target = route(payload)
+    log.warning(
+        "not acknowledged",
+        reason=answer.reason,
+        event_type=name,
+        target_kind=target.kind if target else None,
+        target_id=target.id if target else None,
+        attempt_id=payload.attempt.id if payload.attempt else None,
+        transaction_id=payload.transaction.id if payload.transaction else None,
+        amount=text(payload.amount()),
+    )

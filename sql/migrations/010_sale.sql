@@ -99,6 +99,8 @@ create table sale.points_transaction (
 );
 
 -- What was delivered once. The key names the order or check, the event, and the attempt or the transaction.
+-- This is the memory of repeats: a webhook whose row is gone has its effect again. Rows may be trimmed by received_at
+-- once they are older than the longest time for which a provider sends an event again, and by nothing else.
 create table sale.received_webhook (
     key         text primary key,
     order_id    uuid not null references sale.sale_order,

@@ -40,43 +40,62 @@ class ModelOrder:
         """Whether the state allows it."""
         return self._start(self.checks[index], {"PARTIAL", "CANCELLED"})
 
-    def order_event(self, event_type: str, amount: int) -> None:
-        """A new event without a transaction."""
+    def order_event(self, event_type: str, amount: int, cumulative: int | None) -> None:
+        """A new event; `cumulative` is its transaction's paid, None without a transaction."""
         order = self.order
         if event_type == "ATTEMPT_SUCCESS":
             if order.status != "PROCESSING":
                 self._say("payment.unapplied", amount)
             else:
-                order.paid += amount
+                missing = self._grow(order, amount, cumulative)
                 self._paid(in_full=order.paid >= order.total)
+                self._unapplied(missing)
+                if order.status == "COMPLETED":
+                    self._strand_checks()
         elif event_type in CANCELLING and order.status == "PROCESSING":
             order.status = "CANCELLED"
             self._say("ORDER_PAYMENT_UPDATED", order.paid)
             self._say("order.cancelled")
-            stranded = [order.paid, *(c.paid for c in self.checks if c.status != "CANCELLED")]
-            for paid in stranded:
-                if paid:
-                    self._say("payment.unapplied", paid)
+            self._unapplied(order.paid)
+            self._strand_checks()
 
-    def check_event(self, index: int, event_type: str, amount: int) -> None:
-        """A new event without a transaction, for a check."""
+    def check_event(self, index: int, event_type: str, amount: int, cumulative: int | None) -> None:
+        """A new event for a check; `cumulative` is its transaction's paid, None without one."""
         check = self.checks[index]
         if event_type in CANCELLING and check.status == "PROCESSING":
             check.status = "CANCELLED"
-            if check.paid:
-                self._say("payment.unapplied", check.paid)
+            self._unapplied(check.paid)
         if event_type != "ATTEMPT_SUCCESS":
             return
         if check.status != "PROCESSING":
             self._say("payment.unapplied", amount)
             return
-        check.paid += amount
+        missing = self._grow(check, amount, cumulative)
         check.status = "COMPLETED" if check.paid >= check.total else "PARTIAL"
         if self.order.status in ("COMPLETED", "CANCELLED"):
             self._say("payment.unapplied", amount)
-        elif all(sibling.status == "COMPLETED" for sibling in self.checks):
-            self.order.paid = max(self.order.paid, sum(sibling.paid for sibling in self.checks))
+            return
+        self._unapplied(missing)
+        if all(sibling.status == "COMPLETED" for sibling in self.checks):
+            beside, by_checks = self.order.paid, sum(sibling.paid for sibling in self.checks)
+            self.order.paid = max(beside, by_checks)
             self._paid(in_full=True)
+            self._unapplied(min(beside, by_checks))
+
+    def _grow(self, payable: Payable, amount: int, cumulative: int | None) -> int:
+        """What the attempt brought and `paid` did not grow by."""
+        before = payable.paid
+        payable.paid = before + amount if cumulative is None else max(before, cumulative)
+        return amount - (payable.paid - before)
+
+    def _strand_checks(self) -> None:
+        for check in self.checks:
+            if check.status != "CANCELLED":
+                self._unapplied(check.paid)
+
+    def _unapplied(self, paid: int) -> None:
+        if paid > 0:
+            self._say("payment.unapplied", paid)
 
     def _start(self, payable: Payable, allowed: set[str]) -> bool:
         if payable.status not in allowed:

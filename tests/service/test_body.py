@@ -1,5 +1,6 @@
 """The webhook's body: what fits, what is refused, and that nothing else ever happens."""
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
+from service.body import read
+from service.problems import Problem
 from tests.service.shop import ORDERS, WEBHOOKS, Json, Shop, event
 
 REQUIRED = {
@@ -140,6 +144,49 @@ def test_an_amount_that_is_none_is_refused_by_the_fields_name(shop: Shop) -> Non
         for path in AMOUNTS:
             assert refused_field(shop, change(body, path, amount)) == path, amount
     assert shop.messages("payment.success") == []
+
+
+@pytest.mark.parametrize(
+    "literal", [b"1e99999999999999999999", b"-1E1000000000000000000", b"-0.0", b"1e-99999999999"]
+)
+def test_a_number_that_no_decimal_holds_is_refused_by_the_fields_name(
+    shop: Shop, literal: bytes
+) -> None:
+    body = json.dumps(full(shop.processing_order()["id"])).encode()
+    form = {
+        "number": "1", "merchantId": "m", "saleChannelId": "c", "currency": "EUR",
+        "total": "10", "createdBy": "u", "items": [],
+    }  # fmt: skip
+    for path, content, written, field in (
+        (WEBHOOKS, body, b'"amount": "10"', "payload.attempt.amount"),
+        (ORDERS, json.dumps(form).encode(), b'"total": "10"', "total"),
+    ):
+        assert content.count(written) == 1
+        answer = shop.http.post(
+            path, content=content.replace(written, written.replace(b'"10"', literal))
+        )
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_an_id_is_bounded_so_that_every_alphabet_fits_the_repeat_key(shop: Shop) -> None:
+    body = full(shop.processing_order()["id"])
+    # Four bytes each, and no repetition that could be compressed.
+    letters = "".join(chr(0x1F300 + 7 * number % 1000) for number in range(201))
+    for path in ("payload.attempt.id", "payload.transaction.id"):
+        assert refused_field(shop, change(body, path, letters)) == path
+    shop.deliver(change(body, "payload.attempt.id", letters[:200]))
+    without_attempt = change(body, "payload.attempt", ...)
+    shop.deliver(change(without_attempt, "payload.transaction.id", letters[:200]))
+
+
+def test_a_caller_that_goes_away_is_no_fault() -> None:
+    async def receive() -> Json:
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(Problem) as caught:
+        asyncio.run(read(request, 1024))
+    assert caught.value.status == 400
 
 
 def test_a_number_that_is_no_json_is_refused(shop: Shop) -> None:

@@ -62,9 +62,42 @@ def test_the_last_check_completes_the_order_by_the_same_routine(shop: Shop, star
         "payment.success",
         "ORDER_PAYMENT_UPDATED",
         "order.paid",
+        *(["payment.unapplied"] if start == "PARTIAL" else []),
     ]
     assert shop.values("payment.success")[-1]["payment"]["isFullyPaid"] is True
     assert shop.values("payment.success")[-1]["saleOrderStatus"] == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("on_the_order", "paid", "lost"), [("4", "10", "4"), ("12", "12", "10"), ("0", "10", None)]
+)
+def test_what_was_paid_on_the_order_beside_its_checks_is_reported(
+    shop: Shop, on_the_order: str, paid: str, lost: str | None
+) -> None:
+    """`paid` is the greater of the two, and the smaller is what nobody else knows of."""
+    order, first, second = split_order(shop, total="20")
+    shop.step(order["id"], "payments")
+    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], amount=on_the_order))
+    for check_id, amount in ((first, "4"), (second, "6")):
+        shop.deliver(event("ATTEMPT_SUCCESS", check=check_id, amount=amount))
+    after = shop.read(order["id"])
+    assert (after["status"], after["paid"]) == ("COMPLETED", paid)
+    values = shop.values("payment.unapplied")
+    assert [value["amount"] for value in values] == ([] if lost is None else [lost])
+    for value in values:
+        assert value["reason"] == "Paid on the order itself, beside its checks."
+        assert "checkId" not in value
+
+
+def test_what_an_attempt_brought_and_paid_of_the_check_did_not_grow_by_is_reported(
+    shop: Shop,
+) -> None:
+    order, check_id, _ = split_order(shop)
+    shop.deliver(event("ATTEMPT_SUCCESS", check=check_id, paid="2", amount="2"))
+    shop.step(order["id"], f"checks/{check_id}/payments")
+    shop.deliver(event("ATTEMPT_SUCCESS", check=check_id, paid="3", amount="3"))
+    [value] = shop.values("payment.unapplied")
+    assert (value["checkId"], value["amount"]) == (check_id, "2")
 
 
 def test_part_of_a_check_leaves_it_partial_and_it_can_be_paid_to_the_end(shop: Shop) -> None:

@@ -1,20 +1,22 @@
 """WebSockets: every client of every process, and only what has committed."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.app import create_app
-from service.payments import live
+from service.payments import live, sockets
 from service.settings import Settings
 from tests.eventually import eventually
-from tests.service.shop import Shop, event
+from tests.service.shop import Json, Shop, event
 
 WS = "/v1/api/sale/ws"
 
@@ -149,6 +151,79 @@ def test_a_client_of_no_order_is_refused(client: TestClient, query: str, status:
     assert json.loads(caught.value.content)["field"] == "orderId"
 
 
+def refusal(client: TestClient, order_id: str) -> int:
+    """The status with which a client of this order is refused."""
+    with (
+        pytest.raises(WebSocketDenialResponse) as caught,
+        client.websocket_connect(f"{WS}?orderId={order_id}"),
+    ):
+        pass
+    return caught.value.status_code
+
+
+def test_a_client_too_many_is_refused(
+    shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MAX_CLIENTS", 1)
+    order = shop.order()
+    with client.websocket_connect(f"{WS}?orderId={order['id']}"):
+        assert refusal(client, order["id"]) == 503
+
+
+def test_a_client_does_not_wait_for_a_position_for_ever(
+    shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "JOIN_TIMEOUT_SECONDS", 0.1)
+    order = shop.order()
+    position = client.app.state.live._position  # type: ignore[attr-defined]
+    assert client.portal is not None
+    client.portal.call(position.acquire)
+    assert refusal(client, order["id"]) == 503
+    client.portal.call(position.release)
+
+
+async def send_to(answers: Callable[[str], Awaitable[None]]) -> list[str]:
+    """Sends one update on a connection that answers so; the types of what was sent on it."""
+    seen: list[str] = []
+
+    async def receive() -> Json:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        seen.append(message["type"])
+        await answers(message["type"])
+
+    socket = WebSocket({"type": "websocket", "headers": []}, receive, send)
+    await socket.accept()
+    waiting = live.Client("order")
+    waiting.offer("{}")
+    async with asyncio.timeout(10):
+        await sockets.send_updates(socket, waiting)
+    return seen
+
+
+def test_a_client_that_takes_nothing_is_let_go_in_bounded_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sockets, "SEND_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(sockets, "CLOSE_TIMEOUT_SECONDS", 0.05)
+
+    async def hang(message_type: str) -> None:
+        if message_type != "websocket.accept":
+            await asyncio.Event().wait()
+
+    sent = asyncio.run(send_to(hang))
+    assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
+
+
+def test_a_client_that_goes_while_it_is_sent_to_is_no_fault() -> None:
+    async def gone(message_type: str) -> None:
+        if message_type != "websocket.accept":
+            raise OSError
+
+    assert asyncio.run(send_to(gone)) == ["websocket.accept", "websocket.send"]
+
+
 def test_a_client_that_does_not_keep_up_is_dropped_and_slows_nobody(
     shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,21 +248,25 @@ def test_a_client_that_does_not_keep_up_is_dropped_and_slows_nobody(
 
 
 def test_a_process_without_clients_reads_nothing(shop: Shop, client: TestClient) -> None:
-    def reads() -> int:
+    """A reader asks twenty times per second; half a second of silence is none."""
+
+    def last_query() -> tuple[datetime, float]:
+        """When it began, and how many seconds ago that was."""
         row = shop.database.execute(
             """
-            select count(*) from pg_stat_activity
-            where application_name = 'outbox-service' and query like '%%pg_snapshot_xip%%'
-               or application_name = 'outbox-service' and query_start > now() - interval '0.2 s'
+            select max(query_start), extract(epoch from clock_timestamp() - max(query_start))
+            from pg_stat_activity
+            where application_name = 'outbox-service' and datname = current_database()
             """
         ).fetchone()
         assert row is not None
-        return int(row[0])
+        return row[0], float(row[1])
 
     order = shop.order()
     with client.websocket_connect(f"{WS}?orderId={order['id']}"):
-        eventually(lambda: _is(reads() > 0))
-    eventually(lambda: _is(reads() == 0))
+        joined, _ = last_query()
+        eventually(lambda: _is(last_query()[0] > joined))
+    eventually(lambda: _is(last_query()[1] > 0.5))
 
 
 def _is(condition: bool) -> None:

@@ -91,7 +91,7 @@ def test_paid_of_a_transaction_is_cumulative_and_never_decreases(shop: Shop) -> 
     order = shop.processing_order()
     shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="6", amount="6"))
     shop.step(order["id"], "payments")
-    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="5", amount="5"))
+    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="5"))
     assert shop.read(order["id"])["paid"] == "6"
     shop.step(order["id"], "payments")
     shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="10.00", amount="4"))
@@ -99,6 +99,22 @@ def test_paid_of_a_transaction_is_cumulative_and_never_decreases(shop: Shop) -> 
         "COMPLETED",
         "10.00",
     )
+    assert shop.messages("payment.unapplied") == []
+
+
+@pytest.mark.parametrize(("paid", "status", "lost"), [("4", "PARTIAL", "4"), ("9", "PARTIAL", "1")])
+def test_what_an_attempt_brought_and_paid_did_not_grow_by_is_reported(
+    shop: Shop, paid: str, status: str, lost: str
+) -> None:
+    """Two transactions, each cumulative by itself, pay one order."""
+    order = shop.processing_order()
+    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="6", amount="6"))
+    shop.step(order["id"], "payments")
+    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid=paid, amount="4"))
+    assert shop.read(order["id"])["status"] == status
+    [value] = shop.values("payment.unapplied")
+    assert (value["amount"], value["event"]) == (lost, "ATTEMPT_SUCCESS")
+    assert "checkId" not in value
 
 
 def test_without_a_transaction_the_amounts_of_attempts_add_up(shop: Shop) -> None:
@@ -244,3 +260,29 @@ def test_what_was_paid_on_the_checks_of_a_cancelled_order_is_reported(shop: Shop
     shop.deliver(event("ATTEMPT_FAILED", order=order["id"], amount="10"))
     [value] = shop.values("payment.unapplied")
     assert (value["checkId"], value["amount"]) == (paid["id"], "4")
+
+
+@pytest.mark.parametrize(("amount", "status"), [("3", "PARTIAL"), ("4", "COMPLETED")])
+def test_what_was_paid_on_the_checks_of_an_order_that_is_paid_without_them_is_reported(
+    shop: Shop, amount: str, status: str
+) -> None:
+    order = shop.processing_order(checks=[{"total": "4"}, {"total": "6"}])
+    paid, cancelled = order["checks"]
+    shop.deliver(event("ATTEMPT_SUCCESS", check=paid["id"], amount=amount))
+    shop.deliver(event("ATTEMPT_SUCCESS", check=cancelled["id"], amount="2"))
+    shop.step(order["id"], f"checks/{cancelled['id']}/payments")
+    shop.deliver(event("ATTEMPT_FAILED", check=cancelled["id"], amount="4"))
+    earlier = len(shop.values("payment.unapplied"))
+    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], amount="10"))
+    after = shop.read(order["id"])
+    assert (after["status"], after["checks"][0]["status"]) == ("COMPLETED", status)
+    [value] = shop.values("payment.unapplied")[earlier:]
+    assert (value["checkId"], value["amount"]) == (paid["id"], amount)
+    assert value["reason"] == "The order was paid in full without this check."
+
+
+def test_a_part_payment_of_an_order_reports_nothing_of_its_checks(shop: Shop) -> None:
+    order = shop.processing_order(checks=[{"total": "4"}, {"total": "6"}])
+    shop.deliver(event("ATTEMPT_SUCCESS", check=order["checks"][0]["id"], amount="4"))
+    shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], amount="9"))
+    assert shop.messages("payment.unapplied") == []

@@ -90,6 +90,7 @@ def test_creating_an_order_publishes_order_created(shop: Shop) -> None:
     ("change", "field"),
     [
         ({"number": None}, "number"),
+        ({"closedInSessionId": ""}, "closedInSessionId"),
         ({"number": ""}, "number"),
         ({"number": "a\x00b"}, "number"),
         ({"total": "NaN"}, "total"),

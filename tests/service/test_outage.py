@@ -1,5 +1,6 @@
 """The database goes away and comes back."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from local.postgres import Postgres
 from service.app import create_app
+from service.database import Database, Transaction
 from service.settings import Settings
 from tests.eventually import eventually
 from tests.servers import TEMPLATE, make_template
@@ -44,6 +46,23 @@ def shop(postgres: Postgres) -> Iterator[Shop]:
         psycopg.connect(url, autocommit=True) as database,
     ):
         yield Shop(client, database)
+
+
+def test_what_is_beyond_a_limit_of_the_servers_is_no_outage(postgres: Postgres) -> None:
+    """Sent again it would meet the same limit: 503 would keep its sender busy for ever."""
+
+    async def exceed(transaction: Transaction) -> None:
+        await transaction.execute(
+            "do $$ begin raise exception 'too large' using errcode = '54000'; end $$", {}
+        )
+
+    async def run() -> None:
+        database = Database(Settings(database_url=postgres.dsn(TEMPLATE), pool_size=1))
+        async with database.pool:
+            await database.run(exceed)
+
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+        asyncio.run(run())
 
 
 def assert_unavailable(shop: Shop) -> None:

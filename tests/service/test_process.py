@@ -7,11 +7,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import psycopg
 import pytest
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -129,21 +131,56 @@ def test_its_log_is_one_json_line_per_request_without_secrets(service: Program, 
     assert "secret" not in service.output()
 
 
+def test_the_start_says_whether_signatures_are_required(service: Program) -> None:
+    lines = [json.loads(line) for line in service.output().splitlines()]
+    [line] = [line for line in lines if line["event"] == "webhook signatures"]
+    assert line["required"] is False
+
+
+def test_an_event_that_nobody_took_is_logged_with_what_it_takes_to_find_it(shop: Shop) -> None:
+    order_id = str(uuid4())
+    with capture_logs() as lines:
+        shop.send(
+            event(
+                "ATTEMPT_SUCCESS",
+                order=order_id,
+                paid="10",
+                amount="4.50",
+                attempt_id="attempt",
+                transaction_id="transaction",
+            )
+        )
+    [line] = [line for line in lines if line["event"] == "not acknowledged"]
+    assert line == {
+        "event": "not acknowledged",
+        "log_level": "warning",
+        "reason": "The order does not exist.",
+        "event_type": "ATTEMPT_SUCCESS",
+        "target_kind": "SaleOrder",
+        "target_id": order_id,
+        "attempt_id": "attempt",
+        "transaction_id": "transaction",
+        "amount": "4.50",
+    }
+
+
 def test_metrics_count_by_route_and_outcome(shop: Shop) -> None:
     order = shop.processing_order()
     sent = event("ATTEMPT_SUCCESS", order=order["id"], paid="10")
     for _ in range(3):
         shop.deliver(sent)
     shop.send(event("NONSENSE", order=order["id"], paid="10"))
+    shop.send(event("ATTEMPT_FAILED", order=uuid4(), paid="10"))
     shop.http.get("/nowhere/at/all")
     text = shop.http.get("/metrics").text
     for line in (
         'service_webhooks_total{event_type="ATTEMPT_SUCCESS",outcome="applied"} 1.0',
         'service_webhooks_total{event_type="ATTEMPT_SUCCESS",outcome="repeated"} 2.0',
         'service_webhooks_total{event_type="unknown",outcome="refused"} 1.0',
+        'service_webhooks_total{event_type="ATTEMPT_FAILED",outcome="not_found"} 1.0',
         'route="/v1/api/sale/orders/{id}/payments",status="200"} 1.0',
         'service_requests_total{method="any",route="unmatched",status="404"} 1.0',
-        'service_request_seconds_count{route="/v1/api/sale/webhooks/payment"} 4.0',
+        'service_request_seconds_count{route="/v1/api/sale/webhooks/payment"} 5.0',
         "service_pool_connections",
     ):
         assert line in text
@@ -165,7 +202,7 @@ def test_the_openapi_document_describes_every_http_path(client: TestClient) -> N
     document = client.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
     routes = {
-        route.path.replace("{id}", "{id}")
+        route.path
         for route in client.app.routes  # type: ignore[attr-defined]
         if route.path.startswith("/v1/api/sale/") and route.path != "/v1/api/sale/ws"
     }

@@ -1,6 +1,7 @@
 """Standard Webhooks signatures: who may deliver when a secret is set."""
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -87,15 +88,39 @@ def guarded(database_url: str) -> Iterator[TestClient]:
         yield client
 
 
-def test_a_service_with_a_secret_takes_signed_webhooks_only(guarded: TestClient) -> None:
-    body = b'{"eventType":"X","timestamp":1,"payload":{"timestamp":"t"}}'
+def signed(body: bytes) -> dict[str, str]:
+    """The headers that make this body a webhook of now."""
     now = int(time.time())
     signature = Webhook(SECRET).sign("m", datetime.fromtimestamp(now, UTC), body.decode())
-    headers = {
-        "webhook-id": "m",
-        "webhook-timestamp": str(now),
-        "webhook-signature": signature,
-    }
+    return {"webhook-id": "m", "webhook-timestamp": str(now), "webhook-signature": signature}
+
+
+@pytest.mark.parametrize(
+    ("in_body", "in_header", "status"),
+    [
+        ("ATTEMPT_SUCCESS", None, 200),
+        ("ATTEMPT_SUCCESS", "ATTEMPT_SUCCESS", 200),
+        ("ATTEMPT_FAILED", "ATTEMPT_SUCCESS", 422),
+        ("X", "ATTEMPT_SUCCESS", 422),
+        ("", "ATTEMPT_SUCCESS", 422),
+        (None, "ATTEMPT_SUCCESS", 422),
+        (None, None, 422),
+    ],
+)
+def test_the_type_of_a_signed_event_is_the_one_that_is_signed(
+    guarded: TestClient, in_body: str | None, in_header: str | None, status: int
+) -> None:
+    content = {"eventType": in_body, "timestamp": 1, "payload": {"timestamp": "t"}}
+    body = json.dumps(content).encode()
+    extra = {} if in_header is None else {"x-webhook-event-type": in_header}
+    answer = guarded.post(WEBHOOKS, content=body, headers={**signed(body), **extra})
+    assert answer.status_code == status
+    assert answer.json().get("field") == (None if status == 200 else "eventType")
+
+
+def test_a_service_with_a_secret_takes_signed_webhooks_only(guarded: TestClient) -> None:
+    body = b'{"eventType":"X","timestamp":1,"payload":{"timestamp":"t"}}'
+    headers = signed(body)
     assert guarded.post(WEBHOOKS, content=body, headers=headers).status_code == 200
     for refused in (
         guarded.post(WEBHOOKS, content=body),

@@ -30,6 +30,8 @@ EVENTS = st.sampled_from(
     ]
 )
 AMOUNTS = st.integers(0, 700)
+# `paid` of the event's transaction, where it has one.
+CUMULATIVE = st.none() | st.integers(0, 1000)
 
 
 def money(amount_cents: int) -> str:
@@ -79,15 +81,24 @@ def machine(shop: Shop) -> type[RuleBasedStateMachine]:
             assert answer.status_code == (200 if self.model.start_check(index) else 409)
             self.compare()
 
-        @rule(target=deliveries, event_type=EVENTS, amount=AMOUNTS, attempt=st.uuids(version=4))
-        def order_event(self, event_type: str, amount: int, attempt: UUID) -> Json:
+        @rule(
+            target=deliveries,
+            event_type=EVENTS,
+            amount=AMOUNTS,
+            cumulative=CUMULATIVE,
+            attempt=st.uuids(version=4),
+        )
+        def order_event(
+            self, event_type: str, amount: int, cumulative: int | None, attempt: UUID
+        ) -> Json:
             sent = event(
                 event_type,
                 order=self.order["id"],
                 amount=money(amount),
+                paid=None if cumulative is None else money(cumulative),
                 attempt_id=f"{len(self.model.published)} {attempt}",
             )
-            self.model.order_event(event_type, amount)
+            self.model.order_event(event_type, amount, cumulative)
             shop.deliver(sent)
             self.compare()
             return sent
@@ -98,19 +109,26 @@ def machine(shop: Shop) -> type[RuleBasedStateMachine]:
             data=st.data(),
             event_type=EVENTS,
             amount=AMOUNTS,
+            cumulative=CUMULATIVE,
             attempt=st.uuids(version=4),
         )
         def check_event(
-            self, data: st.DataObject, event_type: str, amount: int, attempt: UUID
+            self,
+            data: st.DataObject,
+            event_type: str,
+            amount: int,
+            cumulative: int | None,
+            attempt: UUID,
         ) -> Json:
             index = data.draw(st.integers(0, len(self.model.checks) - 1))
             sent = event(
                 event_type,
                 check=self.order["checks"][index]["id"],
                 amount=money(amount),
+                paid=None if cumulative is None else money(cumulative),
                 attempt_id=f"{len(self.model.published)} {attempt}",
             )
-            self.model.check_event(index, event_type, amount)
+            self.model.check_event(index, event_type, amount, cumulative)
             shop.deliver(sent)
             self.compare()
             return sent
