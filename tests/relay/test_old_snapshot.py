@@ -44,12 +44,12 @@ def reads(db: Session) -> dict[str, int]:
 def test_probe_and_position_stay_flat_over_hundreds_of_runs(
     old_snapshot: Session, db: Session, relay: Relay
 ) -> None:
-    db.execute(FILL, [10])
-    relay.drain()
-    before = reads(db)
-    db.execute(FILL, [RUNS * 7])
-    assert len(relay.drain(limit=7)) == RUNS * 7
-    assert len(relay.sink.runs) >= RUNS
+    # Once before the first look, so that every index has the levels that it needs.
+    for _ in range(2):
+        before = reads(db)
+        db.execute(FILL, [RUNS * 7])
+        assert len(relay.drain(limit=7)) == RUNS * 7
+    assert len(relay.sink.runs) >= 2 * RUNS
     after = reads(db)
     assert old_snapshot.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
     assert all(after[name] <= before[name] + SLACK_BUFFERS for name in before), (before, after)
