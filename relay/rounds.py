@@ -21,7 +21,7 @@ class Rounds:
         self._limit = RUN_MESSAGES
 
     def halve(self) -> None:
-        """The last run took too long: the next is half as long, so that a slow link progresses."""
+        """The last run failed: the next is half as long, so that a slow link progresses."""
         self._limit = max(self._limit // 2, 1)
 
     def serve(

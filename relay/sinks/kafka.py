@@ -27,7 +27,7 @@ class Route(msgspec.Struct, frozen=True):
     """A topic with the producer that serves it, and `produce` for it: one lookup a message.
 
     A batch above its topic's limit would be refused with all its good messages, so each limit has
-    a producer of its own. A payload above `careful_bytes` may be too large with all its headers.
+    a producer of its own. Payload and own headers above `careful_bytes` may be too large in all.
     """
 
     topic: Topic
