@@ -1,17 +1,76 @@
 """The end of a run: one checkpoint, with its dead letters and its fork, and the commit."""
 
-import msgspec
+import secrets
+from collections.abc import Sequence
+from typing import Any
 
-from relay.cursor import Cursor, give_up
+import msgspec
+import psycopg
+
+from relay.cursor import Cursor
 from relay.database import Connection
 from relay.reading import Reading
-from relay.sink import Dead, Outcome
+from relay.sink import Blocked, Dead, Outcome
+
+Written = psycopg.Cursor[Any]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a checkpoint says that its cursor stands; between deltas all but `seen` is None."""
+
+    seen: str
+    target: str | None = None
+    after_id: int | None = None
+    fresh_id: int | None = None
+    upto_id: int | None = None
+
+
+class Next(msgspec.Struct, frozen=True):
+    """The checkpoint that a run ends with: its place, and the token that only it has."""
+
+    n: int
+    token: int
+    place: Place
+    messages: int = 0
+    bytes: int = 0
+
+
+def new_token() -> int:
+    """What tells a checkpoint from another one with the same n, after a restore."""
+    return secrets.randbits(63)
+
+
+def following(reading: Reading, outcome: Outcome) -> Next | None:
+    """The checkpoint that a run has come to; None where it has not moved."""
+    position, stopped = reading.position, outcome.stopped
+    done_id = reading.after_id if stopped is None else stopped.message_id - 1
+    if stopped is not None and done_id <= position.after_id:
+        return None
+    place = Place(position.seen, position.target, done_id, position.fresh_id, position.upto_id)
+    if stopped is None and reading.exhausted:
+        place = Place(position.target)
+    n = reading.claimed.n + 1
+    return Next(n, new_token(), place, outcome.messages, outcome.bytes)
+
+
+PLACE = """
+select seen::text, target::text, after_id, fresh_id, upto_id
+from outbox.checkpoint where cursor_id = %(cursor)s and n = %(n)s
+"""
+
+
+def place(connection: Connection, cursor: Cursor, n: int) -> Place:
+    """Where checkpoint `n` stands."""
+    row = connection.execute(PLACE, {"cursor": cursor.id, "n": n}).fetchone()
+    assert row is not None
+    return Place(*row)
+
 
 # Returns the database's clock, as Row counts: by then everything of the run was acknowledged.
 CHECKPOINT = """
 insert into outbox.checkpoint
-    (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes)
-values (%(cursor)s, %(n)s, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
+    (cursor_id, n, token, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes)
+values (%(cursor)s, %(n)s, %(token)s, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
         %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s)
 returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)
           ::bigint
@@ -47,55 +106,56 @@ from forked
 """
 
 
-class Finished(msgspec.Struct, frozen=True):
-    """A committed run. `acknowledged_at` is by the database's clock, as Row counts."""
-
-    acknowledged_at: int
-    exhausted: bool
-
-
-def finish(reading: Reading, cursor: Cursor, relay: str, outcome: Outcome) -> Finished | None:
+def finish(
+    reading: Reading,
+    cursor: Cursor,
+    relay: str,
+    *,
+    dead: Sequence[Dead],
+    checkpoint: Next | None,
+    fork: Blocked | None = None,
+) -> int | None:
     """Writes the run's one checkpoint, with its dead letters and its fork, and commits.
 
-    None where nothing went and nothing is to be written. Raises psycopg.errors.UniqueViolation
-    where another holder wrote this checkpoint: the run is void. A connection that is lost during
-    the commit leaves open whether it happened; the next claim reads it.
+    Returns the database's clock when everything was acknowledged, as Row counts; None where the run
+    did not move. Raises psycopg.errors.UniqueViolation where another holder wrote this checkpoint:
+    the run is void. A connection that is lost during the commit leaves open whether it happened;
+    the next claim reads it.
     """
-    position, stopped = reading.position, outcome.stopped
-    done_id = reading.after_id if stopped is None else stopped.message_id - 1
-    exhausted = stopped is None and reading.exhausted
-    forks = stopped is not None and stopped.blocked.lasting and cursor.channel is None
-    if stopped is not None and done_id <= position.after_id and not forks:
-        give_up(reading.connection)
-        return None
-    where = {
-        "cursor": cursor.id,
-        "relay": relay,
-        "seen": position.target if exhausted else position.seen,
-        "target": None if exhausted else position.target,
-        "after_id": None if exhausted else done_id,
-        "fresh_id": None if exhausted else position.fresh_id,
-        "upto_id": None if exhausted else position.upto_id,
-    }
-    run = {"n": position.n + 1, "messages": outcome.messages, "bytes": outcome.bytes}
-    connection = reading.connection
+    connection, written = reading.connection, None
     with connection.pipeline():
-        # The lock and the settings are older than the savepoint, and stay. After a stream the first
-        # statement must be one without rows: libpq still has its result arrive in chunks.
-        if reading.cancelled:
-            connection.execute("rollback to savepoint reading")
-        elif reading.streamed:
-            connection.execute("release savepoint reading")
-        for letter in outcome.dead:
+        reading.end()
+        for letter in dead:
             connection.execute(BURY, _buried(cursor, letter))
-        written = connection.execute(CHECKPOINT, where | run)
-        if stopped is not None and forks:
-            fork = {"channel": stopped.blocked.channel, "reason": stopped.blocked.reason}
-            connection.execute(FORK, where | fork)
+        if checkpoint is not None:
+            written = write(connection, cursor, relay, checkpoint)
+        if fork is not None:
+            place = checkpoint.place if checkpoint else _unmoved(reading)
+            values = {"channel": fork.channel, "reason": fork.reason}
+            connection.execute(FORK, _where(cursor, relay, place) | values)
         connection.execute("commit")
-    row = written.fetchone()
-    assert row is not None
-    return Finished(acknowledged_at=row[0], exhausted=exhausted)
+    row = written.fetchone() if written else None
+    return row[0] if row else None
+
+
+def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> Written:
+    """Writes one checkpoint in the transaction that is under way."""
+    values = {
+        "n": checkpoint.n,
+        "token": checkpoint.token,
+        "messages": checkpoint.messages,
+        "bytes": checkpoint.bytes,
+    }
+    return connection.execute(CHECKPOINT, _where(cursor, relay, checkpoint.place) | values)
+
+
+def _where(cursor: Cursor, relay: str, place: Place) -> dict[str, object]:
+    return {"cursor": cursor.id, "relay": relay, **msgspec.structs.asdict(place)}
+
+
+def _unmoved(reading: Reading) -> Place:
+    at = reading.position
+    return Place(at.seen, at.target, at.after_id, at.fresh_id, at.upto_id)
 
 
 def _buried(cursor: Cursor, letter: Dead) -> dict[str, object]:

@@ -7,6 +7,7 @@ it drew its own id.
 """
 
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import psycopg
@@ -14,8 +15,22 @@ import psycopg
 from relay.database import Connection
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """How a subscription wants its messages: what a sink is made for."""
+
+    delivery: str = "at_least_once"
+    topic_prefix: str = ""
+
+    @property
+    def exactly_once(self) -> bool:
+        return self.delivery == "exactly_once"
+
+
 class Cursor(msgspec.Struct, frozen=True):
-    """One cursor of one subscription; with a `channel` where it was forked for that one alone."""
+    """One cursor of one subscription; with a `channel` where it was forked for that one alone.
+
+    `n` and `relay` are of its latest checkpoint when it was probed.
+    """
 
     id: int
     subscription_id: int
@@ -24,16 +39,18 @@ class Cursor(msgspec.Struct, frozen=True):
     shard: int
     priority: int
     channel: str | None
+    n: int
+    relay: str
+    terms: Terms
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A delta under way, as checkpoint `n` left it or as it was just begun.
+    """A delta under way, as the latest checkpoint left it or as it was just begun.
 
     Done are the messages up to `after_id`: first the late ones below `fresh_id`, then the range
     from `fresh_id` to `upto_id`.
     """
 
-    n: int
     seen: str
     target: str
     after_id: int
@@ -41,20 +58,36 @@ class Position(msgspec.Struct, frozen=True):
     upto_id: int
 
 
-class Claimed(msgspec.Struct, frozen=True):
-    """What the claiming transaction read of a cursor. `position` is None where nothing is new."""
+class Origin(msgspec.Struct, frozen=True):
+    """Which database a cursor belongs to, and how far its log had to be on disk at the claim."""
 
+    installation: str
+    timeline: str
+    insert_lsn: str
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """What the claiming transaction read of a cursor. `position` is None where nothing is new.
+
+    `n`, `token` and `relay` are of its latest checkpoint. `origin` is there for exactly once.
+    """
+
+    n: int
+    token: int
+    relay: str
     position: Position | None
     channels: list[str] | None
     shards: int
     forked_channels: list[str]
     redriven: bool
+    origin: Origin | None
 
 
 # For this transaction only, since a pooler hands the session on. The planner knows nothing of xid8
 # and would read the whole table: these keep every statement on its one index. A relay that freezes
 # loses its lock by the two timeouts: idle in transaction, or in the middle of a stream. And nobody
-# waits for the disk: a checkpoint that a crash of Postgres takes back is a run that is repeated.
+# waits for the disk where a checkpoint that a crash of Postgres takes back is a run that is
+# repeated; exactly once waits: of two runs that were taken back Kafka's cursor could mend only one.
 SET_LOCAL = """
 select set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true),
@@ -63,17 +96,26 @@ select set_config('enable_seqscan', 'off', true),
        set_config('plan_cache_mode', 'force_generic_plan', true),
        set_config('statement_timeout', '10min', true),
        set_config('lock_timeout', '2s', true),
-       set_config('synchronous_commit', 'off', true),
+       set_config('synchronous_commit', %(synchronous_commit)s, true),
        set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
        set_config('tcp_user_timeout', %(timeout)s, true),
        set_config('application_name', %(name)s, true)
 """
 
 
-def set_local(connection: Connection, name: str, timeout_seconds: float) -> None:
-    """The settings, and `name` as the application's, until the transaction ends."""
-    timeout = f"{round(timeout_seconds * 1000)}ms"
-    connection.execute(SET_LOCAL, {"name": name, "timeout": timeout})
+def set_local(
+    connection: Connection, name: str, timeout_seconds: float, *, durable: bool = False
+) -> None:
+    """The settings, and `name` as the application's, until the transaction ends.
+
+    `durable`: its commit is on this server's disk when it returns.
+    """
+    settings = {
+        "name": name,
+        "timeout": f"{round(timeout_seconds * 1000)}ms",
+        "synchronous_commit": "local" if durable else "off",
+    }
+    connection.execute(SET_LOCAL, settings)
 
 
 # `priority` and `id` name the index by xid, `priority::integer` and `id + 0` the one by id: see
@@ -81,11 +123,12 @@ def set_local(connection: Connection, name: str, timeout_seconds: float) -> None
 # OR they would read the whole table. Of what was open in `seen`, only what is over by now is looked
 # for: the rows of a long transaction that goes on would be walked at every poll.
 PROBE = """
-select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel
+select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel,
+       k.n, k.relay, s.delivery, coalesce(s.settings ->> 'topic_prefix', '')
 from outbox.subscription s
 join outbox.cursor c on c.subscription_id = s.id
 cross join lateral (
-    select k.seen, k.target
+    select k.n, k.relay, k.seen, k.target
     from outbox.checkpoint k where k.cursor_id = c.id order by k.n desc limit 1
 ) k
 where not s.paused
@@ -113,7 +156,12 @@ def probe(connection: Connection, name: str, subscription_id: int | None = None)
     with connection.pipeline():
         set_local(connection, name, timeout_seconds=60)
         found = connection.execute(PROBE, {"subscription": subscription_id}, prepare=True)
-    return [Cursor(*row) for row in found.fetchall()]
+    return [_cursor(row) for row in found.fetchall()]
+
+
+def _cursor(row: tuple[Any, ...]) -> Cursor:
+    columns: list[Any] = [*row[:-2], Terms(delivery=row[-2], topic_prefix=row[-1])]
+    return Cursor(*columns)
 
 
 # The row lock is the lease: Postgres gives it back the moment its holder's session ends. NO KEY, so
@@ -128,16 +176,18 @@ for no key update of c skip locked
 # A statement of its own, after the lock is held: joined into the claim it would read the checkpoint
 # by a snapshot taken before the lock, one run old, and that run would go out twice. A delta begins
 # at the snapshot of the statement that also reads the subscription, so that a filter that changes
-# meanwhile loses nothing.
+# meanwhile loses nothing. What `insert_lsn` says was read after that snapshot was taken: every
+# commit that the snapshot shows lies below it.
 POSITION = """
 with k as materialized (
-    select n, seen, target, after_id, fresh_id, upto_id
+    select n, token, relay, seen, target, after_id, fresh_id, upto_id
     from outbox.checkpoint
     where cursor_id = %(cursor)s::bigint
     order by n desc
     limit 1
 )
-select k.n, k.seen::text, coalesce(k.target, pg_current_snapshot())::text, k.after_id,
+select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
+       k.seen::text, coalesce(k.target, pg_current_snapshot())::text, k.after_id,
        case when k.target is null then (
            select min(m.id) from outbox.message m
            where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
@@ -158,7 +208,11 @@ select k.n, k.seen::text, coalesce(k.target, pg_current_snapshot())::text, k.aft
              where f.subscription_id = c.subscription_id and f.shard = c.shard
                and f.priority = c.priority and f.channel is not null),
        exists (select from outbox.delivery d
-               where d.cursor_id = c.id and d.due_at <= (select clock_timestamp()))
+               where d.cursor_id = c.id and d.due_at <= (select clock_timestamp())),
+       case when s.delivery = 'exactly_once' then array[
+           (select i.id::text from outbox.installation i),
+           substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+           pg_current_wal_insert_lsn()::text] end
 from k
 join outbox.cursor c on c.id = %(cursor)s::bigint
 join outbox.subscription s on s.id = c.subscription_id
@@ -170,14 +224,15 @@ def claim(
 ) -> Claimed | None:
     """Begins the run's transaction and takes the cursor; None where another relay has it.
 
-    The transaction is left open. A holder that does nothing for `timeout_seconds` loses its session
-    and with it the lock.
+    None as well where the subscription's terms are no longer those of the probe. The transaction is
+    left open. A holder that does nothing for `timeout_seconds` loses its session and with it the
+    lock.
     """
     name = f"outbox-relay {relay} cursor {cursor.id}"
     parameters = {"cursor": cursor.id}
     with connection.pipeline():
         connection.execute("begin isolation level read committed")
-        set_local(connection, name, timeout_seconds)
+        set_local(connection, name, timeout_seconds, durable=cursor.terms.exactly_once)
         held = connection.execute(CLAIM, parameters, prepare=True)
         found = connection.execute(POSITION, parameters, prepare=True)
     if not held.rowcount:
@@ -185,15 +240,41 @@ def claim(
         return None
     row = found.fetchone()
     assert row is not None, f"cursor {cursor.id} has no checkpoint"
-    n, seen, target, after_id, fresh_id, late_id, upto_id, channels, shards, forked, redriven = row
-    position = None
+    delivery, topic_prefix, n, token, written_by, *where = row
+    *where, channels, shards, forked, redriven, origin = where
+    if Terms(delivery, topic_prefix) != cursor.terms:
+        leave(connection)
+        return None
+    return Claimed(
+        n=n,
+        token=token,
+        relay=written_by,
+        position=_position(*where),
+        channels=channels,
+        shards=shards,
+        forked_channels=forked,
+        redriven=redriven,
+        origin=Origin(*origin) if origin else None,
+    )
+
+
+def _position(
+    seen: str,
+    target: str,
+    after_id: int | None,
+    fresh_id: int | None,
+    late_id: int | None,
+    upto_id: int,
+) -> Position | None:
+    """Of a delta under way, or of one that begins at the lowest of the late and the fresh ids."""
     if after_id is not None:
-        position = Position(n, seen, target, after_id, fresh_id, upto_id)
-    elif fresh_id is not None or late_id is not None:
-        fresh_id = upto_id + 1 if fresh_id is None else fresh_id
-        first_id = fresh_id if late_id is None else min(fresh_id, late_id)
-        position = Position(n, seen, target, first_id - 1, fresh_id, upto_id)
-    return Claimed(position, channels, shards, forked, redriven)
+        assert fresh_id is not None
+        return Position(seen, target, after_id, fresh_id, upto_id)
+    if fresh_id is None and late_id is None:
+        return None
+    fresh_id = upto_id + 1 if fresh_id is None else fresh_id
+    first_id = fresh_id if late_id is None else min(fresh_id, late_id)
+    return Position(seen, target, first_id - 1, fresh_id, upto_id)
 
 
 def leave(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from relay.lane import Lane
 from relay.retry import until_stopped
 from relay.run import frozen_after_seconds
 from relay.settings import Settings
-from relay.sinks.kafka import KafkaSink
+from relay.sinks.cluster import kafka_sink
 from relay.status import TIMEOUT, foreign_cluster
 from relay.telemetry import Telemetry
 
@@ -153,7 +153,7 @@ class Relay:
             cursor.subscription_id,
             settings=self._settings,
             telemetry=self._telemetry,
-            sink=lambda: KafkaSink(self._settings, self._stop),
+            sink=lambda terms: kafka_sink(self._settings, terms, self._stop),
             stop=self._stop,
             turned=self._turned.set,
         )

@@ -1,20 +1,18 @@
 """Whether everything that a relay needs is in order; each finding with its mend."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 
 import confluent_kafka
 import psycopg
-from confluent_kafka.admin import AdminClient
 
-from relay import log_findings, migrations
+from relay import kafka_findings, log_findings, migrations
 from relay.database import Connection, connect
 from relay.finding import Finding, ok
 from relay.settings import Settings
 from relay.status import TIMEOUT
 from relay.table import printable
 
-KAFKA_TIMEOUT_SECONDS = 10.0
 MIN_POSTGRES, MAX_POSTGRES = 14, 18
 # The wheel brings its own; confluent-kafka that was built from source may have found an older one.
 MIN_LIBRDKAFKA = (2, 16)
@@ -24,7 +22,7 @@ MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 def examine(settings: Settings) -> Iterator[Finding]:
     """Everything, in the order in which one would mend it. Every wait is bounded."""
     yield _librdkafka()
-    channels: Sequence[str] = ()
+    wanted = kafka_findings.Wanted()
     try:
         with connect(settings) as connection:
             # Through a pooler a statement that was prepared on one server is unknown to the next.
@@ -33,7 +31,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _pooler(connection)
             with connection.transaction():
                 connection.execute(TIMEOUT)
-                channels = yield from _database(connection, settings)
+                wanted = yield from _database(connection, settings)
     except psycopg.Error as fault:
         first = (str(fault).splitlines() or ["no answer"])[0]
         yield Finding(
@@ -42,7 +40,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             f"{settings.database}: {first}",
             "start it, correct DATABASE_URL, or grant what is missing",
         )
-    yield from _kafka(settings, channels)
+    yield from kafka_findings.examine(settings, wanted)
 
 
 def _librdkafka() -> Finding:
@@ -55,21 +53,21 @@ def _librdkafka() -> Finding:
 
 def _database(
     connection: Connection, settings: Settings
-) -> Generator[Finding, None, Sequence[str]]:
-    """Returns the channels seen lately; none where it could not look that far."""
+) -> Generator[Finding, None, kafka_findings.Wanted]:
+    """Returns what is wanted of Kafka; nothing where it could not look that far."""
     try:
         migrations.check(connection)
     except migrations.MigrationError as fault:
         yield Finding("fault", "migrations", str(fault), "outbox-relay migrate")
-        return ()
+        return kafka_findings.Wanted()
     yield ok("migrations", "all are in")
     missing = _missing_rights(connection)
     yield from missing
     if any(finding.level == "fault" for finding in missing):
-        return ()
+        return kafka_findings.Wanted()
     yield from log_findings.examine(connection, settings)
     yield _clock(connection)
-    return _channels(connection)
+    return kafka_findings.wanted(connection, settings)
 
 
 def _server_version(connection: Connection) -> Finding:
@@ -171,49 +169,6 @@ def _clock(connection: Connection) -> Finding:
         text = f"this host's clock is {apart:.1f} s off the database's"
         return Finding("warning", "clock", f"{text}; only logs are dated by it", "run NTP on both")
     return ok("clock", "this host and the database agree")
-
-
-# The channels of the latest messages: two index ranges' ends, however long the log is.
-CHANNELS = """
-    select distinct latest.channel
-    from generate_series(1, 5) as class
-    cross join lateral (
-        select channel from outbox.message
-        where priority::integer = class order by id + 0 desc limit 500
-    ) as latest
-    where not starts_with(latest.channel, 'outbox.')
-    order by 1
-"""
-
-
-def _channels(connection: Connection) -> list[str]:
-    return [channel for (channel,) in connection.execute(CHANNELS)]
-
-
-def _kafka(settings: Settings, channels: Sequence[str]) -> Iterator[Finding]:
-    servers = settings.kafka.get("bootstrap.servers")
-    if servers is None:
-        text = "KAFKA_BOOTSTRAP_SERVERS is not set"
-        yield Finding("fault", "Kafka", text, "write host:port,host:port")
-        return
-    try:
-        # `log.queue`, which nobody reads, keeps librdkafka's own complaints off the table.
-        admin = AdminClient({**settings.kafka, "log.queue": "true"})
-        cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS)
-    except confluent_kafka.KafkaException as fault:
-        mend = "start it, or correct KAFKA_BOOTSTRAP_SERVERS and the KAFKA_* of its security"
-        yield Finding("fault", "Kafka", f"{servers}: {fault.args[0].str()}", mend)
-        return
-    yield ok("Kafka", f"{len(cluster.brokers)} brokers, {len(cluster.topics)} topics in sight")
-    topics = {f"{settings.topic_prefix}{channel}" for channel in channels}
-    missing = sorted(topics - cluster.topics.keys())
-    for topic in missing[:20]:
-        text = f"topic {topic} is not there, or not for this relay to see: its channel waits alone"
-        yield Finding(
-            "warning", "topics", text, "make it, or allow it; the channel then catches up"
-        )
-    if topics and not missing:
-        yield ok("topics", f"there is one for each of the {len(topics)} channels seen lately")
 
 
 def line(finding: Finding) -> str:

@@ -6,12 +6,13 @@ What is slow or down for one subscription delays no other.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import psycopg
 import structlog
 from psycopg import errors
 
-from relay.cursor import Cursor, probe
+from relay.cursor import Cursor, Terms, probe
 from relay.database import Connection, connect
 from relay.retry import until_stopped
 from relay.rounds import Rounds
@@ -36,7 +37,7 @@ class Lane:
         *,
         settings: Settings,
         telemetry: Telemetry,
-        sink: Callable[[], Sink],
+        sink: Callable[[Terms], Sink],
         stop: threading.Event,
         turned: Callable[[], None],
     ) -> None:
@@ -88,18 +89,27 @@ class Lane:
         self._thread.join(timeout_seconds)
 
     def _session(self) -> None:
-        """One connection and one sink, for as long as both hold.
+        """One connection and one sink, for as long as both hold and the terms stay.
 
         Returns at a stop, and where a session that had got on fails: the next begins at once.
         """
-        progress = self.progress
-        sink = self._sink()
+        offered = self._next_offer()
+        if not offered:
+            return
+        progress, terms = self.progress, offered[0].terms
+        sink = self._sink(terms)
         try:
             sink.open()
-            with connect(self._settings) as connection:
-                runs = Runs(connection, sink, self._settings, self._telemetry)
+            with (
+                connect(self._settings) as connection,
+                closing(Runs(connection, sink, self._settings, self._telemetry)) as runs,
+            ):
                 while not self._stop.is_set():
-                    self._serve(connection, runs)
+                    if offered and offered[0].terms != terms:
+                        return
+                    if offered:
+                        self._serve(connection, runs, offered)
+                    offered = self._next_offer()
         except Exception as fault:
             # Whatever it was, half a run gets through sooner.
             self._rounds.halve()
@@ -109,12 +119,12 @@ class Lane:
         finally:
             sink.close()
 
-    def _serve(self, connection: Connection, runs: Runs) -> None:
+    def _next_offer(self) -> Sequence[Cursor]:
         with self._condition:
-            if not self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0):
-                return
-            offered = self._offered
+            self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0)
+            return self._offered
 
+    def _serve(self, connection: Connection, runs: Runs, offered: Sequence[Cursor]) -> None:
         def run(cursor: Cursor, limit: int) -> Ran | None:
             ran = runs.run(cursor, limit)
             if ran is not None and ran.progressed:

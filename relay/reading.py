@@ -77,13 +77,13 @@ class Reading:
     ) -> None:
         assert claimed.position is not None
         self.connection = connection
+        self.claimed = claimed
         self.position = claimed.position
         self.after_id = claimed.position.after_id
         self.bytes = 0
-        # Whether there was a stream, and whether it was ended early: then the transaction has
-        # failed down to its savepoint.
-        self.streamed = False
-        self.cancelled = False
+        # The statement that ends a stream's savepoint: where the stream was ended early, the
+        # transaction has failed down to it.
+        self._after_stream: LiteralString | None = None
         self._left = limit
         self._parameters: dict[str, object] = {
             "priority": cursor.priority,
@@ -100,6 +100,16 @@ class Reading:
     def exhausted(self) -> bool:
         """Whether the delta has been read to its end."""
         return self.after_id >= self.position.upto_id
+
+    def end(self) -> None:
+        """Makes the transaction whole again after a stream. The lock and the settings stay.
+
+        In a pipeline it must come first: libpq still has the next result arrive in chunks, and this
+        statement has none.
+        """
+        if self._after_stream is not None:
+            self.connection.execute(self._after_stream)
+            self._after_stream = None
 
     def rows(self) -> Generator[Row]:
         """The messages of this run in the order in which they have to go."""
@@ -140,9 +150,9 @@ class Reading:
                 return
             # Ended early it is cancelled, which fails the transaction: down to here.
             self.connection.execute("savepoint reading")
-            self.streamed = True
+            self._after_stream = "release savepoint reading"
             try:
                 yield from cursor.stream(statement, parameters, binary=True, size=CHUNK_ROWS)
             except GeneratorExit:
-                self.cancelled = True
+                self._after_stream = "rollback to savepoint reading"
                 raise

@@ -32,16 +32,20 @@ class Blocked(msgspec.Struct, frozen=True):
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """The first message whose channel is blocked; neither it nor a later one went."""
+    """The message that a run ended before: neither it nor a later one went.
+
+    Where nothing is `blocked`, the next run begins with it at once.
+    """
 
     message_id: int
-    blocked: Blocked
+    blocked: Blocked | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a run: every message before `stopped` is acknowledged or in `dead`.
 
-    `created_at` holds when each acknowledged message was written, in the log's order: as in Row.
+    With transactions, a run has acknowledged messages or dead ones, and never both. `created_at`
+    holds when each acknowledged message was written, in the log's order: as in Row.
     """
 
     messages: int
@@ -58,8 +62,45 @@ class SinkAway(Exception):
     """
 
 
+class Transactions(Protocol):
+    """The receiving system's own transactions, where a run is to arrive exactly once.
+
+    They go by the cursor's `name`. Each is of one owner: the last that has fenced all others. The
+    messages of `Sink.deliver` go into the transaction of the cursor that was taken or fenced last.
+    """
+
+    @property
+    def held(self) -> bool:
+        """Whether the cursor that was taken last is still owned, with nothing in doubt."""
+
+    def take(self, name: str, token: int) -> bool:
+        """Goes on as the owner that `own` made at this token; False where that is over."""
+
+    def fence(self, name: str) -> str | None:
+        """Ends every other owner's transaction and becomes the owner.
+
+        Returns what the last committed transaction noted, or None. Raises SinkAway.
+        """
+
+    def own(self, token: int) -> None:
+        """The cursor's checkpoint has this token, and nothing is in doubt."""
+
+    def commit(self, note: str) -> None:
+        """Commits what was delivered, and `note` with it.
+
+        Raises SinkAway, also where it is in doubt whether that happened: `fence` finds it out.
+        """
+
+    def abort(self) -> None:
+        """Nobody will have seen what was delivered. Never raises."""
+
+
 class Sink(Protocol):
     """Where the messages of one subscription go. Used by one thread at a time."""
+
+    @property
+    def transactions(self) -> Transactions | None:
+        """None: messages are seen as they are delivered, and some may be seen again."""
 
     def open(self) -> None:
         """Returns once the receiving system answers; raises SinkAway where it does not."""

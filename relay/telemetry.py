@@ -120,6 +120,18 @@ class Telemetry:
             ("subscription", "kind"),
             registry=registry,
         )
+        self._adopted = Counter(
+            "outbox_relay_cursors_adopted_total",
+            "Exactly once: runs that Kafka had committed and Postgres had not.",
+            by_subscription,
+            registry=registry,
+        )
+        self._cursors_refused = Counter(
+            "outbox_relay_cursors_refused_total",
+            "Exactly once: cursors in Kafka of another history of the database; messages repeat.",
+            by_subscription,
+            registry=registry,
+        )
         self._waiting = Gauge(
             "outbox_relay_channel_waiting_seconds",
             "How long a channel has waited for its topic.",
@@ -177,8 +189,16 @@ class Telemetry:
         self._dead.labels(subscription, reason).inc()
 
     def fault(self, subscription: str, kind: str) -> None:
-        """A run or session failed: kind is 'database', 'broker', 'fenced' or 'internal'."""
+        """A run or session failed: kind is 'database', 'broker', 'fenced', 'snapshot', …"""
         self._faults.labels(subscription, kind).inc()
+
+    def cursor_adopted(self, subscription: str) -> None:
+        """A run that was in doubt had happened."""
+        self._adopted.labels(subscription).inc()
+
+    def cursor_refused(self, subscription: str) -> None:
+        """What Kafka holds of a cursor is not this database's."""
+        self._cursors_refused.labels(subscription).inc()
 
     def waiting(self, subscription: str, channel: str, seconds: float | None) -> None:
         """A channel has waited so long for its topic; None: it waits no more."""

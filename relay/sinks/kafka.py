@@ -1,18 +1,16 @@
 """Kafka: a run is produced as it is read, and confirmed by one barrier at its end."""
 
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Protocol
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
-from relay.settings import Settings
-from relay.sink import Blocked, Dead, Outcome, Row, SinkAway, Stopped
+from relay.sink import Blocked, Dead, Outcome, Row, SinkAway, Stopped, Transactions
 from relay.sinks.cloudevents import CloudEvents, Headers
-from relay.sinks.producers import DEFAULTS, NEVER, BatchRefused, Producers
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS, Missing, Topic, Topics
 
 # librdkafka's default, and what a batch costs besides its messages.
@@ -21,13 +19,36 @@ BATCH_OVERHEAD_BYTES = 512
 # Payloads so far below their topic's limit need no closer look; and what each header costs.
 COARSE_BYTES = 8192
 HEADER_OVERHEAD_BYTES = 8
+# No refusal has shortened the runs.
+ANY_LENGTH = 1 << 60
+
+# A broker says these of a message (or of the batch that it came in), and would say them for ever.
+NEVER = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError._INVALID_DIFFERENT_RECORD,
+    }
+)
+# What the relay itself threw away.
+PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+
+Failures = list[tuple[KafkaError, Message]]
+
+
+class Refused(Exception):
+    """A batch was refused with all its messages; nothing behind it has gone to its partition."""
 
 
 class Route(msgspec.Struct, frozen=True):
     """A topic with the producer that serves it, and `produce` for it: one lookup a message.
 
     A batch above its topic's limit would be refused with all its good messages, so each limit has
-    a producer of its own. Payload and own headers above `careful_bytes` may be too large in all.
+    a batch size of its own. Payload and own headers above `careful_bytes` may be too large in all.
     """
 
     topic: Topic
@@ -37,182 +58,230 @@ class Route(msgspec.Struct, frozen=True):
     produce: Callable[..., None]
 
 
-class KafkaSink:
-    """One cluster. The broker's word on a message is believed only of one that was sent alone."""
+class Wire(Protocol):
+    """The producers that runs go through."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
-        properties = {**DEFAULTS, **settings.kafka}
-        self._grace_seconds = settings.topic_grace_seconds
-        self._events = CloudEvents(settings.event_source)
-        self._topics = Topics(properties, settings.topic_prefix)
-        self._producers = Producers(properties, settings.barrier_seconds, stop)
-        self._routes: dict[bytes, Route] = {}
+    @property
+    def transactions(self) -> Transactions | None:
+        """Those of a sink that delivers exactly once."""
+
+    @property
+    def routes(self) -> dict[bytes, Route]:
+        """By channel, for as long as their producers live."""
+
+    def any(self) -> Producer | AdminClient:
+        """A client to ask the cluster with."""
+
+    def begin(self) -> None:
+        """A run begins."""
+
+    def get(self, batch_bytes: int) -> Producer | None:
+        """One whose batches are at most so large; None: from the next run on."""
+
+    def alone(self, route: Route) -> Producer:
+        """One for a message that goes while no other is in flight."""
+
+    def make_room(self, deadline: float) -> None:
+        """Waits a little for room in a full queue. Raises SinkAway after the deadline."""
+
+    def deadline(self) -> float:
+        """When a wait that begins now has to end, by the monotonic clock."""
+
+    def barrier(self) -> None:
+        """Returns when everything that was produced is acknowledged.
+
+        Raises Refused, and SinkAway where that takes too long.
+        """
+
+    def away(self, otherwise: str) -> SinkAway:
+        """The cluster's last word on what is wrong, or `otherwise` where it said nothing."""
+
+    def purge(self) -> Failures:
+        """Nothing that was produced and not confirmed arrives from now on; what failed before."""
+
+    def close(self) -> None:
+        """Ends all producers."""
+
+
+class Progress:
+    """How far a run has come. Its rows are not kept: nothing needs them again."""
+
+    def __init__(self) -> None:
+        self.first_id = 0
+        self.bytes = 0
+        self.created_at: list[int] = []
+        self.dead: list[Dead] = []
+        self.stopped: Stopped | None = None
+
+
+class KafkaSink:
+    """One cluster. The broker's word on a message is believed only of one that was sent alone.
+
+    So a run ends before a message that may be too large, which is a run of its own; and a run of
+    which a batch was refused is given up, and the next one is half as long.
+    """
+
+    def __init__(
+        self, wire: Wire, topics: Topics, event_source: str, topic_grace_seconds: float
+    ) -> None:
+        self.transactions = wire.transactions
+        self._wire = wire
+        self._topics = topics
+        self._events = CloudEvents(event_source)
+        self._grace_seconds = topic_grace_seconds
+        self._most_messages = ANY_LENGTH
 
     def open(self) -> None:
         try:
-            self._producers.get(BATCH_BYTES).list_topics(timeout=ASK_TIMEOUT_SECONDS)
+            self._wire.any().list_topics(timeout=ASK_TIMEOUT_SECONDS)
         except KafkaException as failed:
-            raise self._producers.away(failed.args[0].str()) from failed
+            raise self._wire.away(failed.args[0].str()) from failed
 
     def close(self) -> None:
-        self._purge()
+        self._wire.close()
 
     def blocked(self, channel: str) -> Blocked | None:
-        found = self._route(channel.encode())
-        return found if isinstance(found, Blocked) else None
+        found = self._topics.look_up(channel.encode(), self._wire.any())
+        return self._waits(channel.encode(), found) if isinstance(found, Missing) else None
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
-        self._producers.failures.clear()
-        sent: list[Row] = []
-        dead: list[Dead] = []
+        progress = Progress()
         try:
-            try:
-                stopped = self._send(iter(rows), sent, dead)
-            except BatchRefused:
-                again = {row[0] for row in sent}
-                dead = [letter for letter in dead if letter.message_id not in again]
-                stopped = self._again(sent, dead, self._producers.deadline())
+            self._wire.begin()
+            self._produce(iter(rows), progress)
+            self._wire.barrier()
+            self._most_messages = min(self._most_messages * 2, ANY_LENGTH)
+        except Refused:
+            self._give_up(progress)
         except BaseException:
             # Nothing may still be on its way when the caller lets the cursor's lock go.
-            self._purge()
+            self._wire.purge()
             raise
-        if dead or stopped is not None:
-            end = stopped.message_id if stopped else sys.maxsize
-            dead = [letter for letter in dead if letter.message_id < end]
-            gone = {letter.message_id for letter in dead}
-            sent = [row for row in sent if row[0] < end and row[0] not in gone]
         return Outcome(
-            messages=len(sent),
-            bytes=sum([len(row[7]) for row in sent]),
-            created_at=[row[8] for row in sent],
-            dead=dead,
-            stopped=stopped,
+            messages=len(progress.created_at),
+            bytes=progress.bytes,
+            created_at=progress.created_at,
+            dead=progress.dead,
+            stopped=progress.stopped,
         )
 
-    def _send(self, rows: Iterator[Row], sent: list[Row], dead: list[Dead]) -> Stopped | None:
-        """Produces the rows, and waits for their acknowledgement. Raises BatchRefused."""
-        stopped = self._produce(rows, sent, dead)
-        self._producers.barrier()
-        return self._stop_at_lost_topic(sent) or stopped
-
-    def _produce(self, rows: Iterator[Row], sent: list[Row], dead: list[Dead]) -> Stopped | None:
-        routes, headers_of = self._routes, self._events.headers
+    def _produce(self, rows: Iterator[Row], progress: Progress) -> None:
+        """Produces rows up to one that can't go with them, which `progress.stopped` then names."""
+        routes, headers_of = self._wire.routes, self._events.headers
+        created_at = progress.created_at
+        # How many more may go: none behind one that goes alone, nor behind a dead one.
+        room = self._most_messages
+        careful = room == 1
         for row in rows:
             message_id, channel, type_, key, idempotency_key, own, content_type, payload, at = row
             route = routes.get(channel)
             if route is None:
                 found = self._route(channel)
-                if isinstance(found, Blocked):
+                if not isinstance(found, Route):
+                    progress.stopped = Stopped(message_id, found)
                     self._look_ahead(rows)
-                    return Stopped(message_id, found)
+                    return
                 route = found
-            if key is None and route.topic.compacted:
-                detail = f"topic {route.topic.name} is compacted: a message needs a group key"
-                dead.append(Dead(message_id, "INVALID_RECORD", detail))
-                continue
-            # Noted before it is tried: where a batch is refused, these are sent again.
-            sent.append(row)
             headers = headers_of(type_, idempotency_key, own, content_type, at)
-            size = len(payload) + len(own or b"")
-            if size > route.careful_bytes and _weight(row, headers) > route.topic.limit_bytes:
-                self._producers.barrier()
-                lost = self._stop_at_lost_topic(sent)
-                stopped = lost or self._alone(route, row, headers, dead)
-                if stopped is not None:
-                    return stopped
-                continue
+            produce = route.produce
+            if (
+                careful
+                or not room
+                or len(payload) + len(own or b"") > route.careful_bytes
+                or (key is None and route.topic.compacted)
+            ):
+                reason = _doomed(row, route)
+                if reason is not None and not created_at:
+                    progress.dead.append(reason)
+                    room = 0
+                    continue
+                alone = careful or _weight(row, headers) > route.topic.limit_bytes
+                if not room or (created_at and (alone or reason is not None)):
+                    progress.stopped = Stopped(message_id)
+                    return
+                if alone:
+                    produce = partial(self._wire.alone(route).produce, route.topic.name)
+                    room = 1
             try:
-                route.produce(payload, key, headers=headers)
-            except BufferError:
-                self._produce_patiently(route, row, headers)
-            except KafkaException as failed:
-                error = failed.args[0]
+                produce(payload, key, headers=headers)
+            except (BufferError, KafkaException) as failed:
+                error = self._insist(partial(produce, payload, key, headers=headers), failed)
+                if error is not None:
+                    if created_at:
+                        progress.stopped = Stopped(message_id)
+                        return
+                    progress.dead.append(Dead(message_id, error.name(), error.str()))
+                    room = 0
+                    continue
+            if not created_at:
+                progress.first_id = message_id
+            created_at.append(at)
+            progress.bytes += len(payload)
+            room -= 1
+
+    def _insist(
+        self, produce: Callable[[], None], failed: BufferError | KafkaException
+    ) -> KafkaError | None:
+        """Until the full queue takes the message; why it never will, or None once it went."""
+        deadline = self._wire.deadline()
+        while True:
+            if isinstance(failed, KafkaException):
+                error: KafkaError = failed.args[0]
+                if error.code() in NEVER:
+                    return error
                 if error.code() in (KafkaError._GAPLESS_GUARANTEE, KafkaError._FATAL):
-                    raise BatchRefused from failed
-                if error.code() not in NEVER:
-                    raise SinkAway(error.str()) from failed
-                dead.append(Dead(message_id, error.name(), error.str()))
-        return None
+                    raise Refused from failed
+                raise SinkAway(error.str()) from failed
+            self._wire.make_room(deadline)
+            try:
+                produce()
+            except (BufferError, KafkaException) as again:
+                failed = again
+            else:
+                return None
+
+    def _give_up(self, progress: Progress) -> None:
+        """Something was refused: nothing of the run counts. What had arrived will be repeated.
+
+        One that was sent alone is dead. Raises SinkAway where it was not about the messages.
+        """
+        channels = {route.topic.name: channel for channel, route in self._wire.routes.items()}
+        failures = self._wire.purge()
+        sent = len(progress.created_at)
+        lost_topic, refusal = False, None
+        for error, message in failures:
+            if error.code() in TOPIC_ERRORS:
+                # From now on its channel is blocked.
+                self._topics.refused(channels[str(message.topic())], error.str())
+                lost_topic = True
+            elif error.code() in NEVER:
+                refusal = error
+            elif error.code() not in PURGED:
+                raise SinkAway(error.str())
+        if sent == 1 and refusal is not None:
+            progress.dead = [Dead(progress.first_id, refusal.name(), refusal.str())]
+        else:
+            progress.stopped = Stopped(progress.first_id)
+            if not lost_topic:
+                self._most_messages = max(sent // 2, 1)
+        progress.created_at, progress.bytes = [], 0
 
     def _look_ahead(self, rows: Iterator[Row]) -> None:
         """Behind a channel that has to wait, others may have to as well: their grace runs now."""
         for row in rows:
-            if row[1] not in self._routes:
+            if row[1] not in self._wire.routes:
                 self._route(row[1])
 
-    def _produce_patiently(self, route: Route, row: Row, headers: Headers) -> None:
-        deadline = self._producers.deadline()
-        while True:
-            self._producers.make_room(route.producer, deadline)
-            try:
-                return route.produce(row[7], row[3], headers=headers)
-            except BufferError:
-                continue
-
-    def _alone(self, route: Route, row: Row, headers: Headers, dead: list[Dead]) -> Stopped | None:
-        """Sends one message while nothing else is in flight, by a producer that may leave a gap."""
-        producer = self._producers.get(route.batch_bytes, gapless=False)
-        try:
-            producer.produce(route.topic.name, row[7], row[3], headers=headers)
-        except KafkaException as failed:
-            error = failed.args[0]
-            if error.code() not in NEVER:
-                raise SinkAway(error.str()) from failed
-            dead.append(Dead(row[0], error.name(), error.str()))
-            return None
-        self._producers.barrier()
-        for error, _ in self._producers.failures:
-            if error.code() not in TOPIC_ERRORS:
-                dead.append(Dead(row[0], error.name(), error.str()))
-                self._producers.failures.clear()
-                return None
-        return self._stop_at_lost_topic([row])
-
-    def _again(self, rows: list[Row], dead: list[Dead], deadline: float) -> Stopped | None:
-        """After a refusal: the same again by what the topics say now, then in halves, down to the
-        one message that is to blame. What had arrived is repeated; nothing is overtaken.
-
-        Raises SinkAway where that takes too long: half a run gets through sooner.
-        """
-        if time.monotonic() > deadline:
-            raise SinkAway("a refused run takes too long to take apart")
-        self._purge()
-        letters = len(dead)
-        try:
-            return self._send(iter(rows), [], dead)
-        except BatchRefused:
-            del dead[letters:]
-        if len(rows) > 1:
-            middle = len(rows) // 2
-            first, second = rows[:middle], rows[middle:]
-            return self._again(first, dead, deadline) or self._again(second, dead, deadline)
-        self._purge()
-        [row] = rows
-        route = self._route(row[1])
-        if isinstance(route, Blocked):
-            return Stopped(row[0], route)
-        return self._alone(route, row, self._events.of(row), dead)
-
-    def _stop_at_lost_topic(self, sent: list[Row]) -> Stopped | None:
-        """Where a topic went away in the middle of the run: before its first message."""
-        reasons = {message.topic(): error.str() for error, message in self._producers.failures}
-        self._producers.failures.clear()
-        for row in sent if reasons else ():
-            name = self._routes[row[1]].topic.name
-            if name in reasons:
-                del self._routes[row[1]]
-                return Stopped(
-                    row[0], self._waits(row[1], self._topics.refused(row[1], reasons[name]))
-                )
-        return None
-
-    def _route(self, channel: bytes) -> Route | Blocked:
-        found = self._topics.look_up(channel, self._producers.get(BATCH_BYTES))
+    def _route(self, channel: bytes) -> Route | Blocked | None:
+        """None where its producer is there from the next run on."""
+        found = self._topics.look_up(channel, self._wire.any())
         if isinstance(found, Missing):
             return self._waits(channel, found)
         batch_bytes = min(BATCH_BYTES, max(found.limit_bytes - BATCH_OVERHEAD_BYTES, 1))
-        producer = self._producers.get(batch_bytes)
-        route = self._routes[channel] = Route(
+        producer = self._wire.get(batch_bytes)
+        if producer is None:
+            return None
+        route = self._wire.routes[channel] = Route(
             found,
             batch_bytes,
             found.limit_bytes - COARSE_BYTES,
@@ -226,9 +295,13 @@ class KafkaSink:
         lasting = seconds >= self._grace_seconds
         return Blocked(channel.decode(), missing.reason, seconds, lasting)
 
-    def _purge(self) -> None:
-        self._routes.clear()
-        self._producers.purge()
+
+def _doomed(row: Row, route: Route) -> Dead | None:
+    """Why the topic will never take the message, as far as that is known before it is sent."""
+    if row[3] is None and route.topic.compacted:
+        detail = f"topic {route.topic.name} is compacted: a message needs a group key"
+        return Dead(row[0], "INVALID_RECORD", detail)
+    return None
 
 
 def _weight(row: Row, headers: Headers) -> int:

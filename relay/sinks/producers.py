@@ -1,4 +1,4 @@
-"""The sink's librdkafka producers: their constants, the barrier over all of them, and their end."""
+"""Idempotent librdkafka producers: their constants, the barrier over all of them, and their end."""
 
 import threading
 import time
@@ -9,7 +9,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from relay.sink import SinkAway
-from relay.sinks.topics import DEFAULT_LIMIT_BYTES, TOPIC_ERRORS
+from relay.sinks.kafka import BATCH_BYTES, Failures, Refused, Route
+from relay.sinks.topics import DEFAULT_LIMIT_BYTES
 
 logger = structlog.get_logger()
 
@@ -41,77 +42,31 @@ DEFAULTS: dict[str, Any] = {
 STOP_SECONDS = 4.0
 SLICE_SECONDS = 0.2
 
-# A broker says these of a message (or of the batch that it came in), and would say them for ever.
-NEVER = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError._INVALID_DIFFERENT_RECORD,
-    }
-)
 
+class Reports:
+    """What librdkafka calls back with: the messages that failed, and its last word on the cluster.
 
-class BatchRefused(Exception):
-    """A batch was refused with all its messages; nothing behind it has gone to its partition."""
+    `patience_seconds` bounds every wait for the cluster, `stop` shortens it.
+    """
 
-
-class Producers:
-    """Producers of one cluster by batch.size, made as they are needed."""
-
-    def __init__(
-        self, properties: dict[str, Any], barrier_seconds: float, stop: threading.Event
-    ) -> None:
-        self._properties = properties
-        self._barrier_seconds = barrier_seconds
-        self._stop = stop
-        self._producers: dict[tuple[int, bool], Producer] = {}
-        # What failed since the last barrier, in the order of the reports.
-        self.failures: list[tuple[KafkaError, Message]] = []
+    def __init__(self, patience_seconds: float, stop: threading.Event) -> None:
+        self.failures: Failures = []
         self.last_error = ""
+        self._patience_seconds = patience_seconds
+        self._stop = stop
 
-    def get(self, batch_bytes: int, *, gapless: bool = True) -> Producer:
-        """A producer of batches up to `batch_bytes`.
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        """A producer's configuration."""
+        return {"on_delivery": self._on_failure, "error_cb": self._on_error}
 
-        `gapless`: it stops at a batch that is refused, so that the next one can't overtake it.
-        """
-        producer = self._producers.get((batch_bytes, gapless))
-        if producer is None:
-            producer = self._producers[batch_bytes, gapless] = Producer(
-                {
-                    **self._properties,
-                    **CONSTANTS,
-                    "batch.size": batch_bytes,
-                    "enable.gapless.guarantee": gapless,
-                    "on_delivery": self._on_failure,
-                    "error_cb": self._on_error,
-                }
-            )
-        return producer
-
-    def deadline(self) -> float:
+    def deadline(self, patience_seconds: float | None = None) -> float:
         """When a wait that begins now has to end, by the monotonic clock."""
-        return time.monotonic() + self._barrier_seconds
+        return time.monotonic() + (patience_seconds or self._patience_seconds)
 
-    def barrier(self) -> None:
-        """Returns when everything that was produced is acknowledged or stands in `failures`.
-
-        Raises SinkAway where that takes too long or the cluster is to blame, BatchRefused where a
-        refused batch stopped a producer.
-        """
-        deadline = self.deadline()
-        for producer in self._producers.values():
-            while _flush(producer):
-                if self._stop.is_set():
-                    deadline = min(deadline, time.monotonic() + STOP_SECONDS)
-                if time.monotonic() > deadline:
-                    raise self.away("no acknowledgement in time")
-        for error, _ in self.failures:
-            if error.code() not in NEVER | TOPIC_ERRORS:
-                raise SinkAway(error.str())
+    def is_over(self, deadline: float) -> bool:
+        """Waits a moment; whether the deadline has passed, or a stop was asked for."""
+        return self._stop.wait(0.02) or time.monotonic() > deadline
 
     def make_room(self, producer: Producer, deadline: float) -> None:
         """Waits a little for room in a full queue. Raises SinkAway after the deadline."""
@@ -119,21 +74,22 @@ class Producers:
             raise self.away("the producer's queue stays full")
         producer.poll(0.01)
 
+    def flush(self, producer: Producer, deadline: float) -> None:
+        """Returns when nothing is in flight. Raises Refused, and SinkAway after the deadline."""
+        while _flush(producer):
+            if self._stop.is_set():
+                deadline = min(deadline, time.monotonic() + STOP_SECONDS)
+            if time.monotonic() > deadline:
+                raise self.away("no acknowledgement in time")
+
     def away(self, otherwise: str) -> SinkAway:
         """The cluster's last word on what is wrong, or `otherwise` where it said nothing."""
         return SinkAway(self.last_error or otherwise)
 
-    def purge(self) -> None:
-        """Throws away what is queued and in flight, with the producers: new ones start clean."""
-        producers = list(self._producers.values())
-        self._producers.clear()
-        self.last_error = ""
-        for producer in producers:
-            producer.purge(in_queue=True, in_flight=True)
-            # A producer that a refusal has stopped says so here too.
-            with suppress(KafkaException, SystemError):
-                producer.flush(SLICE_SECONDS)
-        self.failures.clear()
+    def take_failures(self) -> Failures:
+        """What failed since the last time, in the order of the reports."""
+        failures, self.failures, self.last_error = self.failures, [], ""
+        return failures
 
     def _on_failure(self, error: KafkaError, message: Message) -> None:
         self.failures.append((error, message))
@@ -141,6 +97,82 @@ class Producers:
     def _on_error(self, error: KafkaError) -> None:
         self.last_error = f"{error.name()}: {error.str()}"
         logger.debug("kafka_error", error=self.last_error)
+
+
+class Producers:
+    """Producers of one cluster by batch.size, made as they are needed."""
+
+    transactions = None
+
+    def __init__(self, properties: dict[str, Any], reports: Reports) -> None:
+        self.routes: dict[bytes, Route] = {}
+        self._properties = properties
+        self._reports = reports
+        self._producers: dict[tuple[int, bool], Producer] = {}
+
+    def any(self) -> Producer:
+        return self.get(BATCH_BYTES)
+
+    def begin(self) -> None:
+        self._reports.take_failures()
+
+    def get(self, batch_bytes: int) -> Producer:
+        return self._get(batch_bytes, gapless=True)
+
+    def alone(self, route: Route) -> Producer:
+        return self._get(route.batch_bytes, gapless=False)
+
+    def make_room(self, deadline: float) -> None:
+        for producer in self._producers.values():
+            self._reports.make_room(producer, deadline)
+
+    def deadline(self) -> float:
+        return self._reports.deadline()
+
+    def barrier(self) -> None:
+        deadline = self.deadline()
+        for producer in self._producers.values():
+            self._reports.flush(producer, deadline)
+        if self._reports.failures:
+            raise Refused
+
+    def away(self, otherwise: str) -> SinkAway:
+        return self._reports.away(otherwise)
+
+    def close(self) -> None:
+        self.purge()
+
+    def purge(self) -> Failures:
+        """The producers end with what is queued and in flight: new ones start clean."""
+        producers = list(self._producers.values())
+        self._producers.clear()
+        self.routes.clear()
+        for producer in producers:
+            discard(producer)
+        return self._reports.take_failures()
+
+    def _get(self, batch_bytes: int, *, gapless: bool) -> Producer:
+        """`gapless`: it stops at a batch that is refused, so that the next can't overtake it."""
+        producer = self._producers.get((batch_bytes, gapless))
+        if producer is None:
+            producer = self._producers[batch_bytes, gapless] = Producer(
+                {
+                    **self._properties,
+                    **CONSTANTS,
+                    **self._reports.callbacks,
+                    "batch.size": batch_bytes,
+                    "enable.gapless.guarantee": gapless,
+                }
+            )
+        return producer
+
+
+def discard(producer: Producer) -> None:
+    """Throws away what is queued and in flight, reporting it; the producer is of no use then."""
+    producer.purge(in_queue=True, in_flight=True)
+    # A producer that a refusal has stopped says so here too.
+    with suppress(KafkaException, SystemError):
+        producer.flush(SLICE_SECONDS)
 
 
 def _flush(producer: Producer) -> int:
@@ -153,5 +185,5 @@ def _flush(producer: Producer) -> int:
         if not isinstance(cause, KafkaException):
             raise
         if cause.args[0].code() == KafkaError._GAPLESS_GUARANTEE:
-            raise BatchRefused from fatal
+            raise Refused from fatal
         raise SinkAway(cause.args[0].str()) from fatal

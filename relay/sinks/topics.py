@@ -58,7 +58,7 @@ class Topics:
         self._prefix = prefix
         self._missing: dict[bytes, Missing] = {}
 
-    def look_up(self, channel: bytes, producer: Producer) -> Topic | Missing:
+    def look_up(self, channel: bytes, client: Producer | AdminClient) -> Topic | Missing:
         """The channel's topic. Raises SinkAway where the cluster does not answer."""
         name = self._prefix + channel.decode()
         missing = self._missing.get(channel)
@@ -66,7 +66,7 @@ class Topics:
         if missing is not None and now < missing.asked_at + _again_seconds(missing):
             return missing
         try:
-            error = producer.list_topics(name, timeout=ASK_TIMEOUT_SECONDS).topics[name].error
+            error = client.list_topics(name, timeout=ASK_TIMEOUT_SECONDS).topics[name].error
         except KafkaException as failed:
             raise SinkAway(f"metadata of topic {name}: {failed.args[0].str()}") from failed
         if error is not None and error.code() in TOPIC_ERRORS:

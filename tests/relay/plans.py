@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 from psycopg import sql
 
-from relay.cursor import SET_LOCAL
+from relay.cursor import set_local
 
 Mode = Literal["force_generic_plan", "force_custom_plan"]
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -54,7 +54,7 @@ def explain(
         sql.SQL(", ").join(map(sql.Literal, parameters.values()))
     )
     with connection.transaction(force_rollback=True):
-        connection.execute(SET_LOCAL, {"timeout": "60s", "name": "outbox-relay explain"})
+        set_local(connection, "outbox-relay explain", timeout_seconds=60)
         connection.execute("select set_config('plan_cache_mode', %s, true)", [mode])
         connection.execute(b"prepare examined as " + numbered.replace("%%", "%").encode())
         try:

@@ -38,6 +38,8 @@ class RecordingSink:
     and `delivered` after a run's last one: what they raise ends the run there.
     """
 
+    transactions = None
+
     def __init__(self, arrivals: list[Arrival] | None = None) -> None:
         self.arrivals: list[Arrival] = [] if arrivals is None else arrivals
         self.runs: list[int] = []

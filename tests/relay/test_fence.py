@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors
 
 from relay import cursor as log
-from relay.checkpoint import finish
+from relay.checkpoint import finish, following
 from relay.reading import Reading
 from relay.sink import Outcome
 from tests.eventually import eventually
@@ -57,7 +57,8 @@ def test_the_second_of_two_equal_checkpoints_is_refused_and_nothing_is_lost(
     zombie.connection.execute("savepoint reading")
     assert len(list(reading.rows())) == 2
     with pytest.raises(errors.UniqueViolation):
-        finish(reading, cursor, zombie.settings.name, Outcome(2, 4, [0, 0], []))
+        checkpoint = following(reading, Outcome(2, 4, [0, 0], []))
+        finish(reading, cursor, zombie.settings.name, dead=[], checkpoint=checkpoint)
     log.give_up(zombie.connection)
     last = publish(db, "a")
     assert zombie.drain() == [last]

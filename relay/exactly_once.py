@@ -1,0 +1,205 @@
+"""Exactly once: a run's cursor is committed with its messages, in one transaction of the sink.
+
+A crash between that commit and Postgres's leaves one run in doubt, and never two: the next owner
+fences the former one, reads what its last transaction noted, and writes the checkpoint after it.
+"""
+
+import time
+
+import structlog
+
+from relay import redriven
+from relay.checkpoint import Next, Place, place, write
+from relay.cursor import Claimed, Cursor, Position
+from relay.database import Connection
+from relay.disk import Disk
+from relay.record import MOST_CHARACTERS, Record, Unreadable, decode, encode
+from relay.settings import Settings
+from relay.sink import Transactions
+from relay.telemetry import Telemetry
+
+logger = structlog.get_logger()
+
+# Fencing costs 0.1 to 0.6 s each time: an owner that gets on keeps its cursor.
+TAKE_OVER_SECONDS = 1.0
+# Snapshots whose text is no longer than this always fit.
+SMALL_CHARACTERS = 2000
+TELL_SECONDS = 60.0
+
+
+class ExactlyOnce:
+    """The cursors of one subscription, over one connection and one sink's transactions."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        transactions: Transactions,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        self._connection = connection
+        self._disk = Disk(settings)
+        self._transactions = transactions
+        self._relay = settings.name
+        self._telemetry = telemetry
+        # Cursors of other relays that have work: the checkpoint, and since when it is the latest.
+        self._waiting: dict[int, tuple[int, float]] = {}
+        self._told_at: dict[int, float] = {}
+
+    def is_anothers(self, cursor: Cursor) -> bool:
+        """Whether another relay worked on it last, and its work has not waited for long."""
+        if cursor.relay in ("", self._relay):
+            return False
+        n, since = self._waiting.get(cursor.id, (None, 0.0))
+        if n != cursor.n:
+            since = time.monotonic()
+            self._waiting[cursor.id] = (cursor.n, since)
+        return time.monotonic() < since + TAKE_OVER_SECONDS
+
+    def has_moved_on(self, cursor: Cursor, claimed: Claimed) -> bool:
+        """Whether another relay got on with it between the probe and the claim."""
+        return claimed.n != cursor.n and claimed.relay not in ("", self._relay)
+
+    def adopts(self, cursor: Cursor, claimed: Claimed) -> bool:
+        """Makes this relay the claimed cursor's owner.
+
+        True where the run in doubt had happened: its checkpoint is written and committed, and the
+        claim is over.
+        """
+        assert claimed.origin is not None
+        name = f"outbox.{claimed.origin.installation}.{cursor.id}"
+        if self._transactions.take(name, claimed.token):
+            return False
+        record = self._read(self._transactions.fence(name), cursor)
+        if record is not None and _follows(record, claimed):
+            self._adopt(cursor, claimed, record)
+            self._transactions.own(record.token)
+            return True
+        if record is not None and _contradicts(record, claimed):
+            # Another history of this database wrote it: after a restore, by a clone, or by a
+            # primary that is gone. Its snapshots say nothing about the transactions of this one.
+            self._telemetry.cursor_refused(cursor.subscription)
+            logger.warning(
+                "kafka_cursor_refused",
+                subscription=cursor.subscription,
+                cursor=cursor.id,
+                ours=claimed.n,
+                kafka=record.n,
+                effect="what Kafka holds beyond our checkpoint comes again, with the same keys",
+            )
+        self._transactions.own(claimed.token)
+        return False
+
+    def fits(self, cursor: Cursor, position: Position) -> bool:
+        """Whether both snapshots fit into what a transaction can note; tells where they don't."""
+        if len(position.seen) + len(position.target) <= SMALL_CHARACTERS:
+            return True
+        most = 2**63 - 1
+        longest = Place(position.seen, position.target, most, most, most)
+        if len(encode(Record("F" * 8, most, most, most, most, most, longest))) <= MOST_CHARACTERS:
+            return True
+        if time.monotonic() >= self._told_at.get(cursor.id, float("-inf")) + TELL_SECONDS:
+            self._told_at[cursor.id] = time.monotonic()
+            self._telemetry.fault(cursor.subscription, "snapshot")
+            logger.warning(
+                "snapshot_too_large",
+                subscription=cursor.subscription,
+                cursor=cursor.id,
+                open_transactions=position.target.count(",") + 1,
+                mend="end some of the open transactions: sql/inspect/horizon.sql names them",
+            )
+        return False
+
+    def commit(
+        self,
+        cursor: Cursor,
+        claimed: Claimed,
+        checkpoint: Next,
+        letters: tuple[int, ...] = (),
+    ) -> None:
+        """Commits the run's messages; with them the checkpoint that Postgres gets next.
+
+        Where `letters` were sent the cursor stays where it stands. Raises SinkAway and
+        psycopg.OperationalError.
+        """
+        assert claimed.origin is not None
+        # What a crash of Postgres can take back must not lie behind a committed cursor: its
+        # transaction ids will be used again.
+        self._disk.reach(self._connection, claimed.origin.insert_lsn)
+        record = Record(
+            timeline=claimed.origin.timeline,
+            parent_n=claimed.n,
+            parent_token=claimed.token,
+            token=checkpoint.token,
+            messages=checkpoint.messages,
+            bytes=checkpoint.bytes,
+            place=None if letters else checkpoint.place,
+            letters=letters,
+        )
+        self._transactions.commit(encode(record))
+        self._transactions.own(checkpoint.token)
+
+    def own(self, checkpoint: Next) -> None:
+        """For a checkpoint without messages, which Kafka never hears of."""
+        self._transactions.own(checkpoint.token)
+
+    def close(self) -> None:
+        self._disk.close()
+
+    def abort(self) -> bool:
+        """The run is given up. Whether this relay is still the cursor's owner."""
+        self._transactions.abort()
+        return self._transactions.held
+
+    def _read(self, note: str | None, cursor: Cursor) -> Record | None:
+        if not note:
+            return None
+        try:
+            return decode(note)
+        except Unreadable as wrong:
+            self._telemetry.cursor_refused(cursor.subscription)
+            logger.warning("kafka_cursor_unreadable", cursor=cursor.id, fault=str(wrong))
+            return None
+
+    def _adopt(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
+        where = record.place or place(self._connection, cursor, claimed.n)
+        checkpoint = Next(record.n, record.token, where, record.messages, record.bytes)
+        with self._connection.pipeline():
+            write(self._connection, cursor, self._relay, checkpoint)
+            redriven.delivered(self._connection, cursor, record.letters)
+            self._connection.execute("commit")
+        self._telemetry.cursor_adopted(cursor.subscription)
+        logger.info(
+            "kafka_cursor_adopted",
+            subscription=cursor.subscription,
+            cursor=cursor.id,
+            messages=record.messages,
+        )
+
+
+def _follows(record: Record, claimed: Claimed) -> bool:
+    """Whether it is the run behind our latest checkpoint, in this history of this database."""
+    assert claimed.origin is not None
+    return (
+        record.parent_n == claimed.n
+        and record.parent_token == claimed.token
+        and record.timeline == claimed.origin.timeline
+    )
+
+
+def _contradicts(record: Record, claimed: Claimed) -> bool:
+    """Whether it is neither our latest checkpoint nor an older one: one without messages is ours
+    alone, so that we may be ahead.
+    """
+    if record.n == claimed.n:
+        return record.token != claimed.token
+    return record.n > claimed.n
+
+
+FLUSHED = "select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn"
+
+
+def flushed(connection: Connection, lsn: str) -> bool:
+    """Whether everything up to there would survive a crash of this server."""
+    row = connection.execute(FLUSHED, {"lsn": lsn}, prepare=True).fetchone()
+    return bool(row and row[0])

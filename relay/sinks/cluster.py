@@ -1,0 +1,23 @@
+"""The sink of a Kafka subscription: the environment's cluster, the subscription's terms."""
+
+import threading
+
+from relay.cursor import Terms
+from relay.settings import Settings
+from relay.sinks.kafka import KafkaSink, Wire
+from relay.sinks.producers import DEFAULTS, Producers, Reports
+from relay.sinks.topics import Topics
+from relay.sinks.transactions import Transactions
+
+
+def kafka_sink(settings: Settings, terms: Terms, stop: threading.Event) -> KafkaSink:
+    """A sink that connects when it is opened."""
+    properties = {**DEFAULTS, **settings.kafka}
+    reports = Reports(settings.barrier_seconds, stop)
+    wire: Wire = (
+        Transactions(properties, reports, settings.topic_prefix)
+        if terms.exactly_once
+        else Producers(properties, reports)
+    )
+    topics = Topics(properties, settings.topic_prefix + terms.topic_prefix)
+    return KafkaSink(wire, topics, settings.event_source, settings.topic_grace_seconds)

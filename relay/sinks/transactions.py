@@ -1,0 +1,252 @@
+"""Kafka's transactions: a producer for each cursor, whose transactions carry the cursor as well.
+
+A transaction's offset has the cursor in its metadata: partition 0 of one topic to which nobody ever
+writes, in a consumer group for each cursor. Both are named as the transactional id is.
+https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery+and+Transactional+Messaging
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from relay.sink import SinkAway
+from relay.sinks.kafka import BATCH_BYTES, Failures, Refused, Route
+from relay.sinks.producers import CONSTANTS, Reports, discard
+from relay.sinks.topics import ASK_TIMEOUT_SECONDS
+
+logger = structlog.get_logger()
+
+# The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
+CURSORS = "outbox.cursors"
+# A zombie's open transaction holds up read_committed consumers until its cursor is claimed again or
+# this is over; it has to outlast a run.
+TIMEOUT_SECONDS = 60.0
+SLICE_SECONDS = 1.0
+ABORT_SECONDS = 2.0
+
+
+class Owner:
+    """One cursor's producer, since it fenced all others."""
+
+    def __init__(self, producer: Producer, group: Any, batch_bytes: int) -> None:
+        self.producer = producer
+        self.group = group
+        self.batch_bytes = batch_bytes
+        self.routes: dict[bytes, Route] = {}
+        # The cursor's checkpoint as its owner knows it; None while a run is in doubt.
+        self.token: int | None = None
+        self.begun = False
+
+
+class Transactions:
+    """The transactions of one subscription's cursors in one cluster."""
+
+    def __init__(self, properties: dict[str, Any], reports: Reports, topic_prefix: str) -> None:
+        self._properties = properties
+        self._reports = reports
+        self._topic = topic_prefix + CURSORS
+        self._admin = AdminClient(properties)
+        self._made = False
+        self._owners: dict[str, Owner] = {}
+        self._name = ""
+        # One producer takes a whole run, so the smallest limit of all topics is everybody's.
+        self._batch_bytes = BATCH_BYTES
+
+    @property
+    def transactions(self) -> "Transactions":
+        return self
+
+    # What a run claims by.
+
+    def take(self, name: str, token: int) -> bool:
+        owner = self._owners.get(name)
+        self._name = name
+        return owner is not None and owner.token == token and owner.batch_bytes <= self._batch_bytes
+
+    def fence(self, name: str) -> str | None:
+        self._drop(name)
+        self._name = name
+        self._make_topic()
+        producer = Producer(
+            {
+                **self._properties,
+                **CONSTANTS,
+                **self._reports.callbacks,
+                "batch.size": self._batch_bytes,
+                "transactional.id": name,
+                "transaction.timeout.ms": int(TIMEOUT_SECONDS * 1000),
+                # No longer than the transaction: a message that expires takes the run with it.
+                "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),
+            }
+        )
+        try:
+            self._try(producer.init_transactions)
+            note, group = self._read(name)
+        except BaseException:
+            discard(producer)
+            raise
+        self._owners[name] = Owner(producer, group, self._batch_bytes)
+        return note
+
+    @property
+    def held(self) -> bool:
+        owner = self._owners.get(self._name)
+        return owner is not None and owner.token is not None
+
+    def own(self, token: int) -> None:
+        self._owner.token = token
+
+    def commit(self, note: str) -> None:
+        owner = self._owner
+        offset = TopicPartition(self._topic, 0, 0, note)
+        try:
+            self._try(owner.producer.send_offsets_to_transaction, [offset], owner.group)
+            # From here on only `fence` can tell what became of it.
+            owner.token = None
+            self._try(owner.producer.commit_transaction)
+        except BaseException:
+            self._fail()
+            raise
+        owner.begun = False
+
+    def abort(self) -> None:
+        if self._name in self._owners and self._owner.begun:
+            self._fail()
+
+    # What a run is produced by.
+
+    @property
+    def routes(self) -> dict[bytes, Route]:
+        return self._owner.routes
+
+    def any(self) -> AdminClient:
+        return self._admin
+
+    def begin(self) -> None:
+        self._reports.take_failures()
+        owner = self._owner
+        if not owner.begun:
+            try:
+                owner.producer.begin_transaction()
+            except KafkaException as failed:
+                self._drop(self._name)
+                raise SinkAway(failed.args[0].str()) from failed
+            owner.begun = True
+
+    def get(self, batch_bytes: int) -> Producer | None:
+        if batch_bytes >= self._owner.batch_bytes:
+            return self._owner.producer
+        self._batch_bytes = min(self._batch_bytes, batch_bytes)
+        return None
+
+    def alone(self, route: Route) -> Producer:
+        return route.producer
+
+    def make_room(self, deadline: float) -> None:
+        self._reports.make_room(self._owner.producer, deadline)
+
+    def deadline(self) -> float:
+        return self._reports.deadline()
+
+    def barrier(self) -> None:
+        self._reports.flush(self._owner.producer, self.deadline())
+        if self._reports.failures:
+            raise Refused
+
+    def away(self, otherwise: str) -> SinkAway:
+        return self._reports.away(otherwise)
+
+    def purge(self) -> Failures:
+        self.abort()
+        return self._reports.take_failures()
+
+    def close(self) -> None:
+        for name in list(self._owners):
+            self._drop(name)
+
+    @property
+    def _owner(self) -> Owner:
+        return self._owners[self._name]
+
+    def _drop(self, name: str) -> None:
+        owner = self._owners.pop(name, None)
+        if owner is not None:
+            discard(owner.producer)
+
+    def _fail(self) -> None:
+        """After an abortable error the producer goes on; after a fatal one it ends."""
+        owner = self._owner
+        owner.begun = False
+        try:
+            if owner.token is None:
+                raise SinkAway("it is in doubt whether the transaction was committed")
+            self._try(owner.producer.abort_transaction, patience_seconds=ABORT_SECONDS)
+        except SinkAway:
+            self._drop(self._name)
+
+    def _try(
+        self,
+        call: Callable[..., Any],
+        *arguments: object,
+        patience_seconds: float | None = None,
+    ) -> None:
+        """Calls again while Kafka says that this will do. Raises SinkAway."""
+        deadline = self._reports.deadline(patience_seconds)
+        while True:
+            try:
+                call(*arguments, SLICE_SECONDS)
+            except KafkaException as failed:
+                error = failed.args[0]
+                if not error.retriable() or self._reports.is_over(deadline):
+                    raise SinkAway(f"{error.name()}: {error.str()}") from failed
+            else:
+                return
+
+    def _read(self, name: str) -> tuple[str | None, Any]:
+        """The metadata of the group's offset, and what names the group to a transaction."""
+        consumer = Consumer(
+            {**self._properties, "group.id": name, "enable.auto.commit": False, "log_level": 2}
+        )
+        deadline = self._reports.deadline()
+        try:
+            while True:
+                try:
+                    (found,) = consumer.committed(
+                        [TopicPartition(self._topic, 0)], timeout=SLICE_SECONDS
+                    )
+                    if found.error is not None:
+                        raise KafkaException(found.error)
+                    return found.metadata, consumer.consumer_group_metadata()
+                except KafkaException as failed:
+                    # The coordinator may be starting, or moving.
+                    error = failed.args[0]
+                    refused = error.code() in (
+                        KafkaError.GROUP_AUTHORIZATION_FAILED,
+                        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+                    )
+                    if refused or self._reports.is_over(deadline):
+                        raise SinkAway(f"cursor in Kafka: {error.str()}") from failed
+        finally:
+            consumer.close()
+
+    def _make_topic(self) -> None:
+        if self._made:
+            return
+        try:
+            known = self._admin.list_topics(self._topic, timeout=ASK_TIMEOUT_SECONDS)
+            if known.topics[self._topic].error is not None:
+                topic = NewTopic(self._topic, num_partitions=1)
+                self._admin.create_topics([topic])[self._topic].result(ASK_TIMEOUT_SECONDS)
+        except (KafkaException, TimeoutError) as failed:
+            error = failed.args[0] if isinstance(failed, KafkaException) else None
+            if error is None or error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                words = error.str() if error else "no answer"
+                raise SinkAway(
+                    f"topic {self._topic}: {words}; let the relay's user make it, or make it with "
+                    "one partition"
+                ) from failed
+        self._made = True
