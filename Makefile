@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint bench lock
+.PHONY: help install demo run test prove chaos lint bench bench-peers bench-growth bench-outage lock
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## .venv with the locked dependencies
 
@@ -29,6 +29,12 @@ run: $(STAMP) ## the whole stack until Ctrl-C
 test: $(STAMP) ## every promise, on real Postgres and real Kafka
 	$(BIN)/python -m pytest -n 2
 
+prove: $(STAMP) ## every interleaving of small transactions and relays, all of them
+	$(BIN)/python -m tests.schedules
+
+chaos: $(STAMP) ## ten minutes of kills, freezes, cut wires and outages, and a reckoning
+	$(BIN)/python -m tests.chaos
+
 lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +43,15 @@ lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes
 
 bench: $(STAMP) ## this relay beside the bare producer and the classic relay, one table
 	$(BIN)/python -m bench
+
+bench-peers: $(STAMP) ## beside Debezium Server, txoutbox and faststream-outbox, one table
+	$(BIN)/python -m bench.peers
+
+bench-growth: $(STAMP) ## how cost grows with backlog, retention, subscriptions, groups, transactions
+	$(BIN)/python -m bench.growth
+
+bench-outage: $(STAMP) ## a minute without Kafka while messages come, and the way back
+	$(BIN)/python -m bench.outage
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url pyproject.toml

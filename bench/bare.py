@@ -33,7 +33,7 @@ def main(database_url: str, bootstrap_servers: str, topic: str) -> None:
     began_at, used = time.monotonic(), time.process_time()
     for start in range(0, len(rows), BARRIER_MESSAGES):
         for payload, key, row_headers in rows[start : start + BARRIER_MESSAGES]:
-            produce(topic, payload, key, headers=row_headers)
+            produce(topic, payload, key, -1, None, None, 0, row_headers)
         flush(sink)
     seconds, cpu_seconds = time.monotonic() - began_at, time.process_time() - used
     print(json.dumps({"messages": len(rows), "seconds": seconds, "cpu_seconds": cpu_seconds}))

@@ -28,7 +28,7 @@ def main(database_url: str, bootstrap_servers: str, topic: str) -> None:
         began_at, used = time.monotonic(), time.process_time()
         while page := cursor.execute(PAGE, prepare=True).fetchall():
             for _, payload, key, *rest in page:
-                produce(topic, payload, key, headers=headers(*rest))
+                produce(topic, payload, key, -1, None, None, 0, headers(*rest))
             flush(sink)
             cursor.execute(DELETE, ([row[0] for row in page],), prepare=True)
             connection.commit()

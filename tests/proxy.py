@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts or stalls the wire, on demand or at a given word."""
+"""A TCP proxy that cuts, stalls or slows the wire, on demand or at a given word."""
 
 import socket
 import threading
@@ -23,7 +23,13 @@ class Proxy:
         self._open.set()
         self._hears = threading.Event()
         self._hears.set()
-        self._sockets: list[socket.socket] = []
+        self._bytes_per_second: float | None = None
+        # Set while nothing slows the wire: it wakes what waits for its turn.
+        self._fast = threading.Event()
+        self._fast.set()
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
@@ -32,6 +38,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._closed = True
         # On Linux a close alone does not wake the thread that waits in accept.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -47,7 +54,8 @@ class Proxy:
 
     def cut(self) -> None:
         """Closes every connection at both ends, at once."""
-        sockets, self._sockets = self._sockets, []
+        with self._lock:
+            sockets, self._sockets = self._sockets, set()
         for one in sockets:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -61,19 +69,32 @@ class Proxy:
         self._open.clear()
         self._hears.clear()
 
+    def slow(self, bytes_per_second: float) -> None:
+        """Lets so much through in each direction of each connection."""
+        self._bytes_per_second = bytes_per_second
+        self._fast.clear()
+
     def flow(self) -> None:
         """Lets everything through again, what was held back first."""
+        self._bytes_per_second = None
+        self._fast.set()
         self._open.set()
         self._hears.set()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target), 5)
             except OSError:
                 return
-            self._sockets += [client, server]
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), 5)
+            except OSError:
+                client.close()  # The server is down: its clients shall see that, and may return.
+                continue
+            server.settimeout(None)
+            with self._lock:
+                self._sockets |= {client, server}
             for source, sink, gate in [
                 (client, server, self._open),
                 (server, client, self._hears),
@@ -91,6 +112,18 @@ class Proxy:
                 if watch:
                     self.watch(data)
                 gate.wait()
-                sink.sendall(data)
+                self._pass_on(data, sink)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._sockets.discard(source)
+
+    def _pass_on(self, data: bytes, sink: socket.socket) -> None:
+        while data:
+            rate = self._bytes_per_second
+            # A tenth of a second's worth at a time, so that a small answer is not late by much.
+            size = len(data) if rate is None else max(1, int(rate / 10))
+            sink.sendall(data[:size])
+            if rate is not None:
+                self._fast.wait(len(data[:size]) / rate)
+            data = data[size:]

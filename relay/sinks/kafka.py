@@ -202,10 +202,13 @@ class KafkaSink:
                 if alone:
                     produce = partial(self._wire.alone(route).produce, route.topic.name)
                     room = 1
+            # By position: names, the missing ones too, would be looked up for every message. In
+            # between stand partition, callback, on_delivery and timestamp, as they are by default.
             try:
-                produce(payload, key, headers=headers)
+                produce(payload, key, -1, None, None, 0, headers)
             except (BufferError, KafkaException) as failed:
-                error = self._insist(partial(produce, payload, key, headers=headers), failed)
+                again = partial(produce, payload, key, -1, None, None, 0, headers)
+                error = self._insist(again, failed)
                 if error is not None:
                     if created_at:
                         progress.stopped = Stopped(message_id)

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString, Protocol
 
 import psycopg
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from local import kafka as local_kafka
 from local.program import Program
 from tests.eventually import eventually
 from tests.log_reader import Reckoning, read_log, reckon
-from tests.topic_reader import Arrival, read_topic
+from tests.topic_reader import Arrival, Isolation, read_topic
 
 Row = tuple[Any, ...]
 
@@ -100,9 +102,9 @@ class Stage:
         with self.database() as connection:
             connection.execute(PUBLISH, values | {"size": size, "group": group})
 
-    def arrivals(self, channel: str) -> list[Arrival]:
+    def arrivals(self, channel: str, isolation: Isolation = "read_committed") -> list[Arrival]:
         """What the channel's topic holds now."""
-        return read_topic(self.bootstrap_servers, self.topic_prefix + channel)
+        return read_topic(self.bootstrap_servers, self.topic_prefix + channel, isolation)
 
     def reckoning(self, channel: str) -> Reckoning:
         """The channel's topic against the log, now."""
@@ -119,6 +121,21 @@ class Stage:
             reckoning.demand_all_in_order()
         return reckonings
 
+    def moved_on(self, checkpoints: int) -> None:
+        """Waits for so many further checkpoints: a moment to strike at, in the relays' own time."""
+        before = self.checkpoints()
+
+        def there() -> None:
+            assert self.checkpoints() >= before + checkpoints
+
+        eventually(there, 60)
+
+    def exactly_once(self) -> "ExactlyOnceStage":
+        """The same place, from now on with exactly-once delivery."""
+        return ExactlyOnceStage(
+            self.database_url, self.bootstrap_servers, self.topic_prefix, self._spawn
+        )
+
     def _nothing_pending(self) -> None:
         assert self.query(PENDING) == []
 
@@ -129,6 +146,67 @@ class Stage:
     def dead_letters(self) -> list[Row]:
         """(message_id, reason) of every dead letter, by message."""
         return self.query("select message_id, reason from outbox.dead_letter order by message_id")
+
+
+# A clone has its template's id, and under one id two databases are one to Kafka.
+RENEW = "update outbox.installation set id = gen_random_uuid()"
+DELIVERY = "update outbox.subscription set delivery = %s"
+GROUP = """
+select 'outbox.' || i.id || '.' || c.id from outbox.installation i, outbox.cursor c
+where c.priority = %s and c.channel is null
+"""
+
+
+class ExactlyOnceStage(Stage):
+    """The same where every subscription delivers exactly once; its readers are read_committed."""
+
+    def __init__(
+        self, database_url: str, bootstrap_servers: str, topic_prefix: str, spawn: Spawn
+    ) -> None:
+        super().__init__(database_url, bootstrap_servers, topic_prefix, spawn)
+        self.execute(RENEW)
+        self.deliver("exactly_once")
+
+    def deliver(self, delivery: str) -> None:
+        """Switches every subscription to `at_least_once` or `exactly_once`."""
+        self.execute(DELIVERY, delivery)
+
+    def all_arrived_once(self, *channels: str, timeout_seconds: float = 30) -> None:
+        """Waits until all that committed is checkpointed and has arrived, in order.
+
+        Raises AssertionError where it does not, and where a single message came again.
+        """
+        eventually(self._nothing_pending, timeout_seconds)
+        for channel in channels:
+            # A commit is answered before its markers are in the topics.
+            eventually(partial(self.in_order, channel), timeout_seconds)
+            repeats = self.reckoning(channel).repeats
+            assert repeats == 0, f"{repeats} messages of {channel} came again"
+
+    def note(self, priority: int = 3) -> str | None:
+        """What Kafka's last committed transaction notes of the unforked cursor of one priority."""
+        ((group,),) = self.query(GROUP, priority)
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": group,
+                # The other one waits for a transaction that is open.
+                "isolation.level": "read_uncommitted",
+                "log_level": 2,
+            }
+        )
+        try:
+            cursors = TopicPartition(self.topic_prefix + "outbox.cursors", 0)
+            (found,) = consumer.committed([cursors], timeout=10)
+        finally:
+            consumer.close()
+        assert found.error is None, found.error
+        metadata: str | None = found.metadata
+        return metadata or None
+
+    def in_order(self, channel: str) -> None:
+        """Raises AssertionError until all of the channel has arrived, and for a wrong order."""
+        self.reckoning(channel).demand_all_in_order()
 
 
 def memory_bytes(pid: int) -> int:

@@ -56,8 +56,8 @@ def test_the_second_of_two_equal_checkpoints_is_refused_and_nothing_is_lost(
     zombie.connection.execute("begin")
     zombie.connection.execute("savepoint reading")
     assert len(list(reading.rows())) == 2
+    checkpoint = following(reading, Outcome(2, 4, [0, 0], []))
     with pytest.raises(errors.UniqueViolation):
-        checkpoint = following(reading, Outcome(2, 4, [0, 0], []))
         finish(reading, cursor, zombie.settings.name, dead=[], checkpoint=checkpoint)
     log.give_up(zombie.connection)
     last = publish(db, "a")

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
 from local.kafka import Kafka
 from local.program import Program
 from tests.eventually import eventually
+from tests.proxy import Proxy
 from tests.relay.stage import Stage
 from tests.relay.writers import writing
 
@@ -74,6 +77,31 @@ def test_a_flush_that_hangs_does_not_keep_the_relay_alive(
     assert ended(relay, signal.SIGTERM) < 10
     broker.resume()
     stage.relay()
+    stage.all_arrived("orders")
+
+
+def test_a_database_that_falls_silent_does_not_keep_the_relay_alive(stage: Stage) -> None:
+    stage.create_topic("orders")
+    with Proxy(urlsplit(stage.database_url).port or 5432) as proxy:
+        relay = stage.relay(DATABASE_URL=proxy.url(stage.database_url))
+        stage.publish(10, "orders")
+        stage.all_arrived("orders")
+        asked = threading.Event()
+
+        def silence(_: bytes) -> None:
+            proxy.stall()
+            asked.set()
+
+        # What it asks next is never answered.
+        proxy.watch = silence
+        assert asked.wait(10)
+        began_at = time.monotonic()
+        os.kill(relay.pid, signal.SIGTERM)
+        # It can't know what became of its sessions, and says so.
+        assert relay.wait(15) in (0, 1)
+        assert time.monotonic() - began_at < 12
+    stage.relay()
+    stage.publish(10, "orders")
     stage.all_arrived("orders")
 
 

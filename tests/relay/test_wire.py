@@ -82,6 +82,36 @@ def test_a_commit_whose_answer_is_lost_is_found_out_and_nothing_is_sent_twice(
     assert reckoning.repeats == 0
 
 
+def test_a_relay_whose_wire_falls_silent_in_a_run_is_replaced_and_refused(
+    stage: Stage, proxy: Proxy
+) -> None:
+    silent = threading.Event()
+
+    def silence(data: bytes) -> None:
+        if MOMENTS["checkpoint"] in data and not silent.is_set():
+            proxy.stall()
+            silent.set()
+
+    proxy.watch = silence
+    stage.create_topic("orders")
+    stage.publish(100, "orders")
+    cut_off = stage.relay(RELAY_BARRIER_SECONDS="1", DATABASE_URL=proxy.url(stage.database_url))
+    assert silent.wait(20)
+    stage.relay()
+    stage.publish(100, "orders")
+    stage.all_arrived("orders")
+    proxy.flow()
+
+    def noticed() -> None:
+        assert "session_failed" in cut_off.output()
+
+    eventually(noticed, 20)
+    stage.publish(100, "orders")
+    (reckoning,) = stage.all_arrived("orders")
+    assert reckoning.repeats == 100, "the run whose checkpoint never got through"
+    assert cut_off.running
+
+
 TERMINATE = """
 select count(pg_terminate_backend(pid)) from pg_stat_activity
 where datname = current_database() and application_name like 'outbox-relay%%'

@@ -1,0 +1,240 @@
+"""`make prove`: every interleaving of small scripts, each held against what this relay promises."""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from local.server import StartError
+from tests.schedules.campaign import Job, Sample, Tally, run
+from tests.schedules.explorer import NotRepeatable, Repeated
+from tests.schedules.readers import KINDS, NAIVE
+from tests.schedules.script import Script
+from tests.schedules.scripts import SCRIPTS
+from tests.schedules.stage import SessionFailed, Stage, prepared_database
+
+DESCRIPTION = """\
+Each script is a few sessions, cut into steps: writers that lock a group's row and publish, and one
+or two relays that look, claim, deliver, commit or die. All orders of their steps are played on a
+real Postgres of its own; a session that waits for another's lock stands still until it has it.
+After each schedule the log is read to its end and held against the promises: nothing lost, nothing
+seen that was rolled back, first arrivals of a group in the order of writing, no repeat but of what
+was in flight at a crash. Two readers that look right, `id > last` and `(xid, id)` below the xmin
+horizon, go through the same schedules and have to be caught."""
+
+EPILOG = """\
+examples:
+  python -m tests.schedules                                   everything, some minutes
+  python -m tests.schedules --script early_xid                one script
+  python -m tests.schedules --sample 50 --seed 7              50 random schedules of each
+  python -m tests.schedules --replay late_commit:ABBRRARR     one schedule, step by step
+  python -m tests.schedules --replay late_commit:ABBRRARR --reader "by id"
+
+A schedule is written as the names of its sessions in the order of their steps: writers A, B, C,
+readers R, S; --list says what each one's steps are. Exit 0: every promise kept and both readers
+caught where they should be; else 1."""
+
+PLAIN_WIDTH = 140
+
+
+def main() -> int:
+    """Exit 0 where every promise was kept and the naive readers were caught, 1 where not."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    try:
+        if arguments.list:
+            return _list(console)
+        if arguments.replay:
+            script, path = arguments.replay
+            return _replay(console, script, path, arguments.reader)
+        return _prove(console, arguments)
+    except (StartError, NotRepeatable, SessionFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.schedules",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--script", type=_script, action="append", metavar="NAME", help="only this one; repeatable")
+    add("--sample", type=int, metavar="N", help="N random schedules of each script, not all")
+    add("--seed", type=int, default=1, metavar="S", help="of the sample; 1")
+    add("--replay", type=_schedule, metavar="SCRIPT:STEPS", help="one schedule, step by step")
+    add("--reader", choices=list(KINDS), default="relay", help="who reads in --replay; relay")
+    add("--list", action="store_true", help="the scripts with their sessions' steps")
+    arguments = parser.parse_args()
+    if arguments.sample is not None and arguments.sample < 1:
+        parser.error("--sample: write a number from 1")
+    return arguments
+
+
+def _script(name: str) -> Script:
+    for script in SCRIPTS:
+        if script.name == name:
+            return script
+    names = ", ".join(script.name for script in SCRIPTS)
+    raise argparse.ArgumentTypeError(f"there is no script {name!r}; there are {names}")
+
+
+def _schedule(text: str) -> tuple[Script, str]:
+    name, _, path = text.partition(":")
+    script = _script(name)
+    strangers = set(path) - set(script.sessions)
+    if strangers:
+        sessions = ", ".join(script.sessions)
+        raise argparse.ArgumentTypeError(
+            f"{name} has no session {', '.join(sorted(strangers))}; it has {sessions}"
+        )
+    return script, path
+
+
+def _list(console: Console) -> int:
+    for script in SCRIPTS:
+        bounds = f"runs of at most {script.limit}, {script.shards} shard(s)"
+        console.print(f"[bold]{script.name}[/bold]: {script.about} ({bounds})", highlight=False)
+        for name, steps in script.sessions.items():
+            console.print(f"  {name}  {' | '.join(steps)}", highlight=False)
+    return 0
+
+
+def _replay(console: Console, script: Script, path: str, kind: str) -> int:
+    with (
+        console.status("starting Postgres"),
+        prepared_database() as url,
+        Stage(url, script, kind) as stage,
+    ):
+        played = stage.play(Repeated(path).choose)
+    for step in played.steps:
+        console.print(f"  {step}", highlight=False)
+    console.print(f"arrived: {', '.join(played.arrived) or 'nothing'}", highlight=False)
+    for promise in played.broken or ["every promise kept"]:
+        console.print(f"[bold]{promise}[/bold]", highlight=False)
+    return 1 if played.broken else 0
+
+
+def _prove(console: Console, arguments: argparse.Namespace) -> int:
+    scripts: Sequence[Script] = arguments.script or SCRIPTS
+    sample = Sample(arguments.sample, arguments.seed) if arguments.sample else None
+    jobs = [Job(script, kind, sample) for script in scripts for kind in KINDS]
+    began_at = time.monotonic()
+    tallies = _watch(console, jobs)
+    by_script = {script.name: dict[str, Tally]() for script in scripts}
+    for job, tally in zip(jobs, tallies, strict=True):
+        by_script[job.script.name][job.kind] = tally
+    console.print(_table(scripts, by_script))
+    faults = _faults(scripts, by_script)
+    for line in [*_catches(scripts, by_script), *faults]:
+        console.print(line, highlight=False, soft_wrap=True)
+    seconds = time.monotonic() - began_at
+    broken = sum(one["relay"].broken for one in by_script.values())
+    schedules = sum(one["relay"].schedules for one in by_script.values())
+    which = "all schedules" if sample is None else f"a sample of seed {sample.seed}"
+    console.print(
+        f"{schedules:,} schedules ({which}), {broken} broke a promise; {seconds:.0f} s",
+        style="bold red" if faults else "bold green",
+        highlight=False,
+    )
+    return 1 if faults else 0
+
+
+def _watch(console: Console, jobs: Sequence[Job]) -> list[Tally]:
+    """Runs the jobs with a bar each on a terminal, and a line each elsewhere."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[schedules]:,} schedules"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars = [
+            progress.add_task(_title(job), total=1.0, visible=False, start=False, schedules=0)
+            for job in jobs
+        ]
+
+        def tell(number: int, schedules: int, share: float) -> None:
+            bar = bars[number]
+            if not progress.tasks[number].started:
+                progress.start_task(bar)
+            visible = share < 1.0
+            progress.update(bar, completed=share, schedules=schedules, visible=visible)
+            if not visible and not console.is_terminal:
+                console.print(f"{_title(jobs[number])}: {schedules:,} schedules", highlight=False)
+
+        return run(jobs, tell)
+
+
+def _title(job: Job) -> str:
+    return f"{job.script.name}, {job.kind}"
+
+
+def _table(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> Table:
+    table = Table(title="Every interleaving", show_footer=True)
+    relays = [by_script[script.name]["relay"] for script in scripts]
+    table.add_column("script", "all", overflow="fold")
+    table.add_column("what")
+    for title in ("schedules", "waited", "deliveries", "repeats", "broken"):
+        total = sum(getattr(tally, title) for tally in relays)
+        table.add_column(title, f"{total:,}", justify="right")
+    for kind in NAIVE:
+        caught = sum(by_script[script.name][kind].broken for script in scripts)
+        table.add_column(f"{kind}: caught", f"{caught:,}", justify="right")
+    for script in scripts:
+        tallies = by_script[script.name]
+        relay = tallies["relay"]
+        counts = (relay.schedules, relay.waited, relay.deliveries, relay.repeats, relay.broken)
+        naive = [f"{tallies[kind].broken:,} of {tallies[kind].schedules:,}" for kind in NAIVE]
+        table.add_row(script.name, script.about, *(f"{count:,}" for count in counts), *naive)
+    return table
+
+
+def _catches(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> list[str]:
+    """How one naive reader of each kind was caught, to be repeated."""
+    lines = []
+    for kind in NAIVE:
+        caught = [
+            (script, played)
+            for script in scripts
+            for played in by_script[script.name][kind].examples[:1]
+        ]
+        for script, played in caught[:1]:
+            again = f'--replay {script.name}:{played.path} --reader "{kind}"'
+            lines.append(f"the reader {kind}, for one: {escape(played.broken[0])}   {again}")
+    return lines
+
+
+def _faults(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> list[str]:
+    """What makes the exit code 1, in words."""
+    lines = []
+    for script in scripts:
+        tallies = by_script[script.name]
+        for played in tallies["relay"].examples:
+            lines.append(
+                f"[red]{script.name} broke a promise:[/red] --replay {script.name}:{played.path}"
+            )
+            lines += [f"  {escape(line)}" for line in [*played.steps, *played.broken]]
+        lines += [
+            f"[red]{script.name} did not catch the reader {kind}[/red] (a small sample may not)"
+            for kind in script.catches
+            if not tallies[kind].broken
+        ]
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""The scripts. Small, so that each can be played in every order; together, what can go wrong."""
+
+from tests.schedules.script import Script
+
+ONE_ROUND = ("deliver", "commit")
+TWO_ROUNDS = ONE_ROUND * 2
+
+SCRIPTS = (
+    Script(
+        "late_commit",
+        "two groups; either commits while the other is open",
+        writers=(("lock a; publish a", "commit"), ("lock b; publish b", "commit")),
+        readers=(TWO_ROUNDS,),
+        catches=("by id",),
+    ),
+    Script(
+        "same_group",
+        "two writers of one group, several messages each, runs of one message",
+        writers=(
+            ("lock a", "publish a; publish a", "commit"),
+            ("lock a", "publish a", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=1,
+    ),
+    Script(
+        "early_xid",
+        "a transaction id long before the group's row, which another may lock first",
+        writers=(
+            ("xid", "lock a; publish a", "commit"),
+            ("lock a; publish a", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        catches=("by xid",),
+    ),
+    Script(
+        "rollback",
+        "one of three rolls back, and its group goes on",
+        writers=(
+            ("lock a; publish a; publish a", "rollback"),
+            ("lock a; publish a", "commit"),
+            ("lock b; publish b", "commit"),
+        ),
+        readers=(ONE_ROUND,),
+        catches=("by id",),
+    ),
+    Script(
+        "savepoints",
+        "what was published since a savepoint is taken back, before and after others publish",
+        writers=(
+            (
+                "lock a; publish a",
+                "savepoint; publish a; lock b; publish b",
+                "rollback to; publish a",
+                "commit",
+            ),
+            ("lock b; publish b", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=2,
+        catches=("by id",),
+    ),
+    Script(
+        "prepared",
+        "PREPARE TRANSACTION holds the group's row until COMMIT PREPARED",
+        writers=(
+            ("lock a; publish a", "prepare", "commit prepared"),
+            ("lock a; publish a; lock b; publish b", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+    ),
+    Script(
+        "prepared_late",
+        "a prepared transaction with an early id beside another group, runs of one message",
+        writers=(
+            ("xid; lock a; publish a", "prepare", "commit prepared"),
+            ("lock b; publish b; publish b", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=1,
+        catches=("by id",),
+    ),
+    Script(
+        "three_writers",
+        "three writers queue for one group's row, one with an early id",
+        writers=(
+            ("xid", "lock a; publish a", "commit"),
+            ("lock a; publish a", "commit"),
+            ("lock a; publish a", "commit"),
+        ),
+        readers=(ONE_ROUND,),
+        catches=("by xid",),
+    ),
+    Script(
+        "many_groups",
+        "three groups and channels in either transaction, runs of two messages",
+        writers=(
+            ("lock a; publish a", "lock b; publish b parcels; publish a parcels", "commit"),
+            ("lock b; publish b", "lock c; publish c invoices; publish b", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=2,
+        catches=("by id",),
+    ),
+    Script(
+        "middle_of_a_delta",
+        "one commits in the middle of the other's messages, runs of one message",
+        writers=(
+            ("lock a; publish a", "commit"),
+            ("lock b; publish b", "publish b", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=1,
+        catches=("by id",),
+    ),
+    Script(
+        "two_relays",
+        "two relays on one cursor, runs of one message",
+        writers=(("lock a; publish a", "commit"), ("lock b; publish b; publish b", "commit")),
+        readers=(ONE_ROUND, ONE_ROUND),
+        limit=1,
+        catches=("by id",),
+    ),
+    Script(
+        "three_writers_two_relays",
+        "two groups that overlap in three writers, two relays, runs of two messages",
+        writers=(
+            ("lock a; publish a", "commit"),
+            ("lock a; publish a; lock b; publish b", "commit"),
+            ("lock b; publish b; commit",),
+        ),
+        readers=(ONE_ROUND, ONE_ROUND),
+        limit=2,
+        catches=("by id",),
+    ),
+    Script(
+        "two_shards",
+        "two relays on two shards, both groups in either transaction",
+        writers=(
+            ("lock a; publish a; lock b; publish b", "commit"),
+            ("lock a; publish a; lock b; publish b", "commit"),
+        ),
+        readers=(ONE_ROUND, ONE_ROUND),
+        shards=2,
+    ),
+    Script(
+        "stale_look",
+        "two relays; between looking, claiming and delivering anything may happen",
+        writers=(("lock a; publish a", "commit"), ("lock b; publish b; commit",)),
+        readers=(("look", "start", "deliver", "commit"), ONE_ROUND),
+        catches=("by id",),
+    ),
+    Script(
+        "crash",
+        "a relay dies after delivering, before its checkpoint",
+        writers=(("lock a; publish a", "commit"), ("lock b; publish b; publish b", "commit")),
+        readers=(("deliver", "crash", *ONE_ROUND),),
+        catches=("by id",),
+    ),
+    Script(
+        "crash_of_one_of_two",
+        "one of two relays dies at its first message, the other after its last",
+        writers=(
+            ("lock a; publish a; publish a", "commit"),
+            ("lock a; publish a", "commit"),
+        ),
+        readers=(("start", "crash"), ("deliver", "crash")),
+        limit=2,
+    ),
+)

@@ -1,0 +1,116 @@
+"""A seeded sample of what `python -m tests.schedules` plays in full."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.schedules.campaign import Job, Sample, explore
+from tests.schedules.explorer import Exhaustive, Repeated, interleavings
+from tests.schedules.readers import NAIVE
+from tests.schedules.script import Script
+from tests.schedules.scripts import SCRIPTS
+from tests.schedules.stage import Played, Stage, prepared_database
+
+SEED = 20_261_122
+EACH = 15
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """A server of the module's own: another's open transactions would change what readers see."""
+    with prepared_database() as url:
+        yield url
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
+def test_no_interleaving_breaks_a_promise(server_url: str, script: Script) -> None:
+    tally = explore(server_url, Job(script, "relay", Sample(EACH, SEED)))
+    assert [(one.path, one.broken) for one in tally.examples] == []
+    assert tally.broken == 0
+    assert tally.deliveries >= tally.schedules > EACH // 2
+
+
+CATCHES = [(script, kind) for script in SCRIPTS for kind in script.catches]
+# One each: the whole of it is for the long run.
+SMALLEST = {
+    kind: min(
+        (script for script, caught in CATCHES if caught == kind),
+        key=lambda script: interleavings({n: len(s) for n, s in script.sessions.items()}),
+    )
+    for kind in NAIVE
+}
+
+
+@pytest.mark.parametrize("kind", NAIVE)
+def test_a_naive_reader_is_caught(server_url: str, kind: str) -> None:
+    tally = explore(server_url, Job(SMALLEST[kind], kind, Sample(40, SEED)))
+    assert tally.broken > 0
+
+
+def replay(server_url: str, name: str, path: str, kind: str = "relay") -> Played:
+    (script,) = (script for script in SCRIPTS if script.name == name)
+    with Stage(server_url, script, kind) as stage:
+        return stage.play(Repeated(path).choose)
+
+
+LATE_COMMIT = "ABBRRARR"
+
+
+def test_a_reader_by_id_loses_the_late_commit(server_url: str) -> None:
+    played = replay(server_url, "late_commit", LATE_COMMIT, "by id")
+    assert played.broken == ["lost: a:1:A1"]
+
+
+def test_the_relay_delivers_the_late_commit_last(server_url: str) -> None:
+    played = replay(server_url, "late_commit", LATE_COMMIT)
+    assert played.arrived == ["b:1:B1", "a:1:A1"]
+
+
+EARLY_XID = "ABBAARRRR"
+
+
+def test_a_reader_by_xid_inverts_a_group(server_url: str) -> None:
+    played = replay(server_url, "early_xid", EARLY_XID, "by xid")
+    assert played.broken == ["out of order: a:1:B1 after a:2:A1"]
+
+
+def test_the_relay_keeps_the_order_of_the_rows_lock(server_url: str) -> None:
+    played = replay(server_url, "early_xid", EARLY_XID)
+    assert played.arrived == ["a:1:B1", "a:2:A1"]
+
+
+def test_a_session_that_waits_for_a_lock_goes_on_when_it_has_it(server_url: str) -> None:
+    played = replay(server_url, "early_xid", "BAABAR")
+    assert played.steps[2:4] == ["A: lock a; publish a (waits)", "B: commit"]
+    assert played.waited
+    assert played.broken == []
+
+
+def test_a_crash_repeats_what_was_in_flight(server_url: str) -> None:
+    played = replay(server_url, "crash", "AARRRR")
+    assert played.arrived[:2] == ["a:1:A1", "a:1:A1"]
+    assert played.repeats == 1
+    assert played.broken == []
+
+
+def test_a_script_whose_sessions_never_wait_has_as_many_schedules_as_the_multinomial_says(
+    server_url: str,
+) -> None:
+    script = Script(
+        "alone",
+        "three groups",
+        writers=(
+            ("lock a; publish a", "commit"),
+            ("lock b; publish b", "commit"),
+            ("lock c; publish c; rollback",),
+        ),
+        readers=(),
+    )
+    every = Exhaustive()
+    paths = []
+    with Stage(server_url, script, "relay") as stage:
+        more = True
+        while more:
+            paths.append(stage.play(every.choose).path)
+            more = every.advance()
+    assert len(set(paths)) == len(paths) == interleavings({"A": 2, "B": 2, "C": 1})
