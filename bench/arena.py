@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -45,13 +45,22 @@ class Arena:
 
     @classmethod
     @contextmanager
-    def open(cls) -> Iterator[Self]:
-        """Starts the servers and migrates. Raises local.server.StartError."""
+    def open(
+        cls,
+        postgres_settings: Mapping[str, str] = {},
+        kafka_settings: Mapping[str, str] = {},
+    ) -> Iterator[Self]:
+        """Starts the servers and migrates. The settings win over the benchmark's usual ones.
+
+        Raises local.server.StartError.
+        """
         with ExitStack() as stack:
             directory = stack.enter_context(temporary_directory())
-            postgres = Postgres.start(directory / "postgres", settings=POSTGRES_SETTINGS)
-            stack.enter_context(postgres)
-            kafka = stack.enter_context(Kafka.start(directory / "kafka"))
+            settings = {**POSTGRES_SETTINGS, **postgres_settings}
+            postgres = stack.enter_context(
+                Postgres.start(directory / "postgres", settings=settings)
+            )
+            kafka = stack.enter_context(Kafka.start(directory / "kafka", settings=kafka_settings))
             arena = cls(directory, postgres, kafka)
             with arena._program("migrate", script("outbox-relay"), "migrate") as migrate:
                 if migrate.wait(COMMAND_TIMEOUT_SECONDS):
@@ -90,8 +99,9 @@ class Arena:
             yield
             connection.execute("rollback")
 
-    def make_topic(self, name: str) -> None:
-        create_topic(self.kafka.bootstrap_servers, name)
+    def make_topic(self, name: str, config: Mapping[str, str] = {}) -> None:
+        """A topic of four partitions; `config` are its properties."""
+        create_topic(self.kafka.bootstrap_servers, name, 4, **config)
 
     def relay(self, *, database_url: str | None = None) -> Program:
         """`outbox-relay run`, ready."""

@@ -26,6 +26,8 @@ logger = structlog.get_logger()
 SHORTEST_POLL_SECONDS = 0.002
 LONGEST_POLL_SECONDS = 0.1
 PATIENCE = 1 / 20
+# A probe over many subscriptions takes its time: Postgres does other things for the greater part.
+PROBE_SHARE = 1 / 3
 # `--once`: how long nothing at all may go before what is left counts as stuck.
 STUCK_SECONDS = 3.0
 STOP_SECONDS = 8.0
@@ -62,6 +64,7 @@ class Relay:
         self._turned = threading.Event()
         self._lanes: dict[int, Lane] = {}
         self._maintenance: threading.Thread | None = None
+        self._probe_seconds = 0.0
 
     def serve(self) -> int:
         """Relays until it is stopped. Returns 0."""
@@ -125,9 +128,8 @@ class Relay:
         return sum(lane.progress for lane in self._lanes.values())
 
     def _wait(self, quiet_seconds: float) -> None:
-        poll_seconds = min(
-            max(quiet_seconds * PATIENCE, SHORTEST_POLL_SECONDS), LONGEST_POLL_SECONDS
-        )
+        shortest = max(SHORTEST_POLL_SECONDS, self._probe_seconds / PROBE_SHARE)
+        poll_seconds = min(max(quiet_seconds * PATIENCE, shortest), LONGEST_POLL_SECONDS)
         if self._lanes and not any(lane.idle for lane in self._lanes.values()):
             # All are at work and look for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
@@ -137,7 +139,9 @@ class Relay:
 
     def _look(self, connection: Connection) -> list[Cursor]:
         """Probes and hands out what it finds."""
+        asked_at = time.monotonic()
         pending = probe(connection, self._settings.name)
+        self._probe_seconds = time.monotonic() - asked_at
         pending.sort(key=attrgetter("subscription_id"))
         for subscription_id, cursors in groupby(pending, attrgetter("subscription_id")):
             offered = list(cursors)

@@ -1,0 +1,33 @@
+"""The log that grows: 500-byte messages, emptied or added to."""
+
+from typing import LiteralString
+
+from bench.arena import Connection
+from bench.messages import TOPIC
+
+GROUPS = 1000
+# By one transaction, so that a log of millions comes from many, as in life.
+TOGETHER = 200_000
+
+
+def empty(connection: Connection) -> None:
+    """Takes every message out of the log."""
+    connection.execute("truncate outbox.message")
+    # Before the next fill: a page that is first touched after a checkpoint is logged whole.
+    connection.execute("checkpoint")
+
+
+ADD: LiteralString = """
+insert into outbox.message (channel, type, group_key, payload)
+select %(topic)s, 'order.paid', 'group-' || n %% %(groups)s,
+       convert_to(rpad('{"n": ' || n || ', "text": "', 498, 'x') || '"}', 'UTF8')
+from generate_series(%(first)s::bigint, %(last)s::bigint) as n
+"""
+
+
+def add(connection: Connection, messages: int, groups: int = GROUPS) -> None:
+    """Puts this many messages on top of what the log holds."""
+    for first in range(1, messages + 1, TOGETHER):
+        last = min(first + TOGETHER - 1, messages)
+        parameters = {"topic": TOPIC, "groups": groups, "first": first, "last": last}
+        connection.execute(ADD, parameters)

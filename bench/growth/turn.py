@@ -1,0 +1,71 @@
+"""One drain by a relay process of its own, and what it cost."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from bench.arena import Arena, Connection
+from bench.messages import TOPIC
+from bench.process import cpu_seconds, peak_memory_bytes
+from bench.watch import send_one, watch
+from relay.cursor import PROBE, probe
+from relay.database import connect
+from relay.settings import Settings
+from tests.relay.plans import explain
+
+MEBIBYTE = 1 << 20
+POLLS = 50
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """Processor time is per message; buffers are the pages that an empty poll reads."""
+
+    messages_per_second: float
+    relay_cpu_microseconds: float
+    postgres_cpu_microseconds: float
+    peak_memory_mebibytes: float
+    poll_milliseconds: float
+    poll_buffers: float
+
+
+def drain(
+    arena: Arena, connection: Connection, arrivals: int, fill: Callable[[], None], streams: int = 1
+) -> Turn:
+    """Drains what `fill` puts into the log: `arrivals` messages over all `streams` subscriptions.
+
+    The process is warm: it has sent a message to each topic, and waits while all is paused.
+    """
+    with arena.relay() as relay:
+        send_one(connection, TOPIC, streams)
+        connection.execute("update outbox.subscription set paused = true")
+        fill()
+        pids = relay.pid, arena.postgres.pid
+        before = [cpu_seconds(pid) for pid in pids]
+        connection.execute("update outbox.subscription set paused = false")
+        seconds = watch(connection, arrivals)
+        used = [cpu_seconds(pid) - so_far for pid, so_far in zip(pids, before, strict=True)]
+        peak_bytes = peak_memory_bytes(relay.pid)
+    poll_milliseconds, poll_buffers = _empty_poll(arena)
+    return Turn(
+        messages_per_second=arrivals / seconds,
+        relay_cpu_microseconds=used[0] / arrivals * 1e6,
+        postgres_cpu_microseconds=used[1] / arrivals * 1e6,
+        peak_memory_mebibytes=peak_bytes / MEBIBYTE,
+        poll_milliseconds=poll_milliseconds,
+        poll_buffers=poll_buffers,
+    )
+
+
+def _empty_poll(arena: Arena) -> tuple[float, int]:
+    """Milliseconds, the median of many, and buffers."""
+    times = []
+    with connect(Settings.from_environment(arena.environment)) as session:
+        for _ in range(POLLS):
+            began_at = time.perf_counter()
+            found = probe(session, "bench")
+            times.append((time.perf_counter() - began_at) * 1000)
+            assert not found
+        buffers = explain(session, PROBE, {"subscription": None}).buffers
+    return statistics.median(times), buffers
