@@ -4,7 +4,6 @@ import re
 import statistics
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import msgspec
 
@@ -12,12 +11,11 @@ from bench import classic
 from bench.arena import Arena, Connection
 from bench.messages import TOPIC, fill_classic, fill_log
 from bench.process import cpu_seconds, peak_memory_bytes
+from bench.watch import send_one, watch
 from relay.cursor import probe
 from relay.database import connect
 from relay.settings import Settings
 
-DRAIN_TIMEOUT_SECONDS = 120
-WATCH_INTERVAL_SECONDS = 0.01
 EMPTY_POLLS = 20
 STATEMENT = re.compile(rb"^\d+ LOG:  (?:statement|execute)", re.MULTILINE)
 
@@ -104,12 +102,12 @@ def by_relay(arena: Arena, messages: int) -> Drain:
         arena.connect() as connection,
         arena.relay(database_url=arena.logged_database_url) as relay,
     ):
-        _send_one(connection)
+        send_one(connection, TOPIC)
         connection.execute("update outbox.subscription set paused = true")
         fill_log(connection, messages)
         written, used = Written(arena, connection), cpu_seconds(relay.pid)
         connection.execute("update outbox.subscription set paused = false")
-        seconds = _watch(connection, messages)
+        seconds = watch(connection, messages)
         used = cpu_seconds(relay.pid) - used
         wal, statements = written.per_message(messages)
         peak = peak_memory_bytes(relay.pid)
@@ -137,57 +135,3 @@ def _time_of(poll: Callable[[], None]) -> float:
         poll()
         times.append(time.monotonic() - began_at)
     return statistics.median(times)
-
-
-SEND_ONE = "select outbox.publish(%s, 'warm', '{}')"
-
-
-def _send_one(connection: Connection) -> None:
-    row = connection.execute("select clock_timestamp()").fetchone()
-    assert row is not None
-    connection.execute(SEND_ONE, (TOPIC,))
-    deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
-    while _acknowledged(connection, row[0])[0] < 1:
-        _wait(deadline)
-
-
-ACKNOWLEDGED = """
-select coalesce(sum(messages), 0), max(created_at)
-from outbox.checkpoint
-where created_at > %s
-"""
-
-
-def _acknowledged(connection: Connection, since: datetime) -> tuple[int, datetime]:
-    row = connection.execute(ACKNOWLEDGED, (since,)).fetchone()
-    assert row is not None
-    return row[0], row[1]
-
-
-# Only inside a run's transaction does a relay's session carry a cursor's name.
-FIRST_CLAIM = """
-select min(xact_start) from pg_stat_activity where application_name like 'outbox-relay % cursor %'
-"""
-
-
-def _watch(connection: Connection, messages: int) -> float:
-    """Seconds, by the database's clock, from the first claim to the checkpoint that ends it."""
-    deadline = time.monotonic() + DRAIN_TIMEOUT_SECONDS
-    while True:
-        row = connection.execute(FIRST_CLAIM).fetchone()
-        assert row is not None
-        if row[0] is not None:
-            began_at: datetime = row[0]
-            break
-        _wait(deadline)
-    while True:
-        acknowledged, ended_at = _acknowledged(connection, began_at)
-        if acknowledged >= messages:
-            return (ended_at - began_at).total_seconds()
-        _wait(deadline)
-
-
-def _wait(deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise RuntimeError(f"the relay does not get on for {DRAIN_TIMEOUT_SECONDS} s")
-    time.sleep(WATCH_INTERVAL_SECONDS)

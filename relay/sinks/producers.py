@@ -1,5 +1,6 @@
 """Idempotent librdkafka producers: their constants, the barrier over all of them, and their end."""
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -38,6 +39,10 @@ DEFAULTS: dict[str, Any] = {
     # What goes wrong is in the error callback, and would else come line by line on standard error.
     "log_level": 2,
 }
+# librdkafka's own lines, which would stand between ours: the callbacks and the errors say it all.
+LIBRARY = logging.getLogger("relay.librdkafka")
+LIBRARY.addHandler(logging.NullHandler())
+LIBRARY.propagate = False
 # After a signal to stop, what is in flight gets this long to be acknowledged.
 STOP_SECONDS = 4.0
 SLICE_SECONDS = 0.2
@@ -162,7 +167,8 @@ class Producers:
                     **self._reports.callbacks,
                     "batch.size": batch_bytes,
                     "enable.gapless.guarantee": gapless,
-                }
+                },
+                logger=LIBRARY,
             )
         return producer
 

@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from relay.sink import SinkAway
 from relay.sinks.kafka import BATCH_BYTES, Failures, Refused, Route
-from relay.sinks.producers import CONSTANTS, Reports, discard
+from relay.sinks.producers import CONSTANTS, LIBRARY, Reports, discard
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS
 
 logger = structlog.get_logger()
@@ -81,7 +81,8 @@ class Transactions:
                 "transaction.timeout.ms": int(TIMEOUT_SECONDS * 1000),
                 # No longer than the transaction: a message that expires takes the run with it.
                 "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),
-            }
+            },
+            logger=LIBRARY,
         )
         try:
             self._try(producer.init_transactions)

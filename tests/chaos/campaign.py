@@ -1,0 +1,259 @@
+"""One campaign: writers write, faults strike, the backlog drains, and all is held to account."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from tests.chaos import plan
+from tests.chaos.checker import Verdict
+from tests.chaos.customers import Customer, customers
+from tests.chaos.faults import Assailant, assailants
+from tests.chaos.heartbeat import Heart, Watcher
+from tests.chaos.pauses import Injected
+from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
+from tests.chaos.plan import Fault
+from tests.chaos.reckoning import judge, log_faults, read_log
+from tests.chaos.writers import Writer, set_up, writers
+
+DRAIN_TIMEOUT_SECONDS = 90
+# How long a thread may take to end what it is at: a server's start, a statement's timeout.
+THREAD_TIMEOUT_SECONDS = 90
+# Of the campaign, until the topic that was missing is made.
+LATE_TOPIC_SHARE = 0.4
+NEWS_SECONDS = 10.0
+
+Tell = Callable[[str], None]
+
+
+class Orders(NamedTuple):
+    """What a campaign is asked for; it fails with fewer than `kills_at_least`."""
+
+    seed: int
+    seconds: float
+    faults: Sequence[Fault]
+    kills_at_least: int = 0
+
+
+@dataclass
+class Played:
+    """What happened. `beats`: of each subscription, the times at which each group's heartbeats
+    came, on the monotonic clock; `until`: when the last of them could have come."""
+
+    injected: list[Injected]
+    kills: int
+    missed: int
+    beats: dict[str, list[list[float]]]
+    until: float
+    transactions: int
+    paid: list[str]
+    drain_seconds: float
+    faults: list[str]
+
+
+@dataclass
+class Result:
+    """What a campaign did and found. `faults`: what else was not as promised, a sentence each."""
+
+    orders: Orders
+    seconds: float
+    played: Played
+    verdicts: list[Verdict]
+    faults: list[str]
+
+    @property
+    def right(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.faults and not any(verdict.broken for verdict in self.verdicts)
+
+
+def run(orders: Orders, directory: Path, tell: Tell) -> Result:
+    """The whole campaign over `directory`, which keeps data and logs; `tell` gets its progress.
+
+    Raises StartError, KafkaException, TimeoutError and psycopg.Error where it can't be carried
+    through to its end.
+    """
+    began = time.monotonic()
+    tell("starting Postgres, Kafka, the service and two relays")
+    with places(directory) as here:
+        set_up(here)
+        cast = Cast(here, orders, tell)
+        try:
+            played = cast.play()
+        finally:
+            cast.end()
+        tell("reading every topic to its end")
+        log = read_log(here)
+        verdicts = [judge(here, subscription, log) for subscription in SUBSCRIPTIONS]
+        faults = [*played.faults, *log_faults(here, played.paid)]
+    if played.kills < orders.kills_at_least:
+        faults.append(f"{played.kills} kills where {orders.kills_at_least} were asked for")
+    return Result(orders, time.monotonic() - began, played, verdicts, faults)
+
+
+@dataclass
+class Cast:
+    """Everybody who takes part, each a thread."""
+
+    here: Places
+    orders: Orders
+    tell: Tell
+    # No more faults; no more writing; nothing more to watch.
+    peace: threading.Event = field(default_factory=threading.Event)
+    silence: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        here, orders = self.here, self.orders
+        strikes = plan.plan(orders.seed, orders.seconds, orders.faults)
+        self.watchers = [Watcher(here, one, self.over) for one in SUBSCRIPTIONS]
+        self.heart = Heart(here, self.silence)
+        self.writers = writers(here, orders.seed, self.silence)
+        self.customers = customers(here.service_url, self.silence)
+        self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
+        self.assailants = assailants(here, strikes, self.tell, self.peace)
+
+    def end(self) -> None:
+        """Nobody goes on, so that nothing is started again while it is taken down."""
+        for event in (self.peace, self.silence, self.over):
+            event.set()
+
+    def play(self) -> Played:
+        """From the first message to the last one delivered; the programs are stopped then."""
+        self._start()
+        self._last(self.orders.seconds)
+        self.tell("peace: no more faults, everything is mended")
+        self.peace.set()
+        self._join(self.assailants)
+        self._demand_assailants()
+        self._mend()
+        self.silence.set()
+        self._join([self.heart, *self.writers, *self.customers])
+        seconds = self._drain()
+        until = time.monotonic()
+        self.over.set()
+        self._join(self.watchers)
+        self._stop_programs()
+        self.faults += [f"{each.name} saw none" for each in self.watchers if not each.arrivals]
+        return Played(
+            sorted((one for each in self.assailants for one in each.injected), key=_began),
+            sum(each.kills for each in self.assailants),
+            sum(each.missed for each in self.assailants),
+            {
+                subscription.name: list(watcher.arrivals.values())
+                for subscription, watcher in zip(SUBSCRIPTIONS, self.watchers, strict=True)
+            },
+            until,
+            sum(writer.transactions for writer in self.writers),
+            [order_id for customer in self.customers for order_id in customer.paid],
+            seconds,
+            [*self.faults, *(fault for each in self.assailants for fault in each.faults)],
+        )
+
+    def _start(self) -> None:
+        cast: Sequence[threading.Thread] = [
+            *self.watchers,
+            self.heart,
+            *self.writers,
+            *self.customers,
+            *self.assailants,
+        ]
+        for member in cast:
+            member.start()
+
+    def _last(self, seconds: float) -> None:
+        """Until the time is over. On the way the topics that were missing are made."""
+        began = time.monotonic()
+        late_at: float | None = began + seconds * LATE_TOPIC_SHARE
+        news_at = began + NEWS_SECONDS
+        while (now := time.monotonic()) < began + seconds:
+            if late_at is not None and now >= late_at:
+                late_at = None
+                # Kafka may be away just now, and the campaign goes on.
+                self.late.start()
+            if now >= news_at:
+                news_at = now + NEWS_SECONDS
+                self.tell(f"{now - began:.0f} s: {self._news()}")
+            self._demand_assailants()
+            time.sleep(0.1)
+
+    def _make_late_topics(self) -> None:
+        """Where this fails, what waits for them stays pending, and that is seen."""
+        self.here.make_topics(LATE)
+        self.tell("the missing topics are made")
+
+    def _demand_assailants(self) -> None:
+        """Raises what keeps one from going on: a server that does not come back, above all."""
+        for assailant in self.assailants:
+            if assailant.failure is not None:
+                raise assailant.failure
+
+    def _news(self) -> str:
+        transactions = sum(writer.transactions for writer in self.writers)
+        kills = sum(each.kills for each in self.assailants)
+        paid = sum(len(customer.paid) for customer in self.customers)
+        return f"{transactions} transactions, {paid} orders paid, {kills} kills"
+
+    def _join(self, threads: Sequence[Heart | Watcher | Writer | Customer | Assailant]) -> None:
+        """Waits for their ends; what ended one before its time is a fault."""
+        deadline = time.monotonic() + THREAD_TIMEOUT_SECONDS
+        for thread in threads:
+            thread.join(max(0, deadline - time.monotonic()))
+            if thread.is_alive():
+                self.faults.append(f"{thread.name} does not end")
+            if not isinstance(thread, Assailant) and thread.fault is not None:
+                self.faults.append(f"{thread.name} died: {thread.fault!r}")
+
+    def _mend(self) -> None:
+        """Each assailant mends what it broke; what ended by itself meanwhile is started again."""
+        for name, program in self.here.programs.items():
+            if not program.running:
+                self.faults.append(f"{name} was not running in the end")
+                program.launch()
+
+    def _drain(self) -> float:
+        """Seconds until nothing is pending; what stays so is a fault."""
+        began = time.monotonic()
+        self.tell("the backlog drains")
+        while True:
+            waiting = pending(self.here)
+            seconds = time.monotonic() - began
+            if not waiting:
+                return seconds
+            if seconds > DRAIN_TIMEOUT_SECONDS:
+                self.faults += [f"still pending after {seconds:.0f} s: {line}" for line in waiting]
+                return seconds
+            time.sleep(0.25)
+
+    def _stop_programs(self) -> None:
+        for name, program in self.here.programs.items():
+            status = program.stop()
+            if status != 0:
+                self.faults.append(f"{name} ended with {status} when it was told to stop")
+
+
+PENDING_TIMEOUT = "set statement_timeout = '20s'"
+PENDING = """
+select concat_ws(' ', subscription, 'priority', priority, 'shard', shard, 'channel', channel,
+                 messages, 'messages, the oldest of', oldest_at)
+from outbox.cursor_backlog where messages > 0
+"""
+
+
+def pending(here: Places) -> list[str]:
+    """What is still to be delivered, a line for each cursor."""
+    try:
+        with here.connect() as session:
+            session.execute(PENDING_TIMEOUT)
+            return [line for (line,) in session.execute(PENDING)]
+    except psycopg.OperationalError as error:
+        return [f"unknown: {error}"]
+
+
+def _began(injected: Injected) -> float:
+    return injected.began

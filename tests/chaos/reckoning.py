@@ -1,0 +1,86 @@
+"""What committed, from the log, and what became of it, from topics and dead letters."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from zlib import crc32
+
+from tests.chaos.checker import Arrival, Committed, Letter, Verdict, check
+from tests.chaos.places import CHANNELS, Places, Subscription
+from tests.chaos.topics import read
+
+ROWS_AT_ONCE = 5_000
+
+LOG = """
+select id, channel, priority, convert_to(group_key, 'UTF8'), idempotency_key, payload, type
+from outbox.message where channel not like 'outbox.%'
+"""
+
+
+def read_log(here: Places) -> dict[str, Committed]:
+    """Everything that committed, by idempotency key. Raises ValueError where two share one."""
+    log: dict[str, Committed] = {}
+    channels = {channel: channel for channel in CHANNELS}
+    with here.connect() as session, session.transaction(), session.cursor("log") as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        for id_, channel, priority, group, key, payload, type_ in cursor.execute(LOG):
+            if key in log:
+                raise ValueError(f"two messages of the log have the key {key}")
+            oversize = type_ == "chaos.oversize"
+            # One string for all of a channel's messages: there are hundreds of thousands.
+            name = channels[channel]
+            log[key] = Committed(id_, name, priority, group, crc32(payload), oversize)
+    return log
+
+
+LETTERS = """
+select letter.idempotency_key, letter.reason
+from outbox.dead_letter as letter
+join outbox.subscription on subscription.id = letter.subscription_id
+where subscription.name = %s
+"""
+
+
+def judge(here: Places, subscription: Subscription, log: Mapping[str, Committed]) -> Verdict:
+    """Reads all topics and letters of a subscription. Raises KafkaException and TimeoutError."""
+    with here.connect() as session:
+        letters = [Letter(*row) for row in session.execute(LETTERS, [subscription.name])]
+    return check(
+        subscription.name,
+        exactly_once=subscription.exactly_once,
+        log=log,
+        arrivals=_arrivals(here, subscription),
+        letters=letters,
+    )
+
+
+def _arrivals(here: Places, subscription: Subscription) -> Iterator[Arrival]:
+    for channel in CHANNELS:
+        yield from read(here.bootstrap_servers, subscription.prefix + channel, channel)
+
+
+STEPS_BACKWARDS = """
+select count(*) from (
+    select step <= lag(step) over (partition by channel, group_key order by id) as backwards
+    from (
+        select id, channel, group_key, split_part(idempotency_key, ':', 5)::bigint as step
+        from outbox.message where type = 'chaos.step'
+    ) as steps
+) as compared
+where backwards
+"""
+PAYMENTS = "select group_key from outbox.message where channel = 'payment.success'"
+
+
+def log_faults(here: Places, paid: Sequence[str]) -> list[str]:
+    """What the log itself shows: its ids follow the writers, each payment acknowledged is there."""
+    with here.connect() as session:
+        ((backwards,),) = session.execute(STEPS_BACKWARDS)
+        successes = Counter(group for (group,) in session.execute(PAYMENTS))
+    faults = [
+        f"order {order_id} was acknowledged as paid and has {successes[order_id]} payment.success"
+        for order_id in paid
+        if successes[order_id] != 1
+    ]
+    if backwards:
+        faults.append(f"{backwards} messages of the log lie behind a later step of their group")
+    return faults

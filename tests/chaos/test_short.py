@@ -1,0 +1,27 @@
+"""A short campaign of fixed seed; `make chaos` is the long one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.chaos import report
+from tests.chaos.campaign import Orders, run
+from tests.chaos.plan import FAULTS
+
+SEED = 2889
+SECONDS = 60
+
+
+@pytest.mark.timeout(240)
+def test_no_promise_is_broken_whatever_is_killed_frozen_or_cut(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    result = run(Orders(SEED, SECONDS, tuple(FAULTS.values())), tmp_path, print)
+    report.show(Console(width=110), result)
+    record_property("faults", len(result.played.injected))
+    record_property("kills", result.played.kills)
+    broken = {verdict.subscription: verdict.broken for verdict in result.verdicts}
+    assert broken == {verdict.subscription: {} for verdict in result.verdicts}
+    assert result.faults == []
