@@ -17,6 +17,8 @@ def configure(level: str) -> None:
         if terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
     )
+    # What goes wrong is raised, and told by whoever catches it.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
