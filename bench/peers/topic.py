@@ -34,8 +34,17 @@ class Topic:
         self.name = name
         self._bootstrap_servers = bootstrap_servers
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
-        described = self._admin.list_topics(name, timeout=TIMEOUT_SECONDS).topics[name]
-        self._partitions = [TopicPartition(name, partition) for partition in described.partitions]
+        self._partitions = [TopicPartition(name, partition) for partition in self._described()]
+
+    def _described(self) -> list[int]:
+        """Its partitions; of a new topic a broker knows none for a moment. Raises RuntimeError."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            described = self._admin.list_topics(self.name, timeout=TIMEOUT_SECONDS)
+            if partitions := list(described.topics[self.name].partitions):
+                return partitions
+            time.sleep(WATCH_INTERVAL_SECONDS)
+        raise RuntimeError(f"{self.name} has no partitions after {TIMEOUT_SECONDS} s")
 
     def ends(self) -> Offsets:
         """The last stable offset of each partition: what an open transaction wrote is not yet in.
