@@ -15,7 +15,7 @@ from relay.database import Connection
 from relay.disk import Disk
 from relay.record import MOST_CHARACTERS, Record, Unreadable, decode, encode
 from relay.settings import Settings
-from relay.sink import Transactions
+from relay.sink import Outcome, Transactions
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -71,22 +71,13 @@ class ExactlyOnce:
         if self._transactions.take(name, claimed.token):
             return False
         record = self._read(self._transactions.fence(name), cursor)
-        if record is not None and _follows(record, claimed):
+        follows = record is not None and _follows(record, claimed)
+        if record is not None and follows and remembers(self._connection, cursor, record):
             self._adopt(cursor, claimed, record)
             self._transactions.own(record.token)
             return True
-        if record is not None and _contradicts(record, claimed):
-            # Another history of this database wrote it: after a restore, by a clone, or by a
-            # primary that is gone. Its snapshots say nothing about the transactions of this one.
-            self._telemetry.cursor_refused(cursor.subscription)
-            logger.warning(
-                "kafka_cursor_refused",
-                subscription=cursor.subscription,
-                cursor=cursor.id,
-                ours=claimed.n,
-                kafka=record.n,
-                effect="what Kafka holds beyond our checkpoint comes again, with the same keys",
-            )
+        if record is not None and (follows or _contradicts(record, claimed)):
+            self._refuse(cursor, claimed, record)
         self._transactions.own(claimed.token)
         return False
 
@@ -106,7 +97,8 @@ class ExactlyOnce:
                 subscription=cursor.subscription,
                 cursor=cursor.id,
                 open_transactions=position.target.count(",") + 1,
-                mend="end some of the open transactions: sql/inspect/horizon.sql names them",
+                mend="end open transactions (sql/inspect/horizon.sql names them); where none are "
+                "left, deliver at_least_once until the next checkpoint",
             )
         return False
 
@@ -115,6 +107,7 @@ class ExactlyOnce:
         cursor: Cursor,
         claimed: Claimed,
         checkpoint: Next,
+        outcome: Outcome,
         letters: tuple[int, ...] = (),
     ) -> None:
         """Commits the run's messages; with them the checkpoint that Postgres gets next.
@@ -135,6 +128,8 @@ class ExactlyOnce:
             bytes=checkpoint.bytes,
             place=None if letters else checkpoint.place,
             letters=letters,
+            last_id=outcome.last_id,
+            last_at=outcome.created_at[-1],
         )
         self._transactions.commit(encode(record))
         self._transactions.own(checkpoint.token)
@@ -160,6 +155,20 @@ class ExactlyOnce:
             self._telemetry.cursor_refused(cursor.subscription)
             logger.warning("kafka_cursor_unreadable", cursor=cursor.id, fault=str(wrong))
             return None
+
+    def _refuse(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
+        """Another history of this database wrote it: after a restore, in a copy, or on a primary
+        that is gone. Its snapshots say nothing about the transactions of this one.
+        """
+        self._telemetry.cursor_refused(cursor.subscription)
+        logger.warning(
+            "kafka_cursor_refused",
+            subscription=cursor.subscription,
+            cursor=cursor.id,
+            ours=claimed.n,
+            kafka=record.n,
+            effect="what Kafka holds beyond our checkpoint comes again, with the same keys",
+        )
 
     def _adopt(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
         where = record.place or place(self._connection, cursor, claimed.n)
@@ -196,10 +205,28 @@ def _contradicts(record: Record, claimed: Claimed) -> bool:
     return record.n > claimed.n
 
 
-FLUSHED = "select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn"
+# A copy of the database, or one that was restored without a new timeline, may stand just where the
+# run began: then the message is missing here, or another one has its id.
+REMEMBERS = """
+with written (at) as (
+    select timestamptz '2000-01-01 00:00:00+00' + %(at)s * interval '1 microsecond'
+)
+select exists (select from outbox.message m, written
+               where m.priority::integer = %(priority)s::integer and m.id + 0 = %(id)s::bigint
+                 and m.created_at = written.at)
+    or exists (select from outbox.dead_letter l, written
+               where l.cursor_id = %(cursor)s and l.message_id = %(id)s
+                 and l.created_at = written.at)
+"""
 
 
-def flushed(connection: Connection, lsn: str) -> bool:
-    """Whether everything up to there would survive a crash of this server."""
-    row = connection.execute(FLUSHED, {"lsn": lsn}, prepare=True).fetchone()
+def remembers(connection: Connection, cursor: Cursor, record: Record) -> bool:
+    """Whether the last message of that run is in this database, in the log or as a letter."""
+    values = {
+        "cursor": cursor.id,
+        "priority": cursor.priority,
+        "id": record.last_id,
+        "at": record.last_at,
+    }
+    row = connection.execute(REMEMBERS, values).fetchone()
     return bool(row and row[0])

@@ -125,7 +125,12 @@ class Lane:
             return self._offered
 
     def _serve(self, connection: Connection, runs: Runs, offered: Sequence[Cursor]) -> None:
+        progress, terms = self.progress, offered[0].terms
+
         def run(cursor: Cursor, limit: int) -> Ran | None:
+            if cursor.terms != terms:
+                # They have changed meanwhile, and this sink was made for the former ones.
+                return None
             ran = runs.run(cursor, limit)
             if ran is not None and ran.progressed:
                 self.progress += 1
@@ -138,7 +143,8 @@ class Lane:
         self._rounds.serve(offered, run, look, self._stop.is_set)
         with self._condition:
             self._offered = ()
-        self._turned()
+        if self.progress != progress:
+            self._turned()
 
     def _note(self, fault: BaseException) -> None:
         self.fault = str(fault).strip() or type(fault).__name__

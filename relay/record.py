@@ -27,6 +27,9 @@ class Record(msgspec.Struct, frozen=True):
     bytes: int
     place: Place | None
     letters: tuple[int, ...] = ()
+    # The last message of the run, and when it was written.
+    last_id: int = 0
+    last_at: int = 0
 
     @property
     def n(self) -> int:
@@ -51,6 +54,8 @@ class _Packed(msgspec.Struct, array_like=True):
     bytes: int
     place: tuple[_Snapshot, _Snapshot, int, int, int] | _Snapshot | None
     letters: tuple[int, ...]
+    last_id: int
+    last_at: int
 
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
@@ -73,8 +78,10 @@ def decode(text: str) -> Record:
     """Raises Unreadable."""
     try:
         # Bounded: the group's offsets are not only ours to write.
-        raw = zlib.decompressobj().decompress(base64.b85decode(text), 1_000_000)
-        packed = _decoder.decode(raw)
+        unzip = zlib.decompressobj()
+        packed = _decoder.decode(unzip.decompress(base64.b85decode(text), 1_000_000))
+        if not unzip.eof:
+            raise Unreadable("its end is missing")
     except (ValueError, zlib.error, msgspec.DecodeError) as wrong:
         raise Unreadable(str(wrong)) from wrong
     place: Place | None = None

@@ -35,12 +35,13 @@ class Ran(msgspec.Struct, frozen=True):
     """How a run ended.
 
     `progressed`: something was committed; `exhausted`: nothing more was to be had; `blocked`: a
-    channel's topic keeps the rest from going.
+    channel's topic keeps the rest from going; `aborted`: its transaction was.
     """
 
     progressed: bool = False
     exhausted: bool = True
     blocked: bool = False
+    aborted: bool = False
 
 
 class Runs:
@@ -55,7 +56,7 @@ class Runs:
         self._timeout_seconds = frozen_after_seconds(settings)
         self._telemetry = telemetry
         self._told_at: dict[int, float] = {}
-        self._aborts = 0
+        self._aborts: dict[int, int] = {}
         self._exactly_once = None
         if sink.transactions is not None:
             self._exactly_once = ExactlyOnce(connection, sink.transactions, settings, telemetry)
@@ -85,12 +86,13 @@ class Runs:
             # Aborted before the lock is let go.
             aborted = exactly_once is not None and exactly_once.abort()
             give_up(self._connection)
-            if aborted and isinstance(fault, SinkAway) and self._aborts < MOST_ABORTS:
-                self._aborts += 1
-                return Ran(exhausted=False)
+            aborts = self._aborts.get(cursor.id, 0) + 1
+            if aborted and isinstance(fault, SinkAway) and aborts <= MOST_ABORTS:
+                self._aborts[cursor.id] = aborts
+                return Ran(exhausted=False, aborted=True)
             raise
         if ran is not None and ran.progressed:
-            self._aborts = 0
+            self._aborts.pop(cursor.id, None)
         return ran
 
     def _claim(self, cursor: Cursor, limit: int) -> Ran | None:
@@ -126,7 +128,7 @@ class Runs:
         if self._exactly_once is not None and checkpoint is not None:
             if outcome.messages:
                 reading.end()
-                self._exactly_once.commit(cursor, reading.claimed, checkpoint)
+                self._exactly_once.commit(cursor, reading.claimed, checkpoint, outcome)
             else:
                 self._exactly_once.own(checkpoint)
         blocked = outcome.stopped.blocked if outcome.stopped else None
@@ -165,7 +167,7 @@ class Runs:
         if exactly_once is not None and arrived:
             here = place(connection, cursor, claimed.n)
             checkpoint = Next(claimed.n + 1, new_token(), here, outcome.messages, outcome.bytes)
-            exactly_once.commit(cursor, claimed, checkpoint, arrived)
+            exactly_once.commit(cursor, claimed, checkpoint, outcome, arrived)
         blocked = outcome.stopped.blocked if outcome.stopped else None
         with connection.pipeline():
             if checkpoint is not None:

@@ -45,7 +45,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of a run: every message before `stopped` is acknowledged or in `dead`.
 
     With transactions, a run has acknowledged messages or dead ones, and never both. `created_at`
-    holds when each acknowledged message was written, in the log's order: as in Row.
+    holds when each acknowledged message was written, in the log's order: as in Row; `last_id` is
+    the id of the last.
     """
 
     messages: int
@@ -53,6 +54,7 @@ class Outcome(msgspec.Struct, frozen=True):
     created_at: list[int]
     dead: list[Dead]
     stopped: Stopped | None = None
+    last_id: int = 0
 
 
 class SinkAway(Exception):

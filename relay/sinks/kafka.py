@@ -34,6 +34,8 @@ NEVER = frozenset(
         KafkaError._INVALID_DIFFERENT_RECORD,
     }
 )
+# A producer says these after a refusal, of every message that comes behind it.
+STOPPED = frozenset({KafkaError._GAPLESS_GUARANTEE, KafkaError._FATAL, KafkaError._STATE})
 # What the relay itself threw away.
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
@@ -99,6 +101,9 @@ class Wire(Protocol):
     def purge(self) -> Failures:
         """Nothing that was produced and not confirmed arrives from now on; what failed before."""
 
+    def refused(self, *, alone: bool) -> Failures:
+        """The same after Refused, where one message may have been `alone`."""
+
     def close(self) -> None:
         """Ends all producers."""
 
@@ -108,6 +113,8 @@ class Progress:
 
     def __init__(self) -> None:
         self.first_id = 0
+        self.last_id = 0
+        self.alone = False
         self.bytes = 0
         self.created_at: list[int] = []
         self.dead: list[Dead] = []
@@ -163,6 +170,7 @@ class KafkaSink:
             created_at=progress.created_at,
             dead=progress.dead,
             stopped=progress.stopped,
+            last_id=progress.last_id,
         )
 
     def _produce(self, rows: Iterator[Row], progress: Progress) -> None:
@@ -202,6 +210,7 @@ class KafkaSink:
                 if alone:
                     produce = partial(self._wire.alone(route).produce, route.topic.name)
                     room = 1
+                    progress.alone = True
             # By position: names, the missing ones too, would be looked up for every message. In
             # between stand partition, callback, on_delivery and timestamp, as they are by default.
             try:
@@ -219,6 +228,7 @@ class KafkaSink:
             if not created_at:
                 progress.first_id = message_id
             created_at.append(at)
+            progress.last_id = message_id
             progress.bytes += len(payload)
             room -= 1
 
@@ -232,7 +242,7 @@ class KafkaSink:
                 error: KafkaError = failed.args[0]
                 if error.code() in NEVER:
                     return error
-                if error.code() in (KafkaError._GAPLESS_GUARANTEE, KafkaError._FATAL):
+                if error.code() in STOPPED:
                     raise Refused from failed
                 raise SinkAway(error.str()) from failed
             self._wire.make_room(deadline)
@@ -249,7 +259,7 @@ class KafkaSink:
         One that was sent alone is dead. Raises SinkAway where it was not about the messages.
         """
         channels = {route.topic.name: channel for channel, route in self._wire.routes.items()}
-        failures = self._wire.purge()
+        failures = self._wire.refused(alone=progress.alone)
         sent = len(progress.created_at)
         lost_topic, refusal = False, None
         for error, message in failures:
@@ -261,7 +271,11 @@ class KafkaSink:
                 refusal = error
             elif error.code() not in PURGED:
                 raise SinkAway(error.str())
-        if sent == 1 and refusal is not None:
+        # A producer that stops at a refusal may swallow the report of it; others do not.
+        blameless = refusal is None and not lost_topic
+        if blameless and (progress.alone or self.transactions is not None):
+            raise self._wire.away("the messages were refused, and no reason was given")
+        if progress.alone and refusal is not None:
             progress.dead = [Dead(progress.first_id, refusal.name(), refusal.str())]
         else:
             progress.stopped = Stopped(progress.first_id)

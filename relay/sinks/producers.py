@@ -57,7 +57,7 @@ class Reports:
     def __init__(self, patience_seconds: float, stop: threading.Event) -> None:
         self.failures: Failures = []
         self.last_error = ""
-        self._patience_seconds = patience_seconds
+        self.patience_seconds = patience_seconds
         self._stop = stop
 
     @property
@@ -67,7 +67,7 @@ class Reports:
 
     def deadline(self, patience_seconds: float | None = None) -> float:
         """When a wait that begins now has to end, by the monotonic clock."""
-        return time.monotonic() + (patience_seconds or self._patience_seconds)
+        return time.monotonic() + (patience_seconds or self.patience_seconds)
 
     def is_over(self, deadline: float) -> bool:
         """Waits a moment; whether the deadline has passed, or a stop was asked for."""
@@ -155,6 +155,10 @@ class Producers:
         for producer in producers:
             discard(producer)
         return self._reports.take_failures()
+
+    def refused(self, *, alone: bool) -> Failures:
+        # The producer of those that go alone does not stop at a refusal, and nothing else is out.
+        return self._reports.take_failures() if alone else self.purge()
 
     def _get(self, batch_bytes: int, *, gapless: bool) -> Producer:
         """`gapless`: it stops at a batch that is refused, so that the next can't overtake it."""

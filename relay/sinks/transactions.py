@@ -23,8 +23,9 @@ logger = structlog.get_logger()
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
 CURSORS = "outbox.cursors"
 # A zombie's open transaction holds up read_committed consumers until its cursor is claimed again or
-# this is over; it has to outlast a run.
-TIMEOUT_SECONDS = 60.0
+# this is over; it has to outlast a run's waits. Brokers allow 15 minutes.
+LEAST_TIMEOUT_SECONDS = 60.0
+MOST_TIMEOUT_SECONDS = 900.0
 SLICE_SECONDS = 1.0
 ABORT_SECONDS = 2.0
 
@@ -51,6 +52,8 @@ class Transactions:
         self._topic = topic_prefix + CURSORS
         self._admin = AdminClient(properties)
         self._made = False
+        seconds = max(LEAST_TIMEOUT_SECONDS, 3 * reports.patience_seconds)
+        self._timeout_ms = int(min(seconds, MOST_TIMEOUT_SECONDS) * 1000)
         self._owners: dict[str, Owner] = {}
         self._name = ""
         # One producer takes a whole run, so the smallest limit of all topics is everybody's.
@@ -78,15 +81,17 @@ class Transactions:
                 **self._reports.callbacks,
                 "batch.size": self._batch_bytes,
                 "transactional.id": name,
-                "transaction.timeout.ms": int(TIMEOUT_SECONDS * 1000),
+                "transaction.timeout.ms": self._timeout_ms,
                 # No longer than the transaction: a message that expires takes the run with it.
-                "message.timeout.ms": int(TIMEOUT_SECONDS * 1000),
+                "message.timeout.ms": self._timeout_ms,
             },
             logger=LIBRARY,
         )
         try:
-            self._try(producer.init_transactions)
-            note, group = self._read(name)
+            # One deadline for both: whoever does nothing for longer loses its session.
+            deadline = self._reports.deadline()
+            self._try(deadline, producer.init_transactions)
+            note, group = self._read(name, deadline)
         except BaseException:
             discard(producer)
             raise
@@ -99,16 +104,19 @@ class Transactions:
         return owner is not None and owner.token is not None
 
     def own(self, token: int) -> None:
-        self._owner.token = token
+        # An abort that failed has ended the owner; the next claim fences anew.
+        if self._name in self._owners:
+            self._owner.token = token
 
     def commit(self, note: str) -> None:
         owner = self._owner
         offset = TopicPartition(self._topic, 0, 0, note)
         try:
-            self._try(owner.producer.send_offsets_to_transaction, [offset], owner.group)
+            deadline = self._reports.deadline()
+            self._try(deadline, owner.producer.send_offsets_to_transaction, [offset], owner.group)
             # From here on only `fence` can tell what became of it.
             owner.token = None
-            self._try(owner.producer.commit_transaction)
+            self._try(deadline, owner.producer.commit_transaction)
         except BaseException:
             self._fail()
             raise
@@ -165,6 +173,13 @@ class Transactions:
         self.abort()
         return self._reports.take_failures()
 
+    def refused(self, *, alone: bool) -> Failures:
+        failures = self.purge()
+        # What was refused leaves a gap in the producer's sequence numbers, at which the broker
+        # would refuse its next messages too.
+        self._drop(self._name)
+        return failures
+
     def close(self) -> None:
         for name in list(self._owners):
             self._drop(name)
@@ -185,34 +200,42 @@ class Transactions:
         try:
             if owner.token is None:
                 raise SinkAway("it is in doubt whether the transaction was committed")
-            self._try(owner.producer.abort_transaction, patience_seconds=ABORT_SECONDS)
+            deadline = self._reports.deadline(ABORT_SECONDS)
+            self._try(deadline, owner.producer.abort_transaction)
         except SinkAway:
             self._drop(self._name)
+        else:
+            # Whatever it was, the topics are looked up anew.
+            owner.routes.clear()
 
-    def _try(
-        self,
-        call: Callable[..., Any],
-        *arguments: object,
-        patience_seconds: float | None = None,
-    ) -> None:
+    def _try(self, deadline: float, call: Callable[..., Any], *arguments: object) -> None:
         """Calls again while Kafka says that this will do. Raises SinkAway."""
-        deadline = self._reports.deadline(patience_seconds)
         while True:
             try:
                 call(*arguments, SLICE_SECONDS)
-            except KafkaException as failed:
-                error = failed.args[0]
+            except (KafkaException, SystemError) as failed:
+                # A fatal error is raised out of the callbacks, and spoils what they were called in.
+                cause = failed if isinstance(failed, KafkaException) else failed.__cause__
+                if not isinstance(cause, KafkaException):
+                    raise
+                error = cause.args[0]
                 if not error.retriable() or self._reports.is_over(deadline):
                     raise SinkAway(f"{error.name()}: {error.str()}") from failed
             else:
                 return
 
-    def _read(self, name: str) -> tuple[str | None, Any]:
+    def _read(self, name: str, deadline: float) -> tuple[str | None, Any]:
         """The metadata of the group's offset, and what names the group to a transaction."""
         consumer = Consumer(
-            {**self._properties, "group.id": name, "enable.auto.commit": False, "log_level": 2}
+            {
+                **self._properties,
+                "group.id": name,
+                "enable.auto.commit": False,
+                # Waits for a commit that is still being written.
+                "isolation.level": "read_committed",
+                "log_level": 2,
+            }
         )
-        deadline = self._reports.deadline()
         try:
             while True:
                 try:

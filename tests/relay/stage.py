@@ -179,9 +179,8 @@ class ExactlyOnceStage(Stage):
         eventually(self._nothing_pending, timeout_seconds)
         for channel in channels:
             # A commit is answered before its markers are in the topics.
-            eventually(partial(self.in_order, channel), timeout_seconds)
-            repeats = self.reckoning(channel).repeats
-            assert repeats == 0, f"{repeats} messages of {channel} came again"
+            reckoning = eventually(partial(self.in_order, channel), timeout_seconds)
+            assert reckoning.repeats == 0, f"{reckoning.repeats} messages of {channel} came again"
 
     def note(self, priority: int = 3) -> str | None:
         """What Kafka's last committed transaction notes of the unforked cursor of one priority."""
@@ -204,9 +203,11 @@ class ExactlyOnceStage(Stage):
         metadata: str | None = found.metadata
         return metadata or None
 
-    def in_order(self, channel: str) -> None:
+    def in_order(self, channel: str) -> Reckoning:
         """Raises AssertionError until all of the channel has arrived, and for a wrong order."""
-        self.reckoning(channel).demand_all_in_order()
+        reckoning = self.reckoning(channel)
+        reckoning.demand_all_in_order()
+        return reckoning
 
 
 def memory_bytes(pid: int) -> int:

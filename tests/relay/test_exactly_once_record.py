@@ -1,0 +1,111 @@
+"""What a Kafka transaction notes of its run is read back as it was written, in few bytes."""
+
+import base64
+import zlib
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.checkpoint import Place
+from relay.record import MOST_CHARACTERS, Record, Unreadable, decode, encode, pack, unpack
+
+# The machine is busy: how long an example takes says nothing.
+unhurried = settings(deadline=None)
+
+BIGINT = st.integers(0, 2**63 - 1)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> str:
+    """A pg_snapshot as Postgres writes it: xmin is the first in progress, or else xmax."""
+    first = draw(st.integers(3, 2**62))
+    gaps = draw(st.lists(st.integers(1, 2**32), max_size=60))
+    in_progress = [first + sum(gaps[:n]) for n in range(len(gaps))]
+    xmax = in_progress[-1] + draw(st.integers(1, 2**32)) if in_progress else first
+    return f"{first}:{xmax}:{','.join(map(str, in_progress))}"
+
+
+places = st.one_of(
+    st.none(),
+    st.builds(Place, seen=snapshots()),
+    st.builds(
+        Place,
+        seen=snapshots(),
+        target=snapshots(),
+        after_id=BIGINT,
+        fresh_id=BIGINT,
+        upto_id=BIGINT,
+    ),
+)
+records = st.builds(
+    Record,
+    timeline=st.text("0123456789ABCDEF", min_size=8, max_size=8),
+    parent_n=BIGINT,
+    parent_token=st.integers(-(2**63), 2**63 - 1),
+    token=st.integers(-(2**63), 2**63 - 1),
+    messages=st.integers(0, 2**31 - 1),
+    bytes=BIGINT,
+    place=places,
+    letters=st.lists(BIGINT, max_size=60).map(tuple),
+)
+
+
+@unhurried
+@given(snapshots())
+def test_a_snapshot_is_read_back_as_it_was(snapshot: str) -> None:
+    assert unpack(pack(snapshot)) == snapshot
+
+
+@unhurried
+@given(records)
+def test_a_record_is_read_back_as_it_was(record: Record) -> None:
+    assert decode(encode(record)) == record
+
+
+@unhurried
+@given(records)
+def test_a_record_is_ascii_text_that_no_broker_alters(record: Record) -> None:
+    text = encode(record)
+    assert text.isascii()
+    assert text.isprintable()
+
+
+@unhurried
+@given(st.text(max_size=60) | records.map(encode).flatmap(lambda text: st.sampled_from(cut(text))))
+def test_whatever_else_stands_there_is_refused_as_unreadable(text: str) -> None:
+    with pytest.raises(Unreadable):
+        decode(text)
+
+
+def cut(text: str) -> list[str]:
+    """The text without its end: four fifths of it, and without its last character."""
+    return [text[: len(text) * 4 // 5], text[:-1]]
+
+
+def test_a_small_text_that_unpacks_to_much_is_refused() -> None:
+    bomb = base64.b85encode(zlib.compress(b"\xc6" + b"\0" * 50_000_000)).decode()
+    with pytest.raises(Unreadable):
+        decode(bomb)
+
+
+def scattered(random: Random, transactions: int) -> str:
+    """So many transactions in progress among twenty times as many that have ended."""
+    in_progress = sorted(random.sample(range(10**9, 10**9 + 20 * transactions), transactions))
+    return f"{in_progress[0]}:{10**9 + 20 * transactions}:{','.join(map(str, in_progress))}"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_thousand_transactions_in_progress_fit_into_the_metadata_twice(seed: int) -> None:
+    random = Random(seed)
+    seen = scattered(random, 1000)
+    # A second later most of them are still there.
+    _, xmax, in_progress = seen.split(":")
+    still = random.sample(in_progress.split(","), 900)
+    later = sorted([*map(int, still), *range(int(xmax), int(xmax) + 100)])
+    target = f"{later[0]}:{int(xmax) + 100}:{','.join(map(str, later))}"
+    most = 2**63 - 1
+    place = Place(seen, target, most, most, most)
+    record = Record("FFFFFFFF", most, most, most, 20_000, 16_000_000, place)
+    assert len(encode(record)) <= MOST_CHARACTERS
