@@ -73,7 +73,11 @@ class MockCluster:
 
     def fail_produce_requests(self, errors: Sequence[int]) -> None:
         """The next Produce requests are answered with these errors, one each, and write nothing."""
+        self.fail_requests(PRODUCE_API_KEY, errors)
+
+    def fail_requests(self, api_key: int, errors: Sequence[int]) -> None:
+        """The next requests of one kind are answered with these errors, one each."""
         codes = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(
-            self._cluster, PRODUCE_API_KEY, len(errors), codes
+            self._cluster, api_key, len(errors), codes
         )

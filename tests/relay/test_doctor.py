@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay import doctor, log_findings
+from relay import doctor, kafka_findings, log_findings
 from relay.database import Connection
 from relay.finding import Finding
 from tests.conftest import CreateTopic, PostgresServer
@@ -18,7 +18,7 @@ NO_BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "KAFKA_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(kafka_findings, "KAFKA_TIMEOUT_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_nothing_is_wrong_with_a_sound_installation(
     create_topic: CreateTopic,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doctor, "KAFKA_TIMEOUT_SECONDS", 10.0)
+    monkeypatch.setattr(kafka_findings, "KAFKA_TIMEOUT_SECONDS", 10.0)
     create_topic("orders")
     publish(connection, "orders")
     environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
@@ -65,7 +65,7 @@ def test_a_topic_that_is_not_there_is_named(
     topic_prefix: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(doctor, "KAFKA_TIMEOUT_SECONDS", 10.0)
+    monkeypatch.setattr(kafka_findings, "KAFKA_TIMEOUT_SECONDS", 10.0)
     publish(connection, "orders")
     environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
     (topic,) = [one for one in findings(database_url, **environment) if one.what == "topics"]
