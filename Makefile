@@ -33,7 +33,7 @@ prove: $(STAMP) ## every interleaving of small transactions and relays, all of t
 	$(BIN)/python -m tests.schedules
 
 chaos: $(STAMP) ## ten minutes of kills, freezes, cut wires and outages, and a reckoning
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos --kills-at-least 200
 
 lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes
 	$(BIN)/ruff check .

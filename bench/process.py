@@ -31,7 +31,10 @@ def cpu_seconds(pid: int) -> float:
     own = _stat(pid)
     ticks = int(own[CHILDREN_USER]) + int(own[CHILDREN_SYSTEM])
     for one in family(pid):
-        fields = _stat(one)
+        try:
+            fields = _stat(one)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
         ticks += int(fields[USER]) + int(fields[SYSTEM])
     return ticks / TICKS_PER_SECOND
 

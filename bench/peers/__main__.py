@@ -38,7 +38,8 @@ CANDIDATES: Sequence[Candidate] = (
 PEERS = ("debezium", "txoutbox", "faststream-outbox", "classic")
 NAMES = (*(candidate.name for candidate in CANDIDATES), bare.NAME)
 # What Debezium needs, and the same for all.
-POSTGRES_SETTINGS = {"wal_level": "logical"}
+# A backlog is one transaction here, which logical decoding would else spill to disk.
+POSTGRES_SETTINGS = {"wal_level": "logical", "logical_decoding_work_mem": "512MB"}
 # Kafka's own defaults: the shorter ones of this project's tests make a busy broker fence itself.
 KAFKA_SETTINGS = {"broker.session.timeout.ms": "9000", "broker.heartbeat.interval.ms": "2000"}
 QUICK = Plan(messages=20_000, rounds=1, latency_seconds=3)

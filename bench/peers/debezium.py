@@ -105,7 +105,6 @@ def _properties(arena: Arena, port: int) -> dict[str, str]:
     source = {
         "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "offset.storage.file.filename": str(arena.directory / "debezium.offsets"),
-        "offset.flush.interval.ms": "1000",
         "database.hostname": "127.0.0.1",
         "database.port": str(arena.postgres.port),
         "database.user": "postgres",
@@ -130,7 +129,6 @@ def _properties(arena: Arena, port: int) -> dict[str, str]:
         "acks": "all",
         "enable.idempotence": "true",
         "batch.size": "262144",
-        "linger.ms": "5",
     }
     return {
         **{f"debezium.source.{name}": value for name, value in source.items()},

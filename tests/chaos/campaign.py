@@ -26,6 +26,8 @@ THREAD_TIMEOUT_SECONDS = 90
 # Of the campaign, until the topic that was missing is made.
 LATE_TOPIC_SHARE = 0.4
 NEWS_SECONDS = 10.0
+# So long the load goes on after the last fault is mended.
+SETTLED_SECONDS = 3.0
 
 Tell = Callable[[str], None]
 
@@ -132,6 +134,8 @@ class Cast:
         self._join(self.assailants)
         self._demand_assailants()
         self._mend()
+        # A beat after the last fault, so that its pause has an end.
+        time.sleep(SETTLED_SECONDS)
         self.silence.set()
         self._join([self.heart, *self.writers, *self.customers])
         seconds = self._drain()
@@ -140,6 +144,7 @@ class Cast:
         self._join(self.watchers)
         self._stop_programs()
         self.faults += [f"{each.name} saw none" for each in self.watchers if not each.arrivals]
+        self.faults += [f"{each.name} paid for nothing" for each in self.customers if not each.paid]
         return Played(
             sorted((one for each in self.assailants for one in each.injected), key=_began),
             sum(each.kills for each in self.assailants),

@@ -81,6 +81,11 @@ def log_faults(here: Places, paid: Sequence[str]) -> list[str]:
         for order_id in paid
         if successes[order_id] != 1
     ]
+    faults += [
+        f"order {order_id} has {count} payment.success"
+        for order_id, count in successes.items()
+        if count > 1 and order_id not in paid
+    ]
     if backwards:
         faults.append(f"{backwards} messages of the log lie behind a later step of their group")
     return faults
