@@ -27,7 +27,7 @@ run: $(STAMP) ## the whole stack until Ctrl-C
 	$(BIN)/python -m local
 
 test: $(STAMP) ## every promise, on real Postgres and real Kafka
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 prove: $(STAMP) ## every interleaving of small transactions and relays, all of them
 	$(BIN)/python -m tests.schedules

@@ -1,4 +1,4 @@
-"""Relays that froze in the middle of a stream."""
+"""Relays that froze in the middle of a stream, or of a pipeline."""
 
 import structlog
 
@@ -6,16 +6,17 @@ from relay.database import Connection
 
 logger = structlog.get_logger()
 
-# A backend whose client reads no more waits in ClientWrite, where no timeout of a statement, of a
-# transaction or of idleness reaches it, and tcp_user_timeout only where the connection is TCP. So a
-# rival of the same role ends it, and with it the lock on its cursor.
+# A backend whose client reads no more waits in ClientWrite, and one whose client fell silent between
+# two statements of a pipeline in ClientRead. No timeout of a statement, of a transaction or of
+# idleness reaches either, and tcp_user_timeout only the first, and only over TCP. So a rival of the
+# same role ends it, and with it the lock on its cursor.
 TERMINATE = """
 select application_name, pg_terminate_backend(pid)
 from pg_stat_activity
 where datname = current_database() and usename = current_user
   and application_name ~ '^outbox-relay .* cursor [0-9]+$'
-  and state = 'active' and wait_event = 'ClientWrite'
-  and query_start < clock_timestamp() - make_interval(secs => %s)
+  and state = 'active' and wait_event in ('ClientRead', 'ClientWrite')
+  and state_change < clock_timestamp() - make_interval(secs => %s)
 """
 
 

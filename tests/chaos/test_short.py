@@ -11,7 +11,7 @@ from tests.chaos.campaign import Orders, run
 from tests.chaos.plan import FAULTS
 
 SEED = 2889
-SECONDS = 60
+SECONDS = 45
 
 
 @pytest.mark.timeout(240)

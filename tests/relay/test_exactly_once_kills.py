@@ -29,7 +29,7 @@ pytest_plugins = [
     "tests.relay.exactly_once_stages",
 ]
 
-KILLS = 12
+KILLS = 8
 
 
 # Each life of a relay, a broker or a server costs seconds where the machine is busy.

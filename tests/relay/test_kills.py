@@ -11,7 +11,7 @@ from tests.relay.writers import writing
 
 pytest_plugins = ["tests.relay.stages"]
 
-KILLS = 16
+KILLS = 12
 
 
 def moved_on(stage: Stage, checkpoints: int) -> None:

@@ -20,7 +20,7 @@ from tests.service.shop import ORDERS, WEBHOOKS, Json, event
 pytest_plugins = ["tests.relay.stages"]
 
 CUSTOMERS = 4
-KILLS = 20
+KILLS = 12
 CHANNELS = ("orders.lifecycle", "payment.success")
 
 

@@ -97,7 +97,7 @@ def test_a_relay_whose_wire_falls_silent_in_a_run_is_replaced_and_refused(
     stage.publish(100, "orders")
     cut_off = stage.relay(RELAY_BARRIER_SECONDS="1", DATABASE_URL=proxy.url(stage.database_url))
     assert silent.wait(20)
-    stage.relay()
+    stage.relay(RELAY_BARRIER_SECONDS="1")
     stage.publish(100, "orders")
     stage.all_arrived("orders")
     proxy.flow()
