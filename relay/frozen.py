@@ -6,10 +6,10 @@ from relay.database import Connection
 
 logger = structlog.get_logger()
 
-# A backend whose client reads no more waits in ClientWrite, and one whose client fell silent between
-# two statements of a pipeline in ClientRead. No timeout of a statement, of a transaction or of
-# idleness reaches either, and tcp_user_timeout only the first, and only over TCP. So a rival of the
-# same role ends it, and with it the lock on its cursor.
+# A backend whose client reads no more waits in ClientWrite, and one whose client fell silent
+# between two statements of a pipeline in ClientRead. No timeout of a statement, of a transaction or
+# of idleness reaches either, and tcp_user_timeout only the first, and only over TCP. So a rival of
+# the same role ends it, and with it the lock on its cursor.
 TERMINATE = """
 select application_name, pg_terminate_backend(pid)
 from pg_stat_activity
