@@ -112,7 +112,7 @@ def replaced_and_refused(stage: Stage, frozen: Program) -> None:
     eventually(lambda: took_over(stage), 30)
     stage.all_arrived("orders")
     frozen.resume()
-    eventually(lambda: noticed(stage, frozen.output()), 10)
+    eventually(lambda: noticed(stage, frozen.output()), 30)
     stage.publish(200, "orders")
     stage.all_arrived("orders")
 
