@@ -11,10 +11,6 @@ from relay.run import Ran
 SHORT_RUN_MESSAGES = 500
 # How soon a cursor is tried again that waits for its channel's topic.
 WAITING_SECONDS = 0.5
-# So long after its last progress a subscription looks for more by itself, and how often: handing it
-# over each time would cost a switch of threads, and on a busy machine milliseconds.
-FOLLOW_SECONDS = 0.05
-POLL_SECONDS = 0.002
 
 
 class Rounds:
@@ -37,14 +33,7 @@ class Rounds:
     ) -> None:
         """Runs the offered cursors, and those that get work meanwhile, until none can go on."""
         pending = self._ready(offered)
-        progressed_at = float("-inf")
-        while not stopping():
-            if not pending:
-                if time.monotonic() > progressed_at + FOLLOW_SECONDS:
-                    return
-                time.sleep(POLL_SECONDS)
-                pending = self._ready(probe())
-                continue
+        while pending and not stopping():
             highest = min(cursor.priority for cursor in pending.values())
             for cursor in sorted(
                 pending.values(), key=lambda one: (one.priority, one.shard, one.id)
@@ -57,8 +46,6 @@ class Rounds:
                     self.halve()
                 elif ran is not None:
                     self._limit = min(self._limit * 2, RUN_MESSAGES)
-                    if ran.progressed:
-                        progressed_at = time.monotonic()
                     if ran.blocked:
                         self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
                 if ran is None or ran.exhausted or ran.blocked:
