@@ -189,7 +189,10 @@ class Telemetry:
         self._dead.labels(subscription, reason).inc()
 
     def fault(self, subscription: str, kind: str) -> None:
-        """A run or session failed: kind is 'database', 'broker', 'fenced', 'snapshot', …"""
+        """A run or session failed: its kind is a word.
+
+        'database', 'broker', 'fenced', 'internal', or 'snapshot' where one is too large.
+        """
         self._faults.labels(subscription, kind).inc()
 
     def cursor_adopted(self, subscription: str) -> None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -79,11 +80,11 @@ class Reports:
         """Waits a little for room in a full queue. Raises SinkAway after the deadline."""
         if self._stop.is_set() or time.monotonic() > deadline:
             raise self.away("the producer's queue stays full")
-        producer.poll(0.01)
+        _called_back(producer.poll, 0.01)
 
     def flush(self, producer: Producer, deadline: float) -> None:
         """Returns when nothing is in flight. Raises Refused, and SinkAway after the deadline."""
-        while _flush(producer):
+        while _called_back(producer.flush, SLICE_SECONDS):
             if self._stop.is_set():
                 deadline = min(deadline, time.monotonic() + STOP_SECONDS)
             if time.monotonic() > deadline:
@@ -187,15 +188,25 @@ def discard(producer: Producer) -> None:
         producer.flush(SLICE_SECONDS)
 
 
-def _flush(producer: Producer) -> int:
-    """What is still in flight after a slice of time."""
+def _called_back(call: Callable[[float], int], seconds: float) -> int:
+    """Polls or flushes, in which the reports come. Raises Refused and SinkAway."""
     try:
-        return producer.flush(SLICE_SECONDS)
-    except (KafkaException, SystemError) as fatal:
-        # A fatal error is raised out of the callbacks, and spoils the report that follows it.
-        cause = fatal if isinstance(fatal, KafkaException) else fatal.__cause__
-        if not isinstance(cause, KafkaException):
-            raise
-        if cause.args[0].code() == KafkaError._GAPLESS_GUARANTEE:
-            raise Refused from fatal
-        raise SinkAway(cause.args[0].str()) from fatal
+        return call(seconds)
+    except (KafkaException, SystemError) as fault:
+        error = said(fault)
+        if error.code() == KafkaError._GAPLESS_GUARANTEE:
+            raise Refused from fault
+        raise SinkAway(error.str()) from fault
+
+
+def said(fault: KafkaException | SystemError) -> KafkaError:
+    """What librdkafka said. Raises `fault` where it is another's.
+
+    A fatal error is raised out of the callbacks, and spoils what they were called in: that ends in
+    a SystemError, which the error is the cause of.
+    """
+    cause = fault if isinstance(fault, KafkaException) else fault.__cause__
+    if not isinstance(cause, KafkaException):
+        raise fault
+    error: KafkaError = cause.args[0]
+    return error

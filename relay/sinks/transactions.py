@@ -8,17 +8,14 @@ https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from relay.sink import SinkAway
 from relay.sinks.kafka import BATCH_BYTES, Failures, Refused, Route
-from relay.sinks.producers import CONSTANTS, LIBRARY, Reports, discard
+from relay.sinks.producers import CONSTANTS, LIBRARY, Reports, discard, said
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS
-
-logger = structlog.get_logger()
 
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
 CURSORS = "outbox.cursors"
@@ -202,7 +199,8 @@ class Transactions:
                 raise SinkAway("it is in doubt whether the transaction was committed")
             deadline = self._reports.deadline(ABORT_SECONDS)
             self._try(deadline, owner.producer.abort_transaction)
-        except SinkAway:
+        except Exception:
+            # Nobody who gives a run up is to be kept from it.
             self._drop(self._name)
         else:
             # Whatever it was, the topics are looked up anew.
@@ -214,11 +212,7 @@ class Transactions:
             try:
                 call(*arguments, SLICE_SECONDS)
             except (KafkaException, SystemError) as failed:
-                # A fatal error is raised out of the callbacks, and spoils what they were called in.
-                cause = failed if isinstance(failed, KafkaException) else failed.__cause__
-                if not isinstance(cause, KafkaException):
-                    raise
-                error = cause.args[0]
+                error = said(failed)
                 if not error.retriable() or self._reports.is_over(deadline):
                     raise SinkAway(f"{error.name()}: {error.str()}") from failed
             else:
