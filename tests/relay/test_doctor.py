@@ -5,14 +5,19 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from confluent_kafka import KafkaError
 from psycopg import sql
 
 from relay import doctor, kafka_findings, log_findings
 from relay.database import Connection
 from relay.finding import Finding
+from relay.sinks.transactions import CURSORS
 from tests.conftest import CreateTopic, PostgresServer
+from tests.mock_cluster import MockCluster
 from tests.relay.operating import bury, outbox_relay, publish, relay_role, settings
 
+# https://kafka.apache.org/protocol#protocol_api_keys
+INIT_PRODUCER_ID = 22
 NO_BROKER = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 
 
@@ -70,6 +75,43 @@ def test_a_topic_that_is_not_there_is_named(
     environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
     (topic,) = [one for one in findings(database_url, **environment) if one.what == "topics"]
     assert (topic.level, f"{topic_prefix}orders" in topic.text) == ("warning", True)
+
+
+EXACTLY_ONCE = "update outbox.subscription set delivery = 'exactly_once'"
+
+
+def test_transactions_are_tried_where_a_subscription_is_exactly_once(
+    database_url: str,
+    connection: Connection,
+    kafka: str,
+    topic_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kafka_findings, "KAFKA_TIMEOUT_SECONDS", 10.0)
+    # Cloned databases share their id, and two doctors at once would fence each other.
+    connection.execute("update outbox.installation set id = gen_random_uuid()")
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
+    assert "transactions" not in [one.what for one in findings(database_url, **environment)]
+    connection.execute(EXACTLY_ONCE)
+    (tried,) = [one for one in findings(database_url, **environment) if one.what == "transactions"]
+    assert tried.level == "ok", tried
+
+
+def test_transactions_that_are_refused_are_a_fault_with_its_mend(
+    database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_findings, "KAFKA_TIMEOUT_SECONDS", 5.0)
+    connection.execute(EXACTLY_ONCE)
+    with MockCluster() as cluster:
+        cluster.create_topic(CURSORS, partitions=1)
+        cluster.fail_requests(INIT_PRODUCER_ID, [KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED])
+        environment = {"KAFKA_BOOTSTRAP_SERVERS": cluster.bootstrap_servers}
+        (tried,) = [
+            one for one in findings(database_url, **environment) if one.what == "transactions"
+        ]
+    assert tried.level == "fault"
+    assert "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" in tried.text
+    assert "transactional ids" in tried.mend
 
 
 def test_a_broker_that_does_not_answer_is_a_fault(database_url: str) -> None:

@@ -1,6 +1,9 @@
 """The urgent overtakes a backlog, and the least urgent still moves in every round."""
 
+from relay.cursor import Cursor
+from relay.reading import RUN_MESSAGES
 from relay.rounds import SHORT_RUN_MESSAGES, Rounds
+from relay.run import Ran
 from tests.relay.recording import Arrival, Relay
 from tests.sql.log import Session, publish
 
@@ -70,3 +73,15 @@ def test_one_group_keeps_its_order_within_one_priority(db: Session, relay: Relay
         assert [one for one in relay.sink.ids if of[one] == priority] == [
             one for one in written if of[one] == priority
         ]
+
+
+def test_after_an_aborted_run_the_next_is_half_as_long(db: Session, relay: Relay) -> None:
+    publish(db, "a")
+    limits: list[int] = []
+
+    def abort_thrice(_: Cursor, limit: int) -> Ran:
+        limits.append(limit)
+        return Ran(exhausted=False, aborted=True) if len(limits) < 4 else Ran(progressed=True)
+
+    Rounds().serve(relay.probe(), abort_thrice, relay.probe, lambda: len(limits) == 4)
+    assert limits == [RUN_MESSAGES // divisor for divisor in (1, 2, 4, 8)]

@@ -148,3 +148,17 @@ def test_a_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -
     assert relay.drain() == [message]
     assert one(db, REDRIVE_ALL) == 1
     assert relay.drain() == [message]
+
+
+def test_a_letter_whose_topic_is_missing_holds_up_no_letter_of_another_channel(
+    db: Session, relay: Relay
+) -> None:
+    waiting = [publish(db, "a", channel="missing") for _ in range(2)]
+    others = [publish(db, "a", channel="orders") for _ in range(2)]
+    refuse(relay, *waiting, *others)
+    relay.drain()
+    refuse(relay)
+    relay.sink.missing = {"missing": False}
+    assert one(db, REDRIVE_ALL) == 4
+    # The first run finds out that the topic is missing, and sends nothing.
+    assert relay.drain() + relay.drain() == others
