@@ -11,7 +11,8 @@ from relay.database import Connection
 from relay.finding import Finding, ok
 from relay.settings import Settings
 from relay.sink import SinkAway
-from relay.sinks.producers import DEFAULTS, Reports
+from relay.sinks.producers import DEFAULTS
+from relay.sinks.reports import Reports
 from relay.sinks.transactions import CURSORS, Transactions
 
 KAFKA_TIMEOUT_SECONDS = 10.0

@@ -5,7 +5,8 @@ import threading
 from relay.cursor import Terms
 from relay.settings import Settings
 from relay.sinks.kafka import KafkaSink, Wire
-from relay.sinks.producers import DEFAULTS, Producers, Reports
+from relay.sinks.producers import DEFAULTS, Producers
+from relay.sinks.reports import Reports
 from relay.sinks.topics import Topics
 from relay.sinks.transactions import Transactions
 

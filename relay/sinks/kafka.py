@@ -6,11 +6,12 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from relay.sink import Blocked, Dead, Outcome, Row, SinkAway, Stopped, Transactions
 from relay.sinks.cloudevents import CloudEvents, Headers
+from relay.sinks.reports import Failures, Refused, Reports
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS, Missing, Topic, Topics
 
 # librdkafka's default, and what a batch costs besides its messages.
@@ -39,12 +40,6 @@ STOPPED = frozenset({KafkaError._GAPLESS_GUARANTEE, KafkaError._FATAL, KafkaErro
 # What the relay itself threw away.
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
-Failures = list[tuple[KafkaError, Message]]
-
-
-class Refused(Exception):
-    """A batch was refused with all its messages; nothing behind it has gone to its partition."""
-
 
 class Route(msgspec.Struct, frozen=True):
     """A topic with the producer that serves it, and `produce` for it: one lookup a message.
@@ -71,6 +66,10 @@ class Wire(Protocol):
     def routes(self) -> dict[bytes, Route]:
         """By channel, for as long as their producers live."""
 
+    @property
+    def reports(self) -> Reports:
+        """Of all its producers."""
+
     def any(self) -> Producer | AdminClient:
         """A client to ask the cluster with."""
 
@@ -83,20 +82,11 @@ class Wire(Protocol):
     def alone(self, route: Route) -> Producer:
         """One for a message that goes while no other is in flight."""
 
-    def make_room(self, deadline: float) -> None:
-        """Waits a little for room in a full queue. Raises SinkAway after the deadline."""
-
-    def deadline(self) -> float:
-        """When a wait that begins now has to end, by the monotonic clock."""
-
     def barrier(self) -> None:
         """Returns when everything that was produced is acknowledged.
 
         Raises Refused, and SinkAway where that takes too long.
         """
-
-    def away(self, otherwise: str) -> SinkAway:
-        """The cluster's last word on what is wrong, or `otherwise` where it said nothing."""
 
     def purge(self) -> Failures:
         """Nothing that was produced and not confirmed arrives from now on; what failed before."""
@@ -142,7 +132,7 @@ class KafkaSink:
         try:
             self._wire.any().list_topics(timeout=ASK_TIMEOUT_SECONDS)
         except KafkaException as failed:
-            raise self._wire.away(failed.args[0].str()) from failed
+            raise self._wire.reports.away(failed.args[0].str()) from failed
 
     def close(self) -> None:
         self._wire.close()
@@ -198,13 +188,14 @@ class KafkaSink:
                 or len(payload) + len(own or b"") > route.careful_bytes
                 or (key is None and route.topic.compacted)
             ):
-                reason = _doomed(row, route)
-                if reason is not None and not created_at:
-                    progress.dead.append(reason)
+                doomed = key is None and route.topic.compacted
+                if doomed and not created_at:
+                    detail = f"topic {route.topic.name} is compacted: a message needs a group key"
+                    progress.dead.append(Dead(message_id, "INVALID_RECORD", detail))
                     room = 0
                     continue
                 alone = careful or _weight(row, headers) > route.topic.limit_bytes
-                if not room or (created_at and (alone or reason is not None)):
+                if not room or (created_at and (alone or doomed)):
                     progress.stopped = Stopped(message_id)
                     return
                 if alone:
@@ -217,7 +208,8 @@ class KafkaSink:
                 produce(payload, key, -1, None, None, 0, headers)
             except (BufferError, KafkaException) as failed:
                 again = partial(produce, payload, key, -1, None, None, 0, headers)
-                error = self._insist(again, failed)
+                producer = self._wire.alone(route) if progress.alone else route.producer
+                error = self._insist(producer, again, failed)
                 if error is not None:
                     if created_at:
                         progress.stopped = Stopped(message_id)
@@ -233,10 +225,14 @@ class KafkaSink:
             room -= 1
 
     def _insist(
-        self, produce: Callable[[], None], failed: BufferError | KafkaException
+        self,
+        producer: Producer,
+        produce: Callable[[], None],
+        failed: BufferError | KafkaException,
     ) -> KafkaError | None:
         """Until the full queue takes the message; why it never will, or None once it went."""
-        deadline = self._wire.deadline()
+        reports = self._wire.reports
+        deadline = reports.deadline()
         while True:
             if isinstance(failed, KafkaException):
                 error: KafkaError = failed.args[0]
@@ -245,7 +241,7 @@ class KafkaSink:
                 if error.code() in STOPPED:
                     raise Refused from failed
                 raise SinkAway(error.str()) from failed
-            self._wire.make_room(deadline)
+            reports.make_room(producer, deadline)
             try:
                 produce()
             except (BufferError, KafkaException) as again:
@@ -274,7 +270,7 @@ class KafkaSink:
         # A producer that stops at a refusal may swallow the report of it; others do not.
         blameless = refusal is None and not lost_topic
         if blameless and (progress.alone or self.transactions is not None):
-            raise self._wire.away("the messages were refused, and no reason was given")
+            raise self._wire.reports.away("the messages were refused, and no reason was given")
         if progress.alone and refusal is not None:
             progress.dead = [Dead(progress.first_id, refusal.name(), refusal.str())]
         else:
@@ -311,14 +307,6 @@ class KafkaSink:
         seconds = time.monotonic() - missing.since
         lasting = seconds >= self._grace_seconds
         return Blocked(channel.decode(), missing.reason, seconds, lasting)
-
-
-def _doomed(row: Row, route: Route) -> Dead | None:
-    """Why the topic will never take the message, as far as that is known before it is sent."""
-    if row[3] is None and route.topic.compacted:
-        detail = f"topic {route.topic.name} is compacted: a message needs a group key"
-        return Dead(row[0], "INVALID_RECORD", detail)
-    return None
 
 
 def _weight(row: Row, headers: Headers) -> int:

@@ -13,8 +13,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from relay.sink import SinkAway
-from relay.sinks.kafka import BATCH_BYTES, Failures, Refused, Route
-from relay.sinks.producers import CONSTANTS, LIBRARY, Reports, discard, said
+from relay.sinks.kafka import BATCH_BYTES, Route
+from relay.sinks.producers import CONSTANTS, LIBRARY, discard
+from relay.sinks.reports import Failures, Refused, Reports, said
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS
 
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
@@ -45,7 +46,7 @@ class Transactions:
 
     def __init__(self, properties: dict[str, Any], reports: Reports, topic_prefix: str) -> None:
         self._properties = properties
-        self._reports = reports
+        self.reports = reports
         self._topic = topic_prefix + CURSORS
         self._admin = AdminClient(properties)
         self._made = False
@@ -75,7 +76,7 @@ class Transactions:
             {
                 **self._properties,
                 **CONSTANTS,
-                **self._reports.callbacks,
+                **self.reports.callbacks,
                 "batch.size": self._batch_bytes,
                 "transactional.id": name,
                 "transaction.timeout.ms": self._timeout_ms,
@@ -86,7 +87,7 @@ class Transactions:
         )
         try:
             # One deadline for both: whoever does nothing for longer loses its session.
-            deadline = self._reports.deadline()
+            deadline = self.reports.deadline()
             self._try(deadline, producer.init_transactions)
             note, group = self._read(name, deadline)
         except BaseException:
@@ -109,7 +110,7 @@ class Transactions:
         owner = self._owner
         offset = TopicPartition(self._topic, 0, 0, note)
         try:
-            deadline = self._reports.deadline()
+            deadline = self.reports.deadline()
             self._try(deadline, owner.producer.send_offsets_to_transaction, [offset], owner.group)
             # From here on only `fence` can tell what became of it.
             owner.token = None
@@ -133,7 +134,7 @@ class Transactions:
         return self._admin
 
     def begin(self) -> None:
-        self._reports.take_failures()
+        self.reports.take_failures()
         owner = self._owner
         if not owner.begun:
             try:
@@ -152,23 +153,14 @@ class Transactions:
     def alone(self, route: Route) -> Producer:
         return route.producer
 
-    def make_room(self, deadline: float) -> None:
-        self._reports.make_room(self._owner.producer, deadline)
-
-    def deadline(self) -> float:
-        return self._reports.deadline()
-
     def barrier(self) -> None:
-        self._reports.flush(self._owner.producer, self.deadline())
-        if self._reports.failures:
+        self.reports.flush(self._owner.producer, self.reports.deadline())
+        if self.reports.failures:
             raise Refused
-
-    def away(self, otherwise: str) -> SinkAway:
-        return self._reports.away(otherwise)
 
     def purge(self) -> Failures:
         self.abort()
-        return self._reports.take_failures()
+        return self.reports.take_failures()
 
     def refused(self, *, alone: bool) -> Failures:
         failures = self.purge()
@@ -197,7 +189,7 @@ class Transactions:
         try:
             if owner.token is None:
                 raise SinkAway("it is in doubt whether the transaction was committed")
-            deadline = self._reports.deadline(ABORT_SECONDS)
+            deadline = self.reports.deadline(ABORT_SECONDS)
             self._try(deadline, owner.producer.abort_transaction)
         except Exception:
             # Nobody who gives a run up is to be kept from it.
@@ -213,7 +205,7 @@ class Transactions:
                 call(*arguments, SLICE_SECONDS)
             except (KafkaException, SystemError) as failed:
                 error = said(failed)
-                if not error.retriable() or self._reports.is_over(deadline):
+                if not error.retriable() or self.reports.is_over(deadline):
                     raise SinkAway(f"{error.name()}: {error.str()}") from failed
             else:
                 return
@@ -246,7 +238,7 @@ class Transactions:
                         KafkaError.GROUP_AUTHORIZATION_FAILED,
                         KafkaError.TOPIC_AUTHORIZATION_FAILED,
                     )
-                    if refused or self._reports.is_over(deadline):
+                    if refused or self.reports.is_over(deadline):
                         raise SinkAway(f"cursor in Kafka: {error.str()}") from failed
         finally:
             consumer.close()

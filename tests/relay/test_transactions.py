@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 
 from relay.sink import SinkAway
 from relay.sinks.kafka import BATCH_BYTES
-from relay.sinks.producers import Reports
+from relay.sinks.reports import Reports
 from relay.sinks.transactions import CURSORS, Transactions
 from tests.mock_cluster import MockCluster
 

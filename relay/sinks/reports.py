@@ -1,0 +1,103 @@
+"""What librdkafka reports of the messages that it was given, and the waits for it."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from relay.sink import SinkAway
+
+logger = structlog.get_logger()
+
+Failures = list[tuple[KafkaError, Message]]
+
+# After a signal to stop, what is in flight gets this long to be acknowledged.
+STOP_SECONDS = 4.0
+SLICE_SECONDS = 0.2
+
+
+class Refused(Exception):
+    """A batch was refused with all its messages; nothing behind it has gone to its partition."""
+
+
+class Reports:
+    """What librdkafka calls back with: the messages that failed, and its last word on the cluster.
+
+    `patience_seconds` bounds every wait for the cluster, `stop` shortens it.
+    """
+
+    def __init__(self, patience_seconds: float, stop: threading.Event) -> None:
+        self.failures: Failures = []
+        self.last_error = ""
+        self.patience_seconds = patience_seconds
+        self._stop = stop
+
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        """A producer's configuration."""
+        return {"on_delivery": self._on_failure, "error_cb": self._on_error}
+
+    def deadline(self, patience_seconds: float | None = None) -> float:
+        """When a wait that begins now has to end, by the monotonic clock."""
+        return time.monotonic() + (patience_seconds or self.patience_seconds)
+
+    def is_over(self, deadline: float) -> bool:
+        """Waits a moment; whether the deadline has passed, or a stop was asked for."""
+        return self._stop.wait(0.02) or time.monotonic() > deadline
+
+    def make_room(self, producer: Producer, deadline: float) -> None:
+        """Waits a little for room in a full queue. Raises SinkAway after the deadline."""
+        if self._stop.is_set() or time.monotonic() > deadline:
+            raise self.away("the producer's queue stays full")
+        _called_back(producer.poll, 0.01)
+
+    def flush(self, producer: Producer, deadline: float) -> None:
+        """Returns when nothing is in flight. Raises Refused, and SinkAway after the deadline."""
+        while _called_back(producer.flush, SLICE_SECONDS):
+            if self._stop.is_set():
+                deadline = min(deadline, time.monotonic() + STOP_SECONDS)
+            if time.monotonic() > deadline:
+                raise self.away("no acknowledgement in time")
+
+    def away(self, otherwise: str) -> SinkAway:
+        """The cluster's last word on what is wrong, or `otherwise` where it said nothing."""
+        return SinkAway(self.last_error or otherwise)
+
+    def take_failures(self) -> Failures:
+        """What failed since the last time, in the order of the reports."""
+        failures, self.failures, self.last_error = self.failures, [], ""
+        return failures
+
+    def _on_failure(self, error: KafkaError, message: Message) -> None:
+        self.failures.append((error, message))
+
+    def _on_error(self, error: KafkaError) -> None:
+        self.last_error = f"{error.name()}: {error.str()}"
+        logger.debug("kafka_error", error=self.last_error)
+
+
+def _called_back(call: Callable[[float], int], seconds: float) -> int:
+    """Polls or flushes, in which the reports come. Raises Refused and SinkAway."""
+    try:
+        return call(seconds)
+    except (KafkaException, SystemError) as fault:
+        error = said(fault)
+        if error.code() == KafkaError._GAPLESS_GUARANTEE:
+            raise Refused from fault
+        raise SinkAway(error.str()) from fault
+
+
+def said(fault: KafkaException | SystemError) -> KafkaError:
+    """What librdkafka said. Raises `fault` where it is another's.
+
+    A fatal error is raised out of the callbacks, and spoils what they were called in: that ends in
+    a SystemError, which the error is the cause of.
+    """
+    cause = fault if isinstance(fault, KafkaException) else fault.__cause__
+    if not isinstance(cause, KafkaException):
+        raise fault
+    error: KafkaError = cause.args[0]
+    return error
