@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from bench.arena import Arena, Connection
+from bench.writer import PUBLISH
 
 TOPIC = "bench.latency"
 MILLISECONDS = 1e-6
@@ -39,7 +40,7 @@ def measure(arena: Arena, rate: int, seconds: int) -> Latency:
         reader = arena.start("reader", arena.kafka.bootstrap_servers, TOPIC, count)
         assert reader.stdout is not None
         reader.stdout.readline()
-        committed = arena.measure("writer", arena.database_url, TOPIC, rate, seconds)
+        committed = arena.measure("writer", arena.database_url, PUBLISH, TOPIC, rate, seconds)
         consumed = dict(arena.result(reader))
         acknowledged = _acknowledged(connection)
     times = [nanoseconds for _, _, nanoseconds in committed]

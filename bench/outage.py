@@ -18,6 +18,7 @@ from rich.status import Status
 from rich.table import Table
 
 from bench.arena import Arena, Connection
+from bench.writer import PUBLISH
 from local.server import StartError
 from tests.log_reader import Reckoning, read_log, reckon
 from tests.relay.stage import memory_bytes
@@ -40,6 +41,7 @@ class Outage(msgspec.Struct, frozen=True):
     return, and the most from its begin until the backlog was gone.
     """
 
+    messages_per_second: float
     away_seconds: float
     backlog: int
     gone_after_seconds: float
@@ -109,7 +111,7 @@ def _measure(
     with arena.connect() as connection, arena.relay() as relay, _memory(relay.pid) as memory:
         tell("messages come")
         writes_for = BEFORE_SECONDS + seconds + AFTER_SECONDS
-        writer = arena.start("writer", arena.database_url, topic, rate, writes_for)
+        writer = arena.start("writer", arena.database_url, PUBLISH, topic, rate, writes_for)
         try:
             time.sleep(BEFORE_SECONDS)
             tell(f"the broker is away for {seconds} s")
@@ -121,12 +123,13 @@ def _measure(
             back_at = time.time()
             tell("the backlog is worked off")
         finally:
-            arena.result(writer)
+            written = arena.result(writer)
         _wait_until_all_is_gone(connection)
         history = History(connection, topic)
         drained_at = history.drained_at(back_at, rate * ON_THEIR_WAY_SECONDS)
         tell("the topic is read to its end")
         return Outage(
+            messages_per_second=_rate([at for _, _, at in written]),
             away_seconds=back_at - gone_at,
             backlog=history.backlog(back_at),
             gone_after_seconds=drained_at - back_at,
@@ -138,6 +141,10 @@ def _measure(
                 read_topic(arena.kafka.bootstrap_servers, topic),
             ),
         )
+
+
+def _rate(nanoseconds: Sequence[int]) -> float:
+    return (len(nanoseconds) - 1) / (max(nanoseconds) - min(nanoseconds)) * 1e9
 
 
 @contextmanager
@@ -217,6 +224,7 @@ def _table(outages: Sequence[Outage], rate: int) -> Table:
     for variant in VARIANTS:
         made.add_column(variant, justify="right")
     rows: dict[str, Callable[[Outage], str]] = {
+        "messages written a second": lambda one: f"{one.messages_per_second:.0f}",
         "away": lambda one: f"{one.away_seconds:.1f} s",
         "backlog when the broker answers again": lambda one: f"{one.backlog}",
         f"gone after (target ≤ {TARGET_SECONDS:.0f} s)": lambda one: (

@@ -1,20 +1,17 @@
 """The ceiling: the same messages, held in memory, through a bare produce loop."""
 
-import gc
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-import psycopg
-
 from bench.arena import Arena
-from bench.bare import BARRIER_MESSAGES, READ
+from bench.bare import prepare, send
 from bench.messages import fill_log
 from bench.peers.topic import Arrivals, Topic
 from bench.peers.turn import DRAIN_TIMEOUT_SECONDS, SETTLE_SECONDS, Drain, Measured, Plan
 from bench.process import cpu_seconds
-from bench.producing import as_sent, flush, headers, producer
+from bench.producing import producer
 
 NAME = "bare"
 TOPIC = "peers.bare"
@@ -67,21 +64,11 @@ def _drain(arena: Arena, topic: Topic, messages: int) -> Drain:
 
 def main(database_url: str, bootstrap_servers: str, topic: str) -> None:
     """Reads the log, says that it is ready, waits for a line, produces, waits for its end."""
-    with psycopg.connect(database_url) as connection, connection.cursor(binary=True) as cursor:
-        as_sent(cursor)
-        rows = [
-            (payload, key, headers(*rest))
-            for payload, key, *rest in cursor.execute(READ).fetchall()
-        ]
+    rows = prepare(database_url)
     sink = producer(bootstrap_servers, topic)
-    # A collection would walk all these rows, which no relay has in memory.
-    gc.freeze()
     print("ready", flush=True)
     sys.stdin.readline()
-    for start in range(0, len(rows), BARRIER_MESSAGES):
-        for payload, key, row_headers in rows[start : start + BARRIER_MESSAGES]:
-            sink.produce(topic, payload, key, headers=row_headers)
-        flush(sink)
+    send(sink, topic, rows)
     sys.stdin.read()
 
 

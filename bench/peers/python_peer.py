@@ -10,7 +10,7 @@ from typing import ClassVar, LiteralString
 from bench.arena import Arena, Connection
 from bench.peers.candidate import Candidate
 from bench.peers.environment import python
-from bench.peers.writer import message
+from bench.writer import message
 from local.program import Program
 from local.server import StartError, run
 

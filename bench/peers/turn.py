@@ -155,7 +155,7 @@ class _Course:
             assert reader.stdout is not None
             reader.stdout.readline()
             committed = arena.measure(
-                "peers.writer",
+                "writer",
                 arena.database_url,
                 candidate.publish,
                 candidate.channel,
@@ -166,7 +166,7 @@ class _Course:
         finally:
             reader.kill()
             reader.wait()
-        return trickled(dict(committed), arrived, RATE * LATENCY_WARM_UP_SECONDS)
+        return trickled({n: at for n, _, at in committed}, arrived, RATE * LATENCY_WARM_UP_SECONDS)
 
 
 def trickled(committed: dict[int, int], arrived: dict[int, int], first: int) -> Latency:

@@ -11,7 +11,6 @@ import psycopg
 
 from tests.chaos import plan
 from tests.chaos.checker import Verdict
-from tests.chaos.customers import Customer, customers
 from tests.chaos.faults import Assailant, assailants
 from tests.chaos.heartbeat import Heart, Watcher
 from tests.chaos.pauses import Injected
@@ -19,7 +18,9 @@ from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
 from tests.chaos.reckoning import judge, log_faults, read_log
 from tests.chaos.writers import Writer, set_up, writers
+from tests.customers import Customer, customers
 
+CUSTOMERS = 2
 DRAIN_TIMEOUT_SECONDS = 90
 # How long a thread may take to end what it is at: a server's start, a statement's timeout.
 THREAD_TIMEOUT_SECONDS = 90
@@ -48,7 +49,7 @@ class Played:
 
     injected: list[Injected]
     kills: int
-    missed: int
+    missed: list[str]
     beats: dict[str, list[list[float]]]
     until: float
     transactions: int
@@ -116,7 +117,7 @@ class Cast:
         self.watchers = [Watcher(here, one, self.over) for one in SUBSCRIPTIONS]
         self.heart = Heart(here, self.silence)
         self.writers = writers(here, orders.seed, self.silence)
-        self.customers = customers(here.service_url, self.silence)
+        self.customers = customers(here.service_url, self.silence, CUSTOMERS)
         self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
         self.assailants = assailants(here, strikes, self.tell, self.peace)
 
@@ -148,7 +149,7 @@ class Cast:
         return Played(
             sorted((one for each in self.assailants for one in each.injected), key=_began),
             sum(each.kills for each in self.assailants),
-            sum(each.missed for each in self.assailants),
+            [name for each in self.assailants for name in each.missed],
             {
                 subscription.name: list(watcher.arrivals.values())
                 for subscription, watcher in zip(SUBSCRIPTIONS, self.watchers, strict=True)

@@ -33,8 +33,8 @@ class Missed(Exception):
 class Assailant(threading.Thread):
     """Strikes one target, one strike after the other.
 
-    `injected` and `kills`: what was done; `missed`: what found no victim; `faults`: programs that
-    ended by themselves, a sentence each; `failure`: why it could not go on.
+    `injected` and `kills`: what was done; `missed`: faults that found no victim; `faults`: programs
+    that ended by themselves, a sentence each; `failure`: why it could not go on.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Assailant(threading.Thread):
         super().__init__(name=f"assailant of {target}", daemon=True)
         self.injected: list[Injected] = []
         self.kills = 0
-        self.missed = 0
+        self.missed: list[str] = []
         self.faults: list[str] = []
         self.failure: Exception | None = None
         self._here = here
@@ -108,7 +108,7 @@ class Assailant(threading.Thread):
         try:
             self._inflict[strike.fault.name.partition("-")[0]](strike)
         except (Missed, psycopg.OperationalError) as missed:
-            self.missed += 1
+            self.missed.append(strike.fault.name)
             self._tell(f"{strike.fault.name} missed: {missed}")
             return
         self.kills += strike.fault.kills

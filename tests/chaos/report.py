@@ -41,6 +41,7 @@ def _faults(played: Played) -> Table:
     table.add_column("fault", no_wrap=True)
     columns = [
         "injected",
+        "missed",
         "kills",
         *played.beats,
         "alone",
@@ -50,12 +51,14 @@ def _faults(played: Played) -> Table:
         table.add_column(column, justify="right")
     for name, fault in FAULTS.items():
         injected = [one for one in played.injected if one.fault == name]
-        if injected:
+        missed = played.missed.count(name)
+        if injected or missed:
             pauses = {one: _pauses(played, one) for one in injected}
             quiet = [one for one in injected if alone(one, played.injected, max(pauses[one]))]
             table.add_row(
                 name,
                 str(len(injected)),
+                str(missed),
                 str(len(injected) * fault.kills),
                 *_longest([pauses[one] for one in injected], len(played.beats)),
                 str(len(quiet)),

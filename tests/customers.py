@@ -6,7 +6,6 @@ import httpx2
 
 from tests.service.shop import ORDERS, WEBHOOKS, Json, event
 
-CUSTOMERS = 2
 PAUSE_SECONDS = 0.15
 AGAIN_SECONDS = 0.05
 TIMEOUT_SECONDS = 5
@@ -22,7 +21,7 @@ ORDER = {
 
 
 class Stopped(Exception):
-    """The campaign is over, and the request under way stays unanswered."""
+    """Nobody is to go on, and the request under way stays unanswered."""
 
 
 class Customer(threading.Thread):
@@ -72,6 +71,6 @@ class Customer(threading.Thread):
                 raise Stopped
 
 
-def customers(service_url: str, stop: threading.Event) -> list[Customer]:
+def customers(service_url: str, stop: threading.Event, count: int) -> list[Customer]:
     """The threads, not yet started."""
-    return [Customer(service_url, stop) for _ in range(CUSTOMERS)]
+    return [Customer(service_url, stop) for _ in range(count)]
