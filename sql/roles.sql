@@ -44,10 +44,19 @@ grant execute on function
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters
     to outbox_relay;
 
+-- For endpoints it also reads what requests are signed with, keeps breakers, logs attempts, pauses a subscription that
+-- asked for it (410) or failed for days, and publishes that it did.
+grant select on outbox.secret, outbox.replay to outbox_relay;
+grant select, update on outbox.breaker, outbox.rate_limit to outbox_relay;
+grant insert on outbox.attempt to outbox_relay;
+grant update (paused, paused_reason) on outbox.subscription to outbox_relay;
+grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
+grant execute on function outbox.promote, outbox.turn_attempts, outbox.replay, outbox.publish to outbox_relay;
+
 -- A reader sees views, and no payload, header or setting in them. The functions are what stands behind the views.
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
-    outbox.throughput, outbox.cursor_holder, outbox.horizon
+    outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state
     to outbox_reader, outbox_relay;
 grant execute on function outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state
     to outbox_reader, outbox_relay;

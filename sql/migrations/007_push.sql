@@ -1,0 +1,682 @@
+-- Subscriptions that are pushed to an HTTP endpoint. Their cursors read the log as all others do; a row in
+-- outbox.delivery exists only for a message that its run did not confirm.
+
+-- What the settings of an `http` subscription may be: numbers have bounds, words are listed.
+create table outbox.http_setting (
+    path   text primary key,
+    kind   text not null check (kind in ('number', 'integer', 'word', 'url', 'delays')),
+    lowest numeric,
+    highest numeric,
+    words  text[]
+);
+insert into outbox.http_setting (path, kind, lowest, highest, words) values
+    ('endpoint',                    'url',     null, null,    null),
+    ('concurrency',                 'integer', 1,    1000,    null),
+    ('rate_per_second',             'number',  0.01, 100000,  null),
+    ('timeout_seconds',             'number',  1,    60,      null),
+    ('max_payload_bytes',           'integer', 1,    983040,  null),
+    ('client_errors',               'word',    null, null,    array['retry', 'dead_letter']),
+    ('on_exhausted',                'word',    null, null,    array['skip', 'park']),
+    ('attempts_log',                'word',    null, null,    array['all', 'failures', 'none']),
+    ('retry.initial_delay_seconds', 'number',  0,    86400,   null),
+    ('retry.multiplier',            'number',  1,    100,     null),
+    ('retry.max_delay_seconds',     'number',  0,    604800,  null),
+    ('retry.max_attempts',          'integer', 1,    100,     null),
+    ('retry.schedule_seconds',      'delays',  0,    604800,  null),
+    ('retry.jitter',                'number',  0,    1,       null),
+    ('breaker.window_seconds',      'number',  1,    3600,    null),
+    ('breaker.minimum',             'integer', 1,    1000000, null),
+    ('breaker.threshold',           'number',  0.01, 1,       null),
+    ('breaker.cool_down_seconds',   'number',  0.1,  86400,   null);
+
+-- What is wrong with such settings, in a sentence that names the setting and the mend; NULL: nothing.
+create function outbox.http_settings_fault(settings jsonb) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with given as (
+        select key as path, value from jsonb_each(settings) where key not in ('retry', 'breaker')
+        union all
+        select part.key || '.' || inner_part.key, inner_part.value
+        from jsonb_each(settings) as part
+        cross join lateral jsonb_each(case jsonb_typeof(part.value) when 'object' then part.value else '{}' end)
+                   as inner_part
+        where part.key in ('retry', 'breaker')
+    ),
+    fault (path, sentence) as (
+        select 'endpoint', 'is required' where not settings ? 'endpoint'
+        union all
+        select key, 'must be an object' from jsonb_each(settings)
+        where key in ('retry', 'breaker') and jsonb_typeof(value) <> 'object'
+        union all
+        select 'retry', 'takes schedule_seconds or the four that compute one, not both'
+        where settings -> 'retry' ? 'schedule_seconds'
+          and settings -> 'retry' ?| array['initial_delay_seconds', 'multiplier', 'max_delay_seconds', 'max_attempts']
+        union all
+        select given.path, case
+            when known.path is null then
+                'is not known; known are ' || (select string_agg(path, ', ' order by path) from outbox.http_setting)
+            when kind = 'word' and not (value #>> '{}' = any (words)) then 'must be one of ' || array_to_string(words, ', ')
+            when kind = 'url' and (jsonb_typeof(value) <> 'string' or length(value #>> '{}') > 2048
+                                   or value #>> '{}' !~ '^https?://[^/?#@\s[:cntrl:]]+(/[^#\s[:cntrl:]]*|\?[^#\s[:cntrl:]]*)?$') then
+                'must be an http:// or https:// URL of at most 2048 characters, without user, password or fragment'
+            when kind in ('number', 'integer') and (
+                     jsonb_typeof(value) <> 'number'
+                     or case when jsonb_typeof(value) = 'number'
+                             then (value #>> '{}')::numeric not between lowest and highest
+                                  or kind = 'integer' and (value #>> '{}')::numeric % 1 <> 0 end) then
+                format('must be %s from %s to %s', case kind when 'integer' then 'a whole number' else 'a number' end,
+                       lowest, highest)
+            when kind = 'delays' and (
+                     jsonb_typeof(value) <> 'array'
+                     or case when jsonb_typeof(value) = 'array' then
+                            jsonb_array_length(value) > 100 or exists (
+                                select from jsonb_array_elements(value) as delay
+                                where jsonb_typeof(delay) <> 'number'
+                                   or case when jsonb_typeof(delay) = 'number'
+                                           then (delay #>> '{}')::numeric not between lowest and highest end) end) then
+                format('must be a list of at most 100 numbers of seconds from %s to %s', lowest, highest)
+        end
+        from given left join outbox.http_setting as known on known.path = given.path
+    )
+    select format('settings.%s %s', path, sentence) from fault where sentence is not null order by path limit 1
+$$;
+
+create function outbox.check_settings() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    fault text;
+begin
+    if tg_op = 'UPDATE' and new.kind <> old.kind then
+        raise exception 'outbox.subscription.kind is fixed at creation: make a new subscription of kind %', new.kind
+            using errcode = 'check_violation', column = 'kind';
+    end if;
+    if new.kind = 'http' then
+        fault := outbox.http_settings_fault(new.settings);
+        if fault is not null then
+            raise exception '%', fault using errcode = 'check_violation', column = 'settings';
+        end if;
+    end if;
+    return new;
+end
+$$;
+create trigger check_settings before insert or update of kind, settings on outbox.subscription
+    for each row execute function outbox.check_settings();
+
+alter table outbox.subscription
+    drop constraint kind_is_kafka,
+    drop constraint settings_of_kafka_are_a_topic_prefix,
+    -- NULL: every type.
+    add column types text[],
+    add constraint kind_is_kafka_or_http check (kind in ('kafka', 'http')),
+    add constraint exactly_once_is_for_kafka check (delivery = 'at_least_once' or kind = 'kafka'),
+    add constraint types_hold_no_null check (array_position(types, null) is null),
+    add constraint settings_of_kafka_are_a_topic_prefix check (
+        kind <> 'kafka' or (
+            settings - 'topic_prefix' = '{}'
+            and coalesce(jsonb_typeof(settings -> 'topic_prefix') = 'string'
+                         and settings ->> 'topic_prefix' ~ '^[A-Za-z0-9._-]{0,49}$',
+                         not settings ? 'topic_prefix')));
+
+-- What an endpoint's requests are signed with. No reader sees it: not in settings, not in a view. While one is rotated
+-- out, requests carry a signature by each.
+create table outbox.secret (
+    subscription_id bigint      not null references outbox.subscription on delete cascade,
+    created_at      timestamptz not null default clock_timestamp(),
+    key             bytea       not null,
+    -- NULL: until it is rotated.
+    expires_at      timestamptz,
+
+    primary key (subscription_id, created_at),
+    constraint key_has_24_to_64_bytes check (octet_length(key) between 24 and 64)
+);
+
+-- A subscription's circuit breaker, one row for all relays. Closed: `opened_at` is NULL. Open: nobody sends before
+-- `retry_at`; then half-open: one relay sends one message. The row is written when its state changes, and not per message.
+create table outbox.breaker (
+    subscription_id bigint primary key references outbox.subscription on delete cascade,
+    -- The first failure since the last success.
+    failing_since   timestamptz,
+    opened_at       timestamptz,
+    retry_at        timestamptz,
+    -- Failures from before it closed count no more.
+    closed_at       timestamptz,
+    -- Of the half-open state's message where it outlives its run: its outcome may still close the breaker.
+    token           bigint,
+
+    constraint the_open_say_until_when check ((opened_at is null) = (retry_at is null)),
+    constraint the_open_are_failing check (opened_at is null or failing_since is not null)
+);
+
+-- How far the sends that all relays together may make of a subscription are used up.
+create table outbox.rate_limit (
+    subscription_id bigint      primary key references outbox.subscription on delete cascade,
+    used_until      timestamptz not null default clock_timestamp()
+);
+
+-- How many attempts of a run failed, next to how many messages were acknowledged: what breakers are decided by.
+alter table outbox.checkpoint add column failures integer not null default 0;
+
+-- The limit that a dead letter had exhausted; NULL: it was refused for what it is.
+alter table outbox.dead_letter add column exhausted text;
+
+-- A message that its run did not confirm, or that goes to one cursor outside the log. Only the holder of the cursor
+-- inserts, deletes or promotes rows; an outcome that comes after its run updates its own row, by `token`, and no other.
+--   due_at in the past or future   the head of its group: to be sent then. With a token it is in flight until then, and
+--                                  its group waits.
+--   due_at is null                 behind a head of its group
+--   due_at = 'infinity'            given up, and its group waits for it (settings.on_exhausted = 'park')
+alter table outbox.delivery
+    alter column dead_letter_id drop not null,
+    alter column due_at drop not null,
+    -- NULL as well where the sink orders by itself, as Kafka does.
+    add column group_key text,
+    add column attempts  integer not null default 0,
+    add column token     bigint,
+    -- What came after the run: the next holder finishes it.
+    add column outcome   text,
+    add column reason    text,
+    add column detail    text,
+    add column replayed  boolean not null default false,
+    add constraint outcome_is_acked_or_dead check (outcome in ('acked', 'dead')),
+    add constraint the_flying_are_due check (token is null or due_at is not null);
+-- One head a group, and "is this group blocked?" in one step.
+create unique index delivery_head on outbox.delivery (cursor_id, group_key) where due_at is not null;
+create index delivery_group on outbox.delivery (cursor_id, group_key, message_id) where due_at is null;
+create index delivery_due on outbox.delivery (cursor_id, due_at) where due_at is not null;
+
+-- Makes the first row of each group its head, where it has none. For the holder of the cursor.
+create function outbox.promote(cursor_id bigint, group_keys text[]) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    update outbox.delivery as first
+    set due_at = clock_timestamp()
+    from (
+        select (select min(behind.message_id) from outbox.delivery as behind
+                where behind.cursor_id = promote.cursor_id and behind.group_key = touched.group_key
+                  and behind.due_at is null) as message_id
+        from (select distinct unnest(group_keys)) as touched (group_key)
+        where not exists (
+            select from outbox.delivery as head
+            where head.cursor_id = promote.cursor_id and head.group_key = touched.group_key
+              and head.due_at is not null)
+    ) as next
+    where first.cursor_id = promote.cursor_id and first.message_id = next.message_id
+$$;
+
+-- Every request that was made, in the order in which their runs ended. No foreign key: it falls away with its day.
+create table outbox.attempt (
+    id               bigint generated always as identity,
+    subscription_id  bigint      not null,
+    message_id       bigint      not null,
+    idempotency_key  text        not null,
+    -- 1: the first attempt at this message.
+    number           integer     not null,
+    at               timestamptz not null default clock_timestamp(),
+    duration_seconds real        not null,
+    -- The answer's HTTP status; NULL where none came.
+    status           smallint,
+    -- What went wrong in a word; NULL: nothing.
+    error            text,
+    detail           text,
+    -- When the next attempt is due; NULL: none is.
+    next_at          timestamptz,
+    -- The first 16 KiB of the answer where it failed.
+    answer           bytea,
+    relay            text        not null,
+
+    constraint answer_is_at_most_16_kib check (octet_length(answer) <= 16384)
+) partition by range (at);
+create index attempt_subscription_id on outbox.attempt (subscription_id, id);
+create index attempt_message_id on outbox.attempt (message_id);
+create table outbox.attempt_default partition of outbox.attempt default;
+
+-- Makes the partitions of today and the next days, and drops those older than `keep_days`. A day that already has
+-- attempts in the default partition stays there. What others lock is left for the next call. Returns how many days
+-- were made or dropped.
+create function outbox.turn_attempts(days_ahead integer default 3, keep_days integer default 30) returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '200ms'
+as $$
+declare
+    today   date    := (clock_timestamp() at time zone 'UTC')::date;
+    turned  integer := 0;
+    day     date;
+    name    text;
+begin
+    for day in select today + ahead from generate_series(0, days_ahead) as ahead loop
+        name := 'attempt_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('outbox.' || name) is not null;
+        begin
+            execute format('create table outbox.%I partition of outbox.attempt for values from (%L) to (%L)',
+                           name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
+            turned := turned + 1;
+        exception when lock_not_available or check_violation then
+            null;
+        end;
+    end loop;
+    for name in
+        select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
+        where pg_inherits.inhparent = 'outbox.attempt'::regclass
+          and class.relname ~ '^attempt_[0-9]{8}$'
+          and to_date(right(class.relname, 8), 'YYYYMMDD') < today - keep_days
+    loop
+        begin
+            execute format('drop table outbox.%I', name);
+            turned := turned + 1;
+        exception when lock_not_available then
+            null;
+        end;
+    end loop;
+    delete from outbox.attempt_default where at < clock_timestamp() - make_interval(days => keep_days);
+    return turned;
+end
+$$;
+
+-- A new secret for the subscription's signatures; shown here and never again. Those before it serve for a day more.
+create function outbox.rotate_secret(subscription_id bigint) returns text
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- 244 random bits, in 32 bytes.
+    key bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+begin
+    perform from outbox.subscription as s where s.id = rotate_secret.subscription_id and s.kind = 'http' for no key update;
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+            using errcode = 'no_data_found';
+    end if;
+    delete from outbox.secret as s
+    where s.subscription_id = rotate_secret.subscription_id and s.expires_at <= clock_timestamp();
+    update outbox.secret as s
+    set expires_at = least(s.expires_at, clock_timestamp() + interval '1 day')
+    where s.subscription_id = rotate_secret.subscription_id;
+    insert into outbox.secret (subscription_id, key) values (subscription_id, key);
+    return 'whsec_' || encode(key, 'base64');
+end
+$$;
+
+create function outbox.equip_http() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into outbox.breaker (subscription_id) values (new.id);
+    insert into outbox.rate_limit (subscription_id) values (new.id);
+    insert into outbox.secret (subscription_id, key)
+    values (new.id, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+    return null;
+end
+$$;
+create trigger equip_http after insert on outbox.subscription
+    for each row when (new.kind = 'http') execute function outbox.equip_http();
+
+-- Subscribes an endpoint to one channel; it gets what commits from now on. Returns the secret of its signatures, which
+-- is shown nowhere else.
+create function outbox.subscribe(
+    name     text,
+    channel  text,
+    endpoint text,
+    settings jsonb   default '{}',
+    types    text[]  default null,
+    shards   integer default 1
+) returns table (subscription_id bigint, secret text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+begin
+    insert into outbox.subscription as s (name, kind, channels, types, shards, settings)
+    values (name, 'http', array[channel], types, shards, settings || jsonb_build_object('endpoint', endpoint))
+    returning s.id into subscription_id;
+    select 'whsec_' || encode(s.key, 'base64') into secret
+    from outbox.secret as s where s.subscription_id = subscribe.subscription_id;
+    return next;
+end
+$$;
+
+-- Sends one message of type `outbox.test` to this subscription alone. Returns its id.
+create function outbox.send_test(subscription_id bigint) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target     outbox.subscription;
+    message_id bigint;
+begin
+    select * into target from outbox.subscription as s where s.id = send_test.subscription_id and s.kind = 'http';
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+            using errcode = 'no_data_found';
+    end if;
+    -- No subscription reads this channel unless it names it.
+    message_id := outbox.publish('outbox.test', 'outbox.test',
+                                 json_build_object('subscriptionId', target.id::text, 'name', target.name));
+    -- It has no group, so no other row depends on it: the one insert that needs no hold of the cursor.
+    insert into outbox.delivery (cursor_id, message_id, due_at)
+    select cursor.id, message_id, clock_timestamp()
+    from outbox.cursor
+    where cursor.subscription_id = target.id and cursor.priority = 3 and cursor.channel is null
+      and cursor.shard = outbox.shard_of(null, message_id, target.shards);
+    return message_id;
+end
+$$;
+
+-- A cursor that was set back: what it had done before is sent again, marked as replayed, for as long as the delta that
+-- was begun then lasts.
+create table outbox.replay (
+    cursor_id  bigint      not null references outbox.cursor on delete cascade,
+    -- The delta's target.
+    delta      pg_snapshot not null,
+    -- Where the cursor stood: done was what `seen` shows, and up to `after_id` what `target` shows.
+    seen       pg_snapshot not null,
+    target     pg_snapshot,
+    after_id   bigint,
+    created_at timestamptz not null default clock_timestamp()
+);
+create index replay_cursor on outbox.replay (cursor_id);
+
+-- Sets a subscription back to what was written at `from_time`, or to the message `from_message_id`: everything from
+-- there on comes (again), in order, with its first idempotency key. What was pending stays pending. Returns how many
+-- messages of the log that is; with `dry_run` it does nothing else. Waits for runs that are under way.
+create function outbox.replay(
+    subscription    text,
+    from_time       timestamptz default null,
+    from_message_id bigint      default null,
+    dry_run         boolean     default false
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+#variable_conflict use_column
+declare
+    s        outbox.subscription;
+    c        record;
+    begun    pg_snapshot;
+    first_id bigint;
+    last_id  bigint;
+    pending  bigint;
+    wanted   bigint;
+    replayed bigint := 0;
+begin
+    if num_nonnulls(from_time, from_message_id) <> 1 then
+        raise exception 'replay takes from_time or from_message_id, one of them' using errcode = 'invalid_parameter_value';
+    end if;
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.replay runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+    end if;
+    select * into s from outbox.subscription where name = replay.subscription;
+    if not found then
+        raise exception 'there is no subscription %', subscription using errcode = 'no_data_found';
+    end if;
+    if not dry_run then
+        perform from outbox.cursor where subscription_id = s.id order by id for no key update;
+    end if;
+    for c in
+        select cursor.*, latest.n, latest.seen, latest.target, latest.after_id
+        from outbox.cursor
+        cross join lateral (
+            select * from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.subscription_id = s.id order by cursor.id
+    loop
+        -- Before the ids are read: what commits in between has an id below them, and is not in the delta.
+        begun := pg_current_snapshot();
+        select min(id + 0) filter (where (from_message_id is null or id >= from_message_id)
+                                     and (from_time is null or created_at >= from_time)), max(id + 0)
+        into first_id, last_id
+        from outbox.message where priority::integer = c.priority::integer;
+        continue when first_id is null;
+        select count(*) into wanted
+        from outbox.message as m
+        where m.priority::integer = c.priority::integer and m.id + 0 >= first_id
+          and case when s.channels is null then not starts_with(m.channel, 'outbox.') else m.channel = any (s.channels) end
+          and (s.types is null or m.type = any (s.types))
+          and (c.channel is null or m.channel = c.channel)
+          and not exists (
+              select from outbox.cursor as fork
+              where c.channel is null and fork.subscription_id = s.id and fork.shard = c.shard
+                and fork.priority = c.priority and fork.channel = m.channel)
+          and outbox.shard_of(m.group_key, m.id, s.shards) = c.shard;
+        replayed := replayed + wanted;
+        continue when dry_run or wanted = 0;
+        select min(id + 0) into pending
+        from outbox.message as m
+        where m.priority = c.priority
+          and (m.xid >= pg_snapshot_xmax(c.seen) or m.xid = any (array(select pg_snapshot_xip(c.seen))))
+          and (c.target is null or m.id > c.after_id or not pg_visible_in_snapshot(m.xid, c.target));
+        first_id := least(first_id, pending);
+        -- The marks of an earlier replay that is still under way go on.
+        delete from outbox.replay as r where r.cursor_id = c.id and r.delta::text is distinct from c.target::text;
+        update outbox.replay as r set delta = begun where r.cursor_id = c.id;
+        insert into outbox.replay (cursor_id, delta, seen, target, after_id)
+        values (c.id, begun, c.seen, c.target, c.after_id);
+        insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+        values (c.id, c.n + 1, '3:3:', begun, first_id - 1, first_id, last_id, '');
+    end loop;
+    return replayed;
+end
+$$;
+
+-- Letters of an http subscription go back among its rows, behind what its group has; the holder of their cursor alone
+-- may do that, so this waits for a run that is under way. All else as before.
+create or replace function outbox.redrive(dead_letter_ids bigint[]) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    redriven bigint;
+    groups   record;
+begin
+    perform from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where subscription.kind = 'http'
+      and cursor.id in (select cursor_id from outbox.dead_letter where id = any (dead_letter_ids) and redriven_at is null)
+    order by cursor.id
+    for no key update of cursor;
+
+    with letter as (
+        update outbox.dead_letter
+        set redriven_at = clock_timestamp()
+        where id = any (dead_letter_ids) and redriven_at is null
+        returning id, subscription_id, cursor_id, message_id, group_key
+    )
+    insert into outbox.delivery as d (cursor_id, message_id, dead_letter_id, group_key, due_at)
+    select cursor_id, message_id, letter.id,
+           case when kind = 'http' then group_key end,
+           case when kind = 'http' and group_key is not null then null else clock_timestamp() end
+    from letter
+    join outbox.subscription on subscription.id = letter.subscription_id
+    on conflict (cursor_id, message_id) do update
+        set dead_letter_id = excluded.dead_letter_id, attempts = 0, outcome = null,
+            due_at = case when d.due_at = 'infinity' then clock_timestamp() else d.due_at end;
+    get diagnostics redriven = row_count;
+
+    for groups in
+        select letter.cursor_id, array_agg(letter.group_key) as keys
+        from outbox.dead_letter as letter
+        join outbox.subscription on subscription.id = letter.subscription_id and subscription.kind = 'http'
+        where letter.id = any (dead_letter_ids) and letter.group_key is not null and letter.delivered_at is null
+        group by letter.cursor_id
+        order by letter.cursor_id
+    loop
+        perform outbox.promote(groups.cursor_id, groups.keys);
+    end loop;
+    return redriven;
+end
+$$;
+
+-- As before, with the filter by type.
+create or replace function outbox.unread(cursor_id bigint, look_at_most integer)
+returns table (
+    message_id bigint,
+    created_at timestamptz,
+    channel    text,
+    type       text,
+    group_key  text,
+    wanted     boolean
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    c record;
+begin
+    select cursor.shard, cursor.priority, cursor.channel as only_channel, subscription.shards, subscription.channels,
+           subscription.types,
+           latest.*, coalesce(latest.target, latest.seen) as horizon,
+           array(
+               select fork.channel from outbox.cursor as fork
+               where cursor.channel is null and fork.channel is not null
+                 and fork.subscription_id = cursor.subscription_id
+                 and fork.shard = cursor.shard and fork.priority = cursor.priority
+           ) as forked_channels
+    into c
+    from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    cross join lateral (
+        select seen, target, after_id, fresh_id, upto_id
+        from outbox.checkpoint where checkpoint.cursor_id = cursor.id order by n desc limit 1
+    ) as latest
+    where cursor.id = unread.cursor_id;
+    if not found then
+        raise exception 'there is no cursor % in outbox.cursor', unread.cursor_id using errcode = 'no_data_found';
+    end if;
+
+    return query
+    select log.id, log.created_at, log.channel, log.type, log.group_key,
+           (c.only_channel is null or log.channel = c.only_channel)
+           and not log.channel = any (c.forked_channels)
+           and (case when c.channels is null then not starts_with(log.channel, 'outbox.')
+                     else log.channel = any (c.channels) end)
+           and (c.types is null or log.type = any (c.types))
+           and outbox.shard_of(log.group_key, log.id, c.shards) = c.shard
+    from (
+        -- The delta under way; without one these two find nothing. How priority and id are spelled chooses the index.
+        (select 1 as phase, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority = c.priority and xid = any (array(select pg_snapshot_xip(c.seen)))
+           and id > c.after_id and id < c.fresh_id and pg_visible_in_snapshot(xid, c.target)
+         order by id limit look_at_most)
+        union all
+        (select 1, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority::integer = c.priority::integer
+           and id + 0 >= greatest(c.fresh_id, c.after_id + 1) and id + 0 <= c.upto_id
+           and not pg_visible_in_snapshot(xid, c.seen) and pg_visible_in_snapshot(xid, c.target)
+         order by id + 0 limit look_at_most)
+        union all
+        -- The next delta: late transactions, then fresh ones.
+        (select 2, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority = c.priority and xid = any (array(select pg_snapshot_xip(c.horizon)))
+         order by id limit look_at_most)
+        union all
+        (select 2, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority = c.priority and xid >= pg_snapshot_xmax(c.horizon)
+         order by xid, id limit look_at_most)
+    ) as log
+    order by log.phase, log.id limit look_at_most;
+end
+$$;
+
+-- As before, and with what delivery rows still need.
+create or replace function outbox.partition_needed_by(partition text) returns text
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    sentence text;
+begin
+    execute format(
+        'select ''not yet passed by '' || string_agg(waiting.name || '' (priority '' || priorities || '')'', '', ''
+                                                     order by waiting.name)
+         from (
+             select subscription.name, string_agg(distinct position.priority::text, '', '') as priorities
+             from outbox.subscription
+             join (
+                 select cursor.id as cursor_id, cursor.subscription_id, cursor.priority, latest.seen
+                 from outbox.cursor
+                 cross join lateral (
+                     select seen from outbox.checkpoint
+                     where cursor_id = cursor.id order by n desc limit 1
+                 ) as latest
+             ) as position on position.subscription_id = subscription.id
+             where exists (
+                     select from outbox.%1$I
+                     where priority = position.priority and xid >= pg_snapshot_xmax(position.seen))
+                or exists (
+                     select from outbox.%1$I
+                     where priority = position.priority
+                       and xid = any (array(select pg_snapshot_xip(position.seen))))
+                -- By the range of ids: a copy of the message has only what was given up.
+                or exists (
+                     select from outbox.delivery
+                     where cursor_id = position.cursor_id and dead_letter_id is null
+                       and message_id >= (select min(id + 0) from outbox.%1$I
+                                          where priority::integer = position.priority::integer)
+                       and message_id <= (select max(id + 0) from outbox.%1$I
+                                          where priority::integer = position.priority::integer))
+             group by subscription.name
+         ) as waiting', partition)
+    into sentence;
+    return sentence;
+end
+$$;
+
+-- Rows of subscriptions: how many wait for what.
+create view outbox.delivery_summary as
+select subscription.name as subscription,
+       count(*) filter (where due_at < 'infinity' and token is null and outcome is null) as retrying,
+       count(*) filter (where due_at < 'infinity' and token is not null) as in_flight,
+       count(*) filter (where due_at is null) as behind,
+       count(*) filter (where due_at = 'infinity') as parked,
+       min(due_at) filter (where due_at < 'infinity' and token is null and outcome is null) as next_due_at
+from outbox.delivery
+join outbox.cursor on cursor.id = delivery.cursor_id
+join outbox.subscription on subscription.id = cursor.subscription_id
+group by subscription.name;
+
+-- Breakers that are not closed, or whose endpoint has failed since its last success.
+create view outbox.breaker_state as
+select subscription.name as subscription,
+       case when opened_at is null then 'closed'
+            when retry_at > clock_timestamp() then 'open' else 'half-open' end as state,
+       failing_since, opened_at, retry_at
+from outbox.breaker
+join outbox.subscription on subscription.id = breaker.subscription_id
+where failing_since is not null;
+
+revoke execute on function
+    outbox.promote(bigint, text[]),
+    outbox.turn_attempts(integer, integer),
+    outbox.rotate_secret(bigint),
+    outbox.subscribe(text, text, text, jsonb, text[], integer),
+    outbox.send_test(bigint),
+    outbox.replay(text, timestamptz, bigint, boolean)
+from public;
+
+select outbox.turn_attempts();
+
+insert into outbox.migration (version, name) values (7, 'push');
