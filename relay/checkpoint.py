@@ -26,13 +26,17 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Next(msgspec.Struct, frozen=True):
-    """The checkpoint that a run ends with: its place, and the token that only it has."""
+    """The checkpoint that a run ends with: its place, and the token that only it has.
+
+    `messages` arrived, `failures` attempts did not.
+    """
 
     n: int
     token: int
     place: Place
     messages: int = 0
     bytes: int = 0
+    failures: int = 0
 
 
 def new_token() -> int:
@@ -69,9 +73,10 @@ def place(connection: Connection, cursor: Cursor, n: int) -> Place:
 # Returns the database's clock, as Row counts: by then everything of the run was acknowledged.
 CHECKPOINT = """
 insert into outbox.checkpoint
-    (cursor_id, n, token, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes)
+    (cursor_id, n, token, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes,
+     failures)
 values (%(cursor)s, %(n)s, %(token)s, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
-        %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s)
+        %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s, %(failures)s)
 returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)
           ::bigint
 """
@@ -145,6 +150,7 @@ def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) 
         "token": checkpoint.token,
         "messages": checkpoint.messages,
         "bytes": checkpoint.bytes,
+        "failures": checkpoint.failures,
     }
     return connection.execute(CHECKPOINT, _where(cursor, relay, checkpoint.place) | values)
 

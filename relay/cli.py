@@ -4,16 +4,17 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
-from typing import TypeAlias
 
 import psycopg
 import structlog
 from psycopg import errors
 
 from relay import commands, logs, migrations
+from relay.arguments import Subparsers, command, identity, limit, setting, time
 from relay.daemon import Refused
 from relay.settings import Settings, SettingsError, described_fields, description
+from relay.subscriptions import NameTakenError
+from relay.unknown import UnknownError
 
 logger = structlog.get_logger()
 
@@ -28,13 +29,13 @@ def main() -> int:
         logs.configure(settings.log_level)
         for ignored in settings.ignored:
             logger.warning("setting_ignored", reason=ignored)
-        command: Command = arguments.command
-        code = command(settings, arguments)
+        chosen: Command = arguments.command
+        code = chosen(settings, arguments)
         sys.stdout.flush()
         return code
     except SettingsError as fault:
         return commands.complain(commands.BAD_CONFIGURATION, *fault.faults)
-    except (migrations.MigrationError, Refused) as fault:
+    except (migrations.MigrationError, Refused, UnknownError, NameTakenError) as fault:
         return commands.complain(commands.FAULT, str(fault))
     except psycopg.Error as fault:
         return commands.complain(commands.FAULT, _told(fault, settings))
@@ -53,47 +54,17 @@ def _told(fault: psycopg.Error, settings: Settings) -> str:
         case errors.InsufficientPrivilege():
             return f"{first}: this command needs a role with more rights, see sql/roles.sql"
         case errors.LockNotAvailable():
-            return f"{first}: somebody else holds it; stop the writers or try again"
+            return f"{first}: somebody else holds it; stop the writers, or try again"
         case psycopg.OperationalError() if fault.sqlstate is None:
             return f"no database at {settings.database}: {first}. Check DATABASE_URL"
         case _:
             return f"the database says: {first}"
 
 
-def _between(text: str, lowest: int, highest: int) -> int:
-    if not text.isascii() or not text.isdigit() or not lowest <= int(text[:20]) <= highest:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from {lowest} to {highest}")
-    return int(text)
-
-
-def _limit(text: str) -> int:
-    return _between(text, 1, 100_000)
-
-
-def _id(text: str) -> int:
-    return _between(text, 1, 2**63 - 1)
-
-
-def _time(text: str) -> datetime:
-    """ISO 8601 with an offset: a time without one means another moment on another machine."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: write 2026-03-01T09:00:00Z"
-        ) from None
-    if time.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} names no offset: write {text}Z for UTC")
-    return time
-
-
 DESCRIPTION = """
-Carries the messages of the outbox in a Postgres database to Kafka. Any number of relays may run on
-one database: they share the work, and when one dies the others go on.
+Carries the messages of the outbox in a Postgres database to Kafka and to HTTP endpoints. Any number
+of relays may run on one database: they share the work, and when one dies the others go on.
 """
-
-
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _environment() -> str:
@@ -115,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    run = _add(
+    run = command(
         subparsers,
         "run",
         "publish messages until SIGTERM or SIGINT",
@@ -128,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="until nothing more can go now; exit 1 if something is left that can't go",
     )
-    migrate = _add(
+    migrate = command(
         subparsers,
         "migrate",
         "make or update the schema; safe to run again, and from many places at once",
@@ -138,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--outbox-only", action="store_true", help="without the schema of the payment example"
     )
-    status = _add(
+    status = command(
         subparsers,
         "status",
         "tell what waits, what moved lately, who works on what",
@@ -147,8 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.set_defaults(command=commands.show_status)
     status.add_argument("--json", action="store_true", help="one JSON object")
+    _add_subscriptions(subparsers)
     _add_dead_letters(subparsers)
-    rebase = _add(
+    _add_replay(subparsers)
+    rebase = command(
         subparsers,
         "rebase",
         "give the log this cluster's transaction ids, after a restored dump or pg_upgrade",
@@ -159,11 +132,11 @@ def _parser() -> argparse.ArgumentParser:
     rebase.add_argument(
         "--from",
         dest="repeat_from",
-        type=_time,
+        type=time,
         metavar="TIME",
         help="send again what was written since then; ISO 8601 with an offset",
     )
-    doctor = _add(
+    doctor = command(
         subparsers,
         "doctor",
         "examine database, rights, log and Kafka; each finding with its mend",
@@ -174,14 +147,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_dead_letters(parent: Subparsers) -> None:
-    letters = _add(
+    letters = command(
         parent,
         "dead-letters",
         "list, inspect and redrive what was given up",
         "outbox-relay dead-letters list",
     )
     subparsers = letters.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listing = _add(
+    listing = command(
         subparsers,
         "list",
         "list the letters that are not delivered, in the order of their publishing",
@@ -189,36 +162,119 @@ def _add_dead_letters(parent: Subparsers) -> None:
     )
     listing.set_defaults(command=commands.list_letters)
     listing.add_argument("--subscription", metavar="NAME")
-    listing.add_argument("--reason")
-    listing.add_argument("--limit", type=_limit, default=50, help="1 to 100,000; 50 by default")
-    showing = _add(
+    _add_filter(listing)
+    listing.add_argument("--limit", type=limit, default=50, help="1 to 100,000; 50 by default")
+    showing = command(
         subparsers,
         "show",
         "show one letter with its headers and its payload",
         "outbox-relay dead-letters show 17",
     )
     showing.set_defaults(command=commands.show_letter)
-    showing.add_argument("id", type=_id)
-    redriving = _add(
+    showing.add_argument("id", type=identity)
+    redriving = command(
         subparsers,
         "redrive",
         "send letters again, to their own subscription only and in their order",
         "outbox-relay dead-letters redrive 17 18",
-        "outbox-relay dead-letters redrive --all --subscription kafka",
+        "outbox-relay dead-letters redrive --all --subscription billing --type invoice.sent",
     )
     redriving.set_defaults(command=commands.redrive)
-    redriving.add_argument("ids", type=_id, nargs="*", metavar="ID")
+    redriving.add_argument("ids", type=identity, nargs="*", metavar="ID")
     redriving.add_argument("--all", action="store_true", help="every letter of --subscription")
     redriving.add_argument("--subscription", metavar="NAME")
-    redriving.add_argument("--reason", help="with --all: only those that died of it")
+    _add_filter(redriving)
 
 
-def _add(subparsers: Subparsers, name: str, does: str, *examples: str) -> argparse.ArgumentParser:
-    """A command that explains itself: what it does, and how one calls it."""
-    return subparsers.add_parser(
-        name,
-        help=does,
-        description=f"{does[0].upper()}{does[1:]}.",
-        epilog="\n  ".join(["examples:", *examples]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reason", help="only those that died of it")
+    parser.add_argument("--type", help="only messages of this type")
+    parser.add_argument("--since", type=time, metavar="TIME", help="that died then or later")
+    parser.add_argument("--until", type=time, metavar="TIME", help="that died before")
+
+
+def _add_replay(parent: Subparsers) -> None:
+    replaying = command(
+        parent,
+        "replay",
+        "send again what a subscription got before, in order; what is pending stays pending",
+        "outbox-relay replay billing --from 2026-03-01T09:00:00Z --dry-run",
+        "outbox-relay replay billing --from-message 17",
     )
+    replaying.set_defaults(command=commands.replay)
+    replaying.add_argument("name", metavar="NAME", help="of the subscription")
+    since = replaying.add_mutually_exclusive_group(required=True)
+    since.add_argument(
+        "--from",
+        dest="from_time",
+        type=time,
+        metavar="TIME",
+        help="what was written since then; ISO 8601 with an offset",
+    )
+    since.add_argument(
+        "--from-message",
+        dest="from_message_id",
+        type=identity,
+        metavar="ID",
+        help="this message and those after it",
+    )
+    replaying.add_argument("--dry-run", action="store_true", help="only tell how many they are")
+
+
+def _add_subscriptions(parent: Subparsers) -> None:
+    listing = command(
+        parent,
+        "subscriptions",
+        "list the subscriptions: who gets what, what waits, how the endpoints do",
+        "outbox-relay subscriptions",
+        "outbox-relay subscriptions --json | jq '.[] | select(.paused)'",
+        "outbox-relay subscriptions pause billing --reason 'database move'",
+    )
+    listing.set_defaults(command=commands.list_subscriptions)
+    listing.add_argument("--json", action="store_true", help="one JSON array")
+    subparsers = listing.add_subparsers(title="commands", metavar="COMMAND")
+    adding = command(
+        subparsers,
+        "add",
+        "subscribe an HTTP endpoint to a channel, from now on; shows its secret, once",
+        "outbox-relay subscriptions add billing --channel orders --endpoint https://example.com/in",
+        "outbox-relay subscriptions add billing --channel orders --endpoint https://example.com/in"
+        " --type order.paid --setting on_exhausted=park --setting retry.max_attempts=5",
+    )
+    adding.set_defaults(command=commands.add_subscription)
+    adding.add_argument("name", metavar="NAME")
+    adding.add_argument("--channel", required=True)
+    adding.add_argument("--endpoint", required=True, metavar="URL")
+    adding.add_argument(
+        "--type", action="append", dest="types", help="only messages of it; may be repeated"
+    )
+    adding.add_argument(
+        "--setting",
+        action="append",
+        type=setting,
+        default=[],
+        dest="settings",
+        metavar="PATH=VALUE",
+        help="as table outbox.http_setting lists them; may be repeated",
+    )
+    pausing = command(
+        subparsers,
+        "pause",
+        "send nothing more to it; its backlog stays in the log",
+        "outbox-relay subscriptions pause billing --reason 'database move'",
+    )
+    pausing.set_defaults(command=commands.pause_subscription)
+    pausing.add_argument("name", metavar="NAME")
+    pausing.add_argument("--reason")
+    for name, does, chosen in (
+        ("resume", "go on where it stood, with a closed breaker", commands.resume_subscription),
+        ("test", "send one test message to this endpoint alone", commands.test_subscription),
+        (
+            "rotate-secret",
+            "make a new secret, shown once; the old one serves for a day more",
+            commands.rotate_secret,
+        ),
+    ):
+        plain = command(subparsers, name, does, f"outbox-relay subscriptions {name} billing")
+        plain.set_defaults(command=chosen)
+        plain.add_argument("name", metavar="NAME")

@@ -3,11 +3,24 @@
 import argparse
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
-from relay import daemon, dead_letters, doctor, migrations, rebase, status, status_server
-from relay.database import connect
+from relay import (
+    daemon,
+    dead_letters,
+    doctor,
+    migrations,
+    rebase,
+    status,
+    status_server,
+    status_text,
+    subscriptions,
+)
+from relay import replay as replaying
+from relay.database import Connection, connect
 from relay.settings import Settings
 from relay.signals import stop_on_signals
 from relay.table import printable
@@ -36,6 +49,14 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             server.close()
 
 
+@contextmanager
+def _migrated(settings: Settings) -> Iterator[Connection]:
+    """A connection to a database that fits this code."""
+    with connect(settings) as connection:
+        migrations.check(connection)
+        yield connection
+
+
 def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
     with connect(settings) as connection:
         for migration in migrations.migrate(connection, outbox_only=arguments.outbox_only):
@@ -50,22 +71,15 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def show_status(settings: Settings, arguments: argparse.Namespace) -> int:
-    with connect(settings) as connection:
-        migrations.check(connection)
+    with _migrated(settings) as connection:
         now = status.read(connection)
-    print(msgspec.json.encode(now).decode() if arguments.json else status.render(now))
+    print(msgspec.json.encode(now).decode() if arguments.json else status_text.render(now))
     return DONE
 
 
 def list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    with connect(settings) as connection:
-        migrations.check(connection)
-        letters = dead_letters.letters(
-            connection,
-            subscription=arguments.subscription,
-            reason=arguments.reason,
-            limit=arguments.limit,
-        )
+    with _migrated(settings) as connection:
+        letters = dead_letters.letters(connection, _meant(arguments), limit=arguments.limit)
     print(dead_letters.render(letters))
     if len(letters) == arguments.limit:
         print(f"the first {arguments.limit}; --limit shows more", file=sys.stderr)
@@ -73,41 +87,112 @@ def list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
-    with connect(settings) as connection:
-        migrations.check(connection)
-        try:
-            print(dead_letters.show(connection, arguments.id))
-        except LookupError as unknown:
-            return complain(FAULT, str(unknown))
+    with _migrated(settings) as connection:
+        print(dead_letters.show(connection, arguments.id))
     return DONE
 
 
+def _meant(arguments: argparse.Namespace) -> dead_letters.Filter:
+    return dead_letters.Filter(
+        subscription=arguments.subscription,
+        reason=arguments.reason,
+        type=arguments.type,
+        since=arguments.since,
+        until=arguments.until,
+    )
+
+
 def redrive(settings: Settings, arguments: argparse.Namespace) -> int:
-    by_filter = arguments.all and arguments.subscription and not arguments.ids
-    by_ids = arguments.ids and not (arguments.all or arguments.subscription or arguments.reason)
+    meant = _meant(arguments)
+    by_filter = arguments.all and meant.subscription and not arguments.ids
+    by_ids = arguments.ids and not arguments.all and meant == dead_letters.Filter()
     if not (by_filter or by_ids):
         return complain(
-            BAD_CONFIGURATION, "redrive takes ids, or --all --subscription NAME [--reason REASON]"
+            BAD_CONFIGURATION,
+            "redrive takes ids, or --all --subscription NAME with --reason, --type, --since, "
+            "--until as you like",
         )
-    with connect(settings) as connection:
-        migrations.check(connection)
-        try:
-            redriven = (
-                dead_letters.redrive(connection, arguments.ids)
-                if by_ids
-                else dead_letters.redrive_all(
-                    connection, subscription=arguments.subscription, reason=arguments.reason
-                )
-            )
-        except LookupError as unknown:
-            return complain(FAULT, str(unknown))
+    with _migrated(settings) as connection:
+        redriven = (
+            dead_letters.redrive(connection, arguments.ids)
+            if by_ids
+            else dead_letters.redrive_all(connection, meant)
+        )
     print(f"redriven: {redriven}")
     return DONE
 
 
+def list_subscriptions(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        found = subscriptions.read(connection)
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        print(subscriptions.render(found))
+    return DONE
+
+
+def add_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        secret = subscriptions.add(
+            connection,
+            arguments.name,
+            channel=arguments.channel,
+            endpoint=arguments.endpoint,
+            types=arguments.types,
+            settings=dict(arguments.settings),
+        )
+    return _show_secret(secret)
+
+
+def _show_secret(secret: str) -> int:
+    print(secret)
+    print("that is the secret of its signatures; it is not shown again", file=sys.stderr)
+    return DONE
+
+
+def pause_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        subscriptions.pause(connection, arguments.name, arguments.reason)
+    print(f"{printable(arguments.name)} is paused; its backlog stays in the log")
+    return DONE
+
+
+def resume_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        subscriptions.resume(connection, arguments.name)
+    print(f"{printable(arguments.name)} goes on")
+    return DONE
+
+
+def test_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        message_id = subscriptions.send_test(connection, arguments.name)
+    print(f"message {message_id} is on its way to {printable(arguments.name)} alone")
+    return DONE
+
+
+def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        secret = subscriptions.rotate_secret(connection, arguments.name)
+    return _show_secret(secret)
+
+
+def replay(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        messages = replaying.replay(
+            connection,
+            arguments.name,
+            from_time=arguments.from_time,
+            from_message_id=arguments.from_message_id,
+            dry_run=arguments.dry_run,
+        )
+    print(f"{'would be replayed' if arguments.dry_run else 'replayed'}: {messages}")
+    return DONE
+
+
 def rebase_cursors(settings: Settings, arguments: argparse.Namespace) -> int:
-    with connect(settings) as connection:
-        migrations.check(connection)
+    with _migrated(settings) as connection:
         print(rebase.rebase(connection, repeat_from=arguments.repeat_from))
     return DONE
 

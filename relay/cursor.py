@@ -69,7 +69,8 @@ class Origin(msgspec.Struct, frozen=True):
 class Claimed(msgspec.Struct, frozen=True):
     """What the claiming transaction read of a cursor. `position` is None where nothing is new.
 
-    `n`, `token` and `relay` are of its latest checkpoint. `origin` is there for exactly once.
+    `n`, `token` and `relay` are of its latest checkpoint. `due`: a row in outbox.delivery is.
+    `replaying`: some of the delta was delivered before. `origin` is there for exactly once.
     """
 
     n: int
@@ -77,9 +78,11 @@ class Claimed(msgspec.Struct, frozen=True):
     relay: str
     position: Position | None
     channels: list[str] | None
+    types: list[str] | None
     shards: int
     forked_channels: list[str]
-    redriven: bool
+    due: bool
+    replaying: bool
     origin: Origin | None
 
 
@@ -128,11 +131,13 @@ select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel,
        k.n, k.relay, s.delivery, coalesce(s.settings ->> 'topic_prefix', '')
 from outbox.subscription s
 join outbox.cursor c on c.subscription_id = s.id
+left join outbox.breaker b on b.subscription_id = s.id
 cross join lateral (
     select k.n, k.relay, k.seen, k.target
     from outbox.checkpoint k where k.cursor_id = c.id order by k.n desc limit 1
 ) k
 where not s.paused
+  and (b.retry_at is null or b.retry_at <= (select clock_timestamp()))
   and (k.target is not null
        or exists (select from outbox.message m
                   where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
@@ -204,12 +209,15 @@ select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.
            select max(m.id + 0) from outbox.message m
            where m.priority::integer = c.priority::integer)
        else k.upto_id end,
-       s.channels, s.shards,
+       s.channels, s.types, s.shards,
        array(select f.channel from outbox.cursor f
              where f.subscription_id = c.subscription_id and f.shard = c.shard
                and f.priority = c.priority and f.channel is not null),
        exists (select from outbox.delivery d
                where d.cursor_id = c.id and d.due_at <= (select clock_timestamp())),
+       k.target is not null
+       and exists (select from outbox.replay r
+                   where r.cursor_id = c.id and r.delta::text = k.target::text),
        case when s.delivery = 'exactly_once' then array[
            (select i.id::text from outbox.installation i),
            substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
@@ -242,7 +250,7 @@ def claim(
     row = found.fetchone()
     assert row is not None, f"cursor {cursor.id} has no checkpoint"
     delivery, topic_prefix, n, token, written_by, *where = row
-    *where, channels, shards, forked, redriven, origin = where
+    *where, channels, types, shards, forked, due, replaying, origin = where
     if Terms(delivery, topic_prefix) != cursor.terms:
         leave(connection)
         return None
@@ -252,9 +260,11 @@ def claim(
         relay=written_by,
         position=_position(*where),
         channels=channels,
+        types=types,
         shards=shards,
         forked_channels=forked,
-        redriven=redriven,
+        due=due,
+        replaying=replaying,
         origin=Origin(*origin) if origin else None,
     )
 

@@ -14,8 +14,8 @@ from relay.database import Connection, connect
 from relay.lane import Lane
 from relay.retry import until_stopped
 from relay.run import frozen_after_seconds
+from relay.session import Sessions
 from relay.settings import Settings
-from relay.sinks.cluster import kafka_sink
 from relay.status import TIMEOUT, foreign_cluster
 from relay.telemetry import Telemetry
 
@@ -63,6 +63,7 @@ class Relay:
         # Set by a lane that has become idle: there may be more.
         self._turned = threading.Event()
         self._lanes: dict[int, Lane] = {}
+        self._sessions = Sessions(settings, telemetry, stop)
         self._maintenance: threading.Thread | None = None
         self._probe_seconds = 0.0
 
@@ -100,6 +101,7 @@ class Relay:
         deadline = time.monotonic() + STOP_SECONDS
         for lane in self._lanes.values():
             lane.join(max(deadline - time.monotonic(), 0.1))
+        self._sessions.close()
 
     def _session(self) -> None:
         with connect(self._settings) as connection:
@@ -157,7 +159,7 @@ class Relay:
             cursor.subscription_id,
             settings=self._settings,
             telemetry=self._telemetry,
-            sink=lambda terms: kafka_sink(self._settings, terms, self._stop),
+            sessions=self._sessions.open,
             stop=self._stop,
             turned=self._turned.set,
         )

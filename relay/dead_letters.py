@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from relay.database import Connection
 from relay.table import printable, table
+from relay.unknown import UnknownError
 
 # Of a payload, which may be close to a megabyte.
 MAX_SHOWN_BYTES = 16_384
@@ -26,6 +27,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str
     reason: str
     detail: str
+    exhausted: str | None
     attempts: int
     died_at: datetime
     redriven_at: datetime | None
@@ -37,6 +39,16 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         if self.delivered_at:
             return "delivered"
         return "redriven" if self.redriven_at else "dead"
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters are meant; None: all. They died from `since` on and before `until`."""
+
+    subscription: str | None = None
+    reason: str | None = None
+    type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,28 +63,25 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 LETTERS = """
     select letter.id, subscription.name as subscription, message_id, priority, channel, type,
-           group_key, idempotency_key, reason, detail, attempts, died_at, redriven_at, delivered_at
+           group_key, idempotency_key, reason, detail, exhausted, attempts,
+           died_at, redriven_at, delivered_at
     from outbox.dead_letter as letter
     join outbox.subscription on subscription.id = letter.subscription_id
     where delivered_at is null
       and (%(subscription)s::text is null or subscription.name = %(subscription)s)
       and (%(reason)s::text is null or reason = %(reason)s)
+      and (%(type)s::text is null or type = %(type)s)
+      and (%(since)s::timestamptz is null or died_at >= %(since)s)
+      and (%(until)s::timestamptz is null or died_at < %(until)s)
     order by message_id, letter.id
     limit %(limit)s
 """
 
 
-def letters(
-    connection: Connection,
-    *,
-    subscription: str | None,
-    reason: str | None,
-    limit: int,
-) -> list[DeadLetter]:
+def letters(connection: Connection, meant: Filter, *, limit: int) -> list[DeadLetter]:
     """The letters that are not delivered yet, in the order in which they were published."""
     with connection.cursor(row_factory=class_row(DeadLetter)) as cursor:
-        filters = {"subscription": subscription, "reason": reason, "limit": limit}
-        return cursor.execute(LETTERS, filters).fetchall()
+        return cursor.execute(LETTERS, {**msgspec.structs.asdict(meant), "limit": limit}).fetchall()
 
 
 def render(letters: Sequence[DeadLetter]) -> str:
@@ -80,7 +89,18 @@ def render(letters: Sequence[DeadLetter]) -> str:
     if not letters:
         return "no dead letters"
     return table(
-        ("id", "state", "subscription", "channel", "type", "group key", "died", "reason", "detail"),
+        (
+            "id",
+            "state",
+            "subscription",
+            "channel",
+            "type",
+            "group key",
+            "died",
+            "reason",
+            "exhausted",
+            "detail",
+        ),
         [
             (
                 letter.id,
@@ -91,6 +111,7 @@ def render(letters: Sequence[DeadLetter]) -> str:
                 letter.group_key,
                 letter.died_at.isoformat(sep=" ", timespec="seconds"),
                 letter.reason,
+                letter.exhausted,
                 letter.detail,
             )
             for letter in letters
@@ -100,7 +121,8 @@ def render(letters: Sequence[DeadLetter]) -> str:
 
 LETTER = """
     select letter.id, subscription.name as subscription, message_id, priority, channel, type,
-           group_key, idempotency_key, reason, detail, attempts, died_at, redriven_at, delivered_at
+           group_key, idempotency_key, reason, detail, exhausted, attempts,
+           died_at, redriven_at, delivered_at
     from outbox.dead_letter as letter
     join outbox.subscription on subscription.id = letter.subscription_id
     where letter.id = %s
@@ -114,13 +136,13 @@ CONTENT = """
 
 
 def show(connection: Connection, letter_id: int) -> str:
-    """One letter with its headers and its payload. Raises LookupError where there is none."""
+    """One letter with its headers and its payload. Raises UnknownError where there is none."""
     with connection.cursor(row_factory=class_row(DeadLetter)) as letters_cursor:
         letter = letters_cursor.execute(LETTER, (letter_id,)).fetchone()
     with connection.cursor(row_factory=class_row(Content)) as cursor:
         content = cursor.execute(CONTENT, (MAX_SHOWN_BYTES, letter_id)).fetchone()
     if letter is None or content is None:
-        raise LookupError(f"there is no dead letter {letter_id}")
+        raise UnknownError(f"there is no dead letter {letter_id}")
     lines = [
         f"{name:<16} {printable(str(value))}"
         for name, value in [
@@ -150,20 +172,26 @@ UNKNOWN = """
     where not exists (select from outbox.dead_letter where id = wanted)
 """
 REDRIVE = "select outbox.redrive(%s::bigint[])"
+# Letters of endpoints go back under the locks of their cursors: runs of theirs are waited for.
+BOUNDS = """
+    select set_config('lock_timeout', '15s', true), set_config('statement_timeout', '60s', true)
+"""
 
 
 def redrive(connection: Connection, letter_ids: Sequence[int]) -> int:
     """Sends these letters again, to their own subscriptions only; says how many go.
 
-    Those that are on their way or delivered are left alone. Raises LookupError where
-    an id is no letter's, and then none goes.
+    Those that are on their way or delivered are left alone. Raises UnknownError where
+    an id is no letter's, and then none goes; psycopg.errors.LockNotAvailable where a run does not
+    end in 15 s.
     """
     ids = list(letter_ids)
     with connection.transaction():
+        connection.execute(BOUNDS)
         unknown = [wanted for (wanted,) in connection.execute(UNKNOWN, (ids,))]
         if unknown:
             named = ", ".join(map(str, unknown))
-            raise LookupError(f"no such dead letter, and none was redriven: {named}")
+            raise UnknownError(f"no such dead letter, and none was redriven: {named}")
         row = connection.execute(REDRIVE, (ids,)).fetchone()
     return int(row[0]) if row else 0
 
@@ -175,6 +203,9 @@ DEAD = """
     where redriven_at is null
       and subscription.name = %(subscription)s
       and (%(reason)s::text is null or reason = %(reason)s)
+      and (%(type)s::text is null or type = %(type)s)
+      and (%(since)s::timestamptz is null or died_at >= %(since)s)
+      and (%(until)s::timestamptz is null or died_at < %(until)s)
       and (message_id, letter.id) > (%(after_message_id)s, %(after_id)s)
     order by message_id, letter.id
     limit %(batch)s
@@ -183,22 +214,23 @@ BATCH = 5_000
 SUBSCRIPTION = "select from outbox.subscription where name = %s"
 
 
-def redrive_all(connection: Connection, *, subscription: str, reason: str | None) -> int:
-    """Sends every dead letter of one subscription again; says how many go.
+def redrive_all(connection: Connection, meant: Filter) -> int:
+    """Sends every dead letter that is meant again, of one subscription; says how many go.
 
-    Raises LookupError for a subscription that does not exist.
+    Raises UnknownError for a subscription that does not exist, and
+    psycopg.errors.LockNotAvailable where a run does not end in 15 s; batches that went are gone.
 
     In batches by message_id: what commits earlier was published earlier, so the order holds; and a
     letter that dies again meanwhile is behind the last batch, so this ends.
     """
-    if connection.execute(SUBSCRIPTION, (subscription,)).fetchone() is None:
-        raise LookupError(f"there is no subscription {subscription}")
+    if connection.execute(SUBSCRIPTION, (meant.subscription,)).fetchone() is None:
+        raise UnknownError(f"there is no subscription {meant.subscription}")
     redriven, after = 0, (0, 0)
     while True:
-        bounds = {"after_message_id": after[0], "after_id": after[1], "batch": BATCH}
-        filters = {"subscription": subscription, "reason": reason, **bounds}
+        batch = {"after_message_id": after[0], "after_id": after[1], "batch": BATCH}
         with connection.transaction():
-            dead = connection.execute(DEAD, filters).fetchall()
+            connection.execute(BOUNDS)
+            dead = connection.execute(DEAD, {**msgspec.structs.asdict(meant), **batch}).fetchall()
             row = connection.execute(REDRIVE, ([letter_id for _, letter_id in dead],)).fetchone()
         redriven += int(row[0]) if row else 0
         if len(dead) < BATCH:

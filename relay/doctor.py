@@ -4,9 +4,10 @@ import time
 from collections.abc import Generator, Iterator
 
 import confluent_kafka
+import msgspec
 import psycopg
 
-from relay import kafka_findings, log_findings, migrations
+from relay import http_findings, kafka_findings, log_findings, migrations
 from relay.database import Connection, connect
 from relay.finding import Finding, ok
 from relay.settings import Settings
@@ -19,10 +20,17 @@ MIN_LIBRDKAFKA = (2, 16)
 MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """What the subscriptions want of the world beyond the database."""
+
+    kafka: kafka_findings.Wanted = kafka_findings.Wanted()
+    endpoints: tuple[http_findings.Endpoint, ...] = ()
+
+
 def examine(settings: Settings) -> Iterator[Finding]:
     """Everything, in the order in which one would mend it. Every wait is bounded."""
     yield _librdkafka()
-    wanted = kafka_findings.Wanted()
+    outside = Outside()
     try:
         with connect(settings) as connection:
             # Through a pooler a statement that was prepared on one server is unknown to the next.
@@ -31,7 +39,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from _pooler(connection)
             with connection.transaction():
                 connection.execute(TIMEOUT)
-                wanted = yield from _database(connection, settings)
+                outside = yield from _database(connection, settings)
     except psycopg.Error as fault:
         first = (str(fault).splitlines() or ["no answer"])[0]
         yield Finding(
@@ -40,7 +48,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
             f"{settings.database}: {first}",
             "start it, correct DATABASE_URL, or grant what is missing",
         )
-    yield from kafka_findings.examine(settings, wanted)
+    yield from http_findings.look_up(outside.endpoints, settings)
+    yield from kafka_findings.examine(settings, outside.kafka)
 
 
 def _librdkafka() -> Finding:
@@ -51,23 +60,24 @@ def _librdkafka() -> Finding:
     return ok("librdkafka", version)
 
 
-def _database(
-    connection: Connection, settings: Settings
-) -> Generator[Finding, None, kafka_findings.Wanted]:
-    """Returns what is wanted of Kafka; nothing where it could not look that far."""
+def _database(connection: Connection, settings: Settings) -> Generator[Finding, None, Outside]:
+    """Returns what is wanted of the outside; nothing where it could not look that far."""
     try:
         migrations.check(connection)
     except migrations.MigrationError as fault:
         yield Finding("fault", "migrations", str(fault), "outbox-relay migrate")
-        return kafka_findings.Wanted()
+        return Outside()
     yield ok("migrations", "all are in")
     missing = _missing_rights(connection)
     yield from missing
     if any(finding.level == "fault" for finding in missing):
-        return kafka_findings.Wanted()
+        return Outside()
     yield from log_findings.examine(connection, settings)
+    yield from http_findings.examine(connection)
     yield _clock(connection)
-    return kafka_findings.wanted(connection, settings)
+    return Outside(
+        kafka_findings.wanted(connection, settings), tuple(http_findings.endpoints(connection))
+    )
 
 
 def _server_version(connection: Connection) -> Finding:
@@ -126,18 +136,27 @@ MISSING_RIGHTS = """
         ('outbox.cursor', 'INSERT'), ('outbox.checkpoint', 'SELECT'),
         ('outbox.checkpoint', 'INSERT'), ('outbox.dead_letter', 'SELECT'),
         ('outbox.dead_letter', 'INSERT'), ('outbox.delivery', 'SELECT'),
-        ('outbox.delivery', 'DELETE')
+        ('outbox.delivery', 'INSERT'), ('outbox.delivery', 'DELETE'),
+        ('outbox.secret', 'SELECT'), ('outbox.breaker', 'SELECT'), ('outbox.replay', 'SELECT'),
+        ('outbox.attempt', 'INSERT'),
+        ('outbox.breaker_state', 'SELECT'), ('outbox.delivery_summary', 'SELECT')
     ) as wanted (object, privilege)
     where not has_table_privilege(wanted.object, wanted.privilege)
     union all
-    select 'outbox.cursor: UPDATE' where not has_any_column_privilege('outbox.cursor', 'UPDATE')
+    select wanted || ': UPDATE' from unnest(array['outbox.cursor', 'outbox.delivery']) as wanted
+    where not has_any_column_privilege(wanted, 'UPDATE')
     union all
     select wanted || ': EXECUTE'
     from unnest(array[
         'outbox.make_partitions(integer)', 'outbox.partition_state(integer)',
         'outbox.retire_partition(text, integer)', 'outbox.trim_checkpoints(interval, integer)',
         'outbox.trim_dead_letters(integer)', 'outbox.foreign_cluster()',
-        'outbox.redrive(bigint[])'
+        'outbox.redrive(bigint[])', 'outbox.promote(bigint, text[])', 'outbox.clear_acked(bigint)',
+        'outbox.disable(bigint, text)', 'outbox.hold_half_open(bigint, bigint, float8)',
+        'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
+        'outbox.judge_half_open(bigint, bigint, boolean, float8)',
+        'outbox.take_rate(bigint, integer, float8)', 'outbox.turn_attempts(integer, integer)',
+        'outbox.trim_idempotency(integer)'
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
 """

@@ -1,4 +1,4 @@
-"""One subscription's work in this relay: a thread with a connection and a sink of its own.
+"""One subscription's work in this relay: a thread with a session of its own.
 
 What is slow or down for one subscription delays no other.
 """
@@ -6,19 +6,20 @@ What is slow or down for one subscription delays no other.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager
 
 import psycopg
 import structlog
 from psycopg import errors
 
-from relay.cursor import Cursor, Terms, probe
-from relay.database import Connection, connect
+from relay.cursor import Cursor, probe
+from relay.database import Connection
 from relay.retry import until_stopped
 from relay.rounds import Rounds
-from relay.run import Ran, Runs
+from relay.run import Ran
+from relay.session import Works
 from relay.settings import Settings
-from relay.sink import Sink, SinkAway
+from relay.sink import SinkAway
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -37,7 +38,7 @@ class Lane:
         *,
         settings: Settings,
         telemetry: Telemetry,
-        sink: Callable[[Terms], Sink],
+        sessions: Callable[[Cursor], AbstractContextManager[tuple[Connection, Works]]],
         stop: threading.Event,
         turned: Callable[[], None],
     ) -> None:
@@ -48,7 +49,7 @@ class Lane:
         self.fault: str | None = None
         self._settings = settings
         self._telemetry = telemetry
-        self._sink = sink
+        self._sessions = sessions
         self._stop = stop
         self._turned = turned
         self._condition = threading.Condition()
@@ -89,7 +90,7 @@ class Lane:
         self._thread.join(timeout_seconds)
 
     def _session(self) -> None:
-        """One connection and one sink, for as long as both hold and the terms stay.
+        """One session, for as long as it holds and the terms stay.
 
         Returns at a stop, and where a session that had got on fails: the next begins at once.
         """
@@ -97,13 +98,8 @@ class Lane:
         if not offered:
             return
         progress, terms = self.progress, offered[0].terms
-        sink = self._sink(terms)
         try:
-            sink.open()
-            with (
-                connect(self._settings) as connection,
-                closing(Runs(connection, sink, self._settings, self._telemetry)) as runs,
-            ):
+            with self._sessions(offered[0]) as (connection, runs):
                 while not self._stop.is_set():
                     if offered and offered[0].terms != terms:
                         return
@@ -116,15 +112,13 @@ class Lane:
             if self.progress == progress:
                 raise
             self._note(fault)
-        finally:
-            sink.close()
 
     def _next_offer(self) -> Sequence[Cursor]:
         with self._condition:
             self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0)
             return self._offered
 
-    def _serve(self, connection: Connection, runs: Runs, offered: Sequence[Cursor]) -> None:
+    def _serve(self, connection: Connection, runs: Works, offered: Sequence[Cursor]) -> None:
         progress, terms = self.progress, offered[0].terms
 
         def run(cursor: Cursor, limit: int) -> Ran | None:

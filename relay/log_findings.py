@@ -82,7 +82,7 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "waiting", text, "make the topic or allow it; it then catches up")
     for name, reason in connection.execute(PAUSED):
         text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
-        mend = "set its outbox.subscription.paused = false and paused_reason = null"
+        mend = f"once its reason is gone: outbox-relay subscriptions resume {name}"
         yield Finding("warning", "paused", text, mend)
 
 

@@ -18,6 +18,9 @@ RUN_BYTES = 16_000_000
 RUN_SECONDS = 1.0
 # Rows that arrive together: 64 of the largest messages are 63 MB.
 CHUNK_ROWS = 64
+# By page, each costs a round trip: where the last one's rows were small on average, more at once.
+SMALL_ROW_BYTES = 4_000
+SMALL_CHUNK_ROWS = 128
 # How far one statement walks: a filter that leaves everything out must not read the whole log, and
 # late messages are sorted.
 SPAN_IDS = 100_000
@@ -27,7 +30,18 @@ LATE_SPAN_IDS = 20_000
 # found by its xid.
 READ_LATE = """
 select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
-       m.payload, m.created_at
+       m.payload, m.created_at,
+       case when %(replaying)s::boolean and exists (
+                select from outbox.replay r
+                where r.cursor_id = %(cursor)s::bigint
+                  and (pg_visible_in_snapshot(m.xid, r.seen)
+                       or m.id <= r.after_id and pg_visible_in_snapshot(m.xid, r.target)))
+            then 1 else 0 end
+       + case when %(blocking)s::boolean and exists (
+                  select from outbox.delivery d
+                  where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
+                    and d.due_at is not null)
+              then 2 else 0 end
 from outbox.message m
 where m.priority = %(priority)s::smallint
   and m.xid = any (array(select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
@@ -36,6 +50,7 @@ where m.priority = %(priority)s::smallint
   and m.id <= %(upto)s::bigint
   and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
            else m.channel = any (%(channels)s::text[]) end
+  and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
   and m.channel <> all (%(forked)s::text[])
   and (%(channel)s::text is null or m.channel = %(channel)s::text)
   and (%(shards)s::integer = 1
@@ -48,7 +63,18 @@ limit %(limit)s::integer
 # order of the index by id.
 READ_RANGE = """
 select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
-       m.payload, m.created_at
+       m.payload, m.created_at,
+       case when %(replaying)s::boolean and exists (
+                select from outbox.replay r
+                where r.cursor_id = %(cursor)s::bigint
+                  and (pg_visible_in_snapshot(m.xid, r.seen)
+                       or m.id <= r.after_id and pg_visible_in_snapshot(m.xid, r.target)))
+            then 1 else 0 end
+       + case when %(blocking)s::boolean and exists (
+                  select from outbox.delivery d
+                  where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
+                    and d.due_at is not null)
+              then 2 else 0 end
 from outbox.message m
 where m.priority::integer = %(priority)s::integer
   and m.id + 0 > %(after)s::bigint
@@ -57,6 +83,7 @@ where m.priority::integer = %(priority)s::integer
   and pg_visible_in_snapshot(m.xid, %(target)s::pg_snapshot)
   and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
            else m.channel = any (%(channels)s::text[]) end
+  and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
   and m.channel <> all (%(forked)s::text[])
   and (%(channel)s::text is null or m.channel = %(channel)s::text)
   and (%(shards)s::integer = 1
@@ -70,10 +97,18 @@ class Reading:
     """One run's way through the log: iterate over `rows()`, then ask `after_id` and `exhausted`.
 
     Ends at `limit` messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking rows.
+    `by_page`: for a sink that takes them slowly and stops early, which would cost a stream a cancel
+    each time. With it, rows whose group has a head in outbox.delivery are marked BLOCKED.
     """
 
     def __init__(
-        self, connection: Connection, cursor: Cursor, claimed: Claimed, limit: int
+        self,
+        connection: Connection,
+        cursor: Cursor,
+        claimed: Claimed,
+        limit: int,
+        *,
+        by_page: bool = False,
     ) -> None:
         assert claimed.position is not None
         self.connection = connection
@@ -85,7 +120,12 @@ class Reading:
         # transaction has failed down to it.
         self._after_stream: LiteralString | None = None
         self._left = limit
+        self._by_page = by_page
         self._parameters: dict[str, object] = {
+            "cursor": cursor.id,
+            "replaying": claimed.replaying,
+            "blocking": by_page,
+            "types": claimed.types,
             "priority": cursor.priority,
             "seen": self.position.seen,
             "target": self.position.target,
@@ -114,14 +154,15 @@ class Reading:
     def rows(self) -> Generator[Row]:
         """The messages of this run in the order in which they have to go."""
         ends_at = time.monotonic() + RUN_SECONDS
-        few = True
+        few, few_rows = True, CHUNK_ROWS
         while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
             late = self.after_id < self.position.fresh_id - 1
             end = self.position.fresh_id - 1 if late else self.position.upto_id
             upto = min(self.after_id + (LATE_SPAN_IDS if late else SPAN_IDS), end)
-            limit = min(CHUNK_ROWS, self._left) if few else self._left
+            limit = min(few_rows, self._left) if few else self._left
             left = limit
-            size, last_id = self.bytes, self.after_id
+            size_before = size = self.bytes
+            last_id = self.after_id
             with closing(self._read(READ_LATE if late else READ_RANGE, upto, limit, few)) as rows:
                 try:
                     for row in rows:
@@ -136,7 +177,9 @@ class Reading:
                 finally:
                     self.after_id, self.bytes = last_id, size
             self._left -= limit - left
-            few = False
+            few = self._by_page
+            small = self.bytes - size_before < SMALL_ROW_BYTES * (limit - left)
+            few_rows = SMALL_CHUNK_ROWS if small else CHUNK_ROWS
 
     def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
         """Mostly there are `few`: prepared, they are read sooner than a stream would be planned."""

@@ -13,7 +13,7 @@ from relay.sink import Dead, Outcome, Row
 # can note of them. One that is due takes those of its channel along that had to wait before it.
 LETTERS = """
 select message_id, channel, type, group_key, idempotency_key, headers, content_type, payload,
-       created_at
+       created_at, 0
 from (
     select l.*, octet_length(l.payload) + coalesce(octet_length(l.headers), 0) as size,
            sum(octet_length(l.payload) + coalesce(octet_length(l.headers), 0))

@@ -30,6 +30,10 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
     letters = _alone(connection, TRIM_DEAD_LETTERS, settings.retention_days)
     if letters:
         logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
+    _alone(connection, TURN_ATTEMPTS)
+    answers = _alone(connection, TRIM_IDEMPOTENCY)
+    if answers:
+        logger.info("idempotent_requests_forgotten", requests=answers)
 
 
 TIMEOUT = """
@@ -65,6 +69,9 @@ MAKE_PARTITIONS = "select outbox.make_partitions()"
 RETIRE_PARTITION = "select outbox.retire_partition(%s, %s)"
 TRIM_CHECKPOINTS = "select outbox.trim_checkpoints()"
 TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
+# Kept for 30 days.
+TURN_ATTEMPTS = "select outbox.turn_attempts()"
+TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
 
 
 def _alone(connection: Connection, step: LiteralString, *parameters: object) -> Any:

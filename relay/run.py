@@ -101,7 +101,7 @@ class Runs:
         if claimed is None:
             return None
         position, exactly_once = claimed.position, self._exactly_once
-        if position is None and not claimed.redriven:
+        if position is None and not claimed.due:
             leave(self._connection)
             return Ran()
         if exactly_once is not None:
@@ -110,7 +110,7 @@ class Runs:
                 return None
             if exactly_once.adopts(cursor, claimed):
                 return Ran(progressed=True, exhausted=False)
-        if claimed.redriven:
+        if claimed.due:
             return self._redrive(cursor, claimed)
         assert position is not None
         if exactly_once is not None and not exactly_once.fits(cursor, position):

@@ -1,5 +1,6 @@
 """The relay's settings: read once from the environment, checked as a whole, frozen."""
 
+import ipaddress
 import os
 import re
 import socket
@@ -10,6 +11,8 @@ import confluent_kafka
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class SettingsError(ValueError):
@@ -94,6 +97,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         msgspec.Meta(ge=1, le=300, description="1 to 300: how long a run may wait for the broker"),
     ] = 10.0
+    allow_networks: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=4096,
+            description="networks of endpoints besides the public ones: 10.1.0.0/16,::1",
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         msgspec.Meta(description="debug, info, warning or error"),
@@ -109,6 +119,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         parts = conninfo_to_dict(self.database_url)
         host = parts.get("host") or parts.get("hostaddr") or "the local socket"
         return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """What RELAY_ALLOW_NETWORKS names. Raises ValueError."""
+        names = [name.strip() for name in self.allow_networks.split(",")]
+        return tuple(ipaddress.ip_network(name) for name in names if name)
 
     def with_kafka(self) -> "Settings":
         """These settings, for a command that needs Kafka.
@@ -135,7 +151,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         }
         if faults:
             raise SettingsError(faults)
-        return cls(**values)
+        settings = cls(**values)
+        try:
+            settings.networks  # noqa: B018
+        except ValueError as wrong:
+            mend = "write networks as 10.1.0.0/16,fd00::/8"
+            raise SettingsError([f"RELAY_ALLOW_NETWORKS: {wrong}: {mend}"]) from None
+        return settings
 
 
 # Kubernetes puts these into every container for each service of its namespace whose name begins

@@ -6,7 +6,6 @@ import msgspec
 from psycopg.rows import class_row
 
 from relay.database import Connection
-from relay.table import duration, table
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -23,12 +22,31 @@ class Subscription(msgspec.Struct, frozen=True):
     """One subscription and its last sign of life; five minutes' worth of what it got."""
 
     name: str
+    kind: str
     paused: bool
     paused_reason: str | None
     last_relay: str | None
     last_checkpoint_age_seconds: float | None
     messages_in_5_minutes: int
     bytes_in_5_minutes: int
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """An http subscription: its breaker, and the rows of messages that a run did not confirm.
+
+    `breaker` is closed, open (until `breaker_retry_at`) or half-open; `failing_seconds` since its
+    first failure after the last success. `next_due_seconds` until the next retry.
+    """
+
+    subscription: str
+    breaker: str
+    breaker_retry_at: datetime | None
+    failing_seconds: float | None
+    retrying: int
+    in_flight: int
+    behind: int
+    parked: int
+    next_due_seconds: float | None
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -68,6 +86,7 @@ class Status(msgspec.Struct, frozen=True):
     fault: str | None
     subscriptions: list[Subscription]
     backlog: list[Backlog]
+    endpoints: list[Endpoint]
     waiting: list[Waiting]
     dead_letters: list[Letters]
     holders: list[Holder]
@@ -85,6 +104,7 @@ def read(connection: Connection) -> Status:
             fault=foreign_cluster(connection),
             subscriptions=_subscriptions(connection),
             backlog=backlog(connection),
+            endpoints=_endpoints(connection),
             waiting=_waiting(connection),
             dead_letters=_dead_letters(connection),
             holders=_holders(connection),
@@ -120,7 +140,8 @@ def backlog(connection: Connection) -> list[Backlog]:
 
 
 SUBSCRIPTIONS = """
-    select subscription as name, bool_or(paused) as paused, min(paused_reason) as paused_reason,
+    select subscription as name, kind, bool_or(position.paused) as paused,
+           min(position.paused_reason) as paused_reason,
            (array_agg(last_relay order by last_checkpoint_at desc)
                 filter (where last_relay is not null))[1] as last_relay,
            extract(epoch from clock_timestamp()
@@ -128,14 +149,15 @@ SUBSCRIPTIONS = """
                 as last_checkpoint_age_seconds,
            coalesce(max(lately.messages), 0)::bigint as messages_in_5_minutes,
            coalesce(max(lately.bytes), 0)::bigint as bytes_in_5_minutes
-    from outbox.cursor_position
+    from outbox.cursor_position as position
+    join outbox.subscription on subscription.name = position.subscription
     left join (
         select subscription, sum(messages) as messages, sum(bytes) as bytes
         from outbox.throughput
         where minute > date_trunc('minute', clock_timestamp()) - interval '5 minutes'
         group by subscription
     ) as lately using (subscription)
-    group by subscription
+    group by subscription, kind
     order by subscription
 """
 
@@ -143,6 +165,26 @@ SUBSCRIPTIONS = """
 def _subscriptions(connection: Connection) -> list[Subscription]:
     with connection.cursor(row_factory=class_row(Subscription)) as cursor:
         return cursor.execute(SUBSCRIPTIONS).fetchall()
+
+
+ENDPOINTS = """
+    select name as subscription, coalesce(breaker.state, 'closed') as breaker,
+           breaker.retry_at as breaker_retry_at,
+           extract(epoch from clock_timestamp() - breaker.failing_since)::float8 as failing_seconds,
+           coalesce(retrying, 0) as retrying, coalesce(in_flight, 0) as in_flight,
+           coalesce(behind, 0) as behind, coalesce(parked, 0) as parked,
+           extract(epoch from rows.next_due_at - clock_timestamp())::float8 as next_due_seconds
+    from outbox.subscription
+    left join outbox.breaker_state as breaker on breaker.subscription = name
+    left join outbox.delivery_summary as rows on rows.subscription = name
+    where kind = 'http'
+    order by name
+"""
+
+
+def _endpoints(connection: Connection) -> list[Endpoint]:
+    with connection.cursor(row_factory=class_row(Endpoint)) as cursor:
+        return cursor.execute(ENDPOINTS).fetchall()
 
 
 WAITING = """
@@ -187,73 +229,3 @@ HOLDERS = """
 def _holders(connection: Connection) -> list[Holder]:
     with connection.cursor(row_factory=class_row(Holder)) as cursor:
         return cursor.execute(HOLDERS).fetchall()
-
-
-def render(status: Status) -> str:
-    """The same for people."""
-    parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
-    parts.append(
-        table(
-            ("subscription", "messages in 5 min", "bytes in 5 min", "last checkpoint", "by", ""),
-            [
-                (
-                    one.name,
-                    one.messages_in_5_minutes,
-                    one.bytes_in_5_minutes,
-                    _ago(one.last_checkpoint_age_seconds),
-                    one.last_relay,
-                    f"paused: {one.paused_reason or 'no reason given'}" if one.paused else "",
-                )
-                for one in status.subscriptions
-            ],
-        )
-    )
-    parts.append(
-        table(
-            ("subscription", "priority", "backlog", "oldest"),
-            [
-                (
-                    one.subscription,
-                    one.priority,
-                    f"{one.messages}{'+' if one.more else ''}",
-                    duration(one.oldest_age_seconds),
-                )
-                for one in status.backlog
-            ],
-        )
-    )
-    if status.waiting:
-        parts.append(
-            table(
-                ("waiting channel", "of", "for", "because"),
-                [
-                    (w.channel, w.subscription, duration(w.seconds), w.reason)
-                    for w in status.waiting
-                ],
-            )
-        )
-    if status.dead_letters:
-        parts.append(
-            table(
-                ("dead letters", "channel", "reason", "waiting", "redriven", "last"),
-                [
-                    (d.subscription, d.channel, d.reason, d.waiting, d.redriven, d.last_died_at)
-                    for d in status.dead_letters
-                ],
-            )
-        )
-    if status.holders:
-        parts.append(
-            table(
-                ("relay at work", "subscription", "priority", "shard", "channel", "since"),
-                [
-                    (h.relay, h.subscription, h.priority, h.shard, h.channel, _ago(h.seconds))
-                    for h in status.holders
-                ],
-            )
-        )
-    return "\n\n".join(parts)
-
-
-def _ago(seconds: float | None) -> str:
-    return "never" if seconds is None else f"{duration(seconds)} ago"

@@ -2,8 +2,7 @@
 
 import threading
 import time
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,13 +11,16 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+
+from relay.histogram import RunHistogram
 
 LAG_BUCKETS_SECONDS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0,
+)  # fmt: skip
+# The longest timeout of an endpoint is a minute.
+REQUEST_BUCKETS_SECONDS = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0,
 )  # fmt: skip
 
 # A second series for each counter, which no dashboard reads.
@@ -26,55 +28,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # A label for each waiting channel; beyond it `outbox-relay status` still names them all.
 MAX_WAITING_CHANNELS = 500
-
-
-class LagHistogram(Collector):
-    """Seconds from a message's writing to the broker's acknowledgement, per subscription.
-
-    Counted by run: sorting 20,000 times that are nearly in order and cutting them at the buckets'
-    bounds costs some 0.03 µs a message, where `Histogram.observe` costs more than producing it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        # subscription → how many took at most each bound, and all of them; seconds in sum.
-        self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
-
-    def observe(self, subscription: str, created_at: Sequence[int], acknowledged_at: int) -> None:
-        """Adds one run. All times are microseconds by the database's clock, since one epoch."""
-        if not created_at:
-            return
-        times = sorted(created_at)
-        size = len(times)
-        within = [
-            size - bisect_left(times, acknowledged_at - round(bound * 1_000_000))
-            for bound in LAG_BUCKETS_SECONDS
-        ]
-        # A clock that was set back must not lower a counter.
-        seconds = max(0, acknowledged_at * size - sum(times)) / 1_000_000
-        with self._lock:
-            former = self._counts.get(subscription) or [0] * (len(within) + 1)
-            self._counts[subscription] = [
-                a + b for a, b in zip(former, [*within, size], strict=True)
-            ]
-            self._sums[subscription] = self._sums.get(subscription, 0.0) + seconds
-
-    def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(
-            "outbox_relay_lag_seconds",
-            "From the writing of a message to its acknowledgement by the broker.",
-            labels=["subscription"],
-        )
-        bounds = [*(str(bound) for bound in LAG_BUCKETS_SECONDS), "+Inf"]
-        with self._lock:
-            for subscription, counts in self._counts.items():
-                family.add_metric(
-                    [subscription],
-                    buckets=list(zip(bounds, counts, strict=True)),
-                    sum_value=self._sums[subscription],
-                )
-        yield family
 
 
 class Telemetry:
@@ -149,8 +102,30 @@ class Telemetry:
             "1 while the relay refuses to run on this database; /readyz says why.",
             registry=registry,
         )
-        self._lag = LagHistogram()
+        self._attempts = Counter(
+            "outbox_relay_attempts_total",
+            "Requests to endpoints, by outcome: acked, or what went wrong in a word.",
+            ("subscription", "outcome"),
+            registry=registry,
+        )
+        self._breaker_open = Gauge(
+            "outbox_relay_breaker_open",
+            "1 while a subscription's circuit breaker is open or half-open, as last seen.",
+            by_subscription,
+            registry=registry,
+        )
+        self._lag = RunHistogram(
+            "outbox_relay_lag_seconds",
+            "From the writing of a message to its acknowledgement by the broker or endpoint.",
+            LAG_BUCKETS_SECONDS,
+        )
         registry.register(self._lag)
+        self._requests = RunHistogram(
+            "outbox_relay_request_seconds",
+            "How long requests to an endpoint took, whatever came of them.",
+            REQUEST_BUCKETS_SECONDS,
+        )
+        registry.register(self._requests)
         age = Gauge(
             "outbox_relay_loop_age_seconds",
             "Since the relay's loop last turned.",
@@ -182,7 +157,23 @@ class Telemetry:
         self._bytes.labels(subscription).inc(bytes)
         self._checkpoints.labels(subscription).inc()
         self._run_seconds.labels(subscription).inc(max(0.0, seconds))
-        self._lag.observe(subscription, created_at, acknowledged_at)
+        self._lag.observe_until(subscription, created_at, acknowledged_at)
+
+    def attempts(
+        self, subscription: str, outcomes: Mapping[str, int], seconds: Sequence[float]
+    ) -> None:
+        """One run's requests to an endpoint.
+
+        `outcomes`: how many ended as `acked` or in each error word of the attempts log; `seconds`:
+        how long each took.
+        """
+        for outcome, count in outcomes.items():
+            self._attempts.labels(subscription, outcome).inc(count)
+        self._requests.observe(subscription, seconds)
+
+    def breaker(self, subscription: str, is_open: bool) -> None:
+        """The state of a subscription's breaker; half-open is open."""
+        self._breaker_open.labels(subscription).set(is_open)
 
     def dead(self, subscription: str, reason: str) -> None:
         """One message was given up; `reason` is dead_letter.reason."""

@@ -29,8 +29,22 @@ grant execute on function outbox.publish, outbox.publish_bytes, outbox.uuid7, ou
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;
 
--- The service also reads the log, for its WebSockets.
-grant select on outbox.message to outbox_service;
+-- The service also reads the log, for its WebSockets; and for its HTTP API it reads what became of the messages, changes
+-- subscriptions and knows its callers. What requests are signed with it can't read: outbox.secret is written, and
+-- returned once, by the functions.
+grant select on
+    outbox.message, outbox.subscription, outbox.cursor, outbox.delivery, outbox.dead_letter, outbox.attempt,
+    outbox.breaker, outbox.delivery_summary, outbox.api_key, outbox.idempotent_request
+    to outbox_service;
+grant select (cursor_id, n, messages, failures, relay, created_at) on outbox.checkpoint to outbox_service;
+grant update (name, channels, types, settings, paused, paused_reason) on outbox.subscription to outbox_service;
+grant insert (name, hash, scopes), update (revoked_at) on outbox.api_key to outbox_service;
+grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, created_at)
+    on outbox.idempotent_request to outbox_service;
+grant execute on function
+    outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
+    outbox.unread, outbox.trim_idempotency
+    to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. UPDATE of the columns that a fork waits
 -- by also lets it lock a cursor.
@@ -41,22 +55,25 @@ grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;
 grant execute on function
     outbox.shard_of, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
-    outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters
+    outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters,
+    outbox.trim_idempotency
     to outbox_relay;
 
--- For endpoints it also reads what requests are signed with, keeps breakers, logs attempts, pauses a subscription that
--- asked for it (410) or failed for days, and publishes that it did.
-grant select on outbox.secret, outbox.replay to outbox_relay;
-grant select, update on outbox.breaker, outbox.rate_limit to outbox_relay;
+-- For endpoints it also reads what requests are signed with, and logs attempts. Breakers, rates and a subscription that
+-- has to be paused change by functions alone.
+grant select on outbox.secret, outbox.replay, outbox.breaker to outbox_relay;
 grant insert on outbox.attempt to outbox_relay;
-grant update (paused, paused_reason) on outbox.subscription to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
-grant execute on function outbox.promote, outbox.turn_attempts, outbox.replay, outbox.publish to outbox_relay;
+grant execute on function
+    outbox.promote, outbox.clear_acked, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
+    outbox.judge_half_open, outbox.take_rate, outbox.turn_attempts, outbox.replay
+    to outbox_relay;
 
 -- A reader sees views, and no payload, header or setting in them. The functions are what stands behind the views.
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
-    outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state
+    outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
+    outbox.delivery_head, outbox.recent_attempt
     to outbox_reader, outbox_relay;
 grant execute on function outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state
     to outbox_reader, outbox_relay;

@@ -9,7 +9,16 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from relay.sink import Blocked, Dead, Outcome, Row, SinkAway, Stopped, Transactions
+from relay.sink import (
+    REPLAYED_HEADER,
+    Blocked,
+    Dead,
+    Outcome,
+    Row,
+    SinkAway,
+    Stopped,
+    Transactions,
+)
 from relay.sinks.cloudevents import CloudEvents, Headers
 from relay.sinks.reports import Failures, Refused, Reports
 from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS, Missing, Topic, Topics
@@ -171,7 +180,7 @@ class KafkaSink:
         room = self._most_messages
         careful = room == 1
         for row in rows:
-            message_id, channel, type_, key, idempotency_key, own, content_type, payload, at = row
+            message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route = routes.get(channel)
             if route is None:
                 found = self._route(channel)
@@ -180,7 +189,9 @@ class KafkaSink:
                     self._look_ahead(rows)
                     return
                 route = found
-            headers = headers_of(type_, idempotency_key, own, content_type, at)
+            headers = headers_of(type_, unique, own, content_type, at)
+            if marks:
+                headers[REPLAYED_HEADER] = b"true"
             produce = route.produce
             if (
                 careful

@@ -183,7 +183,7 @@ alter table outbox.delivery
     add constraint outcome_is_acked_or_dead check (outcome in ('acked', 'dead')),
     add constraint the_flying_are_due check (token is null or due_at is not null);
 -- One head a group, and "is this group blocked?" in one step.
-create unique index delivery_head on outbox.delivery (cursor_id, group_key) where due_at is not null;
+create unique index delivery_has_one_head on outbox.delivery (cursor_id, group_key) where due_at is not null;
 create index delivery_group on outbox.delivery (cursor_id, group_key, message_id) where due_at is null;
 create index delivery_due on outbox.delivery (cursor_id, due_at) where due_at is not null;
 
@@ -206,6 +206,199 @@ as $$
               and head.due_at is not null)
     ) as next
     where first.cursor_id = promote.cursor_id and first.message_id = next.message_id
+$$;
+
+-- Finishes what was acknowledged after its run: takes the rows away, and makes the next of their groups heads. For the
+-- holder of the cursor. Returns how many there were.
+create function outbox.clear_acked(cursor_id bigint) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+    cleared    bigint;
+    group_keys text[];
+begin
+    with gone as (
+        delete from outbox.delivery
+        where cursor_id = clear_acked.cursor_id and due_at <= (select clock_timestamp()) and outcome = 'acked'
+        returning group_key, dead_letter_id, attempts
+    ),
+    arrived as (
+        update outbox.dead_letter as letter
+        set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts
+        from gone where letter.id = gone.dead_letter_id
+    )
+    select count(*), array_agg(group_key) filter (where group_key is not null) into cleared, group_keys from gone;
+    if group_keys is not null then
+        perform outbox.promote(clear_acked.cursor_id, group_keys);
+    end if;
+    return cleared;
+end
+$$;
+
+-- Tells whoever subscribed to `outbox.events` what became of a subscription.
+create function outbox.tell(subscription_id bigint, type text, detail json) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select outbox.publish('outbox.events', tell.type,
+                          json_build_object('subscriptionId', s.id::text, 'name', s.name, 'at', clock_timestamp(),
+                                            'detail', detail),
+                          group_key => s.name)
+    from outbox.subscription as s where s.id = tell.subscription_id
+$$;
+
+-- Pauses a subscription that can't go on by itself; nothing of it is dropped.
+create function outbox.disable(subscription_id bigint, reason text) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update outbox.subscription as s set paused = true, paused_reason = reason
+    where s.id = disable.subscription_id and not s.paused;
+    if found then
+        perform outbox.tell(subscription_id, 'subscription.disabled', json_build_object('reason', reason));
+    end if;
+end
+$$;
+
+-- Five days of nothing but failures: whoever owns the endpoint has to look.
+create function outbox.disable_if_dead(subscription_id bigint) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select outbox.disable(b.subscription_id, 'disabled: nothing but failures since ' || date_trunc('second', b.failing_since))
+    from outbox.breaker as b
+    where b.subscription_id = disable_if_dead.subscription_id and b.failing_since < clock_timestamp() - interval '5 days'
+$$;
+
+-- What a run's outcomes mean for a closed breaker; its own numbers are not in a checkpoint yet. Opens at `threshold` of
+-- at least `minimum` attempts within the window, counted over all relays since it last closed. True: it opened.
+create function outbox.judge_breaker(
+    subscription_id   bigint,
+    acked             bigint,
+    failed            bigint,
+    window_seconds    float8,
+    minimum           bigint,
+    threshold         float8,
+    cool_down_seconds float8
+) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_variable
+declare
+    b     outbox.breaker;
+    since timestamptz;
+begin
+    select * into b from outbox.breaker as one where one.subscription_id = judge_breaker.subscription_id for no key update;
+    if not found or b.opened_at is not null then
+        return false;
+    end if;
+    if acked > 0 or failed = 0 then
+        if acked > 0 and b.failing_since is not null then
+            update outbox.breaker as one set failing_since = null where one.subscription_id = b.subscription_id;
+        end if;
+        if failed = 0 then
+            return false;
+        end if;
+    elsif b.failing_since is null then
+        update outbox.breaker as one set failing_since = clock_timestamp() where one.subscription_id = b.subscription_id;
+    else
+        perform outbox.disable_if_dead(b.subscription_id);
+    end if;
+    since := greatest(clock_timestamp() - make_interval(secs => window_seconds), b.closed_at);
+    select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
+    from outbox.cursor as c
+    join outbox.checkpoint as k on k.cursor_id = c.id
+    where c.subscription_id = b.subscription_id and k.created_at > since;
+    if acked + failed < minimum or failed < threshold * (acked + failed) then
+        return false;
+    end if;
+    update outbox.breaker as one
+    set opened_at = clock_timestamp(), retry_at = clock_timestamp() + make_interval(secs => cool_down_seconds),
+        failing_since = coalesce(one.failing_since, clock_timestamp())
+    where one.subscription_id = b.subscription_id;
+    perform outbox.tell(b.subscription_id, 'subscription.breaker_opened',
+                        json_build_object('failed', failed, 'of', acked + failed));
+    return true;
+end
+$$;
+
+-- Whether this transaction is the one that may send the half-open breaker's one message, and holds the breaker until
+-- its end. `token` names that message where it outlives its run; the next is not sent before `lease_seconds`.
+create function outbox.hold_half_open(subscription_id bigint, token bigint, lease_seconds float8) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from outbox.breaker as b
+    where b.subscription_id = hold_half_open.subscription_id and b.retry_at <= clock_timestamp()
+    for no key update skip locked;
+    if not found then
+        return false;
+    end if;
+    update outbox.breaker as b
+    set token = hold_half_open.token, retry_at = clock_timestamp() + make_interval(secs => lease_seconds)
+    where b.subscription_id = hold_half_open.subscription_id;
+    return true;
+end
+$$;
+
+-- What came of the half-open breaker's message, known by its token: it closes, or stays open for another cool-down.
+-- NULL: nothing was sent, so that the next run may. True: it closed.
+create function outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds float8)
+returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if acked then
+        update outbox.breaker as b
+        set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+        where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
+        if found then
+            perform outbox.tell(subscription_id, 'subscription.breaker_closed', '{}');
+        end if;
+        return found;
+    end if;
+    update outbox.breaker as b
+    set token = null,
+        retry_at = clock_timestamp() + make_interval(secs => case when acked is null then 0 else cool_down_seconds end)
+    where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
+    if found and not acked then
+        perform outbox.disable_if_dead(subscription_id);
+    end if;
+    return false;
+end
+$$;
+
+-- How many of `wanted` sends all relays together may still make now, and takes them. What was not used within a second
+-- (or the time of one, where that is longer) is lost.
+create function outbox.take_rate(subscription_id bigint, wanted integer, rate_per_second float8) returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    now     timestamptz;
+    used    timestamptz;
+    granted integer;
+begin
+    select r.used_until into used from outbox.rate_limit as r
+    where r.subscription_id = take_rate.subscription_id for no key update;
+    now := clock_timestamp();
+    used := greatest(used, now - make_interval(secs => greatest(1, 1 / rate_per_second)));
+    granted := least(wanted, floor(extract(epoch from now - used)::float8 * rate_per_second + 0.000001)::integer);
+    if granted > 0 then
+        update outbox.rate_limit as r
+        set used_until = used + make_interval(secs => granted / rate_per_second)
+        where r.subscription_id = take_rate.subscription_id;
+    end if;
+    return greatest(granted, 0);
+end
 $$;
 
 -- Every request that was made, in the order in which their runs ended. No foreign key: it falls away with its day.
@@ -670,6 +863,14 @@ where failing_since is not null;
 
 revoke execute on function
     outbox.promote(bigint, text[]),
+    outbox.clear_acked(bigint),
+    outbox.tell(bigint, text, json),
+    outbox.disable(bigint, text),
+    outbox.disable_if_dead(bigint),
+    outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8),
+    outbox.hold_half_open(bigint, bigint, float8),
+    outbox.judge_half_open(bigint, bigint, boolean, float8),
+    outbox.take_rate(bigint, integer, float8),
     outbox.turn_attempts(integer, integer),
     outbox.rotate_secret(bigint),
     outbox.subscribe(text, text, text, jsonb, text[], integer),

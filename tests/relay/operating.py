@@ -63,7 +63,8 @@ LETTER = """
            'key-' || %(message_id)s, '{"traceparent": "00-1"}', 'application/json',
            %(payload)s, clock_timestamp(), %(reason)s, 'the broker says no', 1
     from outbox.cursor
-    where cursor.priority = 3
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where cursor.priority = 3 and subscription.name = %(subscription)s
     order by cursor.id
     limit 1
     returning id
@@ -74,11 +75,17 @@ def bury(
     connection: psycopg.Connection[Any],
     message_id: int,
     *,
+    subscription: str = "kafka",
     reason: str = "MSG_SIZE_TOO_LARGE",
     payload: bytes = b'{"n": 1}',
 ) -> int:
-    """Writes a dead letter of subscription `kafka` as a run would, and returns its id."""
-    values = {"message_id": message_id, "reason": reason, "payload": payload}
+    """Writes a dead letter of a subscription as a run would, and returns its id."""
+    values = {
+        "message_id": message_id,
+        "subscription": subscription,
+        "reason": reason,
+        "payload": payload,
+    }
     row = connection.execute(LETTER, values).fetchone()
     assert row is not None
     return int(row[0])

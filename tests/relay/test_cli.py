@@ -37,6 +37,13 @@ def connection(database_url: str) -> Iterator[Connection]:
         ["dead-letters", "list"],
         ["dead-letters", "show"],
         ["dead-letters", "redrive"],
+        ["subscriptions"],
+        ["subscriptions", "add"],
+        ["subscriptions", "pause"],
+        ["subscriptions", "resume"],
+        ["subscriptions", "test"],
+        ["subscriptions", "rotate-secret"],
+        ["replay"],
         ["rebase"],
         ["doctor"],
     ],
@@ -71,7 +78,7 @@ def test_run_without_a_broker_is_bad_configuration() -> None:
 
 
 def test_an_unknown_command_is_bad_configuration() -> None:
-    assert outbox_relay("replay", environment=NOWHERE).returncode == 2
+    assert outbox_relay("resend", environment=NOWHERE).returncode == 2
 
 
 @pytest.mark.parametrize("command", ["status", "migrate", "rebase"])
@@ -145,9 +152,11 @@ def test_the_rights_of_a_relay_suffice_for_the_operator(connection: Connection) 
     with relay_role(connection) as url:
         for command in (
             ["status"],
+            ["subscriptions"],
             ["dead-letters", "list"],
             ["dead-letters", "show", letter],
             ["dead-letters", "redrive", letter],
+            ["replay", "kafka", "--from", "2026-03-01T09:00:00Z"],
         ):
             done = outbox_relay(*command, environment={"DATABASE_URL": url})
             assert (done.returncode, done.stderr) == (0, "")

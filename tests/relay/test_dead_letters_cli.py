@@ -2,12 +2,16 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import psycopg
 import pytest
+from psycopg import errors
 
-from relay import commands, dead_letters
+from relay import commands, dead_letters, subscriptions
 from relay.database import Connection
+from relay.dead_letters import Filter
 from tests.relay.operating import bury, outbox_relay, settings
 
 
@@ -40,21 +44,71 @@ def test_the_list_tells_what_was_given_up_and_why(
 def test_the_list_is_in_the_order_of_publishing_and_bounded(connection: Connection) -> None:
     for message_id in (30, 10, 20):
         bury(connection, message_id)
-    listed = dead_letters.letters(connection, subscription=None, reason=None, limit=2)
+    listed = dead_letters.letters(connection, Filter(), limit=2)
     assert [letter.message_id for letter in listed] == [10, 20]
 
 
-def test_the_list_is_filtered_by_subscription_and_reason(connection: Connection) -> None:
-    bury(connection, 1, reason="MSG_SIZE_TOO_LARGE")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def an_hour_apart(connection: Connection) -> None:
+    """Letters of message 1, of type order.paid, and 2: they died at noon and at one."""
+    bury(connection, 1)
     bury(connection, 2, reason="INVALID_RECORD")
+    connection.execute(
+        "update outbox.dead_letter set died_at = %s + make_interval(hours => message_id::int - 1),"
+        " type = case message_id when 1 then type else 'order.sent' end",
+        (NOON,),
+    )
 
-    def ids(subscription: str, reason: str | None) -> list[int]:
-        found = dead_letters.letters(connection, subscription=subscription, reason=reason, limit=10)
-        return [letter.message_id for letter in found]
 
-    assert ids("kafka", "INVALID_RECORD") == [2]
-    assert ids("kafka", None) == [1, 2]
-    assert ids("another", None) == []
+@pytest.mark.parametrize(
+    ("meant", "found"),
+    [
+        (Filter(), [1, 2]),
+        (Filter(subscription="kafka"), [1, 2]),
+        (Filter(subscription="another"), []),
+        (Filter(reason="INVALID_RECORD"), [2]),
+        (Filter(type="order.paid"), [1]),
+        (Filter(since=NOON + timedelta(seconds=1)), [2]),
+        (Filter(since=NOON, until=NOON + timedelta(hours=1)), [1]),
+    ],
+)
+def test_the_list_is_filtered(connection: Connection, meant: Filter, found: list[int]) -> None:
+    an_hour_apart(connection)
+    listed = dead_letters.letters(connection, meant, limit=10)
+    assert [letter.message_id for letter in listed] == found
+
+
+def test_all_that_are_meant_are_redriven_and_no_other(connection: Connection) -> None:
+    an_hour_apart(connection)
+    meant = Filter(subscription="kafka", type="order.paid", until=NOON + timedelta(hours=1))
+    assert (dead_letters.redrive_all(connection, meant), deliveries(connection)) == (1, [1])
+    late = Filter(subscription="kafka", since=NOON + timedelta(hours=2))
+    assert dead_letters.redrive_all(connection, late) == 0
+
+
+def test_the_limit_that_a_letter_exhausted_is_told(connection: Connection) -> None:
+    letter = bury(connection, 7)
+    connection.execute("update outbox.dead_letter set exhausted = 'retry.max_attempts'")
+    listed = dead_letters.render(dead_letters.letters(connection, Filter(), limit=1))
+    assert "retry.max_attempts" in listed
+    assert "retry.max_attempts" in dead_letters.show(connection, letter)
+
+
+def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriptions.add(connection, "billing", channel="c", endpoint="http://h/", settings={})
+    letter = bury(connection, 7, subscription="billing")
+    bounds = dead_letters.BOUNDS.replace("15s", "10ms")
+    monkeypatch.setattr(dead_letters, "BOUNDS", bounds)
+    with psycopg.connect(database_url) as run:
+        run.execute("select from outbox.cursor for no key update")
+        with pytest.raises(errors.LockNotAvailable):
+            dead_letters.redrive(connection, [letter])
+        run.rollback()
+        assert dead_letters.redrive(connection, [letter]) == 1
 
 
 def test_a_letter_is_shown_whole_without_steering_the_terminal(
@@ -105,31 +159,31 @@ def test_all_of_a_subscription_go_by_reason_over_many_batches(
         bury(connection, message_id)
     bury(connection, 6, reason="INVALID_RECORD")
     monkeypatch.setattr(dead_letters, "BATCH", 2)
-    redriven = dead_letters.redrive_all(
-        connection, subscription="kafka", reason="MSG_SIZE_TOO_LARGE"
-    )
+    meant = Filter(subscription="kafka", reason="MSG_SIZE_TOO_LARGE")
+    redriven = dead_letters.redrive_all(connection, meant)
     assert (redriven, deliveries(connection)) == (5, [1, 2, 3, 4, 5])
 
 
 def test_a_subscription_that_is_not_there_is_told(connection: Connection) -> None:
     with pytest.raises(LookupError, match="kafak"):
-        dead_letters.redrive_all(connection, subscription="kafak", reason=None)
+        dead_letters.redrive_all(connection, Filter(subscription="kafak"))
 
 
 @pytest.mark.parametrize(
-    ("ids", "everything", "subscription", "reason"),
+    ("ids", "everything", "meant"),
     [
-        ([], False, None, None),
-        ([], True, None, None),
-        ([], False, "kafka", None),
-        ([1], True, "kafka", None),
-        ([1], False, None, "INVALID_RECORD"),
+        ([], False, Filter()),
+        ([], True, Filter()),
+        ([], False, Filter(subscription="kafka")),
+        ([1], True, Filter(subscription="kafka")),
+        ([1], False, Filter(reason="INVALID_RECORD")),
+        ([1], False, Filter(since=NOON)),
     ],
 )
 def test_a_redrive_that_is_not_meant_clearly_is_refused(
-    ids: list[int], everything: bool, subscription: str | None, reason: str | None
+    ids: list[int], everything: bool, meant: Filter
 ) -> None:
-    arguments = Namespace(ids=ids, all=everything, subscription=subscription, reason=reason)
+    arguments = Namespace(ids=ids, all=everything, **msgspec.structs.asdict(meant))
     # Refused before anything is asked: there is no such database.
     nowhere = settings("postgresql://nobody@127.0.0.1:1/none")
     assert commands.redrive(nowhere, arguments) == commands.BAD_CONFIGURATION

@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from relay.cursor import Terms
+from relay.database import Connection, connect
 from relay.lane import Lane
 from relay.reading import RUN_MESSAGES
+from relay.run import Runs
 from relay.telemetry import Telemetry
 from tests.eventually import eventually
 from tests.relay.operating import settings
@@ -19,6 +22,15 @@ FILL = """
     select 'orders', 'event', 'g' || n %% 10, '{}' from generate_series(1, %s) as n
 """
 CHANGE = """update outbox.subscription set settings = '{"topic_prefix": "later."}'"""
+
+
+@contextmanager
+def session(database_url: str, sink: RecordingSink) -> Iterator[tuple[Connection, Runs]]:
+    """As the relay's, into a sink that remembers."""
+    operating = settings(database_url, RELAY_NAME="lane")
+    with connect(operating) as connection:
+        yield connection, Runs(connection, sink, operating, Telemetry())
+
 
 OpenLane = Callable[[Callable[[Terms], RecordingSink], Callable[[], None]], Lane]
 
@@ -35,7 +47,7 @@ def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
             one(db, "select id from outbox.subscription"),
             settings=settings(database_url, RELAY_NAME="lane"),
             telemetry=Telemetry(),
-            sink=sink,
+            sessions=lambda cursor: session(database_url, sink(cursor.terms)),
             stop=stop,
             turned=turned,
         )

@@ -1,0 +1,1 @@
+"""Push: messages to HTTP endpoints, each with its own order, retries and breaker."""

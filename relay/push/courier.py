@@ -1,0 +1,141 @@
+"""What all push subscriptions of one relay share: an event loop, its HTTP client, and the writer of
+outcomes that come after their run.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Coroutine
+
+import psycopg
+import structlog
+import uvloop
+
+from relay.database import Connection, connect
+from relay.push import attempts, rows
+from relay.push.client import Client
+from relay.push.endpoint import Endpoint
+from relay.push.flight import Target
+from relay.push.guard import Guard
+from relay.push.headers import Headers
+from relay.push.item import Item
+from relay.push.rows import Overdue
+from relay.push.slots import Slots
+from relay.settings import Settings
+from relay.telemetry import Telemetry
+
+logger = structlog.get_logger()
+
+# After a stop, requests in flight get so long to be answered and written down.
+STOP_SECONDS = 3.0
+# Outcomes that are written in one transaction.
+MOST_OVERDUE = 500
+# Kept while the database is away; beyond it they are forgotten, and sent again after their lease.
+MOST_KEPT = 10_000
+
+
+class Courier:
+    """A thread with the loop, and one with a connection of its own for what comes late."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self.loop = uvloop.new_event_loop()
+        self.headers = Headers(settings.event_source)
+        self._settings = settings
+        self._telemetry = telemetry
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._overdue: queue.Queue[Overdue | None] = queue.Queue(MOST_KEPT)
+        # Failures that no run has counted yet, by subscription.
+        self._lock = threading.Lock()
+        self._late_failures: dict[int, int] = {}
+        self._slots: dict[int, Slots] = {}
+        self._loop_thread = threading.Thread(target=self._turn, name="courier", daemon=True)
+        self._loop_thread.start()
+        self.client = asyncio.run_coroutine_threadsafe(self._open(settings), self.loop).result()
+        self._writer = threading.Thread(target=self._write, name="overdue outcomes", daemon=True)
+        self._writer.start()
+
+    def slots(self, subscription_id: int) -> Slots:
+        """Those of one subscription, for as long as the relay runs."""
+        return self._slots.setdefault(subscription_id, Slots(Endpoint(endpoint="").concurrency))
+
+    def spawn(self, request: Coroutine[None, None, None]) -> None:
+        """Runs one request; on the loop only."""
+        task = self.loop.create_task(request)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def overdue(self, target: Target, cursor_id: int, item: Item) -> None:
+        """An outcome that came after its run; on the loop only."""
+        if item.verdict is not None and item.verdict.kind in ("retry", "dead"):
+            with self._lock:
+                counted = self._late_failures.get(target.subscription_id, 0)
+                self._late_failures[target.subscription_id] = counted + 1
+        try:
+            self._overdue.put_nowait(Overdue(target, cursor_id, item))
+        except queue.Full:
+            logger.warning("outcome_forgotten", subscription=target.subscription)
+
+    def take_late_failures(self, subscription_id: int) -> int:
+        """How many attempts failed after their runs, since the last time."""
+        with self._lock:
+            return self._late_failures.pop(subscription_id, 0)
+
+    def close(self) -> None:
+        """Waits a little for what is in flight, writes it down, and ends both threads."""
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(STOP_SECONDS + 2)
+        self._overdue.put(None)
+        self._writer.join(STOP_SECONDS)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._loop_thread.join(1.0)
+
+    def _turn(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    async def _open(self, settings: Settings) -> Client:
+        return Client(Guard(settings.networks))
+
+    async def _close(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await self.client.close()
+
+    def _write(self) -> None:
+        """Until None comes. Where the database is away, tries again with what has come by then."""
+        kept: list[Overdue] = []
+        connection: Connection | None = None
+        while True:
+            stop = self._gather(kept)
+            try:
+                if kept:
+                    connection = connection or connect(self._settings)
+                    rows.write_overdue(connection, kept, self._settings.name)
+                    attempts.count(self._telemetry, [(one.target, one.item) for one in kept])
+                    kept = []
+            except psycopg.Error as fault:
+                logger.warning("outcomes_wait", outcomes=len(kept), fault=str(fault).strip())
+                if connection is not None:
+                    connection.close()
+                connection = None
+                time.sleep(0 if stop else 0.5)
+            if stop:
+                break
+        if connection is not None:
+            connection.close()
+
+    def _gather(self, kept: list[Overdue]) -> bool:
+        """Adds what has come; True where that is the end."""
+        try:
+            one = self._overdue.get(timeout=None if not kept else 0.01)
+            while True:
+                if one is None:
+                    return True
+                kept.append(one)
+                if len(kept) >= MOST_OVERDUE:
+                    return False
+                one = self._overdue.get_nowait()
+        except queue.Empty:
+            return False

@@ -1,0 +1,128 @@
+"""The end of a run to an endpoint, one transaction: delete, update, insert, promote, checkpoint."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from relay.checkpoint import Next, following, new_token, place, write
+from relay.cursor import Claimed, Cursor
+from relay.database import Connection
+from relay.push import attempts, breaker, rows
+from relay.push.flight import Landed, Target
+from relay.push.item import Item
+from relay.reading import Reading
+from relay.sink import Outcome, Stopped
+from relay.telemetry import Telemetry
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A run of one cursor, when its requests have ended.
+
+    `finished` were decided before it, `cleared` is how many rows a late acknowledgement had ended,
+    and `late_failures` how many attempts had failed late.
+    """
+
+    cursor: Cursor
+    claimed: Claimed
+    target: Target
+    reading: Reading | None
+    landed: Landed
+    finished: Sequence[Item]
+    cleared: int
+    late_failures: int
+
+    def of(self, *kinds: str) -> list[Item]:
+        """Those with such a verdict."""
+        settled = (*self.finished, *self.landed.settled)
+        return [item for item in settled if item.verdict and item.verdict.kind in kinds]
+
+    @property
+    def acked(self) -> int:
+        return len(self.of("acked")) + self.cleared
+
+    @property
+    def failed(self) -> int:
+        return sum(item.sent_at > 0 for item in self.of("dead", "retry"))
+
+
+def finish(
+    connection: Connection, sent: Sent, relay: str, telemetry: Telemetry, began_at: float
+) -> bool:
+    """Writes what became of a run, and commits. Whether anything did.
+
+    Raises psycopg.errors.UniqueViolation where another holder wrote this checkpoint: the run is
+    void. A connection that is lost during the commit leaves open whether it happened.
+    """
+    checkpoint = _checkpoint(connection, sent)
+    _judge(connection, sent)
+    cursor, endpoint, landed = sent.cursor, sent.target.endpoint, sent.landed
+    acked, dead, written = sent.of("acked"), sent.of("dead"), None
+    with connection.pipeline():
+        rows.delete(connection, cursor, [item for item in acked if not item.fresh])
+        for item in dead:
+            rows.bury(connection, cursor, item, park=endpoint.on_exhausted == "park")
+        lease_seconds = endpoint.timeout_seconds + rows.LEASE_SLACK_SECONDS
+        kept = [*sent.of("retry"), *landed.flying, *landed.behind]
+        rows.keep(connection, cursor, kept, lease_seconds)
+        ended = [item for item in (*acked, *dead) if not item.fresh]
+        rows.promote(connection, cursor, [*ended, *dead, *landed.behind])
+        made = [(sent.target, item) for item in landed.settled]
+        attempts.write(connection, made, relay)
+        if checkpoint is not None:
+            written = write(connection, cursor, relay, checkpoint)
+        connection.execute("commit")
+    row = written.fetchone() if written is not None else None
+    _count(telemetry, sent, checkpoint, row[0] if row else 0, time.monotonic() - began_at)
+    return checkpoint is not None or bool(kept or ended)
+
+
+def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
+    """Where the log has got to; a run of rows alone leaves the place as it is."""
+    claimed, landed = sent.claimed, sent.landed
+    failures = sent.failed + sent.late_failures
+    size = sum(len(item.row[7]) for item in sent.of("acked") if item.row is not None)
+    checkpoint = None
+    if sent.reading is not None:
+        stopped = None if landed.done_id is None else Stopped(landed.done_id + 1)
+        checkpoint = following(sent.reading, Outcome(sent.acked, size, [], [], stopped))
+    if checkpoint is None and (sent.acked or failures):
+        here = place(connection, sent.cursor, claimed.n)
+        checkpoint = Next(claimed.n + 1, new_token(), here, sent.acked, size)
+    if checkpoint is None:
+        return None
+    return msgspec.structs.replace(checkpoint, failures=failures)
+
+
+def _judge(connection: Connection, sent: Sent) -> None:
+    target, landed = sent.target, sent.landed
+    if target.probing:
+        if not landed.flying:
+            breaker.judge_probe(connection, target, bool(sent.acked) if landed.sent else None)
+    elif sent.failed or (target.failing and sent.acked):
+        breaker.opens(connection, target, acked=sent.acked, failed=sent.failed)
+    if landed.gone is not None:
+        breaker.disable(connection, target, landed.gone)
+
+
+def _count(
+    telemetry: Telemetry,
+    sent: Sent,
+    checkpoint: Next | None,
+    acknowledged_at: int,
+    seconds: float,
+) -> None:
+    for item in sent.of("dead"):
+        reason = item.answer.error if item.answer is not None else item.reason
+        telemetry.dead(sent.cursor.subscription, reason or "")
+    attempts.count(telemetry, [(sent.target, item) for item in sent.landed.settled])
+    if checkpoint is not None:
+        acked = [item.row for item in sent.of("acked") if item.fresh and item.row is not None]
+        telemetry.run_done(
+            sent.cursor.subscription,
+            messages=checkpoint.messages,
+            bytes=checkpoint.bytes,
+            seconds=seconds,
+            created_at=[row[8] for row in acked],
+            acknowledged_at=acknowledged_at,
+        )

@@ -1,0 +1,41 @@
+"""One message on its way to one endpoint."""
+
+import msgspec
+
+from relay.push.answer import Answer
+from relay.push.verdict import Verdict
+from relay.sink import BLOCKED, REPLAYED, Row
+
+
+class Item(msgspec.Struct, eq=False, kw_only=True):
+    """A message of the log (`fresh`), or one that has a row in outbox.delivery already.
+
+    `row` is None where only the row is left: its message is gone from the log. `outcome`, `reason`
+    and `detail` are what the row says of the last attempt. After the request `answer` and `verdict`
+    are there; `token` where it outlives its run.
+    """
+
+    message_id: int
+    row: Row | None
+    group_key: bytes | None
+    fresh: bool = True
+    attempts: int = 0
+    replayed: bool = False
+    dead_letter_id: int | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    token: int | None = None
+    sent_at: float = 0.0
+    answer: Answer | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a row of its group waits in the database."""
+        return self.fresh and self.row is not None and bool(self.row[9] & BLOCKED)
+
+
+def fresh(row: Row) -> Item:
+    """A message as it was read from the log."""
+    return Item(message_id=row[0], row=row, group_key=row[3], replayed=bool(row[9] & REPLAYED))

@@ -1,0 +1,44 @@
+"""A subscription's rate limit: what all relays together may send, taken in advance by each."""
+
+import time
+
+from relay.database import Connection
+from relay.push.endpoint import Endpoint
+
+# A grant that was not used by then is lost, as in the database.
+GRANT_SECONDS = 1.0
+ANY = 1 << 30
+
+TAKE = "select outbox.take_rate(%s, %s, %s)"
+
+
+class Rate:
+    """Taken in a transaction of its own before a run, so that no relay waits for another's run."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._per_second: float | None = None
+        self._granted = 0
+        self._until = 0.0
+
+    def is_news(self, endpoint: Endpoint) -> bool:
+        """Whether the limit is another than the last grant's."""
+        news = endpoint.rate_per_second != self._per_second
+        self._per_second = endpoint.rate_per_second
+        return news
+
+    def grant(self, subscription_id: int) -> int:
+        """How many requests may be made now."""
+        if self._per_second is None:
+            return ANY
+        if self._granted == 0 or time.monotonic() > self._until:
+            wanted = max(round(self._per_second / 2), 1)
+            values = (subscription_id, wanted, self._per_second)
+            row = self._connection.execute(TAKE, values).fetchone()
+            self._granted = row[0] if row else 0
+            self._until = time.monotonic() + max(GRANT_SECONDS, 1 / self._per_second)
+        return self._granted
+
+    def used(self, requests: int) -> None:
+        """So many of the grant were."""
+        self._granted = max(self._granted - requests, 0)

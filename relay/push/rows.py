@@ -1,0 +1,321 @@
+"""Rows in outbox.delivery: what a run did not confirm. Their states: see the table's definition."""
+
+from collections.abc import Sequence
+
+import msgspec
+from psycopg.types.numeric import Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
+
+from relay.cursor import Cursor, set_local
+from relay.database import Connection
+from relay.push import attempts, breaker
+from relay.push.flight import Target
+from relay.push.item import Item
+
+# What is loaded at once: heads that are due, and those behind each of them.
+MOST_HEADS = 512
+MOST_FOLLOWERS = 32
+# A late outcome finds its row still leased for so long after its request's time-out.
+LEASE_SLACK_SECONDS = 2.0
+OVERDUE_SECONDS = 15.0
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """An outcome that came after its run."""
+
+    target: Target
+    cursor_id: int
+    item: Item
+
+
+CLEAR_ACKED = "select outbox.clear_acked(%s)"
+
+# LIMIT 1 keeps each message a look into its index: joined, the log would be read as a whole. The
+# sum bounds the bytes, whatever the messages' size.
+LOAD = """
+with head as (
+    select d.message_id, d.group_key
+    from outbox.delivery d
+    where d.cursor_id = %(cursor)s and d.due_at <= (select clock_timestamp())
+    order by d.due_at
+    limit %(heads)s
+),
+chosen as (
+    select head.message_id, 0 as place from head
+    union all
+    select follower.message_id, 1
+    from head
+    cross join lateral (
+        select f.message_id
+        from outbox.delivery f
+        where f.cursor_id = %(cursor)s and f.group_key = head.group_key and f.due_at is null
+        order by f.message_id
+        limit %(followers)s) follower
+)
+select d.message_id, coalesce(m.channel, l.channel), coalesce(m.type, l.type),
+       coalesce(m.group_key, l.group_key), coalesce(m.idempotency_key, l.idempotency_key),
+       coalesce(m.headers, l.headers), coalesce(m.content_type, l.content_type),
+       coalesce(m.payload, l.payload), coalesce(m.created_at, l.created_at),
+       d.attempts, d.outcome, d.reason, d.detail, d.dead_letter_id, d.replayed
+from (
+    select d.*, sum(coalesce(octet_length(m.payload), octet_length(l.payload)))
+                    over (order by chosen.place, d.message_id) as bytes
+    from chosen
+    join outbox.delivery d on d.cursor_id = %(cursor)s and d.message_id = chosen.message_id
+    left join lateral (
+        select m.payload from outbox.message m
+        where m.priority::integer = %(priority)s::integer and m.id + 0 = d.message_id
+        limit 1) m on d.dead_letter_id is null
+    left join outbox.dead_letter l on l.id = d.dead_letter_id
+) d
+left join lateral (
+    select m.* from outbox.message m
+    where m.priority::integer = %(priority)s::integer and m.id + 0 = d.message_id
+    limit 1) m on d.dead_letter_id is null
+left join outbox.dead_letter l on l.id = d.dead_letter_id
+where coalesce(d.bytes, 0) < 16000000
+order by d.message_id
+"""
+
+
+def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, list[Item]]:
+    """Takes away what was acknowledged late; then the heads that are due with their followers.
+
+    Returns how many were taken away, and the items in the order of the log.
+    """
+    cleared = connection.execute(CLEAR_ACKED, (cursor.id,)).fetchone()
+    parameters = {
+        "cursor": cursor.id,
+        "priority": cursor.priority,
+        "heads": min(most_heads, MOST_HEADS),
+        "followers": MOST_FOLLOWERS,
+    }
+    with connection.cursor(binary=True) as reader:
+        reader.adapters.register_loader("text", ByteaBinaryLoader)
+        reader.adapters.register_loader("timestamptz", Int8BinaryLoader)
+        found = reader.execute(LOAD, parameters, prepare=True).fetchall()
+    return (cleared[0] if cleared else 0), [_item(*row) for row in found]
+
+
+def _item(*columns: object) -> Item:
+    row, rest = columns[:9], columns[9:]
+    number, outcome, reason, detail, dead_letter_id, replayed = rest
+    message_id = row[0]
+    values = {
+        "message_id": message_id,
+        "row": (*row, 0) if row[1] is not None else None,
+        "group_key": row[3],
+        "fresh": False,
+        "attempts": number,
+        "outcome": _text(outcome),
+        "reason": _text(reason),
+        "detail": _text(detail),
+        "dead_letter_id": dead_letter_id,
+        "replayed": replayed,
+    }
+    return Item(**values)  # type: ignore[arg-type]
+
+
+def _text(value: object) -> str | None:
+    return value.decode() if isinstance(value, bytes) else None
+
+
+DELETE = """
+with gone as (
+    delete from outbox.delivery
+    where cursor_id = %(cursor)s and message_id = any (%(messages)s::bigint[])
+    returning dead_letter_id, attempts
+)
+update outbox.dead_letter letter
+set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts + 1
+from gone where letter.id = gone.dead_letter_id
+"""
+
+
+def delete(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> None:
+    """Takes the rows of what has arrived away, and notes it at redriven letters."""
+    if items:
+        messages = [item.message_id for item in items]
+        connection.execute(DELETE, {"cursor": cursor.id, "messages": messages})
+
+
+# The letter of a message that died before keeps its id: a second redrive of it adds nothing.
+BURY = """
+insert into outbox.dead_letter
+    (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
+     headers, content_type, payload, created_at, reason, detail, attempts, exhausted)
+select %(subscription)s, %(cursor)s, m.id, m.priority, m.channel, m.type, m.group_key,
+       m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at,
+       %(reason)s, %(detail)s, %(attempts)s, %(exhausted)s
+from outbox.message m
+where m.priority::integer = %(priority)s::integer and m.id + 0 = %(message)s::bigint
+on conflict (cursor_id, message_id) do update
+    set reason = excluded.reason, detail = excluded.detail, exhausted = excluded.exhausted,
+        attempts = dead_letter.attempts + excluded.attempts,
+        died_at = clock_timestamp(), redriven_at = null, delivered_at = null
+"""
+BURY_AGAIN = """
+update outbox.dead_letter
+set reason = %(reason)s, detail = %(detail)s, exhausted = %(exhausted)s,
+    attempts = attempts + %(attempts)s, died_at = clock_timestamp(), redriven_at = null
+where id = %(letter)s
+"""
+SKIP = "delete from outbox.delivery where cursor_id = %(cursor)s and message_id = %(message)s"
+PARK = """
+insert into outbox.delivery
+    (cursor_id, message_id, group_key, attempts, due_at, reason, detail, dead_letter_id)
+select %(cursor)s, %(message)s, %(group)s, %(attempts)s, 'infinity', %(reason)s, %(detail)s, l.id
+from outbox.dead_letter l
+where l.cursor_id = %(cursor)s and l.message_id = %(message)s
+on conflict (cursor_id, message_id) do update
+    set due_at = 'infinity', token = null, outcome = null, attempts = excluded.attempts,
+        reason = excluded.reason, detail = excluded.detail, dead_letter_id = excluded.dead_letter_id
+"""
+
+
+def bury(connection: Connection, cursor: Cursor, item: Item, *, park: bool) -> None:
+    """Makes a dead letter; `park`: its group waits for it."""
+    assert item.verdict is not None
+    values = {
+        "subscription": cursor.subscription_id,
+        "cursor": cursor.id,
+        "priority": cursor.priority,
+        "message": item.message_id,
+        "letter": item.dead_letter_id,
+        "group": _group(item),
+        "attempts": item.verdict.attempts,
+        "exhausted": item.verdict.exhausted,
+        **_said(item),
+    }
+    connection.execute(BURY if item.dead_letter_id is None else BURY_AGAIN, values)
+    if park and item.group_key is not None:
+        connection.execute(PARK, values)
+    elif not item.fresh:
+        connection.execute(SKIP, values)
+
+
+# An outcome that came late and was written meanwhile stands: it is the newer.
+UPDATE = """
+update outbox.delivery d
+set attempts = kept.attempts, token = kept.token, reason = kept.reason, detail = kept.detail,
+    due_at = clock_timestamp() + make_interval(secs => kept.seconds)
+from unnest(%(messages)s::bigint[], %(attempts)s::integer[], %(tokens)s::bigint[],
+            %(seconds)s::float8[], %(reasons)s::text[], %(details)s::text[])
+     as kept (message_id, attempts, token, seconds, reason, detail)
+where d.cursor_id = %(cursor)s and d.message_id = kept.message_id and d.outcome is null
+"""
+# Where a replay passes what already waits, the row that waits stays.
+INSERT = """
+insert into outbox.delivery
+    (cursor_id, message_id, group_key, attempts, token, due_at, reason, detail, replayed)
+select %(cursor)s, message_id, group_key, attempts, token,
+       clock_timestamp() + make_interval(secs => seconds), reason, detail, replayed
+from unnest(%(messages)s::bigint[], %(groups)s::text[], %(attempts)s::integer[],
+            %(tokens)s::bigint[], %(seconds)s::float8[], %(reasons)s::text[], %(details)s::text[],
+            %(replayed)s::boolean[])
+     as kept (message_id, group_key, attempts, token, seconds, reason, detail, replayed)
+on conflict (cursor_id, message_id) do nothing
+"""
+
+
+def keep(
+    connection: Connection, cursor: Cursor, items: Sequence[Item], lease_seconds: float
+) -> None:
+    """Writes what has to be sent again, what is in flight, and what is behind either."""
+    for statement, some in (
+        (UPDATE, [item for item in items if not item.fresh]),
+        (INSERT, [item for item in items if item.fresh]),
+    ):
+        if some:
+            connection.execute(statement, {"cursor": cursor.id} | _columns(some, lease_seconds))
+
+
+def _columns(items: Sequence[Item], lease_seconds: float) -> dict[str, object]:
+    said = [_said(item) for item in items]
+    return {
+        "messages": [item.message_id for item in items],
+        "groups": [_group(item) for item in items],
+        "attempts": [item.verdict.attempts if item.verdict else item.attempts for item in items],
+        "tokens": [item.token for item in items],
+        "seconds": [_due_in(item, lease_seconds) for item in items],
+        "reasons": [one["reason"] for one in said],
+        "details": [one["detail"] for one in said],
+        "replayed": [item.replayed for item in items],
+    }
+
+
+def _due_in(item: Item, lease_seconds: float) -> float | None:
+    """NULL: behind a head of its group, or to be made one."""
+    if item.token is not None:
+        return lease_seconds
+    if item.verdict is not None and item.verdict.kind == "retry":
+        return item.verdict.delay_seconds
+    return 0.0 if item.group_key is None else None
+
+
+def _group(item: Item) -> str | None:
+    return None if item.group_key is None else item.group_key.decode()
+
+
+def _said(item: Item) -> dict[str, str | None]:
+    """What the last attempt was answered; of a row without one, what it said before."""
+    if item.answer is None:
+        return {"reason": item.reason, "detail": item.detail}
+    return {"reason": item.answer.error, "detail": item.answer.detail}
+
+
+PROMOTE = "select outbox.promote(%s, %s)"
+
+
+def promote(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> None:
+    """Makes heads of what comes next in the groups of these."""
+    groups = sorted({group for item in items if (group := _group(item)) is not None})
+    if groups:
+        connection.execute(PROMOTE, (cursor.id, groups))
+
+
+# By token alone: where it is gone, the lease was over, and somebody else is at it.
+OVERDUE = """
+update outbox.delivery d
+set attempts = late.attempts, token = null, outcome = late.outcome, reason = late.reason,
+    detail = late.detail, due_at = clock_timestamp() + make_interval(secs => late.seconds)
+from unnest(%(cursors)s::bigint[], %(messages)s::bigint[], %(tokens)s::bigint[],
+            %(attempts)s::integer[], %(outcomes)s::text[], %(seconds)s::float8[],
+            %(reasons)s::text[], %(details)s::text[])
+     as late (cursor_id, message_id, token, attempts, outcome, seconds, reason, detail)
+where d.cursor_id = late.cursor_id and d.message_id = late.message_id and d.token = late.token
+"""
+
+
+def write_overdue(connection: Connection, overdue: Sequence[Overdue], relay: str) -> None:
+    """Writes outcomes to their own rows, and nothing else: the cursor's next holder finishes them.
+
+    (One that deleted its row and promoted the next would orphan a follower that the holder inserts
+    at the same moment.) In a transaction of its own.
+    """
+    items = [one.item for one in overdue]
+    with connection.transaction():
+        set_local(connection, f"outbox-relay {relay}", OVERDUE_SECONDS)
+        connection.execute(
+            OVERDUE,
+            {
+                "cursors": [one.cursor_id for one in overdue],
+                "outcomes": [_outcome(item) for item in items],
+            }
+            | _columns(items, 0.0)
+            | {"seconds": [_overdue_seconds(item) for item in items]},
+        )
+        attempts.write(connection, [(one.target, one.item) for one in overdue], relay)
+        for one in overdue:
+            breaker.judge_overdue(connection, one.target, one.item)
+
+
+def _outcome(item: Item) -> str | None:
+    assert item.verdict is not None
+    kind = item.verdict.kind
+    return {"acked": "acked", "dead": "dead"}.get(kind)
+
+
+def _overdue_seconds(item: Item) -> float:
+    assert item.verdict is not None
+    return item.verdict.delay_seconds or 0.0

@@ -1,0 +1,213 @@
+"""Runs of an `http` subscription: the same claim, reading and checkpoint, requests in between."""
+
+import time
+from collections.abc import Generator
+
+import msgspec
+import structlog
+
+from relay.cursor import Claimed, Cursor, claim, give_up, leave
+from relay.database import Connection
+from relay.push import breaker, rows
+from relay.push.courier import Courier
+from relay.push.endpoint import Endpoint, decode
+from relay.push.finish import Sent, finish
+from relay.push.flight import Flight, Target
+from relay.push.item import Item
+from relay.push.rate import Rate
+from relay.push.schedule import most_attempts
+from relay.push.verdict import Verdict
+from relay.reading import Reading
+from relay.run import Ran, frozen_after_seconds
+from relay.settings import Settings
+from relay.sink import Row
+from relay.telemetry import Telemetry
+
+logger = structlog.get_logger()
+
+WAITS = Ran(blocked=True)
+# Heads that are due come so many at a time for each request that may be in flight.
+HEADS_PER_SLOT = 4
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a run goes by; read while it holds its cursor, so that every change takes effect."""
+
+    endpoint: Endpoint
+    keys: list[bytes]
+    is_open: bool
+    is_half_open: bool
+    failing: bool
+    retrying: bool
+
+
+class PushRuns:
+    """Runs of one subscription's cursors, over one connection and the relay's courier."""
+
+    def __init__(
+        self, connection: Connection, courier: Courier, settings: Settings, telemetry: Telemetry
+    ) -> None:
+        self._connection = connection
+        self._courier = courier
+        self._settings = settings
+        self._telemetry = telemetry
+        self._rate = Rate(connection)
+        self._late_failures = 0
+
+    def run(self, cursor: Cursor, limit: int) -> Ran | None:
+        """At most `limit` messages of one cursor; None where it is another relay's.
+
+        Raises psycopg.Error; the transaction is then over and nothing of it is written.
+        """
+        if self._courier.slots(cursor.subscription_id).free <= 0:
+            # Nothing could be sent: the backlog stays in the log.
+            return WAITS
+        granted = self._rate.grant(cursor.subscription_id)
+        if granted == 0:
+            return WAITS
+        try:
+            return self._claim(cursor, min(limit, granted))
+        except BaseException:
+            give_up(self._connection)
+            raise
+
+    def _claim(self, cursor: Cursor, most: int) -> Ran | None:
+        began_at = time.monotonic()
+        frozen_after = frozen_after_seconds(self._settings)
+        claimed = claim(self._connection, cursor, self._settings.name, frozen_after)
+        if claimed is None:
+            return None
+        if claimed.position is None and not claimed.due:
+            leave(self._connection)
+            return Ran()
+        state = self._look(cursor)
+        self._telemetry.breaker(cursor.subscription, state.is_open)
+        if self._rate.is_news(state.endpoint):
+            leave(self._connection)
+            return Ran(exhausted=False)
+        slots = self._courier.slots(cursor.subscription_id)
+        slots.capacity = state.endpoint.concurrency
+        has_room = claimed.due or slots.takes_fresh(retrying=state.retrying)
+        target = self._target(cursor, state) if has_room else None
+        if target is None:
+            leave(self._connection)
+            return WAITS
+        if not target.probing and self._opens_by_late_failures(target):
+            self._connection.execute("commit")
+            return Ran(progressed=True, blocked=True)
+        return self._deliver(cursor, claimed, target, 1 if target.probing else most, began_at)
+
+    def _target(self, cursor: Cursor, state: State) -> Target | None:
+        """None while the breaker is open, or another relay has its one message."""
+        endpoint, probe_token = state.endpoint, None
+        if state.is_open:
+            if not state.is_half_open:
+                return None
+            cool_down, timeout = endpoint.breaker.cool_down_seconds, endpoint.timeout_seconds
+            probe_token = breaker.half_open(
+                self._connection, cursor.subscription_id, cool_down, timeout
+            )
+            if probe_token is None:
+                return None
+        return Target(
+            subscription_id=cursor.subscription_id,
+            subscription=cursor.subscription,
+            endpoint=endpoint,
+            keys=state.keys,
+            failing=state.failing,
+            retrying=state.retrying,
+            probe_token=probe_token,
+        )
+
+    def _opens_by_late_failures(self, target: Target) -> bool:
+        self._late_failures += self._courier.take_late_failures(target.subscription_id)
+        if not self._late_failures:
+            return False
+        opened = breaker.opens(self._connection, target, acked=0, failed=self._late_failures)
+        if opened:
+            self._late_failures = 0
+        return opened
+
+    def _deliver(
+        self, cursor: Cursor, claimed: Claimed, target: Target, most: int, began_at: float
+    ) -> Ran:
+        cleared, due = 0, list[Item]()
+        if claimed.due:
+            heads = 1 if target.probing else HEADS_PER_SLOT * target.endpoint.concurrency
+            cleared, due = rows.load(self._connection, cursor, heads)
+        finished = [item for item in due if _is_finished(item, target.endpoint, cursor)]
+        # Their groups go on once that is committed.
+        groups = {item.group_key for item in finished if item.group_key is not None}
+        due = [item for item in due if item.verdict is None and item.group_key not in groups]
+        reading = None
+        if claimed.position is not None:
+            reading = Reading(self._connection, cursor, claimed, most, by_page=True)
+        slots = self._courier.slots(cursor.subscription_id)
+        send_before = self._send_before(began_at)
+        flight = Flight(self._courier, target, cursor.id, slots, most=most, send_before=send_before)
+        source = reading.rows() if reading is not None else _nothing()
+        try:
+            landed = flight.fly(due, source)
+        finally:
+            source.close()
+        self._rate.used(landed.sent)
+        late_failures, self._late_failures = self._late_failures, 0
+        sent = Sent(cursor, claimed, target, reading, landed, finished, cleared, late_failures)
+        try:
+            progressed = finish(
+                self._connection, sent, self._settings.name, self._telemetry, began_at
+            )
+        except BaseException:
+            flight.end(committed=False)
+            raise
+        flight.end(committed=True)
+        read = reading is None or (landed.done_id is None and reading.exhausted)
+        return Ran(
+            progressed=progressed,
+            exhausted=read and not claimed.due,
+            blocked=landed.gone is not None or target.probing,
+        )
+
+    def _send_before(self, began_at: float) -> float:
+        """By the loop's clock; later, somebody else may hold the cursor."""
+        age = time.monotonic() - began_at
+        return self._courier.loop.time() - age + frozen_after_seconds(self._settings) / 2
+
+    def _look(self, cursor: Cursor) -> State:
+        values = {"cursor": cursor.id, "subscription": cursor.subscription_id}
+        row = self._connection.execute(STATE, values, prepare=True).fetchone()
+        assert row is not None
+        return State(decode(row[0]), *row[1:])
+
+
+# What was tried before gets slots of its own, not what is merely in flight beyond its run.
+STATE = """
+select s.settings::text,
+       array(select x.key from outbox.secret x
+             where x.subscription_id = s.id
+               and (x.expires_at is null or x.expires_at > clock_timestamp())
+             order by x.created_at desc),
+       b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
+       b.failing_since is not null,
+       exists (select from outbox.delivery d
+               where d.cursor_id = %(cursor)s and d.due_at < 'infinity' and d.token is null)
+from outbox.subscription s
+join outbox.breaker b on b.subscription_id = s.id
+where s.id = %(subscription)s
+"""
+
+
+def _is_finished(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
+    """What came late, or a shorter schedule, has decided already."""
+    exhausted = item.attempts >= most_attempts(endpoint.retry)
+    if item.row is None:
+        logger.error("message_gone", cursor=cursor.id, message=item.message_id)
+        item.verdict = Verdict("acked", item.attempts)
+    elif item.outcome == "dead" or exhausted:
+        limit = f"{item.attempts} attempts" if exhausted else None
+        item.verdict = Verdict("dead", item.attempts, exhausted=limit)
+    return item.verdict is not None
+
+
+def _nothing() -> Generator[Row]:
+    yield from ()

@@ -1,0 +1,58 @@
+"""What an answer means for its message: pure, with time and chance as arguments."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from relay.push.answer import Answer
+from relay.push.endpoint import Endpoint
+from relay.push.schedule import delay_seconds, retry_after_seconds
+
+GONE = 410
+# Clients whose fault it may not be: a time-out, a request that came too early, or too many.
+NOT_FINAL = frozenset({408, 425, 429})
+# Nothing was sent: the relay had stood still, and somebody else may be at it by now.
+UNSENT = "lease_over"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`attempts` are those used up by now; `retry` comes after `delay_seconds`.
+
+    `dead`: given up, with the limit that was `exhausted`, or refused for what it is. `held`: as if
+    it had not been tried.
+    """
+
+    kind: Literal["acked", "retry", "dead", "held"]
+    attempts: int
+    delay_seconds: float | None = None
+    exhausted: str | None = None
+
+
+def judge(
+    endpoint: Endpoint,
+    attempts: int,
+    answer: Answer,
+    *,
+    probing: bool,
+    now: float,
+    random: Callable[[], float],
+) -> Verdict:
+    """Of the answer to a message that had `attempts` before; `now` in seconds since 1970.
+
+    `probing`: the breaker is half-open, and no attempt is used while it is not closed.
+    """
+    if answer.error is None:
+        return Verdict("acked", attempts + 1)
+    if probing or answer.status == GONE or answer.error == UNSENT:
+        return Verdict("held", attempts)
+    attempts += 1
+    status = answer.status or 0
+    final = 400 <= status < 500 and status not in NOT_FINAL
+    if final and endpoint.client_errors == "dead_letter":
+        return Verdict("dead", attempts)
+    delay = delay_seconds(endpoint.retry, attempts, random)
+    if delay is None:
+        return Verdict("dead", attempts, exhausted=f"{attempts} attempts")
+    wish = retry_after_seconds(answer.retry_after, answer.date, now)
+    return Verdict("retry", attempts, max(delay, wish or 0.0))

@@ -1,0 +1,112 @@
+"""How it stands, for people."""
+
+from collections.abc import Sequence
+
+from relay.status import Endpoint, Status
+from relay.table import duration, table
+
+
+def render(status: Status) -> str:
+    """Tables under each other; those that would be empty are left out."""
+    parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
+    parts.append(
+        table(
+            ("subscription", "messages in 5 min", "bytes in 5 min", "last checkpoint", "by", ""),
+            [
+                (
+                    one.name,
+                    one.messages_in_5_minutes,
+                    one.bytes_in_5_minutes,
+                    _ago(one.last_checkpoint_age_seconds),
+                    one.last_relay,
+                    f"paused: {one.paused_reason or 'no reason given'}" if one.paused else "",
+                )
+                for one in status.subscriptions
+            ],
+        )
+    )
+    parts.append(
+        table(
+            ("subscription", "priority", "backlog", "oldest"),
+            [
+                (
+                    one.subscription,
+                    one.priority,
+                    f"{one.messages}{'+' if one.more else ''}",
+                    duration(one.oldest_age_seconds),
+                )
+                for one in status.backlog
+            ],
+        )
+    )
+    if status.endpoints:
+        parts.append(_endpoint_table(status.endpoints))
+    if status.waiting:
+        parts.append(
+            table(
+                ("waiting channel", "of", "for", "because"),
+                [
+                    (w.channel, w.subscription, duration(w.seconds), w.reason)
+                    for w in status.waiting
+                ],
+            )
+        )
+    if status.dead_letters:
+        parts.append(
+            table(
+                ("dead letters", "channel", "reason", "waiting", "redriven", "last"),
+                [
+                    (d.subscription, d.channel, d.reason, d.waiting, d.redriven, d.last_died_at)
+                    for d in status.dead_letters
+                ],
+            )
+        )
+    if status.holders:
+        parts.append(
+            table(
+                ("relay at work", "subscription", "priority", "shard", "channel", "since"),
+                [
+                    (h.relay, h.subscription, h.priority, h.shard, h.channel, _ago(h.seconds))
+                    for h in status.holders
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _endpoint_table(endpoints: Sequence[Endpoint]) -> str:
+    return table(
+        (
+            "endpoint of",
+            "breaker",
+            "failing for",
+            "retrying",
+            "in flight",
+            "behind",
+            "parked",
+            "next due",
+        ),
+        [
+            (
+                one.subscription,
+                one.breaker,
+                duration(one.failing_seconds),
+                one.retrying,
+                one.in_flight,
+                one.behind,
+                one.parked,
+                _in(one.next_due_seconds),
+            )
+            for one in endpoints
+        ],
+    )
+
+
+def _in(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return "now" if seconds <= 0 else f"in {duration(seconds)}"
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{duration(seconds)} ago"

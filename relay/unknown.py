@@ -1,0 +1,5 @@
+"""What somebody named and is not there."""
+
+
+class UnknownError(LookupError):
+    """There is no such subscription, message or dead letter; the message names it."""

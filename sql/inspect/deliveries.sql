@@ -1,0 +1,15 @@
+-- Which messages does an endpoint keep waiting (in flight, retried, parked), and how many wait behind each, oldest first?
+select subscription,
+       coalesce(group_key, '') as group_key,
+       message_id,
+       priority,
+       state,
+       behind as behind_it,
+       attempts,
+       date_trunc('second', due_at - clock_timestamp()) as due_in,
+       last_error,
+       redriven,
+       replayed
+from outbox.delivery_head
+order by message_id, subscription
+limit 200;

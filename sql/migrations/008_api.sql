@@ -1,0 +1,93 @@
+-- What the HTTP API of the platform keeps: who may use it, and what it answered to whom.
+
+create table outbox.api_key (
+    id         bigint      generated always as identity primary key,
+    name       text        not null,
+    -- SHA-256 of the key: who reads this table can't use what it reads.
+    hash       bytea       not null unique,
+    scopes     text[]      not null,
+    created_at timestamptz not null default clock_timestamp(),
+    revoked_at timestamptz,
+
+    constraint name_is_1_to_100_printable_characters check (name ~ '^[^\x01-\x1f\x7f]+$' and length(name) <= 100),
+    constraint hash_is_a_sha_256 check (octet_length(hash) = 32),
+    constraint scopes_are_some_of_publish_manage_read check (
+        scopes <@ array['publish', 'manage', 'read'] and cardinality(scopes) > 0)
+);
+
+-- A request with an Idempotency-Key, and the answer that its repeats get. Written in the transaction that publishes.
+create table outbox.idempotent_request (
+    api_key_id  bigint      not null references outbox.api_key,
+    key         text        not null,
+    -- SHA-256 of the path and the body.
+    fingerprint bytea       not null,
+    -- Set before the commit; nobody else sees a row without it.
+    answer      bytea,
+    created_at  timestamptz not null default clock_timestamp(),
+
+    primary key (api_key_id, key),
+    constraint key_is_1_to_255_printable_characters check (key ~ '^[!-~]+$' and length(key) <= 255)
+);
+create index idempotent_request_created_at on outbox.idempotent_request (created_at);
+
+-- Deletes requests older than a day, the oldest first. Returns how many.
+create function outbox.trim_idempotency(at_most integer default 1000) returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    trimmed integer;
+begin
+    delete from outbox.idempotent_request as old
+    using (
+        select api_key_id, key from outbox.idempotent_request
+        where created_at < (select clock_timestamp() - interval '1 day')
+        order by created_at limit at_most
+        -- Who uses an expired key anew, and who else trims, is not waited for.
+        for update skip locked
+    ) as expired
+    where old.api_key_id = expired.api_key_id and old.key = expired.key;
+    get diagnostics trimmed = row_count;
+    return trimmed;
+end
+$$;
+
+-- Letters of one subscription: all by age, and those that wait for a redrive in the order of their messages.
+create index dead_letter_subscription_id on outbox.dead_letter (subscription_id, id);
+create index dead_letter_waiting on outbox.dead_letter (subscription_id, message_id) where redriven_at is null;
+
+-- Ends an http subscription: its cursors, rows and secrets go with it. Letters that were not delivered since stand in
+-- the way, unless they are discarded as well. Waits for runs that are under way. Returns how many were discarded.
+-- Raises no_data_found where there is no such subscription, dependent_objects_still_exist where letters are left.
+create function outbox.unsubscribe(subscription_id bigint, discard_dead_letters boolean default false) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    undelivered bigint;
+begin
+    perform from outbox.subscription as s where s.id = unsubscribe.subscription_id and s.kind = 'http';
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', unsubscribe.subscription_id
+            using errcode = 'no_data_found';
+    end if;
+    -- Before the letters are counted: only the holder of a cursor writes them.
+    perform from outbox.cursor as c where c.subscription_id = unsubscribe.subscription_id order by c.id for update;
+    select count(*) into undelivered from outbox.dead_letter as letter
+    where letter.subscription_id = unsubscribe.subscription_id and letter.delivered_at is null;
+    if undelivered > 0 and not discard_dead_letters then
+        raise exception 'the subscription still has % undelivered dead letters', undelivered
+            using errcode = 'dependent_objects_still_exist';
+    end if;
+    delete from outbox.delivery as d
+    using outbox.cursor as c where c.id = d.cursor_id and c.subscription_id = unsubscribe.subscription_id;
+    delete from outbox.dead_letter as letter where letter.subscription_id = unsubscribe.subscription_id;
+    delete from outbox.subscription as s where s.id = unsubscribe.subscription_id;
+    return undelivered;
+end
+$$;
+
+revoke execute on function outbox.trim_idempotency(integer), outbox.unsubscribe(bigint, boolean) from public;
+
+insert into outbox.migration (version, name) values (8, 'api');

@@ -1,0 +1,30 @@
+"""Requests as the tests of the client make them."""
+
+import math
+from ipaddress import ip_network
+
+import uvloop
+
+from relay.push.answer import Answer
+from relay.push.client import Client, Request
+from relay.push.guard import Guard
+
+LOOPBACK = [ip_network("127.0.0.1/32")]
+
+
+def request(url: str, *, timeout_seconds: float = 5.0, send_before: float = math.inf) -> Request:
+    """A small POST."""
+    return Request(url, {"content-type": "application/json"}, b"{}", timeout_seconds, send_before)
+
+
+def post(url: str, *, timeout_seconds: float = 5.0) -> Answer:
+    """One request by a client of its own, to whom 127.0.0.1 is as good as public."""
+
+    async def once() -> Answer:
+        client = Client(Guard(LOOPBACK))
+        try:
+            return await client.post(request(url, timeout_seconds=timeout_seconds))
+        finally:
+            await client.close()
+
+    return uvloop.run(once())

@@ -1,0 +1,83 @@
+"""What a request says about its message."""
+
+import json
+from urllib.parse import unquote
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.push.headers import Headers
+from relay.sink import Row
+
+
+def row(
+    type_: str = "order.paid",
+    own: dict[str, str] | None = None,
+    key: str = "0198-key",
+    content_type: str = "application/json",
+) -> Row:
+    """A message of 2026-11-22 16:00:00.000042 UTC."""
+    headers = None if own is None else json.dumps(own).encode()
+    moment = 848_678_400_000_042
+    return (
+        7, b"orders", type_.encode(), b"42", key.encode(), headers, content_type.encode(), b"{}",
+        moment,
+    )  # fmt: skip
+
+
+def test_a_message_goes_as_a_cloud_event_with_its_idempotency_key() -> None:
+    headers = Headers("/outbox").of(row(own={"traceparent": "00-ab-cd-01"}), replayed=False)
+    assert headers == {
+        "ce-specversion": "1.0",
+        "ce-id": "0198-key",
+        "ce-type": "order.paid",
+        "ce-source": "/outbox",
+        "ce-time": "2026-11-22T16:00:00.000042Z",
+        "content-type": "application/json",
+        "idempotency-key": "0198-key",
+        "webhook-id": "0198-key",
+        "traceparent": "00-ab-cd-01",
+    }
+
+
+def test_only_what_is_replayed_says_so_and_the_message_can_not() -> None:
+    headers = Headers("/outbox")
+    assert headers.of(row(), replayed=True)["replayed"] == "true"
+    assert "replayed" not in headers.of(row(), replayed=False)
+    assert "Replayed" not in headers.of(row(own={"Replayed": "true"}), replayed=False)
+
+
+def test_blanks_quotes_and_percents_of_attributes_are_percent_encoded() -> None:
+    # The binding's own example: section 3.1.3.2.
+    headers = Headers("/a b").of(row(type_="Euro € 😀", key='50%"'), replayed=False)
+    assert headers["ce-type"] == "Euro%20%E2%82%AC%20%F0%9F%98%80"
+    assert headers["ce-source"] == "/a%20b"
+    assert headers["ce-id"] == "50%25%22"
+    assert headers["webhook-id"] == headers["idempotency-key"] == '50%"'
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+def test_any_type_is_printable_ascii_on_the_wire_and_comes_back(type_: str) -> None:
+    text = Headers("/outbox").of(row(type_=type_), replayed=False)["ce-type"]
+    assert all("!" <= character <= "~" for character in text)
+    assert unquote(text) == type_
+
+
+def test_own_headers_can_not_frame_address_or_authorise_the_request() -> None:
+    hostile = {
+        "Host": "internal", "Content-Length": "0", "Transfer-Encoding": "chunked",
+        "connection": "close", "Keep-Alive": "1", "TE": "trailers", "Trailer": "x",
+        "Upgrade": "h2c", "Expect": "100-continue", "Authorization": "Bearer stolen",
+        "Proxy-Authorization": "Basic x", "Cookie": "a=b", "User-Agent": "another",
+        "Accept-Encoding": "gzip", "Content-Type": "text/html", "CE-Id": "another",
+        "Webhook-Id": "another", "Webhook-Signature": "v1,forged", "Idempotency-Key": "another",
+    }  # fmt: skip
+    headers = Headers("/outbox")
+    assert headers.of(row(own=hostile), replayed=False) == headers.of(row(), replayed=False)
+
+
+def test_own_values_beyond_ascii_are_percent_encoded_and_others_left_alone() -> None:
+    own = {"x-plain": '100 % "so"', "x-name": "Zoë, 5 %"}
+    headers = Headers("/outbox").of(row(own=own), replayed=False)
+    assert headers["x-plain"] == '100 % "so"'
+    assert headers["x-name"] == "Zo%C3%AB, 5 %25"

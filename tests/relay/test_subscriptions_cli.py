@@ -1,0 +1,222 @@
+"""Operators subscribe endpoints, see how they do, pause, resume, test and replay them."""
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from relay import replay, subscriptions
+from relay.arguments import setting
+from relay.database import Connection
+from relay.subscriptions import NameTakenError
+from relay.unknown import UnknownError
+from tests.relay.operating import outbox_relay, publish, relay_role
+
+ENDPOINT = "https://billing.example.com/in?token=hunter2"
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def secret(connection: Connection) -> str:
+    """That of `billing`, which is subscribed to channel `orders`."""
+    return subscriptions.add(
+        connection, "billing", channel="orders", endpoint=ENDPOINT, settings={}
+    )
+
+
+FAIL = """
+    update outbox.breaker
+    set failing_since = clock_timestamp() - interval '6 days', opened_at = clock_timestamp(),
+        retry_at = clock_timestamp() + interval '1 hour'
+"""
+ROW = """
+    insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at, token)
+    select cursor.id, %(id)s, %(group)s, 1,
+           case %(state)s when 'behind' then null when 'parked' then 'infinity'
+               else clock_timestamp() + interval '1 hour' end,
+           case %(state)s when 'in_flight' then 7 end
+    from outbox.cursor join outbox.subscription on subscription.id = subscription_id
+    where name = 'billing' and priority = 3
+"""
+
+
+def billing(connection: Connection) -> subscriptions.Subscription:
+    (one,) = [one for one in subscriptions.read(connection) if one.name == "billing"]
+    return one
+
+
+def test_a_subscription_is_made_with_its_types_and_settings(
+    connection: Connection, database_url: str
+) -> None:
+    made = outbox_relay(
+        "subscriptions",
+        "add",
+        "billing",
+        "--channel=orders",
+        f"--endpoint={ENDPOINT}",
+        "--type=order.paid",
+        "--setting=on_exhausted=park",
+        "--setting=retry.max_attempts=5",
+        environment={"DATABASE_URL": database_url},
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("whsec_")
+    row = connection.execute(
+        "select kind, channels, types, settings from outbox.subscription where name = 'billing'"
+    ).fetchone()
+    settings = {"endpoint": ENDPOINT, "on_exhausted": "park", "retry": {"max_attempts": 5}}
+    assert row == ("http", ["orders"], ["order.paid"], settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on_exhausted=park", ("on_exhausted", "park")),
+        ("retry.jitter=0.5", ("retry.jitter", 0.5)),
+        ("retry.schedule_seconds=[1, 2]", ("retry.schedule_seconds", [1, 2])),
+    ],
+)
+def test_a_setting_is_json_or_a_word(text: str, value: tuple[str, object]) -> None:
+    assert setting(text) == value
+
+
+def test_a_setting_that_does_not_fit_is_refused_by_name(connection: Connection) -> None:
+    for settings, told in (({"retry.colour": 1}, "retry.colour"), ({"retry": 1}, "retry must")):
+        with pytest.raises(errors.CheckViolation, match=told):
+            subscriptions.add(connection, "x", channel="c", endpoint=ENDPOINT, settings=settings)
+
+
+def test_a_name_that_is_taken_is_told(connection: Connection, secret: str) -> None:
+    with pytest.raises(NameTakenError, match="billing"):
+        subscriptions.add(connection, "billing", channel="c", endpoint=ENDPOINT, settings={})
+
+
+def test_the_list_tells_how_the_endpoint_does_and_never_its_token(
+    connection: Connection, secret: str, database_url: str
+) -> None:
+    publish(connection)
+    connection.execute(FAIL)
+    for number, state in enumerate(("retrying", "in_flight", "parked", "behind")):
+        group = "2" if state == "behind" else str(number)
+        connection.execute(ROW, {"id": number, "group": group, "state": state})
+    one = billing(connection)
+    assert (one.breaker, one.backlog) == ("open", 1)
+    assert (one.retrying, one.in_flight, one.parked, one.behind) == (1, 1, 1, 1)
+    told = outbox_relay("subscriptions", "--json", environment={"DATABASE_URL": database_url})
+    shown = {row["name"]: row for row in json.loads(told.stdout)}
+    assert shown["billing"]["endpoint"] == "https://billing.example.com/in?…"
+    assert shown["kafka"]["breaker"] is None
+    text = subscriptions.render(subscriptions.read(connection))
+    assert "open until" in text
+    assert "hunter2" not in text + told.stdout
+
+
+def test_status_tells_the_breaker_and_the_rows(connection: Connection, database_url: str) -> None:
+    subscriptions.add(connection, "billing", channel="orders", endpoint=ENDPOINT, settings={})
+    connection.execute(ROW, {"id": 1, "group": "g", "state": "retrying"})
+    told = outbox_relay("status", "--json", environment={"DATABASE_URL": database_url})
+    status = json.loads(told.stdout)
+    assert {one["name"]: one["kind"] for one in status["subscriptions"]} == {
+        "billing": "http",
+        "kafka": "kafka",
+    }
+    (endpoint,) = status["endpoints"]
+    assert (endpoint["breaker"], endpoint["retrying"]) == ("closed", 1)
+    assert 3500 < endpoint["next_due_seconds"] <= 3600
+
+
+def test_what_is_paused_says_why_and_resumes_with_a_closed_breaker(
+    connection: Connection, secret: str
+) -> None:
+    subscriptions.pause(connection, "billing", "database move")
+    connection.execute(FAIL)
+    assert (billing(connection).paused, billing(connection).paused_reason) == (
+        True,
+        "database move",
+    )
+    subscriptions.resume(connection, "billing")
+    one = billing(connection)
+    assert (one.paused, one.paused_reason, one.breaker) == (False, None, "closed")
+
+
+def test_a_test_message_goes_to_this_subscription_alone(
+    connection: Connection, secret: str
+) -> None:
+    message_id = subscriptions.send_test(connection, "billing")
+    rows = connection.execute(
+        "select name, message_id from outbox.delivery join outbox.cursor on cursor.id = cursor_id"
+        " join outbox.subscription on subscription.id = subscription_id"
+    ).fetchall()
+    assert rows == [("billing", message_id)]
+    assert {one.name: one.backlog for one in subscriptions.read(connection)} == {
+        "billing": 0,
+        "kafka": 0,
+    }
+
+
+def test_a_new_secret_is_shown_and_the_old_one_serves_on(
+    connection: Connection, secret: str
+) -> None:
+    assert subscriptions.rotate_secret(connection, "billing") != secret
+    row = connection.execute(
+        "select count(*), count(*) filter (where expires_at > clock_timestamp() + '23 hours')"
+        " from outbox.secret"
+    ).fetchone()
+    assert row == (2, 1)
+
+
+def test_what_is_not_there_is_named(connection: Connection) -> None:
+    with pytest.raises(UnknownError, match="no http subscription kafka"):
+        subscriptions.send_test(connection, "kafka")
+    with pytest.raises(UnknownError, match="no subscription kafak"):
+        subscriptions.pause(connection, "kafak", None)
+    with pytest.raises(UnknownError, match="no subscription kafak"):
+        replay.replay(connection, "kafak", from_message_id=publish(connection))
+    with pytest.raises(UnknownError, match="no message 12345"):
+        replay.replay(connection, "kafka", from_message_id=12345)
+
+
+def test_changing_a_subscription_needs_more_rights_than_a_relay_has(
+    connection: Connection,
+) -> None:
+    with relay_role(connection) as url:
+        refused = outbox_relay("subscriptions", "pause", "kafka", environment={"DATABASE_URL": url})
+    assert (refused.returncode, "sql/roles.sql" in refused.stderr) == (1, True)
+
+
+PASS = """
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select cursor_id, max(n) + 1, pg_current_snapshot(), 'test' from outbox.checkpoint
+    group by cursor_id
+"""
+
+
+def test_a_replay_is_counted_dry_and_then_waits_to_be_sent(
+    connection: Connection, secret: str, database_url: str
+) -> None:
+    _, second, _ = (publish(connection) for _ in range(3))
+    connection.execute(PASS)
+    assert replay.replay(connection, "billing", from_message_id=second, dry_run=True) == 2
+    assert billing(connection).backlog == 0
+    environment = {"DATABASE_URL": database_url}
+    told = outbox_relay("replay", "billing", "--from-message", str(second), environment=environment)
+    assert (told.returncode, told.stdout) == (0, "replayed: 2\n")
+    assert billing(connection).backlog == 2
+
+
+def test_a_replay_does_not_wait_for_ever(
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message_id = publish(connection)
+    monkeypatch.setattr(replay, "BOUNDS", replay.BOUNDS.replace("15s", "10ms"))
+    with psycopg.connect(database_url) as run:
+        run.execute("select from outbox.cursor for no key update")
+        with pytest.raises(errors.LockNotAvailable):
+            replay.replay(connection, "kafka", from_message_id=message_id)
