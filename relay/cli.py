@@ -70,7 +70,7 @@ of relays may run on one database: they share the work, and when one dies the ot
 def _environment() -> str:
     names = {
         "DATABASE_URL": "postgresql://user:password@host:5432/database; required",
-        "KAFKA_BOOTSTRAP_SERVERS": "host:port,host:port; `run` and `doctor` need it",
+        "KAFKA_BOOTSTRAP_SERVERS": "host:port,host:port; subscriptions of kind kafka need it",
         "KAFKA_…": "any further librdkafka property, as KAFKA_SECURITY_PROTOCOL=SASL_SSL",
         **{name: description(field) for name, field in described_fields().items()},
     }

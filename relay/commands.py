@@ -37,7 +37,6 @@ def complain(code: int, *faults: str) -> int:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    settings.with_kafka()
     stop = threading.Event()
     stop_on_signals(stop)
     telemetry = Telemetry()

@@ -35,6 +35,31 @@ STOP_SECONDS = 8.0
 FROZEN_LOOK_SECONDS = 2.0
 
 
+NEEDS_KAFKA = "select from outbox.subscription where kind = 'kafka' and not paused limit 1"
+# What `--once` waits for: requests that outlived their run.
+IN_FLIGHT = """
+select exists (select from outbox.delivery
+               where token is not null and due_at > (select clock_timestamp()))
+"""
+LEFT_BEHIND = """
+select waiting.name, waiting.rows, waiting.is_open
+from (
+    select s.name, b.opened_at is not null as is_open,
+           (select count(*) from outbox.delivery d
+            join outbox.cursor c on c.id = d.cursor_id
+            where c.subscription_id = s.id) as rows
+    from outbox.subscription s
+    left join outbox.breaker b on b.subscription_id = s.id
+    where not s.paused
+) waiting
+where waiting.rows > 0
+   or (waiting.is_open and exists (
+           select from outbox.subscription_backlog behind
+           where behind.subscription = waiting.name and behind.messages > 0))
+order by waiting.name
+"""
+
+
 class Refused(Exception):
     """The relay must not run on this database; the message names the command that mends it."""
 
@@ -84,8 +109,8 @@ class Relay:
                 self._turned.clear()
                 pending = self._look(connection)
                 busy = [lane for lane in self._lanes.values() if not lane.idle]
-                if not pending and not busy:
-                    return 0
+                if not pending and not busy and not self._in_flight(connection):
+                    return self._left_behind(connection)
                 before, progress = progress, self._progress()
                 if progress != before or any(lane.at_work for lane in busy):
                     moved_at = time.monotonic()
@@ -157,17 +182,31 @@ class Relay:
         return Lane(
             cursor.subscription,
             cursor.subscription_id,
-            settings=self._settings,
             telemetry=self._telemetry,
             sessions=self._sessions.open,
             stop=self._stop,
             turned=self._turned.set,
         )
 
+    def _in_flight(self, connection: Connection) -> bool:
+        row = connection.execute(IN_FLIGHT).fetchone()
+        return bool(row and row[0])
+
+    def _left_behind(self, connection: Connection) -> int:
+        """Tells what waits for its time, for a breaker or for somebody. Exit status as `run`."""
+        left = connection.execute(LEFT_BEHIND).fetchall()
+        for subscription, rows, is_open in left:
+            logger.error(
+                "cannot_go_yet", subscription=subscription, rows=rows, breaker_is_open=is_open
+            )
+        return 1 if left else 0
+
     def _check(self, connection: Connection) -> None:
         with connection.transaction():
             connection.execute(TIMEOUT)
             migrations.check(connection)
+            if connection.execute(NEEDS_KAFKA).fetchone() is not None:
+                self._settings.with_kafka()
             reason = foreign_cluster(connection)
         if reason is not None:
             self._telemetry.refused(reason)

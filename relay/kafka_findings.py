@@ -21,10 +21,12 @@ KAFKA_TIMEOUT_SECONDS = 10.0
 class Wanted(msgspec.Struct, frozen=True):
     """What the subscriptions want of Kafka.
 
-    `topics` are those of the channels seen lately. `installation` is there where a subscription is
-    to be delivered exactly once: the transactions' names begin with it.
+    `needed`: one of them goes there, or nobody knows. `topics` are those of the channels seen
+    lately. `installation` is there where a subscription is to be delivered exactly once: the
+    transactions' names begin with it.
     """
 
+    needed: bool = True
     topics: frozenset[str] = frozenset()
     installation: str | None = None
 
@@ -48,17 +50,26 @@ EXACTLY_ONCE = """
 """
 
 
+NEEDED = """
+    select exists (select from outbox.subscription where kind = 'kafka' and not paused)
+"""
+
+
 def wanted(connection: Connection, settings: Settings) -> Wanted:
     """Of all subscriptions together. Raises psycopg.Error."""
     topics = connection.execute(TOPICS, {"prefix": settings.topic_prefix})
     names = frozenset(topic for (topic,) in topics)
     installation = connection.execute(EXACTLY_ONCE).fetchone()
-    return Wanted(names, installation[0] if installation else None)
+    needed = connection.execute(NEEDED).fetchone()
+    return Wanted(needed is None or needed[0], names, installation[0] if installation else None)
 
 
 def examine(settings: Settings, wanted: Wanted) -> Iterator[Finding]:
     """Whether the cluster answers, has the topics, and takes transactions where they are wanted."""
     servers = settings.kafka.get("bootstrap.servers")
+    if servers is None and not wanted.needed:
+        yield ok("Kafka", "KAFKA_BOOTSTRAP_SERVERS is not set, and no subscription needs it")
+        return
     if servers is None:
         text = "KAFKA_BOOTSTRAP_SERVERS is not set"
         yield Finding("fault", "Kafka", text, "write host:port,host:port")

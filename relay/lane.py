@@ -12,13 +12,11 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from relay.cursor import Cursor, probe
-from relay.database import Connection
+from relay.cursor import Cursor
 from relay.retry import until_stopped
 from relay.rounds import Rounds
 from relay.run import Ran
 from relay.session import Works
-from relay.settings import Settings
 from relay.sink import SinkAway
 from relay.telemetry import Telemetry
 
@@ -36,9 +34,8 @@ class Lane:
         subscription: str,
         subscription_id: int,
         *,
-        settings: Settings,
         telemetry: Telemetry,
-        sessions: Callable[[Cursor], AbstractContextManager[tuple[Connection, Works]]],
+        sessions: Callable[[Cursor], AbstractContextManager[Works]],
         stop: threading.Event,
         turned: Callable[[], None],
     ) -> None:
@@ -47,7 +44,6 @@ class Lane:
         # How many runs got on, and why the last session failed: what `--once` looks at.
         self.progress = 0
         self.fault: str | None = None
-        self._settings = settings
         self._telemetry = telemetry
         self._sessions = sessions
         self._stop = stop
@@ -99,12 +95,12 @@ class Lane:
             return
         progress, terms = self.progress, offered[0].terms
         try:
-            with self._sessions(offered[0]) as (connection, runs):
+            with self._sessions(offered[0]) as runs:
                 while not self._stop.is_set():
                     if offered and offered[0].terms != terms:
                         return
                     if offered:
-                        self._serve(connection, runs, offered)
+                        self._serve(runs, offered)
                     offered = self._next_offer()
         except Exception as fault:
             # Whatever it was, half a run gets through sooner.
@@ -118,7 +114,7 @@ class Lane:
             self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0)
             return self._offered
 
-    def _serve(self, connection: Connection, runs: Works, offered: Sequence[Cursor]) -> None:
+    def _serve(self, runs: Works, offered: Sequence[Cursor]) -> None:
         progress, terms = self.progress, offered[0].terms
 
         def run(cursor: Cursor, limit: int) -> Ran | None:
@@ -132,7 +128,7 @@ class Lane:
             return ran
 
         def look() -> list[Cursor]:
-            return probe(connection, self._settings.name, self.subscription_id)
+            return runs.probe(self.subscription_id)
 
         self._rounds.serve(offered, run, look, self._stop.is_set)
         with self._condition:

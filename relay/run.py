@@ -7,7 +7,7 @@ import structlog
 
 from relay import redriven
 from relay.checkpoint import Next, finish, following, new_token, place, tell_waiting, write
-from relay.cursor import Claimed, Cursor, claim, give_up, leave
+from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
 from relay.database import Connection
 from relay.exactly_once import ExactlyOnce
 from relay.reading import Reading
@@ -65,6 +65,10 @@ class Runs:
         """Ends what the runs had besides the connection and the sink."""
         if self._exactly_once is not None:
             self._exactly_once.close()
+
+    def probe(self, subscription_id: int) -> list[Cursor]:
+        """The cursors of the subscription that have work."""
+        return probe(self._connection, self._relay, subscription_id)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
         """At most `limit` messages of one cursor; None where it is another relay's.

@@ -97,6 +97,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         msgspec.Meta(ge=1, le=300, description="1 to 300: how long a run may wait for the broker"),
     ] = 10.0
+    push_connections: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=1000,
+            description="1 to 1000: how many runs to endpoints may hold a connection at once",
+        ),
+    ] = 20
     allow_networks: Annotated[
         str,
         msgspec.Meta(
@@ -127,12 +135,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(ipaddress.ip_network(name) for name in names if name)
 
     def with_kafka(self) -> "Settings":
-        """These settings, for a command that needs Kafka.
+        """These settings, for what needs Kafka.
 
         Raises SettingsError where the environment names no broker.
         """
         if "bootstrap.servers" not in self.kafka:
-            raise SettingsError(["KAFKA_BOOTSTRAP_SERVERS is not set: write host:port,host:port"])
+            mend = "write host:port,host:port, or pause the subscriptions of kind kafka"
+            raise SettingsError([f"KAFKA_BOOTSTRAP_SERVERS is not set: {mend}"])
         return self
 
     @classmethod

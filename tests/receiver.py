@@ -64,9 +64,9 @@ def redirect(location: str, status: int = 302) -> bytes:
     return respond(status, headers={"Location": location})
 
 
-def gzip_bomb(status: int = 503, megabytes: int = 100) -> bytes:
-    """An answer of 100 kilobytes that unpacks to 100 megabytes."""
-    body = gzip.compress(bytes(megabytes * 1_000_000), compresslevel=9)
+def gzip_bomb(status: int = 503, megabytes: int = 10) -> bytes:
+    """An answer of a few kilobytes that unpacks to megabytes."""
+    body = gzip.compress(bytes(megabytes * 1_000_000), compresslevel=1)
     return respond(status, body, {"Content-Encoding": "gzip"})
 
 
@@ -161,9 +161,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._receiver.connections += 1
+        self._receiver.open.add(self)
         self._number = self._receiver.connections
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._receiver.open.discard(self)
         self.closed.set()
         self._writable.set()
 
@@ -237,13 +239,17 @@ def _after(head: bytes, name: bytes) -> bytes | None:
 
 
 class Receiver:
-    """Serves while it is entered. `requests`, in the order in which they were whole."""
+    """Serves while it is entered.
+
+    `requests` is in the order in which they were whole; `connections` counts all that ever were.
+    """
 
     def __init__(self, react: Script = OK) -> None:
         self.react = react
         self.paths: dict[str, Script] = {}
         self.requests: list[Received] = []
         self.connections = 0
+        self.open: set[Connection] = set()
         self.port = 0
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._started = threading.Event()
@@ -261,6 +267,15 @@ class Receiver:
     def counts(self) -> Counter[str]:
         """How many requests each path had."""
         return Counter(request.path for request in list(self.requests))
+
+    def wait(self, count: int, timeout_seconds: float = 10.0) -> list[Received]:
+        """The requests, once there are so many. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while len(self.requests) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(self.requests)} of {count} requests came")
+            time.sleep(0.002)
+        return list(self.requests)
 
     def reaction(self, request: Received) -> Reaction:
         """Notes a request and says what to do about it."""
@@ -289,6 +304,8 @@ class Receiver:
         self._started.set()
         self._loop.run_forever()
         server.close()
+        for connection in self.open.copy():
+            connection.transport.abort()
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()

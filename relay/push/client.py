@@ -1,8 +1,9 @@
 """Makes the requests. What can go wrong is an Answer, never an exception."""
 
-import asyncio
 import math
+import re
 import socket
+import time
 from contextvars import ContextVar
 from functools import lru_cache
 from importlib.metadata import version
@@ -33,7 +34,8 @@ HEADERS = {
 class Request(msgspec.Struct, frozen=True):
     """One POST. `timeout_seconds` covers all of it, from the look-up to the answer's last byte.
 
-    Nothing of it is written at or after `send_before`, a moment of the loop's clock.
+    Nothing of it is written at or after `send_before`, a moment of time.monotonic(), which is the
+    loop's clock as well.
     """
 
     url: str
@@ -55,7 +57,6 @@ class Client:
     """
 
     def __init__(self, guard: Guard, look_up: LookUp = socket.getaddrinfo) -> None:
-        self._loop = asyncio.get_running_loop()
         self._guard = guard
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -75,7 +76,7 @@ class Client:
 
     async def post(self, request: Request) -> Answer:
         """Sends one request and waits for its answer; raises nothing but CancelledError."""
-        begin = self._loop.time()
+        begin = time.monotonic()
         _send_before.set(request.send_before)
         try:
             if begin >= request.send_before:
@@ -95,9 +96,9 @@ class Client:
                 body = await _beginning(response)
         except Exception as error:
             word, detail = _reason(error, request)
-            seconds = self._loop.time() - begin
+            seconds = time.monotonic() - begin
             return Answer(None, word, printable(detail), b"", None, None, seconds)
-        seconds = self._loop.time() - begin
+        seconds = time.monotonic() - begin
         if acknowledged:
             return Answer(response.status, None, "", b"", None, None, seconds)
         return _failed(response, body, seconds)
@@ -127,18 +128,22 @@ class _LeasedRequest(aiohttp.ClientRequest):
         content_length: int | None = None,
     ) -> None:
         # Up to here the head is only buffered, and goes out with the body.
-        if self.loop.time() < _send_before.get():
+        if time.monotonic() < _send_before.get():
             await super().write_bytes(writer, conn, content_length)
         elif conn.protocol is not None:
             conn.protocol.set_exception(LeaseOverError())
+
+
+_PLAIN = re.compile(r"[!-~]+")
 
 
 @lru_cache(maxsize=10_000)
 def _url(text: str) -> URL:
     """Raises InvalidURL where it is none to send to."""
     try:
-        url = URL(text)
-        if url.scheme not in ("http", "https") or not url.raw_host:
+        # As it was given, where it can stand in a request: a token in it may be signed as spelled.
+        url = URL(text, encoded=bool(_PLAIN.fullmatch(text)))
+        if url.scheme not in ("http", "https") or not url.raw_host or not url.port:
             raise aiohttp.InvalidURL(text)
         # Numbers are an address in many spellings (decimal, octal, hexadecimal, shortened): one is
         # meant, and judged.

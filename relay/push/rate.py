@@ -15,8 +15,7 @@ TAKE = "select outbox.take_rate(%s, %s, %s)"
 class Rate:
     """Taken in a transaction of its own before a run, so that no relay waits for another's run."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
         self._per_second: float | None = None
         self._granted = 0
         self._until = 0.0
@@ -27,14 +26,14 @@ class Rate:
         self._per_second = endpoint.rate_per_second
         return news
 
-    def grant(self, subscription_id: int) -> int:
+    def grant(self, connection: Connection, subscription_id: int) -> int:
         """How many requests may be made now."""
         if self._per_second is None:
             return ANY
         if self._granted == 0 or time.monotonic() > self._until:
             wanted = max(round(self._per_second / 2), 1)
             values = (subscription_id, wanted, self._per_second)
-            row = self._connection.execute(TAKE, values).fetchone()
+            row = connection.execute(TAKE, values).fetchone()
             self._granted = row[0] if row else 0
             self._until = time.monotonic() + max(GRANT_SECONDS, 1 / self._per_second)
         return self._granted

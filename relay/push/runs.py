@@ -6,8 +6,8 @@ from collections.abc import Generator
 import msgspec
 import structlog
 
-from relay.cursor import Claimed, Cursor, claim, give_up, leave
-from relay.database import Connection
+from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
+from relay.database import Connection, Pool
 from relay.push import breaker, rows
 from relay.push.courier import Courier
 from relay.push.endpoint import Endpoint, decode
@@ -28,6 +28,8 @@ logger = structlog.get_logger()
 WAITS = Ran(blocked=True)
 # Heads that are due come so many at a time for each request that may be in flight.
 HEADS_PER_SLOT = 4
+# Where no request can be made, a run begins as soon as one can, if that is not longer.
+SLOT_SECONDS = 0.25
 
 
 class State(msgspec.Struct, frozen=True):
@@ -42,71 +44,79 @@ class State(msgspec.Struct, frozen=True):
 
 
 class PushRuns:
-    """Runs of one subscription's cursors, over one connection and the relay's courier."""
+    """Runs of one subscription's cursors, over the relay's courier.
+
+    Each borrows a connection for as long as it lasts.
+    """
 
     def __init__(
-        self, connection: Connection, courier: Courier, settings: Settings, telemetry: Telemetry
+        self, connections: Pool, courier: Courier, settings: Settings, telemetry: Telemetry
     ) -> None:
-        self._connection = connection
+        self._connections = connections
         self._courier = courier
         self._settings = settings
         self._telemetry = telemetry
-        self._rate = Rate(connection)
+        self._rate = Rate()
         self._late_failures = 0
+
+    def probe(self, subscription_id: int) -> list[Cursor]:
+        """The cursors of the subscription that have work."""
+        with self._connections.connection() as connection:
+            return probe(connection, self._settings.name, subscription_id)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
         """At most `limit` messages of one cursor; None where it is another relay's.
 
         Raises psycopg.Error; the transaction is then over and nothing of it is written.
         """
-        if self._courier.slots(cursor.subscription_id).free <= 0:
+        if not self._courier.slots(cursor.subscription_id).wait(SLOT_SECONDS):
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
-        granted = self._rate.grant(cursor.subscription_id)
-        if granted == 0:
-            return WAITS
-        try:
-            return self._claim(cursor, min(limit, granted))
-        except BaseException:
-            give_up(self._connection)
-            raise
+        with self._connections.connection() as connection:
+            granted = self._rate.grant(connection, cursor.subscription_id)
+            if granted == 0:
+                return WAITS
+            try:
+                return self._claim(connection, cursor, min(limit, granted))
+            except BaseException:
+                give_up(connection)
+                raise
 
-    def _claim(self, cursor: Cursor, most: int) -> Ran | None:
+    def _claim(self, connection: Connection, cursor: Cursor, most: int) -> Ran | None:
         began_at = time.monotonic()
         frozen_after = frozen_after_seconds(self._settings)
-        claimed = claim(self._connection, cursor, self._settings.name, frozen_after)
+        claimed = claim(connection, cursor, self._settings.name, frozen_after)
         if claimed is None:
             return None
         if claimed.position is None and not claimed.due:
-            leave(self._connection)
+            leave(connection)
             return Ran()
-        state = self._look(cursor)
+        state = self._look(connection, cursor)
         self._telemetry.breaker(cursor.subscription, state.is_open)
         if self._rate.is_news(state.endpoint):
-            leave(self._connection)
+            leave(connection)
             return Ran(exhausted=False)
         slots = self._courier.slots(cursor.subscription_id)
         slots.capacity = state.endpoint.concurrency
         has_room = claimed.due or slots.takes_fresh(retrying=state.retrying)
-        target = self._target(cursor, state) if has_room else None
+        target = self._target(connection, cursor, state) if has_room else None
         if target is None:
-            leave(self._connection)
+            leave(connection)
             return WAITS
-        if not target.probing and self._opens_by_late_failures(target):
-            self._connection.execute("commit")
+        if not target.probing and self._opens_by_late_failures(connection, target):
+            connection.execute("commit")
             return Ran(progressed=True, blocked=True)
-        return self._deliver(cursor, claimed, target, 1 if target.probing else most, began_at)
+        most = 1 if target.probing else most
+        return self._deliver(connection, cursor, claimed, target, most, began_at)
 
-    def _target(self, cursor: Cursor, state: State) -> Target | None:
+    def _target(self, connection: Connection, cursor: Cursor, state: State) -> Target | None:
         """None while the breaker is open, or another relay has its one message."""
         endpoint, probe_token = state.endpoint, None
         if state.is_open:
             if not state.is_half_open:
                 return None
             cool_down, timeout = endpoint.breaker.cool_down_seconds, endpoint.timeout_seconds
-            probe_token = breaker.half_open(
-                self._connection, cursor.subscription_id, cool_down, timeout
-            )
+            probe_token = breaker.half_open(connection, cursor.subscription_id, cool_down, timeout)
             if probe_token is None:
                 return None
         return Target(
@@ -119,29 +129,35 @@ class PushRuns:
             probe_token=probe_token,
         )
 
-    def _opens_by_late_failures(self, target: Target) -> bool:
+    def _opens_by_late_failures(self, connection: Connection, target: Target) -> bool:
         self._late_failures += self._courier.take_late_failures(target.subscription_id)
         if not self._late_failures:
             return False
-        opened = breaker.opens(self._connection, target, acked=0, failed=self._late_failures)
+        opened = breaker.opens(connection, target, acked=0, failed=self._late_failures)
         if opened:
             self._late_failures = 0
         return opened
 
     def _deliver(
-        self, cursor: Cursor, claimed: Claimed, target: Target, most: int, began_at: float
+        self,
+        connection: Connection,
+        cursor: Cursor,
+        claimed: Claimed,
+        target: Target,
+        most: int,
+        began_at: float,
     ) -> Ran:
         cleared, due = 0, list[Item]()
         if claimed.due:
             heads = 1 if target.probing else HEADS_PER_SLOT * target.endpoint.concurrency
-            cleared, due = rows.load(self._connection, cursor, heads)
+            cleared, due = rows.load(connection, cursor, heads)
         finished = [item for item in due if _is_finished(item, target.endpoint, cursor)]
         # Their groups go on once that is committed.
         groups = {item.group_key for item in finished if item.group_key is not None}
         due = [item for item in due if item.verdict is None and item.group_key not in groups]
         reading = None
         if claimed.position is not None:
-            reading = Reading(self._connection, cursor, claimed, most, by_page=True)
+            reading = Reading(connection, cursor, claimed, most, by_page=True)
         slots = self._courier.slots(cursor.subscription_id)
         send_before = self._send_before(began_at)
         flight = Flight(self._courier, target, cursor.id, slots, most=most, send_before=send_before)
@@ -154,9 +170,7 @@ class PushRuns:
         late_failures, self._late_failures = self._late_failures, 0
         sent = Sent(cursor, claimed, target, reading, landed, finished, cleared, late_failures)
         try:
-            progressed = finish(
-                self._connection, sent, self._settings.name, self._telemetry, began_at
-            )
+            progressed = finish(connection, sent, self._settings.name, self._telemetry, began_at)
         except BaseException:
             flight.end(committed=False)
             raise
@@ -173,9 +187,9 @@ class PushRuns:
         age = time.monotonic() - began_at
         return self._courier.loop.time() - age + frozen_after_seconds(self._settings) / 2
 
-    def _look(self, cursor: Cursor) -> State:
+    def _look(self, connection: Connection, cursor: Cursor) -> State:
         values = {"cursor": cursor.id, "subscription": cursor.subscription_id}
-        row = self._connection.execute(STATE, values, prepare=True).fetchone()
+        row = connection.execute(STATE, values, prepare=True).fetchone()
         assert row is not None
         return State(decode(row[0]), *row[1:])
 
@@ -190,7 +204,8 @@ select s.settings::text,
        b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
        b.failing_since is not null,
        exists (select from outbox.delivery d
-               where d.cursor_id = %(cursor)s and d.due_at < 'infinity' and d.token is null)
+               where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
+                 and d.token is null and d.outcome is null)
 from outbox.subscription s
 join outbox.breaker b on b.subscription_id = s.id
 where s.id = %(subscription)s
@@ -202,6 +217,9 @@ def _is_finished(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
     exhausted = item.attempts >= most_attempts(endpoint.retry)
     if item.row is None:
         logger.error("message_gone", cursor=cursor.id, message=item.message_id)
+        item.verdict = Verdict("acked", item.attempts)
+    elif item.outcome == "acked":
+        # It came since the others were cleared.
         item.verdict = Verdict("acked", item.attempts)
     elif item.outcome == "dead" or exhausted:
         limit = f"{item.attempts} attempts" if exhausted else None

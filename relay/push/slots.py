@@ -1,5 +1,7 @@
 """How many requests one relay may have in flight for one subscription, over all its runs."""
 
+import threading
+
 # With retries about, so much of the capacity is kept for them, and so much is the most they get
 # while fresh messages wait: neither starves the other, whichever of them hangs.
 KEPT_FOR_RETRIES = 4
@@ -13,6 +15,7 @@ class Slots:
         self.capacity = capacity
         self._fresh = 0
         self._retries = 0
+        self._freed = threading.Event()
 
     @property
     def free(self) -> int:
@@ -39,3 +42,9 @@ class Slots:
             self._retries -= 1
         else:
             self._fresh -= 1
+        self._freed.set()
+
+    def wait(self, seconds: float) -> bool:
+        """For another thread: whether one is free, or gets free in time."""
+        self._freed.clear()
+        return self.free > 0 or (self._freed.wait(seconds) and self.free > 0)

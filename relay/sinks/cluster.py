@@ -4,6 +4,7 @@ import threading
 
 from relay.cursor import Terms
 from relay.settings import Settings
+from relay.sink import SinkAway
 from relay.sinks.kafka import KafkaSink, Wire
 from relay.sinks.producers import DEFAULTS, Producers
 from relay.sinks.reports import Reports
@@ -12,7 +13,9 @@ from relay.sinks.transactions import Transactions
 
 
 def kafka_sink(settings: Settings, terms: Terms, stop: threading.Event) -> KafkaSink:
-    """A sink that connects when it is opened."""
+    """A sink that connects when it is opened. Raises SinkAway where no cluster is named."""
+    if "bootstrap.servers" not in settings.kafka:
+        raise SinkAway("KAFKA_BOOTSTRAP_SERVERS is not set")
     properties = {**DEFAULTS, **settings.kafka}
     reports = Reports(settings.barrier_seconds, stop)
     wire: Wire = (

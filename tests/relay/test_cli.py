@@ -17,6 +17,7 @@ from relay.database import Connection
 from tests.conftest import CreateTopic, PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.relay.operating import bury, outbox_relay, publish, relay_role
+from tests.sql.log import Session
 
 NOWHERE = {"DATABASE_URL": "postgresql://relay:hunter2@127.0.0.1:1/shop"}
 
@@ -72,9 +73,17 @@ def test_bad_configuration_is_told_whole_and_ends_with_2() -> None:
     assert sorted(told) == ["DATABASE_URL", "RELAY_COLOUR", "RELAY_PORT"]
 
 
-def test_run_without_a_broker_is_bad_configuration() -> None:
-    refused = outbox_relay("run", environment=NOWHERE)
+def test_run_without_a_broker_is_bad_configuration_where_a_subscription_needs_one(
+    database_url: str,
+) -> None:
+    refused = outbox_relay("run", environment={"DATABASE_URL": database_url})
     assert (refused.returncode, "KAFKA_BOOTSTRAP_SERVERS" in refused.stderr) == (2, True)
+
+
+def test_a_relay_for_webhooks_alone_needs_no_broker(db: Session, database_url: str) -> None:
+    db.execute("update outbox.subscription set paused = true")
+    ran = outbox_relay("run", "--once", environment={"DATABASE_URL": database_url})
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_an_unknown_command_is_bad_configuration() -> None:

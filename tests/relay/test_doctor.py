@@ -1,5 +1,6 @@
 """The doctor finds what would keep a relay from its work, and names the mend."""
 
+import threading
 import uuid
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 from psycopg import sql
 
-from relay import doctor, kafka_findings, log_findings
+from relay import doctor, http_findings, kafka_findings, log_findings, subscriptions
 from relay.database import Connection
 from relay.finding import Finding
 from relay.sinks.transactions import CURSORS
@@ -218,6 +219,73 @@ def test_who_holds_vacuum_back_is_named(
         assert (finding.level, f"rollback prepared '{gid}'" in finding.mend) == ("warning", True)
     finally:
         connection.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))
+
+
+def subscribe(connection: Connection, endpoint: str) -> None:
+    subscriptions.add(connection, "billing", channel="orders", endpoint=endpoint, settings={})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "allowed", "told"),
+    [
+        ("https://127.0.0.1/in", "", "127.0.0.1 is not public"),
+        ("https://localhost:8443/in", "", "is not public"),
+        ("https://[::1]/in", "", "::1 is not public"),
+        ("https://nobody.invalid/in", "", "nobody.invalid does not resolve"),
+        ("http://1.1.1.1/in", "", "everybody on the way can read it"),
+        ("http://127.0.0.1:8080/in", "127.0.0.0/8", None),
+        ("https://1.1.1.1/in", "", None),
+    ],
+)
+def test_where_an_endpoint_leads_is_told(endpoint: str, allowed: str, told: str | None) -> None:
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    found = [http_findings.Endpoint("billing", endpoint)]
+    (finding,) = http_findings.look_up(found, settings(url, RELAY_ALLOW_NETWORKS=allowed))
+    assert finding.level == ("ok" if told is None else "warning")
+    assert (told or "") in finding.text
+
+
+def test_a_name_whose_look_up_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        answered.wait(10)
+        return []
+
+    monkeypatch.setattr(http_findings, "LOOK_UP_SECONDS", 0.01)
+    monkeypatch.setattr("socket.getaddrinfo", hang)
+    found = [http_findings.Endpoint("billing", "https://slow.example.com/")]
+    (finding,) = http_findings.look_up(found, settings("postgresql://nobody@127.0.0.1:1/none"))
+    answered.set()
+    assert "did not resolve in time" in finding.text
+
+
+def test_endpoints_that_fail_or_hold_groups_up_are_warnings(
+    relay_url: str, connection: Connection
+) -> None:
+    subscribe(connection, "https://1.1.1.1/in")
+    connection.execute(
+        "update outbox.breaker set failing_since = clock_timestamp() - interval '2 hours'"
+    )
+    connection.execute(
+        "insert into outbox.delivery (cursor_id, message_id, group_key, due_at)"
+        " select min(id), 1, 'g', 'infinity' from outbox.cursor where subscription_id <> 1"
+    )
+    by_what = {one.what: one for one in findings(relay_url)}
+    assert by_what["endpoints"].level == "ok"
+    assert (by_what["breaker"].level, "2h 0m" in by_what["breaker"].text) == ("warning", True)
+    assert (by_what["parked"].level, "1 groups of billing" in by_what["parked"].text) == (
+        "warning",
+        True,
+    )
+
+
+def test_a_broker_is_not_missed_where_no_subscription_needs_one(
+    database_url: str, connection: Connection
+) -> None:
+    connection.execute("update outbox.subscription set paused = true")
+    (kafka,) = [one for one in doctor.examine(settings(database_url)) if one.what == "Kafka"]
+    assert (kafka.level, "no subscription needs it" in kafka.text) == ("ok", True)
 
 
 def test_a_fault_makes_the_command_fail_and_tells_the_mend(database_url: str) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from relay.cursor import Terms
-from relay.database import Connection, connect
+from relay.database import connect
 from relay.lane import Lane
 from relay.reading import RUN_MESSAGES
 from relay.run import Runs
@@ -25,11 +25,11 @@ CHANGE = """update outbox.subscription set settings = '{"topic_prefix": "later."
 
 
 @contextmanager
-def session(database_url: str, sink: RecordingSink) -> Iterator[tuple[Connection, Runs]]:
+def session(database_url: str, sink: RecordingSink) -> Iterator[Runs]:
     """As the relay's, into a sink that remembers."""
     operating = settings(database_url, RELAY_NAME="lane")
     with connect(operating) as connection:
-        yield connection, Runs(connection, sink, operating, Telemetry())
+        yield Runs(connection, sink, operating, Telemetry())
 
 
 OpenLane = Callable[[Callable[[Terms], RecordingSink], Callable[[], None]], Lane]
@@ -45,7 +45,6 @@ def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
         lane = Lane(
             "kafka",
             one(db, "select id from outbox.subscription"),
-            settings=settings(database_url, RELAY_NAME="lane"),
             telemetry=Telemetry(),
             sessions=lambda cursor: session(database_url, sink(cursor.terms)),
             stop=stop,

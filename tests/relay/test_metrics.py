@@ -120,6 +120,30 @@ def test_runs_letters_and_faults_are_counted_by_subscription() -> None:
     assert shown["outbox_relay_faults_total", (("kind", "broker"), *kafka)] == 1
 
 
+def test_requests_are_counted_by_outcome_and_timed() -> None:
+    telemetry = Telemetry()
+    telemetry.attempts("billing", {"acked": 2, "timeout": 1}, [0.004, 0.2, 15.0])
+    telemetry.attempts("billing", {"acked": 1}, [61.0])
+    shown = samples(telemetry)
+    billing = (("subscription", "billing"),)
+    assert shown["outbox_relay_attempts_total", (("outcome", "acked"), *billing)] == 3
+    assert shown["outbox_relay_attempts_total", (("outcome", "timeout"), *billing)] == 1
+    within = {
+        bound: shown["outbox_relay_request_seconds_bucket", (("le", bound), *billing)]
+        for bound in ("0.005", "0.1", "0.25", "15.0", "60.0", "+Inf")
+    }
+    assert within == {"0.005": 1, "0.1": 1, "0.25": 2, "15.0": 3, "60.0": 3, "+Inf": 4}
+    assert shown["outbox_relay_request_seconds_sum", billing] == pytest.approx(76.204)
+
+
+def test_a_breaker_that_closes_is_shown_closed() -> None:
+    telemetry = Telemetry()
+    labels = (("subscription", "billing"),)
+    for is_open in (True, False):
+        telemetry.breaker("billing", is_open)
+        assert samples(telemetry)["outbox_relay_breaker_open", labels] == is_open
+
+
 def test_a_channel_that_waits_no_more_is_not_shown() -> None:
     telemetry = Telemetry()
     telemetry.waiting("kafka", "orders", 12.0)

@@ -81,6 +81,26 @@ def test_the_rights_of_a_relay_suffice(connection: Connection) -> None:
     assert partition not in days(connection)
 
 
+def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> None:
+    connection.execute(
+        "insert into outbox.attempt (subscription_id, message_id, idempotency_key, number, at,"
+        " duration_seconds, relay)"
+        " select 1, 1, 'k', 1, clock_timestamp() - days * interval '1 day', 0.1, 'test'"
+        " from unnest(array[29, 31]) as days"
+    )
+    connection.execute(
+        "with key as (insert into outbox.api_key (name, hash, scopes)"
+        " values ('k', sha256('k'), '{publish}') returning id)"
+        " insert into outbox.idempotent_request (api_key_id, key, fingerprint, created_at)"
+        " select id, hours::text, '', clock_timestamp() - hours * interval '1 hour'"
+        " from key, unnest(array[23, 25]) as hours"
+    )
+    retention.maintain(connection, week, Telemetry())
+    days = "select extract(day from clock_timestamp() - at) from outbox.attempt"
+    assert connection.execute(days).fetchall() == [(29,)]
+    assert connection.execute("select key from outbox.idempotent_request").fetchall() == [("23",)]
+
+
 def test_a_day_that_somebody_needs_stays_and_is_told(
     connection: Connection, week: Settings
 ) -> None:

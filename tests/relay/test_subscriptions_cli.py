@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay import replay, subscriptions
+from relay import replay, status, status_text, subscriptions
 from relay.arguments import setting
 from relay.database import Connection
 from relay.subscriptions import NameTakenError
@@ -93,13 +93,15 @@ def test_a_setting_that_does_not_fit_is_refused_by_name(connection: Connection) 
             subscriptions.add(connection, "x", channel="c", endpoint=ENDPOINT, settings=settings)
 
 
-def test_a_name_that_is_taken_is_told(connection: Connection, secret: str) -> None:
+@pytest.mark.usefixtures("secret")
+def test_a_name_that_is_taken_is_told(connection: Connection) -> None:
     with pytest.raises(NameTakenError, match="billing"):
         subscriptions.add(connection, "billing", channel="c", endpoint=ENDPOINT, settings={})
 
 
+@pytest.mark.usefixtures("secret")
 def test_the_list_tells_how_the_endpoint_does_and_never_its_token(
-    connection: Connection, secret: str, database_url: str
+    connection: Connection, database_url: str
 ) -> None:
     publish(connection)
     connection.execute(FAIL)
@@ -118,22 +120,24 @@ def test_the_list_tells_how_the_endpoint_does_and_never_its_token(
     assert "hunter2" not in text + told.stdout
 
 
-def test_status_tells_the_breaker_and_the_rows(connection: Connection, database_url: str) -> None:
-    subscriptions.add(connection, "billing", channel="orders", endpoint=ENDPOINT, settings={})
+@pytest.mark.usefixtures("secret")
+def test_status_tells_the_breaker_and_the_rows(connection: Connection) -> None:
     connection.execute(ROW, {"id": 1, "group": "g", "state": "retrying"})
-    told = outbox_relay("status", "--json", environment={"DATABASE_URL": database_url})
-    status = json.loads(told.stdout)
-    assert {one["name"]: one["kind"] for one in status["subscriptions"]} == {
+    now = status.read(connection)
+    assert {one.name: one.kind for one in now.subscriptions} == {
         "billing": "http",
         "kafka": "kafka",
     }
-    (endpoint,) = status["endpoints"]
-    assert (endpoint["breaker"], endpoint["retrying"]) == ("closed", 1)
-    assert 3500 < endpoint["next_due_seconds"] <= 3600
+    (endpoint,) = now.endpoints
+    assert (endpoint.breaker, endpoint.retrying) == ("closed", 1)
+    assert endpoint.next_due_seconds is not None
+    assert 3500 < endpoint.next_due_seconds <= 3600
+    assert "in 59m" in status_text.render(now)
 
 
+@pytest.mark.usefixtures("secret")
 def test_what_is_paused_says_why_and_resumes_with_a_closed_breaker(
-    connection: Connection, secret: str
+    connection: Connection,
 ) -> None:
     subscriptions.pause(connection, "billing", "database move")
     connection.execute(FAIL)
@@ -146,8 +150,9 @@ def test_what_is_paused_says_why_and_resumes_with_a_closed_breaker(
     assert (one.paused, one.paused_reason, one.breaker) == (False, None, "closed")
 
 
+@pytest.mark.usefixtures("secret")
 def test_a_test_message_goes_to_this_subscription_alone(
-    connection: Connection, secret: str
+    connection: Connection,
 ) -> None:
     message_id = subscriptions.send_test(connection, "billing")
     rows = connection.execute(
@@ -198,8 +203,9 @@ PASS = """
 """
 
 
+@pytest.mark.usefixtures("secret")
 def test_a_replay_is_counted_dry_and_then_waits_to_be_sent(
-    connection: Connection, secret: str, database_url: str
+    connection: Connection, database_url: str
 ) -> None:
     _, second, _ = (publish(connection) for _ in range(3))
     connection.execute(PASS)

@@ -1,14 +1,19 @@
 """The service in this process, on a database of the test's own."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
+from tests.conftest import PostgresServer
+from tests.service.platform import Platform
 from tests.service.shop import Shop
 
 
@@ -30,3 +35,24 @@ def client(database_url: str) -> Iterator[TestClient]:
 @pytest.fixture
 def shop(client: TestClient, database: psycopg.Connection[Any]) -> Shop:
     return Shop(client, database)
+
+
+@pytest.fixture(scope="module")
+def platform(postgres_server: PostgresServer) -> Iterator[Platform]:
+    """The service as a login that is nothing but a member of outbox_service.
+
+    One database for a module: its tests use channels and names of their own.
+    """
+    role = sql.Identifier(f"test_{uuid.uuid4().hex}")
+    with (
+        postgres_server.clone() as url,
+        psycopg.connect(url, autocommit=True) as database,
+    ):
+        database.execute("create sequence dead_message start 1000000")
+        make = sql.SQL("create role {} login in role outbox_service")
+        database.execute(make.format(role))
+        service_url = make_conninfo(url, user=role.as_string().strip('"'))
+        app = create_app(Settings(database_url=service_url, pool_size=8))
+        with TestClient(app, raise_server_exceptions=False) as http:
+            yield Platform(http, database, service_url)
+        database.execute(sql.SQL("drop role {}").format(role))

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,42 @@ def reader(member: Member) -> Session:
     return member("outbox_reader")
 
 
+ROWS = """
+    insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
+    select cursor.id, row.*
+    from (values (1, 'g', 2, clock_timestamp() + interval '1 minute'), (2, 'g', 0, null),
+                 (3, 'h', 8, 'infinity')) as row (id, group_key, attempts, due_at)
+    join outbox.subscription on name = 'billing'
+    join outbox.cursor on subscription_id = subscription.id and priority = 3
+"""
+ATTEMPTS = """
+    insert into outbox.attempt (subscription_id, message_id, idempotency_key, number, at,
+        duration_seconds, status, error, answer, relay)
+    select subscription.id, 1, 'k', number, clock_timestamp() - number * interval '1 minute',
+           number, 500, error, 'secret', 'host-1'
+    from (values (1, 'status'), (2, 'timeout'), (3, 'timeout'), (20, null)) as a (number, error)
+    join outbox.subscription on name = 'billing'
+"""
+
+
+def fail_endpoint(db: Session) -> None:
+    """An endpoint whose breaker is open, with rows in two groups and attempts of 20 minutes."""
+    db.execute("select outbox.subscribe('billing', 'nothing', 'https://h/')")
+    db.execute(
+        "update outbox.breaker set failing_since = clock_timestamp() - interval '1 hour',"
+        " opened_at = clock_timestamp(), retry_at = clock_timestamp() + interval '30 s'"
+    )
+    db.execute(ROWS)
+    db.execute(ATTEMPTS)
+
+
 @pytest.fixture
 def traffic(db: Session, open_session: Open) -> Iterator[None]:
     """Messages sent and waiting, a letter, a held transaction, a prepared one, a relay in a run."""
     for priority in (1, 3, 5):
         publish(db, priority=priority)
     dead_letter(db, publish(db))
+    fail_endpoint(db)
     pass_everything(db)
     publish(db, priority=1)
     holder, relay, preparer = open_session(), open_session(), open_session()
@@ -64,6 +95,10 @@ def test_there_is_a_file_for_each_question() -> None:
         "throughput",
         "horizon",
         "partitions",
+        "deliveries",
+        "breakers",
+        "attempts",
+        "failed_attempts",
     }
 
 
@@ -120,6 +155,34 @@ def test_partitions_tells_what_keeps_them(reader: Session) -> None:
     today, *ahead = answer(reader, "partitions")
     assert today["retention"] == "kept: younger than retention"
     assert len(ahead) == 7
+
+
+@pytest.mark.usefixtures("traffic")
+def test_deliveries_tells_what_each_group_waits_for(reader: Session) -> None:
+    rows = [
+        (row["group_key"], row["message_id"], row["state"], row["behind_it"], row["last_error"])
+        for row in answer(reader, "deliveries")
+    ]
+    assert rows == [("g", 1, "retrying", 1, "status"), ("h", 3, "parked", 0, None)]
+
+
+@pytest.mark.usefixtures("traffic")
+def test_breakers_tells_since_when_an_endpoint_fails(reader: Session) -> None:
+    (row,) = answer(reader, "breakers")
+    assert (row["subscription"], row["breaker"]) == ("billing", "open")
+    assert row["failing_for"] >= timedelta(hours=1)
+    assert row["next_request_at"] is not None
+
+
+@pytest.mark.usefixtures("traffic")
+def test_attempts_tells_how_requests_ended_lately_and_how_long_they_took(reader: Session) -> None:
+    rows = [
+        (row["outcome"], row["attempts"], float(row["p50_seconds"]))
+        for row in answer(reader, "attempts")
+    ]
+    assert rows == [("timeout", 2, 2.5), ("status", 1, 1.0)]
+    failed = [(row["attempt"], row["error"]) for row in answer(reader, "failed_attempts")]
+    assert failed == [(1, "status"), (2, "timeout"), (3, "timeout")]
 
 
 def test_without_the_right_to_see_a_session_the_horizon_says_so(

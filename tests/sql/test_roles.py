@@ -56,16 +56,18 @@ SUBSCRIPTIONS = [
     "insert into outbox.subscription (name) values ('mine')",
     "delete from outbox.subscription",
 ]
-RELAYS_OWN = [
+RELAYS_ALONE = [
     "table outbox.checkpoint",
     CHECKPOINT,
-    "table outbox.dead_letter",
-    "select outbox.redrive('{1}')",
     "select outbox.retire_partition('message_20260101', 0)",
     "select outbox.make_partitions()",
     "select * from outbox.rebase()",
     "select outbox.trim_checkpoints()",
+    "select outbox.turn_attempts()",
+    "select outbox.promote(1, '{}')",
+    "update outbox.breaker set opened_at = null",
 ]
+RELAYS_OWN = [*RELAYS_ALONE, "table outbox.dead_letter", "select outbox.redrive('{1}')"]
 VIEWS = [
     "table outbox.cursor_position",
     "table outbox.cursor_backlog",
@@ -74,6 +76,10 @@ VIEWS = [
     "table outbox.throughput",
     "table outbox.cursor_holder",
     "table outbox.horizon",
+    "table outbox.delivery_summary",
+    "table outbox.delivery_head",
+    "table outbox.breaker_state",
+    "table outbox.recent_attempt",
     "select * from outbox.partition_state(7)",
     "select * from outbox.pending(1)",
 ]
@@ -94,6 +100,16 @@ MAY: dict[str, list[str]] = {
         "update sale.sale_order set status = 'PROCESSING'",
         "update sale.allocation_usage set status = 'SUCCESS'",
         "table sale.received_webhook",
+        "table outbox.subscription",
+        "table outbox.delivery",
+        "table outbox.attempt",
+        "table outbox.breaker",
+        "select outbox.subscribe('n', 'c', 'https://h/')",
+        "select outbox.rotate_secret(max(id)) from outbox.subscription",
+        "update outbox.subscription set paused = true, paused_reason = 'moving house'",
+        "update outbox.subscription set paused = false, paused_reason = null",
+        "select outbox.redrive(array(select id from outbox.dead_letter))",
+        "select outbox.trim_idempotency()",
     ],
     "outbox_relay": [
         *VIEWS,
@@ -117,6 +133,11 @@ MAY: dict[str, list[str]] = {
         "select outbox.retire_partition(min(partition), 7) from outbox.partition_state(7)",
         "select outbox.trim_checkpoints()",
         "select outbox.trim_dead_letters(7)",
+        "select outbox.turn_attempts()",
+        "select outbox.trim_idempotency()",
+        "table outbox.secret",
+        "table outbox.breaker",
+        "select outbox.replay('kafka', from_message_id => 1)",
         "select * from outbox.rebase()",
     ],
     "outbox_reader": VIEWS,
@@ -137,9 +158,11 @@ MUST_NOT: dict[str, list[str]] = {
     "outbox_service": [
         *WRITES_TO_THE_LOG,
         *FORGERIES,
-        *SUBSCRIPTIONS,
-        *RELAYS_OWN,
-        "table outbox.subscription",
+        *RELAYS_ALONE,
+        "update outbox.subscription set kind = 'kafka'",
+        "delete from outbox.subscription",
+        "table outbox.secret",
+        "delete from outbox.api_key",
         "delete from sale.sale_order",
         "truncate sale.sale_order",
         "update sale.points_transaction set points = 1",
@@ -156,6 +179,11 @@ MUST_NOT: dict[str, list[str]] = {
         "delete from outbox.migration",
         "delete from outbox.dead_letter",
         "delete from outbox.cursor",
+        "table outbox.attempt",
+        "update outbox.breaker set opened_at = null",
+        "select outbox.rotate_secret(1)",
+        "select outbox.subscribe('n', 'c', 'https://h/')",
+        "table outbox.api_key",
         "table sale.sale_order",
         ORDER,
     ],
@@ -169,6 +197,11 @@ MUST_NOT: dict[str, list[str]] = {
         "table outbox.subscription",
         "table outbox.installation",
         "table outbox.delivery",
+        "table outbox.attempt",
+        "table outbox.secret",
+        "table outbox.breaker",
+        "select outbox.turn_attempts()",
+        "select outbox.replay('kafka', from_message_id => 1, dry_run => true)",
         "table outbox.daily_partition",
         "table sale.sale_order",
     ],
@@ -212,6 +245,7 @@ def test_reading_shows_no_payload_header_or_setting(db: Session) -> None:
         select table_name, column_name from information_schema.columns
         join information_schema.role_table_grants using (table_schema, table_name)
         where grantee = 'outbox_reader' and table_schema = 'outbox'
-          and column_name in ('payload', 'headers', 'settings', 'idempotency_key', 'detail')
+          and column_name in ('payload', 'headers', 'settings', 'idempotency_key', 'detail',
+                              'answer')
     """
     assert db.execute(hidden).fetchall() == []

@@ -1,0 +1,51 @@
+"""A receiver, relays that are moved by hand, and the log between them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from tests.conftest import PostgresServer
+from tests.push.stage import PushRelay, PushStage
+from tests.receiver import Receiver
+
+OpenRelay = Callable[[], PushRelay]
+
+# By rows: it takes less than another database would.
+EMPTY = (
+    "delete from outbox.delivery",
+    "delete from outbox.dead_letter",
+    "delete from outbox.subscription",
+    "delete from outbox.message",
+    "delete from outbox.attempt",
+)
+
+
+@pytest.fixture(scope="session")
+def push_database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database that the push tests of one worker use in turn."""
+    with postgres_server.clone() as url:
+        yield url
+
+
+@pytest.fixture
+def stage(push_database_url: str) -> Iterator[PushStage]:
+    """An empty log without subscriptions, and a receiver that takes everything."""
+    with Receiver() as receiver, psycopg.connect(push_database_url, autocommit=True) as db:
+        for statement in EMPTY:
+            db.execute(statement)
+        yield PushStage(push_database_url, db, receiver)
+
+
+@pytest.fixture
+def open_relay(stage: PushStage) -> Iterator[OpenRelay]:
+    """Opens a further relay."""
+    with ExitStack() as relays:
+        yield lambda: relays.enter_context(PushRelay(stage.database_url))
+
+
+@pytest.fixture
+def relay(open_relay: OpenRelay) -> PushRelay:
+    """One relay."""
+    return open_relay()

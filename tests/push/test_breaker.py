@@ -1,0 +1,250 @@
+"""The circuit breaker: one for all relays, in the database, and no attempt is used while it is open."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
+from tests.receiver import OK, respond
+from tests.sql.log import one
+
+NO = respond(503)
+FOUR = {"minimum": 4, "threshold": 0.5, "cool_down_seconds": 600}
+OpenRelay = Callable[[], PushRelay]
+
+
+def numbered(count: int, group: str = "g") -> list[str]:
+    """Messages of as many groups."""
+    return [f"{group}{number}:1" for number in range(count)]
+
+
+def opened(stage: PushStage, relay: PushRelay, **settings: object) -> None:
+    """Four messages have failed, so that it is open; `paused:1` and `paused:2` came then."""
+    stage.subscribe(**({"breaker": FOUR} | settings))
+    stage.receiver.react = NO
+    stage.publish(*numbered(4))
+    relay.round()
+    assert stage.breaker() == "open"
+    stage.publish("paused:1", "paused:2")
+    stage.receiver.requests.clear()
+
+
+def test_it_opens_at_its_minimum_and_not_before(stage: PushStage, relay: PushRelay) -> None:
+    stage.subscribe(breaker=FOUR, retry=LATER)
+    stage.receiver.react = NO
+    stage.publish("a:1", "b:1", "c:1")
+    relay.drain()
+    assert stage.breaker() == "closed"
+    stage.publish("d:1")
+    relay.drain()
+    assert stage.breaker() == "open"
+
+
+def test_it_opens_at_its_threshold_and_not_below(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe(breaker={"minimum": 10, "threshold": 0.7}, retry=LATER)
+    stage.receiver.react = answers = Answers()
+    for key in numbered(7, "bad"):
+        answers.give(key, NO)
+    stage.publish(*numbered(4), *numbered(6, "bad"))
+    relay.drain()
+    # 6 of 10, and then 7 of 11, 8 of 12, 9 of 13.
+    for more in ("bad6:1", "more:1", "again:1"):
+        assert (stage.breaker(), stage.events()) == ("closed", [])
+        answers.give(more, NO)
+        stage.publish(more)
+        relay.drain()
+    assert stage.breaker() == "closed"
+    # 10 of 14 are more than 0.7.
+    answers.give("last:1", NO)
+    stage.publish("last:1")
+    relay.drain()
+    assert (stage.breaker(), stage.events()) == (
+        "open",
+        [("subscription.breaker_opened", "billing")],
+    )
+
+
+def test_failures_from_before_the_window_do_not_count(stage: PushStage, relay: PushRelay) -> None:
+    stage.subscribe(breaker=FOUR | {"window_seconds": 60}, retry=LATER)
+    stage.receiver.react = NO
+    stage.publish(*numbered(3))
+    relay.drain()
+    stage.db.execute("update outbox.checkpoint set created_at = created_at - interval '61 s'")
+    stage.publish("h:1", "i:1", "j:1")
+    relay.drain()
+    assert stage.breaker() == "closed"
+
+
+def test_while_it_is_open_nothing_is_sent_no_row_made_and_no_attempt_used(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay)
+    rows = stage.rows()
+    stage.let_time_pass()
+    for _ in range(3):
+        relay.round()
+    assert stage.keys() == []
+    assert stage.rows() == rows
+
+
+def test_a_probe_that_fails_uses_no_attempt_makes_no_row_and_leaves_it_open(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay)
+    rows = stage.rows()
+    stage.cool_down()
+    relay.round()
+    relay.round()
+    assert len(stage.keys()) == 1
+    assert (stage.rows(), stage.breaker()) == (rows, "open")
+
+
+def test_of_four_relays_one_sends_one_probe(stage: PushStage, open_relay: OpenRelay) -> None:
+    relays = [open_relay() for _ in range(4)]
+    # Several cursors, so that not only their locks keep the relays apart.
+    opened(stage, relays[0], shards=4)
+    stage.publish(*numbered(20, "more"))
+    stage.publish(*numbered(20, "urgent"), priority=1)
+    stage.cool_down()
+    start = threading.Barrier(4)
+
+    def take_part(relay: PushRelay) -> None:
+        cursors = relay.probe()
+        start.wait(10)
+        for cursor in cursors:
+            relay.run(cursor)
+
+    threads = [threading.Thread(target=take_part, args=[relay]) for relay in relays]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(stage.keys()) == 1
+    assert stage.breaker() == "open"
+
+
+def test_a_restart_leaves_it_open(stage: PushStage, relay: PushRelay, open_relay: OpenRelay) -> None:
+    opened(stage, relay)
+    restarted = open_relay()
+    restarted.round()
+    assert (stage.keys(), restarted.probe()) == ([], [])
+
+
+def test_a_probe_that_succeeds_closes_it_and_all_comes_in_order(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay)
+    stage.publish("g0:2", "g1:2", "paused:3")
+    stage.receiver.react = answers = Answers()
+    stage.cool_down()
+    relay.round()
+    assert len(stage.keys()) == 1
+    assert stage.breaker() == "closed"
+    stage.let_time_pass()
+    relay.drain()
+    groups = {key.partition(":")[0] for key in answers.accepted}
+    assert groups == {"g0", "g1", "g2", "g3", "paused"}
+    assert [key for key in answers.accepted if key[0] == "p"] == [f"paused:{n}" for n in (1, 2, 3)]
+    assert answers.accepted.index("g0:1") < answers.accepted.index("g0:2")
+    assert stage.rows() == []
+    assert stage.events() == [
+        ("subscription.breaker_opened", "billing"),
+        ("subscription.breaker_closed", "billing"),
+    ]
+
+
+def test_what_failed_before_it_closed_does_not_open_it_again(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay, retry=LATER)
+    stage.receiver.react = OK
+    stage.cool_down()
+    relay.round()
+    stage.receiver.react = NO
+    stage.publish("x:1", "y:1")
+    relay.round()
+    assert stage.breaker() == "closed"
+
+
+def test_it_closes_though_its_first_message_is_one_that_always_fails(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay)
+    stage.receiver.react = Answers().give("g0:1", NO)
+    for _ in range(10):
+        stage.cool_down()
+        stage.let_time_pass()
+        relay.round()
+    assert stage.breaker() == "closed"
+
+
+def test_it_closes_though_the_log_goes_on_with_a_message_that_always_fails(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay)
+    stage.receiver.react = Answers().give("paused:1", NO)
+    stage.publish("healthy:1")
+    for _ in range(10):
+        stage.cool_down()
+        relay.round()
+    assert stage.breaker() == "closed"
+
+
+def test_it_closes_though_the_log_goes_on_with_a_message_that_is_too_large(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay, retry=LATER)
+    stage.settle("billing", max_payload_bytes=18)
+    stage.receiver.react = OK
+    stage.publish("h:1")
+    for _ in range(5):
+        stage.cool_down()
+        relay.round()
+    assert stage.keys() != []
+    assert stage.breaker() == "closed"
+
+
+def test_late_successes_do_not_close_it_when_the_probe_fails(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    opened(stage, relay)
+    # As if it had been in flight when the run ended, and was acknowledged then.
+    stage.db.execute(
+        "update outbox.delivery set outcome = 'acked', attempts = 1 where group_key = 'g0'"
+    )
+    stage.cool_down()
+    relay.round()
+    assert len(stage.keys()) == 1
+    assert stage.breaker() == "open"
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_five_days_of_nothing_but_failures_disable(
+    stage: PushStage, relay: PushRelay, is_open: bool
+) -> None:
+    stage.subscribe(breaker=FOUR if is_open else NEVER_OPENS)
+    stage.receiver.react = NO
+    stage.publish(*numbered(4))
+    relay.round()
+    stage.db.execute("update outbox.breaker set failing_since = now() - interval '5 days 1 second'")
+    stage.cool_down()
+    relay.round()
+    assert one(stage.db, "select paused_reason from outbox.subscription").startswith("disabled")
+    assert stage.events()[-1] == ("subscription.disabled", "billing")
+    assert len(stage.rows()) == 4
+
+
+def test_one_success_ends_the_days_of_failures(stage: PushStage, relay: PushRelay) -> None:
+    stage.subscribe()
+    stage.receiver.react = answers = Answers().give("a:1", NO, OK)
+    stage.publish("a:1")
+    relay.round()
+    stage.db.execute("update outbox.breaker set failing_since = now() - interval '5 days 1 second'")
+    relay.drain()
+    answers.give("b:1", NO)
+    stage.publish("b:1")
+    relay.round()
+    assert not one(stage.db, "select paused from outbox.subscription")

@@ -1,0 +1,327 @@
+"""Subscriptions over HTTP: made, read, changed, held, replayed, ended."""
+
+import json
+
+import msgspec
+import psycopg
+import pytest
+
+from relay.push import endpoint, schedule
+from service.events import terms
+from tests.service.platform import SUBSCRIPTIONS, Json, Platform
+
+SECRET = "whsec_"
+
+SETTINGS: Json = {
+    "concurrency": 4,
+    "ratePerSecond": 12.5,
+    "timeoutSeconds": 3.0,
+    "maxPayloadBytes": 1000,
+    "clientErrors": "dead_letter",
+    "onExhausted": "park",
+    "attemptsLog": "failures",
+    "retry": {
+        "initialDelay": 1.0,
+        "multiplier": 3.0,
+        "maxDelay": 60.0,
+        "maxAttempts": 4,
+        "jitter": 0.0,
+    },
+    "breaker": {"window": 60.0, "minimum": 5, "threshold": 0.5, "coolDown": 2.0},
+}
+
+
+def stored(platform: Platform, subscription: Json) -> Json:
+    """The settings as SQL has them."""
+    row = platform.database.execute(
+        "select settings from outbox.subscription where id = %s", [int(subscription["id"])]
+    ).fetchone()
+    assert row is not None
+    settings: Json = row[0]
+    return settings
+
+
+def backlog(platform: Platform, subscription: Json) -> int:
+    """How many messages the log holds for it."""
+    row = platform.database.execute(
+        "select sum(messages)::integer from outbox.subscription_backlog where subscription = %s",
+        [subscription["name"]],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def path(subscription: Json, step: str = "") -> str:
+    return f"{SUBSCRIPTIONS}/{subscription['id']}{step}"
+
+
+def test_a_subscription_reads_as_it_was_made(platform: Platform) -> None:
+    made = platform.subscription(**SETTINGS, types=["a", "b"], shards=2)
+    read = platform.ask("GET", path(made))
+    assert {name: read[name] for name in SETTINGS} == SETTINGS
+    assert (read["types"], read["shards"], read["kind"]) == (["a", "b"], 2, "http")
+    assert read["breakerState"]["state"] == "closed"
+    assert read["counts"] == {"retrying": 0, "inFlight": 0, "parked": 0, "deadLetters": 0}
+
+
+def test_what_is_stored_is_what_the_relay_takes(platform: Platform) -> None:
+    taken = endpoint.decode(json.dumps(stored(platform, platform.subscription(**SETTINGS))))
+    assert taken.client_errors == "dead_letter"
+    assert taken.breaker.cool_down_seconds == 2
+    assert taken.retry.initial_delay_seconds == 1
+
+
+def test_the_defaults_that_are_shown_are_those_of_the_relay(platform: Platform) -> None:
+    """Names and values: of an endpoint that says nothing, and of a retry that says little."""
+    read = platform.ask("GET", path(platform.subscription()))
+    default = endpoint.decode(b'{"endpoint": "https://receiver.example/hook"}')
+    shown = {name: read[name] for name in (*terms.DEFAULTS, "endpoint", "breaker")}
+    theirs = msgspec.to_builtins(default)
+    del theirs["retry"]
+    assert terms.merged({}, shown) == {k: v for k, v in theirs.items() if v is not None}
+    assert read["retry"] == {
+        "schedule": list(schedule.DEFAULT_SCHEDULE_SECONDS),
+        "jitter": schedule.DEFAULT_JITTER,
+    }
+    computed = platform.ask("GET", path(platform.subscription(retry={"multiplier": 4.0})))["retry"]
+    assert computed == {
+        "initialDelay": schedule.DEFAULT_INITIAL_DELAY_SECONDS,
+        "multiplier": 4.0,
+        "maxDelay": schedule.DEFAULT_MAX_DELAY_SECONDS,
+        "maxAttempts": schedule.DEFAULT_MAX_ATTEMPTS,
+        "jitter": schedule.DEFAULT_JITTER,
+    }
+
+
+@pytest.mark.parametrize(
+    ("retry", "attempts"), [({"maxAttempts": 3, "maxDelay": 20}, 3), ({"maxAttempts": 12}, 12)]
+)
+def test_the_schedule_that_is_shown_is_the_one_that_the_relay_keeps(
+    platform: Platform, retry: Json, attempts: int
+) -> None:
+    made = platform.subscription(retry={**retry, "jitter": 0})
+    kept = endpoint.decode(json.dumps(stored(platform, made))).retry
+    delays = [schedule.delay_seconds(kept, done, lambda: 0.0) for done in range(1, attempts + 1)]
+    assert [*platform.ask("GET", path(made))["retry"]["schedule"], None] == delays
+
+
+def test_the_secret_is_shown_when_it_is_made_and_never_again(platform: Platform) -> None:
+    made = platform.subscription()
+    assert made["secret"].startswith(SECRET)
+    rotated = platform.ask("POST", path(made, "/rotate-secret"))["secret"]
+    assert rotated.startswith(SECRET)
+    assert rotated != made["secret"]
+    platform.ask("PATCH", path(made), {"concurrency": 2})
+    for where in (path(made), SUBSCRIPTIONS + "?limit=200", "/v1/stats?limit=200"):
+        assert SECRET not in platform.send("GET", where).text
+
+
+def test_the_service_cannot_read_what_requests_are_signed_with(platform: Platform) -> None:
+    with platform.database.transaction(force_rollback=True):
+        platform.database.execute("set local role outbox_service")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            platform.database.execute("select key from outbox.secret")
+
+
+@pytest.mark.parametrize(
+    ("fields", "blamed"),
+    [
+        ({"endpoint": "ftp://a.example"}, "endpoint"),
+        ({"endpoint": "https://user:password@a.example/"}, "endpoint"),
+        ({"endpoint": "https://a.example/#fragment"}, "endpoint"),
+        ({"endpoint": "https://a.example:65536/"}, "endpoint"),
+        ({"endpoint": "https:///nowhere"}, "endpoint"),
+        ({"endpoint": "https://[::1::2]/"}, "endpoint"),
+        ({"name": "two words"}, "name"),
+        ({"channelId": "two words"}, "channelId"),
+        ({"types": []}, "types"),
+        ({"shards": 65}, "shards"),
+        ({"timeoutSeconds": 0.5}, "timeoutSeconds"),
+        ({"ratePerSecond": 0}, "ratePerSecond"),
+        ({"clientErrors": "ignore"}, "clientErrors"),
+        ({"retry": {"maxAttempts": 0}}, "retry.maxAttempts"),
+        ({"retry": {"schedule": [1, -1]}}, "retry.schedule[1]"),
+        ({"retry": {"schedule": [1], "maxAttempts": 3}}, "retry"),
+        ({"breaker": {"coolDown": 0}}, "breaker.coolDown"),
+        ({"breaker": {"coolDownSeconds": 1}}, "breaker.coolDownSeconds"),
+        ({"sharks": 1}, "sharks"),
+    ],
+)
+def test_a_term_that_cannot_be_is_refused_by_its_name(
+    platform: Platform, fields: Json, blamed: str
+) -> None:
+    form = {
+        "channelId": "c",
+        "endpoint": "https://a.example",
+        "name": platform.name(),
+        **fields,
+    }
+    assert platform.field("POST", SUBSCRIPTIONS, form) == blamed
+
+
+def test_a_refusal_speaks_in_words_and_not_in_regular_expressions(platform: Platform) -> None:
+    form = {"channelId": "two words", "endpoint": "https://a.example", "name": "n"}
+    detail = platform.send("POST", SUBSCRIPTIONS, form).json()["detail"]
+    assert "letters, digits, dots, dashes and underscores" in detail
+    assert "regex" not in detail
+
+
+def test_the_bounds_of_the_document_are_the_bounds_of_the_database(platform: Platform) -> None:
+    schemas = platform.http.get("/openapi.json").json()["components"]["schemas"]
+    bounds = platform.database.execute(
+        "select path, kind, lowest::float8, highest::float8, words from outbox.http_setting"
+    ).fetchall()
+    assert {setting for setting, *_ in bounds} == {
+        *(terms.STORED_NAMES[name] for name in terms.DEFAULTS),
+        "endpoint",
+        *(f"retry.{terms.STORED_NAMES[name]}" for name in schemas["Retry"]["properties"]),
+        *(f"breaker.{terms.STORED_NAMES[name]}" for name in schemas["Breaker"]["properties"]),
+    }
+    for setting, kind, lowest, highest, words in bounds:
+        part, _, inner = setting.rpartition(".")
+        schema = schemas[part.capitalize() or "SubscriptionForm"]["properties"]
+        [said, *_] = (shape := schema[terms.HTTP_NAMES[inner]]).get("anyOf", [shape])
+        said = said.get("items", said)
+        if kind == "word":
+            assert sorted(said["enum"]) == sorted(words)
+        elif kind != "url":
+            assert (said["minimum"], said["maximum"]) == (lowest, highest), setting
+
+
+def test_two_subscriptions_cannot_have_one_name(platform: Platform) -> None:
+    name = platform.subscription()["name"]
+    form = {"channelId": "c", "endpoint": "https://a.example", "name": name}
+    answer = platform.send("POST", SUBSCRIPTIONS, form)
+    assert (answer.status_code, answer.json()["field"]) == (409, "name")
+    other = platform.subscription()
+    assert platform.send("PATCH", path(other), {"name": name}).status_code == 409
+
+
+def test_a_change_leaves_alone_what_it_does_not_name(platform: Platform) -> None:
+    made = platform.subscription(**SETTINGS, types=["a"])
+    new = platform.name()
+    changed = platform.ask(
+        "PATCH", path(made), {"name": new, "timeoutSeconds": 9, "breaker": {"minimum": 7}}
+    )
+    expected = {name: made[name] for name in made if name != "secret"}
+    expected |= {"name": new, "timeoutSeconds": 9, "breaker": {**made["breaker"], "minimum": 7}}
+    assert changed == expected
+
+
+def test_null_takes_a_setting_back_to_its_default(platform: Platform) -> None:
+    made = platform.subscription(**SETTINGS, types=["a"])
+    change = {
+        "types": None,
+        "concurrency": None,
+        "retry": None,
+        "breaker": dict.fromkeys(SETTINGS["breaker"]),
+    }
+    changed = platform.ask("PATCH", path(made), change)
+    assert (changed["types"], changed["concurrency"]) == (None, terms.DEFAULTS["concurrency"])
+    assert "retry" not in stored(platform, made)
+    assert "breaker" not in stored(platform, made)
+
+
+@pytest.mark.parametrize(
+    ("change", "blamed"),
+    [
+        ({"endpoint": None}, "endpoint"),
+        ({"shards": 2}, "shards"),
+        ({"retry": {"schedule": [1]}}, "retry"),
+        ({"paused": True}, "paused"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_by_its_name(
+    platform: Platform, change: Json, blamed: str
+) -> None:
+    made = platform.subscription(retry={"maxAttempts": 3})
+    assert platform.field("PATCH", path(made), change) == blamed
+
+
+def test_a_pause_holds_and_says_who_paused(platform: Platform) -> None:
+    made = platform.subscription()
+    paused = platform.ask("POST", path(made, "/pause"))
+    assert paused["paused"] is True
+    assert paused["pausedReason"].startswith("by the API key ")
+    platform.ask(
+        "POST", "/v1/messages", {"channelId": made["channelId"], "type": "t", "payload": 1}, 201
+    )
+    assert backlog(platform, made) == 1
+    assert platform.ask("POST", path(made, "/pause")) == paused
+    resumed = platform.ask("POST", path(made, "/resume"))
+    assert (resumed["paused"], resumed["pausedReason"]) == (False, None)
+    assert backlog(platform, made) == 1
+
+
+def test_a_test_message_goes_to_that_subscription_alone(platform: Platform) -> None:
+    made = platform.subscription()
+    message_id = platform.ask("POST", path(made, "/test"), status=202)["messageId"]
+    rows = platform.database.execute(
+        """
+        select c.subscription_id::text from outbox.delivery as d
+        join outbox.cursor as c on c.id = d.cursor_id where d.message_id = %s
+        """,
+        [int(message_id)],
+    ).fetchall()
+    assert rows == [(made["id"],)]
+
+
+def test_a_dry_run_counts_and_changes_nothing(platform: Platform) -> None:
+    channel = platform.name("c")
+    body = [{"channelId": channel, "type": "t", "payload": index} for index in range(3)]
+    first, second, _ = platform.ask("POST", "/v1/messages/transactional", body, 201)
+    made = platform.subscription(channelId=channel)
+    dry = {"from": "2020-01-01T00:00:00Z", "dryRun": True}
+    assert platform.ask("POST", path(made, "/replay"), dry) == {"messages": 3, "dryRun": True}
+    assert backlog(platform, made) == 0
+    since = {"fromMessageId": second["id"]}
+    assert platform.ask("POST", path(made, "/replay"), since) == {"messages": 2, "dryRun": False}
+    assert backlog(platform, made) == 2
+    assert first["id"] != second["id"]
+
+
+@pytest.mark.parametrize("body", [{}, {"from": "2020-01-01T00:00:00Z", "fromMessageId": "1"}])
+def test_a_replay_begins_at_a_time_or_at_a_message(platform: Platform, body: Json) -> None:
+    assert platform.field("POST", path(platform.subscription(), "/replay"), body) == "from"
+
+
+def test_letters_stand_in_the_way_of_a_delete_unless_they_are_discarded(
+    platform: Platform,
+) -> None:
+    made = platform.subscription()
+    letter = platform.dead_letter(made["id"])
+    answer = platform.send("DELETE", path(made))
+    assert (answer.status_code, answer.json()["field"]) == (409, "discardDeadLetters")
+    assert platform.ask("GET", path(made))["counts"]["deadLetters"] == 1
+    # On its way again, but not delivered: still somebody's.
+    platform.ask("POST", "/v1/dead-letters/redrive", {"ids": [letter]})
+    assert platform.send("DELETE", path(made)).status_code == 409
+    platform.ask("DELETE", path(made) + "?discardDeadLetters=true", status=204)
+    assert platform.send("GET", path(made)).status_code == 404
+    assert platform.send("DELETE", path(made)).status_code == 404
+
+
+def test_a_kafka_subscription_is_read_paused_and_replayed_but_not_changed(
+    platform: Platform,
+) -> None:
+    listed = platform.ask("GET", SUBSCRIPTIONS)["items"]
+    [kafka] = [item for item in listed if item["kind"] == "kafka"]
+    assert platform.ask("GET", path(kafka))["channels"] is None
+    assert platform.ask("POST", path(kafka, "/pause"))["paused"] is True
+    assert platform.ask("POST", path(kafka, "/resume"))["paused"] is False
+    dry = {"from": "2020-01-01T00:00:00Z", "dryRun": True}
+    assert platform.ask("POST", path(kafka, "/replay"), dry)["dryRun"] is True
+    for method, step, body in (
+        ("PATCH", "", {"name": "other"}),
+        ("DELETE", "", None),
+        ("POST", "/rotate-secret", None),
+        ("POST", "/test", None),
+    ):
+        assert platform.send(method, path(kafka, step), body).status_code == 409
+
+
+def test_the_pages_of_subscriptions_show_each_once(platform: Platform) -> None:
+    made = [platform.subscription()["id"] for _ in range(5)]
+    walked = [item["id"] for item in platform.walk(f"{SUBSCRIPTIONS}?", limit=2)]
+    assert len(walked) == len(set(walked))
+    assert set(made) <= set(walked)
