@@ -71,6 +71,8 @@ def start_programs(stack: Stack, directory: Path, exit_stack: ExitStack) -> list
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "SERVICE_PORT": str(service_port),
         "RELAY_PORT": str(relay_port),
+        # An endpoint to try it with is on this machine, where the relay would else send nothing.
+        "RELAY_ALLOW_NETWORKS": os.environ.get("RELAY_ALLOW_NETWORKS", "127.0.0.0/8"),
     }
     migrate(directory, environment)
     stack.make_topics(TOPICS)
@@ -120,8 +122,10 @@ order.created to the topic orders.lifecycle and payment.success to payment.succe
   ORDER=$({post}/orders -d {shlex.quote(ORDER)} | {ORDER_ID})
   {post}/orders/$ORDER/payments -X POST
   {post}/webhooks/payment -d {PAYMENT}
-See what the log holds:
+See what the log holds, or write to it:
   {psql} -f sql/inspect/backlog.sql
+Run the relay's and the service's commands on it:
+  export DATABASE_URL={stack.database_url if stack.postgres else "…"}
 
 Ctrl-C stops everything.""",
         flush=True,

@@ -30,7 +30,7 @@ PATIENCE = 1 / 20
 PROBE_SHARE = 1 / 3
 # `--once`: how long nothing at all may go before what is left counts as stuck.
 STUCK_SECONDS = 3.0
-STOP_SECONDS = 8.0
+STOP_SECONDS = 7.5
 # Between two looks for relays that froze.
 FROZEN_LOOK_SECONDS = 2.0
 
@@ -126,7 +126,7 @@ class Relay:
         deadline = time.monotonic() + STOP_SECONDS
         for lane in self._lanes.values():
             lane.join(max(deadline - time.monotonic(), 0.1))
-        self._sessions.close()
+        self._sessions.close(max(deadline - time.monotonic(), 0.5))
 
     def _session(self) -> None:
         with connect(self._settings) as connection:

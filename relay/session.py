@@ -14,7 +14,7 @@ from relay.settings import Settings
 from relay.sinks.cluster import kafka_sink
 from relay.telemetry import Telemetry
 
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.5
 
 
 class Works(Protocol):
@@ -62,11 +62,11 @@ class Sessions:
         finally:
             sink.close()
 
-    def close(self) -> None:
+    def close(self, within_seconds: float) -> None:
         """Ends what the sessions shared; after the last of them."""
         if self._push is not None:
             courier, connections = self._push
-            courier.close()
+            courier.close(within_seconds)
             connections.close(CLOSE_SECONDS)
 
     def _shared(self) -> tuple[Courier, Pool]:

@@ -1,8 +1,9 @@
-"""The log of attempts: one statement a run, and never an update."""
+"""The log of attempts: one COPY a run, and never an update."""
 
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from relay.database import Connection
 from relay.push.flight import Target
@@ -11,48 +12,57 @@ from relay.telemetry import Telemetry
 
 Made = tuple[Target, Item]
 
-# The times are the database's: how long ago by a clock that only measures durations.
-WRITE = """
-insert into outbox.attempt
+CLOCK = "select clock_timestamp()"
+# Binary, with the types said: three times as fast as an INSERT of as many rows.
+COPY = """
+copy outbox.attempt
     (subscription_id, message_id, idempotency_key, number, at, duration_seconds, status, error,
      detail, next_at, answer, relay)
-select subscription_id, message_id, idempotency_key, number,
-       clock_timestamp() - make_interval(secs => age_seconds), duration_seconds, status, error,
-       detail, clock_timestamp() + make_interval(secs => next_seconds), answer, %(relay)s
-from unnest(%(subscriptions)s::bigint[], %(messages)s::bigint[], %(keys)s::text[],
-            %(numbers)s::integer[], %(ages)s::float8[], %(durations)s::float8[],
-            %(statuses)s::smallint[], %(errors)s::text[], %(details)s::text[],
-            %(nexts)s::float8[], %(answers)s::bytea[])
-     as made (subscription_id, message_id, idempotency_key, number, age_seconds, duration_seconds,
-              status, error, detail, next_seconds, answer)
+from stdin (format binary)
 """
+TYPES = (
+    *("int8", "int8", "text", "int4", "timestamptz", "float4", "int2", "text"),
+    *("text", "timestamptz", "bytea", "text"),
+)
 
 
 def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
     """Logs those that their subscription wants logged, in the transaction that is under way."""
-    now = time.monotonic()
     logged = [(target, item) for target, item in made if _is_logged(target, item)]
     if not logged:
         return
-    items = [item for _, item in logged]
-    answers = [item.answer for item in items if item.answer is not None]
-    verdicts = [item.verdict for item in items if item.verdict is not None]
-    connection.execute(
-        WRITE,
-        {
-            "relay": relay,
-            "subscriptions": [target.subscription_id for target, _ in logged],
-            "messages": [item.message_id for item in items],
-            "keys": [item.row[4].decode() for item in items if item.row is not None],
-            "numbers": [item.attempts + 1 for item in items],
-            "ages": [now - item.sent_at for item in items],
-            "durations": [answer.seconds for answer in answers],
-            "statuses": [answer.status for answer in answers],
-            "errors": [answer.error for answer in answers],
-            "details": [answer.detail if answer.error else None for answer in answers],
-            "nexts": [one.delay_seconds if one.kind == "retry" else None for one in verdicts],
-            "answers": [answer.body if answer.error else None for answer in answers],
-        },
+    # The times are the database's: how long ago, by a clock that only measures durations.
+    row = connection.execute(CLOCK).fetchone()
+    assert row is not None
+    now, here = row[0], time.monotonic()
+    with connection.cursor().copy(COPY) as copy:
+        copy.set_types(TYPES)
+        for target, item in logged:
+            copy.write_row(_columns(target, item, now, here, relay))
+
+
+def _columns(
+    target: Target, item: Item, now: datetime, here: float, relay: str
+) -> tuple[object, ...]:
+    answer, verdict, row = item.answer, item.verdict, item.row
+    assert answer is not None
+    assert verdict is not None
+    assert row is not None
+    again = verdict.kind == "retry" and verdict.delay_seconds is not None
+    failed = answer.error is not None
+    return (
+        target.subscription_id,
+        item.message_id,
+        row[4].decode(),
+        item.attempts + 1,
+        now - timedelta(seconds=here - item.sent_at),
+        answer.seconds,
+        answer.status,
+        answer.error,
+        answer.detail if failed else None,
+        now + timedelta(seconds=verdict.delay_seconds or 0.0) if again else None,
+        answer.body if failed else None,
+        relay,
     )
 
 

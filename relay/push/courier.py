@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 
 import psycopg
 import structlog
@@ -81,13 +82,17 @@ class Courier:
         with self._lock:
             return self._late_failures.pop(subscription_id, 0)
 
-    def close(self) -> None:
+    def close(self, within_seconds: float = 2 * STOP_SECONDS) -> None:
         """Waits a little for what is in flight, writes it down, and ends both threads."""
-        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result(STOP_SECONDS + 2)
-        self._overdue.put(None)
-        self._writer.join(STOP_SECONDS)
+        patience = min(STOP_SECONDS, within_seconds / 2)
+        with suppress(TimeoutError):
+            closing = asyncio.run_coroutine_threadsafe(self._close(patience), self.loop)
+            closing.result(patience + 0.5)
+        with suppress(queue.Full):
+            self._overdue.put_nowait(None)
+        self._writer.join(patience)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._loop_thread.join(1.0)
+        self._loop_thread.join(0.5)
 
     def _turn(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -96,9 +101,9 @@ class Courier:
     async def _open(self, settings: Settings) -> Client:
         return Client(Guard(settings.networks))
 
-    async def _close(self) -> None:
+    async def _close(self, patience_seconds: float) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+            await asyncio.wait(self._tasks, timeout=patience_seconds)
         for task in self._tasks:
             task.cancel()
         await self.client.close()

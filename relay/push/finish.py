@@ -58,6 +58,7 @@ def finish(
     _judge(connection, sent)
     cursor, endpoint, landed = sent.cursor, sent.target.endpoint, sent.landed
     acked, dead, written = sent.of("acked"), sent.of("dead"), None
+    attempts.write(connection, [(sent.target, item) for item in landed.settled], relay)
     with connection.pipeline():
         rows.delete(connection, cursor, [item for item in acked if not item.fresh])
         for item in dead:
@@ -67,8 +68,6 @@ def finish(
         rows.keep(connection, cursor, kept, lease_seconds)
         ended = [item for item in (*acked, *dead) if not item.fresh]
         rows.promote(connection, cursor, [*ended, *dead, *landed.behind])
-        made = [(sent.target, item) for item in landed.settled]
-        attempts.write(connection, made, relay)
         if checkpoint is not None:
             written = write(connection, cursor, relay, checkpoint)
         connection.execute("commit")

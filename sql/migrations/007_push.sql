@@ -56,7 +56,8 @@ as $$
         select given.path, case
             when known.path is null then
                 'is not known; known are ' || (select string_agg(path, ', ' order by path) from outbox.http_setting)
-            when kind = 'word' and not (value #>> '{}' = any (words)) then 'must be one of ' || array_to_string(words, ', ')
+            when kind = 'word' and (jsonb_typeof(value) <> 'string' or value #>> '{}' <> all (words)) then
+                'must be one of ' || array_to_string(words, ', ')
             when kind = 'url' and (jsonb_typeof(value) <> 'string' or length(value #>> '{}') > 2048
                                    or value #>> '{}' !~ '^https?://[^/?#@\s[:cntrl:]]+(/[^#\s[:cntrl:]]*|\?[^#\s[:cntrl:]]*)?$') then
                 'must be an http:// or https:// URL of at most 2048 characters, without user, password or fragment'
