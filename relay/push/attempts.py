@@ -1,9 +1,8 @@
 """The log of attempts: one COPY a run, and never an update."""
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 from relay.database import Connection
 from relay.push.flight import Target
@@ -12,7 +11,6 @@ from relay.telemetry import Telemetry
 
 Made = tuple[Target, Item]
 
-CLOCK = "select clock_timestamp()"
 # Binary, with the types said: three times as fast as an INSERT of as many rows.
 COPY = """
 copy outbox.attempt
@@ -31,36 +29,32 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
     logged = [(target, item) for target, item in made if _is_logged(target, item)]
     if not logged:
         return
-    # The times are the database's: how long ago, by a clock that only measures durations.
-    row = connection.execute(CLOCK).fetchone()
-    assert row is not None
-    now, here = row[0], time.monotonic()
     with connection.cursor().copy(COPY) as copy:
         copy.set_types(TYPES)
         for target, item in logged:
-            copy.write_row(_columns(target, item, now, here, relay))
+            copy.write_row(_columns(target, item, relay))
 
 
-def _columns(
-    target: Target, item: Item, now: datetime, here: float, relay: str
-) -> tuple[object, ...]:
+def _columns(target: Target, item: Item, relay: str) -> tuple[object, ...]:
     answer, verdict, row = item.answer, item.verdict, item.row
     assert answer is not None
     assert verdict is not None
     assert row is not None
-    again = verdict.kind == "retry" and verdict.delay_seconds is not None
+    again = verdict.kind == "retry"
     failed = answer.error is not None
+    at = target.clock + item.sent_at
+    next_at = at + answer.seconds + (verdict.delay_seconds or 0.0)
     return (
         target.subscription_id,
         item.message_id,
         row[4].decode(),
         item.attempts + 1,
-        now - timedelta(seconds=here - item.sent_at),
+        datetime.fromtimestamp(at, UTC),
         answer.seconds,
         answer.status,
         answer.error,
         answer.detail if failed else None,
-        now + timedelta(seconds=verdict.delay_seconds or 0.0) if again else None,
+        datetime.fromtimestamp(next_at, UTC) if again else None,
         answer.body if failed else None,
         relay,
     )

@@ -64,7 +64,12 @@ class Courier:
         """Runs one request; on the loop only."""
         task = self.loop.create_task(request)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            logger.error("request_failed", exc_info=fault)
 
     def overdue(self, target: Target, cursor_id: int, item: Item) -> None:
         """An outcome that came after its run; on the loop only."""

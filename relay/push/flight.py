@@ -45,17 +45,22 @@ LANDING_SECONDS = 30.0
 class Target(msgspec.Struct, frozen=True):
     """Where a run's requests go.
 
-    `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for another
-    attempt.
+    `clock` plus time.monotonic() is the database's, in seconds since 1970. `failing`: nothing has
+    succeeded since a failure; `retrying`: some messages wait for another attempt.
     """
 
     subscription_id: int
     subscription: str
     endpoint: Endpoint
     keys: list[bytes]
+    clock: float
     failing: bool = False
     retrying: bool = False
     probe_token: int | None = None
+
+    def now(self) -> float:
+        """By the database's clock, in seconds since 1970."""
+        return self.clock + time.monotonic()
 
     @property
     def probing(self) -> bool:
@@ -257,7 +262,7 @@ class Flight:
 
     async def _send(self, item: Item, row: Row) -> None:
         target = self._target
-        stamp = int(time.time())
+        stamp = int(target.now())
         headers = self._courier.headers.of(row, replayed=item.replayed)
         headers["webhook-timestamp"] = str(stamp)
         headers["webhook-signature"] = sign(target.keys, row[4], stamp, row[7])
@@ -274,7 +279,7 @@ class Flight:
             item.attempts,
             item.answer,
             probing=target.probing,
-            now=time.time(),
+            now=target.now(),
             random=random.random,
         )
         self._slots.give_back(retry=not item.fresh)

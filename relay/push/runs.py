@@ -41,6 +41,7 @@ class State(msgspec.Struct, frozen=True):
     is_half_open: bool
     failing: bool
     retrying: bool
+    now: float
 
 
 class PushRuns:
@@ -124,6 +125,7 @@ class PushRuns:
             subscription=cursor.subscription,
             endpoint=endpoint,
             keys=state.keys,
+            clock=state.now - time.monotonic(),
             failing=state.failing,
             retrying=state.retrying,
             probe_token=probe_token,
@@ -205,7 +207,8 @@ select s.settings::text,
        b.failing_since is not null,
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
-                 and d.token is null and d.outcome is null)
+                 and d.token is null and d.outcome is null),
+       extract(epoch from clock_timestamp())::float8
 from outbox.subscription s
 join outbox.breaker b on b.subscription_id = s.id
 where s.id = %(subscription)s

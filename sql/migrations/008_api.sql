@@ -77,7 +77,7 @@ begin
     select count(*) into undelivered from outbox.dead_letter as letter
     where letter.subscription_id = unsubscribe.subscription_id and letter.delivered_at is null;
     if undelivered > 0 and not discard_dead_letters then
-        raise exception 'the subscription still has % undelivered dead letters', undelivered
+        raise exception 'the subscription still has undelivered dead letters (%)', undelivered
             using errcode = 'dependent_objects_still_exist';
     end if;
     delete from outbox.delivery as d
