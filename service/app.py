@@ -1,4 +1,4 @@
-"""The payment webhook service: its routes, its life, and `outbox-service`."""
+"""The service of payments and the event platform: its routes, its life, and `outbox-service`."""
 
 import asyncio
 import os
@@ -17,9 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from service import health, logs, openapi, settings
+from service import commands, health, logs, openapi, settings
 from service.access import Access
 from service.database import Database
+from service.events import operation
+from service.events.api import OPERATIONS
 from service.metrics import Metrics
 from service.payments import orders_api
 from service.payments.live import Live
@@ -62,6 +64,7 @@ def routes() -> Sequence[BaseRoute]:
         Route(f"{ORDER}/ship", orders_api.ship_order, methods=["POST"]),
         Route(f"{ORDER}/deliver", orders_api.deliver_order, methods=["POST"]),
         WebSocketRoute(f"{SALE}/ws", watch_order),
+        *operation.routes(OPERATIONS),
         Route("/healthz", health.is_alive),
         Route("/readyz", health.is_ready),
         Route("/metrics", health.show_metrics),
@@ -118,14 +121,25 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    """`outbox-service`: serves until SIGTERM or SIGINT. Exit codes: 0 done, 1 fault, 2 settings."""
-    logs.configure()
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+    """`outbox-service`: serves until SIGTERM or SIGINT, or does one `keys` command.
+
+    Exit codes: 0 done, 1 fault, 2 settings or arguments.
+    """
+    arguments = commands.parser().parse_args()
     try:
         configured, ignored = settings.from_environment(os.environ)
     except SettingsError as error:
         print(f"outbox-service: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    if arguments.noun is not None:
+        raise SystemExit(commands.run(arguments, configured))
+    serve(configured, ignored)
+
+
+def serve(configured: Settings, ignored: Sequence[str]) -> None:
+    """Serves until SIGTERM or SIGINT, then exits with 0; with 1 if it could not start."""
+    logs.configure()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     for name in ignored:
         log.warning("ignored, Kubernetes injects it", setting=name)
     # An empty WEBHOOK_SECRET is none: whoever deployed it should see what came of it.

@@ -1,7 +1,10 @@
 """Request bodies: read within bounds, decoded into typed structs, refused by the field's name."""
 
+import ast
 import asyncio
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -12,8 +15,12 @@ from service.problems import Problem
 
 READ_TIMEOUT_SECONDS = 10.0
 
-_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
+_PATTERN = re.compile(r"^Expected `str` matching regex (?P<regex>'.*')$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`")
+
+NO_MEANINGS: Mapping[str, str] = MappingProxyType({})
 
 T = TypeVar("T")
 
@@ -48,13 +55,15 @@ def decoder(shape: type[T]) -> "msgspec.json.Decoder[T]":
     return msgspec.json.Decoder(shape, dec_hook=_decode_money, float_hook=str)
 
 
-def decode(shape: "msgspec.json.Decoder[T]", body: bytes) -> T:
+def decode(
+    shape: "msgspec.json.Decoder[T]", body: bytes, meanings: Mapping[str, str] = NO_MEANINGS
+) -> T:
     """The body as `shape`; Problem 422 with the path of the field that does not fit."""
     try:
         body.decode()  # msgspec takes strings that it skips as they are, UTF-8 or not
         return shape.decode(body)
     except msgspec.ValidationError as error:
-        raise _misfit(str(error)) from None
+        raise misfit(error, meanings) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(422, f"The body is not JSON in UTF-8: {error}.") from None
     except RecursionError:
@@ -67,12 +76,20 @@ def _decode_money(kind: type, value: object) -> object:
     raise NotImplementedError(f"no decoder for {kind}")
 
 
-def _misfit(message: str) -> Problem:
+def misfit(error: msgspec.ValidationError, meanings: Mapping[str, str] = NO_MEANINGS) -> Problem:
+    """422 with the path of the field that does not fit (`[3].groupKey`).
+
+    `meanings` are sentences for regular expressions, which say little to whom they refuse.
+    """
+    message = str(error)
     path = match["path"] if (match := _PATH.search(message)) else ""
     reason = _PATH.sub("", message)
-    if missing := _MISSING.match(reason):
-        path = f"{path}.{missing['name']}" if path else missing["name"]
-        reason = "It is required"
+    for wrong, sentence in ((_MISSING, "It is required"), (_UNKNOWN, "There is no such field")):
+        if named := wrong.match(reason):
+            path = f"{path}.{named['name']}" if path else named["name"]
+            reason = sentence
+    if pattern := _PATTERN.match(reason):
+        reason = meanings.get(ast.literal_eval(pattern["regex"]), reason)
     return Problem(422, f"{path or 'The body'} does not fit: {reason}.", field=path or None)
 
 

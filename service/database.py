@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, TypeVar
 
@@ -65,12 +65,12 @@ class Transaction:
             else msgspec.json.encode({"traceparent": traceparent}).decode()
         )
 
-    async def execute(self, statement: LiteralString, parameters: dict[str, object]) -> None:
+    async def execute(self, statement: LiteralString, parameters: Mapping[str, object]) -> None:
         """Sends a statement whose rows, if any, nobody reads."""
         await self._connection.execute(statement, parameters)
 
     async def select(
-        self, row: type[Row], statement: LiteralString, parameters: dict[str, object]
+        self, row: type[Row], statement: LiteralString, parameters: Mapping[str, object]
     ) -> AsyncCursor[Row]:
         """Sends a statement; its rows are read from the cursor, one `row` each."""
         cursor = self._connection.cursor(row_factory=class_row(row))
@@ -149,8 +149,11 @@ class Database:
         work: Callable[[Transaction], Awaitable[Result]],
         *,
         traceparent: str | None = None,
+        timeout_seconds: float | None = None,
     ) -> Result:
         """What `work` returns, committed. The one place where a lost race is tried again.
+
+        `timeout_seconds` instead of the setting, for the few requests that read much of the log.
 
         Raises Problem 503 where the database is away, too slow, or did not answer the COMMIT: then
         nobody knows whether it happened, and what is sent again must be harmless.
@@ -161,11 +164,12 @@ class Database:
             wait=wait_random_exponential(multiplier=0.01, max=0.2),
             reraise=True,
         )
+        bound_seconds = timeout_seconds or self._timeout_seconds
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(bound_seconds):
                 async for attempt in retrying:
                     with attempt:
-                        async with self._transaction(traceparent) as transaction:
+                        async with self._transaction(traceparent, bound_seconds) as transaction:
                             result = await work(transaction)
         except BEYOND_LIMITS:
             raise
@@ -184,8 +188,10 @@ class Database:
     """
 
     @asynccontextmanager
-    async def _transaction(self, traceparent: str | None) -> AsyncIterator[Transaction]:
-        milliseconds = str(round(self._timeout_seconds * 1000))
+    async def _transaction(
+        self, traceparent: str | None, bound_seconds: float
+    ) -> AsyncIterator[Transaction]:
+        milliseconds = str(round(bound_seconds * 1000))
         async with (
             self.pool.connection() as connection,
             connection.pipeline(),

@@ -6,6 +6,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.events import document as events
+from service.events.api import OPERATIONS
 from service.money import MAX_DECIMALS, MAX_DIGITS, Money
 from service.payments.creation import OrderForm
 from service.payments.event import EventType, WebhookBody
@@ -31,17 +33,23 @@ def document() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
         types, schema_hook=_amount_schema, ref_template="#/components/schemas/{name}"
     )
+    platform, platform_schemas = events.paths(OPERATIONS)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Payment webhook service", "version": "1"},
-        "paths": _paths(),
-        "components": {"schemas": schemas},
+        "info": {"title": "Payment webhooks and event platform", "version": "1"},
+        "paths": {**_paths(), **platform},
+        "components": {
+            "schemas": {**schemas, **platform_schemas},
+            "securitySchemes": events.SECURITY_SCHEMES,
+        },
     }
 
 
 async def show_document(_: Request) -> Response:
     """GET /openapi.json"""
-    return Response(msgspec.json.encode(document()), media_type="application/json")
+    # Python's end of a text; in ECMAScript, which JSON Schema's patterns are, `$` is just that.
+    content = msgspec.json.encode(document()).replace(rb"\\Z", b"$")
+    return Response(content, media_type="application/json")
 
 
 def _amount_schema(kind: type) -> dict[str, Any]:

@@ -57,6 +57,15 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(platform: Platform) -
     assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 401
 
 
+def test_a_method_that_a_path_does_not_have_is_405_and_names_those_it_has(
+    platform: Platform,
+) -> None:
+    answer = platform.send("PUT", f"{SUBSCRIPTIONS}/1")
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"DELETE", "GET", "HEAD", "PATCH"}
+    assert platform.send("HEAD", SUBSCRIPTIONS).status_code == 200
+
+
 def test_no_key_is_stored(platform: Platform) -> None:
     secret = platform.key("read")["Authorization"].removeprefix("Bearer ")
     rows = platform.database.execute("select k::text from outbox.api_key as k").fetchall()

@@ -147,7 +147,7 @@ def test_a_key_is_free_again_after_a_day_and_old_ones_are_trimmed(platform: Plat
         where key in ('old', 'older')
         """
     )
-    assert post(platform, body.replace("1", "2"), key="old")[0] == 201
+    assert post(platform, body.replace('"payload":1', '"payload":2'), key="old")[0] == 201
     keys = platform.database.execute(
         "select key from outbox.idempotent_request where key in ('old', 'older')"
     ).fetchall()

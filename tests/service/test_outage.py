@@ -84,8 +84,10 @@ def test_a_database_that_is_gone_is_503_and_recovery_needs_nobody(
     order = shop.processing_order()
     postgres.kill()
     sent = event("ATTEMPT_SUCCESS", order=order["id"], paid="10")
-    for _ in range(5):
+    for _ in range(4):
         assert_unavailable(shop)
+    key = {"Authorization": "Bearer ok_key"}
+    assert shop.http.get("/v1/subscriptions", headers=key).status_code == 503
     postgres.restart()
 
     def recovered() -> None:

@@ -1,0 +1,179 @@
+"""An operation of the API: a method on a path, who may use it, what goes in and what comes out.
+
+Routes and the OpenAPI document are both made from these, so that neither can say what the other
+doesn't.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+from psycopg import errors as sqlstates
+from starlette.datastructures import Headers
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service import keys
+from service.body import decode, misfit, read
+from service.database import Database
+from service.events.fields import MEANINGS
+from service.keys import Caller, Scope
+from service.problems import Problem
+from service.tracing import traceparent
+
+MAX_ID_DIGITS = 18
+
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+
+
+class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of operations that take no parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[Body, Query]):
+    """A request that is allowed and well-formed. `id` is the path's, 0 where it has none."""
+
+    database: Database
+    caller: Caller
+    path: str
+    headers: Headers
+    id: int
+    query: Query
+    body: Body
+    raw_body: bytes
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that the request belongs to."""
+        return traceparent(self.headers.get("traceparent"))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with headers of its own; bytes are JSON already."""
+
+    content: object
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """`run` returns what is to be encoded, or a Reply; `problems` are its own besides 401 to 503.
+
+    `body` and `answer` are types; None: there is none. `request_headers` is for the document.
+    """
+
+    method: str
+    path: str
+    run: Callable[[Call[Any, Any]], Awaitable[object]]
+    scope: Scope
+    answer: Any
+    status: int = 200
+    body: Any = None
+    query: type = NoQuery
+    problems: tuple[int, ...] = ()
+    max_body_bytes: int = 65_536
+    request_headers: tuple[str, ...] = ()
+
+    async def __call__(self, request: Request) -> Response:
+        """Who, then which, then what; the first that does not fit is the answer."""
+        database: Database = request.state.database
+        caller = await keys.authorize(database, request.headers.get("authorization"), self.scope)
+        path_id = _path_id(request)
+        query: Any = _query(request, self.query)
+        raw = await read(request, self.max_body_bytes) if self.body is not None else b""
+        call: Call[Any, Any] = Call(
+            database=database,
+            caller=caller,
+            path=request.url.path,
+            headers=request.headers,
+            id=path_id,
+            query=query,
+            body=None if self.body is None else decode(_decoder(self.body), raw, MEANINGS),
+            raw_body=raw,
+        )
+        try:
+            return self._response(await self.run(call))
+        except sqlstates.CheckViolation as error:
+            # The types say the same rules first; this one has the last word.
+            rule = (error.diag.constraint_name or error.diag.message_primary or "").replace(
+                "_", " "
+            )
+            raise Problem(422, f"The database refused it: {rule}.") from None
+
+    def _response(self, result: object) -> Response:
+        reply = result if isinstance(result, Reply) else Reply(result)
+        if self.answer is None:
+            return Response(status_code=self.status)
+        content = reply.content
+        encoded = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        return Response(encoded, self.status, reply.headers, media_type="application/json")
+
+
+def routes(operations: Sequence[Operation]) -> list[Route]:
+    """One route a path, so that a method that it does not have is a 405 that names those it has.
+
+    Paths that are written out come before those with an id in the same place.
+    """
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [Route(path, _endpoint(by_path[path])) for path in sorted(by_path, key=_has_id)]
+
+
+def _has_id(path: str) -> bool:
+    return "{" in path
+
+
+def _endpoint(methods: dict[str, Operation]) -> type[HTTPEndpoint]:
+    class Endpoint(HTTPEndpoint):
+        operations: ClassVar = methods
+
+        async def answer(self, request: Request) -> Response:
+            # HEAD is a GET whose body the server leaves out.
+            method = "GET" if request.method == "HEAD" else request.method
+            return await self.operations[method](request)
+
+    for method in methods:
+        setattr(Endpoint, method.lower(), Endpoint.answer)
+    return Endpoint
+
+
+_DECODERS: dict[Any, "msgspec.json.Decoder[Any]"] = {}
+
+
+def _decoder(shape: Any) -> "msgspec.json.Decoder[Any]":
+    if shape not in _DECODERS:
+        _DECODERS[shape] = msgspec.json.Decoder(shape)
+    return _DECODERS[shape]
+
+
+def _path_id(request: Request) -> int:
+    if (written := request.path_params.get("id")) is None:
+        return 0
+    if not (written.isascii() and written.isdecimal() and len(written) <= MAX_ID_DIGITS):
+        raise Problem(404, "No such id; ids are whole numbers.")
+    return int(written)
+
+
+def _query(request: Request, shape: type[Query]) -> Query:
+    given: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in given:
+            raise Problem(422, f"{name} is given twice.", field=name)
+        given[name] = value
+    try:
+        query = msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise misfit(error, MEANINGS) from None
+    for name in given:
+        # msgspec reads the text `null` as None: a filter would be dropped without a word.
+        if msgspec.to_builtins(query, builtin_types=(datetime,))[name] is None:
+            raise Problem(422, f"{name} can't be null; leave it out.", field=name)
+    return query

@@ -1,0 +1,140 @@
+"""POST /v1/subscriptions/{id}/…: pause, resume, rotate-secret, replay, test."""
+
+from typing import LiteralString
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from service.database import Transaction
+from service.events.fields import Id, Time
+from service.events.operation import Call, NoQuery
+from service.events.subscription import Subscription, find, require_http
+from service.problems import Problem
+
+# Counting reads the log from there on; at some 500,000 messages/s.
+REPLAY_TIMEOUT_SECONDS = 60.0
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """`whsec_` and base64; shown here and nowhere else."""
+
+    secret: str
+
+
+class ReplayForm(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """From where on: a time or a message, one of them. `dryRun` only counts."""
+
+    from_: Time | UnsetType = msgspec.field(default=UNSET, name="from")
+    from_message_id: Id | UnsetType = UNSET
+    dry_run: bool = False
+
+
+class Replayed(msgspec.Struct, frozen=True, rename="camel"):
+    """How many messages come (again)."""
+
+    messages: int
+    dry_run: bool
+
+
+class Sent(msgspec.Struct, frozen=True, rename="camel"):
+    """A message that is on its way."""
+
+    message_id: Id
+
+
+PAUSE: LiteralString = """
+    update outbox.subscription set paused = true, paused_reason = %(reason)s
+    where id = %(id)s and not paused
+"""
+
+
+async def pause(call: Call[None, NoQuery]) -> Subscription:
+    """Holds everything from now on; nothing is dropped. Again does nothing."""
+    reason = f"by the API key {call.caller.name}"
+
+    async def work(transaction: Transaction) -> Subscription:
+        await transaction.execute(PAUSE, {"id": call.id, "reason": reason})
+        return await find(transaction, call.id)
+
+    return await call.database.run(work)
+
+
+RESUME: LiteralString = """
+    update outbox.subscription set paused = false, paused_reason = null
+    where id = %(id)s and paused
+"""
+
+
+async def resume(call: Call[None, NoQuery]) -> Subscription:
+    """Goes on where it was paused or disabled, in order. Again does nothing."""
+
+    async def work(transaction: Transaction) -> Subscription:
+        await transaction.execute(RESUME, {"id": call.id})
+        return await find(transaction, call.id)
+
+    return await call.database.run(work)
+
+
+ROTATE: LiteralString = "select outbox.rotate_secret(%(id)s) as secret"
+
+
+async def rotate_secret(call: Call[None, NoQuery]) -> Secret:
+    """A new secret; for a day requests are signed with those before it as well."""
+
+    async def work(transaction: Transaction) -> Secret:
+        await require_http(transaction, call.id)
+        rotated = await (await transaction.select(Secret, ROTATE, {"id": call.id})).fetchone()
+        assert rotated is not None
+        return rotated
+
+    return await call.database.run(work)
+
+
+class Count(msgspec.Struct, frozen=True):
+    """What outbox.replay returns."""
+
+    messages: int
+
+
+REPLAY: LiteralString = """
+    select outbox.replay(name, %(from)s, %(from_message_id)s, %(dry_run)s) as messages
+    from outbox.subscription where id = %(id)s
+"""
+
+
+async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
+    """Sends what was published since then again, in order and marked as replayed, or counts it."""
+    form = call.body
+    if (form.from_ is UNSET) == (form.from_message_id is UNSET):
+        raise Problem(422, "Give from or fromMessageId, one of them.", field="from")
+    parameters = {
+        "id": call.id,
+        "from": None if form.from_ is UNSET else form.from_,
+        "from_message_id": None if form.from_message_id is UNSET else int(form.from_message_id),
+        "dry_run": form.dry_run,
+    }
+
+    async def work(transaction: Transaction) -> Count | None:
+        return await (await transaction.select(Count, REPLAY, parameters)).fetchone()
+
+    count = await call.database.run(work, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
+    if count is None:
+        raise Problem(404, "The subscription does not exist.")
+    return Replayed(count.messages, form.dry_run)
+
+
+TEST: LiteralString = "select outbox.send_test(%(id)s)::text as message_id"
+
+
+async def send_test(call: Call[None, NoQuery]) -> Sent:
+    """Queues one message of type `outbox.test` for this subscription alone."""
+
+    async def work(transaction: Transaction) -> Sent:
+        await require_http(transaction, call.id)
+        sent = await (await transaction.select(Sent, TEST, {"id": call.id})).fetchone()
+        assert sent is not None
+        return sent
+
+    return await call.database.run(work)

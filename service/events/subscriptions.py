@@ -1,0 +1,212 @@
+"""/v1/subscriptions: who gets what, where, and on which terms."""
+
+from typing import Annotated, Any, LiteralString
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from psycopg import errors as sqlstates
+
+from service.database import Transaction
+from service.events import terms
+from service.events.fields import ChannelId, EndpointUrl, EventType, SubscriptionName
+from service.events.operation import Call, NoQuery, Reply
+from service.events.pages import Page, PageQuery, page, select
+from service.events.subscription import READ, Row, Subscription, find, require_http, shown
+from service.events.terms import Terms
+from service.problems import Problem
+
+Types = Annotated[
+    list[EventType],
+    Meta(min_length=1, max_length=100, description="Only events of these types; null: all."),
+]
+Shards = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=64,
+        description="In how many parts relays may work at once, each group in one of them; "
+        "fixed at creation.",
+    ),
+]
+
+
+class SubscriptionForm(Terms, frozen=True, kw_only=True, rename="camel"):
+    """A new subscription: it gets what is published from now on."""
+
+    channel_id: ChannelId
+    endpoint: EndpointUrl
+    name: SubscriptionName
+    types: Types | None = None
+    shards: Shards = 1
+
+
+class SubscriptionChange(Terms, frozen=True, kw_only=True, rename="camel"):
+    """A JSON merge patch (RFC 7396): what is left out stays, null is the default again."""
+
+    channel_id: ChannelId | UnsetType = UNSET
+    endpoint: EndpointUrl | UnsetType = UNSET
+    name: SubscriptionName | UnsetType = UNSET
+    types: Types | UnsetType | None = UNSET
+
+
+class NewSubscription(Subscription, frozen=True, kw_only=True, rename="camel"):
+    """With the secret of its signatures, which is shown nowhere else."""
+
+    secret: str
+
+
+class DeleteQuery(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Dead letters stand in the way of a DELETE unless they are to go with it."""
+
+    discard_dead_letters: bool = False
+
+
+LAST_ID = 2**63 - 1
+
+
+async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
+    """All subscriptions, by id."""
+    after, _ = call.query.place() or (0, 0)
+    parameters = {"first": after + 1, "last": LAST_ID, "rows": call.query.limit + 1}
+    rows = await select(call.database, Row, READ, parameters)
+    return page([shown(row) for row in rows], call.query.limit, lambda item: item.id)
+
+
+async def read_subscription(call: Call[None, NoQuery]) -> Subscription:
+    """One subscription."""
+    return await call.database.run(lambda transaction: find(transaction, call.id))
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """What outbox.subscribe returns."""
+
+    subscription_id: int
+    secret: str
+
+
+SUBSCRIBE: LiteralString = """
+    select subscription_id, secret
+    from outbox.subscribe(%(name)s, %(channel)s, %(endpoint)s, %(settings)s::jsonb,
+                          %(types)s::text[], %(shards)s)
+"""
+
+
+async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
+    """Subscribes an endpoint to a channel, from now on; answers with the signatures' secret."""
+    form = call.body
+    parameters = {
+        "name": form.name,
+        "channel": form.channel_id,
+        "endpoint": form.endpoint,
+        "settings": _json(terms.merged({}, _terms(form))),
+        "types": form.types,
+        "shards": form.shards,
+    }
+
+    async def work(transaction: Transaction) -> NewSubscription:
+        cursor = await transaction.select(Subscribed, SUBSCRIBE, parameters)
+        made = await cursor.fetchone()
+        assert made is not None
+        shown = await find(transaction, made.subscription_id)
+        return NewSubscription(**msgspec.structs.asdict(shown), secret=made.secret)
+
+    try:
+        created = await call.database.run(work)
+    except (sqlstates.UniqueViolation, sqlstates.CheckViolation) as error:
+        raise _refused(error) from None
+    return Reply(created, {"Location": f"/v1/subscriptions/{created.id}"})
+
+
+class Locked(msgspec.Struct, frozen=True):
+    """What of a subscription is about to change."""
+
+    name: str
+    channels: list[str] | None
+    types: list[str] | None
+    settings: str
+
+
+LOCK: LiteralString = """
+    select name, channels, types, settings::text as settings
+    from outbox.subscription where id = %(id)s for no key update
+"""
+CHANGE: LiteralString = """
+    update outbox.subscription
+    set name = %(name)s, channels = %(channels)s::text[], types = %(types)s::text[],
+        settings = %(settings)s::jsonb
+    where id = %(id)s
+"""
+
+
+async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscription:
+    """Changes what the body names; in force within a second or two."""
+
+    async def work(transaction: Transaction) -> Subscription:
+        await require_http(transaction, call.id)
+        locked = await (await transaction.select(Locked, LOCK, {"id": call.id})).fetchone()
+        if locked is None:
+            raise Problem(404, "The subscription does not exist.")
+        await transaction.execute(CHANGE, {"id": call.id, **_changed(locked, call.body)})
+        return await find(transaction, call.id)
+
+    try:
+        return await call.database.run(work)
+    except (sqlstates.UniqueViolation, sqlstates.CheckViolation) as error:
+        raise _refused(error) from None
+
+
+def _changed(locked: Locked, change: SubscriptionChange) -> dict[str, object]:
+    given = _terms(change)
+    if change.endpoint is not UNSET:
+        given["endpoint"] = change.endpoint
+    return {
+        "name": locked.name if change.name is UNSET else change.name,
+        "channels": locked.channels if change.channel_id is UNSET else [change.channel_id],
+        "types": locked.types if change.types is UNSET else change.types,
+        "settings": _json(terms.merged(msgspec.json.decode(locked.settings), given)),
+    }
+
+
+UNSUBSCRIBE: LiteralString = "select outbox.unsubscribe(%(id)s, %(discard)s)"
+
+
+async def delete_subscription(call: Call[None, DeleteQuery]) -> None:
+    """Ends a subscription; what it has not delivered yet is not delivered any more."""
+    parameters = {"id": call.id, "discard": call.query.discard_dead_letters}
+
+    async def work(transaction: Transaction) -> None:
+        await require_http(transaction, call.id)
+        await transaction.execute(UNSUBSCRIBE, parameters)
+
+    try:
+        await call.database.run(work)
+    except sqlstates.NoDataFound:
+        raise Problem(404, "The subscription does not exist.") from None
+    except sqlstates.DependentObjectsStillExist as error:
+        detail = (
+            f"{error.diag.message_primary}; redrive them, or lose them with "
+            "?discardDeadLetters=true."
+        )
+        raise Problem(409, detail, field="discardDeadLetters") from None
+
+
+def _refused(error: sqlstates.UniqueViolation | sqlstates.CheckViolation) -> Problem:
+    if isinstance(error, sqlstates.UniqueViolation):
+        return Problem(409, "Another subscription has this name.", field="name")
+    if error.diag.column_name == "settings":
+        return terms.refused(error.diag.message_primary or "")
+    raise error
+
+
+def _terms(form: Terms) -> dict[str, Any]:
+    given: dict[str, Any] = msgspec.to_builtins(form)
+    return {name: given[name] for name in TERMS if name in given}
+
+
+TERMS = [field.encode_name for field in msgspec.structs.fields(Terms)]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
