@@ -38,7 +38,10 @@ class Webhook(BaseHTTPRequestHandler):
             signed = "signature not checked"
         replayed = "  replayed" if self.headers.get("replayed") else ""
         key = self.headers.get("webhook-id")
-        print(f"{status}  {kind}  {key}  {signed}{replayed}  {body.decode()[:300]}", flush=True)
+        text = body.decode(errors="replace")[:300]
+        # In one piece: each connection has a thread of its own.
+        sys.stdout.write(f"{status}  {kind}  {key}  {signed}{replayed}  {text}\n")
+        sys.stdout.flush()
         self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()
