@@ -1,4 +1,4 @@
-"""`make demo`: payments, kills and a reckoning, on real Postgres and real Kafka."""
+"""`make demo`: payments, webhooks, kills and a reckoning, on real Postgres and real Kafka."""
 
 import argparse
 import asyncio
@@ -22,12 +22,14 @@ from demo.plan import Story
 from demo.provider import Refused
 from demo.reckoning import reckon
 from demo.scenario import play
+from demo.subscriptions import ApiError
 from demo.till import Till
 from local.postgres import bin_dir
 from local.server import StartError
 from local.stack import Stack, temporary_directory
 
 LINE_CHARACTERS = 100
+FEWEST_ORDERS = 40
 KILLS = {
     "relay-1": 3,
     "relay-2": 2,
@@ -45,6 +47,8 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=240, help="how many orders at most (240)")
     parser.add_argument("--stay", action="store_true", help="keep all of it until Ctrl-C")
     arguments = parser.parse_args()
+    if arguments.orders < FEWEST_ORDERS:
+        parser.error(f"--orders: at least {FEWEST_ORDERS}, so that everything can happen")
     # Passed on, because asyncio knows how to end in order on this one.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console()
@@ -69,14 +73,14 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
         console.print("Starting Postgres and Kafka …")
         with (
             servers(directory) as stack,
-            places(stack) as here,
+            places(stack, directory) as here,
             fleet(here, directory) as company,
         ):
             till = Till(company.service_urls)
             played = perform(console, company, here, stories, random, till)
             reckoning = reckon(here, stories if played is None else played, till)
-            report.show(console, reckoning)
             print(company.status())
+            report.show(console, reckoning)
             right = played is not None and reckoning.right
             verdict = "Everything is as it must be" if right else "SOMETHING IS OFF"
             count, kills = len(played or stories), sum(company.kills.values())
@@ -106,7 +110,7 @@ def perform(
     with panel.screen(console) as screen:
         try:
             return asyncio.run(play(here, company, stories, kills, random, till, screen))
-        except* (StartError, Refused, TimeoutError) as group:
+        except* (StartError, Refused, ApiError, TimeoutError) as group:
             for error in leaves(group):
                 console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
     return None
@@ -132,6 +136,7 @@ def wait_for_ctrl_c(console: Console, stack: Stack, here: Places, directory: Pat
         f"database  {database}\n"
         f"          psql -f sql/inspect/throughput.sql, backlog.sql, next_messages.sql, …\n"
         f"Kafka     {here.bootstrap_servers}, topics {here.prefix}*\n"
+        f"records   {directory}/*.sqlite, of the subscribers\n"
         f"logs      {directory}/*.log\n"
         "Ctrl-C ends it.",
         markup=False,

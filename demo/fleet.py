@@ -1,12 +1,14 @@
 """The processes of the company: started, killed by SIGKILL and started again."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from demo.places import CONSUMERS, Places
+from demo.subscriptions import SUBSCRIBERS
 from local.program import Program, script
 from local.server import StartError, free_port
 
@@ -14,6 +16,7 @@ SERVICES = ("service-1", "service-2")
 RELAYS = ("relay-1", "relay-2")
 MIGRATE_TIMEOUT_SECONDS = 60.0
 STATUS_TIMEOUT_SECONDS = 15.0
+KEYS_TIMEOUT_SECONDS = 30.0
 
 # This consumer loses its offsets with its life, and reads everything again: its inbox must know it.
 FORGETFUL = "finance"
@@ -23,22 +26,26 @@ FOREIGN_SETTINGS = ("RELAY_", "SERVICE_", "WEBHOOK_")
 
 
 class Fleet:
-    """Two services, two relays, two consumers.
+    """Two services, two relays, two consumers, and the subscribers once they have their secrets.
 
     `kills` counts SIGKILLs by name; `down` are those that were killed and are not back yet;
-    `service_urls` are where the services listen.
+    `service_urls` are where the services listen, `subscriber_urls` where each subscriber does.
     """
 
     def __init__(self, places: Places, logs: Path) -> None:
         self._places = places
         self._logs = logs
-        inherited = {
+        self._subscriber_ports = {name: free_port() for name in SUBSCRIBERS}
+        self.subscriber_urls = {
+            name: f"http://127.0.0.1:{port}" for name, port in self._subscriber_ports.items()
+        }
+        self._inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(FOREIGN_SETTINGS)
         }
         self._environment = {
-            **inherited,
+            **self._inherited,
             "DATABASE_URL": places.sale,
             "KAFKA_BOOTSTRAP_SERVERS": places.bootstrap_servers,
         }
@@ -51,6 +58,23 @@ class Fleet:
         }
         self.kills = dict.fromkeys(self.programs, 0)
         self.down = set(self.programs)
+
+    def equip(self, subscriber: str, secret: str) -> None:
+        """Adds a subscriber that knows the secret of its webhooks' signatures; not started yet."""
+        port = self._subscriber_ports[subscriber]
+        settings = {
+            "PORT": str(port),
+            "RECORD": str(self._places.records[subscriber]),
+            "SECRET": secret,
+        }
+        self.down.add(subscriber)
+        self.programs[subscriber] = Program(
+            subscriber,
+            [sys.executable, "-m", "demo.subscribers", subscriber],
+            log=self._logs / f"{subscriber}.log",
+            environment={**self._inherited, **settings},
+            ready_url=f"http://127.0.0.1:{port}/healthz",
+        )
 
     def kill(self, name: str) -> None:
         """SIGKILL, in the middle of whatever it does."""
@@ -75,6 +99,27 @@ class Fleet:
     def migrate(self) -> None:
         """Bring the sale database up to date. Raises StartError with what the command said."""
         self._relay_command("migrate", MIGRATE_TIMEOUT_SECONDS)
+
+    def create_key(self) -> str:
+        """A new key of the API, to manage subscriptions. Raises StartError.
+
+        Not by way of a log: what is printed is the key.
+        """
+        words = "keys create --name demo --scope manage --scope read"
+        try:
+            created = subprocess.run(
+                [script("outbox-service"), *words.split()],
+                env=self._environment,
+                capture_output=True,
+                check=True,
+                text=True,
+                timeout=KEYS_TIMEOUT_SECONDS,
+            )
+        except subprocess.CalledProcessError as error:
+            raise StartError(f"outbox-service keys create failed:\n{error.stderr}") from None
+        except subprocess.TimeoutExpired:
+            raise StartError("outbox-service keys create took too long") from None
+        return created.stdout.strip()
 
     def status(self) -> str:
         """What `outbox-relay status` prints."""
@@ -110,6 +155,8 @@ class Fleet:
             "RELAY_NAME": name,
             "RELAY_PORT": str(port),
             "RELAY_TOPIC_PREFIX": self._places.prefix,
+            # Endpoints in the relay's own network are refused, but where they are allowed.
+            "RELAY_ALLOW_NETWORKS": "127.0.0.0/8",
         }
         return Program(
             name,

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from demo.gauges import Gauges
 from demo.places import CHANNELS, CONSUMERS
-from demo.scenario import Scene, Screen
+from demo.scene import Scene, Screen
+from demo.subscriptions import CHANNEL, FAILING
 
 STATUSES = {
     "DRAFT": "white",
@@ -55,13 +56,15 @@ def line(scene: Scene) -> str:
         f"{scene.seconds:5.1f} s  orders {scene.provider.calls.stories_done}/{scene.orders}"
         f"  webhooks {scene.provider.calls.webhooks}  log {sum(gauges.log.values())}"
         f"  backlog {gauges.backlog}  lag {gauges.lag_seconds:.2f} s"
-        f"  topics {sum(gauges.topics.values())}  repeats ignored {sum(gauges.ignored.values())}"
+        f"  topics {sum(gauges.topics.values())}"
+        f"  pushed {'/'.join(str(each.delivered) for each in gauges.pushed.values())}"
+        f"  {FAILING} {gauges.pushed[FAILING].breaker}"
         f"  kills {sum(scene.fleet.kills.values())}"
     )
 
 
 def draw(scene: Scene) -> RenderableType:
-    """The scene for a terminal of 100 by 30."""
+    """The scene for a terminal of 100 by 32."""
     gauges = scene.gauges
     if gauges is None:
         return Panel(f"{scene.phase} …", title="outbox relay", height=3)
@@ -70,7 +73,7 @@ def draw(scene: Scene) -> RenderableType:
     body.add_column(ratio=1)
     body.add_row(_orders(gauges), _flow(scene, gauges))
     body.add_row(_topics(gauges), _processes(scene))
-    return Group(_progress(scene), body, _news(scene))
+    return Group(_progress(scene), body, _subscribers(gauges), _news(scene))
 
 
 def _progress(scene: Scene) -> RenderableType:
@@ -90,7 +93,7 @@ def _table(*headers: str) -> Table:
     table.add_column(header=Text(headers[0], style="dim"), no_wrap=True)
     for header in headers[1:]:
         table.add_column(header=Text(header, style="dim"), justify="right", no_wrap=True)
-    table.show_header = True
+    table.show_header = any(headers)
     return table
 
 
@@ -102,7 +105,7 @@ def _orders(gauges: Gauges) -> RenderableType:
         count = gauges.orders.get(status, 0)
         bar = Text("█" * round(20 * count / most), style=style)
         table.add_row(Text(status, style=style), bar, str(count))
-    return Panel(table, title="orders", height=9)
+    return Panel(table, title="orders", height=8)
 
 
 def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
@@ -114,9 +117,9 @@ def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
     table.add_row("  sent anew, the service was away", str(calls.retries))
     table.add_row("WebSocket updates seen", str(scene.till.updates))
     style = "yellow" if gauges.backlog > 100 else "default"
-    table.add_row("waiting for a relay", Text(str(gauges.backlog), style=style))
+    table.add_row("waiting to go to Kafka", Text(str(gauges.backlog), style=style))
     table.add_row("the oldest of it, for", f"{gauges.lag_seconds:.2f} s")
-    return Panel(table, title="flow", height=9)
+    return Panel(table, title="flow", height=8)
 
 
 def _topics(gauges: Gauges) -> RenderableType:
@@ -124,11 +127,10 @@ def _topics(gauges: Gauges) -> RenderableType:
     for channel in CHANNELS:
         in_topic = str(gauges.topics.get(channel, 0))
         table.add_row(channel, str(gauges.log.get(channel, 0)), in_topic)
-    table.add_row("")
     table.add_row(Text("consumer", style="dim"), *(Text(t, style="dim") for t in ("once", "again")))
     for name in CONSUMERS:
         table.add_row(name, str(gauges.applied[name]), str(gauges.ignored[name]))
-    return Panel(table, title="messages", height=10)
+    return Panel(table, title="messages", height=9)
 
 
 def _processes(scene: Scene) -> RenderableType:
@@ -137,8 +139,26 @@ def _processes(scene: Scene) -> RenderableType:
         down = name in scene.fleet.down
         state = Text("killed", style="bold red") if down else Text("up", style="green")
         table.add_row(name, state, str(kills))
-    return Panel(table, title="processes", height=10)
+    return Panel(table, title="processes", height=9)
+
+
+BREAKERS = {"closed": "green", "open": "bold red", "half-open": "yellow"}
+
+
+def _subscribers(gauges: Gauges) -> RenderableType:
+    headers = ("delivered", "in the log", "the oldest, for", "in rows", "breaker")
+    table = _table("subscriber", *headers)
+    for name, each in gauges.pushed.items():
+        table.add_row(
+            name,
+            str(each.delivered),
+            str(each.backlog),
+            f"{each.lag_seconds:.2f} s",
+            str(each.rows),
+            Text(each.breaker, style=BREAKERS[each.breaker]),
+        )
+    return Panel(table, title=f"webhooks of {CHANNEL}", height=7)
 
 
 def _news(scene: Scene) -> RenderableType:
-    return Panel("\n".join(scene.news), title="lately", height=7)
+    return Panel("\n".join(scene.news), title="lately", height=5)

@@ -14,6 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from demo.consumers import finance, inventory
 from demo.plan import PRICES
+from demo.subscribers import records
+from demo.subscriptions import SUBSCRIBERS
 from local.stack import Stack
 
 CHANNELS = ("orders.lifecycle", "payment.success", "payment.unapplied")
@@ -29,13 +31,14 @@ SCRIPTS = Path(__file__).parent / "consumers"
 class Places(msgspec.Struct, frozen=True):
     """Connection strings, of the service's database and of each consumer's; names in Kafka.
 
-    `prefix` stands before topics and consumer groups.
+    `prefix` stands before topics and consumer groups; `records` are the subscribers' own files.
     """
 
     sale: str
     books: dict[str, str]
     bootstrap_servers: str
     prefix: str
+    records: dict[str, Path]
 
     def topic(self, channel: str) -> str:
         return self.prefix + channel
@@ -63,8 +66,8 @@ def servers(directory: Path) -> Iterator[Stack]:
 
 
 @contextmanager
-def places(stack: Stack) -> Iterator[Places]:
-    """Fresh databases and topics on the stack, with names that nobody else has.
+def places(stack: Stack, directory: Path) -> Iterator[Places]:
+    """Fresh databases and topics on the stack, with names that nobody else has; files.
 
     The sale database is empty: `outbox-relay migrate` fills it. Servers that are somebody else's
     are left as they were found.
@@ -73,11 +76,19 @@ def places(stack: Stack) -> Iterator[Places]:
     names = [name, *(f"{name}_{consumer}" for consumer in CONSUMERS)]
     sale, *books = (make_conninfo(stack.database_url, dbname=each) for each in names)
     prefix = f"{name.replace('_', '-')}."
-    here = Places(sale, dict(zip(CONSUMERS, books, strict=True)), stack.bootstrap_servers, prefix)
+    here = Places(
+        sale=sale,
+        books=dict(zip(CONSUMERS, books, strict=True)),
+        bootstrap_servers=stack.bootstrap_servers,
+        prefix=prefix,
+        records={subscriber: directory / f"{subscriber}.sqlite" for subscriber in SUBSCRIBERS},
+    )
     try:
         _administer(stack.database_url, "create database {}", names)
         for consumer in CONSUMERS:
             open_books(here.books[consumer], consumer)
+        for record in here.records.values():
+            records.make(record)
         stack.make_topics(here.topics())
         yield here
     finally:

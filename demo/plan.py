@@ -16,6 +16,8 @@ PRICES = {
     "house blend 250 g": Decimal("11.50"),
 }
 CENT = Decimal("0.01")
+# One of the subscribers can't address this one until it is mended.
+POISONOUS_CUSTOMER = "customer № 13"
 
 # How often a webhook is sent, each copy at the same moment as the others.
 COPIES, COPIES_WEIGHTS = (1, 2, 3, 5), (50, 25, 15, 10)
@@ -206,8 +208,10 @@ def _shipped(draw: Writer) -> list[Step]:
 
 
 def stories(random: Random, orders: int) -> list[Story]:
-    """So many orders, the first first."""
-    return [_story(random, f"D-{number}") for number in range(1, orders + 1)]
+    """So many orders, the first first; one of the early ones is by POISONOUS_CUSTOMER."""
+    drawn = [_story(random, f"D-{number}") for number in range(1, orders + 1)]
+    drawn[random.randint(orders // 20, orders // 8)].form["customerId"] = POISONOUS_CUSTOMER
+    return drawn
 
 
 def _story(random: Random, number: str) -> Story:

@@ -1,60 +1,20 @@
 """The reckoning: what must have happened against what did, from databases, topics and displays."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, LiteralString
 
 import msgspec
 import psycopg
 
+from demo.comparison import Delivery, Promise, Published, compare
 from demo.places import CHANNELS, Places
 from demo.plan import SUCCESS, Story
+from demo.pushed import Pushed, reckon_pushed
 from demo.till import Till
-from demo.topics import Arrival, Topics
+from demo.topics import Topics
 
 Connection = psycopg.Connection[Any]
-
-
-class Published(msgspec.Struct, frozen=True):
-    """A committed message of the log."""
-
-    id: int
-    channel: str
-    group_key: str | None
-    idempotency_key: str
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """What became of one channel's messages in its topic.
-
-    `delivered` counts keys, `repeated` what came beyond the first of each; `out_of_order` first
-    arrivals that a later message of their group had overtaken; `uncommitted` what nobody committed.
-    """
-
-    channel: str
-    committed: int
-    delivered: int
-    repeated: int
-    lost: int
-    out_of_order: int
-    uncommitted: int
-
-    @property
-    def right(self) -> bool:
-        return not (self.lost or self.out_of_order or self.uncommitted)
-
-
-class Promise(msgspec.Struct, frozen=True):
-    """One thing that must be so."""
-
-    what: str
-    expected: int | Decimal
-    actual: int | Decimal
-
-    @property
-    def right(self) -> bool:
-        return self.expected == self.actual
 
 
 class Reckoning(msgspec.Struct, frozen=True):
@@ -64,46 +24,20 @@ class Reckoning(msgspec.Struct, frozen=True):
     promises: list[Promise]
     ignored: dict[str, int]
     rolled_back: int
+    pushed: Pushed
 
     @property
     def right(self) -> bool:
-        return all(each.right for each in self.deliveries) and all(
-            each.right for each in self.promises
-        )
-
-
-def compare(channel: str, log: Iterable[Published], arrivals: Iterable[Arrival]) -> Delivery:
-    """One channel's messages against the arrivals in its topic.
-
-    Ids order a group's messages: each was drawn while the writer held the order's row.
-    """
-    published = {message.idempotency_key: message for message in log}
-    seen: set[str] = set()
-    furthest: defaultdict[str | None, int] = defaultdict(int)
-    repeated = out_of_order = uncommitted = 0
-    for arrival in arrivals:
-        message = published.get(arrival.idempotency_key)
-        if message is None:
-            uncommitted += 1
-        elif message.idempotency_key in seen:
-            repeated += 1
-        else:
-            seen.add(message.idempotency_key)
-            out_of_order += message.id < furthest[message.group_key]
-            furthest[message.group_key] = max(furthest[message.group_key], message.id)
-    return Delivery(
-        channel=channel,
-        committed=len(published),
-        delivered=len(seen),
-        repeated=repeated,
-        lost=len(published) - len(seen),
-        out_of_order=out_of_order,
-        uncommitted=uncommitted,
-    )
+        deliveries = [*self.deliveries, *self.pushed.deliveries]
+        promises = [*self.promises, *self.pushed.promises]
+        return all(each.right for each in deliveries) and all(each.right for each in promises)
 
 
 def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
-    """Reads databases and topics anew. Raises psycopg.Error, KafkaException, TimeoutError."""
+    """Reads databases, topics and records anew.
+
+    Raises psycopg.Error, sqlite3.Error, KafkaException, TimeoutError.
+    """
     topics = Topics(places.bootstrap_servers, places.topics())
     try:
         arrivals = topics.read()
@@ -120,7 +54,11 @@ def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
                 compare(
                     channel,
                     [message for message in log if message.channel == channel],
-                    [each for each in arrivals if each.topic == places.topic(channel)],
+                    [
+                        each.idempotency_key
+                        for each in arrivals
+                        if each.topic == places.topic(channel)
+                    ],
                 )
                 for channel in CHANNELS
             ],
@@ -136,6 +74,7 @@ def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
                 "finance": _number(finance, REPEATED),
             },
             rolled_back=_number(sale, ROLLED_BACK),
+            pushed=reckon_pushed(places, sale, log),
         )
 
 
@@ -166,7 +105,6 @@ POINTS_DUE = """
     where status = 'COMPLETED' and customer_id is not null
 """
 POINTS_GIVEN = "select coalesce(sum(points), 0) from sale.points_transaction"
-DEAD_LETTERS = "select count(*) from outbox.dead_letter"
 
 
 def service_promises(sale: Connection, stories: Sequence[Story]) -> list[Promise]:
@@ -182,7 +120,6 @@ def service_promises(sale: Connection, stories: Sequence[Story]) -> list[Promise
             "orders completed, and announced as fully paid", completed, _number(sale, ANNOUNCED)
         ),
         Promise("loyalty points earned, and given", *points),
-        Promise("messages in the dead letters", 0, _number(sale, DEAD_LETTERS)),
     ]
 
 

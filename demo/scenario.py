@@ -3,49 +3,26 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
-import msgspec
 from psycopg import AsyncConnection
 
-from demo.fleet import Fleet
+from demo.fleet import SERVICES, Fleet
 from demo.gauges import Gauges, Instruments
 from demo.places import Places
 from demo.plan import Kill, Story
 from demo.provider import Provider
+from demo.scene import Scene, Screen
+from demo.subscriptions import SUBSCRIBERS, Subscriptions
 from demo.till import Till
+from demo.troubles import fail_for_a_while, redrive_the_poisoned
 
 LOOK_INTERVAL_SECONDS = 0.5
 CHANGE_OF_MIND_INTERVAL_SECONDS = 0.3
 SETTLE_SECONDS = 60.0
 CONNECT_SECONDS = 30.0
 WATCHED_ORDERS = 12
-
-
-class Scene(msgspec.Struct):
-    """Everything that can be seen at a moment; `news` are the last events, the newest last."""
-
-    phase: str
-    fleet: Fleet
-    provider: Provider
-    till: Till
-    orders: int
-    began: float
-    ended: bool = False
-    played: Sequence[Story] = ()
-    gauges: Gauges | None = None
-    news: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=5))
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def tell(self, event: str) -> None:
-        self.news.append(f"{self.seconds:5.1f} s  {event}")
-
-
-Screen = Callable[[Scene], None]
 
 
 async def play(
@@ -60,15 +37,19 @@ async def play(
     """Plays the stories, then waits until all of it has arrived everywhere; returns the played.
 
     Raises, alone or in an ExceptionGroup, TimeoutError where something doesn't arrive, StartError
-    for a process that died unasked, Refused for a webhook that the service wouldn't have.
+    for a process that died unasked, Refused for a webhook that the service wouldn't have, ApiError.
     """
     provider = Provider(fleet.service_urls, random)
+    subscriptions = Subscriptions(fleet.service_urls, fleet.create_key())
     scene = Scene("starting the processes", fleet, provider, till, len(stories), time.monotonic())
     try:
         with Instruments(places) as instruments:
             async with asyncio.TaskGroup() as background:
                 show = background.create_task(_show(scene, instruments, screen))
-                displays = await _orders_and_kills(scene, places, stories, kills, background)
+                await _start(fleet, subscriptions)
+                displays = await _orders_and_kills(
+                    scene, places, stories, kills, subscriptions, background
+                )
                 scene.ended = True
                 await show
                 scene.phase = "the last messages are on their way"
@@ -78,7 +59,26 @@ async def play(
                     display.cancel()
     finally:
         await provider.close()
+        await subscriptions.close()
     return scene.played
+
+
+async def _start(fleet: Fleet, subscriptions: Subscriptions) -> None:
+    """The services first: with them subscribers subscribe, and only then they know their secrets.
+
+    Nobody pays before all are there.
+    """
+    await _launch(fleet, SERVICES)
+    for name in SUBSCRIBERS:
+        endpoint = f"{fleet.subscriber_urls[name]}/webhooks"
+        fleet.equip(name, await subscriptions.subscribe(name, endpoint))
+    await _launch(fleet, [name for name in fleet.programs if name not in SERVICES])
+
+
+async def _launch(fleet: Fleet, names: Sequence[str]) -> None:
+    async with asyncio.TaskGroup() as starts:
+        for name in names:
+            starts.create_task(asyncio.to_thread(fleet.launch, name))
 
 
 async def _orders_and_kills(
@@ -86,12 +86,10 @@ async def _orders_and_kills(
     places: Places,
     stories: Sequence[Story],
     kills: Sequence[Kill],
+    subscriptions: Subscriptions,
     background: asyncio.TaskGroup,
 ) -> list[asyncio.Task[None]]:
     """Returns the displays, which go on watching."""
-    async with asyncio.TaskGroup() as starts:
-        for name in scene.fleet.programs:
-            starts.create_task(asyncio.to_thread(scene.fleet.launch, name))
     scene.phase = "orders are paid, processes are killed"
     displays: list[asyncio.Task[None]] = []
     turns = {name: asyncio.Lock() for name in scene.fleet.programs}
@@ -110,6 +108,8 @@ async def _orders_and_kills(
                 victim = due.popleft().victim
                 events.create_task(_kill(scene, victim, turns[victim]))
 
+        events.create_task(fail_for_a_while(scene, subscriptions))
+        events.create_task(redrive_the_poisoned(scene, subscriptions))
         minds = events.create_task(_change_minds(places))
         scene.played = await scene.provider.play(stories, on_order, on_done)
         minds.cancel()
@@ -126,8 +126,11 @@ async def _kill(scene: Scene, victim: str, turn: asyncio.Lock) -> None:
         scene.tell(f"{victim} is back after {time.monotonic() - killed:.1f} s")
 
 
-# Both consumers would choke on it, if it ever came.
-PUBLISH = "select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'nobody')"
+# All consumers and subscribers would choke on it, if it ever came.
+PUBLISH = """
+    select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'nobody'),
+           outbox.publish('orders.lifecycle', 'order.paid', '{}', group_key => 'nobody')
+"""
 
 
 async def _change_minds(places: Places) -> None:

@@ -40,7 +40,7 @@ def _columns(target: Target, item: Item, relay: str) -> tuple[object, ...]:
     assert answer is not None
     assert verdict is not None
     assert row is not None
-    again = verdict.kind == "retry"
+    again = verdict.kind == "retry" and not target.probing
     failed = answer.error is not None
     at = target.clock + item.sent_at
     next_at = at + answer.seconds + (verdict.delay_seconds or 0.0)

@@ -43,6 +43,9 @@ class Sent(msgspec.Struct, frozen=True):
 
     @property
     def failed(self) -> int:
+        # An open breaker has no window.
+        if self.target.probing:
+            return 0
         return sum(item.sent_at > 0 for item in self.of("dead", "retry"))
 
 

@@ -357,8 +357,6 @@ class Flight:
         It comes to the last message that was attempted, or to the one before the first that was
         not; what was read beyond stays in the log.
         """
-        if self._target.probing and not self._acked and not flying:
-            return [], 0
         waiting = sorted(unsent, key=_id)
         if not waiting and self._exhausted:
             return self._behind, None

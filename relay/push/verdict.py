@@ -44,8 +44,11 @@ def judge(
     """
     if answer.error is None:
         return Verdict("acked", attempts + 1)
-    if probing or answer.status == GONE or answer.error == UNSENT:
+    if answer.status == GONE or answer.error == UNSENT:
         return Verdict("held", attempts)
+    if probing:
+        # Behind the other heads: where this one is poisoned, the next probe is another's.
+        return Verdict("retry", attempts, 0.0)
     attempts += 1
     status = answer.status or 0
     final = 400 <= status < 500 and status not in NOT_FINAL

@@ -42,3 +42,10 @@ def test_kills_come_in_the_middle_and_in_order() -> None:
     assert [kill.after_orders for kill in kills] == sorted(kill.after_orders for kill in kills)
     assert all(5 <= kill.after_orders <= 95 for kill in kills)
     assert sum(kill.victim == "relay" for kill in kills) == 20
+
+
+def test_one_early_order_is_by_the_customer_whom_a_subscriber_can_not_address() -> None:
+    for seed in range(20):
+        customers = [story.form.get("customerId") for story in plan.stories(Random(seed), 40)]
+        assert customers.count(plan.POISONOUS_CUSTOMER) == 1
+        assert plan.POISONOUS_CUSTOMER in customers[: len(customers) // 4]

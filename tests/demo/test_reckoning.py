@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +11,16 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
+from demo.comparison import Delivery, Published, compare
 from demo.places import CHANNELS, Places
 from demo.plan import SUCCESS, Send, Story, Webhook
-from demo.reckoning import Delivery, Published, Reckoning, compare, reckon
+from demo.reckoning import Reckoning, reckon
+from demo.subscribers import records
+from demo.subscriptions import SUBSCRIBERS
 from demo.till import Till
-from demo.topics import Arrival, Topics
+from demo.topics import Topics
 from tests.conftest import CreateTopic
+from tests.demo.pushes import push
 
 # Two groups, whose messages are numbered through by the log.
 LOG = [Published(id, "c", group, f"key-{id}") for id, group in enumerate("abaabb", start=1)]
@@ -23,8 +28,7 @@ IN_ORDER = [1, 2, 3, 4, 5, 6]
 
 
 def delivered(ids: list[int]) -> Delivery:
-    groups = {message.id: message.group_key for message in LOG}
-    return compare("c", LOG, [Arrival("c", groups.get(id), f"key-{id}") for id in ids])
+    return compare("c", LOG, [f"key-{id}" for id in ids])
 
 
 @pytest.mark.parametrize("ids", [IN_ORDER, [2, 5, 6, 1, 3, 4], [2, 1, 5, 3, 6, 4]])
@@ -90,7 +94,9 @@ class World:
         """Sends what the log holds to the topics, all but message number `skip`."""
         producer = Producer({"bootstrap.servers": self.places.bootstrap_servers})
         rows = self.sale.execute(
-            "select channel, group_key, idempotency_key, payload from outbox.message order by id"
+            "select channel, group_key, idempotency_key, payload from outbox.message "
+            "where channel = any (%s) order by id",
+            [list(CHANNELS)],
         ).fetchall()
         for number, (channel, group_key, key, payload) in enumerate(rows):
             if number != skip:
@@ -105,8 +111,9 @@ class World:
     def wrong(self) -> list[str]:
         """What the reckoning finds off."""
         found = self.reckon()
-        names = [each.channel for each in found.deliveries if not each.right]
-        names += [each.what for each in found.promises if not each.right]
+        pushed = found.pushed
+        names = [each.name for each in (*found.deliveries, *pushed.deliveries) if not each.right]
+        names += [each.what for each in (*found.promises, *pushed.promises) if not each.right]
         assert found.right is not bool(names)
         return names
 
@@ -153,11 +160,13 @@ def world(
     kafka: str,
     create_topic: CreateTopic,
     topic_prefix: str,
+    tmp_path: Path,
 ) -> Iterator[World]:
     for channel in CHANNELS:
         create_topic(channel)
     books = {"inventory": inventory_url, "finance": finance_url}
-    places = Places(database_url, books, kafka, topic_prefix)
+    files = {name: tmp_path / f"{name}.sqlite" for name in SUBSCRIBERS}
+    places = Places(database_url, books, kafka, topic_prefix, files)
     with (
         psycopg.connect(database_url, autocommit=True) as sale,
         psycopg.connect(inventory_url, autocommit=True) as inventory,
@@ -166,6 +175,7 @@ def world(
         sale.execute(SALE)
         inventory.execute(DEDUCT)
         finance.execute(FINANCE)
+        push(sale, places)
         yield World(places, sale, inventory, finance)
 
 
@@ -179,6 +189,13 @@ def test_nothing_is_off_when_all_is_as_it_must_be(world: World) -> None:
 def test_a_message_that_never_reached_its_topic_is_off(world: World) -> None:
     world.deliver(skip=1)
     assert world.wrong() == ["payment.success"]
+
+
+def test_a_webhook_that_never_reached_its_subscriber_is_off(world: World) -> None:
+    world.deliver()
+    records.make(world.places.records["billing"].with_suffix(".new"))
+    world.places.records["billing"] = world.places.records["billing"].with_suffix(".new")
+    assert world.wrong() == ["billing"]
 
 
 def test_a_rollback_is_counted_and_no_fault(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Four subscribers to orders.lifecycle: HTTP servers, each a process with a record of its own."""
