@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test prove chaos lint bench bench-peers bench-growth bench-outage lock
+.PHONY: help install demo run test prove chaos lint bench bench-peers bench-growth bench-outage bench-push lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## payments, kills and a reckoning, on real Postgres and real Kafka; ends by itself
+demo: $(STAMP) ## payments, webhooks, kills and a reckoning, on real Postgres and real Kafka; ends by itself
 	$(BIN)/python -m demo
 
 run: $(STAMP) ## the whole stack until Ctrl-C
@@ -52,6 +52,9 @@ bench-growth: $(STAMP) ## how cost grows with backlog, retention, subscriptions,
 
 bench-outage: $(STAMP) ## a minute without Kafka while messages come, and the way back
 	$(BIN)/python -m bench.outage
+
+bench-push: $(STAMP) ## signed webhooks beside a bare aiohttp loop, one table
+	$(BIN)/python -m bench.push
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url pyproject.toml

@@ -7,7 +7,7 @@ it drew its own id.
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 import psycopg
@@ -71,6 +71,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
     `n`, `token` and `relay` are of its latest checkpoint. `due`: a row in outbox.delivery is.
     `replaying`: some of the delta was delivered before. `origin` is there for exactly once.
+    `besides` is the row of the statement that was given to the claim.
     """
 
     n: int
@@ -84,6 +85,7 @@ class Claimed(msgspec.Struct, frozen=True):
     due: bool
     replaying: bool
     origin: Origin | None
+    besides: tuple[Any, ...] | None = None
 
 
 # For this transaction only, since a pooler hands the session on. The planner knows nothing of xid8
@@ -229,21 +231,28 @@ join outbox.subscription s on s.id = c.subscription_id
 
 
 def claim(
-    connection: Connection, cursor: Cursor, relay: str, timeout_seconds: float
+    connection: Connection,
+    cursor: Cursor,
+    relay: str,
+    timeout_seconds: float,
+    besides: LiteralString | None = None,
 ) -> Claimed | None:
     """Begins the run's transaction and takes the cursor; None where another relay has it.
 
     None as well where the subscription's terms are no longer those of the probe. The transaction is
     left open. A holder that does nothing for `timeout_seconds` loses its session and with it the
-    lock.
+    lock. `besides` is read in the same round trip, of %(cursor)s and %(subscription)s.
     """
     name = f"outbox-relay {relay} cursor {cursor.id}"
-    parameters = {"cursor": cursor.id}
+    parameters = {"cursor": cursor.id, "subscription": cursor.subscription_id}
+    read = None
     with connection.pipeline():
         connection.execute("begin isolation level read committed")
         set_local(connection, name, timeout_seconds, durable=cursor.terms.exactly_once)
         held = connection.execute(CLAIM, parameters, prepare=True)
         found = connection.execute(POSITION, parameters, prepare=True)
+        if besides is not None:
+            read = connection.execute(besides, parameters, prepare=True)
     if not held.rowcount:
         leave(connection)
         return None
@@ -266,6 +275,7 @@ def claim(
         due=due,
         replaying=replaying,
         origin=Origin(*origin) if origin else None,
+        besides=read.fetchone() if read is not None else None,
     )
 
 

@@ -4,6 +4,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protoc
 """
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -38,7 +39,7 @@ class Headers:
         headers = {
             "ce-specversion": "1.0",
             "ce-id": _percent_encoded(key),
-            "ce-type": _percent_encoded(row[2].decode()),
+            "ce-type": _type(row[2]),
             "ce-source": self._source,
             "ce-time": _time(row[8]),
             "content-type": row[6].decode(),
@@ -55,10 +56,20 @@ class Headers:
         return headers
 
 
+@lru_cache(1000)
+def _type(name: bytes) -> str:
+    return _percent_encoded(name.decode())
+
+
 def _percent_encoded(value: str) -> str:
     return quote(value, safe=_PLAIN)
 
 
 def _time(created_at: int) -> str:
-    moment = _POSTGRES_EPOCH + timedelta(microseconds=created_at)
-    return f"{moment.isoformat(timespec='microseconds')}Z"
+    second, fraction = divmod(created_at, 1_000_000)
+    return f"{_second(second)}.{fraction:06}Z"
+
+
+@lru_cache(1000)
+def _second(second: int) -> str:
+    return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat()

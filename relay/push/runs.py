@@ -1,5 +1,6 @@
 """Runs of an `http` subscription: the same claim, reading and checkpoint, requests in between."""
 
+import random
 import time
 from collections.abc import Generator
 
@@ -28,6 +29,9 @@ logger = structlog.get_logger()
 WAITS = Ran(blocked=True)
 # Heads that are due come so many at a time for each request that may be in flight.
 HEADS_PER_SLOT = 4
+# So many of a half-open breaker's probes are the log's next message, though heads are due. Such a
+# probe that fails makes a row: rarely, since an endpoint may be down for days.
+FRESH_PROBES = 1 / 8
 # Where no request can be made, a run begins as soon as one can, if that is not longer.
 SLOT_SECONDS = 0.25
 
@@ -42,6 +46,25 @@ class State(msgspec.Struct, frozen=True):
     failing: bool
     retrying: bool
     now: float
+
+
+# What was tried before gets slots of its own, not what is merely in flight beyond its run.
+STATE = """
+select s.settings::text,
+       array(select x.key from outbox.secret x
+             where x.subscription_id = s.id
+               and (x.expires_at is null or x.expires_at > clock_timestamp())
+             order by x.created_at desc),
+       b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
+       b.failing_since is not null,
+       exists (select from outbox.delivery d
+               where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
+                 and d.token is null and d.outcome is null),
+       extract(epoch from clock_timestamp())::float8
+from outbox.subscription s
+join outbox.breaker b on b.subscription_id = s.id
+where s.id = %(subscription)s
+"""
 
 
 class PushRuns:
@@ -86,13 +109,15 @@ class PushRuns:
     def _claim(self, connection: Connection, cursor: Cursor, most: int) -> Ran | None:
         began_at = time.monotonic()
         frozen_after = frozen_after_seconds(self._settings)
-        claimed = claim(connection, cursor, self._settings.name, frozen_after)
+        claimed = claim(connection, cursor, self._settings.name, frozen_after, STATE)
         if claimed is None:
             return None
         if claimed.position is None and not claimed.due:
             leave(connection)
             return Ran()
-        state = self._look(connection, cursor)
+        assert claimed.besides is not None
+        settings, *rest = claimed.besides
+        state = State(decode(settings), *rest)
         self._telemetry.breaker(cursor.subscription, state.is_open)
         if self._rate.is_news(state.endpoint):
             leave(connection)
@@ -150,7 +175,10 @@ class PushRuns:
         began_at: float,
     ) -> Ran:
         cleared, due = 0, list[Item]()
-        if claimed.due:
+        # Where all heads are poisoned, only a fresh message can close the breaker.
+        fresh_probe = claimed.position is not None and random.random() < FRESH_PROBES
+        fresh_probe = fresh_probe and target.probing
+        if claimed.due and not fresh_probe:
             heads = 1 if target.probing else HEADS_PER_SLOT * target.endpoint.concurrency
             cleared, due = rows.load(connection, cursor, heads)
         finished = [item for item in due if _is_finished(item, target.endpoint, cursor)]
@@ -188,31 +216,6 @@ class PushRuns:
         """By the loop's clock; later, somebody else may hold the cursor."""
         age = time.monotonic() - began_at
         return self._courier.loop.time() - age + frozen_after_seconds(self._settings) / 2
-
-    def _look(self, connection: Connection, cursor: Cursor) -> State:
-        values = {"cursor": cursor.id, "subscription": cursor.subscription_id}
-        row = connection.execute(STATE, values, prepare=True).fetchone()
-        assert row is not None
-        return State(decode(row[0]), *row[1:])
-
-
-# What was tried before gets slots of its own, not what is merely in flight beyond its run.
-STATE = """
-select s.settings::text,
-       array(select x.key from outbox.secret x
-             where x.subscription_id = s.id
-               and (x.expires_at is null or x.expires_at > clock_timestamp())
-             order by x.created_at desc),
-       b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
-       b.failing_since is not null,
-       exists (select from outbox.delivery d
-               where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
-                 and d.token is null and d.outcome is null),
-       extract(epoch from clock_timestamp())::float8
-from outbox.subscription s
-join outbox.breaker b on b.subscription_id = s.id
-where s.id = %(subscription)s
-"""
 
 
 def _is_finished(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:

@@ -1,6 +1,7 @@
 """How many requests one relay may have in flight for one subscription, over all its runs."""
 
 import threading
+from collections.abc import Callable
 
 # With retries about, so much of the capacity is kept for them, and so much is the most they get
 # while fresh messages wait: neither starves the other, whichever of them hangs.
@@ -16,6 +17,8 @@ class Slots:
         self._fresh = 0
         self._retries = 0
         self._freed = threading.Event()
+        # The run that is under way: requests of earlier ones free slots for it.
+        self.resume: Callable[[], None] | None = None
 
     @property
     def free(self) -> int:

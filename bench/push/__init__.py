@@ -1,0 +1,1 @@
+"""Benchmarks of subscriptions that are pushed to an HTTP endpoint."""

@@ -1,0 +1,227 @@
+"""What is measured, in which order, and what it should come to."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from bench.arena import Connection
+from bench.figures import Figure, Section, at_most, ratio
+from bench.latency import percentile
+from bench.push import drain, growth, latency, slots
+from bench.push.arena import PushArena
+from bench.push.drain import Turn
+
+NAMES = ("deliveries", "slots", "latency", "hanging", "growth")
+SUBSCRIPTIONS = (1, 10, 100)
+HANGING_AMONG = 100
+HANGING_RATE = 200
+
+T = TypeVar("T")
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries of a drain, a second, and seconds of it; what lies about; how often each."""
+
+    rounds: int = 3
+    deliveries: int = 12_000
+    rates: tuple[int, ...] = (200, 1000)
+    seconds: int = 8
+    slot_seconds: int = 8
+    backlog: int = 1_000_000
+    rows: int = 100_000
+
+
+class Bench:
+    """Every section is taken by itself: its candidates in turn, in another order each round."""
+
+    def __init__(
+        self, arena: PushArena, connection: Connection, sizes: Sizes, tell: Callable[[str], None]
+    ) -> None:
+        self._arena = arena
+        self._connection = connection
+        self._sizes = sizes
+        self._tell = tell
+
+    def section(self, name: str) -> Section:
+        """One of NAMES."""
+        measures = {
+            "deliveries": self._deliveries,
+            "slots": self._slots,
+            "latency": self._latency,
+            "hanging": self._hanging,
+            "growth": self._growth,
+        }
+        return measures[name]()
+
+    def _in_turn(self, title: str, turns: dict[str, Callable[[], T]]) -> dict[str, list[T]]:
+        """What each turn came to, round by round."""
+        order, taken = list(turns), defaultdict[str, list[T]](list)
+        for number in range(self._sizes.rounds):
+            for name in order:
+                self._tell(f"{title}, round {number + 1} of {self._sizes.rounds}: {name}")
+                taken[name].append(turns[name]())
+            order.append(order.pop(0))
+        return taken
+
+    def _deliveries(self) -> Section:
+        arena, connection, deliveries = self._arena, self._connection, self._sizes.deliveries
+        turns: dict[str, Callable[[], Turn]] = {}
+        for count in SUBSCRIPTIONS:
+            each = partial(drain.by_relay, arena, connection, count, deliveries)
+            turns |= {
+                f"{count} bare": partial(drain.by_bare_loop, arena, connection, count, deliveries),
+                f"{count} none": partial(each, "none"),
+                f"{count} all": partial(each, "all"),
+            }
+        taken = self._in_turn("deliveries", turns)
+        figures: list[Figure] = []
+        for count in SUBSCRIPTIONS:
+            bare, none, logged = (taken[f"{count} {what}"] for what in ("bare", "none", "all"))
+            of = _of(count)
+            figures += [
+                Figure(f"bare loop, {of}", _rates(bare), "{:,.0f} /s"),
+                Figure(f"relay, {of}", _rates(none), "{:,.0f} /s"),
+                ratio(f"relay ÷ bare, {of}", _rates(none), _rates(bare), 0.85),
+                ratio(f"relay with log ÷ bare, {of}", _rates(logged), _rates(bare), 0.85),
+                ratio(f"processor, bare ÷ relay, {of}", _cpu(bare), _cpu(none)),
+                ratio(f"processor, bare ÷ relay with log, {of}", _cpu(bare), _cpu(logged)),
+                Figure(f"WAL per delivery, {of}", _wal(none), "{:.2f} B", at_most(5)),
+                Figure(f"WAL per delivery with log, {of}", _wal(logged), "{:.0f} B"),
+            ]
+        return Section(
+            "Deliveries",
+            figures,
+            f"{deliveries:,} signed requests of 500 bytes, shared out over the subscriptions; "
+            f"1,000 groups; {drain.CONCURRENCY} in flight for each subscription, on both sides; "
+            "one process for all endpoints, which answer at once. The relay's clock runs from the "
+            "fill's commit to the last checkpoint, with attempts_log none or all. Processor time "
+            "is the sending process's own.",
+        )
+
+    def _slots(self) -> Section:
+        arena, connection, seconds = self._arena, self._connection, self._sizes.slot_seconds
+        taken = self._in_turn(
+            "slots",
+            {
+                "bare": lambda: slots.by_bare_loop(arena, connection, seconds),
+                "relay": lambda: slots.by_relay(arena, connection, seconds),
+            },
+        )
+        return Section(
+            "Slots used, endpoints of 150 to 450 ms",
+            [
+                Figure("bare loop", taken["bare"], "{:.3f}"),
+                Figure("relay", taken["relay"], "{:.3f}"),
+                ratio("relay ÷ bare", taken["relay"], taken["bare"], 0.95),
+            ],
+            f"time that requests are with the endpoint, of {drain.CONCURRENCY} slots times the "
+            "time, without the first and the last second.",
+        )
+
+    def _latency(self) -> Section:
+        figures: list[Figure] = []
+        for rate in self._sizes.rates:
+            for count in SUBSCRIPTIONS:
+                self._tell(f"latency at {rate:,} deliveries/s: {_of(count)}")
+                times = latency.measure(
+                    self._arena, self._connection, count, rate, self._sizes.seconds
+                )
+                figures += [
+                    Figure(f"{rate:,}/s, {_of(count)}, p{p}", [percentile(times, p)], "{:.1f} ms")
+                    for p in (50, 99)
+                ]
+        return Section(
+            "Commit → request",
+            figures,
+            "from the answer to the writer's commit until the endpoint has the whole request; "
+            "deliveries a second over all subscriptions: each message goes to each of them at "
+            "once; one clock, the machine's, for both.",
+        )
+
+    def _hanging(self) -> Section:
+        arena, connection, seconds = self._arena, self._connection, self._sizes.seconds
+
+        def turn(healthy: int, hanging: bool) -> list[float]:
+            rate = HANGING_RATE * healthy // HANGING_AMONG
+            times = latency.measure(arena, connection, healthy, rate, seconds, hanging)
+            return [percentile(times, 50), percentile(times, 99)]
+
+        taken = self._in_turn(
+            "one hanging among 100",
+            {
+                "undisturbed": lambda: turn(HANGING_AMONG - 1, False),
+                "hanging": lambda: turn(HANGING_AMONG - 1, True),
+            },
+        )
+        alone, beside = taken["undisturbed"], taken["hanging"]
+        ratios = [b[1] / a[1] for a, b in zip(alone, beside, strict=True)]
+        return Section(
+            "One hanging among 100",
+            [
+                Figure("p50 of 99 healthy", [one[0] for one in alone], "{:.1f} ms"),
+                Figure("p99 of 99 healthy", [one[1] for one in alone], "{:.1f} ms"),
+                Figure("p50, one more hanging", [one[0] for one in beside], "{:.1f} ms"),
+                Figure("p99, one more hanging", [one[1] for one in beside], "{:.1f} ms"),
+                Figure("p99, hanging ÷ undisturbed", ratios, "{:.2f}", at_most(1.2)),
+            ],
+            f"commit → request, {HANGING_RATE} deliveries a second; the hundredth endpoint takes "
+            "requests and never answers, its timeout is 2 s and its breaker never opens.",
+        )
+
+    def _growth(self) -> Section:
+        arena, connection, sizes = self._arena, self._connection, self._sizes
+        count = sizes.deliveries
+        names = {
+            "open breaker": f"{sizes.backlog:,} behind an open breaker",
+            "rows": f"{sizes.rows:,} delivery rows",
+            "snapshot": "old snapshot held",
+        }
+        taken = self._in_turn(
+            "growth",
+            {
+                "plain": lambda: growth.plain(arena, connection, count),
+                "open breaker": lambda: growth.breaker(arena, connection, count, sizes.backlog),
+                "rows": lambda: growth.rows(arena, connection, count, sizes.rows),
+                "snapshot": lambda: growth.snapshot(arena, connection, count),
+            },
+        )
+        plain = [one.turn for one in taken["plain"]]
+        figures = [
+            Figure("with nothing about", _rates(plain), "{:,.0f} /s"),
+            Figure("empty poll", [one.poll_milliseconds for one in taken["plain"]], "{:.2f} ms"),
+        ]
+        for name, title in names.items():
+            turns = [one.turn for one in taken[name]]
+            polls = [one.poll_milliseconds for one in taken[name]]
+            figures += [
+                ratio(f"{title} ÷ without", _rates(turns), _rates(plain), 0.9),
+                ratio("  processor, without ÷ with", _cpu(plain), _cpu(turns)),
+                Figure("  WAL per delivery", _wal(turns), "{:.2f} B", at_most(5)),
+                Figure("  empty poll", polls, "{:.2f} ms"),
+            ]
+        return Section(
+            "What lies about",
+            figures,
+            f"{count:,} deliveries of one subscription, without the log of attempts. The breaker "
+            "is another subscription's; the rows are its own: groups of "
+            f"{growth.ROWS_PER_GROUP}, one message given up and parked, the others behind it.",
+        )
+
+
+def _of(count: int) -> str:
+    return "1 subscription" if count == 1 else f"{count} subscriptions"
+
+
+def _rates(turns: list[Turn]) -> list[float]:
+    return [one.deliveries_per_second for one in turns]
+
+
+def _cpu(turns: list[Turn]) -> list[float]:
+    return [one.cpu_microseconds for one in turns]
+
+
+def _wal(turns: list[Turn]) -> list[float]:
+    return [one.wal_bytes for one in turns]

@@ -1,0 +1,34 @@
+"""What `make bench-push` goes by."""
+
+import http.client
+from urllib.parse import urlsplit
+
+import pytest
+
+from bench.push.drain import check
+from bench.push.endpoints import Endpoints, Request
+from bench.push.slots import used
+
+
+def test_slots_are_used_while_a_request_is_with_the_endpoint_and_the_ramps_count_for_nothing() -> (
+    None
+):
+    requests = [Request(n, n * 10, n * 10 + 15) for n in range(100)]
+    assert used(requests, concurrency=2, ramp=100) == pytest.approx(0.75)
+
+
+def test_a_message_that_did_not_come_to_every_endpoint_is_a_failure() -> None:
+    came = {"/ok/0": [Request(n, 0, 0) for n in (0, 1)], "/ok/1": [Request(0, 0, 0)] * 2}
+    with pytest.raises(RuntimeError, match="2 messages to 2 endpoints"):
+        check(came, subscriptions=2, messages=2)
+
+
+def test_an_endpoint_tells_which_message_came_once() -> None:
+    with Endpoints() as endpoints:
+        connection = http.client.HTTPConnection(urlsplit(endpoints.url).netloc, timeout=10)
+        connection.request("POST", "/ok/7", b'{"n": 42, "text": "x"}')
+        assert connection.getresponse().status == 200
+        connection.close()
+        (request,) = endpoints.take()["/ok/7"]
+        assert request.n == 42
+        assert endpoints.take() == {}
