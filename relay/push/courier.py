@@ -30,6 +30,9 @@ logger = structlog.get_logger()
 
 # After a stop, requests in flight get so long to be answered and written down.
 STOP_SECONDS = 3.0
+# How often the loop looks at its own delay, and what is too much of it.
+BEAT_SECONDS = 0.02
+BEHIND_SECONDS = 0.04
 # Outcomes that are written in one transaction.
 MOST_OVERDUE = 500
 # Kept while the database is away; beyond it they are forgotten, and sent again after their lease.
@@ -44,6 +47,9 @@ class Courier:
         self.headers = Headers(settings.event_source)
         self._settings = settings
         self._telemetry = telemetry
+        # The loop does not get round in time: more requests would only wait for each other.
+        self.is_behind = False
+        self._beating = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._overdue: queue.Queue[Overdue | None] = queue.Queue(MOST_KEPT)
         # Failures that no run has counted yet, by subscription.
@@ -65,6 +71,17 @@ class Courier:
         task = self.loop.create_task(request)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        if not self._beating:
+            self._beating = True
+            self._beat_after(self.loop.time())
+
+    def _beat_after(self, due_at: float) -> None:
+        """Looks how late it is, for as long as there are requests."""
+        self.is_behind = self.loop.time() - due_at > BEHIND_SECONDS
+        self._beating = bool(self._tasks)
+        if self._beating:
+            due_at = self.loop.time() + BEAT_SECONDS
+            self.loop.call_at(due_at, self._beat_after, due_at)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

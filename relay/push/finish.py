@@ -100,7 +100,8 @@ def _judge(connection: Connection, sent: Sent) -> None:
     target, landed = sent.target, sent.landed
     if target.probing:
         if not landed.flying:
-            breaker.judge_probe(connection, target, bool(sent.acked) if landed.sent else None)
+            arrived = any(one.verdict and one.verdict.kind == "acked" for one in landed.settled)
+            breaker.judge_probe(connection, target, arrived if landed.sent else None)
     elif sent.failed or (target.failing and sent.acked):
         breaker.opens(connection, target, acked=sent.acked, failed=sent.failed)
     if landed.gone is not None:

@@ -34,6 +34,8 @@ TAIL_SECONDS = 0.05
 # Many requests share one loop: with a hundred endpoints at work an answer takes its time.
 SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
+# What each run may have in the air though the loop is behind, so that every subscription gets on.
+FEW_IN_FLIGHT = 2
 # What waits in memory for a slot or for its group: enough that no slot idles, and no more.
 BATCH_ROWS = 64
 MOST_WAITING = 512
@@ -116,6 +118,8 @@ class Flight:
         self._ready: list[tuple[int, Item]] = []
         self._retries: deque[Item] = deque()
         self._retried_last = False
+        # Of few requests, as a rate limit leaves, retries get half.
+        self._retries_left = max(most // 2, 1)
         self._followers: dict[bytes, deque[Item]] = {}
         self._waiting = 0
         self._waiting_bytes = 0
@@ -194,7 +198,7 @@ class Flight:
         """There is no more; `exhausted`: because the log has been read to its end."""
         self._more = False
         self._exhausted = exhausted
-        self._check()
+        self._pump()
 
     def _end_of_time(self) -> None:
         self._sending = False
@@ -240,11 +244,19 @@ class Flight:
         self._check()
 
     def _next(self) -> Item | None:
-        """Retries and first attempts in turn, as far as each has slots."""
-        retry = bool(self._retries) and self._slots.takes_retry(fresh_wait=bool(self._ready))
+        """Retries and first attempts in turn, as far as each has slots and the loop keeps up."""
+        if self._courier.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
+            return None
+        fresh_wait = bool(self._ready) or self._more
+        retry = (
+            bool(self._retries)
+            and self._slots.takes_retry(fresh_wait=fresh_wait)
+            and (self._retries_left > 0 or not fresh_wait)
+        )
         first = bool(self._ready) and self._slots.takes_fresh(retrying=self._target.retrying)
         if retry and (not first or not self._retried_last):
             self._retried_last = True
+            self._retries_left -= 1
             return self._retries.popleft()
         if first:
             self._retried_last = False

@@ -9,7 +9,7 @@ from relay.push.endpoint import Endpoint
 GRANT_SECONDS = 1.0
 ANY = 1 << 30
 
-TAKE = "select outbox.take_rate(%s, %s, %s)"
+TAKE = "select outbox.take_rate(%s)"
 
 
 class Rate:
@@ -31,10 +31,12 @@ class Rate:
         if self._per_second is None:
             return ANY
         if self._granted == 0 or time.monotonic() > self._until:
-            wanted = max(round(self._per_second / 2), 1)
-            values = (subscription_id, wanted, self._per_second)
-            row = connection.execute(TAKE, values).fetchone()
-            self._granted = row[0] if row else 0
+            row = connection.execute(TAKE, (subscription_id,)).fetchone()
+            granted = row[0] if row else 0
+            if granted is None:
+                # The limit was lifted; the run will see it.
+                return ANY
+            self._granted = granted
             self._until = time.monotonic() + max(GRANT_SECONDS, 1 / self._per_second)
         return self._granted
 

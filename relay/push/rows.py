@@ -30,6 +30,7 @@ class Overdue(msgspec.Struct, frozen=True):
 
 CLEAR_ACKED = "select outbox.clear_acked(%s)"
 
+# Heads first: what was redriven or replayed may have a lower id than the head that it is behind.
 # LIMIT 1 keeps each message a look into its index: joined, the log would be read as a whole. The
 # sum bounds the bytes, whatever the messages' size.
 LOAD = """
@@ -58,7 +59,7 @@ select d.message_id, coalesce(m.channel, l.channel), coalesce(m.type, l.type),
        coalesce(m.payload, l.payload), coalesce(m.created_at, l.created_at),
        d.attempts, d.outcome, d.reason, d.detail, d.dead_letter_id, d.replayed
 from (
-    select d.*, sum(coalesce(octet_length(m.payload), octet_length(l.payload)))
+    select d.*, chosen.place, sum(coalesce(octet_length(m.payload), octet_length(l.payload)))
                     over (order by chosen.place, d.message_id) as bytes
     from chosen
     join outbox.delivery d on d.cursor_id = %(cursor)s and d.message_id = chosen.message_id
@@ -74,14 +75,14 @@ left join lateral (
     limit 1) m on d.dead_letter_id is null
 left join outbox.dead_letter l on l.id = d.dead_letter_id
 where coalesce(d.bytes, 0) < 16000000
-order by d.message_id
+order by d.place, d.message_id
 """
 
 
 def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, list[Item]]:
     """Takes away what was acknowledged late; then the heads that are due with their followers.
 
-    Returns how many were taken away, and the items in the order of the log.
+    Returns how many were taken away, and the items in the order in which each group has to go.
     """
     cleared = connection.execute(CLEAR_ACKED, (cursor.id,)).fetchone()
     parameters = {

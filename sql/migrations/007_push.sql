@@ -154,7 +154,7 @@ create table outbox.breaker (
 -- How far the sends that all relays together may make of a subscription are used up.
 create table outbox.rate_limit (
     subscription_id bigint      primary key references outbox.subscription on delete cascade,
-    used_until      timestamptz not null default clock_timestamp()
+    used_until      timestamptz not null default '-infinity'
 );
 
 -- How many attempts of a run failed, next to how many messages were acknowledged: what breakers are decided by.
@@ -377,25 +377,32 @@ begin
 end
 $$;
 
--- How many of `wanted` sends all relays together may still make now, and takes them. What was not used within a second
--- (or the time of one, where that is longer) is lost.
-create function outbox.take_rate(subscription_id bigint, wanted integer, rate_per_second float8) returns integer
+-- Takes what a relay may send of a subscription in about half a second, from what is left for all relays together; NULL:
+-- there is no limit. What was not used within a second (or the time of one, where that is longer) is lost.
+create function outbox.take_rate(subscription_id bigint) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    now     timestamptz;
-    used    timestamptz;
-    granted integer;
+    per_second float8;
+    now        timestamptz;
+    used       timestamptz;
+    granted    integer;
 begin
+    select (s.settings ->> 'rate_per_second')::float8 into per_second
+    from outbox.subscription as s where s.id = take_rate.subscription_id;
+    if per_second is null then
+        return null;
+    end if;
     select r.used_until into used from outbox.rate_limit as r
     where r.subscription_id = take_rate.subscription_id for no key update;
     now := clock_timestamp();
-    used := greatest(used, now - make_interval(secs => greatest(1, 1 / rate_per_second)));
-    granted := least(wanted, floor(extract(epoch from now - used)::float8 * rate_per_second + 0.000001)::integer);
+    used := greatest(used, now - make_interval(secs => greatest(1, 1 / per_second)));
+    granted := least(greatest(round(per_second / 2), 1),
+                     floor(extract(epoch from now - used)::float8 * per_second + 0.000001))::integer;
     if granted > 0 then
         update outbox.rate_limit as r
-        set used_until = used + make_interval(secs => granted / rate_per_second)
+        set used_until = used + make_interval(secs => granted / per_second)
         where r.subscription_id = take_rate.subscription_id;
     end if;
     return greatest(granted, 0);
@@ -486,8 +493,13 @@ begin
         raise exception 'there is no http subscription % in outbox.subscription', subscription_id
             using errcode = 'no_data_found';
     end if;
+    -- Each that is valid is a signature in every request: three at most, whoever calls this in a loop.
     delete from outbox.secret as s
-    where s.subscription_id = rotate_secret.subscription_id and s.expires_at <= clock_timestamp();
+    where s.subscription_id = rotate_secret.subscription_id
+      and (s.expires_at <= clock_timestamp()
+           or s.created_at not in (select kept.created_at from outbox.secret as kept
+                                   where kept.subscription_id = rotate_secret.subscription_id
+                                   order by kept.created_at desc limit 2));
     update outbox.secret as s
     set expires_at = least(s.expires_at, clock_timestamp() + interval '1 day')
     where s.subscription_id = rotate_secret.subscription_id;
@@ -871,7 +883,7 @@ revoke execute on function
     outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8),
     outbox.hold_half_open(bigint, bigint, float8),
     outbox.judge_half_open(bigint, bigint, boolean, float8),
-    outbox.take_rate(bigint, integer, float8),
+    outbox.take_rate(bigint),
     outbox.turn_attempts(integer, integer),
     outbox.rotate_secret(bigint),
     outbox.subscribe(text, text, text, jsonb, text[], integer),

@@ -1,8 +1,9 @@
 """`make chaos`: kills, freezes and cut wires under load on real Postgres and real Kafka.
 
-Two relays carry one log to Kafka for two subscriptions, at least once and exactly once, while
-writers and paying customers fill it and faults strike at random. In the end all topics are read and
-compared with what committed. Exits with 1 on any broken promise; data and logs are kept then.
+Two relays carry one log to Kafka for two subscriptions, at least once and exactly once, and as
+signed webhooks to an endpoint with faults of its own, while writers and paying customers fill it
+and faults strike at random. In the end all topics and the endpoint's journal are read and compared
+with what committed. Exits with 1 on any broken promise; data and logs are kept then.
 """
 
 import argparse

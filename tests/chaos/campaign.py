@@ -16,7 +16,7 @@ from tests.chaos.heartbeat import Heart, Watcher
 from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
-from tests.chaos.reckoning import judge, log_faults, read_log
+from tests.chaos.reckoning import judge, judge_webhooks, log_faults, read_log, webhook_faults
 from tests.chaos.writers import Writer, set_up, writers
 from tests.customers import Customer, customers
 
@@ -81,7 +81,7 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
     through to its end.
     """
     began = time.monotonic()
-    tell("starting Postgres, Kafka, the service and two relays")
+    tell("starting Postgres, Kafka, the service, two relays and an endpoint")
     with places(directory) as here:
         set_up(here)
         cast = Cast(here, orders, tell)
@@ -92,7 +92,8 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
         tell("reading every topic to its end")
         log = read_log(here)
         verdicts = [judge(here, subscription, log) for subscription in SUBSCRIPTIONS]
-        faults = [*played.faults, *log_faults(here, played.paid)]
+        verdicts.append(judge_webhooks(here, log))
+        faults = [*played.faults, *log_faults(here, played.paid), *webhook_faults(here)]
     if played.kills < orders.kills_at_least:
         faults.append(f"{played.kills} kills where {orders.kills_at_least} were asked for")
     return Result(orders, time.monotonic() - began, played, verdicts, faults)
@@ -248,6 +249,10 @@ PENDING = """
 select concat_ws(' ', subscription, 'priority', priority, 'shard', shard, 'channel', channel,
                  messages, 'messages, the oldest of', oldest_at)
 from outbox.cursor_backlog where messages > 0
+union all
+select concat_ws(' ', subscription, 'has rows:', retrying, 'retrying,', in_flight, 'in flight,',
+                 behind, 'behind')
+from outbox.delivery_summary
 """
 
 

@@ -15,7 +15,7 @@ from tests.chaos.plan import Strike
 SLOW_BYTES_PER_SECOND = 30_000
 LOOK_SECONDS = 0.2
 # What ends by itself is started again, as a supervisor does, and told.
-SUPERVISED = (*plan.RELAYS, plan.SERVICE)
+SUPERVISED = (*plan.RELAYS, plan.SERVICE, plan.ENDPOINT)
 # What came back gets on with its work before it is struck again, however late it came.
 REST_SECONDS = 1.5
 

@@ -18,7 +18,7 @@ from local.postgres import Postgres
 from local.program import Program, get_status, script
 from local.server import Server, free_port
 from local.stack import DATABASE, create_database
-from tests.chaos import plan
+from tests.chaos import plan, webhooks
 from tests.proxy import Proxy
 
 # A channel with a topic from the start; of one, the topic comes late; of one, it takes little.
@@ -100,7 +100,7 @@ class Places(NamedTuple):
         """A relay: whether it has written a checkpoint within the last `seconds`."""
         if get_status(self.health_url(program)) != 200:
             return False
-        if program == plan.SERVICE:
+        if program in (plan.SERVICE, plan.ENDPOINT):
             return True
         try:
             with self.connect() as session:
@@ -108,6 +108,11 @@ class Places(NamedTuple):
         except psycopg.OperationalError:
             return False
         return row is not None and bool(row[0])
+
+    @property
+    def journal(self) -> Path:
+        """What the endpoint has accepted."""
+        return self.directory / "endpoint.journal"
 
     @property
     def database_url(self) -> str:
@@ -165,7 +170,7 @@ def places(directory: Path) -> Iterator[Places]:
             plan.POSTGRES_WIRE: stack.enter_context(Proxy(postgres.port)),
             plan.KAFKA_WIRE: stack.enter_context(kafka_wire),
         }
-        ports = {name: free_port() for name in (*plan.RELAYS, plan.SERVICE)}
+        ports = {name: free_port() for name in (*plan.RELAYS, plan.SERVICE, plan.ENDPOINT)}
         here = Places(directory, postgres, kafka, wires, {}, ports)
         create_database(postgres, DATABASE)
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -175,7 +180,12 @@ def places(directory: Path) -> Iterator[Places]:
             if channel != LATE:
                 here.make_topics(channel)
         environment["DATABASE_URL"] = wires[plan.POSTGRES_WIRE].url(here.database_url)
-        for name, program in _programs(here, environment).items():
+        programs = _programs(here, environment)
+        with here.connect() as session:
+            programs[plan.ENDPOINT] = webhooks.endpoint_program(
+                session, ports[plan.ENDPOINT], directory, here.journal
+            )
+        for name, program in programs.items():
             here.programs[name] = stack.enter_context(program)
             program.launch()
         yield here
@@ -220,11 +230,12 @@ def _programs(here: Places, environment: dict[str, str]) -> dict[str, Program]:
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{here.wires[plan.KAFKA_WIRE].port}",
         "RELAY_BARRIER_SECONDS": str(BARRIER_SECONDS),
         "RELAY_TOPIC_GRACE_SECONDS": "1",
+        "RELAY_ALLOW_NETWORKS": "127.0.0.1/32",
     }
     settings = {
         name: {**relay, "RELAY_NAME": name.removeprefix("relay-"), "RELAY_PORT": str(port)}
         for name, port in here.ports.items()
-        if name != plan.SERVICE
+        if name in plan.RELAYS
     }
     settings[plan.SERVICE] = {"SERVICE_PORT": str(here.ports[plan.SERVICE])}
     return {
@@ -259,3 +270,6 @@ def _subscribe(here: Places) -> None:
                     "prefix": subscription.prefix or None,
                 },
             )
+        # What is too large for the narrow topic is too large for the endpoint.
+        port = here.ports[plan.ENDPOINT]
+        webhooks.subscribe(connection, port, shards=SHARDS, most_bytes=NARROW_BYTES)

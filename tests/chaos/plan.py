@@ -6,13 +6,24 @@ from typing import NamedTuple
 
 RELAYS = ("relay-a", "relay-b")
 SERVICE = "service"
+ENDPOINT = "endpoint"
 KAFKA = "kafka"
 POSTGRES = "postgres"
 KAFKA_WIRE = "wire to Kafka"
 POSTGRES_WIRE = "wire to Postgres"
 BACKEND = "backend"
 SNAPSHOT = "snapshot"
-TARGETS = (*RELAYS, SERVICE, KAFKA, POSTGRES, KAFKA_WIRE, POSTGRES_WIRE, BACKEND, SNAPSHOT)
+TARGETS = (
+    *RELAYS,
+    SERVICE,
+    ENDPOINT,
+    KAFKA,
+    POSTGRES,
+    KAFKA_WIRE,
+    POSTGRES_WIRE,
+    BACKEND,
+    SNAPSHOT,
+)
 
 # Between two faults. Most are still on, or being recovered from, when the next one strikes.
 SHORTEST_PAUSE_SECONDS = 1.0
@@ -45,11 +56,20 @@ FAULTS = {
     for fault in (
         Fault("kill-relay", RELAYS, 12, (0, 1), 3, "kill -9 of a relay, started again"),
         Fault("kill-service", (SERVICE,), 6, (0, 0.5), 2, "kill -9 of the service, started again"),
+        Fault(
+            "kill-endpoint",
+            (ENDPOINT,),
+            2,
+            (0, 3),
+            2,
+            "kill -9 of the webhooks' receiver, restarted",
+        ),
         Fault("kill-kafka", (KAFKA,), 0.8, (0, 1), 10, "kill -9 of Kafka, started again"),
         Fault("kill-postgres", (POSTGRES,), 0.7, (0, 1), 6, "kill -9 of Postgres, started again"),
         # Some of these outlast RELAY_BARRIER_SECONDS and the idle timeout that follows from it.
         Fault("freeze-relay", RELAYS, 2, (0.5, 8), 2, "SIGSTOP of a relay for 0.5 to 8 s"),
         Fault("freeze-service", (SERVICE,), 0.7, (0.5, 4), 1, "SIGSTOP of the service, 0.5 to 4 s"),
+        Fault("freeze-endpoint", (ENDPOINT,), 1, (0.5, 4), 1, "SIGSTOP of it for 0.5 to 4 s"),
         Fault("freeze-kafka", (KAFKA,), 0.5, (0.5, 6), 2, "SIGSTOP of Kafka for 0.5 to 6 s"),
         Fault("cut-kafka", (KAFKA_WIRE,), 0.8, (0, 0), 1, "all connections to Kafka cut"),
         Fault("mute-kafka", (KAFKA_WIRE,), 0.6, (0.2, 2), 1, "its answers are held back, then cut"),

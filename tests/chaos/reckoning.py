@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
+from tests.chaos import endpoint
 from tests.chaos.checker import Arrival, Committed, Letter, Verdict, check
 from tests.chaos.places import CHANNELS, Places, Subscription
 from tests.chaos.topics import read
+from tests.chaos.webhooks import WEBHOOKS
 
 ROWS_AT_ONCE = 5_000
 
@@ -42,15 +44,36 @@ where subscription.name = %s
 
 def judge(here: Places, subscription: Subscription, log: Mapping[str, Committed]) -> Verdict:
     """Reads all topics and letters of a subscription. Raises KafkaException and TimeoutError."""
-    with here.connect() as session:
-        letters = [Letter(*row) for row in session.execute(LETTERS, [subscription.name])]
     return check(
         subscription.name,
         exactly_once=subscription.exactly_once,
         log=log,
         arrivals=_arrivals(here, subscription),
-        letters=letters,
+        letters=_letters(here, subscription.name),
     )
+
+
+def judge_webhooks(here: Places, log: Mapping[str, Committed]) -> Verdict:
+    """The same of the endpoint's journal. A request names no channel and no group: its key does."""
+    arrivals = (
+        Arrival(message.channel, 0, place, message.group_key, entry.idempotency_key, entry.checksum)
+        if (message := log.get(entry.idempotency_key))
+        else Arrival("", 0, place, None, entry.idempotency_key, entry.checksum)
+        for place, entry in enumerate(endpoint.read(here.journal))
+    )
+    letters = _letters(here, WEBHOOKS)
+    return check(WEBHOOKS, exactly_once=False, log=log, arrivals=arrivals, letters=letters)
+
+
+def webhook_faults(here: Places) -> list[str]:
+    """What the journal shows besides: whether each request was signed."""
+    unsigned = sum(not entry.signed for entry in endpoint.read(here.journal))
+    return [f"{unsigned} webhooks had no right signature"] if unsigned else []
+
+
+def _letters(here: Places, subscription: str) -> list[Letter]:
+    with here.connect() as session:
+        return [Letter(*row) for row in session.execute(LETTERS, [subscription])]
 
 
 def _arrivals(here: Places, subscription: Subscription) -> Iterator[Arrival]:

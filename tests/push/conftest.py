@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
+from relay.push import flight
 from tests.conftest import PostgresServer
 from tests.push.stage import PushRelay, PushStage
 from tests.receiver import Receiver
@@ -30,7 +31,14 @@ def push_database_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def stage(push_database_url: str) -> Iterator[PushStage]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine too, a run ends with all that it has sent, and with nothing in flight."""
+    monkeypatch.setattr(flight, "FEED_SECONDS", 5.0)
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
+
+
+@pytest.fixture
+def stage(push_database_url: str, patience: None) -> Iterator[PushStage]:
     """An empty log without subscriptions, and a receiver that takes everything."""
     with Receiver() as receiver, psycopg.connect(push_database_url, autocommit=True) as db:
         for statement in EMPTY:

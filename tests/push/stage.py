@@ -40,14 +40,21 @@ class PushRelay:
         self.connections = pool(self.settings)
         self.courier = Courier(self.settings, self.telemetry)
         self._runs: dict[int, PushRuns] = {}
+        self._ended = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
-        self.courier.close()
+        self.end()
         self.connections.close(1.0)
+
+    def end(self) -> None:
+        """Waits for its requests and writes down what came late, as at a stop."""
+        if not self._ended:
+            self._ended = True
+            self.courier.close(2.0)
 
     def probe(self) -> list[Cursor]:
         """The endpoints' cursors that have work."""
@@ -105,7 +112,9 @@ EVENTS = """
 select type, convert_from(payload, 'UTF8')::json ->> 'name' from outbox.message
 where channel = 'outbox.events' order by id
 """
-BREAKER = "select coalesce((select state from outbox.breaker_state where subscription = %s), 'closed')"
+BREAKER = (
+    "select coalesce((select state from outbox.breaker_state where subscription = %s), 'closed')"
+)
 Row = tuple[Any, ...]
 
 

@@ -1,10 +1,12 @@
-"""The circuit breaker: one for all relays, in the database, and no attempt is used while it is open."""
+"""The circuit breaker: one for all relays, in the database, and it uses no attempts up."""
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from relay.push import runs
 from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
 from tests.receiver import OK, respond
 from tests.sql.log import one
@@ -19,7 +21,7 @@ def numbered(count: int, group: str = "g") -> list[str]:
     return [f"{group}{number}:1" for number in range(count)]
 
 
-def opened(stage: PushStage, relay: PushRelay, **settings: object) -> None:
+def opened(stage: PushStage, relay: PushRelay, **settings: Any) -> None:
     """Four messages have failed, so that it is open; `paused:1` and `paused:2` came then."""
     stage.subscribe(**({"breaker": FOUR} | settings))
     stage.receiver.react = NO
@@ -41,9 +43,7 @@ def test_it_opens_at_its_minimum_and_not_before(stage: PushStage, relay: PushRel
     assert stage.breaker() == "open"
 
 
-def test_it_opens_at_its_threshold_and_not_below(
-    stage: PushStage, relay: PushRelay
-) -> None:
+def test_it_opens_at_its_threshold_and_not_below(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe(breaker={"minimum": 10, "threshold": 0.7}, retry=LATER)
     stage.receiver.react = answers = Answers()
     for key in numbered(7, "bad"):
@@ -90,9 +90,10 @@ def test_while_it_is_open_nothing_is_sent_no_row_made_and_no_attempt_used(
     assert stage.rows() == rows
 
 
-def test_a_probe_that_fails_uses_no_attempt_makes_no_row_and_leaves_it_open(
-    stage: PushStage, relay: PushRelay
+def test_a_heads_probe_that_fails_uses_no_attempt_makes_no_row_and_leaves_it_open(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
     opened(stage, relay)
     rows = stage.rows()
     stage.cool_down()
@@ -100,6 +101,33 @@ def test_a_probe_that_fails_uses_no_attempt_makes_no_row_and_leaves_it_open(
     relay.round()
     assert len(stage.keys()) == 1
     assert (stage.rows(), stage.breaker()) == (rows, "open")
+
+
+def test_a_fresh_messages_probe_that_fails_uses_no_attempt_and_leaves_it_open(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 1.0)
+    opened(stage, relay)
+    rows = stage.rows()
+    stage.cool_down()
+    relay.round()
+    relay.round()
+    assert stage.keys() == ["paused:1"]
+    assert (stage.rows(), stage.breaker()) == ([*rows, ("paused:1", 0, "retry")], "open")
+
+
+def test_it_closes_though_all_heads_always_fail(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 1.0)
+    opened(stage, relay)
+    answers = Answers()
+    for key in numbered(4):
+        answers.give(key, NO)
+    stage.receiver.react = answers
+    stage.cool_down()
+    relay.round()
+    assert (answers.accepted, stage.breaker()) == (["paused:1"], "closed")
 
 
 def test_of_four_relays_one_sends_one_probe(stage: PushStage, open_relay: OpenRelay) -> None:
@@ -126,7 +154,9 @@ def test_of_four_relays_one_sends_one_probe(stage: PushStage, open_relay: OpenRe
     assert stage.breaker() == "open"
 
 
-def test_a_restart_leaves_it_open(stage: PushStage, relay: PushRelay, open_relay: OpenRelay) -> None:
+def test_a_restart_leaves_it_open(
+    stage: PushStage, relay: PushRelay, open_relay: OpenRelay
+) -> None:
     opened(stage, relay)
     restarted = open_relay()
     restarted.round()
@@ -169,47 +199,52 @@ def test_what_failed_before_it_closed_does_not_open_it_again(
     assert stage.breaker() == "closed"
 
 
-def test_it_closes_though_its_first_message_is_one_that_always_fails(
-    stage: PushStage, relay: PushRelay
-) -> None:
-    opened(stage, relay)
-    stage.receiver.react = Answers().give("g0:1", NO)
-    for _ in range(10):
+def closes(stage: PushStage, relay: PushRelay, probes: int) -> None:
+    """With at most so many."""
+    for _ in range(probes):
         stage.cool_down()
         stage.let_time_pass()
         relay.round()
-    assert stage.breaker() == "closed"
+        if stage.breaker() == "closed":
+            return
+    raise AssertionError(f"open after {probes} probes of {stage.keys()}")
+
+
+def test_it_closes_though_its_first_head_always_fails(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
+    opened(stage, relay)
+    stage.receiver.react = Answers().give("g0:1", NO)
+    closes(stage, relay, probes=3)
 
 
 def test_it_closes_though_the_log_goes_on_with_a_message_that_always_fails(
-    stage: PushStage, relay: PushRelay
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 1.0)
     opened(stage, relay)
     stage.receiver.react = Answers().give("paused:1", NO)
     stage.publish("healthy:1")
-    for _ in range(10):
-        stage.cool_down()
-        relay.round()
-    assert stage.breaker() == "closed"
+    closes(stage, relay, probes=3)
 
 
 def test_it_closes_though_the_log_goes_on_with_a_message_that_is_too_large(
-    stage: PushStage, relay: PushRelay
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 1.0)
     opened(stage, relay, retry=LATER)
     stage.settle("billing", max_payload_bytes=18)
     stage.receiver.react = OK
     stage.publish("h:1")
-    for _ in range(5):
-        stage.cool_down()
-        relay.round()
-    assert stage.keys() != []
-    assert stage.breaker() == "closed"
+    closes(stage, relay, probes=6)
+    assert len(stage.letters()) == 2
 
 
 def test_late_successes_do_not_close_it_when_the_probe_fails(
-    stage: PushStage, relay: PushRelay
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
     opened(stage, relay)
     # As if it had been in flight when the run ended, and was acknowledged then.
     stage.db.execute(

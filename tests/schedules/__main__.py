@@ -14,7 +14,7 @@ from rich.table import Table
 from local.server import StartError
 from tests.schedules.campaign import Job, Sample, Tally, run
 from tests.schedules.explorer import NotRepeatable, Repeated
-from tests.schedules.readers import KINDS, NAIVE
+from tests.schedules.readers import KINDS, NAIVE, PROVEN
 from tests.schedules.script import Script
 from tests.schedules.scripts import SCRIPTS
 from tests.schedules.stage import SessionFailed, Stage, prepared_database
@@ -25,8 +25,9 @@ or two relays that look, claim, deliver, commit or die. All orders of their step
 real Postgres of its own; a session that waits for another's lock stands still until it has it.
 After each schedule the log is read to its end and held against the promises: nothing lost, nothing
 seen that was rolled back, first arrivals of a group in the order of writing, no repeat but of what
-was in flight at a crash. Two readers that look right, `id > last` and `(xid, id)` below the xmin
-horizon, go through the same schedules and have to be caught."""
+was in flight at a crash. The push run reads the same logs, to an endpoint that refuses some first
+attempts and answers others after their run. Two readers that look right, `id > last` and `(xid,
+id)` below the xmin horizon, go through the same schedules and have to be caught."""
 
 EPILOG = """\
 examples:
@@ -142,8 +143,9 @@ def _prove(console: Console, arguments: argparse.Namespace) -> int:
     for line in [*_catches(scripts, by_script), *faults]:
         console.print(line, highlight=False, soft_wrap=True)
     seconds = time.monotonic() - began_at
-    broken = sum(one["relay"].broken for one in by_script.values())
-    schedules = sum(one["relay"].schedules for one in by_script.values())
+    proven = [one[kind] for one in by_script.values() for kind in PROVEN]
+    broken = sum(tally.broken for tally in proven)
+    schedules = sum(tally.schedules for tally in proven)
     which = "all schedules" if sample is None else f"a sample of seed {sample.seed}"
     console.print(
         f"{schedules:,} schedules ({which}), {broken} broke a promise; {seconds:.0f} s",
@@ -183,21 +185,26 @@ def _title(job: Job) -> str:
     return f"{job.script.name}, {job.kind}"
 
 
+FIGURES = [
+    *(("relay", count) for count in ("schedules", "waited", "deliveries", "repeats", "broken")),
+    *(("push", count) for count in ("schedules", "repeats", "broken")),
+]
+
+
 def _table(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> Table:
     table = Table(title="Every interleaving", show_footer=True)
-    relays = [by_script[script.name]["relay"] for script in scripts]
     table.add_column("script", "all", overflow="fold")
     table.add_column("what")
-    for title in ("schedules", "waited", "deliveries", "repeats", "broken"):
-        total = sum(getattr(tally, title) for tally in relays)
+    for kind, count in FIGURES:
+        total = sum(getattr(by_script[script.name][kind], count) for script in scripts)
+        title = count if kind == "relay" else f"{kind}: {count}"
         table.add_column(title, f"{total:,}", justify="right")
     for kind in NAIVE:
         caught = sum(by_script[script.name][kind].broken for script in scripts)
         table.add_column(f"{kind}: caught", f"{caught:,}", justify="right")
     for script in scripts:
         tallies = by_script[script.name]
-        relay = tallies["relay"]
-        counts = (relay.schedules, relay.waited, relay.deliveries, relay.repeats, relay.broken)
+        counts = [getattr(tallies[kind], count) for kind, count in FIGURES]
         naive = [f"{tallies[kind].broken:,} of {tallies[kind].schedules:,}" for kind in NAIVE]
         table.add_row(script.name, script.about, *(f"{count:,}" for count in counts), *naive)
     return table
@@ -223,11 +230,11 @@ def _faults(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -
     lines = []
     for script in scripts:
         tallies = by_script[script.name]
-        for played in tallies["relay"].examples:
-            lines.append(
-                f"[red]{script.name} broke a promise:[/red] --replay {script.name}:{played.path}"
-            )
-            lines += [f"  {escape(line)}" for line in [*played.steps, *played.broken]]
+        for kind in PROVEN:
+            for played in tallies[kind].examples:
+                again = f"--replay {script.name}:{played.path} --reader {kind}"
+                lines.append(f"[red]{script.name} broke a promise:[/red] {again}")
+                lines += [f"  {escape(line)}" for line in [*played.steps, *played.broken]]
         lines += [
             f"[red]{script.name} did not catch the reader {kind}[/red] (a small sample may not)"
             for kind in script.catches

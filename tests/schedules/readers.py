@@ -1,83 +1,15 @@
 """Who reads the log: this relay, by its own protocol, and two readers that look right."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from typing import Any, LiteralString, Protocol
+from typing import Any, LiteralString
 
 from tests.relay.recording import Arrival, RecordingSink, Relay
-from tests.schedules.actor import Actor
+from tests.schedules import push_reader
+from tests.schedules.push_reader import PushReaders
+from tests.schedules.reader import Pause, Readers, await_death, no_pause
 from tests.schedules.session import connect
 from tests.sql.log import Session
-
-Pause = Callable[[str], None]
-
-
-class Crash(Exception):
-    """The reader dies here."""
-
-
-class Reader(Protocol):
-    """One of the readers of a log, moved in rounds.
-
-    `in_flight` are the ids that its present run has delivered.
-    """
-
-    in_flight: list[int]
-
-    def pid(self) -> int: ...
-
-    def round(self, pause: Pause) -> None:
-        """One run, with a pause after each of the steps look, start and deliver."""
-
-    def die(self) -> None:
-        """Loses its session in the middle of a round; the next round begins with a new one."""
-
-    def drain(self) -> None:
-        """Reads on until there is nothing new."""
-
-    def close(self) -> None: ...
-
-
-class Readers(Protocol):
-    """Readers of one kind that share their progress and what has arrived."""
-
-    arrivals: list[Arrival]
-
-    def open(self, limit: int) -> Reader: ...
-
-    def close(self) -> None: ...
-
-
-def live(reader: Reader, cut_off: list[list[int]], actor: Actor) -> None:
-    """Takes the actor's steps; `cut_off` gets what was in flight at each crash."""
-    target = ""
-
-    def pause(reached: str) -> None:
-        nonlocal target
-        if reached == target:
-            step = actor.next_step()
-            if step is None or step == "crash":
-                raise Crash
-            target = step
-
-    while step := actor.next_step():
-        target = step
-        reader.in_flight = []
-        try:
-            reader.round(pause)
-        except Crash:
-            cut_off.append(reader.in_flight)
-            reader.die()
-        actor.leave_out_the_round()
-
-
-def no_pause(_: str) -> None: ...
-
-
-LIVES = "select from pg_stat_activity where pid = %s"
-DEATH_INTERVAL_SECONDS = 0.001
-DEATH_TIMEOUT_SECONDS = 10.0
 
 
 class RelayReader:
@@ -116,13 +48,8 @@ class RelayReader:
                 return
 
     def die(self) -> None:
-        # Its lock goes when its backend sees the end: only then is the crash over.
         self._relay.connection.close()
-        ends_at = time.monotonic() + DEATH_TIMEOUT_SECONDS
-        while self._watcher.execute(LIVES, [self._pid]).fetchone():
-            if time.monotonic() > ends_at:
-                raise TimeoutError(f"backend {self._pid} outlives its connection")
-            time.sleep(DEATH_INTERVAL_SECONDS)
+        await_death(self._watcher, self._pid)
 
     def drain(self) -> None:
         self._sink.taking = lambda _: None
@@ -140,6 +67,9 @@ class Relays:
         self.arrivals: list[Arrival] = []
         self._url = database_url
         self._watcher = connect(database_url)
+
+    def begin(self) -> None:
+        self.arrivals.clear()
 
     def open(self, limit: int) -> RelayReader:
         return RelayReader(self._url, self._watcher, RecordingSink(self.arrivals), limit)
@@ -222,6 +152,9 @@ class NaiveReaders:
         self.lock = threading.Lock()
         self._url = database_url
 
+    def begin(self) -> None:
+        self.arrivals.clear()
+
     def open(self, limit: int) -> Naive:
         return Naive(connect(self._url), self, limit)
 
@@ -230,7 +163,14 @@ class NaiveReaders:
 
 KINDS: dict[str, Callable[[str], Readers]] = {
     "relay": Relays,
+    "push": PushReaders,
     "by id": lambda url: NaiveReaders(url, BY_ID),
     "by xid": lambda url: NaiveReaders(url, BY_XID),
 }
+# Those that have to keep every promise, and those that have to be caught.
+PROVEN = ("relay", "push")
 NAIVE = ("by id", "by xid")
+
+SUBSCRIBE = "insert into outbox.subscription (name, shards) values ('schedules', %s)"
+# With what the log is subscribed to, given the number of shards.
+SUBSCRIPTIONS = dict.fromkeys(KINDS, SUBSCRIBE) | {"push": push_reader.SUBSCRIBE}

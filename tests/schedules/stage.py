@@ -12,7 +12,8 @@ from tests.relay.recording import repeats
 from tests.schedules.actor import Actor, Life, Pid
 from tests.schedules.explorer import Choice
 from tests.schedules.promises import Committed, broken_promises
-from tests.schedules.readers import KINDS, Reader, live
+from tests.schedules.reader import Reader, live
+from tests.schedules.readers import KINDS, SUBSCRIPTIONS
 from tests.schedules.script import Script
 from tests.schedules.session import connect
 from tests.schedules.writer import FUNCTION, PARCELS, TABLE, Writer
@@ -61,9 +62,8 @@ def prepared_database() -> Iterator[str]:
         yield url
 
 
-EMPTY = "truncate outbox.message, outbox.checkpoint, parcel"
+EMPTY = "truncate outbox.message, outbox.checkpoint, outbox.delivery, parcel"
 NO_SUBSCRIPTION = "delete from outbox.subscription"
-SUBSCRIBE = "insert into outbox.subscription (name, shards) values ('schedules', %s)"
 COMMITTED = "select id, idempotency_key from outbox.message where id > %s order by id"
 WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"
 
@@ -81,14 +81,14 @@ class Stage:
             self._control = opened.enter_context(connect(database_url))
             for statement in (EMPTY, NO_SUBSCRIPTION):
                 self._control.execute(statement)
-            self._control.execute(SUBSCRIBE, [script.shards])
+            self._control.execute(SUBSCRIPTIONS[kind], [script.shards])
             self._control.execute(PARCELS, [script.groups])
             self._writers = [
                 Writer(opened.enter_context(connect(database_url))) for _ in script.writers
             ]
             readers = KINDS[kind](database_url)
             opened.callback(readers.close)
-            self._arrivals = readers.arrivals
+            self._kind = readers
             self._readers: list[Reader] = []
             # The last one reads what the schedule has left.
             for _ in range(len(script.readers) + 1):
@@ -105,7 +105,7 @@ class Stage:
 
     def play(self, choose: Choice) -> Played:
         """One schedule to its end, and what it owed. Raises SessionFailed and NotRepeatable."""
-        self._arrivals.clear()
+        self._kind.begin()
         cut_off: list[list[int]] = []
         actors = self._actors(cut_off)
         try:
@@ -116,9 +116,9 @@ class Stage:
         self._readers[-1].drain()
         committed = [Committed(*row) for row in self._control.execute(COMMITTED, [self._last_id])]
         self._last_id = max((one.id for one in committed), default=self._last_id)
-        broken = broken_promises(committed, self._arrivals, cut_off)
-        arrived = [one.idempotency_key for one in self._arrivals]
-        again = repeats(self._arrivals)
+        broken = broken_promises(committed, self._kind.arrivals, cut_off)
+        arrived = [one.idempotency_key for one in self._kind.arrivals]
+        again = repeats(self._kind.arrivals)
         return Played(path, steps, waited, len(arrived), again, arrived, broken)
 
     def _actors(self, cut_off: list[list[int]]) -> dict[str, Actor]:

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from relay import reading
 from tests.schedules.campaign import Job, Sample, explore
 from tests.schedules.explorer import Exhaustive, Repeated, interleavings
 from tests.schedules.readers import NAIVE
 from tests.schedules.script import Script
 from tests.schedules.scripts import SCRIPTS
-from tests.schedules.stage import Played, Stage, prepared_database
+from tests.schedules.stage import Played, SessionFailed, Stage, prepared_database
 
 SEED = 20_261_122
 EACH = 15
+EACH_PUSHED = 4
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +24,15 @@ def server_url() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.parametrize(("kind", "each"), [("relay", EACH), ("push", EACH_PUSHED)])
 @pytest.mark.parametrize("script", SCRIPTS, ids=[script.name for script in SCRIPTS])
-def test_no_interleaving_breaks_a_promise(server_url: str, script: Script) -> None:
-    tally = explore(server_url, Job(script, "relay", Sample(EACH, SEED)))
+def test_no_interleaving_breaks_a_promise(
+    server_url: str, script: Script, kind: str, each: int
+) -> None:
+    tally = explore(server_url, Job(script, kind, Sample(each, SEED)))
     assert [(one.path, one.broken) for one in tally.examples] == []
     assert tally.broken == 0
-    assert tally.deliveries >= tally.schedules > EACH // 2
+    assert tally.deliveries >= tally.schedules > each // 2
 
 
 CATCHES = [(script, kind) for script in SCRIPTS for kind in script.catches]
@@ -45,6 +50,17 @@ SMALLEST = {
 def test_a_naive_reader_is_caught(server_url: str, kind: str) -> None:
     tally = explore(server_url, Job(SMALLEST[kind], kind, Sample(40, SEED)))
     assert tally.broken > 0
+
+
+def test_a_push_run_that_does_not_look_at_blocked_groups_is_caught(
+    server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unseeing = reading.READ_RANGE.replace("then 2 else 0", "then 0 else 0")
+    assert unseeing != reading.READ_RANGE
+    monkeypatch.setattr(reading, "READ_RANGE", unseeing)
+    # What it sends out of order would be a second head of its group.
+    with pytest.raises(SessionFailed, match="delivery_has_one_head"):
+        replay(server_url, "same_group", "AAARRRRBBB", "push")
 
 
 def replay(server_url: str, name: str, path: str, kind: str = "relay") -> Played:

@@ -1,0 +1,163 @@
+"""A subscription that is set back gets everything again, marked, and loses nothing."""
+
+from collections.abc import Iterable
+
+from relay.cursor import probe
+from relay.database import connect
+from relay.run import Runs
+from relay.sink import REPLAYED, Outcome, Row
+from relay.telemetry import Telemetry
+from tests.push.stage import LATER, Answers, PushRelay, PushStage
+from tests.receiver import OK, respond
+from tests.relay.operating import settings
+from tests.relay.recording import RecordingSink, arrival
+from tests.sql.log import one
+
+FIRST = "select min(id) from outbox.message where idempotency_key = %s"
+REPLAY = "select outbox.replay(%s, from_message_id => %s, dry_run => %s)"
+
+
+def replay(stage: PushStage, name: str, key: str, *, dry_run: bool = False) -> int:
+    """From the message with this key on."""
+    number: int = one(stage.db, REPLAY, name, one(stage.db, FIRST, key), dry_run)
+    return number
+
+
+def marked(stage: PushStage) -> list[tuple[str, bool]]:
+    """What came, and whether it said that it was a replay."""
+    return [
+        (request.header("idempotency-key"), "replayed" in request.headers)
+        for request in stage.receiver.requests
+    ]
+
+
+def test_a_replay_sends_again_what_was_done_marked_and_with_its_first_keys(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.publish("a:1", "a:2", "a:3")
+    relay.drain()
+    stage.receiver.requests.clear()
+    assert replay(stage, "billing", "a:2") == 2
+    stage.publish("a:4")
+    relay.drain()
+    assert marked(stage) == [("a:2", True), ("a:3", True), ("a:4", False)]
+
+
+def test_a_dry_run_counts_and_does_nothing(stage: PushStage, relay: PushRelay) -> None:
+    stage.subscribe()
+    stage.publish("a:1", "a:2", "a:3")
+    relay.drain()
+    assert replay(stage, "billing", "a:2", dry_run=True) == 2
+    assert relay.probe() == []
+
+
+def test_a_replay_from_a_time_begins_with_what_was_written_then(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.publish("a:1")
+    now = one(stage.db, "select clock_timestamp()")
+    stage.publish("a:2")
+    relay.drain()
+    stage.receiver.requests.clear()
+    assert one(stage.db, "select outbox.replay('billing', from_time => %s)", now) == 1
+    relay.drain()
+    assert marked(stage) == [("a:2", True)]
+
+
+def test_a_replay_keeps_what_was_pending_and_marks_none_of_it(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.publish("a:1")
+    relay.drain()
+    stage.publish("b:1", "b:2")
+    stage.receiver.requests.clear()
+    # From behind what is pending: that comes all the same.
+    assert replay(stage, "billing", "b:2") == 1
+    relay.drain()
+    assert marked(stage) == [("b:1", False), ("b:2", False)]
+
+
+def test_a_replay_leaves_retries_and_their_attempts_as_they_are(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe(retry=LATER)
+    stage.receiver.react = answers = Answers().give("a:2", respond(500), OK)
+    stage.publish("a:1", "a:2", "a:3", "b:1")
+    relay.drain()
+    replay(stage, "billing", "a:1")
+    relay.drain()
+    rows = {key: (attempts, state) for key, attempts, state in stage.rows()}
+    assert rows["a:2"] == (1, "retry")
+    stage.let_time_pass()
+    relay.drain()
+    assert stage.rows() == []
+    first = list(dict.fromkeys(answers.accepted))
+    assert [key for key in first if key[0] == "a"] == ["a:1", "a:2", "a:3"]
+    assert answers.accepted.count("b:1") == 2
+
+
+def test_a_replayed_message_that_fails_beside_the_head_of_its_group_is_tried_again(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.receiver.react = answers = Answers().give("a:2", respond(500))
+    stage.publish("a:1", "a:2")
+    relay.round()
+    stage.db.execute("update outbox.delivery set due_at = due_at + interval '1 hour'")
+    replay(stage, "billing", "a:1")
+    relay.drain()
+    assert stage.rows() == [("a:1", 0, "behind"), ("a:2", 1, "retry")]
+    # Of the two, the one that was there first goes first.
+    answers.give("a:1", respond(500), OK).give("a:2", OK)
+    stage.let_time_pass()
+    relay.drain()
+    assert (answers.accepted, stage.rows()) == (["a:1", "a:2", "a:1"], [])
+
+
+def test_a_replay_of_one_subscription_sends_nothing_to_another(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe("billing")
+    stage.subscribe("other")
+    stage.publish("a:1")
+    relay.drain()
+    replay(stage, "billing", "a:1")
+    relay.drain()
+    assert stage.receiver.counts() == {"/billing": 2, "/other": 1}
+
+
+class MarkingSink(RecordingSink):
+    """Remembers the keys that were marked as replayed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marked: list[str] = []
+
+    def deliver(self, rows: Iterable[Row]) -> Outcome:
+        kept = list(rows)
+        self.marked += [arrival(row).idempotency_key for row in kept if row[9] & REPLAYED]
+        return super().deliver(kept)
+
+
+def test_a_replay_into_kafka_marks_what_was_done(stage: PushStage) -> None:
+    stage.db.execute("insert into outbox.subscription (name) values ('topics')")
+    relay_settings = settings(stage.database_url, RELAY_NAME="topics")
+    sink = MarkingSink()
+    with connect(relay_settings) as connection:
+        runs = Runs(connection, sink, relay_settings, Telemetry())
+
+        def drain() -> None:
+            while cursors := probe(connection, "topics"):
+                for cursor in cursors:
+                    runs.run(cursor, 100)
+
+        stage.publish("a:1", "a:2")
+        drain()
+        assert replay(stage, "topics", "a:2") == 1
+        stage.publish("a:3")
+        drain()
+    assert [one.idempotency_key for one in sink.arrivals] == ["a:1", "a:2", "a:2", "a:3"]
+    assert sink.marked == ["a:2"]

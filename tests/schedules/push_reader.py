@@ -1,0 +1,241 @@
+"""This relay's push run as a reader: cursors and rows are real, its requests are answered here."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from relay.cursor import probe
+from relay.database import Connection, Pool, connect
+from relay.push import runs
+from relay.push.answer import Answer
+from relay.push.client import Client, Request
+from relay.push.courier import Courier
+from relay.push.flight import Flight, Landed
+from relay.push.item import Item
+from relay.push.runs import PushRuns
+from relay.sink import Row
+from relay.telemetry import Telemetry
+from tests.relay.operating import settings
+from tests.relay.recording import Arrival
+from tests.schedules.reader import Pause, await_death, no_pause
+from tests.schedules.session import connect as watch
+from tests.sql.log import Session
+
+SUBSCRIBE = """
+insert into outbox.subscription (name, kind, shards, settings)
+values ('schedules', 'http', %s, '{
+    "endpoint": "http://receiver/", "attempts_log": "none", "breaker": {"minimum": 1000000},
+    "retry": {"schedule_seconds": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "jitter": 0}}')
+"""
+# What becomes of the first attempts at a group's messages, in turn; group b begins one further, and
+# so on. Every later attempt is acknowledged.
+OUTCOMES = ("failed late", "acked late", "failed", "acked")
+ACKED = Answer(200, None, "", b"", None, None, 0.0)
+FAILED = Answer(500, "http_500", "refused", b"", None, None, 0.0)
+IN_FLIGHT = """
+select 1 from outbox.delivery where token is not null and message_id = any (%s) limit 1
+"""
+LATE_TIMEOUT_SECONDS = 10.0
+LATE_INTERVAL_SECONDS = 0.001
+
+
+class PushReaders:
+    """The push runs of several relays, which deliver to one endpoint in memory."""
+
+    def __init__(self, database_url: str) -> None:
+        self.arrivals: list[Arrival] = []
+        self._url = database_url
+        self._watcher = watch(database_url)
+        self._attempted: set[str] = set()
+        self._firsts: Counter[str] = Counter()
+        self._readers: list[PushReader] = []
+
+    def begin(self) -> None:
+        self.arrivals.clear()
+        self._attempted.clear()
+        self._firsts.clear()
+
+    def open(self, limit: int) -> "PushReader":
+        self._readers.append(PushReader(self._url, self._watcher, self, limit))
+        return self._readers[-1]
+
+    def answer(self) -> None:
+        """All that is still in flight."""
+        for reader in self._readers:
+            reader.answer()
+            reader.answer()
+
+    def close(self) -> None:
+        self._watcher.close()
+
+    def outcome(self, key: str) -> str:
+        """Of one attempt, which counts as made."""
+        if key in self._attempted:
+            return "acked"
+        self._attempted.add(key)
+        group = key.partition(":")[0]
+        self._firsts[group] += 1
+        return OUTCOMES[(ord(group[0]) - ord("a") + self._firsts[group] - 1) % len(OUTCOMES)]
+
+
+class Endpoint:
+    """In the place of the relay's client. What it takes has arrived, also where it answers late."""
+
+    def __init__(self, client: Client, readers: PushReaders) -> None:
+        self.ids: dict[str, int] = {}
+        self.arrived: list[int] = []
+        self._client = client
+        self._readers = readers
+        # What is late of the latest run, and of those before.
+        self._late: dict[int, asyncio.Event] = {}
+        self._older: dict[int, asyncio.Event] = {}
+
+    async def post(self, request: Request) -> Answer:
+        key = request.headers["idempotency-key"]
+        message_id, outcome = self.ids[key], self._readers.outcome(key)
+        if acked := outcome.startswith("acked"):
+            self._readers.arrivals.append(Arrival(message_id, "", None, key, len(request.body)))
+            self.arrived.append(message_id)
+        if outcome.endswith("late"):
+            answered = self._late[message_id] = asyncio.Event()
+            await answered.wait()
+        return ACKED if acked else FAILED
+
+    async def answer(self) -> list[int]:
+        """Answers what is late of the runs before the latest; their messages."""
+        answered, self._older, self._late = self._older, self._late, {}
+        for event in answered.values():
+            event.set()
+        return list(answered)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class StagedCourier(Courier):
+    """Whose flights stand still where their reader wants it."""
+
+    def __init__(self, database_url: str, readers: PushReaders) -> None:
+        super().__init__(settings(database_url, RELAY_NAME="push"), Telemetry())
+        self.pause: Pause = no_pause
+        self.endpoint = Endpoint(self.client, readers)
+        self.client = cast(Client, self.endpoint)
+
+
+class StagedFlight(Flight):
+    """Pauses before the first message and behind the last one."""
+
+    def __init__(self, courier: Courier, *arguments: Any, **options: Any) -> None:
+        super().__init__(courier, *arguments, **options)
+        assert isinstance(courier, StagedCourier)
+        self._staged = courier
+
+    def fly(self, due: Sequence[Item], rows: Iterator[Row]) -> Landed:
+        self._staged.pause("start")
+        landed = super().fly(due, rows)
+        self._staged.pause("deliver")
+        return landed
+
+    def _launch(self, item: Item) -> None:
+        assert item.row is not None
+        self._staged.endpoint.ids[item.row[4].decode()] = item.message_id
+        super()._launch(item)
+
+
+def flight(courier: Courier, *arguments: Any, **options: Any) -> Flight:
+    """A staged courier's flights are staged, all others as ever."""
+    kind = StagedFlight if isinstance(courier, StagedCourier) else Flight
+    return kind(courier, *arguments, **options)
+
+
+# PushRuns makes its flights by this name. For good: several stages play at once.
+vars(runs)["Flight"] = flight
+
+
+class Single:
+    """In the place of a pool: a reader's one session, so that its waits can be seen."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        yield self._connection
+
+
+class PushReader:
+    """One relay's push runs. What is late is answered, and written, after its next round."""
+
+    def __init__(
+        self, database_url: str, watcher: Session, readers: PushReaders, limit: int
+    ) -> None:
+        self._settings = settings(database_url, RELAY_NAME="push")
+        self._watcher = watcher
+        self._readers = readers
+        self._limit = limit
+        self._courier = StagedCourier(database_url, readers)
+        self._open()
+
+    @property
+    def in_flight(self) -> list[int]:
+        return self._courier.endpoint.arrived
+
+    @in_flight.setter
+    def in_flight(self, ids: list[int]) -> None:
+        self._courier.endpoint.arrived = ids
+
+    def pid(self) -> int:
+        return self._pid
+
+    def round(self, pause: Pause) -> None:
+        if self._connection.closed:
+            self._open()
+        self._courier.pause = pause
+        cursors = probe(self._connection, "push")
+        pause("look")
+        for cursor in cursors:
+            ran = self._runs.run(cursor, self._limit)
+            if ran is not None:
+                break
+        self.answer()
+
+    def answer(self) -> None:
+        """What is late of the runs before the latest is answered, and written where it has a row.
+
+        Raises TimeoutError.
+        """
+        answering = self._courier.endpoint.answer()
+        late = asyncio.run_coroutine_threadsafe(answering, self._courier.loop).result()
+        ends_at = time.monotonic() + LATE_TIMEOUT_SECONDS
+        while late and self._watcher.execute(IN_FLIGHT, [late]).fetchone():
+            if time.monotonic() > ends_at:
+                raise TimeoutError("what is in flight is never answered")
+            time.sleep(LATE_INTERVAL_SECONDS)
+
+    def die(self) -> None:
+        self._connection.close()
+        await_death(self._watcher, self._pid)
+        # Its courier lives on: what its last run but one had in flight has its outcome.
+        self.answer()
+        self.answer()
+
+    def drain(self) -> None:
+        self._readers.answer()
+        while probe(self._connection, "push"):
+            self.round(no_pause)
+            self._readers.answer()
+
+    def close(self) -> None:
+        self.answer()
+        self.answer()
+        self._connection.close()
+        self._courier.close()
+
+    def _open(self) -> None:
+        self._connection = connect(self._settings)
+        self._pid = self._connection.info.backend_pid
+        pool = cast(Pool, Single(self._connection))
+        self._runs = PushRuns(pool, self._courier, self._settings, Telemetry())
