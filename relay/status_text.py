@@ -25,6 +25,7 @@ def render(status: Status) -> str:
             ],
         )
     )
+    backlog = [one for one in status.backlog if one.messages]
     parts.append(
         table(
             ("subscription", "priority", "backlog", "oldest"),
@@ -35,9 +36,11 @@ def render(status: Status) -> str:
                     f"{one.messages}{'+' if one.more else ''}",
                     duration(one.oldest_age_seconds),
                 )
-                for one in status.backlog
+                for one in backlog
             ],
         )
+        if backlog
+        else "no backlog"
     )
     if status.endpoints:
         parts.append(_endpoint_table(status.endpoints))

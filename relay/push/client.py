@@ -1,6 +1,7 @@
 """Makes the requests. What can go wrong is an Answer, never an exception."""
 
 import math
+import os
 import re
 import socket
 import time
@@ -184,8 +185,9 @@ def _failed(response: aiohttp.ClientResponse, body: bytes, seconds: float) -> An
     status, headers = response.status, response.headers
     if 300 <= status < 400:
         word = "redirect"
-        target = headers.get("Location", "nowhere")
-        detail = f"answered {status} to {target}, and redirects are never followed"
+        # Without its query, which may hold a secret.
+        target = re.split(r"[?#]", headers.get("Location", ""))[0]
+        detail = f"answered {status} to {target or 'nowhere'}, and redirects are never followed"
     else:
         word = f"http_{status}"
         detail = f"answered {status} {response.reason or ''}".rstrip()
@@ -217,8 +219,10 @@ def _reason(error: Exception, request: Request) -> tuple[str, str]:
         case aiohttp.ServerDisconnectedError():
             return "disconnected", "the connection was closed before an answer came"
         case aiohttp.ClientOSError():
-            return "disconnected", f"the connection broke: {error.strerror or error}"
+            # Its own text names the URL.
+            why = os.strerror(error.errno) if error.errno else "before an answer came"
+            return "disconnected", f"the connection broke: {why}"
         case aiohttp.ClientConnectionError():
             return "disconnected", "the connection broke before an answer came"
         case _:
-            return "fault", f"{type(error).__name__}: {error}"
+            return "fault", f"the request could not be made: {type(error).__name__}"
