@@ -35,6 +35,7 @@ STOP_SECONDS = 7.5
 FROZEN_LOOK_SECONDS = 2.0
 
 
+SUBSCRIPTIONS = "select id from outbox.subscription"
 NEEDS_KAFKA = "select from outbox.subscription where kind = 'kafka' and not paused limit 1"
 # What `--once` waits for: requests that outlived their run.
 IN_FLIGHT = """
@@ -125,7 +126,9 @@ class Relay:
         self._stop.set()
         deadline = time.monotonic() + STOP_SECONDS
         for lane in self._lanes.values():
-            lane.join(max(deadline - time.monotonic(), 0.1))
+            lane.stop()
+        for lane in self._lanes.values():
+            lane.join(max(deadline - time.monotonic(), 0.0))
         self._sessions.close(max(deadline - time.monotonic(), 0.5))
 
     def _session(self) -> None:
@@ -144,6 +147,7 @@ class Relay:
                 if time.monotonic() - looked_at > FROZEN_LOOK_SECONDS:
                     looked_at = time.monotonic()
                     frozen.terminate(connection, frozen_after_seconds(self._settings))
+                    self._forget_deleted(connection)
                 self._turned.clear()
                 self._look(connection)
                 before, progress = progress, self._progress()
@@ -184,7 +188,6 @@ class Relay:
             cursor.subscription_id,
             telemetry=self._telemetry,
             sessions=self._sessions.open,
-            stop=self._stop,
             turned=self._turned.set,
         )
 
@@ -200,6 +203,13 @@ class Relay:
                 "cannot_go_yet", subscription=subscription, rows=rows, breaker_is_open=is_open
             )
         return 1 if left else 0
+
+    def _forget_deleted(self, connection: Connection) -> None:
+        """Ends the lanes of subscriptions that are there no more."""
+        there = {subscription_id for (subscription_id,) in connection.execute(SUBSCRIPTIONS)}
+        for subscription_id in self._lanes.keys() - there:
+            self._lanes.pop(subscription_id).stop()
+            self._sessions.forget(subscription_id)
 
     def _check(self, connection: Connection) -> None:
         with connection.transaction():

@@ -27,7 +27,7 @@ AT_WORK_SECONDS = 0.25
 
 
 class Lane:
-    """Works off the cursors that are offered to it, until `stop` is set."""
+    """Works off the cursors that are offered to it, until it is stopped."""
 
     def __init__(
         self,
@@ -36,7 +36,6 @@ class Lane:
         *,
         telemetry: Telemetry,
         sessions: Callable[[Cursor], AbstractContextManager[Works]],
-        stop: threading.Event,
         turned: Callable[[], None],
     ) -> None:
         self.subscription_id = subscription_id
@@ -46,7 +45,7 @@ class Lane:
         self.fault: str | None = None
         self._telemetry = telemetry
         self._sessions = sessions
-        self._stop = stop
+        self._stop = threading.Event()
         self._turned = turned
         self._condition = threading.Condition()
         self._offered: Sequence[Cursor] = ()
@@ -54,7 +53,7 @@ class Lane:
         self._rounds = Rounds()
         self._thread = threading.Thread(
             target=until_stopped,
-            args=(self._session, stop, Exception, self._note),
+            args=(self._session, self._stop, Exception, self._note),
             name=f"lane {subscription}",
             daemon=True,
         )
@@ -79,10 +78,14 @@ class Lane:
                 self._offered = cursors
                 self._condition.notify()
 
-    def join(self, timeout_seconds: float) -> None:
-        """Waits for the thread's end, after `stop` was set."""
+    def stop(self) -> None:
+        """The run that is under way is the last."""
+        self._stop.set()
         with self._condition:
             self._condition.notify()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Waits for the thread's end, after a stop."""
         self._thread.join(timeout_seconds)
 
     def _session(self) -> None:

@@ -97,8 +97,7 @@ class Reading:
     """One run's way through the log: iterate over `rows()`, then ask `after_id` and `exhausted`.
 
     Ends at `limit` messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking rows.
-    `by_page`: for a sink that takes them slowly and stops early, which would cost a stream a cancel
-    each time. With it, rows whose group has a head in outbox.delivery are marked BLOCKED.
+    `blocking`: rows whose group has a head in outbox.delivery are marked BLOCKED.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class Reading:
         claimed: Claimed,
         limit: int,
         *,
-        by_page: bool = False,
+        blocking: bool = False,
     ) -> None:
         assert claimed.position is not None
         self.connection = connection
@@ -120,11 +119,10 @@ class Reading:
         # transaction has failed down to it.
         self._after_stream: LiteralString | None = None
         self._left = limit
-        self._by_page = by_page
         self._parameters: dict[str, object] = {
             "cursor": cursor.id,
             "replaying": claimed.replaying,
-            "blocking": by_page,
+            "blocking": blocking,
             "types": claimed.types,
             "priority": cursor.priority,
             "seen": self.position.seen,
@@ -154,16 +152,13 @@ class Reading:
     def rows(self) -> Generator[Row]:
         """The messages of this run in the order in which they have to go."""
         ends_at = time.monotonic() + RUN_SECONDS
-        few, few_rows = True, CHUNK_ROWS
+        few = True
         while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
-            late = self.after_id < self.position.fresh_id - 1
-            end = self.position.fresh_id - 1 if late else self.position.upto_id
-            upto = min(self.after_id + (LATE_SPAN_IDS if late else SPAN_IDS), end)
-            limit = min(few_rows, self._left) if few else self._left
+            statement, upto = self._span()
+            limit = min(CHUNK_ROWS, self._left) if few else self._left
             left = limit
-            size_before = size = self.bytes
-            last_id = self.after_id
-            with closing(self._read(READ_LATE if late else READ_RANGE, upto, limit, few)) as rows:
+            size, last_id = self.bytes, self.after_id
+            with closing(self._read(statement, upto, limit, few)) as rows:
                 try:
                     for row in rows:
                         yield row
@@ -177,9 +172,36 @@ class Reading:
                 finally:
                     self.after_id, self.bytes = last_id, size
             self._left -= limit - left
-            few = self._by_page
-            small = self.bytes - size_before < SMALL_ROW_BYTES * (limit - left)
-            few_rows = SMALL_CHUNK_ROWS if small else CHUNK_ROWS
+            few = False
+
+    def pages(self) -> Generator[list[Row]]:
+        """The same for a sink that takes them slowly and stops early, a few at a time.
+
+        (A stream that is ended early costs a cancel each time.) A page that was given counts as
+        read.
+        """
+        ends_at = time.monotonic() + RUN_SECONDS
+        most = CHUNK_ROWS
+        while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
+            statement, upto = self._span()
+            limit = min(most, self._left)
+            page = list(self._read(statement, upto, limit, few=True))
+            self.after_id = page[-1][0] if len(page) == limit else upto
+            self._left -= len(page)
+            size = sum(len(row[7]) + len(row[5] or b"") for row in page)
+            self.bytes += size
+            most = SMALL_CHUNK_ROWS if size < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
+            if page:
+                yield page
+            if self.bytes >= RUN_BYTES:
+                return
+
+    def _span(self) -> tuple[LiteralString, int]:
+        """The statement that reads on, and how far."""
+        late = self.after_id < self.position.fresh_id - 1
+        end = self.position.fresh_id - 1 if late else self.position.upto_id
+        upto = min(self.after_id + (LATE_SPAN_IDS if late else SPAN_IDS), end)
+        return (READ_LATE if late else READ_RANGE), upto
 
     def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
         """Mostly there are `few`: prepared, they are read sooner than a stream would be planned."""

@@ -63,6 +63,11 @@ class Sessions:
         finally:
             sink.close()
 
+    def forget(self, subscription_id: int) -> None:
+        """The subscription is gone."""
+        if self._push is not None:
+            self._push[0].forget(subscription_id)
+
     def close(self, within_seconds: float) -> None:
         """Ends what the sessions shared; after the last of them."""
         if self._push is not None:

@@ -102,6 +102,8 @@ def create_app(settings: Settings) -> Starlette:
             Exception: on_fault,
         },
     )
+    # A redirect would have no body, and a Location made of whatever Host was sent.
+    app.router.redirect_slashes = False
     app.state.live = live
     return app
 

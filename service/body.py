@@ -17,7 +17,7 @@ READ_TIMEOUT_SECONDS = 10.0
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
-_PATTERN = re.compile(r"^Expected `str` matching regex (?P<regex>'.*')$")
+_PATTERN = re.compile(r"^Expected `str` matching regex (?P<regex>['\"].*['\"])$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`")
 
 NO_MEANINGS: Mapping[str, str] = MappingProxyType({})

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         dest="verb", required=True
     )
     create = verbs.add_parser("create", help="make a key; it is printed once and never again")
-    create.add_argument("--name", required=True, help="whose key it is")
+    create.add_argument("--name", required=True, type=_text, help="whose key it is")
     create.add_argument(
         "--scope",
         required=True,
@@ -47,6 +47,15 @@ def parser() -> argparse.ArgumentParser:
     revoke = verbs.add_parser("revoke", help="end a key, from the next request on")
     revoke.add_argument("id", type=int, metavar="ID", help="as `keys list` shows it")
     return top
+
+
+def _text(argument: str) -> str:
+    """An argument whose bytes are UTF-8: the others come as surrogates, which nothing can store."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("it is not UTF-8") from None
+    return argument
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -7,7 +7,7 @@ import structlog
 from relay.database import Connection
 from relay.push.flight import Target
 from relay.push.item import Item
-from relay.push.verdict import GONE
+from relay.push.verdict import GONE, Verdict
 
 logger = structlog.get_logger()
 
@@ -55,14 +55,15 @@ def half_open(
 JUDGE_HALF_OPEN = "select outbox.judge_half_open(%s, %s, %s, %s)"
 
 
-def judge_probe(connection: Connection, target: Target, acked: bool | None) -> None:
+def judge_probe(connection: Connection, target: Target, verdict: Verdict | None) -> None:
     """Closes it, or leaves it open for another cool-down; None: nothing was sent."""
-    values = (
-        target.subscription_id,
-        target.probe_token,
-        acked,
-        target.endpoint.breaker.cool_down_seconds,
-    )
+    cool_down_seconds = target.endpoint.breaker.cool_down_seconds
+    acked = None
+    if verdict is not None:
+        acked = verdict.kind == "acked"
+        # The endpoint may have said when it wants to be asked again.
+        cool_down_seconds = max(cool_down_seconds, verdict.delay_seconds or 0.0)
+    values = (target.subscription_id, target.probe_token, acked, cool_down_seconds)
     row = connection.execute(JUDGE_HALF_OPEN, values).fetchone()
     if row and row[0]:
         logger.info("breaker_closed", subscription=target.subscription)
@@ -82,6 +83,6 @@ def judge_overdue(connection: Connection, target: Target, item: Item) -> None:
     assert item.verdict is not None
     assert item.answer is not None
     if target.probing:
-        judge_probe(connection, target, item.verdict.kind == "acked")
+        judge_probe(connection, target, item.verdict)
     if item.answer.status == GONE:
         disable(connection, target, item.answer.detail)

@@ -66,6 +66,10 @@ class Courier:
         """Those of one subscription, for as long as the relay runs."""
         return self._slots.setdefault(subscription_id, Slots(Endpoint(endpoint="").concurrency))
 
+    def forget(self, subscription_id: int) -> None:
+        """The subscription is gone; what is still in flight for it ends by itself."""
+        self._slots.pop(subscription_id, None)
+
     def spawn(self, request: Coroutine[None, None, None]) -> None:
         """Runs one request; on the loop only."""
         task = self.loop.create_task(request)
@@ -90,7 +94,8 @@ class Courier:
 
     def overdue(self, target: Target, cursor_id: int, item: Item) -> None:
         """An outcome that came after its run; on the loop only."""
-        if item.verdict is not None and item.verdict.kind in ("retry", "dead"):
+        failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
+        if failed and not target.probing:
             with self._lock:
                 counted = self._late_failures.get(target.subscription_id, 0)
                 self._late_failures[target.subscription_id] = counted + 1
@@ -142,8 +147,13 @@ class Courier:
                     rows.write_overdue(connection, kept, self._settings.name)
                     attempts.count(self._telemetry, [(one.target, one.item) for one in kept])
                     kept = []
-            except psycopg.Error as fault:
-                logger.warning("outcomes_wait", outcomes=len(kept), fault=str(fault).strip())
+            except Exception as fault:
+                if isinstance(fault, psycopg.Error):
+                    logger.warning("outcomes_wait", outcomes=len(kept), fault=str(fault).strip())
+                else:
+                    # Their leases run out, and they are sent again.
+                    logger.error("outcomes_forgotten", outcomes=len(kept), exc_info=fault)
+                    kept = []
                 if connection is not None:
                     connection.close()
                 connection = None

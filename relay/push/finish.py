@@ -100,8 +100,8 @@ def _judge(connection: Connection, sent: Sent) -> None:
     target, landed = sent.target, sent.landed
     if target.probing:
         if not landed.flying:
-            arrived = any(one.verdict and one.verdict.kind == "acked" for one in landed.settled)
-            breaker.judge_probe(connection, target, arrived if landed.sent else None)
+            probes = [item.verdict for item in landed.settled if item.sent_at]
+            breaker.judge_probe(connection, target, probes[0] if probes else None)
     elif sent.failed or (target.failing and sent.acked):
         breaker.opens(connection, target, acked=sent.acked, failed=sent.failed)
     if landed.gone is not None:

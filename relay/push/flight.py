@@ -3,15 +3,12 @@
 A group's messages go one after the other; what comes behind one that failed stays behind it.
 """
 
-import heapq
 import random
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +19,8 @@ from relay.push.endpoint import Endpoint
 from relay.push.item import Item, fresh
 from relay.push.signature import sign
 from relay.push.slots import Slots
-from relay.push.verdict import Verdict, judge
+from relay.push.verdict import GONE, Verdict, judge
+from relay.push.waiting import Waiting
 from relay.sink import Row
 
 if TYPE_CHECKING:
@@ -36,10 +34,6 @@ SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
 # What each run may have in the air though the loop is behind, so that every subscription gets on.
 FEW_IN_FLIGHT = 2
-# What waits in memory for a slot or for its group: enough that no slot idles, and no more.
-BATCH_ROWS = 64
-MOST_WAITING = 512
-MOST_WAITING_BYTES = 8_000_000
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MOST_BEHIND = 2000
 MOST_FAILED = 1000
@@ -50,8 +44,9 @@ LANDING_SECONDS = 30.0
 class Target(msgspec.Struct, frozen=True):
     """Where a run's requests go.
 
-    `clock` plus time.monotonic() is the database's, in seconds since 1970. `failing`: nothing has
-    succeeded since a failure; `retrying`: some messages wait for another attempt.
+    `clock` plus time.monotonic() is the database's, in seconds since 1970. `most` requests may be
+    made. `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for
+    another attempt.
     """
 
     subscription_id: int
@@ -59,6 +54,7 @@ class Target(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     keys: list[bytes]
     clock: float
+    most: int
     failing: bool = False
     retrying: bool = False
     probe_token: int | None = None
@@ -99,39 +95,32 @@ class Flight:
         cursor_id: int,
         slots: Slots,
         *,
-        most: int,
         send_before: float,
     ) -> None:
-        """At most `most` requests, none at or after `send_before` by the loop's clock."""
+        """No request is made at or after `send_before` by the loop's clock."""
         self._courier = courier
         self._loop = courier.loop
         self._target = target
         self._cursor_id = cursor_id
         self._slots = slots
-        self._left = most
+        self._left = target.most
         self._send_before = send_before
         self._hungry = threading.Event()
         self._landed: Future[Landed] = Future()
+        self._waiting = Waiting(slots, target.most, retrying=target.retrying)
+        self._timed = False
         self._sending = True
+        # Rows may come; and whether their end was the log's.
         self._more = True
+        self._closed = False
         self._exhausted = False
-        self._ready: list[tuple[int, Item]] = []
-        self._retries: deque[Item] = deque()
-        self._retried_last = False
-        # Of few requests, as a rate limit leaves, retries get half.
-        self._retries_left = max(most // 2, 1)
-        self._followers: dict[bytes, deque[Item]] = {}
-        self._waiting = 0
-        self._waiting_bytes = 0
-        self._stuck_groups: set[bytes] = set()
-        self._behind: list[Item] = []
+        self._read_upto = 0
         self._in_flight: dict[Item, float] = {}
         self._settled: list[Item] = []
         self._acked = 0
         self._failed = 0
         self._answer_seconds = 0.0
         self._sent = 0
-        self._read_upto = 0
         self._gone: str | None = None
         # Outcomes that come after the landing wait for the run's commit: their rows are not there.
         self._committed: bool | None = None
@@ -139,19 +128,19 @@ class Flight:
 
     # The run's side.
 
-    def fly(self, due: Sequence[Item], rows: Iterator[Row]) -> Landed:
-        """Sends what is due and then `rows`, until there is no more or the run's time is over."""
+    def fly(self, due: Sequence[Item], pages: Generator[list[Row]]) -> Landed:
+        """Sends what is due and then the log's, until there is no more or the time is over."""
         call = self._loop.call_soon_threadsafe
         try:
             call(self._begin, list(due))
             exhausted = False
             while self._more and self._sending:
-                batch = list(islice(rows, BATCH_ROWS))
-                if not batch:
+                page = next(pages, None)
+                if page is None:
                     exhausted = True
                     break
                 self._hungry.clear()
-                call(self._feed, batch)
+                call(self._feed, page)
                 self._hungry.wait(LANDING_SECONDS)
             call(self._close, exhausted)
             return self._landed.result(LANDING_SECONDS)
@@ -179,97 +168,64 @@ class Flight:
 
     def _begin(self, due: Iterable[Item]) -> None:
         self._slots.resume = self._resume
-        self._loop.call_later(FEED_SECONDS, self._end_of_time)
         for item in due:
-            self._queue(item)
+            self._start_clock()
+            self._waiting.add(item)
         self._pump()
 
-    def _feed(self, rows: list[Row]) -> None:
-        for row in rows:
-            self._read_upto = row[0]
-            self._queue(fresh(row))
+    def _feed(self, page: list[Row]) -> None:
+        self._start_clock()
+        for row in page:
+            self._waiting.add(fresh(row))
+        self._read_upto = page[-1][0]
         self._resume()
 
-    def _resume(self) -> None:
-        self._pump()
-        self._ask_for_more()
+    def _start_clock(self) -> None:
+        """With the first message: the way to it may be long, where a filter leaves most out."""
+        if not self._timed:
+            self._timed = True
+            self._loop.call_later(FEED_SECONDS, self._end_of_time)
 
     def _close(self, exhausted: bool) -> None:
-        """There is no more; `exhausted`: because the log has been read to its end."""
+        """There is no more; `exhausted`: because the log has been read as far as it goes."""
+        self._start_clock()
         self._more = False
+        self._closed = True
         self._exhausted = exhausted
         self._pump()
 
     def _end_of_time(self) -> None:
         self._sending = False
-        self._hungry.set()
-        self._check()
+        self._resume()
 
-    def _queue(self, item: Item) -> None:
-        group = item.group_key
-        if item.blocked or (group is not None and group in self._stuck_groups):
-            if item.fresh:
-                self._behind.append(item)
-            return
-        self._waiting += 1
-        self._waiting_bytes += _size(item)
-        if group is None:
-            self._enqueue(item)
-        elif (followers := self._followers.get(group)) is not None:
-            followers.append(item)
-        else:
-            self._followers[group] = deque()
-            self._enqueue(item)
-
-    def _enqueue(self, item: Item) -> None:
-        if item.fresh:
-            heapq.heappush(self._ready, (item.message_id, item))
-        else:
-            self._retries.append(item)
-
-    def _ask_for_more(self) -> None:
-        if len(self._behind) >= MOST_BEHIND or self._failed >= MOST_FAILED or not self._sending:
+    def _resume(self) -> None:
+        self._pump()
+        if len(self._waiting.behind) >= MOST_BEHIND or self._failed >= MOST_FAILED:
             self._more = False
+        if not self._more or not self._can_send or not self._waiting.is_full:
             self._hungry.set()
-        elif self._waiting < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES:
-            self._hungry.set()
+
+    @property
+    def _can_send(self) -> bool:
+        return self._sending and self._left > 0
 
     def _pump(self) -> None:
-        while self._sending and self._left > 0:
-            item = self._next()
+        while self._can_send:
+            # Every subscription gets on, though the loop is behind.
+            if self._courier.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
+                break
+            item = self._waiting.take(fresh_come=self._more)
             if item is None:
                 break
             self._left -= 1
             self._launch(item)
         self._check()
 
-    def _next(self) -> Item | None:
-        """Retries and first attempts in turn, as far as each has slots and the loop keeps up."""
-        if self._courier.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
-            return None
-        fresh_wait = bool(self._ready) or self._more
-        retry = (
-            bool(self._retries)
-            and self._slots.takes_retry(fresh_wait=fresh_wait)
-            and (self._retries_left > 0 or not fresh_wait)
-        )
-        first = bool(self._ready) and self._slots.takes_fresh(retrying=self._target.retrying)
-        if retry and (not first or not self._retried_last):
-            self._retried_last = True
-            self._retries_left -= 1
-            return self._retries.popleft()
-        if first:
-            self._retried_last = False
-            return heapq.heappop(self._ready)[1]
-        return None
-
     def _launch(self, item: Item) -> None:
-        self._waiting -= 1
-        self._waiting_bytes -= _size(item)
         assert item.row is not None
-        if len(item.row[7]) > self._target.endpoint.max_payload_bytes:
-            limit = self._target.endpoint.max_payload_bytes
-            detail = f"{len(item.row[7])} bytes, and max_payload_bytes is {limit}"
+        size, limit = len(item.row[7]), self._target.endpoint.max_payload_bytes
+        if size > limit:
+            detail = f"{size} bytes, and max_payload_bytes is {limit}"
             item.answer = Answer(None, "payload_too_large", detail, b"", None, None, 0.0)
             item.verdict = Verdict("dead", item.attempts)
             self._land(item)
@@ -293,7 +249,10 @@ class Flight:
             target.endpoint.timeout_seconds,
             self._send_before,
         )
-        item.answer = await self._courier.client.post(request)
+        try:
+            item.answer = await self._courier.client.post(request)
+        finally:
+            self._slots.give_back(retry=not item.fresh)
         item.verdict = judge(
             target.endpoint,
             item.attempts,
@@ -302,7 +261,6 @@ class Flight:
             now=target.now(),
             random=random.random,
         )
-        self._slots.give_back(retry=not item.fresh)
         if self._landed.done():
             self._come_late(item)
             if self._slots.resume is not None:
@@ -316,28 +274,17 @@ class Flight:
     def _land(self, item: Item) -> None:
         assert item.verdict is not None
         self._settled.append(item)
-        group = item.group_key
         if item.verdict.kind == "acked":
             self._acked += 1
-            if group is not None:
-                followers = self._followers[group]
-                if followers:
-                    self._enqueue(followers.popleft())
-                else:
-                    del self._followers[group]
+            if item.group_key is not None:
+                self._waiting.go_on(item.group_key)
             return
         self._failed += item.sent_at > 0
-        if item.answer is not None and item.answer.status == 410:
+        if item.group_key is not None:
+            self._waiting.hold(item.group_key)
+        if item.answer is not None and item.answer.status == GONE:
             self._gone = item.answer.detail
             self._sending = False
-        if group is not None:
-            # Also behind one that is given up: its group goes on once that is committed.
-            self._stuck_groups.add(group)
-            for follower in self._followers.pop(group):
-                self._waiting -= 1
-                self._waiting_bytes -= _size(follower)
-                if follower.fresh:
-                    self._behind.append(follower)
         limits = self._target.endpoint.breaker
         if self._failed >= limits.minimum and self._failed >= limits.threshold * (
             self._failed + self._acked
@@ -349,8 +296,12 @@ class Flight:
         """Lands once nothing can be sent any more and what is in flight has had its tail."""
         if self._landed.done():
             return
-        can_send = self._sending and self._left > 0
-        if can_send and (self._more or self._ready or self._retries):
+        if self._can_send and (self._more or self._waiting.has_ready):
+            return
+        if not self._closed:
+            # The run reads no further; it may still be on its way to the next page.
+            self._hungry.set()
+            self._more = False
             return
         if self._in_flight:
             newest = next(reversed(self._in_flight.values()))
@@ -358,7 +309,6 @@ class Flight:
             if rest > 0:
                 self._loop.call_later(rest, self._check)
                 return
-        self._hungry.set()
         self._landed.set_result(self._result())
 
     def _tail_seconds(self) -> float:
@@ -370,15 +320,14 @@ class Flight:
 
     def _result(self) -> Landed:
         self._sending = False
-        self._slots.resume = None
+        if self._slots.resume == self._resume:
+            self._slots.resume = None
         flying = list(self._in_flight)
         for item in flying:
             item.token = self._target.probe_token or secrets.randbits(63)
         held = [i for i in self._settled if i.verdict is not None and i.verdict.kind == "held"]
-        unsent = [item for _, item in self._ready]
-        unsent += [item for followers in self._followers.values() for item in followers]
-        unsent = [item for item in (*unsent, *held) if item.fresh]
-        behind, done_id = self._pass(flying, unsent)
+        unsent = [*self._waiting.unsent(), *(item for item in held if item.fresh)]
+        behind, done_id = self._pass(flying, sorted(unsent, key=_id))
         return Landed(self._settled, flying, behind, done_id, self._sent, self._gone)
 
     def _pass(self, flying: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:
@@ -387,17 +336,20 @@ class Flight:
         It comes to the last message that was attempted, or to the one before the first that was
         not; what was read beyond stays in the log.
         """
-        waiting = sorted(unsent, key=_id)
-        if not waiting and self._exhausted:
-            return self._behind, None
+        behind = self._waiting.behind
         attempted = [
             item.message_id
             for item in (*self._settled, *flying)
             if item.fresh and (item.verdict is None or item.verdict.kind != "held")
         ]
         done_id = max(attempted, default=0)
-        done_id = max(done_id, waiting[0].message_id - 1 if waiting else self._read_upto)
-        passed = [one for one in (*self._behind, *waiting) if one.message_id <= done_id]
+        if self._target.probing and done_id:
+            # While the breaker is open nothing gets a row that need not have one.
+            return [one for one in behind if one.message_id <= done_id], done_id
+        if not unsent and self._exhausted:
+            return behind, None
+        done_id = max(done_id, unsent[0].message_id - 1 if unsent else self._read_upto)
+        passed = [one for one in (*behind, *unsent) if one.message_id <= done_id]
         return passed, done_id
 
     def _come_late(self, item: Item) -> None:
@@ -411,10 +363,6 @@ class Flight:
         late, self._late = self._late, []
         for item in late:
             self._come_late(item)
-
-
-def _size(item: Item) -> int:
-    return len(item.row[7]) if item.row is not None else 0
 
 
 def _id(item: Item) -> int:

@@ -57,7 +57,7 @@ select d.message_id, coalesce(m.channel, l.channel), coalesce(m.type, l.type),
        coalesce(m.group_key, l.group_key), coalesce(m.idempotency_key, l.idempotency_key),
        coalesce(m.headers, l.headers), coalesce(m.content_type, l.content_type),
        coalesce(m.payload, l.payload), coalesce(m.created_at, l.created_at),
-       d.attempts, d.outcome, d.reason, d.detail, d.dead_letter_id, d.replayed
+       d.group_key, d.attempts, d.outcome, d.reason, d.detail, d.dead_letter_id, d.replayed
 from (
     select d.*, chosen.place, sum(coalesce(octet_length(m.payload), octet_length(l.payload)))
                     over (order by chosen.place, d.message_id) as bytes
@@ -100,12 +100,12 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
 
 def _item(*columns: object) -> Item:
     row, rest = columns[:9], columns[9:]
-    number, outcome, reason, detail, dead_letter_id, replayed = rest
+    group_key, number, outcome, reason, detail, dead_letter_id, replayed = rest
     message_id = row[0]
     values = {
         "message_id": message_id,
         "row": (*row, 0) if row[1] is not None else None,
-        "group_key": row[3],
+        "group_key": group_key,
         "fresh": False,
         "attempts": number,
         "outcome": _text(outcome),
@@ -128,7 +128,8 @@ with gone as (
     returning dead_letter_id, attempts
 )
 update outbox.dead_letter letter
-set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts + 1
+set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts + 1,
+    redriven_at = coalesce(letter.redriven_at, clock_timestamp())
 from gone where letter.id = gone.dead_letter_id
 """
 
@@ -236,13 +237,18 @@ def _columns(items: Sequence[Item], lease_seconds: float) -> dict[str, object]:
     return {
         "messages": [item.message_id for item in items],
         "groups": [_group(item) for item in items],
-        "attempts": [item.verdict.attempts if item.verdict else item.attempts for item in items],
+        "attempts": [_attempts(item) for item in items],
         "tokens": [item.token for item in items],
         "seconds": [_due_in(item, lease_seconds) for item in items],
         "reasons": [one["reason"] for one in said],
         "details": [one["detail"] for one in said],
         "replayed": [item.replayed for item in items],
     }
+
+
+def _attempts(item: Item) -> int:
+    """A verdict that comes while the row of what is in flight is written will update it."""
+    return item.verdict.attempts if item.verdict and item.token is None else item.attempts
 
 
 def _due_in(item: Item, lease_seconds: float) -> float | None:
@@ -260,7 +266,7 @@ def _group(item: Item) -> str | None:
 
 def _said(item: Item) -> dict[str, str | None]:
     """What the last attempt was answered; of a row without one, what it said before."""
-    if item.answer is None:
+    if item.answer is None or item.token is not None:
         return {"reason": item.reason, "detail": item.detail}
     return {"reason": item.answer.error, "detail": item.answer.detail}
 
@@ -288,6 +294,9 @@ where d.cursor_id = late.cursor_id and d.message_id = late.message_id and d.toke
 """
 
 
+OUTCOMES = {"acked": "acked", "dead": "dead"}
+
+
 def write_overdue(connection: Connection, overdue: Sequence[Overdue], relay: str) -> None:
     """Writes outcomes to their own rows, and nothing else: the cursor's next holder finishes them.
 
@@ -295,28 +304,23 @@ def write_overdue(connection: Connection, overdue: Sequence[Overdue], relay: str
     at the same moment.) In a transaction of its own.
     """
     items = [one.item for one in overdue]
+    answers = [item.answer for item in items if item.answer is not None]
+    verdicts = [item.verdict for item in items if item.verdict is not None]
     with connection.transaction():
         set_local(connection, f"outbox-relay {relay}", OVERDUE_SECONDS)
         connection.execute(
             OVERDUE,
             {
                 "cursors": [one.cursor_id for one in overdue],
-                "outcomes": [_outcome(item) for item in items],
-            }
-            | _columns(items, 0.0)
-            | {"seconds": [_overdue_seconds(item) for item in items]},
+                "messages": [item.message_id for item in items],
+                "tokens": [item.token for item in items],
+                "attempts": [one.attempts for one in verdicts],
+                "outcomes": [OUTCOMES.get(one.kind) for one in verdicts],
+                "seconds": [one.delay_seconds or 0.0 for one in verdicts],
+                "reasons": [answer.error for answer in answers],
+                "details": [answer.detail for answer in answers],
+            },
         )
         attempts.write(connection, [(one.target, one.item) for one in overdue], relay)
         for one in overdue:
             breaker.judge_overdue(connection, one.target, one.item)
-
-
-def _outcome(item: Item) -> str | None:
-    assert item.verdict is not None
-    kind = item.verdict.kind
-    return {"acked": "acked", "dead": "dead"}.get(kind)
-
-
-def _overdue_seconds(item: Item) -> float:
-    assert item.verdict is not None
-    return item.verdict.delay_seconds or 0.0

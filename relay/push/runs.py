@@ -89,9 +89,10 @@ class PushRuns:
             return probe(connection, self._settings.name, subscription_id)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
-        """At most `limit` messages of one cursor; None where it is another relay's.
+        """At most `limit` messages of the log, and what is due besides.
 
-        Raises psycopg.Error; the transaction is then over and nothing of it is written.
+        None where the cursor is another relay's. Raises psycopg.Error; the transaction is then over
+        and nothing of it is written.
         """
         if not self._courier.slots(cursor.subscription_id).wait(SLOT_SECONDS):
             # Nothing could be sent: the backlog stays in the log.
@@ -101,12 +102,14 @@ class PushRuns:
             if granted == 0:
                 return WAITS
             try:
-                return self._claim(connection, cursor, min(limit, granted))
+                return self._claim(connection, cursor, limit, granted)
             except BaseException:
                 give_up(connection)
                 raise
 
-    def _claim(self, connection: Connection, cursor: Cursor, most: int) -> Ran | None:
+    def _claim(
+        self, connection: Connection, cursor: Cursor, limit: int, granted: int
+    ) -> Ran | None:
         began_at = time.monotonic()
         frozen_after = frozen_after_seconds(self._settings)
         claimed = claim(connection, cursor, self._settings.name, frozen_after, STATE)
@@ -125,17 +128,18 @@ class PushRuns:
         slots = self._courier.slots(cursor.subscription_id)
         slots.capacity = state.endpoint.concurrency
         has_room = claimed.due or slots.takes_fresh(retrying=state.retrying)
-        target = self._target(connection, cursor, state) if has_room else None
+        target = self._target(connection, cursor, state, granted) if has_room else None
         if target is None:
             leave(connection)
             return WAITS
         if not target.probing and self._opens_by_late_failures(connection, target):
             connection.execute("commit")
             return Ran(progressed=True, blocked=True)
-        most = 1 if target.probing else most
-        return self._deliver(connection, cursor, claimed, target, most, began_at)
+        return self._deliver(connection, cursor, claimed, target, limit, began_at)
 
-    def _target(self, connection: Connection, cursor: Cursor, state: State) -> Target | None:
+    def _target(
+        self, connection: Connection, cursor: Cursor, state: State, granted: int
+    ) -> Target | None:
         """None while the breaker is open, or another relay has its one message."""
         endpoint, probe_token = state.endpoint, None
         if state.is_open:
@@ -151,6 +155,7 @@ class PushRuns:
             endpoint=endpoint,
             keys=state.keys,
             clock=state.now - time.monotonic(),
+            most=granted if probe_token is None else 1,
             failing=state.failing,
             retrying=state.retrying,
             probe_token=probe_token,
@@ -171,7 +176,7 @@ class PushRuns:
         cursor: Cursor,
         claimed: Claimed,
         target: Target,
-        most: int,
+        limit: int,
         began_at: float,
     ) -> Ran:
         cleared, due = 0, list[Item]()
@@ -187,15 +192,15 @@ class PushRuns:
         due = [item for item in due if item.verdict is None and item.group_key not in groups]
         reading = None
         if claimed.position is not None:
-            reading = Reading(connection, cursor, claimed, most, by_page=True)
+            reading = Reading(connection, cursor, claimed, limit, blocking=True)
         slots = self._courier.slots(cursor.subscription_id)
         send_before = self._send_before(began_at)
-        flight = Flight(self._courier, target, cursor.id, slots, most=most, send_before=send_before)
-        source = reading.rows() if reading is not None else _nothing()
+        flight = Flight(self._courier, target, cursor.id, slots, send_before=send_before)
+        pages = reading.pages() if reading is not None else _nothing()
         try:
-            landed = flight.fly(due, source)
+            landed = flight.fly(due, pages)
         finally:
-            source.close()
+            pages.close()
         self._rate.used(landed.sent)
         late_failures, self._late_failures = self._late_failures, 0
         sent = Sent(cursor, claimed, target, reading, landed, finished, cleared, late_failures)
@@ -233,5 +238,5 @@ def _is_finished(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
     return item.verdict is not None
 
 
-def _nothing() -> Generator[Row]:
+def _nothing() -> Generator[list[Row]]:
     yield from ()

@@ -46,9 +46,10 @@ def judge(
         return Verdict("acked", attempts + 1)
     if answer.status == GONE or answer.error == UNSENT:
         return Verdict("held", attempts)
+    wish = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
     if probing:
         # Behind the other heads: where this one is poisoned, the next probe is another's.
-        return Verdict("retry", attempts, 0.0)
+        return Verdict("retry", attempts, wish)
     attempts += 1
     status = answer.status or 0
     final = 400 <= status < 500 and status not in NOT_FINAL
@@ -57,5 +58,4 @@ def judge(
     delay = delay_seconds(endpoint.retry, attempts, random)
     if delay is None:
         return Verdict("dead", attempts, exhausted=f"{attempts} attempts")
-    wish = retry_after_seconds(answer.retry_after, answer.date, now)
-    return Verdict("retry", attempts, max(delay, wish or 0.0))
+    return Verdict("retry", attempts, max(delay, wish))

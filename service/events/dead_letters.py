@@ -188,12 +188,41 @@ REDRIVE: LiteralString = """
 REDRIVE_THESE: LiteralString = "select outbox.redrive(%(ids)s::bigint[]) as redriven, false as more"
 
 
+class Unknown(msgspec.Struct, frozen=True):
+    """What the request names and the database does not have."""
+
+    id: str
+
+
+UNKNOWN_SUBSCRIPTION: LiteralString = """
+    select wanted::text as id from (select %(subscription_id)s::bigint as wanted) as given
+    where not exists (select from outbox.subscription where id = wanted)
+"""
+UNKNOWN_LETTER: LiteralString = """
+    select wanted::text as id from unnest(%(ids)s::bigint[]) as wanted
+    where not exists (select from outbox.dead_letter where id = wanted)
+    limit 1
+"""
+
+
+async def _require(
+    transaction: Transaction,
+    unknown: LiteralString,
+    noun: str,
+    field: str,
+    parameters: dict[str, object],
+) -> None:
+    if missing := await (await transaction.select(Unknown, unknown, parameters)).fetchone():
+        detail = f"There is no {noun} {missing.id}, and nothing was redriven."
+        raise Problem(422, detail, field=field)
+
+
 async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
     """Sends letters again, in order and with their idempotency keys; a second time adds none."""
     form = call.body
     if (form.ids is UNSET) == (form.subscription_id is UNSET):
         raise Problem(422, "Give ids or subscriptionId, one of them.", field="ids")
-    statement = REDRIVE_THESE
+    statement, unknown = REDRIVE_THESE, (UNKNOWN_LETTER, "dead letter", "ids")
     parameters: dict[str, object] = {}
     if form.ids is not UNSET:
         for name, value in (("type", form.type), ("from", form.from_), ("to", form.to)):
@@ -202,6 +231,7 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
         parameters = {"ids": [int(written) for written in form.ids]}
     if form.subscription_id is not UNSET:
         statement = REDRIVE
+        unknown = (UNKNOWN_SUBSCRIPTION, "subscription", "subscriptionId")
         parameters = {
             "subscription_id": int(form.subscription_id),
             "type": form.type,
@@ -211,6 +241,7 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
         }
 
     async def work(transaction: Transaction) -> Redriven:
+        await _require(transaction, *unknown, parameters)
         done = await (await transaction.select(Redriven, statement, parameters)).fetchone()
         assert done is not None
         return done

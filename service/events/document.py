@@ -26,7 +26,7 @@ DESCRIPTIONS = {
     409: "It stands against what is there already.",
     413: "The body is too large.",
     422: "It does not fit; `field` says what.",
-    503: "The database can't be reached; send it again.",
+    503: "The database can't be reached, or is busy; send it again.",
 }
 REQUEST_HEADERS = {
     idempotency.HEADER: {

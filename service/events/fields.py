@@ -100,6 +100,13 @@ Reason = Annotated[
     # Not the pattern of a type: each pattern has one meaning.
     Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z", description="At most 200 printable characters."),
 ]
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,18}(-[0-9]{1,18})?\Z",
+        description="The `nextCursor` of the page before, as it is.",
+    ),
+]
 # Postgres knows no years beyond; msgspec none before 1.
 Time = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset from UTC.")]
 
@@ -118,6 +125,7 @@ MEANINGS = {
         SubscriptionName,
         EndpointUrl,
         Reason,
+        Cursor,
     )
     for meta in get_args(kind)[1:]
 }

@@ -63,8 +63,11 @@ async def once(
     Only what commits is remembered: a request that failed may be sent again. Raises Problem: 422
     for a key that is none, 409 where it came with another body or to another path.
     """
-    if (key := call.headers.get(HEADER)) is None:
+    if not (keys := call.headers.getlist(HEADER)):
         return await work(transaction)
+    if len(keys) > 1:
+        raise Problem(422, f"{HEADER} is given twice.", field=HEADER)
+    [key] = keys
     if not _KEY.fullmatch(key):
         detail = f"{HEADER} must be 1 to 255 printable ASCII characters without spaces."
         raise Problem(422, detail, field=HEADER)

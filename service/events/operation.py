@@ -106,6 +106,11 @@ class Operation:
                 "_", " "
             )
             raise Problem(422, f"The database refused it: {rule}.") from None
+        except (sqlstates.NoDataFound, sqlstates.ForeignKeyViolation):
+            if "{id}" not in self.path:
+                raise
+            # It was there when this request looked for it first.
+            raise Problem(404, "It was deleted meanwhile.") from None
 
     def _response(self, result: object) -> Response:
         reply = result if isinstance(result, Reply) else Reply(result)

@@ -7,17 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from service.database import Database, Transaction
+from service.events.fields import Cursor
 
 Item = TypeVar("Item")
 
 Limit = Annotated[int, Meta(ge=1, le=200, description="Items of a page.")]
-Cursor = Annotated[
-    str,
-    Meta(
-        pattern=r"^[0-9]{1,18}(-[0-9]{1,18})?\Z",
-        description="The `nextCursor` of the page before, as it is.",
-    ),
-]
 
 
 class PageQuery(

@@ -11,7 +11,7 @@ from service.events.operation import Call, NoQuery
 from service.events.subscription import Subscription, find, require_http
 from service.problems import Problem
 
-# Counting reads the log from there on; at some 500,000 messages/s.
+# It waits for runs, and counting reads the log from there on; at some 500,000 messages/s.
 REPLAY_TIMEOUT_SECONDS = 60.0
 
 
@@ -98,9 +98,33 @@ class Count(msgspec.Struct, frozen=True):
     messages: int
 
 
+class Exists(msgspec.Struct, frozen=True):
+    """Whether the log has a message."""
+
+    found: bool
+
+
+# By priority: the indexes of the log begin with it.
+EXISTS: LiteralString = """
+    select exists (
+        select from generate_series(1, 5) as class
+        cross join lateral (
+            select from outbox.message
+            where priority::integer = class and id + 0 = %(from_message_id)s
+        ) as message) as found
+"""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """By which name outbox.replay knows a subscription."""
+
+    name: str
+
+
+# KEY SHARE makes a rename and a delete wait, but nothing that a run does: replay waits for runs.
+LOCK: LiteralString = "select name from outbox.subscription where id = %(id)s for key share"
 REPLAY: LiteralString = """
-    select outbox.replay(name, %(from)s, %(from_message_id)s, %(dry_run)s) as messages
-    from outbox.subscription where id = %(id)s
+    select outbox.replay(%(name)s, %(from)s, %(from_message_id)s, %(dry_run)s) as messages
 """
 
 
@@ -116,12 +140,21 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
         "dry_run": form.dry_run,
     }
 
-    async def work(transaction: Transaction) -> Count | None:
-        return await (await transaction.select(Count, REPLAY, parameters)).fetchone()
+    async def work(transaction: Transaction) -> Count:
+        locked = await (await transaction.select(Named, LOCK, parameters)).fetchone()
+        if locked is None:
+            raise Problem(404, "The subscription does not exist.")
+        if form.from_message_id is not UNSET:
+            exists = await (await transaction.select(Exists, EXISTS, parameters)).fetchone()
+            if exists is None or not exists.found:
+                detail = f"The log has no message {form.from_message_id}; it may be past retention."
+                raise Problem(422, detail, field="fromMessageId")
+        named = {**parameters, "name": locked.name}
+        count = await (await transaction.select(Count, REPLAY, named)).fetchone()
+        assert count is not None
+        return count
 
     count = await call.database.run(work, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
-    if count is None:
-        raise Problem(404, "The subscription does not exist.")
     return Replayed(count.messages, form.dry_run)
 
 

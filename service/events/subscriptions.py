@@ -13,6 +13,7 @@ from service.events.operation import Call, NoQuery, Reply
 from service.events.pages import Page, PageQuery, page, select
 from service.events.subscription import READ, Row, Subscription, find, require_http, shown
 from service.events.terms import Terms
+from service.keys import Caller
 from service.problems import Problem
 
 Types = Annotated[
@@ -58,25 +59,36 @@ class NewSubscription(Subscription, frozen=True, kw_only=True, rename="camel"):
 class DeleteQuery(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Dead letters stand in the way of a DELETE unless they are to go with it."""
+    """What is not delivered stands in the way of a DELETE unless it is to be lost."""
 
-    discard_dead_letters: bool = False
+    discard_undelivered: bool = False
 
 
+# It waits for runs, and takes row by row with it what was never delivered.
+DELETE_TIMEOUT_SECONDS = 60.0
 LAST_ID = 2**63 - 1
 
 
 async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
-    """All subscriptions, by id."""
+    """All subscriptions, by id; endpoints without their queries unless the key may manage."""
     after, _ = call.query.place() or (0, 0)
     parameters = {"first": after + 1, "last": LAST_ID, "rows": call.query.limit + 1}
     rows = await select(call.database, Row, READ, parameters)
-    return page([shown(row) for row in rows], call.query.limit, lambda item: item.id)
+    items = [_for(call.caller, shown(row)) for row in rows]
+    return page(items, call.query.limit, lambda item: item.id)
 
 
 async def read_subscription(call: Call[None, NoQuery]) -> Subscription:
-    """One subscription."""
-    return await call.database.run(lambda transaction: find(transaction, call.id))
+    """One subscription; its endpoint without the query unless the key may manage."""
+    found = await call.database.run(lambda transaction: find(transaction, call.id))
+    return _for(call.caller, found)
+
+
+def _for(caller: Caller, subscription: Subscription) -> Subscription:
+    # A query may hold a token, and with it whoever reads could send in the platform's name.
+    if "manage" in caller.scopes or subscription.endpoint is UNSET:
+        return subscription
+    return msgspec.structs.replace(subscription, endpoint=subscription.endpoint.partition("?")[0])
 
 
 class Subscribed(msgspec.Struct, frozen=True):
@@ -173,23 +185,21 @@ UNSUBSCRIBE: LiteralString = "select outbox.unsubscribe(%(id)s, %(discard)s)"
 
 
 async def delete_subscription(call: Call[None, DeleteQuery]) -> None:
-    """Ends a subscription; what it has not delivered yet is not delivered any more."""
-    parameters = {"id": call.id, "discard": call.query.discard_dead_letters}
+    """Ends a subscription that has nothing left to deliver, or whose rest is to be lost."""
+    parameters = {"id": call.id, "discard": call.query.discard_undelivered}
 
     async def work(transaction: Transaction) -> None:
         await require_http(transaction, call.id)
         await transaction.execute(UNSUBSCRIBE, parameters)
 
     try:
-        await call.database.run(work)
-    except sqlstates.NoDataFound:
-        raise Problem(404, "The subscription does not exist.") from None
+        await call.database.run(work, timeout_seconds=DELETE_TIMEOUT_SECONDS)
     except sqlstates.DependentObjectsStillExist as error:
         detail = (
-            f"{error.diag.message_primary}; redrive them, or lose them with "
-            "?discardDeadLetters=true."
+            f"{error.diag.message_primary}: let them arrive, dead letters by a redrive, or lose "
+            "them with ?discardUndelivered=true."
         )
-        raise Problem(409, detail, field="discardDeadLetters") from None
+        raise Problem(409, detail, field="discardUndelivered") from None
 
 
 def _refused(error: sqlstates.UniqueViolation | sqlstates.CheckViolation) -> Problem:

@@ -65,7 +65,7 @@ as $$
                      jsonb_typeof(value) <> 'number'
                      or case when jsonb_typeof(value) = 'number'
                              then (value #>> '{}')::numeric not between lowest and highest
-                                  or kind = 'integer' and (value #>> '{}')::numeric % 1 <> 0 end) then
+                                  or kind = 'integer' and value #>> '{}' !~ '^[0-9]+$' end) then
                 format('must be %s from %s to %s', case kind when 'integer' then 'a whole number' else 'a number' end,
                        lowest, highest)
             when kind = 'delays' and (
@@ -187,6 +187,7 @@ alter table outbox.delivery
 create unique index delivery_has_one_head on outbox.delivery (cursor_id, group_key) where due_at is not null;
 create index delivery_group on outbox.delivery (cursor_id, group_key, message_id) where due_at is null;
 create index delivery_due on outbox.delivery (cursor_id, due_at) where due_at is not null;
+create index delivery_acked on outbox.delivery (cursor_id) where outcome = 'acked';
 
 -- Makes the first row of each group its head, where it has none. For the holder of the cursor.
 create function outbox.promote(cursor_id bigint, group_keys text[]) returns void
@@ -223,12 +224,13 @@ declare
 begin
     with gone as (
         delete from outbox.delivery
-        where cursor_id = clear_acked.cursor_id and due_at <= (select clock_timestamp()) and outcome = 'acked'
+        where cursor_id = clear_acked.cursor_id and outcome = 'acked'
         returning group_key, dead_letter_id, attempts
     ),
     arrived as (
         update outbox.dead_letter as letter
-        set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts
+        set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts,
+            redriven_at = coalesce(letter.redriven_at, clock_timestamp())
         from gone where letter.id = gone.dead_letter_id
     )
     select count(*), array_agg(group_key) filter (where group_key is not null) into cleared, group_keys from gone;
@@ -315,7 +317,11 @@ begin
     select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
     from outbox.cursor as c
     join outbox.checkpoint as k on k.cursor_id = c.id
-    where c.subscription_id = b.subscription_id and k.created_at > since;
+    -- From the newest that is too old: the table keeps more than a window.
+    where c.subscription_id = b.subscription_id and k.created_at > since
+      and k.n > coalesce((select old.n from outbox.checkpoint as old
+                          where old.cursor_id = c.id and old.created_at <= since
+                          order by old.n desc limit 1), -1);
     if acked + failed < minimum or failed < threshold * (acked + failed) then
         return false;
     end if;

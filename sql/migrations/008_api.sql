@@ -56,35 +56,52 @@ $$;
 create index dead_letter_subscription_id on outbox.dead_letter (subscription_id, id);
 create index dead_letter_waiting on outbox.dead_letter (subscription_id, message_id) where redriven_at is null;
 
--- Ends an http subscription: its cursors, rows and secrets go with it. Letters that were not delivered since stand in
--- the way, unless they are discarded as well. Waits for runs that are under way. Returns how many were discarded.
--- Raises no_data_found where there is no such subscription, dependent_objects_still_exist where letters are left.
-create function outbox.unsubscribe(subscription_id bigint, discard_dead_letters boolean default false) returns bigint
+-- Ends an http subscription: its cursors, rows, letters and secrets go with it. What is not delivered stands in the way,
+-- unless it is to be discarded: unread messages, rows, letters. Waits for runs that are under way. Raises no_data_found
+-- where there is no such subscription, dependent_objects_still_exist where something stands in the way.
+create function outbox.unsubscribe(subscription_id bigint, discard_undelivered boolean default false) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    undelivered bigint;
+    obstacle text;
 begin
     perform from outbox.subscription as s where s.id = unsubscribe.subscription_id and s.kind = 'http';
     if not found then
         raise exception 'there is no http subscription % in outbox.subscription', unsubscribe.subscription_id
             using errcode = 'no_data_found';
     end if;
-    -- Before the letters are counted: only the holder of a cursor writes them.
+    -- Before anybody looks: only the holder of a cursor takes messages from the log and writes letters.
     perform from outbox.cursor as c where c.subscription_id = unsubscribe.subscription_id order by c.id for update;
-    select count(*) into undelivered from outbox.dead_letter as letter
-    where letter.subscription_id = unsubscribe.subscription_id and letter.delivered_at is null;
-    if undelivered > 0 and not discard_dead_letters then
-        raise exception 'the subscription still has undelivered dead letters (%)', undelivered
-            using errcode = 'dependent_objects_still_exist';
+    if not discard_undelivered then
+        select case
+            when exists (
+                select from outbox.dead_letter as letter
+                where letter.subscription_id = unsubscribe.subscription_id and letter.delivered_at is null) then
+                'undelivered dead letters'
+            when exists (
+                select from outbox.cursor as c
+                join outbox.delivery as d on d.cursor_id = c.id
+                where c.subscription_id = unsubscribe.subscription_id and d.outcome is distinct from 'acked') then
+                'messages on their way'
+            -- A cursor with more to look at than this may have some that are wanted.
+            when exists (
+                select from outbox.cursor as c
+                cross join lateral (
+                    select bool_or(wanted) or count(*) = 1000 as waiting from outbox.unread(c.id, 1000)
+                ) as unread
+                where c.subscription_id = unsubscribe.subscription_id and unread.waiting) then
+                'unread messages'
+        end into obstacle;
+        if obstacle is not null then
+            raise exception 'the subscription still has %', obstacle using errcode = 'dependent_objects_still_exist';
+        end if;
     end if;
     delete from outbox.delivery as d
     using outbox.cursor as c where c.id = d.cursor_id and c.subscription_id = unsubscribe.subscription_id;
     delete from outbox.dead_letter as letter where letter.subscription_id = unsubscribe.subscription_id;
     delete from outbox.subscription as s where s.id = unsubscribe.subscription_id;
-    return undelivered;
 end
 $$;
 

@@ -1,6 +1,7 @@
 """One request, whatever the receiver does with it."""
 
 import asyncio
+import errno
 import socket
 import ssl
 import threading
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 import uvloop
 
@@ -28,6 +30,7 @@ from tests.receiver import (
     endless_headers,
     gzip_bomb,
     hang,
+    redirect,
     reset,
     respond,
     then_close,
@@ -187,12 +190,40 @@ def test_a_connection_that_ended_in_the_pool_is_never_written_to_twice(receiver:
     async def twice() -> list[Answer]:
         async with client() as push:
             receiver.react = then_close()
-            return [await push.post(request(receiver.url)) for _ in range(2)]
+            return [await push.post(request(f"{receiver.url}/?token=x")) for _ in range(2)]
 
     first, second = uvloop.run(twice())
     assert first.error is None
     assert second.error in (None, "disconnected")
     assert len(receiver.requests) == (2 if second.error is None else 1)
+    assert receiver.url not in second.detail
+    assert "token" not in second.detail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientOSError(None, "Can not write request body for http://a/?token=x"),
+        aiohttp.ClientOSError(errno.EPIPE, "Can not write request body for http://a/?token=x"),
+        ValueError("http://a/?token=x"),
+    ],
+)
+def test_no_failure_shows_the_url_that_it_was_about(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(aiohttp.ClientSession, "post", fail)
+    detail = post("http://a/?token=x").detail
+    assert detail
+    assert "http" not in detail
+    assert "token" not in detail
+
+
+def test_a_redirect_is_told_without_the_query_of_its_target(receiver: Receiver) -> None:
+    receiver.react = redirect("http://b.example/next?token=x#y", 307)
+    assert "to http://b.example/next, and" in post(receiver.url).detail
 
 
 def test_nothing_is_written_once_the_lease_is_over(receiver: Receiver) -> None:

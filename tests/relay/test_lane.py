@@ -1,6 +1,5 @@
 """A lane obeys what its subscription says now, and asks for more only where it got on."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -38,7 +37,6 @@ OpenLane = Callable[[Callable[[Terms], RecordingSink], Callable[[], None]], Lane
 @pytest.fixture
 def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
     """Opens a lane of subscription `kafka` with these sinks, which tells that it got on."""
-    stop = threading.Event()
     lanes: list[Lane] = []
 
     def open_one(sink: Callable[[Terms], RecordingSink], turned: Callable[[], None]) -> Lane:
@@ -47,14 +45,14 @@ def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
             one(db, "select id from outbox.subscription"),
             telemetry=Telemetry(),
             sessions=lambda cursor: session(database_url, sink(cursor.terms)),
-            stop=stop,
             turned=turned,
         )
         lanes.append(lane)
         return lane
 
     yield open_one
-    stop.set()
+    for lane in lanes:
+        lane.stop()
     for lane in lanes:
         lane.join(10)
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -133,9 +133,9 @@ class StagedFlight(Flight):
         assert isinstance(courier, StagedCourier)
         self._staged = courier
 
-    def fly(self, due: Sequence[Item], rows: Iterator[Row]) -> Landed:
+    def fly(self, due: Sequence[Item], pages: Generator[list[Row]]) -> Landed:
         self._staged.pause("start")
-        landed = super().fly(due, rows)
+        landed = super().fly(due, pages)
         self._staged.pause("deliver")
         return landed
 

@@ -42,6 +42,9 @@ def probe(url: str, authorization: str) -> int:
                 if "/sale/" in case.path:
                     # Which fields a payment's webhook needs depends on its header and its event.
                     excluded.append(positive_data_acceptance)
+                if case.path.endswith(("/redrive", "/replay")):
+                    # Nor does it know which ids there are; naming another one is a 422.
+                    excluded.append(positive_data_acceptance)
                 case.call_and_validate(
                     base_url=url,
                     headers={"Authorization": authorization},

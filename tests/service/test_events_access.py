@@ -66,6 +66,12 @@ def test_a_method_that_a_path_does_not_have_is_405_and_names_those_it_has(
     assert platform.send("HEAD", SUBSCRIPTIONS).status_code == 200
 
 
+def test_a_path_with_a_slash_too_many_is_404_and_redirects_nowhere(platform: Platform) -> None:
+    answer = platform.send("GET", f"{SUBSCRIPTIONS}/")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_no_key_is_stored(platform: Platform) -> None:
     secret = platform.key("read")["Authorization"].removeprefix("Bearer ")
     rows = platform.database.execute("select k::text from outbox.api_key as k").fetchall()
@@ -115,3 +121,5 @@ def test_a_command_that_cannot_be_done_says_why(command: Command) -> None:
     code, _, error = command("create", "--name", "", "--scope", "read")
     assert (code, "1 to 100 printable characters" in error) == (1, True)
     assert command("create", "--name", "x", "--scope", "everything")[0] == 2
+    code, _, error = command("create", "--name", "\udcff", "--scope", "read")
+    assert (code, "--name: it is not UTF-8" in error) == (2, True)

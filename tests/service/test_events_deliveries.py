@@ -146,11 +146,13 @@ def test_a_second_redrive_of_the_same_letters_adds_nothing(platform: Platform) -
         ({"ids": ["x"]}, "ids[0]"),
         ({"ids": ["1"], "subscriptionId": "1"}, "ids"),
         ({"ids": ["1"], "type": "t"}, "type"),
+        ({"ids": ["999999999"]}, "ids"),
+        ({"subscriptionId": "999999999"}, "subscriptionId"),
         ({"subscriptionId": "1", "from": "yesterday"}, "from"),
         ({"subscriptionId": "1", "to": "2020-01-01T00:00:00"}, "to"),
     ],
 )
-def test_a_redrive_that_says_too_little_or_too_much_is_refused(
+def test_a_redrive_that_says_too_little_or_too_much_or_what_is_not_there_is_refused(
     platform: Platform, body: Json, blamed: str
 ) -> None:
     assert platform.field("POST", f"{DEAD_LETTERS}/redrive", body) == blamed

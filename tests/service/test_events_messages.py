@@ -159,3 +159,14 @@ def test_a_key_is_free_again_after_a_day_and_old_ones_are_trimmed(platform: Plat
 def test_a_key_that_is_none_is_refused(platform: Platform, key: str) -> None:
     status, problem = post(platform, '{"channelId":"c","type":"t","payload":1}', key=key)
     assert (status, problem["field"]) == (422, "Idempotency-Key")
+
+
+def test_two_keys_for_one_request_are_refused(platform: Platform) -> None:
+    channel = platform.name("c")
+    answer = platform.http.post(
+        MESSAGES,
+        json=message(channel),
+        headers=[*platform.authorization.items(), *[("Idempotency-Key", key) for key in "ab"]],
+    )
+    assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")
+    assert platform.messages(channel) == []

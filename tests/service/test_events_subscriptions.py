@@ -1,6 +1,10 @@
 """Subscriptions over HTTP: made, read, changed, held, replayed, ended."""
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import LiteralString
 
 import msgspec
 import psycopg
@@ -8,6 +12,7 @@ import pytest
 
 from relay.push import endpoint, schedule
 from service.events import terms
+from tests.eventually import eventually
 from tests.service.platform import SUBSCRIPTIONS, Json, Platform
 
 SECRET = "whsec_"
@@ -164,6 +169,14 @@ def test_a_refusal_speaks_in_words_and_not_in_regular_expressions(platform: Plat
     detail = platform.send("POST", SUBSCRIPTIONS, form).json()["detail"]
     assert "letters, digits, dots, dashes and underscores" in detail
     assert "regex" not in detail
+    # A pattern with a quote in it, and one of a query.
+    message = {"channelId": "c", "type": "t", "payload": 1, "headers": {"ce-id": "x"}}
+    detail = platform.send("POST", "/v1/messages", message).json()["detail"]
+    assert "are the relay's" in detail
+    assert "regex" not in detail
+    detail = platform.send("GET", f"{SUBSCRIPTIONS}?cursor=x").json()["detail"]
+    assert "of the page before" in detail
+    assert "regex" not in detail
 
 
 def test_the_bounds_of_the_document_are_the_bounds_of_the_database(platform: Platform) -> None:
@@ -291,14 +304,118 @@ def test_letters_stand_in_the_way_of_a_delete_unless_they_are_discarded(
     made = platform.subscription()
     letter = platform.dead_letter(made["id"])
     answer = platform.send("DELETE", path(made))
-    assert (answer.status_code, answer.json()["field"]) == (409, "discardDeadLetters")
+    assert (answer.status_code, answer.json()["field"]) == (409, "discardUndelivered")
     assert platform.ask("GET", path(made))["counts"]["deadLetters"] == 1
-    # On its way again, but not delivered: still somebody's.
+    # On its way again, but not delivered: still waited for.
     platform.ask("POST", "/v1/dead-letters/redrive", {"ids": [letter]})
     assert platform.send("DELETE", path(made)).status_code == 409
-    platform.ask("DELETE", path(made) + "?discardDeadLetters=true", status=204)
+    platform.ask("DELETE", path(made) + "?discardUndelivered=true", status=204)
     assert platform.send("GET", path(made)).status_code == 404
     assert platform.send("DELETE", path(made)).status_code == 404
+
+
+@pytest.mark.parametrize("step", ["/v1/messages", "/test"])
+def test_undelivered_messages_stand_in_the_way_of_a_delete_unless_they_are_discarded(
+    platform: Platform, step: str
+) -> None:
+    """Unread ones and those with a row of their own."""
+    made = platform.subscription()
+    if step == "/test":
+        platform.ask("POST", path(made, step), status=202)
+    else:
+        body = {"channelId": made["channelId"], "type": "t", "payload": 1}
+        platform.ask("POST", step, body, 201)
+    answer = platform.send("DELETE", path(made))
+    assert (answer.status_code, answer.json()["field"]) == (409, "discardUndelivered")
+    platform.ask("DELETE", path(made) + "?discardUndelivered=true", status=204)
+
+
+def test_a_subscription_with_nothing_to_deliver_is_deleted(platform: Platform) -> None:
+    platform.ask("DELETE", path(platform.subscription()), status=204)
+
+
+@contextmanager
+def meanwhile(
+    platform: Platform, statement: LiteralString, parameters: dict[str, object]
+) -> Iterator[None]:
+    """A statement whose transaction ends when a request waits for it, or when the block does."""
+    with (
+        psycopg.connect(platform.database.info.dsn) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute(statement, parameters)
+
+        def let_go() -> None:
+            eventually(lambda: waits_for(platform, other.info.backend_pid))
+            other.commit()
+
+        committed = pool.submit(let_go)
+        yield
+        committed.result()
+
+
+def waits_for(platform: Platform, pid: int) -> None:
+    [[waiting]] = platform.database.execute(
+        "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))", [pid]
+    ).fetchall()
+    assert waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "body"),
+    [
+        ("/test", None),
+        ("/rotate-secret", None),
+        ("/replay", {"from": "2020-01-01T00:00:00Z"}),
+        ("/pause", None),
+    ],
+)
+def test_a_step_of_a_subscription_that_is_deleted_meanwhile_is_404(
+    platform: Platform, step: str, body: Json | None
+) -> None:
+    made = platform.subscription()
+    with meanwhile(platform, "select outbox.unsubscribe(%(id)s)", {"id": int(made["id"])}):
+        answer = platform.send("POST", path(made, step), body)
+    assert answer.status_code == 404, answer.text
+
+
+def test_a_replay_is_of_the_subscription_that_has_the_id_whoever_gets_its_name(
+    platform: Platform,
+) -> None:
+    made, other = platform.subscription(), platform.subscription()
+    body = {"channelId": made["channelId"], "type": "t", "payload": 1}
+    platform.ask("POST", "/v1/messages", body, 201)
+    swap: LiteralString = """
+        with first as (
+            update outbox.subscription set name = name || '-was' where id = %(id)s
+            returning name
+        )
+        update outbox.subscription set name = %(name)s where id = %(other)s
+    """
+    ids: dict[str, object] = {"id": int(made["id"]), "other": int(other["id"])}
+    with meanwhile(platform, swap, {**ids, "name": platform.name()}):
+        dry = {"from": "2020-01-01T00:00:00Z", "dryRun": True}
+        assert platform.ask("POST", path(made, "/replay"), dry)["messages"] == 1
+
+
+def test_a_message_that_the_log_does_not_have_is_not_replayed_from(platform: Platform) -> None:
+    made = platform.subscription()
+    assert platform.field("POST", path(made, "/replay"), {"fromMessageId": "999999999"}) == (
+        "fromMessageId"
+    )
+
+
+def test_who_only_reads_sees_no_query_of_an_endpoint(platform: Platform) -> None:
+    endpoint = "https://receiver.example/hook?token=x"
+    made = platform.subscription(endpoint=endpoint)
+    assert made["endpoint"] == endpoint
+    assert platform.ask("GET", path(made))["endpoint"] == endpoint
+    reader = platform.key("read")
+    alone = platform.send("GET", path(made), headers=reader)
+    assert alone.json()["endpoint"] == "https://receiver.example/hook"
+    listed = platform.send("GET", f"{SUBSCRIPTIONS}?limit=200", headers=reader)
+    assert made["id"] in {item["id"] for item in listed.json()["items"]}
+    assert "token" not in listed.text
 
 
 def test_a_kafka_subscription_is_read_paused_and_replayed_but_not_changed(

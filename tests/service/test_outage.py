@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar, LiteralString
 
+import msgspec
 import psycopg
 import pytest
 from starlette.testclient import TestClient
@@ -17,6 +19,7 @@ from starlette.testclient import TestClient
 from local.postgres import Postgres
 from service.app import create_app
 from service.database import Database, Transaction
+from service.problems import Problem
 from service.settings import Settings
 from tests.eventually import eventually
 from tests.servers import TEMPLATE, make_template
@@ -63,6 +66,47 @@ def test_what_is_beyond_a_limit_of_the_servers_is_no_outage(postgres: Postgres) 
 
     with pytest.raises(psycopg.errors.ProgramLimitExceeded):
         asyncio.run(run())
+
+
+LOCK_TIMEOUT: LiteralString = "do $$ begin raise exception 'x' using errcode = '55P03'; end $$"
+STATEMENT_TIMEOUT: LiteralString = "do $$ begin raise exception 'x' using errcode = '57014'; end $$"
+
+
+@pytest.mark.parametrize("ended", [LOCK_TIMEOUT, STATEMENT_TIMEOUT], ids=["lock", "statement"])
+def test_what_takes_too_long_is_503_but_is_not_told_as_an_outage(
+    postgres: Postgres, ended: LiteralString
+) -> None:
+    """And the server says so before the request's own time is over, which could be anything."""
+
+    async def run() -> list[Bounds]:
+        database = Database(Settings(database_url=postgres.dsn(TEMPLATE), pool_size=1))
+
+        async def bounds(transaction: Transaction) -> list[Bounds]:
+            return await (await transaction.select(Bounds, Bounds.SELECT, {})).fetchall()
+
+        async with database.pool:
+            with pytest.raises(Problem) as refused:
+                await database.run(lambda transaction: transaction.execute(ended, {}))
+            assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "5"})
+            assert "longer than 5 s" in refused.value.detail
+            return await database.run(bounds, timeout_seconds=5.0)
+
+    [bounds] = asyncio.run(run())
+    assert bounds.lock_seconds < 5 > bounds.statement_seconds
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """The server's own, within a transaction of 5 s."""
+
+    SELECT: ClassVar[LiteralString] = """
+        select extract(epoch from current_setting('lock_timeout')::interval)::float8
+                   as lock_seconds,
+               extract(epoch from current_setting('statement_timeout')::interval)::float8
+                   as statement_seconds
+    """
+
+    lock_seconds: float
+    statement_seconds: float
 
 
 def assert_unavailable(shop: Shop) -> None:
