@@ -1,6 +1,5 @@
 """What a lane works with: the way to the database, and the one to the receiving system."""
 
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -79,8 +78,4 @@ class Sessions:
         with self._lock:
             if self._push is None:
                 self._push = Courier(self._settings, self._telemetry), pool(self._settings)
-                # Requests make many objects and few cycles: the collector would take a tenth of
-                # the time to look through all that never goes.
-                gc.freeze()
-                gc.set_threshold(20_000, 20, 20)
             return self._push

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from relay.push import flight
+from relay.push import flight, runs
 from tests.conftest import PostgresServer
 from tests.push.stage import PushRelay, PushStage
 from tests.receiver import Receiver
@@ -32,7 +32,11 @@ def push_database_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine too, a run ends with all that it has sent, and with nothing in flight."""
+    """On a busy machine too, a run ends with all that it has sent, and with nothing in flight.
+
+    And a probe is a head's, unless a test says otherwise: not once in eight the log's.
+    """
+    monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
     monkeypatch.setattr(flight, "FEED_SECONDS", 5.0)
     monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
 

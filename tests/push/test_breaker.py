@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from relay.push import runs
+from relay.push import flight, runs
+from tests.eventually import eventually
 from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
-from tests.receiver import OK, respond
+from tests.receiver import OK, after, respond
 from tests.sql.log import one
 
 NO = respond(503)
@@ -19,6 +20,11 @@ OpenRelay = Callable[[], PushRelay]
 def numbered(count: int, group: str = "g") -> list[str]:
     """Messages of as many groups."""
     return [f"{group}{number}:1" for number in range(count)]
+
+
+def answered(stage: PushStage) -> None:
+    """Raises AssertionError while a request is in flight beyond its run."""
+    assert "in flight" not in [state for _, _, state in stage.rows()]
 
 
 def opened(stage: PushStage, relay: PushRelay, **settings: Any) -> None:
@@ -283,3 +289,37 @@ def test_one_success_ends_the_days_of_failures(stage: PushStage, relay: PushRela
     stage.publish("b:1")
     relay.round()
     assert not one(stage.db, "select paused from outbox.subscription")
+
+
+def test_half_open_what_has_to_wait_for_its_group_is_passed_in_one_run(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FRESH_PROBES", 1)
+    opened(stage, relay, retry=LATER)
+    stage.publish(*(f"g0:{number}" for number in range(2, 42)), "well:1")
+    stage.receiver.react = OK
+    stage.db.execute("delete from outbox.message where idempotency_key like 'paused%'")
+    stage.cool_down()
+    relay.round()
+    assert (stage.keys(), stage.breaker()) == (["well:1"], "closed")
+
+
+def test_probes_that_failed_late_do_not_open_it_again(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(stage, relay)
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
+    stage.receiver.react = after(0.03, NO)
+    for _ in range(8):
+        stage.cool_down()
+        relay.round()
+        eventually(lambda: answered(stage), 10)
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
+    stage.receiver.react = OK
+    stage.cool_down()
+    relay.drain()
+    assert stage.breaker() == "closed"
+    assert [kind for kind, _ in stage.events()] == [
+        "subscription.breaker_opened",
+        "subscription.breaker_closed",
+    ]

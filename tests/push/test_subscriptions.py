@@ -3,8 +3,11 @@
 import time
 from collections.abc import Callable
 
+import pytest
+from psycopg import errors
 from standardwebhooks.webhooks import Webhook
 
+from relay.push import flight
 from tests.push.stage import Answers, PushRelay, PushStage
 from tests.receiver import respond
 from tests.sql.log import one
@@ -131,3 +134,30 @@ def test_a_rate_limit_that_is_lifted_lets_everything_go(stage: PushStage, relay:
     for _ in range(20):
         relay.round()
     assert len(stage.keys()) == 20
+
+
+FILL = """
+insert into outbox.message (channel, type, idempotency_key, payload)
+select 'noise', 'tick', 'noise' || n, '{}' from generate_series(1, 20000) as n
+"""
+
+
+def test_a_message_far_behind_those_of_other_channels_comes_with_the_first_run(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Less than the way through the others takes.
+    monkeypatch.setattr(flight, "FEED_SECONDS", 0.001)
+    stage.subscribe()
+    stage.db.execute(FILL)
+    stage.publish("a:1")
+    relay.round()
+    assert stage.keys() == ["a:1"]
+
+
+@pytest.mark.parametrize("setting", ['{"concurrency": 8.0}', '{"retry": {"max_attempts": 3.0}}'])
+def test_a_setting_that_the_relay_could_not_read_is_refused(stage: PushStage, setting: str) -> None:
+    stage.subscribe()
+    with pytest.raises(errors.CheckViolation, match="must be a whole number"):
+        stage.db.execute(
+            "update outbox.subscription set settings = settings || %s::jsonb", [setting]
+        )
