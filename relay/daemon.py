@@ -215,12 +215,13 @@ class Relay:
         with connection.transaction():
             connection.execute(TIMEOUT)
             migrations.check(connection)
-            if connection.execute(NEEDS_KAFKA).fetchone() is not None:
-                self._settings.with_kafka()
+            needs_kafka = connection.execute(NEEDS_KAFKA).fetchone() is not None
             reason = foreign_cluster(connection)
         if reason is not None:
             self._telemetry.refused(reason)
             raise Refused(reason)
+        if needs_kafka:
+            self._settings.with_kafka()
 
     def _failed(self, fault: BaseException) -> None:
         self._telemetry.turned()

@@ -155,7 +155,7 @@ MISSING_RIGHTS = """
         'outbox.disable(bigint, text)', 'outbox.hold_half_open(bigint, bigint, float8)',
         'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, float8)',
-        'outbox.take_rate(bigint, integer, float8)', 'outbox.turn_attempts(integer, integer)',
+        'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer, integer)',
         'outbox.trim_idempotency(integer)'
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
