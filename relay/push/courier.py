@@ -53,9 +53,9 @@ class Courier:
         self._beating = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._overdue: queue.Queue[Overdue | None] = queue.Queue(MOST_KEPT)
-        # Failures that no run has counted yet, by subscription.
+        # When the attempts were made whose failures no run has counted yet, by subscription.
         self._lock = threading.Lock()
-        self._late_failures: dict[int, int] = {}
+        self._late_failures: dict[int, list[float]] = {}
         self._slots: dict[int, Slots] = {}
         self._loop_thread = threading.Thread(target=self._turn, name="courier", daemon=True)
         self._loop_thread.start()
@@ -74,6 +74,7 @@ class Courier:
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone; what is still in flight for it ends by itself."""
         self._slots.pop(subscription_id, None)
+        self.take_late_failures(subscription_id, 0.0)
 
     def spawn(self, request: Coroutine[None, None, None]) -> None:
         """Runs one request; on the loop only."""
@@ -102,17 +103,21 @@ class Courier:
         failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
         if failed and not target.probing:
             with self._lock:
-                counted = self._late_failures.get(target.subscription_id, 0)
-                self._late_failures[target.subscription_id] = counted + 1
+                made_at = self._late_failures.setdefault(target.subscription_id, [])
+                made_at.append(target.clock + item.sent_at)
         try:
             self._overdue.put_nowait(Overdue(target, cursor_id, item))
         except queue.Full:
             logger.warning("outcome_forgotten", subscription=target.subscription)
 
-    def take_late_failures(self, subscription_id: int) -> int:
-        """How many attempts failed after their runs, since the last time."""
+    def take_late_failures(self, subscription_id: int, since: float) -> int:
+        """How many attempts failed after their runs, since the last time.
+
+        Of those that were made after `since`, by the database's clock: seconds since 1970.
+        """
         with self._lock:
-            return self._late_failures.pop(subscription_id, 0)
+            made_at = self._late_failures.pop(subscription_id, [])
+        return sum(at > since for at in made_at)
 
     def close(self, within_seconds: float = 2 * STOP_SECONDS) -> None:
         """Waits a little for what is in flight, writes it down, and ends both threads."""

@@ -46,6 +46,7 @@ class State(msgspec.Struct, frozen=True):
     failing: bool
     retrying: bool
     now: float
+    closed_at: float
 
 
 # What was tried before gets slots of its own, not what is merely in flight beyond its run.
@@ -60,7 +61,8 @@ select s.settings::text,
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
                  and d.token is null and d.outcome is null),
-       extract(epoch from clock_timestamp())::float8
+       extract(epoch from clock_timestamp())::float8,
+       coalesce(extract(epoch from b.closed_at), 0)::float8
 from outbox.subscription s
 join outbox.breaker b on b.subscription_id = s.id
 where s.id = %(subscription)s
@@ -132,7 +134,7 @@ class PushRuns:
         if target is None:
             leave(connection)
             return WAITS
-        if not target.probing and self._opens_by_late_failures(connection, target):
+        if not target.probing and self._opens_by_late_failures(connection, target, state):
             connection.execute("commit")
             return Ran(progressed=True, blocked=True)
         return self._deliver(connection, cursor, claimed, target, limit, began_at)
@@ -161,8 +163,11 @@ class PushRuns:
             probe_token=probe_token,
         )
 
-    def _opens_by_late_failures(self, connection: Connection, target: Target) -> bool:
-        self._late_failures += self._courier.take_late_failures(target.subscription_id)
+    def _opens_by_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
+        """What was sent before the breaker closed does not open it again."""
+        self._late_failures += self._courier.take_late_failures(
+            target.subscription_id, state.closed_at
+        )
         if not self._late_failures:
             return False
         opened = breaker.opens(connection, target, acked=0, failed=self._late_failures)

@@ -323,3 +323,27 @@ def test_probes_that_failed_late_do_not_open_it_again(
         "subscription.breaker_opened",
         "subscription.breaker_closed",
     ]
+
+
+def test_what_was_in_flight_when_it_opened_does_not_open_it_again(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.15)
+    stage.subscribe(breaker=FOUR)
+    stage.receiver.react = answers = Answers()
+    for key in numbered(4):
+        answers.give(key, NO)
+    for key in numbered(6, "slow"):
+        answers.give(key, after(0.8, NO), OK)
+    stage.publish(*numbered(6, "slow"), *numbered(4))
+    relay.round()
+    assert stage.breaker() == "open"
+    eventually(lambda: answered(stage), 10)
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
+    stage.receiver.react = OK
+    stage.cool_down()
+    relay.drain()
+    assert [kind for kind, _ in stage.events()] == [
+        "subscription.breaker_opened",
+        "subscription.breaker_closed",
+    ]
