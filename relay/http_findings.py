@@ -11,7 +11,9 @@ import msgspec
 
 from relay.database import Connection
 from relay.finding import Finding, ok
-from relay.push.guard import Guard
+from relay.push.http.fault import Fault
+from relay.push.http.guard import Guard
+from relay.push.http.url import parse
 from relay.settings import Settings
 from relay.table import duration
 
@@ -65,7 +67,7 @@ def examine(connection: Connection) -> Iterator[Finding]:
 
 def look_up(found: Sequence[Endpoint], settings: Settings) -> Iterator[Finding]:
     """Whether each name leads somewhere that requests may go to. Takes 5 s at most."""
-    guard = Guard(settings.networks)
+    guard = Guard.of(settings)
     hosts = {one.url: urlsplit(one.url).hostname or "" for one in found}
     addresses = _addresses(set(hosts.values()))
     wrong = False
@@ -86,6 +88,11 @@ def _finding(
     guard: Guard,
     settings: Settings,
 ) -> Finding | None:
+    try:
+        guard.admit(parse(one.url).origin)
+    except Fault as fault:
+        text = f"{one.subscription}: {fault.detail}: nothing is sent"
+        return Finding("warning", "endpoint", text, "correct settings.endpoint, or that setting")
     if not addresses:
         why = "does not resolve" if addresses is not None else "did not resolve in time"
         text = f"{one.subscription}: {host} {why} here, and nothing is sent"
@@ -93,6 +100,10 @@ def _finding(
     refused = [address for address in addresses if not guard.allows(address)]
     if refused:
         where = host if host == refused[0] else f"{host}, which is {refused[0]},"
+        if guard.denies(refused[0]):
+            text = f"{one.subscription}: {where} is denied: nothing is sent"
+            mend = "correct settings.endpoint, or RELAY_DENY_NETWORKS"
+            return Finding("warning", "endpoint", text, mend)
         text = f"{one.subscription}: {where} is not public: nothing is sent"
         mend = "if it is yours, name its network in RELAY_ALLOW_NETWORKS"
         return Finding("warning", "endpoint", text, mend)

@@ -4,8 +4,9 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
 import confluent_kafka
 import msgspec
@@ -112,6 +113,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="networks of endpoints besides the public ones: 10.1.0.0/16,::1",
         ),
     ] = ""
+    deny_networks: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=4096,
+            description="networks that no endpoint may be in, such as your own: 192.0.2.0/24",
+        ),
+    ] = ""
+    push_ports: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=4096,
+            description="ports that endpoints may have: 443,8000-8999",
+        ),
+    ] = "80,443,1024-65535"
+    push_https_only: Annotated[
+        bool, msgspec.Meta(description="true or false: whether http:// endpoints are refused")
+    ] = False
+    push_proxy: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=2048,
+            description="http://[user:password@]host:port: a proxy that knows CONNECT",
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         msgspec.Meta(description="debug, info, warning or error"),
@@ -131,8 +156,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def networks(self) -> tuple[Network, ...]:
         """What RELAY_ALLOW_NETWORKS names. Raises ValueError."""
-        names = [name.strip() for name in self.allow_networks.split(",")]
-        return tuple(ipaddress.ip_network(name) for name in names if name)
+        return tuple(ipaddress.ip_network(name) for name in _listed(self.allow_networks))
+
+    @property
+    def denied_networks(self) -> tuple[Network, ...]:
+        """What RELAY_DENY_NETWORKS names. Raises ValueError."""
+        return tuple(ipaddress.ip_network(name) for name in _listed(self.deny_networks))
+
+    @property
+    def ports(self) -> tuple[range, ...]:
+        """What RELAY_PUSH_PORTS names. Raises ValueError."""
+        return tuple(_ports(name) for name in _listed(self.push_ports))
+
+    @property
+    def proxy(self) -> SplitResult | None:
+        """What RELAY_PUSH_PROXY names; its port is there. Raises ValueError."""
+        if not self.push_proxy:
+            return None
+        parts = urlsplit(self.push_proxy)
+        if parts.scheme != "http" or not parts.hostname or not parts.port or parts.path.strip("/"):
+            # Without what was written: it may hold a password.
+            raise ValueError("it is none")
+        return parts
 
     def with_kafka(self) -> "Settings":
         """These settings, for what needs Kafka.
@@ -161,12 +206,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if faults:
             raise SettingsError(faults)
         settings = cls(**values)
-        try:
-            settings.networks  # noqa: B018
-        except ValueError as wrong:
-            mend = "write networks as 10.1.0.0/16,fd00::/8"
-            raise SettingsError([f"RELAY_ALLOW_NETWORKS: {wrong}: {mend}"]) from None
+        for name, read, mend in _READ:
+            try:
+                read(settings)
+            except ValueError as wrong:
+                faults.append(f"{name}: {wrong}: {mend}")
+        if faults:
+            raise SettingsError(faults)
         return settings
+
+
+_NETWORKS = "write networks as 10.1.0.0/16,fd00::/8"
+# What is more than its pattern says: read once, so that a mistake stops the start.
+_READ: tuple[tuple[str, Callable[[Settings], object], str], ...] = (
+    ("RELAY_ALLOW_NETWORKS", lambda settings: settings.networks, _NETWORKS),
+    ("RELAY_DENY_NETWORKS", lambda settings: settings.denied_networks, _NETWORKS),
+    ("RELAY_PUSH_PORTS", lambda settings: settings.ports, "write ports as 443,8000-8999"),
+    ("RELAY_PUSH_PROXY", lambda settings: settings.proxy, "write http://user:password@host:3128"),
+)
+
+
+def _listed(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _ports(text: str) -> range:
+    first, dash, last = text.partition("-")
+    ports = range(int(first), int(last if dash else first) + 1)
+    if not ports or ports[0] < 1 or ports[-1] > 65_535:
+        raise ValueError(f"{text} is no port from 1 to 65535, and no range of them")
+    return ports
 
 
 # Kubernetes puts these into every container for each service of its namespace whose name begins
@@ -231,6 +300,10 @@ def description(field: msgspec.structs.FieldInfo) -> str:
     return text
 
 
+# What may hold a password.
+_UNSHOWN = frozenset({"push_proxy"})
+
+
 def _relay_values(relay: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
     fields = described_fields()
     values: dict[str, Any] = {}
@@ -243,7 +316,8 @@ def _relay_values(relay: Mapping[str, str], faults: list[str]) -> dict[str, Any]
         try:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError:
-            faults.append(f"{name}={text[:100]!r} does not fit: {description(field)}")
+            shown = "" if field.name in _UNSHOWN else f"={text[:100]!r}"
+            faults.append(f"{name}{shown} does not fit: {description(field)}")
     return values
 
 

@@ -182,7 +182,8 @@ class Telemetry:
     def fault(self, subscription: str, kind: str) -> None:
         """A run or session failed: its kind is a word.
 
-        'database', 'broker', 'fenced', 'internal', or 'snapshot' where one is too large.
+        'database', 'broker', 'fenced', 'internal', 'connections' where none to an endpoint could be
+        opened here, or 'snapshot' where one is too large.
         """
         self._faults.labels(subscription, kind).inc()
 

@@ -15,11 +15,16 @@ class Answer(msgspec.Struct, frozen=True):
       http_<status>      any other answer, and `redirect` for all of 3xx
       timeout            no answer, or not the whole of its head, in time
       dns, connect, tls  no connection: the name, the address or the handshake
+      tls_expired, tls_untrusted, tls_wrong_host, tls_version
+                         what was wrong with the handshake, where that is known
       disconnected       the connection ended before an answer came
-      protocol           what came is no HTTP answer, or a head beyond all bounds
-      forbidden_address  the endpoint leads to an address that is not public; nothing was sent
+      protocol           what came is no HTTP answer
+      forbidden_address  the endpoint leads to an address that is not public, or that is denied
+      forbidden_port, https_only
+                         the operator lets no request go there; nothing was sent
       url                the endpoint is no URL to send to; nothing was sent
       lease_over         the time to send was over; nothing was sent
+      no_connection      this relay could open no connection; nothing was sent
       fault              this program could not make the request
     """
 

@@ -15,12 +15,14 @@ import structlog
 import uvloop
 
 from relay.database import Connection, connect
+from relay.descriptors import raise_limit
 from relay.push import attempts, rows
-from relay.push.client import Client
 from relay.push.endpoint import Endpoint
 from relay.push.flight import Target
-from relay.push.guard import Guard
 from relay.push.headers import Headers
+from relay.push.http.client import MOST_CONNECTIONS, Client
+from relay.push.http.guard import Guard
+from relay.push.http.proxy import Proxy
 from relay.push.item import Item
 from relay.push.rows import Overdue
 from relay.push.slots import Slots
@@ -40,6 +42,14 @@ MOST_OVERDUE = 500
 MOST_KEPT = 10_000
 
 
+# What is no connection to an endpoint: to Kafka's brokers, files, and the database's besides those
+# of runs; and of connections to endpoints, what is too few to work with.
+OTHER_DESCRIPTORS = 128
+LEAST_CONNECTIONS = 16
+# How often a relay that can't open connections says so.
+TELL_SECONDS = 10.0
+
+
 class Courier:
     """A thread with the loop, and one with a connection of its own for what comes late."""
 
@@ -50,6 +60,7 @@ class Courier:
         self._telemetry = telemetry
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
+        self._tells_at = 0.0
         self._beating = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._overdue: queue.Queue[Overdue | None] = queue.Queue(MOST_KEPT)
@@ -98,6 +109,13 @@ class Courier:
         if not task.cancelled() and (fault := task.exception()) is not None:
             logger.error("request_failed", exc_info=fault)
 
+    def tell_unable(self, target: Target, why: str) -> None:
+        """No connection could be made for want of something of ours; on the loop only."""
+        self._telemetry.fault(target.subscription, "connections")
+        if self.loop.time() >= self._tells_at:
+            self._tells_at = self.loop.time() + TELL_SECONDS
+            logger.error("endpoints_wait", subscription=target.subscription, fault=why)
+
     def overdue(self, target: Target, cursor_id: int, item: Item) -> None:
         """An outcome that came after its run; on the loop only."""
         failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
@@ -136,7 +154,12 @@ class Courier:
         self.loop.run_forever()
 
     async def _open(self, settings: Settings) -> Client:
-        return Client(Guard(settings.networks))
+        proxy = settings.proxy
+        return Client(
+            Guard.of(settings),
+            proxy=Proxy(proxy) if proxy is not None else None,
+            most_connections=_most_connections(settings),
+        )
 
     async def _close(self, patience_seconds: float) -> None:
         if self._tasks:
@@ -186,3 +209,9 @@ class Courier:
                 one = self._overdue.get_nowait()
         except queue.Empty:
             return False
+
+
+def _most_connections(settings: Settings) -> int:
+    """So many that something is left of what this process may have open."""
+    ours = OTHER_DESCRIPTORS + settings.push_connections
+    return min(max(raise_limit() - ours, LEAST_CONNECTIONS), MOST_CONNECTIONS)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from relay.push.answer import Answer
-from relay.push.client import Request
 from relay.push.endpoint import Endpoint
+from relay.push.http.client import Request
 from relay.push.item import Item, fresh
 from relay.push.signature import sign
 from relay.push.slots import Slots
-from relay.push.verdict import GONE, Verdict, judge
+from relay.push.verdict import GONE, UNSENT, Verdict, judge
 from relay.push.waiting import Waiting
 from relay.sink import Row
 
@@ -74,7 +74,8 @@ class Landed(msgspec.Struct, frozen=True):
 
     `settled` have a verdict, `flying` a token and no verdict yet; `behind` are messages of the log
     that need a row because the run passes them. Of the log everything up to `done_id` is settled,
-    flying or behind; None: everything that was read.
+    flying or behind; None: everything that was read. `gone` is what a 410 said; `unable`: no
+    connection could be opened here.
     """
 
     settled: list[Item]
@@ -83,6 +84,7 @@ class Landed(msgspec.Struct, frozen=True):
     done_id: int | None
     sent: int
     gone: str | None
+    unable: bool
 
 
 class Flight:
@@ -122,6 +124,7 @@ class Flight:
         self._answer_seconds = 0.0
         self._sent = 0
         self._gone: str | None = None
+        self._unable = False
         # Outcomes that come after the landing wait for the run's commit: their rows are not there.
         self._committed: bool | None = None
         self._late: list[Item] = []
@@ -261,6 +264,13 @@ class Flight:
             now=target.now(),
             random=random.random,
         )
+        if item.answer.error in UNSENT:
+            # It is as if it had not been tried.
+            item.sent_at = 0.0
+            self._unable |= item.answer.error == "no_connection"
+        if self._unable:
+            self._sending = False
+            self._courier.tell_unable(target, item.answer.detail)
         if self._landed.done():
             self._come_late(item)
             if self._slots.resume is not None:
@@ -328,7 +338,7 @@ class Flight:
         held = [i for i in self._settled if i.verdict is not None and i.verdict.kind == "held"]
         unsent = [*self._waiting.unsent(), *(item for item in held if item.fresh)]
         behind, done_id = self._pass(flying, sorted(unsent, key=_id))
-        return Landed(self._settled, flying, behind, done_id, self._sent, self._gone)
+        return Landed(self._settled, flying, behind, done_id, self._sent, self._gone, self._unable)
 
     def _pass(self, flying: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:
         """Which messages of the log get a row, and up to which one the run has come.

@@ -219,7 +219,7 @@ class PushRuns:
         return Ran(
             progressed=progressed,
             exhausted=read and not claimed.due,
-            blocked=landed.gone is not None or target.probing,
+            blocked=landed.gone is not None or landed.unable or target.probing,
         )
 
     def _send_before(self, began_at: float) -> float:

@@ -12,8 +12,9 @@ from relay.push.schedule import delay_seconds, retry_after_seconds
 GONE = 410
 # Clients whose fault it may not be: a time-out, a request that came too early, or too many.
 NOT_FINAL = frozenset({408, 425, 429})
-# Nothing was sent: the relay had stood still, and somebody else may be at it by now.
-UNSENT = "lease_over"
+# Nothing was sent, and the endpoint had no part in it: the relay had stood still, and another may
+# be at it by now; or it could not open a connection.
+UNSENT = frozenset({"lease_over", "no_connection"})
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ def judge(
     """
     if answer.error is None:
         return Verdict("acked", attempts + 1)
-    if answer.status == GONE or answer.error == UNSENT:
+    if answer.status == GONE or answer.error in UNSENT:
         return Verdict("held", attempts)
     wish = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
     if probing:

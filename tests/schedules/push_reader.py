@@ -11,9 +11,9 @@ from relay.cursor import probe
 from relay.database import Connection, Pool, connect
 from relay.push import runs
 from relay.push.answer import Answer
-from relay.push.client import Client, Request
 from relay.push.courier import Courier
 from relay.push.flight import Flight, Landed
+from relay.push.http.client import Client, Request
 from relay.push.item import Item
 from relay.push.runs import PushRuns
 from relay.sink import Row

@@ -1,4 +1,4 @@
-"""Which addresses a request may go to: public ones, and what the operator allows."""
+"""Where a request may go: public addresses, and what the operator allows or denies."""
 
 from collections.abc import Sequence
 from ipaddress import (
@@ -8,6 +8,10 @@ from ipaddress import (
     IPv6Network,
     ip_address,
 )
+
+from relay.push.http.fault import Fault, ForbiddenAddressError
+from relay.push.http.url import Origin
+from relay.settings import Settings
 
 Network = IPv4Network | IPv6Network
 
@@ -43,11 +47,54 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 
 
-class Guard:
-    """Refuses whatever leads inside: loopback, private networks, cloud metadata."""
+# Where nothing but HTTP is likely to listen: of the well-known ports only its own.
+# https://www.iana.org/assignments/service-names-port-numbers
+DEFAULT_PORTS = (range(80, 81), range(443, 444), range(1024, 65536))
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
+
+class Guard:
+    """Refuses whatever leads inside: loopback, private networks, cloud metadata.
+
+    And whatever the operator denies: `denied` networks, though they are allowed or public; ports
+    that are not among `ports`; and, with `https_only`, requests in plain text.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[Network],
+        denied: Sequence[Network] = (),
+        ports: Sequence[range] = DEFAULT_PORTS,
+        *,
+        https_only: bool = False,
+    ) -> None:
         self._allowed = tuple(allowed)
+        self._denied = tuple(denied)
+        self._ports = tuple(ports)
+        self._https_only = https_only
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Guard":
+        """The operator's."""
+        return cls(
+            settings.networks,
+            settings.denied_networks,
+            settings.ports,
+            https_only=settings.push_https_only,
+        )
+
+    def admit(self, origin: Origin) -> None:
+        """Raises Fault where no request may go there, whatever address its name leads to."""
+        if self._https_only and origin.scheme != "https":
+            raise Fault("https_only", "http:// is refused here: RELAY_PUSH_HTTPS_ONLY is set")
+        if not any(origin.port in ports for ports in self._ports):
+            raise Fault("forbidden_port", f"port {origin.port} is not among RELAY_PUSH_PORTS")
+
+    def check(self, address: str) -> None:
+        """Raises ForbiddenAddressError where this numeric address may not be dialled."""
+        if not self.allows(address):
+            denied = "is in RELAY_DENY_NETWORKS"
+            private = "is not public: RELAY_ALLOW_NETWORKS opens networks"
+            raise ForbiddenAddressError(address, denied if self.denies(address) else private)
 
     def allows(self, address: str) -> bool:
         """Whether this numeric address may be dialled; False for what is none."""
@@ -55,7 +102,20 @@ class Guard:
             parsed = ip_address(address)
         except ValueError:
             return False
-        return self._allows(parsed)
+        return not self._denies(parsed) and self._allows(parsed)
+
+    def denies(self, address: str) -> bool:
+        """Whether the operator has denied this numeric address."""
+        try:
+            return self._denies(ip_address(address))
+        except ValueError:
+            return False
+
+    def _denies(self, address: IPv4Address | IPv6Address) -> bool:
+        leads_to: list[IPv4Address | IPv6Address] = [address]
+        if isinstance(address, IPv6Address):
+            leads_to += _embedded(address)
+        return any(each in network for each in leads_to for network in self._denied)
 
     def _allows(self, address: IPv4Address | IPv6Address) -> bool:
         if any(address in network for network in self._allowed):

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from relay.push import client as push_client
 from relay.push.answer import Answer
-from relay.push.client import Client
-from relay.push.guard import Guard
-from tests.push.requests import LOOPBACK, post, request
+from relay.push.http import resolver
+from relay.push.http.client import Client
+from relay.push.http.guard import Guard
+from tests.push.http.requests import LOOPBACK, post, request
 from tests.receiver import Receiver, redirect, respond
 
 # Each leads to the loopback interface, where a socket listens, or could reach what
@@ -119,7 +119,7 @@ def ask_twice(names: Names, port: int) -> list[Answer]:
 def test_a_name_that_resolves_public_first_and_inside_next_is_refused_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(push_client, "DNS_CACHE_SECONDS", 0)
+    monkeypatch.setattr(resolver, "CACHE_SECONDS", 0)
     names = Names(["127.0.0.1"], ["127.0.0.2"])
     with Receiver(respond(headers={"Connection": "close"})) as receiver:
         first, second = ask_twice(names, receiver.port)

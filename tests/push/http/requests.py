@@ -6,8 +6,8 @@ from ipaddress import ip_network
 import uvloop
 
 from relay.push.answer import Answer
-from relay.push.client import Client, Request
-from relay.push.guard import Guard
+from relay.push.http.client import Client, Request
+from relay.push.http.guard import Guard
 
 LOOPBACK = [ip_network("127.0.0.1/32")]
 

@@ -1,0 +1,199 @@
+"""Connections between requests: which is used again, how many there may be, and who waits."""
+
+import asyncio
+from collections import deque
+
+from relay.push.http.connection import Connection
+from relay.push.http.dial import Dialler
+from relay.push.http.fault import NoConnectionError
+from relay.push.http.url import Origin
+
+# Below the 5 s that the commonest servers keep an idle connection.
+KEEP_ALIVE_SECONDS = 4.0
+# An older connection is not used again, so that a name that has moved is followed under traffic.
+LONGEST_AGE_SECONDS = 30.0
+# A server may close each connection after its answer, or a moment later, without saying so; a
+# request that crosses with that is a failed attempt. So of one whose connections were never seen
+# to stay, only those are used again that have stayed open for so long.
+TRIAL_SECONDS = 0.05
+MOST_ON_TRIAL = 256
+SWEEP_SECONDS = 1.0
+# An origin that nobody asked for so long is forgotten, with what was learned of it.
+FORGET_SECONDS = 300.0
+
+
+class Endpoint:
+    """The connections to one origin, and what they taught."""
+
+    def __init__(self) -> None:
+        self.resting: deque[Connection] = deque()
+        self.open = 0
+        self.used_at = 0.0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        # Whether connections were seen to stay; and after half of which rest one was seen to end.
+        self.stays = False
+        self.rest_seconds = KEEP_ALIVE_SECONDS
+
+    def stayed(self, seconds: float) -> None:
+        """A connection is open after so long a rest."""
+        if seconds >= TRIAL_SECONDS:
+            self.stays = True
+        self.rest_seconds = max(self.rest_seconds, seconds / 2)
+
+    def ended(self, seconds: float) -> None:
+        """The server has closed one after so long a rest."""
+        if seconds < TRIAL_SECONDS:
+            self.stays = False
+        self.rest_seconds = min(self.rest_seconds, seconds / 2)
+
+
+class Pool:
+    """All connections of one client; used on one event loop.
+
+    `most` are open at once. An endpoint that hangs takes half of those that are left at most, so
+    that something is left for the next; one that has none always gets one.
+    """
+
+    def __init__(self, dialler: Dialler, most: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._dialler = dialler
+        self._most = most
+        self._endpoints: dict[Origin, Endpoint] = {}
+        self._of: dict[Connection, Endpoint] = {}
+        # The longest at rest first.
+        self._resting: dict[Connection, None] = {}
+        self._waiting: dict[Endpoint, None] = {}
+        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def take(self, origin: Origin) -> Connection | None:
+        """One that is open, and likely to stay so; None: `open` makes one."""
+        endpoint = self._endpoint(origin)
+        now = endpoint.used_at = self._loop.time()
+        while endpoint.resting:
+            # Of an endpoint whose connections stay, the latest, so that the others may be closed.
+            connection = endpoint.resting[-1 if endpoint.stays else 0]
+            rest_seconds = now - connection.rests_since
+            if not connection.is_open:
+                endpoint.ended(rest_seconds)
+                self._retire(connection)
+                continue
+            endpoint.stayed(rest_seconds)
+            if not endpoint.stays or rest_seconds > endpoint.rest_seconds:
+                return None
+            if now - connection.opened_at < LONGEST_AGE_SECONDS:
+                self._take(connection)
+                return connection
+            self._retire(connection)
+        return None
+
+    async def open(self, origin: Origin, deadline: float) -> Connection:
+        """A new one, by `deadline` of the loop's clock. Raises Fault, and TimeoutError."""
+        endpoint = self._endpoint(origin)
+        while not self._has_room(endpoint):
+            if endpoint.resting:
+                # It may be closed at any moment, but is all that can be had.
+                connection = endpoint.resting[0]
+                self._take(connection)
+                if connection.is_open:
+                    return connection
+                connection.abort()
+            else:
+                await self._turn(endpoint, deadline)
+        connection = Connection(self)
+        self._of[connection] = endpoint
+        endpoint.open += 1
+        if len(self._of) > self._most:
+            self._retire(next(iter(self._resting)))
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._dialler.dial(origin, connection, deadline - self._loop.time())
+        except BaseException:
+            connection.abort()
+            self.lost(connection)
+            raise
+        return connection
+
+    def rest(self, connection: Connection) -> None:
+        """Its answer is complete, and it can take another request."""
+        endpoint = self._of[connection]
+        endpoint.resting.append(connection)
+        self._resting[connection] = None
+        self._call_waiting()
+
+    def lost(self, connection: Connection) -> None:
+        """It is closed, or was never opened."""
+        endpoint = self._of.pop(connection, None)
+        if endpoint is None:
+            return
+        endpoint.open -= 1
+        if connection in self._resting:
+            endpoint.ended(self._loop.time() - connection.rests_since)
+            self._forget_rest(connection, endpoint)
+        elif connection.broke_off and connection.requests > 1:
+            endpoint.stays = False
+        self._call_waiting()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._sweeping.cancel()
+        for connection in list(self._of):
+            connection.abort()
+
+    def _endpoint(self, origin: Origin) -> Endpoint:
+        endpoint = self._endpoints.get(origin)
+        if endpoint is None:
+            endpoint = self._endpoints[origin] = Endpoint()
+        return endpoint
+
+    def _take(self, connection: Connection) -> None:
+        self._forget_rest(connection, self._of[connection])
+
+    def _retire(self, connection: Connection) -> None:
+        self._take(connection)
+        connection.abort()
+
+    def _forget_rest(self, connection: Connection, endpoint: Endpoint) -> None:
+        endpoint.resting.remove(connection)
+        del self._resting[connection]
+
+    def _has_room(self, endpoint: Endpoint) -> bool:
+        left = self._most - (len(self._of) - len(self._resting))
+        in_use = endpoint.open - len(endpoint.resting)
+        return left > 0 and in_use < max(left // 2, 1) and len(endpoint.resting) < MOST_ON_TRIAL
+
+    async def _turn(self, endpoint: Endpoint, deadline: float) -> None:
+        """Waits until a connection has been closed or has come to rest."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        endpoint.waiting.append(turn)
+        self._waiting[endpoint] = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn
+        except TimeoutError:
+            why = f"{len(self._of)} are open, and {self._most} may be"
+            raise NoConnectionError(why) from None
+        finally:
+            if not turn.done() or turn.cancelled():
+                endpoint.waiting.remove(turn)
+            if not endpoint.waiting:
+                self._waiting.pop(endpoint, None)
+
+    def _call_waiting(self) -> None:
+        """The first of each endpoint looks again: whose turn it is depends on what each has."""
+        for endpoint in self._waiting:
+            if endpoint.waiting:
+                endpoint.waiting.popleft().set_result(None)
+
+    def _sweep(self) -> None:
+        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        now = self._loop.time()
+        for connection in list(self._resting):
+            rest_seconds = now - connection.rests_since
+            old = now - connection.opened_at >= LONGEST_AGE_SECONDS
+            if rest_seconds >= KEEP_ALIVE_SECONDS or old:
+                self._retire(connection)
+            else:
+                self._of[connection].stayed(rest_seconds)
+        for origin, endpoint in list(self._endpoints.items()):
+            if not endpoint.open and now - endpoint.used_at > FORGET_SECONDS:
+                del self._endpoints[origin]

@@ -1,0 +1,46 @@
+"""TLS by the standard library: who the endpoint is has to be proved, and why it was not is told."""
+
+import ssl
+
+from relay.push.http.fault import Fault
+
+# https://docs.openssl.org/master/man1/openssl-verification-options/#diagnostics
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_SELF_SIGNED, _SELF_SIGNED_ABOVE, _NO_ISSUER, _UNVERIFIED_LEAF = 18, 19, 20, 21
+_OTHER_HOST, _OTHER_ADDRESS = 62, 64
+
+_WORDS = {
+    _NOT_YET_VALID: "tls_expired",
+    _EXPIRED: "tls_expired",
+    _SELF_SIGNED: "tls_untrusted",
+    _SELF_SIGNED_ABOVE: "tls_untrusted",
+    _NO_ISSUER: "tls_untrusted",
+    _UNVERIFIED_LEAF: "tls_untrusted",
+    _OTHER_HOST: "tls_wrong_host",
+    _OTHER_ADDRESS: "tls_wrong_host",
+}
+_NO_COMMON_VERSION = frozenset(
+    {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"}
+)
+
+
+def client_context() -> ssl.SSLContext:
+    """TLS 1.2 or newer; the chain and the name are checked against the system's authorities.
+
+    SSL_CERT_FILE and SSL_CERT_DIR name others, as OpenSSL documents.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def fault_of(where: str, error: ssl.SSLError) -> Fault:
+    """What a handshake failed at. OpenSSL's own words, none of the endpoint's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        word = _WORDS.get(error.verify_code, "tls")
+        return Fault(word, f"{where}: certificate verify failed: {error.verify_message}")
+    reason = error.reason or "the handshake failed"
+    if reason in _NO_COMMON_VERSION:
+        return Fault("tls_version", f"{where} speaks no TLS 1.2 or newer")
+    return Fault("tls", f"{where}: {reason.replace('_', ' ').lower()}")
