@@ -15,7 +15,7 @@ LONGEST_AGE_SECONDS = 30.0
 # A server may close each connection after its answer, or a moment later, without saying so; a
 # request that crosses with that is a failed attempt. So of one whose connections were never seen
 # to stay, only those are used again that have stayed open for so long.
-TRIAL_SECONDS = 0.05
+TRIAL_SECONDS = 0.2
 MOST_ON_TRIAL = 256
 SWEEP_SECONDS = 1.0
 # An origin that nobody asked for so long is forgotten, with what was learned of it.
@@ -151,6 +151,8 @@ class Pool:
     def _retire(self, connection: Connection) -> None:
         self._take(connection)
         connection.abort()
+        # It is closed in the loop's next turn; its place may be taken now.
+        self.lost(connection)
 
     def _forget_rest(self, connection: Connection, endpoint: Endpoint) -> None:
         endpoint.resting.remove(connection)
@@ -173,16 +175,16 @@ class Pool:
             why = f"{len(self._of)} are open, and {self._most} may be"
             raise NoConnectionError(why) from None
         finally:
-            if not turn.done() or turn.cancelled():
-                endpoint.waiting.remove(turn)
+            endpoint.waiting.remove(turn)
             if not endpoint.waiting:
                 self._waiting.pop(endpoint, None)
 
     def _call_waiting(self) -> None:
         """The first of each endpoint looks again: whose turn it is depends on what each has."""
         for endpoint in self._waiting:
-            if endpoint.waiting:
-                endpoint.waiting.popleft().set_result(None)
+            turn = next((turn for turn in endpoint.waiting if not turn.done()), None)
+            if turn is not None:
+                turn.set_result(None)
 
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -190,7 +192,7 @@ class Pool:
         for connection in list(self._resting):
             rest_seconds = now - connection.rests_since
             old = now - connection.opened_at >= LONGEST_AGE_SECONDS
-            if rest_seconds >= KEEP_ALIVE_SECONDS or old:
+            if rest_seconds >= KEEP_ALIVE_SECONDS or old or not connection.is_open:
                 self._retire(connection)
             else:
                 self._of[connection].stayed(rest_seconds)

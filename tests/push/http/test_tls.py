@@ -1,0 +1,167 @@
+"""An https endpoint proves who it is before anything is sent; why it did not is told."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+import uvloop
+
+from relay.push.answer import Answer
+from relay.push.http.client import Client, Request
+from relay.push.http.guard import Guard
+from tests.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
+from tests.push.http.requests import LOOPBACK
+
+NAME = "hooks.example.com"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As operators add an authority of their own: OpenSSL's environment variable."""
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+
+@contextmanager
+def secure(
+    certificate: trustme.LeafCert, script: Script, **only: ssl.TLSVersion
+) -> Iterator[tuple[Endpoint, list[str | None]]]:
+    """A TLS server, and the names that were asked for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    names: list[str | None] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+
+    def speak(plain: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(plain, server_side=True) as wrapped:
+            script(wrapped)
+
+    with endpoint(speak) as server:
+        yield server, names
+
+
+def answering(connection: socket.socket) -> None:
+    while True:
+        request(connection)
+        connection.sendall(OK)
+
+
+def look_up(host: str, port: int, **_: object) -> list[object]:
+    where = ("127.0.0.1", port)
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", where)]
+
+
+def ask(port: int, host: str = NAME, times: int = 1, body: bytes = b"{}") -> list[Answer]:
+    async def several() -> list[Answer]:
+        client = Client(Guard(LOOPBACK), look_up)  # type: ignore[arg-type]
+        url = f"https://{host}:{port}/"
+        asked = Request(url, {"x-own": "1"}, body, 10.0, float("inf"))
+        got = [await client.post(asked) for _ in range(times)]
+        await client.close()
+        return got
+
+    return uvloop.run(several())
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_trusted_endpoint_gets_its_messages_and_its_name_in_the_handshake(
+    authority: trustme.CA,
+) -> None:
+    with secure(authority.issue_cert(NAME), answering) as (server, names):
+        got = ask(server.port, times=3, body=bytes(900_000))
+        assert [answer.error for answer in got] == [None] * 3
+        assert set(names) == {NAME}
+
+
+def test_an_authority_that_nobody_named_is_not_trusted(authority: trustme.CA) -> None:
+    with secure(authority.issue_cert(NAME), answering) as (server, _):
+        (answer,) = ask(server.port)
+        assert answer.error == "tls_untrusted"
+        assert "certificate verify failed" in answer.detail
+
+
+@pytest.mark.usefixtures("trusted")
+def test_what_is_wrong_with_a_certificate_is_told_apart(authority: trustme.CA) -> None:
+    now = datetime.now(UTC)
+    past, future = now - timedelta(days=2), now + timedelta(days=2)
+    wrong = {
+        "tls_expired": authority.issue_cert(NAME, not_before=past, not_after=now),
+        "tls_wrong_host": authority.issue_cert("other.example.com"),
+        "tls_untrusted": trustme.CA().issue_cert(NAME),
+    }
+    got = {}
+    for word, certificate in wrong.items():
+        with secure(certificate, answering) as (server, _):
+            got[word] = ask(server.port)[0].error
+    assert got == {word: word for word in wrong}
+    with secure(authority.issue_cert(NAME, not_before=future), answering) as (server, _):
+        assert ask(server.port)[0].error == "tls_expired"
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_certificate_for_a_name_does_not_serve_its_address(authority: trustme.CA) -> None:
+    with secure(authority.issue_cert(NAME), answering) as (server, _):
+        assert ask(server.port, "127.0.0.1")[0].error == "tls_wrong_host"
+    with secure(authority.issue_cert("127.0.0.1"), answering) as (server, _):
+        assert ask(server.port, "127.0.0.1")[0].error is None
+
+
+def test_an_endpoint_without_a_common_version_is_told_apart() -> None:
+    """It says so with the alert of RFC 8446, section 6."""
+    alert = b"\x15\x03\x01\x00\x02\x02\x46"
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(alert)
+
+    with endpoint(refuse) as server:
+        (answer,) = ask(server.port)
+        assert answer.error == "tls_version"
+
+
+@pytest.mark.usefixtures("trusted")
+def test_an_answer_that_nobody_asked_for_counts_for_no_message_over_tls(
+    authority: trustme.CA,
+) -> None:
+    got: list[bytes] = []
+
+    def speak(connection: socket.socket) -> None:
+        got.append(request(connection))
+        connection.sendall(OK + (OK if len(got) == 1 else b""))
+        until_closed(connection)
+
+    with secure(authority.issue_cert(NAME), speak) as (server, _):
+        answers = ask(server.port, times=2)
+        assert [answer.error for answer in answers] == [None, None]
+        assert len(got) == 2
+
+
+def test_a_handshake_that_never_ends_is_over_at_the_timeout() -> None:
+    with endpoint(until_closed_quietly) as server:
+
+        async def once() -> Answer:
+            client = Client(Guard(LOOPBACK))
+            url = f"https://127.0.0.1:{server.port}/"
+            answer = await client.post(Request(url, {}, b"", 0.2, float("inf")))
+            await client.close()
+            return answer
+
+        answer = uvloop.run(once())
+        assert answer.error == "timeout"
+        assert answer.seconds < 5
+
+
+def until_closed_quietly(connection: socket.socket) -> None:
+    with suppress(TimeoutError):
+        until_closed(connection)
