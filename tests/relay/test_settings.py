@@ -44,6 +44,31 @@ def test_every_relay_variable_sets_its_field() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RELAY_ALLOW_NETWORKS", "10.0.0.1/8"),
+        ("RELAY_DENY_NETWORKS", "everything"),
+        ("RELAY_PUSH_PORTS", "https"),
+        ("RELAY_PUSH_PORTS", "0"),
+        ("RELAY_PUSH_PORTS", "9000-8000"),
+        ("RELAY_PUSH_PORTS", "65535-65536"),
+        ("RELAY_PUSH_HTTPS_ONLY", "perhaps"),
+        ("RELAY_PUSH_PROXY", "socks5://relay:hunter3@proxy.example:1080"),
+        ("RELAY_PUSH_PROXY", "relay:hunter3@proxy.example:3128"),
+        ("RELAY_PUSH_PROXY", "http://relay:hunter3@proxy.example"),
+    ],
+)
+def test_what_says_where_endpoints_may_be_is_told_by_name_and_never_with_a_password(
+    name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({**BASE, name: value})
+    (fault,) = refused.value.faults
+    assert fault.startswith(name)
+    assert "hunter3" not in fault
+
+
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({"RELAY_PORT": "x", "RELAY_COLOUR": "red", "KAFKA_ACKS": "0"})

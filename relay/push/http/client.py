@@ -79,11 +79,11 @@ class Client:
     async def _exchange(self, request: Request, deadline: float) -> Reply:
         url = parse(request.url)
         written = _encoded(url, request)
-        connection = self._pool.take(url.origin)
+        connection = self._pool.take(url)
         if connection is None:
             if time.monotonic() >= request.send_before:
                 raise _lease_over()
-            connection = await self._pool.open(url.origin, deadline)
+            connection = await self._pool.open(url, deadline)
         # From here on nothing is waited for until the request is written.
         if time.monotonic() >= request.send_before:
             self._hand_back(connection)

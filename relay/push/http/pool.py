@@ -6,7 +6,7 @@ from collections import deque
 from relay.push.http.connection import Connection
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import NoConnectionError
-from relay.push.http.url import Origin
+from relay.push.http.url import Url
 
 # Below the 5 s that the commonest servers keep an idle connection.
 KEEP_ALIVE_SECONDS = 4.0
@@ -18,12 +18,15 @@ LONGEST_AGE_SECONDS = 30.0
 TRIAL_SECONDS = 0.2
 MOST_ON_TRIAL = 256
 SWEEP_SECONDS = 1.0
-# An origin that nobody asked for so long is forgotten, with what was learned of it.
+# An endpoint that nobody asked for so long is forgotten, with what was learned of it.
 FORGET_SECONDS = 300.0
 
 
 class Endpoint:
-    """The connections to one origin, and what they taught."""
+    """The connections of one URL, and what they taught.
+
+    Of its own, though others may lead to the same host: they may be other people's there.
+    """
 
     def __init__(self) -> None:
         self.resting: deque[Connection] = deque()
@@ -58,16 +61,16 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._dialler = dialler
         self._most = most
-        self._endpoints: dict[Origin, Endpoint] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         self._of: dict[Connection, Endpoint] = {}
         # The longest at rest first.
         self._resting: dict[Connection, None] = {}
         self._waiting: dict[Endpoint, None] = {}
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
-    def take(self, origin: Origin) -> Connection | None:
+    def take(self, url: Url) -> Connection | None:
         """One that is open, and likely to stay so; None: `open` makes one."""
-        endpoint = self._endpoint(origin)
+        endpoint = self._endpoint(url)
         now = endpoint.used_at = self._loop.time()
         while endpoint.resting:
             # Of an endpoint whose connections stay, the latest, so that the others may be closed.
@@ -86,9 +89,9 @@ class Pool:
             self._retire(connection)
         return None
 
-    async def open(self, origin: Origin, deadline: float) -> Connection:
+    async def open(self, url: Url, deadline: float) -> Connection:
         """A new one, by `deadline` of the loop's clock. Raises Fault, and TimeoutError."""
-        endpoint = self._endpoint(origin)
+        endpoint = self._endpoint(url)
         while not self._has_room(endpoint):
             if endpoint.resting:
                 # It may be closed at any moment, but is all that can be had.
@@ -106,7 +109,7 @@ class Pool:
             self._retire(next(iter(self._resting)))
         try:
             async with asyncio.timeout_at(deadline):
-                await self._dialler.dial(origin, connection, deadline - self._loop.time())
+                await self._dialler.dial(url.origin, connection, deadline - self._loop.time())
         except BaseException:
             connection.abort()
             self.lost(connection)
@@ -139,10 +142,10 @@ class Pool:
         for connection in list(self._of):
             connection.abort()
 
-    def _endpoint(self, origin: Origin) -> Endpoint:
-        endpoint = self._endpoints.get(origin)
+    def _endpoint(self, url: Url) -> Endpoint:
+        endpoint = self._endpoints.get(url.text)
         if endpoint is None:
-            endpoint = self._endpoints[origin] = Endpoint()
+            endpoint = self._endpoints[url.text] = Endpoint()
         return endpoint
 
     def _take(self, connection: Connection) -> None:
@@ -196,6 +199,6 @@ class Pool:
                 self._retire(connection)
             else:
                 self._of[connection].stayed(rest_seconds)
-        for origin, endpoint in list(self._endpoints.items()):
+        for text, endpoint in list(self._endpoints.items()):
             if not endpoint.open and now - endpoint.used_at > FORGET_SECONDS:
-                del self._endpoints[origin]
+                del self._endpoints[text]

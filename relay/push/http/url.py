@@ -20,7 +20,7 @@ _PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Whom a connection leads to: requests of one origin may share it."""
+    """Whom a connection leads to."""
 
     scheme: Literal["http", "https"]
     host: str
@@ -43,6 +43,7 @@ class Origin(msgspec.Struct, frozen=True):
 class Url(msgspec.Struct, frozen=True):
     """An endpoint: `target` is the path and query of its requests, `authority` their Host."""
 
+    text: str
     origin: Origin
     target: str
     authority: str
@@ -68,7 +69,7 @@ def parse(text: str) -> Url:
     origin = Origin(scheme, host, port)  # type: ignore[arg-type]
     authority = str(origin) if port != DEFAULT_PORTS[scheme] else str(origin).rpartition(":")[0]
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Url(origin, quote(target, safe=_PRINTABLE), authority)
+    return Url(text, origin, quote(target, safe=_PRINTABLE), authority)
 
 
 def _host(host: str) -> str:

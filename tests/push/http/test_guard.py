@@ -11,7 +11,10 @@ import uvloop
 from relay.push.answer import Answer
 from relay.push.http import resolver
 from relay.push.http.client import Client
+from relay.push.http.fault import Fault
 from relay.push.http.guard import Guard
+from relay.push.http.url import parse
+from relay.settings import Settings
 from tests.push.http.requests import LOOPBACK, post, request
 from tests.receiver import Receiver, redirect, respond
 
@@ -146,3 +149,43 @@ def test_a_redirect_to_the_metadata_service_is_a_failure_and_not_followed() -> N
         assert (answer.status, answer.error) == (302, "redirect")
         assert "elsewhere" in answer.detail
         assert set(receiver.counts()) == {"/"}
+
+
+def test_what_the_operator_denies_is_refused_though_it_is_public_or_allowed() -> None:
+    guard = Guard(
+        [ip_network("10.0.0.0/8")],
+        [ip_network("10.9.0.0/16"), ip_network("8.8.8.0/24"), ip_network("2606:4700::/32")],
+    )
+    for denied in ("10.9.1.1", "8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
+                   "2002:808:808::1", "::ffff:10.9.0.1"):  # fmt: skip
+        assert not guard.allows(denied)
+        with pytest.raises(Fault, match="RELAY_DENY_NETWORKS"):
+            guard.check(denied)
+    for allowed in ("10.8.1.1", "8.8.4.4", "2606:4701::1"):
+        guard.check(allowed)
+
+
+@pytest.mark.parametrize("port", [22, 25, 81, 110, 1023])
+def test_ports_where_no_endpoint_listens_are_not_dialled(port: int) -> None:
+    answer = post(f"http://127.0.0.1:{port}/")
+    assert answer.error == "forbidden_port"
+    assert "RELAY_PUSH_PORTS" in answer.detail
+
+
+def test_the_operator_may_say_which_ports_and_that_all_goes_by_tls() -> None:
+    environment = {
+        "DATABASE_URL": "postgresql://relay@db/shop",
+        "RELAY_PUSH_PORTS": "443, 8000-8999",
+        "RELAY_PUSH_HTTPS_ONLY": "true",
+    }
+    guard = Guard.of(Settings.from_environment(environment))
+    for url in ("https://a.example/", "https://a.example:8000/", "https://a.example:8999/"):
+        guard.admit(parse(url).origin)
+    for url, word in {
+        "https://a.example:7999/": "forbidden_port",
+        "https://a.example:9000/": "forbidden_port",
+        "http://a.example:8000/": "https_only",
+    }.items():
+        with pytest.raises(Fault) as refused:
+            guard.admit(parse(url).origin)
+        assert refused.value.word == word
