@@ -23,8 +23,9 @@ revoke all on all functions in schema outbox from public;
 grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, outbox_reader;
 
 -- A publisher publishes and reads nothing. It can't set id, xid or created_at: a forged xid would be skipped by every
--- cursor without a word. The two functions are what a plain INSERT's defaults and checks call.
-grant execute on function outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_valid
+-- cursor without a word. The others are what a plain INSERT's defaults and checks call.
+grant execute on function
+    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;

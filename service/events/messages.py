@@ -1,10 +1,11 @@
 """POST /v1/messages, POST /v1/messages/transactional: publishing over HTTP."""
 
-from collections.abc import Sequence
-from typing import Annotated, LiteralString
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, LiteralString
 
 import msgspec
 from msgspec import Meta, Raw
+from psycopg import errors as sqlstates
 
 from service.database import Transaction
 from service.events import idempotency
@@ -27,6 +28,9 @@ MAX_BODY_BYTES = 1_048_576
 MAX_TRANSACTIONAL_BODY_BYTES = 4 * MAX_BODY_BYTES
 
 
+Headers = Annotated[dict[HeaderName, HeaderValue], Meta(max_length=100)]
+
+
 class MessageForm(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
@@ -38,7 +42,7 @@ class MessageForm(
     group_key: GroupKey | None = None
     priority: Priority = 3
     idempotency_key: IdempotencyKey | None = None
-    headers: dict[HeaderName, HeaderValue] | None = None
+    headers: Headers | None = None
 
 
 Batch = Annotated[list[MessageForm], Meta(min_length=1, max_length=100)]
@@ -59,7 +63,7 @@ async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
         [published] = await _publish(transaction, columns)
         return msgspec.json.encode(published)
 
-    return await call.database.run(lambda transaction: idempotency.once(call, transaction, work))
+    return await _once(call, columns, "", work)
 
 
 async def publish_messages(call: Call[list[MessageForm], NoQuery]) -> bytes:
@@ -69,7 +73,55 @@ async def publish_messages(call: Call[list[MessageForm], NoQuery]) -> bytes:
     async def work(transaction: Transaction) -> bytes:
         return msgspec.json.encode(await _publish(transaction, columns))
 
-    return await call.database.run(lambda transaction: idempotency.once(call, transaction, work))
+    return await _once(call, columns, "[{}].", work)
+
+
+async def _once(
+    call: Call[Any, NoQuery],
+    columns: dict[str, object],
+    place: str,
+    work: Callable[[Transaction], Awaitable[bytes]],
+) -> bytes:
+    try:
+        return await call.database.run(
+            lambda transaction: idempotency.once(call, transaction, work)
+        )
+    except sqlstates.CheckViolation as error:
+        if error.diag.column_name != "headers":
+            raise
+    raise await _headers_fault(call, columns, place)
+
+
+class HeadersFault(msgspec.Struct, frozen=True):
+    """What is wrong with the headers of which message, 0 the first."""
+
+    index: int
+    sentence: str
+
+
+# The rules are SQL's alone. It is asked again, since the refusal does not say which of the messages.
+HEADERS_FAULT: LiteralString = """
+    select index - 1 as index, sentence
+    from unnest(%(headers)s::text[]) with ordinality as form (headers, index)
+    cross join lateral outbox.headers_fault(headers) as sentence
+    where sentence is not null
+    order by index
+    limit 1
+"""
+
+
+async def _headers_fault(
+    call: Call[Any, NoQuery], columns: dict[str, object], place: str
+) -> Problem:
+    async def work(transaction: Transaction) -> HeadersFault:
+        cursor = await transaction.select(HeadersFault, HEADERS_FAULT, columns)
+        fault = await cursor.fetchone()
+        assert fault is not None, "the database refused headers that have no fault"
+        return fault
+
+    fault = await call.database.run(work)
+    field = f"{place.format(fault.index)}headers"
+    return Problem(422, f"{field} does not fit: {fault.sentence}.", field=field)
 
 
 # Group order is the order of ids, so these are drawn in the order of the array.

@@ -34,18 +34,72 @@ as $$
 $$;
 
 -- Headers travel as Kafka headers and as HTTP headers: names are HTTP tokens, values are strings without control
--- characters, and the names that the relay itself writes are not the caller's to set.
-create function outbox.headers_valid(headers text) returns boolean
-language sql immutable parallel safe
+-- characters, and names that belong to whoever carries the message are not its own to set: what the relay writes, what
+-- frames or routes a request (RFC 9110, sections 7.6 and 7.2), what says who asks. Servers fold names: some tell neither
+-- case nor `_`, `-` and other punctuation apart, so they are compared as folded, and each comes once.
+-- What is wrong with them, in a sentence that names the header; NULL: nothing. A loop in plpgsql, whose statements are
+-- planned once a session: as one statement, planned anew with every insert that has headers, it costs twice as much.
+create function outbox.headers_fault(headers text) returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
-    select json_typeof(headers::json) = 'object'
-       and not exists (
-            select from json_each(headers::json) as header (name, value)
-            where json_typeof(header.value) <> 'string'
-               or header.value #>> '{}' ~ '[\x01-\x1f\x7f]'
-               or header.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$'
-               or length(header.name) > 128
-               or lower(header.name) ~ '^(ce[_-]|webhook-|idempotency-key$|content-type$)')
+declare
+    name   text;
+    value  text;
+    kind   text;
+    folded text;
+    seen   text[] := '{}';
+    fault  text;
+begin
+    fault := case
+        when octet_length(headers) > 16384 then 'headers are larger than 16384 bytes'
+        when json_typeof(headers::json) <> 'object' then 'headers are no JSON object'
+    end;
+    if fault is not null then
+        return fault;
+    end if;
+    for name, value, kind in
+        select header.name, header.value #>> '{}', json_typeof(header.value)
+        from json_each(headers::json) as header (name, value)
+    loop
+        folded := translate(lower(name collate "C"), '!#$%&''*+.^_`|~', '--------------');
+        fault := case
+            when cardinality(seen) = 100 then 'headers are more than 100'
+            when name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,128}$'
+                then format('header %s: a name is a token of 1 to 128 letters, digits, dashes and the like',
+                            to_json(left(name, 128)))
+            when kind <> 'string' then format('header %s: its value is no string', to_json(name))
+            when value ~ '[\x01-\x1f\x7f]' then format('header %s: its value has control characters', to_json(name))
+            when folded ~ ('^((ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-|$)'
+                           '|(idempotency-key|content-type|replayed'
+                           '|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings'
+                           '|content-length|expect|accept-encoding|user-agent'
+                           '|host|x-host|forwarded|via|x-method-override'
+                           '|authorization|cookie|cookie2|set-cookie|set-cookie2'
+                           '|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip)$)')
+                then format('header %s: this name is not a message''s own to set', to_json(name))
+            when folded = any (seen)
+                then format('header %s: it is there twice, where a server folds case and punctuation', to_json(name))
+        end;
+        if fault is not null then
+            return fault;
+        end if;
+        seen := seen || folded;
+    end loop;
+    return null;
+end
+$$;
+
+-- What the CHECK goes on to where there is a fault, so that the refusal says which. Never returns.
+create function outbox.refuse_headers(headers text) returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception '%', outbox.headers_fault(headers) using
+        errcode = 'check_violation', schema = 'outbox', table = 'message', column = 'headers',
+        constraint = 'headers_are_an_object_of_strings';
+end
 $$;
 
 create table outbox.message (
@@ -75,7 +129,7 @@ create table outbox.message (
     constraint content_type_is_1_to_255_printable_characters
         check (content_type ~ '^[ -~]+$' and length(content_type) <= 255),
     constraint headers_are_an_object_of_strings
-        check (headers is null or outbox.headers_valid(headers)),
+        check (headers is null or outbox.headers_fault(headers) is null or outbox.refuse_headers(headers)),
     -- Kafka takes 1,048,588 bytes with everything around it: what no sink could take is refused here.
     constraint message_is_at_most_983040_bytes
         check (octet_length(payload) + coalesce(octet_length(group_key), 0)

@@ -3,11 +3,14 @@
 import json
 from urllib.parse import unquote
 
+import psycopg
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.push.headers import Headers
 from relay.sink import Row
+from tests.sql.log import one
+from tests.sql.test_publish import NOT_ITS_OWN
 
 
 def row(
@@ -74,6 +77,23 @@ def test_own_headers_can_not_frame_address_or_authorise_the_request() -> None:
     }  # fmt: skip
     headers = Headers("/outbox")
     assert headers.of(row(own=hostile), replayed=False) == headers.of(row(), replayed=False)
+
+
+def test_what_servers_fold_into_a_withheld_name_is_withheld(database_url: str) -> None:
+    """As the database refuses it: the two rules agree on every name."""
+    headers = Headers("/outbox")
+    plain = headers.of(row(), replayed=False)
+    with psycopg.connect(database_url) as db:
+        for name in (*NOT_ITS_OWN, "X-Tenant", "x_tenant", "hostname", "cent", "a b", "", "é"):
+            own = headers.of(row(own={name: "x"}), replayed=False)
+            query = "select outbox.headers_fault(%s) is null"
+            fits = one(db, query, json.dumps({name: "x"}))
+            assert own == (plain | {name: "x"} if fits else plain), name
+
+
+def test_own_values_can_not_end_their_line() -> None:
+    headers = Headers("/outbox").of(row(own={"x-a": "b\r\nHost: internal\0"}), replayed=False)
+    assert headers["x-a"] == "b%0D%0AHost: internal%00"
 
 
 def test_own_values_beyond_ascii_are_percent_encoded_and_others_left_alone() -> None:

@@ -75,6 +75,13 @@ def test_messages_of_one_request_keep_their_order(platform: Platform) -> None:
         ({"priority": 6}, "priority"),
         ({"idempotencyKey": "a.b"}, "idempotencyKey"),
         ({"headers": {"Webhook-Id": "x"}}, "headers"),
+        ({"headers": {"webhook_id": "x"}}, "headers"),
+        ({"headers": {"transfer_encoding": "x"}}, "headers"),
+        ({"headers": {"X-Forwarded-For": "x"}}, "headers"),
+        ({"headers": {"x-a": "1", "X_A": "2"}}, "headers"),
+        ({"headers": {"x": "y" * 16_384}}, "headers"),
+        ({"headers": {f"x{number}": "" for number in range(101)}}, "headers"),
+        ({"headers": {"a b": "x"}}, "headers"),
         ({"headers": {"x": "line\n"}}, "headers[...]"),
         ({"headers": {"x": 1}}, "headers[...]"),
         ({"payload": "x" * 983_040}, "payload"),
@@ -89,6 +96,14 @@ def test_what_the_log_would_refuse_is_refused_by_the_name_of_its_field_and_nothi
     assert platform.field("POST", MESSAGES, bad) == blamed
     assert platform.field("POST", TRANSACTIONAL, [good, bad]) == f"[1].{blamed}"
     assert platform.messages(channel) == []
+
+
+def test_a_header_that_is_refused_is_named(platform: Platform) -> None:
+    body = [message(platform.name("c")), message(platform.name("c"), headers={"X_Real_IP": "x"})]
+    answer = platform.send("POST", TRANSACTIONAL, body)
+    assert answer.json()["detail"] == (
+        '[1].headers does not fit: header "X_Real_IP": this name is not a message\'s own to set.'
+    )
 
 
 def test_one_to_a_hundred_messages_are_taken_at_once(platform: Platform) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import json
+
 import psycopg
 import pytest
 from psycopg import errors
@@ -146,6 +148,86 @@ def test_what_no_sink_could_take_is_refused_by_name(
 def test_what_fits_is_taken(db: Session, field: str, value: object) -> None:
     db.execute(PUBLISH, GOOD | {field: value})
     assert one(db, "select count(*) from outbox.message") == 1
+
+
+NOT_ITS_OWN = """
+    Webhook-Id webhook_id WEBHOOK_SIGNATURE webhook.timestamp ce_id CE-Type ce content-type
+    content_type Idempotency_Key replayed REPLAYED Connection keep-alive Keep_Alive Proxy-Connection
+    proxy_authorization TE Trailer Transfer-Encoding transfer_encoding Transfer~Encoding Upgrade
+    HTTP2-Settings Content-Length CONTENT_LENGTH content.length Expect Accept-Encoding User-Agent
+    Host HOST x-host Forwarded X-Forwarded X-Forwarded-For x_forwarded_host X-Forwarded_Proto Via
+    X-Original-URL x_original_host X-Rewrite-URL X-HTTP-Method X-HTTP-Method-Override
+    x_http_method_override X-Method-Override Authorization AUTHORIZATION Cookie cookie2 Set-Cookie
+    X-Real-IP x_real_ip X-Client-IP True-Client-IP Sec-Fetch-Site
+""".split()
+
+
+@pytest.mark.parametrize("name", NOT_ITS_OWN)
+def test_headers_that_are_not_a_messages_own_are_refused_by_name(db: Session, name: str) -> None:
+    for statement in (
+        "select outbox.publish('orders', 't', '1', headers => %(headers)s)",
+        "insert into outbox.message (channel, type, payload, headers)"
+        " values ('orders', 't', '', %(headers)s)",
+    ):
+        with pytest.raises(errors.CheckViolation) as refused:
+            db.execute(statement, {"headers": json.dumps({"tenant": "acme", name: "x"})})
+        diag = refused.value.diag
+        assert diag.message_primary == f'header "{name}": this name is not a message\'s own to set'
+        assert (diag.column_name, diag.constraint_name) == ("headers", HEADERS)
+    assert one(db, "select count(*) from outbox.message") == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["traceparent", "tracestate", "baggage", "x-request-id", "X_Tenant", "hostname", "web-hook",
+     "center", "x-hosted-by", "tenant.id", "content-language", "accept-language", "section"],
+)  # fmt: skip
+def test_headers_that_only_look_like_them_are_taken(db: Session, name: str) -> None:
+    db.execute(PUBLISH, GOOD | {"headers": json.dumps({name: "x"})})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        '{"x-a": "1", "x-a": "2"}',
+        '{"x-a": "1", "X-A": "2"}',
+        '{"x-a": "1", "x_a": "2"}',
+        '{"x.a": "1", "tenant": "t", "X_A": "2"}',
+    ],
+)
+def test_a_header_that_comes_twice_is_refused(db: Session, headers: str) -> None:
+    with pytest.raises(errors.CheckViolation, match="it is there twice"):
+        db.execute(PUBLISH, GOOD | {"headers": headers})
+
+
+def test_headers_are_at_most_a_hundred_and_16_kib(db: Session) -> None:
+    def named(count: int, value: str = "") -> str:
+        return json.dumps({f"h{number}": value for number in range(count)})
+
+    padding = 16_384 - len(named(1))
+    for good in (named(100), named(1, "x" * padding)):
+        db.execute(PUBLISH, GOOD | {"headers": good})
+    for bad, why in (
+        (named(101), "headers are more than 100"),
+        (named(1, "x" * (padding + 1)), "headers are larger than 16384 bytes"),
+        (named(60_000), "headers are larger than 16384 bytes"),
+        # Bytes and not characters.
+        (f'{{"h": "{"ö" * 8_190}"}}', "headers are larger than 16384 bytes"),
+    ):
+        with pytest.raises(errors.CheckViolation) as refused:
+            db.execute(PUBLISH, GOOD | {"headers": bad})
+        assert refused.value.diag.message_primary == why
+
+
+def test_a_publishers_insert_is_told_which_header_is_refused(member: Member) -> None:
+    statement = (
+        "insert into outbox.message (channel, type, payload, headers)"
+        " values ('orders', 't', '', %s)"
+    )
+    publisher = member("outbox_publisher")
+    publisher.execute(statement, ['{"tenant": "acme"}'])
+    with pytest.raises(errors.CheckViolation, match='header "webhook_id"'):
+        publisher.execute(statement, ['{"webhook_id": "x"}'])
 
 
 def test_malformed_json_is_refused(db: Session) -> None:
