@@ -29,13 +29,36 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
     logged = [(target, item) for target, item in made if _is_logged(target, item)]
     if not logged:
         return
+    kept = _kept(connection, logged)
     with connection.cursor().copy(COPY) as copy:
         copy.set_types(TYPES)
         for target, item in logged:
-            copy.write_row(_columns(target, item, relay))
+            copy.write_row(_columns(target, item, relay, kept=item in kept))
 
 
-def _columns(target: Target, item: Item, relay: str) -> tuple[object, ...]:
+TAKE = "select outbox.take_answer_budget(%s, %s::integer[])"
+NOT_KEPT = "not kept: the day's 10 MiB of failed answers are used up"
+
+
+def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
+    """Those whose failed answers their subscription's budget of the day still takes.
+
+    In the order of their ids, since another relay may hold some of the budgets until it commits.
+    """
+    kept: set[Item] = set()
+    failed: dict[int, list[Item]] = defaultdict(list)
+    for target, item in logged:
+        if item.answer is not None and item.answer.error is not None:
+            failed[target.subscription_id].append(item)
+    for subscription_id, items in sorted(failed.items()):
+        answers = [item.answer for item in items if item.answer is not None]
+        sizes = [len(answer.body) + len(answer.detail.encode()) for answer in answers]
+        row = connection.execute(TAKE, (subscription_id, sizes)).fetchone()
+        kept.update(items[: row[0] if row else 0])
+    return kept
+
+
+def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[object, ...]:
     answer, verdict, row = item.answer, item.verdict, item.row
     assert answer is not None
     assert verdict is not None
@@ -53,9 +76,9 @@ def _columns(target: Target, item: Item, relay: str) -> tuple[object, ...]:
         answer.seconds,
         answer.status,
         answer.error,
-        answer.detail if failed else None,
+        (answer.detail if kept else NOT_KEPT) if failed else None,
         datetime.fromtimestamp(next_at, UTC) if again else None,
-        answer.body if failed else None,
+        answer.body if kept else None,
         relay,
     )
 

@@ -308,6 +308,10 @@ def write_overdue(connection: Connection, overdue: Sequence[Overdue], relay: str
     verdicts = [item.verdict for item in items if item.verdict is not None]
     with connection.transaction():
         set_local(connection, f"outbox-relay {relay}", OVERDUE_SECONDS)
+        # As a run does: breakers, then budgets, then rows, so that the two never wait in a circle.
+        for one in sorted(overdue, key=lambda one: one.target.subscription_id):
+            breaker.judge_overdue(connection, one.target, one.item)
+        attempts.write(connection, [(one.target, one.item) for one in overdue], relay)
         connection.execute(
             OVERDUE,
             {
@@ -321,6 +325,3 @@ def write_overdue(connection: Connection, overdue: Sequence[Overdue], relay: str
                 "details": [answer.detail for answer in answers],
             },
         )
-        attempts.write(connection, [(one.target, one.item) for one in overdue], relay)
-        for one in overdue:
-            breaker.judge_overdue(connection, one.target, one.item)

@@ -432,7 +432,7 @@ create table outbox.attempt (
     detail           text,
     -- When the next attempt is due; NULL: none is.
     next_at          timestamptz,
-    -- The first 16 KiB of the answer where it failed.
+    -- The first 16 KiB of the answer where it failed, while outbox.answer_budget lasts; then `detail` says so.
     answer           bytea,
     relay            text        not null,
 
@@ -441,6 +441,48 @@ create table outbox.attempt (
 create index attempt_subscription_id on outbox.attempt (subscription_id, id);
 create index attempt_message_id on outbox.attempt (message_id);
 create table outbox.attempt_default partition of outbox.attempt default;
+
+-- What of the failed answers is kept is at the endpoints' will: of each subscription so much a day (UTC) and no more.
+create table outbox.answer_budget (
+    subscription_id bigint primary key references outbox.subscription on delete cascade,
+    day             date   not null default '-infinity',
+    bytes           bigint not null default 0
+);
+
+-- How many of these failed answers, of so many bytes each, may be kept: the first ones, while the day's 10 MiB last. They
+-- are counted from then on. The first that does not fit ends the day, and what comes after it writes nothing here.
+create function outbox.take_answer_budget(subscription_id bigint, sizes integer[]) returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    most    constant bigint := 10485760;
+    today   date := (clock_timestamp() at time zone 'UTC')::date;
+    budget  outbox.answer_budget;
+    kept    integer;
+    taken   bigint;
+begin
+    perform from outbox.answer_budget as b
+    where b.subscription_id = take_answer_budget.subscription_id and (b.day < today or b.bytes < most);
+    if not found then
+        return 0;
+    end if;
+    select * into budget from outbox.answer_budget as b
+    where b.subscription_id = take_answer_budget.subscription_id for no key update;
+    if budget.day < today then
+        budget.bytes := 0;
+    end if;
+    select count(*), coalesce(max(so_far), 0) into kept, taken
+    from (select sum(size) over (order by place) as so_far
+          from unnest(sizes) with ordinality as answer (size, place)) as running
+    where budget.bytes + so_far <= most;
+    update outbox.answer_budget as b
+    set day = today, bytes = case when kept < cardinality(sizes) then most else budget.bytes + taken end
+    where b.subscription_id = take_answer_budget.subscription_id;
+    return kept;
+end
+$$;
 
 -- Makes the partitions of today and the next days, and drops those older than `keep_days`. A day that already has
 -- attempts in the default partition stays there. What others lock is left for the next call. Returns how many days
@@ -521,6 +563,7 @@ as $$
 begin
     insert into outbox.breaker (subscription_id) values (new.id);
     insert into outbox.rate_limit (subscription_id) values (new.id);
+    insert into outbox.answer_budget (subscription_id) values (new.id);
     insert into outbox.secret (subscription_id, key)
     values (new.id, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
     return null;
@@ -890,6 +933,7 @@ revoke execute on function
     outbox.hold_half_open(bigint, bigint, float8),
     outbox.judge_half_open(bigint, bigint, boolean, float8),
     outbox.take_rate(bigint),
+    outbox.take_answer_budget(bigint, integer[]),
     outbox.turn_attempts(integer, integer),
     outbox.rotate_secret(bigint),
     outbox.subscribe(text, text, text, jsonb, text[], integer),
