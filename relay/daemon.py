@@ -36,6 +36,7 @@ FROZEN_LOOK_SECONDS = 2.0
 
 
 SUBSCRIPTIONS = "select id from outbox.subscription"
+NAMES = "select name from outbox.subscription"
 NEEDS_KAFKA = "select from outbox.subscription where kind = 'kafka' and not paused limit 1"
 # What `--once` waits for: requests that outlived their run.
 IN_FLIGHT = """
@@ -233,6 +234,8 @@ class Relay:
             try:
                 with connect(self._settings) as connection:
                     retention.maintain(connection, self._settings, self._telemetry)
+                    names = connection.execute(NAMES).fetchall()
+                self._telemetry.keep({name for (name,) in names})
             except psycopg.Error as fault:
                 logger.warning("maintenance_failed", fault=str(fault))
             self._stop.wait(retention.ROUND_SECONDS)

@@ -3,6 +3,7 @@
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -42,6 +43,12 @@ class RunHistogram(Collector):
             size - bisect_left(times, ended_at - round(bound * 1_000_000)) for bound in self._bounds
         ]
         self._add(subscription, within, size, (ended_at * size - sum(times)) / 1_000_000)
+
+    def keep(self, subscriptions: AbstractSet[str]) -> None:
+        """Forgets all others."""
+        with self._lock:
+            for gone in self._counts.keys() - subscriptions:
+                del self._counts[gone], self._sums[gone]
 
     def _add(self, subscription: str, within: list[int], size: int, seconds: float) -> None:
         if not size:

@@ -1,8 +1,9 @@
 """What the relay counts: Prometheus metrics in a registry of their own, safe from every thread."""
 
+import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,6 +29,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # A label for each waiting channel; beyond it `outbox-relay status` still names them all.
 MAX_WAITING_CHANNELS = 500
+# Of a sentence that names subscriptions.
+LONGEST_LABEL = 200
 
 
 class Telemetry:
@@ -133,6 +136,19 @@ class Telemetry:
         )
         age.set_function(self.loop_age_seconds)
 
+        self._of_subscriptions = (
+            self._messages,
+            self._bytes,
+            self._checkpoints,
+            self._run_seconds,
+            self._dead,
+            self._faults,
+            self._adopted,
+            self._cursors_refused,
+            self._waiting,
+            self._attempts,
+            self._breaker_open,
+        )
         self._lock = threading.Lock()
         self._waiting_channels: set[tuple[str, str]] = set()
         self._refusal: str | None = None
@@ -164,11 +180,11 @@ class Telemetry:
     ) -> None:
         """One run's requests to an endpoint.
 
-        `outcomes`: how many ended as `acked` or in each error word of the attempts log; `seconds`:
-        how long each took.
+        `outcomes`: how many ended as `acked` or in each error word of the attempts log, of which a
+        status is counted with its class; `seconds`: how long each took.
         """
         for outcome, count in outcomes.items():
-            self._attempts.labels(subscription, outcome).inc(count)
+            self._attempts.labels(subscription, _class_of(outcome)).inc(count)
         self._requests.observe(subscription, seconds)
 
     def breaker(self, subscription: str, is_open: bool) -> None:
@@ -176,8 +192,8 @@ class Telemetry:
         self._breaker_open.labels(subscription).set(is_open)
 
     def dead(self, subscription: str, reason: str) -> None:
-        """One message was given up; `reason` is dead_letter.reason."""
-        self._dead.labels(subscription, reason).inc()
+        """One message was given up; `reason` is dead_letter.reason, of a status its class."""
+        self._dead.labels(subscription, _class_of(reason)).inc()
 
     def fault(self, subscription: str, kind: str) -> None:
         """A run or session failed: its kind is a word.
@@ -213,7 +229,27 @@ class Telemetry:
         """The partitions that are past retention and still needed, each with by whom."""
         self._overdue.clear()
         for partition, needed_by in partitions.items():
-            self._overdue.labels(partition, needed_by).set(1)
+            self._overdue.labels(partition, needed_by[:LONGEST_LABEL]).set(1)
+
+    def keep(self, subscriptions: Collection[str]) -> None:
+        """Forgets all series of subscriptions with other names: deleted or renamed ones.
+
+        Otherwise whoever may subscribe could make the relay remember any number of names.
+        """
+        # What is not about one subscription.
+        known = {"", *subscriptions}
+        for metric in self._of_subscriptions:
+            shown = {
+                sample.labels["subscription"]
+                for family in metric.collect()
+                for sample in family.samples
+            }
+            for gone in shown - known:
+                metric.remove_by_labels({"subscription": gone})
+        self._lag.keep(known)
+        self._requests.keep(known)
+        with self._lock:
+            self._waiting_channels = {one for one in self._waiting_channels if one[0] in known}
 
     def refused(self, reason: str | None) -> None:
         """The relay does not run on this database, and why; None: it runs."""
@@ -234,3 +270,11 @@ class Telemetry:
     def loop_age_seconds(self) -> float:
         """Since the last turn, or since the start."""
         return time.monotonic() - self._turned_at
+
+
+def _class_of(outcome: str) -> str:
+    """`http_5xx` for `http_503`: which status it is, the endpoint chooses, and each is a series."""
+    if not outcome.startswith("http_"):
+        return outcome
+    status = re.fullmatch("http_([1-5])[0-9]{2}", outcome)
+    return f"http_{status[1]}xx" if status else "http_other"

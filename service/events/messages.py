@@ -99,7 +99,7 @@ class HeadersFault(msgspec.Struct, frozen=True):
     sentence: str
 
 
-# The rules are SQL's alone. It is asked again, since the refusal does not say which of the messages.
+# The rules are SQL's alone. It is asked again: the refusal does not say which of the messages.
 HEADERS_FAULT: LiteralString = """
     select index - 1 as index, sentence
     from unnest(%(headers)s::text[]) with ordinality as form (headers, index)

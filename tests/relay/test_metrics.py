@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relay import status_server
 from relay.settings import SettingsError
 from relay.status_server import StatusServer
-from relay.telemetry import LAG_BUCKETS_SECONDS, MAX_WAITING_CHANNELS, Telemetry
+from relay.telemetry import LAG_BUCKETS_SECONDS, LONGEST_LABEL, MAX_WAITING_CHANNELS, Telemetry
 from tests.conftest import CreateTopic, PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.relay.operating import publish, settings
@@ -134,6 +134,62 @@ def test_requests_are_counted_by_outcome_and_timed() -> None:
     }
     assert within == {"0.005": 1, "0.1": 1, "0.25": 2, "15.0": 3, "60.0": 3, "+Inf": 4}
     assert shown["outbox_relay_request_seconds_sum", billing] == pytest.approx(76.204)
+
+
+def test_of_an_answers_status_the_metrics_show_the_class() -> None:
+    """An endpoint chooses its status, and each would be a series."""
+    telemetry = Telemetry()
+    answers = [f"http_{status}" for status in range(1000)] + [
+        "http_99999",
+        "http_\u0665\u0660\u0660",
+        "http_",
+    ]
+    telemetry.attempts("billing", dict.fromkeys(answers, 1), [])
+    for answer in answers:
+        telemetry.dead("billing", answer)
+    shown = samples(telemetry)
+    classes = {"http_1xx", "http_2xx", "http_3xx", "http_4xx", "http_5xx", "http_other"}
+    for name, label in (
+        ("outbox_relay_attempts_total", "outcome"),
+        ("outbox_relay_dead_letters_total", "reason"),
+    ):
+        counted = {dict(labels)[label]: value for (n, labels), value in shown.items() if n == name}
+        assert counted.keys() == classes
+        assert (counted["http_5xx"], sum(counted.values())) == (100, len(answers))
+
+
+def test_subscriptions_that_are_gone_leave_no_series() -> None:
+    telemetry = Telemetry()
+    for number in range(50):
+        name = f"s-{number}"
+        telemetry.run_done(
+            name, messages=1, bytes=1, seconds=0.1, created_at=[1], acknowledged_at=2
+        )
+        telemetry.attempts(name, {"acked": 1, "timeout": 1}, [0.1])
+        telemetry.breaker(name, True)
+        telemetry.dead(name, "timeout")
+        telemetry.fault(name, "database")
+        telemetry.cursor_adopted(name)
+        telemetry.cursor_refused(name)
+        telemetry.waiting(name, "orders", 1.0)
+    telemetry.fault("", "database")
+    before = samples(telemetry)
+    telemetry.keep({"s-7", "not-seen"})
+    after = samples(telemetry)
+    assert {dict(labels).get("subscription") for _, labels in after} == {None, "", "s-7"}
+    # And what stays is what it was.
+    assert all(before[key] == value for key, value in after.items() if "s-7" in str(key))
+    for number in range(MAX_WAITING_CHANNELS - 1):
+        telemetry.waiting("s-7", f"channel-{number}", 1.0)
+    waiting = [name for name, _ in samples(telemetry) if name.endswith("waiting_seconds")]
+    assert len(waiting) == MAX_WAITING_CHANNELS
+
+
+def test_a_label_that_names_subscriptions_is_bounded() -> None:
+    telemetry = Telemetry()
+    telemetry.overdue({"message_20260101": "not yet passed by " + ", ".join(["s" * 100] * 1000)})
+    [labels] = [labels for name, labels in samples(telemetry) if name.endswith("overdue_partition")]
+    assert len(dict(labels)["needed_by"]) == LONGEST_LABEL
 
 
 def test_a_breaker_that_closes_is_shown_closed() -> None:

@@ -187,6 +187,15 @@ def test_metrics_count_by_route_and_outcome(shop: Shop) -> None:
     assert order["id"] not in text
 
 
+def test_methods_that_somebody_makes_up_are_one_series(client: TestClient) -> None:
+    for number in range(5):
+        assert client.request(f"MADE-UP-{number}", "/v1/api/sale/orders").status_code == 405
+    text = client.get("/metrics").text
+    route = "/v1/api/sale/orders"
+    assert f'service_requests_total{{method="other",route="{route}",status="405"}} 5.0' in text
+    assert "MADE-UP" not in text
+
+
 def test_paths_and_methods_that_do_not_exist_are_problem_details(client: TestClient) -> None:
     for method, path, status in (
         ("GET", "/nowhere", 404),

@@ -1,8 +1,7 @@
 """What is written to the log is what it stores, and what no sink could take is refused."""
 
-from typing import Any
-
 import json
+from typing import Any
 
 import psycopg
 import pytest
@@ -150,16 +149,19 @@ def test_what_fits_is_taken(db: Session, field: str, value: object) -> None:
     assert one(db, "select count(*) from outbox.message") == 1
 
 
-NOT_ITS_OWN = """
-    Webhook-Id webhook_id WEBHOOK_SIGNATURE webhook.timestamp ce_id CE-Type ce content-type
-    content_type Idempotency_Key replayed REPLAYED Connection keep-alive Keep_Alive Proxy-Connection
-    proxy_authorization TE Trailer Transfer-Encoding transfer_encoding Transfer~Encoding Upgrade
-    HTTP2-Settings Content-Length CONTENT_LENGTH content.length Expect Accept-Encoding User-Agent
-    Host HOST x-host Forwarded X-Forwarded X-Forwarded-For x_forwarded_host X-Forwarded_Proto Via
-    X-Original-URL x_original_host X-Rewrite-URL X-HTTP-Method X-HTTP-Method-Override
-    x_http_method_override X-Method-Override Authorization AUTHORIZATION Cookie cookie2 Set-Cookie
-    X-Real-IP x_real_ip X-Client-IP True-Client-IP Sec-Fetch-Site
-""".split()
+NOT_ITS_OWN = [
+    "Webhook-Id", "webhook_id", "WEBHOOK_SIGNATURE", "webhook.timestamp", "ce_id", "CE-Type",
+    "ce", "content-type", "content_type", "Idempotency_Key", "replayed", "REPLAYED",
+    "Connection", "keep-alive", "Keep_Alive", "Proxy-Connection", "proxy_authorization", "TE",
+    "Trailer", "Transfer-Encoding", "transfer_encoding", "Transfer~Encoding", "Upgrade",
+    "HTTP2-Settings", "Content-Length", "CONTENT_LENGTH", "content.length", "Expect",
+    "Accept-Encoding", "User-Agent", "Host", "HOST", "x-host", "Forwarded", "X-Forwarded",
+    "X-Forwarded-For", "x_forwarded_host", "X-Forwarded_Proto", "Via", "X-Original-URL",
+    "x_original_host", "X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override",
+    "x_http_method_override", "X-Method-Override", "Authorization", "AUTHORIZATION", "Cookie",
+    "cookie2", "Set-Cookie", "X-Real-IP", "x_real_ip", "X-Client-IP", "True-Client-IP",
+    "Sec-Fetch-Site",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NOT_ITS_OWN)
