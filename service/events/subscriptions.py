@@ -207,6 +207,8 @@ def _refused(error: sqlstates.UniqueViolation | sqlstates.CheckViolation) -> Pro
         return Problem(409, "Another subscription has this name.", field="name")
     if error.diag.column_name == "settings":
         return terms.refused(error.diag.message_primary or "")
+    if error.diag.column_name == "shards":
+        return Problem(409, f"{error.diag.message_primary}.", field="shards")
     raise error
 
 

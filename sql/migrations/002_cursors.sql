@@ -109,6 +109,14 @@ as $$
     select ((coalesce(hashtextextended(group_key collate "C", 0), message_id) & 9223372036854775807) % shards)::integer
 $$;
 
+-- How many cursors there may be in all, those of channels that wait alone apart: a relay looks at each of them several
+-- times a second, so that 5,000 cost it and Postgres a third of a core while nothing happens. The owner may change it.
+create table outbox.quota (
+    single  boolean primary key default true check (single),
+    cursors integer not null default 5000 constraint cursors_are_at_least_5 check (cursors >= 5)
+);
+insert into outbox.quota default values;
+
 -- A subscription gets its cursors in the transaction that makes it, at that transaction's snapshot: whatever commits
 -- from then on reaches it.
 create function outbox.make_cursors() returns trigger
@@ -118,7 +126,20 @@ as $$
 declare
     here pg_snapshot := pg_current_snapshot();
     own  xid8        := pg_current_xact_id();
+    most integer;
+    had  bigint;
 begin
+    -- One subscription after the other: the row is locked until the commit, and what was made meanwhile is counted. An
+    -- update, so that a transaction whose snapshot is older fails instead of counting by it.
+    update outbox.quota set cursors = cursors returning cursors into most;
+    select count(*) into had from outbox.cursor where channel is null;
+    if had + 5 * new.shards > most then
+        raise exception 'shards = % takes % cursors, and of at most % there are % already: take fewer shards, delete a '
+                        'subscription that nobody needs, or raise outbox.quota.cursors as the owner',
+                new.shards, 5 * new.shards, most, had
+            using errcode = 'check_violation', schema = 'outbox', table = 'subscription', column = 'shards',
+                  constraint = 'cursors_are_within_the_quota';
+    end if;
     -- A snapshot leaves its own transaction out of those in progress, so that it may look seen. What this transaction
     -- publishes commits together with the subscription, and reaches it.
     if own < pg_snapshot_xmax(here) then

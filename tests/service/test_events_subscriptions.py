@@ -170,9 +170,9 @@ def test_a_refusal_speaks_in_words_and_not_in_regular_expressions(platform: Plat
     assert "letters, digits, dots, dashes and underscores" in detail
     assert "regex" not in detail
     # A pattern with a quote in it, and one of a query.
-    message = {"channelId": "c", "type": "t", "payload": 1, "headers": {"ce-id": "x"}}
+    message = {"channelId": "c", "type": "t", "payload": 1, "headers": {"a b": "x"}}
     detail = platform.send("POST", "/v1/messages", message).json()["detail"]
-    assert "are the relay's" in detail
+    assert "An HTTP token" in detail
     assert "regex" not in detail
     detail = platform.send("GET", f"{SUBSCRIPTIONS}?cursor=x").json()["detail"]
     assert "of the page before" in detail
@@ -442,3 +442,16 @@ def test_the_pages_of_subscriptions_show_each_once(platform: Platform) -> None:
     walked = [item["id"] for item in platform.walk(f"{SUBSCRIPTIONS}?", limit=2)]
     assert len(walked) == len(set(walked))
     assert set(made) <= set(walked)
+
+
+def test_more_shards_than_the_database_has_room_for_are_refused(platform: Platform) -> None:
+    form = {"channelId": "c", "endpoint": "https://receiver.example/hook", "shards": 64}
+    used = platform.database.execute("select cursors from outbox.quota").fetchone()
+    platform.database.execute("update outbox.quota set cursors = 100")
+    try:
+        answer = platform.send("POST", SUBSCRIPTIONS, {**form, "name": platform.name()})
+    finally:
+        platform.database.execute("update outbox.quota set cursors = %s", used)
+    problem = answer.json()
+    assert (answer.status_code, problem["field"]) == (409, "shards")
+    assert problem["detail"].startswith("shards = 64 takes 320 cursors, and of at most 100 there")

@@ -1,0 +1,136 @@
+"""There are so many cursors and no more, whoever makes subscriptions and how many at once."""
+
+import threading
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.eventually import eventually
+from tests.sql.conftest import Member, Open
+from tests.sql.log import Session, one
+
+MAKE = "insert into outbox.subscription (name, shards) values (%s, %s)"
+SUBSCRIBE = "select outbox.subscribe(%s, 'orders', 'https://a.example/', shards => %s)"
+CURSORS = "select count(*) from outbox.cursor where channel is null"
+# There are those of `kafka` from the beginning.
+FIRST = 5
+
+
+def bound(db: Session, cursors: int) -> None:
+    db.execute("update outbox.quota set cursors = %s", [cursors])
+
+
+def test_what_is_beyond_the_quota_is_refused_with_the_number_the_bound_and_the_mend(
+    db: Session,
+) -> None:
+    bound(db, FIRST + 5 * 8)
+    db.execute(MAKE, ["fits", 3])
+    with pytest.raises(errors.CheckViolation) as refused:
+        db.execute(MAKE, ["wide", 6])
+    diag = refused.value.diag
+    assert diag.message_primary == (
+        "shards = 6 takes 30 cursors, and of at most 45 there are 20 already: take fewer shards, "
+        "delete a subscription that nobody needs, or raise outbox.quota.cursors as the owner"
+    )
+    assert (diag.table_name, diag.column_name) == ("subscription", "shards")
+    db.execute(MAKE, ["exactly", 5])
+    assert one(db, CURSORS) == 45
+
+
+def test_by_default_there_are_at_most_5000_cursors(db: Session) -> None:
+    fit = (5000 - FIRST) // (5 * 64)
+    for number in range(fit):
+        db.execute(MAKE, [f"s-{number}", 64])
+    with pytest.raises(errors.CheckViolation):
+        db.execute(MAKE, ["beyond", 64])
+    db.execute(MAKE, ["small", (5000 - FIRST - fit * 5 * 64) // 5])
+    assert one(db, CURSORS) == 5000
+
+
+def test_many_in_one_statement_or_transaction_are_counted(db: Session) -> None:
+    bound(db, FIRST + 5 * 4)
+    with pytest.raises(errors.CheckViolation):
+        db.execute(
+            "insert into outbox.subscription (name) select 's-' || n from generate_series(1, 5) n"
+        )
+    db.execute("begin")
+    for number in range(4):
+        db.execute(SUBSCRIBE, [f"s-{number}", 1])
+    with pytest.raises(errors.CheckViolation):
+        db.execute(SUBSCRIBE, ["s-4", 1])
+    db.execute("rollback")
+    assert one(db, CURSORS) == FIRST
+
+
+@pytest.mark.parametrize("isolation", list(psycopg.IsolationLevel))
+def test_two_at_once_do_not_pass_together(
+    db: Session, open_session: Open, isolation: psycopg.IsolationLevel
+) -> None:
+    bound(db, FIRST + 5 * 3)
+    second = open_session()
+    second.isolation_level = isolation
+    db.execute("begin")
+    db.execute(MAKE, ["first", 2])
+    refusals: list[Exception] = []
+
+    def make() -> None:
+        try:
+            with second.transaction():
+                # Its snapshot, where it has one, is from before the first commits.
+                second.execute("select count(*) from outbox.cursor")
+                second.execute(MAKE, ["second", 2])
+        except psycopg.Error as refusal:
+            refusals.append(refusal)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+
+    def waits() -> None:
+        waiting = "select wait_event_type from pg_stat_activity where pid = %s"
+        assert one(db, waiting, second.info.backend_pid) == "Lock"
+
+    eventually(waits)
+    db.execute("commit")
+    thread.join(20)
+    assert isinstance(refusals[0], errors.CheckViolation | errors.SerializationFailure)
+    assert one(db, CURSORS) == FIRST + 10
+
+
+def test_a_deleted_subscription_leaves_room(db: Session) -> None:
+    bound(db, FIRST + 5)
+    db.execute(MAKE, ["one", 1])
+    with pytest.raises(errors.CheckViolation):
+        db.execute(MAKE, ["other", 1])
+    db.execute("delete from outbox.subscription where name = 'one'")
+    db.execute(MAKE, ["other", 1])
+
+
+def test_a_channel_that_waits_alone_takes_no_room(db: Session) -> None:
+    bound(db, FIRST + 5)
+    db.execute(
+        "insert into outbox.cursor (subscription_id, shard, priority, channel)"
+        " select id, 0, 3, 'c-' || n from outbox.subscription, generate_series(1, 50) n"
+    )
+    db.execute(MAKE, ["one", 1])
+
+
+@pytest.mark.parametrize(
+    "group", ["outbox_publisher", "outbox_service", "outbox_relay", "outbox_reader"]
+)
+def test_the_quota_is_the_owners(member: Member, group: str) -> None:
+    for statement in (
+        "update outbox.quota set cursors = 1000000",
+        "delete from outbox.quota",
+        "select from outbox.quota for update",
+    ):
+        with pytest.raises(errors.InsufficientPrivilege):
+            member(group).execute(statement)
+
+
+def test_the_service_is_bound_by_it(db: Session, member: Member) -> None:
+    bound(db, FIRST + 5)
+    service = member("outbox_service")
+    service.execute(SUBSCRIBE, ["one", 1])
+    with pytest.raises(errors.CheckViolation, match="as the owner"):
+        service.execute(SUBSCRIBE, ["other", 1])
