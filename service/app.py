@@ -23,7 +23,7 @@ from service.database import Database
 from service.events import operation
 from service.events.api import OPERATIONS
 from service.metrics import Metrics
-from service.payments import orders_api
+from service.payments import orders_api, retention
 from service.payments.live import Live
 from service.payments.sockets import watch_order
 from service.payments.webhook import receive_payment
@@ -82,12 +82,16 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         await database.pool.open()
         reader = asyncio.create_task(live.run(), name="live reader")
+        turning = asyncio.create_task(
+            retention.keep(database, settings.received_days), name="months of webhooks"
+        )
         try:
             yield {"settings": settings, "database": database, "metrics": metrics, "live": live}
         finally:
-            reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await reader
+            for task in (reader, turning):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await database.pool.close(POOL_CLOSE_SECONDS)
 
     table = routes()

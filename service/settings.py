@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_timeout_seconds: Annotated[float, Meta(gt=0, le=60)] = 5.0
     # payment.success repeats parts of the order's body, and a message holds at most 983,040 bytes.
     max_body_bytes: Annotated[int, Meta(ge=1024, le=524_288)] = 262_144
+    # A webhook that comes again later than this has its effect again.
+    received_days: Annotated[int, Meta(ge=1, le=3650)] = 180
 
     def __repr__(self) -> str:
         """Neither the database's password nor the webhook secret belongs into a log."""
@@ -49,6 +51,7 @@ NUMBERS: dict[str, Callable[[str], int | float]] = {
     "SERVICE_POOL_SIZE": int,
     "SERVICE_DATABASE_TIMEOUT_SECONDS": float,
     "SERVICE_MAX_BODY_BYTES": int,
+    "SERVICE_RECEIVED_DAYS": int,
 }
 
 

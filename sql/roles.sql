@@ -79,15 +79,17 @@ grant select on
 grant execute on function outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state
     to outbox_reader, outbox_relay;
 
--- The payment example, where it is installed. Nothing there is ever deleted.
+-- The payment example, where it is installed. Nothing there is ever deleted but the memory of old webhooks.
 do $$
 begin
     if to_regnamespace('sale') is not null then
         revoke all on schema sale from public;
         revoke all on all tables in schema sale from public;
+        revoke all on all functions in schema sale from public;
         grant usage on schema sale to outbox_service;
         grant select, insert on all tables in schema sale to outbox_service;
         grant update on sale.sale_order, sale.sale_check, sale.allocation_usage to outbox_service;
+        grant execute on function sale.turn_received to outbox_service;
     end if;
 end
 $$;

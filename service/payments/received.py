@@ -10,8 +10,8 @@ from service.payments.router import Target
 from service.payments.sale import Check, Item, Order
 
 
-class LockedOrder(Order, frozen=True, kw_only=True):
-    """The order, and whether this webhook came for the first time."""
+class Remembered(msgspec.Struct, frozen=True):
+    """Whether this webhook came for the first time."""
 
     is_new: bool
 
@@ -32,10 +32,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The order's row comes first, for checks as well, and everything else is locked behind it: with one
-# first lock there is no circle to wait in. The repeat key names the order or check, so its insert
-# waits for nobody who does not hold this order. No order, no key: it may be created later and the
-# webhook sent again.
-RECEIVE: LiteralString = """
+# first lock there is no circle to wait in.
+LOCK: LiteralString = """
     with locked as materialized (
         select id, number, status, merchant_id, sale_channel_id, customer_id,
                closed_in_session_id, currency, total, paid, metadata::text as metadata,
@@ -44,17 +42,27 @@ RECEIVE: LiteralString = """
         where id = coalesce(
             (select order_id from sale.sale_check where id = %(check_id)s), %(order_id)s)
         for no key update
-    ), received as (
-        insert into sale.received_webhook (key, order_id, event_type)
-        select %(key)s, id, %(event)s from locked
-        on conflict (key) do nothing
-        returning key
     )
-    select locked.*, clock_timestamp() as now, exists (select from received) as is_new
-    from locked
+    select locked.*, clock_timestamp() as now from locked
 """
 
-# A statement of its own, after the lock is held: its snapshot sees what the last holder committed.
+# From here on each is a statement of its own, after the lock is held: its snapshot sees what the
+# last holder committed. The repeat key names the order or check, so whoever records the same key
+# held this lock before: what is not found now is recorded by nobody else, in whatever month. No
+# order, no key: it may be created later and the webhook sent again.
+REMEMBER: LiteralString = """
+    with received as (
+        insert into sale.received_webhook (key, order_id, event_type)
+        select %(key)s, id, %(event)s
+        from sale.sale_order
+        where id = coalesce(
+                (select order_id from sale.sale_check where id = %(check_id)s), %(order_id)s)
+          and not exists (select from sale.received_webhook where key = %(key)s)
+        returning key
+    )
+    select exists (select from received) as is_new
+"""
+
 CHECKS: LiteralString = """
     select id, status, total, paid
     from sale.sale_check
@@ -89,7 +97,8 @@ async def receive(
         "event": event,
     }
     # One round trip for all of them, and each only where its rows can matter.
-    locked = await transaction.select(LockedOrder, RECEIVE, parameters)
+    locked = await transaction.select(Order, LOCK, parameters)
+    remembered = await transaction.select(Remembered, REMEMBER, parameters)
     succeeds = event is EventType.ATTEMPT_SUCCESS
     needs_checks = names_check or succeeds or event in CANCELLING
     checks = await transaction.select(Check, CHECKS, parameters) if needs_checks else None
@@ -97,6 +106,8 @@ async def receive(
     order = await locked.fetchone()
     if order is None:
         return None
+    first = await remembered.fetchone()
+    assert first is not None
     return Received(
         event=event,
         payload=payload,
@@ -104,5 +115,5 @@ async def receive(
         order=order,
         checks=await checks.fetchall() if checks else [],
         items=await items.fetchall() if items else [],
-        is_new=order.is_new,
+        is_new=first.is_new,
     )

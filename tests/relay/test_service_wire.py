@@ -16,7 +16,8 @@ CUTS = 3
 # What goes over the wire at each moment of a webhook's transaction.
 MOMENTS = {
     "connect": b"application_name",
-    "first-statement": b"sale.received_webhook",
+    "first-statement": b"for no key update",
+    "second-statement": b"sale.received_webhook",
     "publish": b"outbox.publish",
     "commit": b"COMMIT\0",
 }

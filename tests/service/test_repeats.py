@@ -103,3 +103,16 @@ def test_the_database_holds_one_points_transaction_per_order_whoever_writes(shop
         """
     ).fetchall()
     assert keys == [("sale.points_transaction", "PRIMARY KEY (order_id)")]
+
+
+@pytest.mark.parametrize("event_type", EVENTS)
+def test_a_repeat_in_a_later_month_changes_nothing(shop: Shop, event_type: str) -> None:
+    order = shop.processing_order(customerId="ann")
+    sent = event(event_type, paid="4", amount="4", order=order["id"])
+    shop.deliver(sent)
+    aged = "update sale.received_webhook set received_at = received_at - interval '{} months'"
+    for months in (1, 2):
+        shop.database.execute(aged.format(months))
+        before = shop.state()
+        shop.deliver(sent)
+        assert shop.state() == before

@@ -100,6 +100,7 @@ MAY: dict[str, list[str]] = {
         "update sale.sale_order set status = 'PROCESSING'",
         "update sale.allocation_usage set status = 'SUCCESS'",
         "table sale.received_webhook",
+        "select sale.turn_received(180)",
         "table outbox.subscription",
         "table outbox.delivery",
         "table outbox.attempt",
@@ -167,6 +168,8 @@ MUST_NOT: dict[str, list[str]] = {
         "truncate sale.sale_order",
         "update sale.points_transaction set points = 1",
         "update sale.received_webhook set key = ''",
+        "delete from sale.received_webhook",
+        "select 1; lock table sale.received_webhook in share update exclusive mode",
     ],
     "outbox_relay": [
         PUBLISH,

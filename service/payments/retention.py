@@ -1,0 +1,48 @@
+"""The memory of webhooks: months made ahead of time, and dropped when they are old enough."""
+
+import asyncio
+from typing import LiteralString
+
+import msgspec
+import structlog
+
+from service.database import Database, Transaction
+from service.problems import Problem
+
+log = structlog.get_logger()
+
+# Between two rounds of one process, and after one that failed.
+ROUND_SECONDS = 3600.0
+RETRY_SECONDS = 60.0
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """How many months were made or dropped."""
+
+    months: int
+
+
+TURN: LiteralString = "select sale.turn_received(%(days)s) as months"
+
+
+async def keep(database: Database, received_days: int) -> None:
+    """Until it is cancelled. Of several processes each may do it; they don't wait for each other.
+
+    Where the database is away or busy, again a minute later: meanwhile webhooks are recorded all
+    the same.
+    """
+
+    async def work(transaction: Transaction) -> Turned | None:
+        cursor = await transaction.select(Turned, TURN, {"days": received_days})
+        return await cursor.fetchone()
+
+    while True:
+        try:
+            turned = await database.run(work)
+        except Problem as problem:
+            log.warning("months of webhooks not turned", reason=problem.detail)
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        if turned is not None and turned.months:
+            log.info("months of webhooks turned", months=turned.months)
+        await asyncio.sleep(ROUND_SECONDS)
