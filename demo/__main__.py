@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import shlex
 import signal
 import sys
 import time
@@ -131,7 +132,7 @@ def wait_for_ctrl_c(console: Console, stack: Stack, here: Places, directory: Pat
     # A URL from the environment may hold a password: it is not printed.
     database = f"a database {name!r} where DATABASE_URL says"
     if stack.postgres is not None:
-        database = f"{bin_dir() / 'psql'} {stack.postgres.dsn(str(name))}"
+        database = f"{bin_dir() / 'psql'} {shlex.quote(stack.postgres.dsn(str(name)))}"
     console.print(
         f"database  {database}\n"
         f"          psql -f sql/inspect/throughput.sql, backlog.sql, next_messages.sql, …\n"

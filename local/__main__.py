@@ -106,8 +106,8 @@ def migrate(directory: Path, environment: dict[str, str]) -> None:
 
 def tell(stack: Stack, directory: Path, service_url: str, relay_url: str) -> None:
     # A URL from the environment may hold a password.
-    database = stack.database_url if stack.postgres else "as DATABASE_URL says"
-    psql = f"{bin_dir() / 'psql'} {stack.database_url if stack.postgres else '$DATABASE_URL'}"
+    database = shlex.quote(stack.database_url) if stack.postgres else "as DATABASE_URL says"
+    psql = f"{bin_dir() / 'psql'} {database if stack.postgres else '$DATABASE_URL'}"
     post = f"curl -s -H 'Content-Type: application/json' {service_url}/v1/api/sale"
     print(
         f"""
@@ -125,7 +125,7 @@ order.created to the topic orders.lifecycle and payment.success to payment.succe
 See what the log holds, or write to it:
   {psql} -f sql/inspect/backlog.sql
 Run the relay's and the service's commands on it:
-  export DATABASE_URL={stack.database_url if stack.postgres else "…"}
+  export DATABASE_URL={database if stack.postgres else "…"}
 
 Ctrl-C stops everything.""",
         flush=True,

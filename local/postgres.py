@@ -3,14 +3,17 @@
 import functools
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 import psycopg
 
@@ -58,14 +61,27 @@ def unshare_permitted() -> bool:
 
 
 class Postgres(Server):
-    """One PostgreSQL server on 127.0.0.1 over TCP, without passwords."""
+    """One PostgreSQL server on 127.0.0.1 over TCP.
+
+    Every user of this machine can reach it. With `passfile`, only who may read that file gets in:
+    it holds a random password (https://www.postgresql.org/docs/current/libpq-pgpass.html).
+    """
 
     name = "PostgreSQL"
     stop_signal = signal.SIGINT  # Fast shutdown: sessions are ended, a checkpoint is written.
     death_signal = signal.SIGINT
 
-    def __init__(self, data_dir: Path, version: int, port: int, settings: Mapping[str, str]):
+    def __init__(
+        self,
+        data_dir: Path,
+        version: int,
+        port: int,
+        settings: Mapping[str, str],
+        *,
+        with_password: bool,
+    ):
         self.data_dir = data_dir
+        self.passfile = data_dir.with_name(data_dir.name + ".pgpass") if with_password else None
         self.version = version
         self.port = port
         self.settings = {**SETTINGS, **settings, "port": str(port)}
@@ -82,20 +98,27 @@ class Postgres(Server):
         version: int = 18,
         port: int | None = None,
         settings: Mapping[str, str] = {},
+        with_password: bool = False,
     ) -> Self:
         """Start a server over `data_dir`, made on first use, and wait until it answers.
 
-        `settings` are postgresql.conf parameters and win over the defaults here. Raises StartError
-        with the end of the server's log, or where `data_dir` holds something else.
+        `settings` are postgresql.conf parameters and win over the defaults here. Without
+        `with_password` it trusts everybody on this machine. Raises StartError with the end of the
+        server's log, or where `data_dir` holds something else.
         """
-        server = cls(data_dir.absolute(), version, port or free_port(), settings)
+        data_dir, port = data_dir.absolute(), port or free_port()
+        server = cls(data_dir, version, port, settings, with_password=with_password)
         server._make_cluster()
         server.launch()
         return server
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        """The URL of one database of this server."""
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        """The URL of one database of this server.
+
+        It names the password's file and not the password: command lines are everybody's to read.
+        """
+        url = f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        return url if self.passfile is None else f"{url}?passfile={quote(str(self.passfile))}"
 
     def command(self) -> Sequence[str | Path]:
         parameters = [f"--{name}={value}" for name, value in self.settings.items()]
@@ -118,6 +141,10 @@ class Postgres(Server):
             found = marker.read_text().strip()
             if found != str(self.version):
                 raise StartError(f"{self.data_dir} is PostgreSQL {found}'s, not {self.version}'s")
+            if self.passfile is not None and not self.passfile.exists():
+                raise StartError(
+                    f"{self.data_dir} has no password file {self.passfile}: begin with new data"
+                )
             return
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent))
@@ -136,9 +163,30 @@ class Postgres(Server):
         # C.UTF-8 sorts by code point on every machine; only Linux has it under this name.
         locale = "C.UTF-8" if sys.platform == "linux" else "C"
         initdb = bin_dir(self.version) / "initdb"
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", f"--locale={locale}", "-N"]
+        options = ["-U", "postgres", "-E", "UTF8", f"--locale={locale}", "-N"]
         command: list[str | Path] = [*self._prefix, initdb, "-D", directory, *options]
-        run("initdb", command, self.log, timeout_seconds=120, user_id=self.user_id)
+        with ExitStack() as exit_stack:
+            if self.passfile is None:
+                command += ["--auth=trust"]
+            else:
+                password = exit_stack.enter_context(self._new_password(self.passfile))
+                command += ["--auth=scram-sha-256", f"--pwfile={password}"]
+            run("initdb", command, self.log, timeout_seconds=120, user_id=self.user_id)
+
+    @contextmanager
+    def _new_password(self, passfile: Path) -> Iterator[Path]:
+        """Writes a new password to `passfile`, and for so long to a file that initdb can read."""
+        password = secrets.token_urlsafe(32)
+        with tempfile.NamedTemporaryFile("w", dir=passfile.parent) as for_initdb:
+            for_initdb.write(password)
+            for_initdb.flush()
+            if self.user_id is not None:
+                os.chown(for_initdb.name, self.user_id, self.user_id)
+            passfile.unlink(missing_ok=True)
+            # Closed to others from the start: who has opened a file may go on reading it.
+            with open(passfile, "x", opener=functools.partial(os.open, mode=0o600)) as kept:
+                kept.write(f"*:*:*:*:{password}\n")
+            yield Path(for_initdb.name)
 
     def _require_way_in(self) -> None:
         """Another user must be able to walk to its data and its binaries."""

@@ -51,6 +51,7 @@ class Stack:
         """Start what DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS do not name, both at once.
 
         The data lies in `directory`; without one, in a temporary folder that goes with the stack.
+        Other users of this machine can't get into the Postgres; Kafka asks nobody who he is.
         Raises local.server.StartError.
         """
         with ExitStack() as exit_stack:
@@ -62,7 +63,9 @@ class Stack:
             def start_postgres() -> Postgres | None:
                 if database_url or directory is None:
                     return None
-                postgres = Postgres.start(directory / "postgres", settings=postgres_settings)
+                postgres = Postgres.start(
+                    directory / "postgres", settings=postgres_settings, with_password=True
+                )
                 return exit_stack.enter_context(postgres)
 
             def start_kafka() -> Kafka | None:
