@@ -1,18 +1,22 @@
 # One image for both processes and for migrate: `outbox-service`, `outbox-relay …`.
-FROM python:3.13-slim AS wheel
+ARG PYTHON=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
+
+FROM ${PYTHON} AS wheel
 WORKDIR /src
+COPY requirements.build.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.build.lock
 COPY pyproject.toml README.md ./
 COPY service service
 COPY relay relay
 COPY sql sql
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
 
-FROM python:3.13-slim
+FROM ${PYTHON}
 ENV PYTHONUNBUFFERED=1
 COPY requirements.runtime.lock /tmp/
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.runtime.lock \
     && useradd --system --no-create-home outbox
 COPY --from=wheel /wheel /tmp/wheel
-RUN pip install --no-cache-dir --no-deps /tmp/wheel/*.whl && rm -r /tmp/wheel
+RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheel/*.whl && rm -r /tmp/wheel
 USER outbox
 CMD ["outbox-relay", "run"]

@@ -57,9 +57,10 @@ bench-push: $(STAMP) ## signed webhooks beside a bare aiohttp loop, one table
 	$(BIN)/python -m bench.push
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url pyproject.toml
+	--no-header --no-emit-index-url
 
 lock: $(STAMP) ## pin versions and hashes anew
 	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) --group dev -o requirements.lock
-	$(LOCK) -o requirements.runtime.lock
+	$(LOCK) pyproject.toml --group dev -o requirements.lock
+	$(LOCK) pyproject.toml -o requirements.runtime.lock
+	$(LOCK) --group build -o requirements.build.lock

@@ -76,3 +76,55 @@ def test_the_image_is_built_from_files_that_are_there() -> None:
     for source in [name for names in copied for name in names]:
         assert (ROOT / source).exists()
         assert f"!{source}" in allowed
+
+
+DIGEST = r"@sha256:[0-9a-f]{64}"
+
+
+def test_compose_and_the_image_name_what_they_build_on_by_its_digest(
+    services: dict[str, Any],
+) -> None:
+    foreign = {one["image"] for one in services.values() if "build" not in one}
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    [base] = re.findall(r"^ARG PYTHON=(\S+)$", dockerfile, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"${PYTHON}"}
+    for image in (*foreign, base):
+        assert re.fullmatch(rf"[a-z/]+:[a-z0-9.-]+{DIGEST}", image), image
+    # Of one tag one digest.
+    assert len({image.partition("@")[0] for image in foreign}) == len(foreign)
+
+
+def test_no_container_of_compose_gains_privileges(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not service.get("privileged"), name
+        assert "cap_add" not in service, name
+    # It gives its volume to its user.
+    assert {name for name, one in services.items() if one.get("cap_drop") != ["ALL"]} == {
+        "postgres"
+    }
+    ours = {name for name, one in services.items() if "build" in one}
+    assert ours == {"migrate", "service", "relay"}
+    assert all(services[name]["read_only"] for name in ours)
+
+
+def test_the_image_installs_nothing_without_a_hash_but_what_it_built_itself() -> None:
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    commands = re.findall(r"pip (?:install|wheel) [^&|\n]*", text)
+    assert len(commands) == 4
+    for command in commands:
+        hashed = "--require-hashes -r " in command
+        built = "--no-deps" in command and re.search("--no-build-isolation|--no-index", command)
+        assert hashed or built, command
+
+
+def test_the_build_backend_is_locked_by_hash_at_one_version() -> None:
+    locked = {}
+    for name in ("requirements.build.lock", "requirements.lock"):
+        text = (ROOT / name).read_text()
+        pins = re.findall(r"^([a-z-]+)==(\S+)((?: \\\n\s+--hash=sha256:[0-9a-f]{64})+)", text, re.M)
+        assert len(pins) == len(re.findall(r"^[a-z]", text, re.M)) or name == "requirements.lock"
+        locked[name] = {package: version for package, version, _ in pins}
+    build, everything = locked.values()
+    assert "hatchling" in build
+    assert build.items() <= everything.items()
