@@ -23,7 +23,7 @@ _NOT_ITS_OWN = re.compile(
     r"(ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-.*)?"
     r"|idempotency-key|content-type|replayed"
     r"|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings"
-    r"|content-length|expect|accept-encoding|user-agent"
+    r"|content-length|expect|accept|accept-encoding|user-agent"
     r"|host|x-host|forwarded|via|x-method-override"
     r"|authorization|cookie|cookie2|set-cookie|set-cookie2"
     r"|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip"

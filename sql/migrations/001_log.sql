@@ -73,7 +73,7 @@ begin
             when folded ~ ('^((ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-|$)'
                            '|(idempotency-key|content-type|replayed'
                            '|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings'
-                           '|content-length|expect|accept-encoding|user-agent'
+                           '|content-length|expect|accept|accept-encoding|user-agent'
                            '|host|x-host|forwarded|via|x-method-override'
                            '|authorization|cookie|cookie2|set-cookie|set-cookie2'
                            '|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip)$)')

@@ -155,7 +155,7 @@ NOT_ITS_OWN = [
     "Connection", "keep-alive", "Keep_Alive", "Proxy-Connection", "proxy_authorization", "TE",
     "Trailer", "Transfer-Encoding", "transfer_encoding", "Transfer~Encoding", "Upgrade",
     "HTTP2-Settings", "Content-Length", "CONTENT_LENGTH", "content.length", "Expect",
-    "Accept-Encoding", "User-Agent", "Host", "HOST", "x-host", "Forwarded", "X-Forwarded",
+    "Accept", "Accept-Encoding", "User-Agent", "Host", "HOST", "x-host", "Forwarded", "X-Forwarded",
     "X-Forwarded-For", "x_forwarded_host", "X-Forwarded_Proto", "Via", "X-Original-URL",
     "x_original_host", "X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override",
     "x_http_method_override", "X-Method-Override", "Authorization", "AUTHORIZATION", "Cookie",
