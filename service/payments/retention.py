@@ -4,6 +4,7 @@ import asyncio
 from typing import LiteralString
 
 import msgspec
+import psycopg
 import structlog
 
 from service.database import Database, Transaction
@@ -28,8 +29,8 @@ TURN: LiteralString = "select sale.turn_received(%(days)s) as months"
 async def keep(database: Database, received_days: int) -> None:
     """Until it is cancelled. Of several processes each may do it; they don't wait for each other.
 
-    Where the database is away or busy, again a minute later: meanwhile webhooks are recorded all
-    the same.
+    Where the database is away, busy or says no, again a minute later: meanwhile webhooks are
+    recorded all the same.
     """
 
     async def work(transaction: Transaction) -> Turned | None:
@@ -39,8 +40,8 @@ async def keep(database: Database, received_days: int) -> None:
     while True:
         try:
             turned = await database.run(work)
-        except Problem as problem:
-            log.warning("months of webhooks not turned", reason=problem.detail)
+        except (Problem, psycopg.Error) as fault:
+            log.warning("months of webhooks not turned", reason=str(fault))
             await asyncio.sleep(RETRY_SECONDS)
             continue
         if turned is not None and turned.months:
