@@ -8,7 +8,7 @@ from typing import Final
 from bench.arena import Arena, Connection
 from bench.orders import SQL_ORDER_ID, TOTAL
 from local.postgres import bin_dir
-from service.database import Database, Transaction
+from service.database import BOUND, Transaction
 from service.payments.completion import GIVE_POINTS, PAY, USE_ALLOCATIONS
 from service.payments.received import CHECKS, ITEMS, LOCK, REMEMBER
 
@@ -75,7 +75,7 @@ def _script(connection: Connection) -> list[str]:
         _filled(Transaction.PUBLISH, channel=channel, type=type_, priority=priority, payload=text)
         for channel, type_, priority, text in connection.execute(LAST_MESSAGES).fetchall()[::-1]
     ]
-    reading = [_filled(statement) for statement in (Database.BOUND, LOCK, REMEMBER, CHECKS, ITEMS)]
+    reading = [_filled(statement) for statement in (BOUND, LOCK, REMEMBER, CHECKS, ITEMS)]
     writing = [_filled(statement) for statement in (PAY, GIVE_POINTS, USE_ALLOCATIONS)]
     return [
         r"\set n :first + :client_id * :share + :i",

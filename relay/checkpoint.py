@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from relay.cursor import Cursor
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.reading import Reading
 from relay.sink import Blocked, Dead, Outcome
 
@@ -186,4 +186,5 @@ where id = %(cursor)s and (waiting_reason is null) <> (%(reason)s::text is null)
 
 def tell_waiting(connection: Connection, cursor: Cursor, reason: str | None) -> None:
     """Notes at the cursor what it waits for, or with None that it flows."""
-    connection.execute(TELL_WAITING, {"cursor": cursor.id, "reason": reason})
+    with transaction(connection):
+        connection.execute(TELL_WAITING, {"cursor": cursor.id, "reason": reason})

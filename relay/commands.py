@@ -20,7 +20,7 @@ from relay import (
     subscriptions,
 )
 from relay import replay as replaying
-from relay.database import Connection, connect
+from relay.database import Connection, connect, transaction
 from relay.settings import Settings
 from relay.signals import stop_on_signals
 from relay.table import printable
@@ -52,7 +52,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 def _migrated(settings: Settings) -> Iterator[Connection]:
     """A connection to a database that fits this code."""
     with connect(settings) as connection:
-        migrations.check(connection)
+        with transaction(connection):
+            migrations.check(connection)
         yield connection
 
 

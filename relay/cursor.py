@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
-from relay.database import Connection
+from relay.database import SETTINGS, Connection
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -93,19 +93,22 @@ class Claimed(msgspec.Struct, frozen=True):
 # loses its lock by the two timeouts: idle in transaction, or in the middle of a stream. And nobody
 # waits for the disk where a checkpoint that a crash of Postgres takes back is a run that is
 # repeated; exactly once waits: of two runs that were taken back Kafka's cursor could mend only one.
-SET_LOCAL = """
-select set_config('enable_seqscan', 'off', true),
-       set_config('enable_bitmapscan', 'off', true),
-       set_config('jit', 'off', true),
-       set_config('max_parallel_workers_per_gather', '0', true),
-       set_config('plan_cache_mode', 'force_generic_plan', true),
-       set_config('statement_timeout', '10min', true),
-       set_config('lock_timeout', '2s', true),
-       set_config('synchronous_commit', %(synchronous_commit)s, true),
-       set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
-       set_config('tcp_user_timeout', %(timeout)s, true),
-       set_config('application_name', %(name)s, true)
+SET_LOCAL: LiteralString = (
+    SETTINGS
+    + """,
+       pg_catalog.set_config('enable_seqscan', 'off', true),
+       pg_catalog.set_config('enable_bitmapscan', 'off', true),
+       pg_catalog.set_config('jit', 'off', true),
+       pg_catalog.set_config('max_parallel_workers_per_gather', '0', true),
+       pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+       pg_catalog.set_config('statement_timeout', '10min', true),
+       pg_catalog.set_config('lock_timeout', '2s', true),
+       pg_catalog.set_config('synchronous_commit', %(synchronous_commit)s, true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
+       pg_catalog.set_config('tcp_user_timeout', %(timeout)s, true),
+       pg_catalog.set_config('application_name', %(name)s, true)
 """
+)
 
 
 def set_local(

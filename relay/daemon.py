@@ -10,7 +10,7 @@ import structlog
 
 from relay import frozen, migrations, retention
 from relay.cursor import Cursor, probe
-from relay.database import Connection, connect
+from relay.database import Connection, connect, transaction
 from relay.lane import Lane
 from relay.retry import until_stopped
 from relay.run import frozen_after_seconds
@@ -193,12 +193,14 @@ class Relay:
         )
 
     def _in_flight(self, connection: Connection) -> bool:
-        row = connection.execute(IN_FLIGHT).fetchone()
+        with transaction(connection):
+            row = connection.execute(IN_FLIGHT).fetchone()
         return bool(row and row[0])
 
     def _left_behind(self, connection: Connection) -> int:
         """Tells what waits for its time, for a breaker or for somebody. Exit status as `run`."""
-        left = connection.execute(LEFT_BEHIND).fetchall()
+        with transaction(connection):
+            left = connection.execute(LEFT_BEHIND).fetchall()
         for subscription, rows, is_open in left:
             logger.error(
                 "cannot_go_yet", subscription=subscription, rows=rows, breaker_is_open=is_open
@@ -207,13 +209,15 @@ class Relay:
 
     def _forget_deleted(self, connection: Connection) -> None:
         """Ends the lanes of subscriptions that are there no more."""
-        there = {subscription_id for (subscription_id,) in connection.execute(SUBSCRIPTIONS)}
+        with transaction(connection):
+            found = connection.execute(SUBSCRIPTIONS).fetchall()
+        there = {subscription_id for (subscription_id,) in found}
         for subscription_id in self._lanes.keys() - there:
             self._lanes.pop(subscription_id).stop()
             self._sessions.forget(subscription_id)
 
     def _check(self, connection: Connection) -> None:
-        with connection.transaction():
+        with transaction(connection):
             connection.execute(TIMEOUT)
             migrations.check(connection)
             needs_kafka = connection.execute(NEEDS_KAFKA).fetchone() is not None

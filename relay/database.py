@@ -1,6 +1,8 @@
 """The relay's connections to Postgres."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import IsolationLevel
@@ -23,6 +25,12 @@ CONNECTION_DEFAULTS: dict[str, Any] = {
 }
 
 
+# Every transaction of the relay and its commands begins with this, or with a statement that does.
+# What a role's, a database's or a server's search_path puts before pg_catalog could shadow each
+# operator, function, type and table that a statement names; pg_temp is searched first unless it is
+# named last. For the transaction only: a pooler hands the session on.
+SETTINGS: LiteralString = "select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+
 # A run that gets no connection for so long is tried again.
 POOL_SECONDS = 10.0
 
@@ -35,6 +43,14 @@ def connect(settings: Settings) -> Connection:
     connection: Connection = psycopg.connect(settings.database_url, **_parameters(settings))
     _configure(connection)
     return connection
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction that goes by SETTINGS; every statement outside of a run is in one."""
+    with connection.transaction():
+        connection.execute(SETTINGS)
+        yield
 
 
 def pool(settings: Settings) -> Pool:

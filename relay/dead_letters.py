@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from psycopg.rows import class_row
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.table import printable, table
 from relay.unknown import UnknownError
 
@@ -80,8 +80,9 @@ LETTERS = """
 
 def letters(connection: Connection, meant: Filter, *, limit: int) -> list[DeadLetter]:
     """The letters that are not delivered yet, in the order in which they were published."""
-    with connection.cursor(row_factory=class_row(DeadLetter)) as cursor:
-        return cursor.execute(LETTERS, {**msgspec.structs.asdict(meant), "limit": limit}).fetchall()
+    values = {**msgspec.structs.asdict(meant), "limit": limit}
+    with transaction(connection), connection.cursor(row_factory=class_row(DeadLetter)) as cursor:
+        return cursor.execute(LETTERS, values).fetchall()
 
 
 def render(letters: Sequence[DeadLetter]) -> str:
@@ -137,10 +138,11 @@ CONTENT = """
 
 def show(connection: Connection, letter_id: int) -> str:
     """One letter with its headers and its payload. Raises UnknownError where there is none."""
-    with connection.cursor(row_factory=class_row(DeadLetter)) as letters_cursor:
-        letter = letters_cursor.execute(LETTER, (letter_id,)).fetchone()
-    with connection.cursor(row_factory=class_row(Content)) as cursor:
-        content = cursor.execute(CONTENT, (MAX_SHOWN_BYTES, letter_id)).fetchone()
+    with transaction(connection):
+        with connection.cursor(row_factory=class_row(DeadLetter)) as cursor:
+            letter = cursor.execute(LETTER, (letter_id,)).fetchone()
+        with connection.cursor(row_factory=class_row(Content)) as contents:
+            content = contents.execute(CONTENT, (MAX_SHOWN_BYTES, letter_id)).fetchone()
     if letter is None or content is None:
         raise UnknownError(f"there is no dead letter {letter_id}")
     lines = [
@@ -186,7 +188,7 @@ def redrive(connection: Connection, letter_ids: Sequence[int]) -> int:
     end in 15 s.
     """
     ids = list(letter_ids)
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(BOUNDS)
         unknown = [wanted for (wanted,) in connection.execute(UNKNOWN, (ids,))]
         if unknown:
@@ -223,12 +225,14 @@ def redrive_all(connection: Connection, meant: Filter) -> int:
     In batches by message_id: what commits earlier was published earlier, so the order holds; and a
     letter that dies again meanwhile is behind the last batch, so this ends.
     """
-    if connection.execute(SUBSCRIPTION, (meant.subscription,)).fetchone() is None:
+    with transaction(connection):
+        known = connection.execute(SUBSCRIPTION, (meant.subscription,)).fetchone()
+    if known is None:
         raise UnknownError(f"there is no subscription {meant.subscription}")
     redriven, after = 0, (0, 0)
     while True:
         batch = {"after_message_id": after[0], "after_id": after[1], "batch": BATCH}
-        with connection.transaction():
+        with transaction(connection):
             connection.execute(BOUNDS)
             dead = connection.execute(DEAD, {**msgspec.structs.asdict(meant), **batch}).fetchall()
             row = connection.execute(REDRIVE, ([letter_id for _, letter_id in dead],)).fetchone()

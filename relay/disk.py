@@ -4,17 +4,22 @@ A commit with synchronous_commit = off is seen before it is on disk, and its tra
 again if the server dies in between.
 """
 
-from relay.database import Connection, connect
+from typing import LiteralString
+
+from relay.database import SETTINGS, Connection, connect
 from relay.settings import Settings
 
 FLUSHED = "select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn"
 
 # A commit that waits for the disk brings everything before it there as well. It has to be another
 # session's: the run's own transaction is still open, and has written more itself, its row lock.
-FLUSH = """
-select set_config('synchronous_commit', 'local', true),
-       pg_logical_emit_message(true, 'outbox', '')
+FLUSH: LiteralString = (
+    SETTINGS
+    + """,
+       pg_catalog.set_config('synchronous_commit', 'local', true),
+       pg_catalog.pg_logical_emit_message(true, 'outbox', '')
 """
+)
 
 
 class Disk:

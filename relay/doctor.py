@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from relay import http_findings, kafka_findings, log_findings, migrations
-from relay.database import Connection, connect
+from relay.database import Connection, connect, transaction
 from relay.finding import Finding, ok
 from relay.settings import Settings
 from relay.status import TIMEOUT
@@ -37,7 +37,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
             connection.prepare_threshold = None
             yield _server_version(connection)
             yield from _pooler(connection)
-            with connection.transaction():
+            with transaction(connection):
                 connection.execute(TIMEOUT)
                 outside = yield from _database(connection, settings)
     except psycopg.Error as fault:
@@ -100,7 +100,7 @@ def _pooler(connection: Connection) -> Iterator[Finding]:
     seen = {connection.info.backend_pid}
     try:
         for _ in range(3):
-            with connection.transaction():
+            with transaction(connection):
                 first = connection.execute(BACKEND).fetchone()
                 second = connection.execute(BACKEND).fetchone()
             seen.add(first[0] if first else 0)

@@ -2,7 +2,7 @@
 
 import structlog
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 
 logger = structlog.get_logger()
 
@@ -22,5 +22,7 @@ where datname = current_database() and usename = current_user
 
 def terminate(connection: Connection, after_seconds: float) -> None:
     """Ends the sessions of relays that have not read on for so long in the middle of a run."""
-    for name, done in connection.execute(TERMINATE, (after_seconds,)):
+    with transaction(connection):
+        ended = connection.execute(TERMINATE, (after_seconds,)).fetchall()
+    for name, done in ended:
         logger.warning("frozen_relay_terminated", session=name, terminated=done)

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from psycopg import errors
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 
 # One at a time in a database. Taken per transaction and not per session: a pooler would leak it.
 MIGRATION_LOCK = 0x6F7574626F78
@@ -91,7 +91,8 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
     `connection` is in autocommit. With `outbox_only` the payment example is left out. Raises
     MigrationError for a newer database; what psycopg raises for a statement takes back its file.
     """
-    _refuse_newer(applied(connection))
+    with transaction(connection):
+        _refuse_newer(applied(connection))
     for migration in known():
         if outbox_only and migration.example:
             continue
@@ -99,19 +100,22 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
             yield migration
 
 
+RESET = "reset search_path"
 LOCK = "select set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%s)"
 
 
 def _run(connection: Connection, migration: Migration) -> bool:
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(LOCK, (MIGRATION_LOCK,))
         # Under the lock: another migrate may have run it while we waited.
         if migration.version in applied(connection):
             return False
         connection.execute(migration.path.read_bytes())
-        # Each file records itself, so that `psql -f` serves as well.
+        # Each file records itself, so that `psql -1 -f` serves as well.
         if migration.version not in applied(connection):
             raise MigrationError(f"{migration.path.name} does not insert into outbox.migration")
+        # Each also sets the session's path, which a pooler would hand on.
+        connection.execute(RESET)
     return True
 
 
@@ -125,7 +129,7 @@ def grant_roles(connection: Connection) -> bool:
 
     False, and nothing done, where the connecting role may not make roles.
     """
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(LOCK, (MIGRATION_LOCK,))
         may = connection.execute(MAY_MAKE_ROLES).fetchone()
         if not may or not may[0]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.table import table
 
 REBASE = "select * from outbox.rebase(%s)"
@@ -14,6 +14,7 @@ def rebase(connection: Connection, *, repeat_from: datetime | None) -> str:
     With `repeat_from`, everything since then goes out again. Raises psycopg.errors.LockNotAvailable
     while writers are at work.
     """
-    result = connection.execute(REBASE, (repeat_from,))
+    with transaction(connection):
+        result = connection.execute(REBASE, (repeat_from,))
     headers = [column.name.replace("_", " ") for column in result.description or ()]
     return table(headers, result.fetchall())

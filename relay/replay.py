@@ -4,7 +4,7 @@ from datetime import datetime
 
 from psycopg import errors
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.unknown import UnknownError
 
 # It waits for runs that are under way, and counts everything that it sends again.
@@ -36,7 +36,7 @@ def replay(
     subscription or message that is not there, and psycopg.errors.LockNotAvailable where a run does
     not end in 15 s.
     """
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(BOUNDS)
         if from_message_id is not None:
             found = connection.execute(MESSAGE, (from_message_id,)).fetchone()

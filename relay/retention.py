@@ -4,7 +4,7 @@ from typing import Any, LiteralString
 
 import structlog
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.settings import Settings
 from relay.telemetry import Telemetry
 
@@ -48,7 +48,7 @@ PARTITION_STATE = """
 
 
 def _retire_partitions(connection: Connection, retention_days: int, telemetry: Telemetry) -> None:
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(TIMEOUT)
         expired = connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
     overdue = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
@@ -76,7 +76,7 @@ TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
 
 def _alone(connection: Connection, step: LiteralString, *parameters: object) -> Any:
     """What the step returns; None when another relay is at it."""
-    with connection.transaction():
+    with transaction(connection):
         lock = connection.execute(ALONE, (MAINTENANCE_LOCK,)).fetchone()
         if not lock or not lock[1]:
             return None

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 from psycopg.rows import class_row
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 
 
 class Backlog(msgspec.Struct, frozen=True):
@@ -98,7 +98,7 @@ TIMEOUT = "select set_config('statement_timeout', '10s', true)"
 
 def read(connection: Connection) -> Status:
     """Asks the database, in one transaction; by its clock. Raises psycopg.Error."""
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(TIMEOUT)
         return Status(
             fault=foreign_cluster(connection),

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from relay import migrations
-from relay.database import connect
+from relay.database import connect, transaction
 from relay.settings import Settings, SettingsError
 from relay.status import TIMEOUT, Backlog, backlog, foreign_cluster
 from relay.telemetry import Telemetry
@@ -53,7 +53,7 @@ class Readiness:
 
     def _sample(self) -> str | None:
         try:
-            with connect(self._settings) as connection, connection.transaction():
+            with connect(self._settings) as connection, transaction(connection):
                 connection.execute(TIMEOUT)
                 migrations.check(connection)
                 return foreign_cluster(connection)
@@ -86,7 +86,7 @@ class BacklogCollector(Collector):
 
     def _sample(self) -> list[Backlog]:
         try:
-            with connect(self._settings) as connection, connection.transaction():
+            with connect(self._settings) as connection, transaction(connection):
                 connection.execute(TIMEOUT)
                 return backlog(connection)
         except psycopg.Error as fault:

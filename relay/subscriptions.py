@@ -9,7 +9,7 @@ from psycopg import errors
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.table import table
 from relay.unknown import UnknownError
 
@@ -67,7 +67,7 @@ SUBSCRIPTIONS = """
 
 def read(connection: Connection) -> list[Subscription]:
     """All of them, by name. Raises psycopg.Error."""
-    with connection.transaction(), connection.cursor(row_factory=class_row(Subscription)) as cursor:
+    with transaction(connection), connection.cursor(row_factory=class_row(Subscription)) as cursor:
         cursor.execute(TIMEOUT)
         return cursor.execute(SUBSCRIPTIONS).fetchall()
 
@@ -134,7 +134,7 @@ def resume(connection: Connection, name: str) -> None:
 
 
 def _change(connection: Connection, name: str, *, paused: bool, reason: str | None) -> None:
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(TIMEOUT)
         if connection.execute(PAUSE, (paused, reason, name)).fetchone() is None:
             raise UnknownError(f"there is no subscription {name}")
@@ -156,7 +156,7 @@ ROTATE_SECRET = "select outbox.rotate_secret(%s)"
 
 
 def _of_http(connection: Connection, statement: LiteralString, name: str) -> Any:
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(TIMEOUT)
         found = connection.execute(HTTP, (name,)).fetchone()
         if found is None:
@@ -186,7 +186,7 @@ def add(
     `settings` as outbox.http_setting knows them, their paths dotted. Raises NameTakenError, and
     psycopg.errors.CheckViolation where the database refuses a setting.
     """
-    with connection.transaction():
+    with transaction(connection):
         connection.execute(TIMEOUT)
         try:
             row = connection.execute(

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 
 from service import keys
+from service.database import transaction
 from service.settings import Settings
 
 DESCRIPTION = "Serves payment webhooks, orders and the event platform's HTTP API until SIGTERM."
@@ -62,7 +63,6 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """One `keys` command; its exit code."""
     try:
         with psycopg.connect(settings.database_url, autocommit=True, connect_timeout=5) as opened:
-            opened.execute(BOUND)
             return _run(arguments, opened)
     except psycopg.errors.CheckViolation as error:
         rule = (error.diag.constraint_name or "").replace("_", " ")
@@ -74,20 +74,26 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 1
 
 
-BOUND: LiteralString = "select set_config('statement_timeout', '10s', false)"
+TIMEOUT_SECONDS = 10.0
 
 
 def _run(arguments: argparse.Namespace, connection: psycopg.Connection[Any]) -> int:
     if arguments.verb == "create":
-        print(keys.create(connection, arguments.name, sorted(set(arguments.scope))))
+        with transaction(connection, TIMEOUT_SECONDS):
+            key = keys.create(connection, arguments.name, sorted(set(arguments.scope)))
+        print(key)
         print("Keep it: it is stored as a hash and never shown again.", file=sys.stderr)
         return 0
     if arguments.verb == "revoke":
-        if keys.revoke(connection, arguments.id):
+        with transaction(connection, TIMEOUT_SECONDS):
+            revoked = keys.revoke(connection, arguments.id)
+        if revoked:
             return 0
         print(f"outbox-service: there is no key {arguments.id}", file=sys.stderr)
         return 1
-    for key in keys.listed(connection):
-        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "active"
-        print(key.id, key.name, ",".join(key.scopes), f"{key.created_at:%Y-%m-%d}", state, sep="\t")
+    with transaction(connection, TIMEOUT_SECONDS):
+        listed = keys.listed(connection)
+    for one in listed:
+        state = f"revoked {one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else "active"
+        print(one.id, one.name, ",".join(one.scopes), f"{one.created_at:%Y-%m-%d}", state, sep="\t")
     return 0

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar
 
 import msgspec
 from psycopg import AsyncConnection, AsyncCursor, InterfaceError, IsolationLevel, OperationalError
+from psycopg import Connection as BlockingConnection
 from psycopg import errors as sqlstates
 from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool
@@ -49,8 +50,28 @@ CANCEL_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
+# Every transaction begins with it. What a role's, a database's or a server's search_path puts
+# before pg_catalog could shadow all that a statement names; pg_temp is searched first unless it is
+# named last. A row lock that is not granted, a frozen client, a bad plan: each ends on the server
+# as well. UTC, so that a time reads the same whatever the server's zone is.
+BOUND: LiteralString = """
+    select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+           pg_catalog.set_config('statement_timeout', %(milliseconds)s, true),
+           pg_catalog.set_config('lock_timeout', %(milliseconds)s, true),
+           pg_catalog.set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true),
+           pg_catalog.set_config('timezone', 'UTC', true)
+"""
+
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+
+@contextmanager
+def transaction(connection: BlockingConnection[Any], timeout_seconds: float) -> Iterator[None]:
+    """One transaction of a command, bounded as a request's is."""
+    with connection.transaction():
+        connection.execute(BOUND, {"milliseconds": str(round(timeout_seconds * 1000))})
+        yield
 
 
 class Transaction:
@@ -187,15 +208,6 @@ class Database:
             raise unavailable("The database can't be reached; send the request again.") from error
         return result
 
-    # A row lock that is not granted, a frozen client, a bad plan: each ends on the server as well.
-    # UTC, so that a time reads the same whatever the server's zone is.
-    BOUND: LiteralString = """
-        select set_config('statement_timeout', %(milliseconds)s, true),
-               set_config('lock_timeout', %(milliseconds)s, true),
-               set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true),
-               set_config('timezone', 'UTC', true)
-    """
-
     @asynccontextmanager
     async def _transaction(
         self, traceparent: str | None, bound_seconds: float
@@ -207,5 +219,5 @@ class Database:
             connection.pipeline(),
             connection.transaction(),
         ):
-            await connection.execute(self.BOUND, {"milliseconds": milliseconds})
+            await connection.execute(BOUND, {"milliseconds": milliseconds})
             yield Transaction(connection, traceparent)

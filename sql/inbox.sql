@@ -4,25 +4,31 @@
 --     … apply it, if that was true …
 --     commit;
 --     … then commit the Kafka offset …
--- Needs nothing else of this project; running it again is safe.
+-- Needs nothing else of this project; running it again is safe. Everything is named with its schema: the search_path of
+-- whoever runs this, or applies a message, decides nothing, and is left as it is.
 create schema if not exists inbox;
 
 create table if not exists inbox.received (
     -- Whose effect it is: each consumer of a message remembers it for itself.
-    consumer        text        not null,
-    idempotency_key text        not null,
-    received_at     timestamptz not null default clock_timestamp(),
+    consumer        pg_catalog.text        not null,
+    idempotency_key pg_catalog.text        not null,
+    received_at     pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),
 
     primary key (consumer, idempotency_key),
-    constraint consumer_is_1_to_100_characters check (length(consumer) between 1 and 100),
-    constraint idempotency_key_is_1_to_128_characters check (length(idempotency_key) between 1 and 128)
+    constraint consumer_is_1_to_100_characters check (
+        pg_catalog.length(consumer) operator(pg_catalog.>=) 1
+        and pg_catalog.length(consumer) operator(pg_catalog.<=) 100),
+    constraint idempotency_key_is_1_to_128_characters check (
+        pg_catalog.length(idempotency_key) operator(pg_catalog.>=) 1
+        and pg_catalog.length(idempotency_key) operator(pg_catalog.<=) 128)
 );
 create index if not exists received_at on inbox.received (received_at);
 
 -- Whether this consumer gets this message for the first time; remembers it in the caller's transaction, so a rollback
 -- forgets it together with its effect. Of two calls at once the second waits for the first's commit or rollback.
 -- In READ COMMITTED; stricter levels raise serialization_failure instead of waiting out a commit.
-create or replace function inbox.first_time(consumer text, idempotency_key text) returns boolean
+create or replace function inbox.first_time(consumer pg_catalog.text, idempotency_key pg_catalog.text)
+returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1,15 +1,16 @@
 -- Group roles with the least that each process needs. Make a login role for each process and grant it its group:
 --     create role checkout login; grant outbox_service to checkout;
 -- Run this as the owner of the schemas, who may also create roles, after the migrations; running it again is safe.
+-- Everything is named with its schema, so that nobody's search_path decides what a superuser calls here.
 
 -- Roles belong to the whole cluster: another database may have made them, or be making them at this moment.
 do $$
 declare
-    name text;
+    name pg_catalog.text;
 begin
     foreach name in array array['outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader'] loop
         begin
-            execute format('create role %I nologin', name);
+            execute pg_catalog.format('create role %I nologin', name);
         exception when duplicate_object or unique_violation then
             null;
         end;
@@ -82,7 +83,7 @@ grant execute on function outbox.unread, outbox.pending, outbox.open_transaction
 -- The payment example, where it is installed. Nothing there is ever deleted but the memory of old webhooks.
 do $$
 begin
-    if to_regnamespace('sale') is not null then
+    if pg_catalog.to_regnamespace('sale') is not null then
         revoke all on schema sale from public;
         revoke all on all tables in schema sale from public;
         revoke all on all functions in schema sale from public;

@@ -2,7 +2,7 @@
 
 import time
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.push.endpoint import Endpoint
 
 # A grant that was not used by then is lost, as in the database.
@@ -31,7 +31,9 @@ class Rate:
         if self._per_second is None:
             return ANY
         if self._granted == 0 or time.monotonic() > self._until:
-            row = connection.execute(TAKE, (subscription_id,)).fetchone()
+            with connection.pipeline(), transaction(connection):
+                taken = connection.execute(TAKE, (subscription_id,))
+            row = taken.fetchone()
             granted = row[0] if row else 0
             if granted is None:
                 # The limit was lifted; the run will see it.

@@ -1,4 +1,6 @@
 -- How did the requests of the last 15 minutes end, by subscription, and how long did they take?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select subscription,
        coalesce(error, 'acked') as outcome,
        count(*) as attempts,
@@ -9,3 +11,4 @@ from outbox.recent_attempt
 where at >= statement_timestamp() - interval '15 minutes'
 group by subscription, outcome
 order by subscription, attempts desc;
+commit;

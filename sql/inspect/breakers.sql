@@ -1,4 +1,6 @@
 -- Which endpoints fail, since when, and when is the next request to them?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select subscription,
        case state when 'closed' then 'failing' else state end as breaker,
        date_trunc('second', clock_timestamp() - failing_since) as failing_for,
@@ -6,3 +8,4 @@ select subscription,
        retry_at as next_request_at
 from outbox.breaker_state
 order by failing_since, subscription;
+commit;

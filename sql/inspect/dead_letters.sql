@@ -1,4 +1,6 @@
 -- Which messages were given up, why, and what became of them since?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select subscription,
        reason,
        channel,
@@ -9,3 +11,4 @@ select subscription,
        last_died_at
 from outbox.dead_letter_summary
 order by waiting desc, subscription, reason, channel;
+commit;

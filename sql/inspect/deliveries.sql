@@ -1,4 +1,6 @@
 -- Which messages does an endpoint keep waiting (in flight, retried, parked), and how many wait behind each, oldest first?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select subscription,
        coalesce(group_key, '') as group_key,
        message_id,
@@ -13,3 +15,4 @@ select subscription,
 from outbox.delivery_head
 order by message_id, subscription
 limit 200;
+commit;

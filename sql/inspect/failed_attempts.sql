@@ -1,4 +1,6 @@
 -- Which requests failed last, how, and when are they tried again?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select at,
        subscription,
        message_id,
@@ -12,3 +14,4 @@ from outbox.recent_attempt
 where error is not null
 order by at desc, id desc
 limit 50;
+commit;

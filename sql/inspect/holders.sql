@@ -1,4 +1,6 @@
 -- Which relay holds which cursor now and since when, and which one was the last to write its checkpoint?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select position.subscription,
        position.priority,
        position.shard,
@@ -15,3 +17,4 @@ select position.subscription,
 from outbox.cursor_position as position
 left join outbox.cursor_holder as holder on holder.cursor_id = position.cursor_id
 order by position.subscription, position.priority, position.shard, position.channel nulls first;
+commit;

@@ -1,4 +1,6 @@
 -- Who holds back the xmin horizon of this cluster and for how long, the culprit first?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select kind,
        name,
        database,
@@ -11,3 +13,4 @@ select kind,
 from outbox.horizon
 order by transactions_ago desc, held_since
 limit 50;
+commit;

@@ -1,4 +1,6 @@
 -- Which messages will each cursor send next, and in which order?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select position.subscription,
        position.priority,
        position.shard,
@@ -12,3 +14,4 @@ select position.subscription,
 from outbox.cursor_position as position
 cross join lateral outbox.pending(position.cursor_id, 10) as pending
 order by position.subscription, position.priority, position.shard, position.channel nulls first, pending.place;
+commit;

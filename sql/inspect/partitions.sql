@@ -1,4 +1,6 @@
 -- How large is each day of the log, and what may retention take away? (7 is RELAY_RETENTION_DAYS; edit it to yours.)
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select partition,
        from_time,
        upto_time,
@@ -9,3 +11,4 @@ select partition,
             else 'retention may take it' end as retention
 from outbox.partition_state(7)
 order by from_time;
+commit;

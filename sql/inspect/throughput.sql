@@ -1,4 +1,6 @@
 -- How much did each subscription get through in each of the last 15 minutes?
+begin read only;
+set local search_path = pg_catalog, pg_temp;
 select subscription,
        minute,
        messages,
@@ -9,3 +11,4 @@ select subscription,
 from outbox.throughput
 where minute >= date_trunc('minute', clock_timestamp()) - interval '15 minutes'
 order by subscription, minute desc;
+commit;

@@ -3,7 +3,10 @@
 -- Each day takes two runs: the first truncates it, the second drops the empty shell. What others hold is reported as
 -- 'locked' and left alone. Running it again is safe.
 -- Run it as the owner of the schema or as a member of outbox_relay.
+begin;
+set local search_path = pg_catalog, pg_temp;
 select day.partition, outbox.retire_partition(day.partition, 7) as outcome
 from outbox.partition_state(7) as day
 where day.past_retention
 order by day.from_time;
+commit;

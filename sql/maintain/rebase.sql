@@ -4,4 +4,7 @@
 -- timestamptz '2026-01-31 12:00+00': everything since then is sent (again).
 -- Nothing pending is lost; some of what was sent may come again, with its first idempotency key. Running it again is safe.
 -- Run it as the owner of the schema or as a member of outbox_relay. It raises lock_not_available while writers are busy.
+begin;
+set local search_path = pg_catalog, pg_temp;
 select subscription, priority, cursor_id, pending_from_id from outbox.rebase(null::timestamptz);
+commit;

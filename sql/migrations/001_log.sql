@@ -1,4 +1,9 @@
 -- The log: one append-only table, and the two functions that write to it.
+
+-- Every migration begins with this. What a view, a CHECK, a default or a `return` body calls is looked up once, as it is
+-- made: here, and never in a schema that somebody put before it. With psql: `psql -1 -f`.
+set search_path = pg_catalog, pg_temp;
+
 create schema outbox;
 
 -- Which migrations ran here. `outbox-relay migrate` writes it and refuses a database that is newer than the code.
@@ -18,20 +23,20 @@ insert into outbox.installation (system_identifier)
 select system_identifier from pg_control_system();
 
 -- UUID version 7 (RFC 9562): 48 bits of milliseconds, then random bits, so that keys sort roughly by time.
+-- It runs in the session of whoever inserts: `return` is parsed here, and follows no search_path of theirs. (SET would do
+-- as well, and cost every call.)
 create function outbox.uuid7() returns uuid
 language sql volatile parallel safe
-as $$
-    select encode(
+return encode(
+    set_bit(
         set_bit(
-            set_bit(
-                overlay(
-                    uuid_send(gen_random_uuid())
-                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-                    from 1 for 6),
-                52, 1),
-            53, 1),
-        'hex')::uuid
-$$;
+            overlay(
+                uuid_send(gen_random_uuid())
+                placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                from 1 for 6),
+            52, 1),
+        53, 1),
+    'hex')::uuid;
 
 -- Headers travel as Kafka headers and as HTTP headers: names are HTTP tokens, values are strings without control
 -- characters, and names that belong to whoever carries the message are not its own to set: what the relay writes, what

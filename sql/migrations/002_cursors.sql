@@ -1,4 +1,5 @@
 -- Subscribers as cursors over the log, and what a cursor could not deliver.
+set search_path = pg_catalog, pg_temp;
 
 create table outbox.subscription (
     id            bigint generated always as identity primary key,
@@ -105,9 +106,7 @@ create index delivery_dead_letter on outbox.delivery (dead_letter_id);
 -- Which of a subscription's shards a message belongs to: by its group, or spread by id where it has none.
 create function outbox.shard_of(group_key text, message_id bigint, shards integer) returns integer
 language sql immutable parallel safe
-as $$
-    select ((coalesce(hashtextextended(group_key collate "C", 0), message_id) & 9223372036854775807) % shards)::integer
-$$;
+return ((coalesce(hashtextextended(group_key collate "C", 0), message_id) & 9223372036854775807) % shards)::integer;
 
 -- How many cursors there may be in all, those of channels that wait alone apart: a relay looks at each of them several
 -- times a second, so that 5,000 cost it and Postgres a third of a core while nothing happens. The owner may change it.
@@ -163,6 +162,7 @@ create trigger make_cursors after insert on outbox.subscription
 
 create function outbox.refuse_new_shards() returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     raise exception 'outbox.subscription.shards is fixed at creation: make a new subscription with % shards instead',

@@ -1,4 +1,5 @@
 -- The log by days: partitions made ahead of time, and taken away when every cursor has passed them.
+set search_path = pg_catalog, pg_temp;
 
 -- Makes the partitions of today and the next days (UTC), and of any other day whose rows sit in the default partition;
 -- those rows move with their id and xid, in the same transaction. Returns how many were made. A day that is locked by

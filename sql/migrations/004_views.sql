@@ -1,5 +1,6 @@
 -- What operators and readers look at. No payload, no header, no settings: outbox_reader sees these views only.
 -- The functions behind them run with their owner's rights: a view lends its owner's rights to tables, not to functions.
+set search_path = pg_catalog, pg_temp;
 
 -- The log beyond a cursor, in the order in which the relay will read it: first the rest of the delta under way, then
 -- what its target does not see. `wanted` is false for what the cursor will pass over (another shard, a channel that its

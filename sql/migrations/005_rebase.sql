@@ -1,5 +1,6 @@
 -- Transaction ids mean nothing in another cluster: after a dump and restore, a logical copy or pg_upgrade a message may
 -- look as if a cursor had seen it, and would be skipped without a word.
+set search_path = pg_catalog, pg_temp;
 
 -- Why the transaction ids of this database can't be trusted in this cluster, in one sentence; NULL where they can.
 -- Asks by index ranges that are empty in a sound database, so a relay can call it at every connect.

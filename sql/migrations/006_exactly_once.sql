@@ -1,4 +1,6 @@
 -- Exactly once into Kafka: each run is one Kafka transaction that carries the cursor with it.
+set search_path = pg_catalog, pg_temp;
+
 alter table outbox.subscription
     drop constraint delivery_is_at_least_once,
     add constraint delivery_is_at_least_once_or_exactly_once check (delivery in ('at_least_once', 'exactly_once')),

@@ -1,5 +1,6 @@
 -- Subscriptions that are pushed to an HTTP endpoint. Their cursors read the log as all others do; a row in
 -- outbox.delivery exists only for a message that its run did not confirm.
+set search_path = pg_catalog, pg_temp;
 
 -- What the settings of an `http` subscription may be: numbers have bounds, words are listed.
 create table outbox.http_setting (

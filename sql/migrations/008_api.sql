@@ -1,4 +1,5 @@
 -- What the HTTP API of the platform keeps: who may use it, and what it answered to whom.
+set search_path = pg_catalog, pg_temp;
 
 create table outbox.api_key (
     id         bigint      generated always as identity primary key,

@@ -1,4 +1,5 @@
 -- What operators see of endpoints, without payloads, answers or settings; and what resuming a subscription does.
+set search_path = pg_catalog, pg_temp;
 
 -- The head of each group that a row of outbox.delivery holds up, and each such message without a group. `behind` of
 -- its group wait for it.

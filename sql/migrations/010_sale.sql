@@ -1,4 +1,6 @@
 -- The payment domain: what the webhook service keeps. Money is numeric without a scale, so that 10.10 stays 10.10.
+set search_path = pg_catalog, pg_temp;
+
 create schema sale;
 
 -- NaN sorts above infinity here, so one comparison refuses both. No upper bound: `paid` adds up what came.

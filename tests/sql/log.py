@@ -25,6 +25,13 @@ def one(db: Session, query: LiteralString, *parameters: object) -> Any:
     return rows[0][0]
 
 
+def only_rows(cursor: psycopg.Cursor[Any]) -> list[Any]:
+    """Of the only statement of a script that has any."""
+    found = [result.fetchall() for result in cursor.results() if result.description is not None]
+    assert len(found) == 1, found
+    return found[0]
+
+
 def publish(
     db: Session, group_key: str = "g", *, channel: str = "orders", priority: int = 3
 ) -> int:

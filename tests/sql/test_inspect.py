@@ -11,7 +11,15 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.sql.conftest import Member, Open
-from tests.sql.log import SQL_DIRECTORY, Session, cursor_id, dead_letter, pass_everything, publish
+from tests.sql.log import (
+    SQL_DIRECTORY,
+    Session,
+    cursor_id,
+    dead_letter,
+    only_rows,
+    pass_everything,
+    publish,
+)
 
 QUESTIONS = sorted((SQL_DIRECTORY / "inspect").glob("*.sql"))
 
@@ -19,9 +27,8 @@ QUESTIONS = sorted((SQL_DIRECTORY / "inspect").glob("*.sql"))
 def answer(reader: Session, name: str) -> list[dict[str, Any]]:
     """The rows of one file of sql/inspect, as a member of outbox_reader gets them."""
     statement = (SQL_DIRECTORY / "inspect" / f"{name}.sql").read_bytes()
-    reader.read_only = True
-    with reader.transaction(), reader.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement).fetchall()
+    with reader.cursor(row_factory=dict_row) as cursor:
+        return only_rows(cursor.execute(statement))
 
 
 @pytest.fixture
@@ -103,10 +110,11 @@ def test_there_is_a_file_for_each_question() -> None:
 
 
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
-def test_a_file_begins_with_its_question(path: Path) -> None:
-    first = path.read_text().splitlines()[0]
-    assert first.startswith("-- ")
-    assert "?" in first
+def test_a_file_begins_with_its_question_and_can_not_write(path: Path) -> None:
+    question, begin, *_ = path.read_text().splitlines()
+    assert question.startswith("-- ")
+    assert "?" in question
+    assert begin == "begin read only;"
 
 
 def test_every_question_is_answered_on_an_empty_database(reader: Session) -> None:

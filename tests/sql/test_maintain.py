@@ -13,6 +13,7 @@ from tests.sql.log import (
     Session,
     dead_letter,
     one,
+    only_rows,
     pass_everything,
     publish,
     publish_at,
@@ -36,8 +37,8 @@ def test_psql_runs_a_script_twice(any_database_url: str, path: Path) -> None:
 def test_redriving_adds_nothing_the_second_time(db: Session, member: Member) -> None:
     letters = [dead_letter(db, publish(db)) for _ in range(3)]
     relay = member("outbox_relay")
-    assert relay.execute(script("redrive_dead_letters")).fetchall() == [(3,)]
-    assert relay.execute(script("redrive_dead_letters")).fetchall() == [(0,)]
+    assert only_rows(relay.execute(script("redrive_dead_letters"))) == [(3,)]
+    assert only_rows(relay.execute(script("redrive_dead_letters"))) == [(0,)]
     assert [letter for (letter,) in db.execute(ON_THEIR_WAY)] == letters
 
 
@@ -81,7 +82,7 @@ def test_old_partitions_go_in_two_runs(db: Session, member: Member) -> None:
     db.execute("select outbox.make_partitions()")
     relay = member("outbox_relay")
     outcomes = [
-        [outcome for _, outcome in relay.execute(script("drop_old_partitions")).fetchall()]
+        [outcome for _, outcome in only_rows(relay.execute(script("drop_old_partitions")))]
         for _ in range(3)
     ]
     assert outcomes == [
