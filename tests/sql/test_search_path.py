@@ -15,6 +15,7 @@ import pytest
 from psycopg import errors
 
 from local.postgres import bin_dir
+from relay import migrations
 from tests.conftest import PostgresServer, server_address
 from tests.servers import ServerName
 from tests.shadows import SET_PATH, among_shadows, shadow_relations, shadow_types, shadowed, sprung
@@ -167,7 +168,6 @@ def _schema(url: str, version: int) -> list[str]:
 
 def test_migrating_leaves_the_session_s_path_as_it_was(place: Place) -> None:
     """A pooler hands the session on to somebody else."""
-    from relay import migrations
 
     with (
         place.server.clone("template0") as url,

@@ -1,0 +1,167 @@
+"""Relays and their commands call what they mean, whatever path their role or database brings.
+
+Everything runs among the shadows of tests.shadows: one statement outside of the transactions that
+say their path, and the test fails.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from relay import retention
+from tests.conftest import PostgresServer, Spawn
+from tests.eventually import eventually
+from tests.log_reader import read_log
+from tests.relay.conftest import OpenRelay
+from tests.relay.operating import bury, outbox_relay
+from tests.relay.stage import Stage
+from tests.relay.test_kafka_dead_letters import set_limit
+from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
+from tests.sql.log import Session, one, publish
+
+
+@pytest.fixture(scope="module")
+def template(postgres_server: PostgresServer) -> Iterator[str]:
+    with shadowed(postgres_server) as url:
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture
+def clean_url(postgres_server: PostgresServer, template: str) -> Iterator[str]:
+    """Out of the shadows; nothing of them may have been called in the end."""
+    with postgres_server.clone(template) as url:
+        yield url
+        with psycopg.connect(url) as owner:
+            assert sprung(owner) is None
+
+
+@pytest.fixture
+def database_url(clean_url: str) -> Iterator[str]:
+    """For a login role of a relay, among the shadows."""
+    with among_shadows(clean_url, "outbox_relay") as url:
+        yield url
+
+
+@pytest.fixture
+def db(clean_url: str) -> Iterator[Session]:
+    with psycopg.connect(clean_url, autocommit=True) as connection:
+        yield connection
+
+
+class ShadowedStage(Stage):
+    """Its relays are among the shadows, and what the test itself asks is not."""
+
+    relay_url = ""
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        return super().environment(DATABASE_URL=self.relay_url, **settings)
+
+    def reckoning_is_whole(self, *channels: str) -> None:
+        """Raises AssertionError until everything has arrived, in whatever order letters come."""
+        for channel in channels:
+            written = {message.idempotency_key for message in read_log(self.database_url, channel)}
+            arrived = {dict(one.headers)["idempotency-key"] for one in self.arrivals(channel)}
+            assert {key.decode() for key in arrived} == written
+
+
+@pytest.fixture
+def stage(
+    clean_url: str, database_url: str, kafka: str, topic_prefix: str, spawn: Spawn
+) -> ShadowedStage:
+    stage = ShadowedStage(clean_url, kafka, topic_prefix, spawn)
+    stage.relay_url = database_url
+    # A clone has its template's id, and under one id two databases are one to Kafka.
+    stage.execute("update outbox.installation set id = gen_random_uuid()")
+    return stage
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_a_relay_delivers_and_redrives(
+    stage: ShadowedStage, db: Session, delivery: str, free_port: Callable[[], int]
+) -> None:
+    """With shards, a channel whose topic comes later, a letter, and a relay that takes over."""
+    db.execute("update outbox.subscription set paused = true")
+    db.execute(
+        "insert into outbox.subscription (name, delivery, shards) values ('wide', %s, 3)",
+        [delivery],
+    )
+    topic = stage.create_topic("orders", 4, **{"max.message.bytes": "20000"})
+    port = str(free_port())
+    relay = stage.relay(RELAY_PORT=port)
+    stage.publish(300, "orders")
+    stage.publish(20, "missing")
+    stage.publish(1, "orders", size=30_000, group="large")
+    stage.publish(300, "orders")
+
+    def waits_and_dies() -> None:
+        assert one(db, "select count(waiting_since) > 0 from outbox.cursor")
+        assert one(db, "select count(*) from outbox.dead_letter") == 1
+
+    eventually(waits_and_dies, 30)
+    for path in ("readyz", "metrics"):
+        with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+            assert answer.status == 200
+    stage.create_topic("missing")
+    set_limit(stage, topic, 2_000_000)
+    db.execute("select outbox.redrive(array_agg(id)) from outbox.dead_letter")
+    eventually(partial(stage.reckoning_is_whole, "orders", "missing"), 60)
+    relay.kill()
+    stage.publish(50, "orders")
+    assert stage.relay("--once").wait(60) == 0
+    stage.reckoning_is_whole("orders", "missing")
+
+
+def test_retention_takes_old_days(open_relay: OpenRelay, db: Session) -> None:
+    db.execute(
+        "insert into outbox.message (channel, type, payload, created_at)"
+        " values ('orders', 'event', '', clock_timestamp() - interval '30 days')"
+    )
+    relay = open_relay()
+    relay.drain()
+    for _ in range(3):
+        retention.maintain(relay.connection, relay.settings, relay.telemetry)
+    assert one(db, "select count(*) from outbox.message") == 0
+
+
+COMMANDS = [
+    "migrate",
+    "status",
+    "status --json",
+    "doctor",
+    "subscriptions",
+    "subscriptions --json",
+    "subscriptions add second --channel orders --endpoint https://203.0.113.1/ --type a --type b",
+    "subscriptions test second",
+    "subscriptions rotate-secret second",
+    "subscriptions pause kafka --reason moving",
+    "subscriptions resume kafka",
+    "dead-letters list --subscription kafka --reason r --type order.paid --since 2020-01-01T00:00Z",
+    "dead-letters show 1",
+    "dead-letters redrive 1",
+    "dead-letters redrive --all --subscription kafka",
+    "replay kafka --from 2020-01-01T00:00Z --dry-run",
+    "replay kafka --from-message 1",
+    "rebase",
+    "rebase --from 2020-01-01T00:00Z",
+]
+
+
+def test_an_operator_s_commands_do_their_work(
+    clean_url: str, db: Session, kafka: str, topic_prefix: str
+) -> None:
+    message = publish(db)
+    assert message == 1
+    assert bury(db, message, reason="r") == 1
+    environment = {
+        "DATABASE_URL": make_conninfo(clean_url, options=SET_PATH),
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "RELAY_TOPIC_PREFIX": topic_prefix,
+    }
+    for command in COMMANDS:
+        ran = outbox_relay(*command.split(), environment=environment)
+        assert ran.returncode == 0, (command, ran.stdout, ran.stderr)
+        assert sprung(db) is None, command
