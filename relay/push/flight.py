@@ -12,7 +12,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
+from relay import encoding
 from relay.push.answer import Answer
 from relay.push.endpoint import Endpoint
 from relay.push.http.client import Request
@@ -25,6 +27,8 @@ from relay.sink import Row
 
 if TYPE_CHECKING:
     from relay.push.courier import Courier
+
+logger = structlog.get_logger()
 
 # A run sends for so long; then it waits for requests that are younger than the tail.
 FEED_SECONDS = 0.5
@@ -229,31 +233,33 @@ class Flight:
         size, limit = len(item.row[7]), self._target.endpoint.max_payload_bytes
         if size > limit:
             detail = f"{size} bytes, and max_payload_bytes is {limit}"
-            item.answer = Answer(None, "payload_too_large", detail, b"", None, None, 0.0)
-            item.verdict = Verdict("dead", item.attempts)
-            self._land(item)
+            self._give_up(item, "payload_too_large", detail)
+            return
+        try:
+            headers = self._courier.headers.of(item.row, replayed=item.replayed)
+        except Exception as wrong:
+            self._give_up(item, encoding.NOT_ENCODABLE, encoding.fault(wrong))
             return
         self._sent += 1
         item.sent_at = time.monotonic()
         self._in_flight[item] = item.sent_at
         self._slots.take(retry=not item.fresh)
-        self._courier.spawn(self._send(item, item.row))
+        self._courier.spawn(self._send(item, item.row, headers))
 
-    async def _send(self, item: Item, row: Row) -> None:
+    def _give_up(self, item: Item, reason: str, detail: str) -> None:
+        """It can never be sent, and no request is made for it."""
+        item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
+        item.verdict = Verdict("dead", item.attempts)
+        self._land(item)
+
+    async def _send(self, item: Item, row: Row, headers: dict[str, str]) -> None:
         target = self._target
-        stamp = int(target.now())
-        headers = self._courier.headers.of(row, replayed=item.replayed)
-        headers["webhook-timestamp"] = str(stamp)
-        headers["webhook-signature"] = sign(target.keys, row[4], stamp, row[7])
-        request = Request(
-            target.endpoint.endpoint,
-            headers,
-            row[7],
-            target.endpoint.timeout_seconds,
-            self._send_before,
-        )
         try:
-            item.answer = await self._courier.client.post(request)
+            item.answer = await self._ask(row, headers)
+        except Exception as fault:
+            # A mistake of ours: it is tried again by its schedule, and its slot is free.
+            logger.error("request_failed", subscription=target.subscription, exc_info=fault)
+            item.answer = Answer(None, "fault", type(fault).__name__, b"", None, None, 0.0)
         finally:
             self._slots.give_back(retry=not item.fresh)
         item.verdict = judge(
@@ -280,6 +286,20 @@ class Flight:
         self._answer_seconds += item.answer.seconds
         self._land(item)
         self._resume()
+
+    async def _ask(self, row: Row, headers: dict[str, str]) -> Answer:
+        target = self._target
+        stamp = int(target.now())
+        headers["webhook-timestamp"] = str(stamp)
+        headers["webhook-signature"] = sign(target.keys, row[4], stamp, row[7])
+        request = Request(
+            target.endpoint.endpoint,
+            headers,
+            row[7],
+            target.endpoint.timeout_seconds,
+            self._send_before,
+        )
+        return await self._courier.client.post(request)
 
     def _land(self, item: Item) -> None:
         assert item.verdict is not None

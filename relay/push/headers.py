@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote
 
-import msgspec
-
+from relay.encoding import NotEncodable, own_headers
 from relay.sink import Row
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1)
@@ -31,7 +30,8 @@ _NOT_ITS_OWN = re.compile(
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
 
-_own = msgspec.json.Decoder(dict[str, str])
+# A value as it leaves us: printable ASCII.
+_VALUE = re.compile(r"[ -~]*")
 
 
 class Headers:
@@ -41,26 +41,35 @@ class Headers:
         self._source = _percent_encoded(source)
 
     def of(self, row: Row, *, replayed: bool) -> dict[str, str]:
-        """All that stays the same on every attempt: webhook-timestamp and -signature are added."""
-        key = row[4].decode()
+        """All that stays the same on every attempt: webhook-timestamp and -signature are added.
+
+        Raises NotEncodable.
+        """
+        key = _plain("idempotency_key", row[4].decode())
         headers = {
             "ce-specversion": "1.0",
             "ce-id": _percent_encoded(key),
             "ce-type": _type(row[2]),
             "ce-source": self._source,
             "ce-time": _time(row[8]),
-            "content-type": row[6].decode(),
+            "content-type": _plain("content_type", row[6].decode()),
             "idempotency-key": key,
             "webhook-id": key,
         }
         if replayed:
             headers["replayed"] = "true"
         if row[5] is not None:
-            for name, value in _own.decode(row[5]).items():
+            for name, value in own_headers(row[5]).items():
                 if _is_its_own(name):
                     plain = value.isascii() and value.isprintable()
                     headers[name] = value if plain else quote(value, safe=f' "{_PLAIN}')
         return headers
+
+
+def _plain(field: str, value: str) -> str:
+    if not _VALUE.fullmatch(value):
+        raise NotEncodable(f"{field}: its value is no header's value")
+    return value
 
 
 @lru_cache(1000)
@@ -80,7 +89,10 @@ def _percent_encoded(value: str) -> str:
 
 def _time(created_at: int) -> str:
     second, fraction = divmod(created_at, 1_000_000)
-    return f"{_second(second)}.{fraction:06}Z"
+    try:
+        return f"{_second(second)}.{fraction:06}Z"
+    except OverflowError as wrong:
+        raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
 
 
 @lru_cache(1000)

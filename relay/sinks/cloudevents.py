@@ -5,14 +5,11 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 
 import time
 
-import msgspec
-
+from relay.encoding import NotEncodable, own_headers
 from relay.sink import POSTGRES_EPOCH_SECONDS, Row
 
 # As confluent_kafka takes them; none is None.
 Headers = dict[str, str | bytes | None]
-
-_own = msgspec.json.Decoder(dict[str, str])
 
 
 class CloudEvents:
@@ -30,7 +27,10 @@ class CloudEvents:
         content_type: bytes,
         created_at: int,
     ) -> Headers:
-        """Of a Row's fields; `ce_id` is the idempotency key, `ce_time` when it was written, UTC."""
+        """Of a Row's fields; `ce_id` is the idempotency key, `ce_time` when it was written, UTC.
+
+        Raises NotEncodable.
+        """
         second, fraction = divmod(created_at, 1_000_000)
         headers: Headers = {
             "ce_specversion": b"1.0",
@@ -42,7 +42,7 @@ class CloudEvents:
             "idempotency-key": idempotency_key,
         }
         if own is not None:
-            headers.update(_own.decode(own))
+            headers.update(_named(own))
         return headers
 
     def of(self, row: Row) -> Headers:
@@ -53,6 +53,19 @@ class CloudEvents:
         if len(self._seconds) > 1000:
             self._seconds.clear()
         moment = time.gmtime(POSTGRES_EPOCH_SECONDS + second)
+        # Four digits: RFC 3339, as CloudEvents asks for.
+        if not 1 <= moment.tm_year <= 9999:
+            raise NotEncodable(f"created_at: the year {moment.tm_year} is not 1 to 9999")
         text = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
         self._seconds[second] = text
         return text
+
+
+def _named(own: bytes) -> dict[str, str]:
+    """The message's own headers. librdkafka ends a name at its first NUL."""
+    headers = own_headers(own)
+    if rb"\u0000" in own:
+        for name in headers:
+            if "\0" in name:
+                raise NotEncodable(f"headers: the name {name[:100]!a} holds a NUL")
+    return headers

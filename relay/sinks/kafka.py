@@ -9,6 +9,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from relay import encoding
 from relay.sink import (
     REPLAYED_HEADER,
     Blocked,
@@ -189,7 +190,16 @@ class KafkaSink:
                     self._look_ahead(rows)
                     return
                 route = found
-            headers = headers_of(type_, unique, own, content_type, at)
+            try:
+                headers = headers_of(type_, unique, own, content_type, at)
+            except Exception as wrong:
+                if created_at:
+                    progress.stopped = Stopped(message_id)
+                    return
+                fault = encoding.fault(wrong)
+                progress.dead.append(Dead(message_id, encoding.NOT_ENCODABLE, fault))
+                room = 0
+                continue
             if marks:
                 headers[REPLAYED_HEADER] = b"true"
             produce = route.produce

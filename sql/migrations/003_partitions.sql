@@ -31,6 +31,8 @@ begin
             select today + ahead, false from generate_series(0, days_ahead) as ahead
             union
             select (created_at at time zone 'UTC')::date, true from outbox.message_default
+            -- What has no date of eight digits, such as infinity, stays there.
+            where created_at >= '0001-01-02 00:00+00' and created_at < '9999-12-31 00:00+00'
         ) as days (day, occupied)
         group by days.day
         order by days.day
