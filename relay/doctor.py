@@ -7,7 +7,7 @@ import confluent_kafka
 import msgspec
 import psycopg
 
-from relay import http_findings, kafka_findings, log_findings, migrations
+from relay import http_findings, kafka_findings, log_findings, migrations, schema_findings
 from relay.database import Connection, connect, transaction
 from relay.finding import Finding, ok
 from relay.settings import Settings
@@ -70,6 +70,7 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     yield ok("migrations", "all are in")
     missing = _missing_rights(connection)
     yield from missing
+    yield from schema_findings.examine(connection)
     if any(finding.level == "fault" for finding in missing):
         return Outside()
     yield from log_findings.examine(connection, settings)
