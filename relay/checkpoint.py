@@ -1,4 +1,4 @@
-"""The end of a run: one checkpoint, with its dead letters and its fork, and the commit."""
+"""The end of a run: one checkpoint, with its dead letters and its forks, and the commit."""
 
 import secrets
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from relay.cursor import Cursor
-from relay.database import Connection, transaction
+from relay.database import Connection
 from relay.reading import Reading
 from relay.sink import Blocked, Dead, Outcome
 
@@ -87,28 +87,68 @@ insert into outbox.dead_letter
      headers, content_type, payload, created_at, reason, detail, attempts)
 select %(subscription)s, %(cursor)s, m.id, m.priority, m.channel, m.type, m.group_key,
        m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at,
-       %(reason)s, %(detail)s, 1
-from outbox.message m
-where m.priority::integer = %(priority)s::integer and m.id + 0 = %(message)s::bigint
+       dead.reason, dead.detail, 1
+from unnest(%(messages)s::bigint[], %(reasons)s::text[], %(details)s::text[])
+     as dead (message_id, reason, detail)
+cross join lateral (
+    select * from outbox.message
+    where priority::integer = %(priority)s::integer and id + 0 = dead.message_id
+) m
 on conflict (cursor_id, message_id) do update
     set reason = excluded.reason, detail = excluded.detail, attempts = dead_letter.attempts + 1,
         died_at = clock_timestamp(), redriven_at = null, delivered_at = null
 """
 
-# The fork stands where its origin stands, so neither loses nor repeats a message of the channel.
+# So many cursors of one subscription may wait for topics: every run of the unforked one leaves
+# their channels out.
+MOST_WAITING = 1000
+
+# Forks stand where their origin stands, so neither loses nor repeats a message of their channels.
 FORK = """
 with forked as (
     insert into outbox.cursor
         (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
-    select c.subscription_id, c.shard, c.priority, %(channel)s, clock_timestamp(), %(reason)s
-    from outbox.cursor c where c.id = %(cursor)s
-    returning id
+    select c.subscription_id, c.shard, c.priority, missing.channel, clock_timestamp(),
+           missing.reason
+    from outbox.cursor c
+    cross join unnest(%(channels)s::text[], %(reasons)s::text[]) as missing (channel, reason)
+    where c.id = %(cursor)s
+    limit greatest(%(most)s - (select count(*) from outbox.cursor w
+                               where w.subscription_id = %(subscription)s
+                                 and w.waiting_since is not null), 0)
+    returning id, channel
+),
+placed as (
+    insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+    select forked.id, 0, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
+           %(fresh_id)s, %(upto_id)s, %(relay)s
+    from forked
 )
-insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
-select forked.id, 0, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
-       %(fresh_id)s, %(upto_id)s, %(relay)s
-from forked
+select channel from forked
 """
+
+# Written when a fork begins to wait, for another reason, or when it flows again; not in between.
+# Since when it waits is kept through tries of which nothing came.
+WAIT = """
+update outbox.cursor
+set waiting_since = case when %(reason)s::text is null then null
+                         when %(delivered)s::boolean then clock_timestamp()
+                         else coalesce(waiting_since, clock_timestamp()) end,
+    waiting_reason = %(reason)s::text
+where id = %(cursor)s
+  and (waiting_reason is distinct from %(reason)s::text or %(delivered)s::boolean)
+"""
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What a run's end has written.
+
+    `acknowledged_at` is the database's clock when everything was acknowledged, as Row counts; None
+    where the run did not move. `forked` are the channels that wait alone from now on.
+    """
+
+    acknowledged_at: int | None
+    forked: frozenset[str]
 
 
 def finish(
@@ -118,29 +158,33 @@ def finish(
     *,
     dead: Sequence[Dead],
     checkpoint: Next | None,
-    fork: Blocked | None = None,
-) -> int | None:
-    """Writes the run's one checkpoint, with its dead letters and its fork, and commits.
+    blocked: Sequence[Blocked] = (),
+) -> Finished:
+    """Writes the run's one checkpoint, with its dead letters and its forks, and commits.
 
-    Returns the database's clock when everything was acknowledged, as Row counts; None where the run
-    did not move. Raises psycopg.errors.UniqueViolation where another holder wrote this checkpoint:
-    the run is void. A connection that is lost during the commit leaves open whether it happened;
-    the next claim reads it.
+    A fork does not fork: that its own channel is `blocked` is noted at it. Raises
+    psycopg.errors.UniqueViolation where another holder wrote this checkpoint: the run is void. A
+    connection that is lost during the commit leaves open whether it happened; the next claim reads
+    it.
     """
-    connection, written = reading.connection, None
+    connection, written, forked = reading.connection, None, None
     with connection.pipeline():
         reading.end()
-        for letter in dead:
-            connection.execute(BURY, _buried(cursor, letter))
+        if dead:
+            connection.execute(BURY, _buried(cursor, dead))
         if checkpoint is not None:
             written = write(connection, cursor, relay, checkpoint)
-        if fork is not None:
+        if cursor.channel is not None:
+            _wait(connection, cursor, checkpoint, blocked)
+        elif blocked:
             place = checkpoint.place if checkpoint else _unmoved(reading)
-            values = {"channel": fork.channel, "reason": fork.reason}
-            connection.execute(FORK, _where(cursor, relay, place) | values)
+            forked = connection.execute(
+                FORK, _where(cursor, relay, place) | _forks(cursor, blocked)
+            )
         connection.execute("commit")
     row = written.fetchone() if written else None
-    return row[0] if row else None
+    channels = forked.fetchall() if forked else []
+    return Finished(row[0] if row else None, frozenset(channel for (channel,) in channels))
 
 
 def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> Written:
@@ -164,27 +208,48 @@ def _unmoved(reading: Reading) -> Place:
     return Place(at.seen, at.target, at.after_id, at.fresh_id, at.upto_id)
 
 
-def _buried(cursor: Cursor, letter: Dead) -> dict[str, object]:
+def _buried(cursor: Cursor, dead: Sequence[Dead]) -> dict[str, object]:
     return {
         "subscription": cursor.subscription_id,
         "cursor": cursor.id,
         "priority": cursor.priority,
-        "message": letter.message_id,
-        "reason": letter.reason,
-        "detail": letter.detail,
+        "messages": [letter.message_id for letter in dead],
+        "reasons": [letter.reason for letter in dead],
+        "details": [letter.detail for letter in dead],
     }
 
 
-# Written when a fork begins to wait and when it flows again, and not in between.
-TELL_WAITING = """
-update outbox.cursor
-set waiting_since = case when %(reason)s::text is not null then clock_timestamp() end,
-    waiting_reason = %(reason)s::text
-where id = %(cursor)s and (waiting_reason is null) <> (%(reason)s::text is null)
-"""
+def _forks(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
+    return {
+        "subscription": cursor.subscription_id,
+        "channels": [one.channel for one in blocked],
+        "reasons": [one.reason for one in blocked],
+        "most": MOST_WAITING,
+    }
 
 
-def tell_waiting(connection: Connection, cursor: Cursor, reason: str | None) -> None:
-    """Notes at the cursor what it waits for, or with None that it flows."""
-    with transaction(connection):
-        connection.execute(TELL_WAITING, {"cursor": cursor.id, "reason": reason})
+def _wait(
+    connection: Connection, fork: Cursor, checkpoint: Next | None, blocked: Sequence[Blocked]
+) -> None:
+    """Notes at a fork what it waits for, or that it flows."""
+    delivered = checkpoint is not None and checkpoint.messages > 0
+    reason = blocked[0].reason if blocked else None
+    if (blocked and (delivered or reason != fork.waiting_reason)) or (checkpoint and fork.waits):
+        values = {"cursor": fork.id, "reason": reason, "delivered": delivered}
+        connection.execute(WAIT, values)
+
+
+MERGE = "select outbox.merge_forks(%(cursor)s)"
+
+
+def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> list[int]:
+    """Merges the forks that have come to where the cursor stands, and commits; their ids.
+
+    `checkpoint` stands where the latest one does: by it another holder sees that it came too late.
+    """
+    with connection.pipeline():
+        merged = connection.execute(MERGE, {"cursor": cursor.id})
+        write(connection, cursor, relay, checkpoint)
+        connection.execute("commit")
+    row = merged.fetchone()
+    return list(row[0]) if row else []

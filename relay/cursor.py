@@ -29,7 +29,8 @@ class Terms(msgspec.Struct, frozen=True):
 class Cursor(msgspec.Struct, frozen=True):
     """One cursor of one subscription; with a `channel` where it was forked for that one alone.
 
-    `n` and `relay` are of its latest checkpoint when it was probed.
+    `n` and `relay` are of its latest checkpoint when it was probed. `waiting_reason` and
+    `waiting_seconds` are there while its topic is missing.
     """
 
     id: int
@@ -41,7 +42,14 @@ class Cursor(msgspec.Struct, frozen=True):
     channel: str | None
     n: int
     relay: str
+    waiting_reason: str | None
+    waiting_seconds: float | None
     terms: Terms
+
+    @property
+    def waits(self) -> bool:
+        """Whether its topic was missing when it was last tried."""
+        return self.waiting_reason is not None
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -69,21 +77,23 @@ class Origin(msgspec.Struct, frozen=True):
 class Claimed(msgspec.Struct, frozen=True):
     """What the claiming transaction read of a cursor. `position` is None where nothing is new.
 
-    `n`, `token` and `relay` are of its latest checkpoint. `due`: a row in outbox.delivery is.
-    `replaying`: some of the delta was delivered before. `origin` is there for exactly once.
+    `n`, `token`, `relay` and `seen` are of its latest checkpoint. `due`: a delivery row is.
+    `replaying`: some of the delta was delivered before. `merging`: forks of it have come to where
+    it stands, between deltas. `origin` is there for exactly once.
     `besides` is the row of the statement that was given to the claim.
     """
 
     n: int
     token: int
     relay: str
+    seen: str
     position: Position | None
     channels: list[str] | None
     types: list[str] | None
     shards: int
-    forked_channels: list[str]
     due: bool
     replaying: bool
+    merging: bool
     origin: Origin | None
     besides: tuple[Any, ...] | None = None
 
@@ -131,9 +141,13 @@ def set_local(
 # OR they would read the whole table. Of what was open in `seen`, only what is over by now is looked
 # for: the rows of a long transaction that goes on would be walked at every poll. The snapshot of
 # now is a subquery: for a thousand open transactions it would else be made a thousand times.
+# A fork that waits for its topic is left out before anything is asked about it: there may be many.
+# One that does not wait has work until it is merged, and its origin has when that can be done.
 PROBE = """
 select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel,
-       k.n, k.relay, s.delivery, coalesce(s.settings ->> 'topic_prefix', '')
+       k.n, k.relay, c.waiting_reason,
+       extract(epoch from clock_timestamp() - c.waiting_since)::float8,
+       s.delivery, coalesce(s.settings ->> 'topic_prefix', '')
 from outbox.subscription s
 join outbox.cursor c on c.subscription_id = s.id
 left join outbox.breaker b on b.subscription_id = s.id
@@ -143,14 +157,29 @@ cross join lateral (
 ) k
 where not s.paused
   and (b.retry_at is null or b.retry_at <= (select clock_timestamp()))
+  and (%(waiting)s::boolean or c.waiting_since is null)
   and (k.target is not null
-       or exists (select from outbox.message m
-                  where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
-       or exists (select from outbox.message m
-                  where m.priority = c.priority
-                    and m.xid = any (array(
-                        select x from pg_snapshot_xip(k.seen) as x
-                        where pg_visible_in_snapshot(x, (select pg_current_snapshot())))))
+       or c.waiting_since is not null
+       or case when c.channel is not null then outbox.fork_target(c.id, k.seen) is not null
+          else exists (select from outbox.message m
+                       where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
+            or exists (select from outbox.message m
+                       where m.priority = c.priority
+                         and m.xid = any (array(
+                             select x from pg_snapshot_xip(k.seen) as x
+                             where pg_visible_in_snapshot(x, (select pg_current_snapshot())))))
+            or exists (select from outbox.cursor f
+                       cross join lateral (
+                           select fk.seen, fk.target from outbox.checkpoint fk
+                           where fk.cursor_id = f.id order by fk.n desc limit 1
+                       ) fk
+                       where f.subscription_id = c.subscription_id and f.shard = c.shard
+                         and f.priority = c.priority and f.channel is not null
+                         and f.waiting_since is null
+                         and fk.target is null and fk.seen::text = k.seen::text
+                         and not exists (select from outbox.delivery d
+                                         where d.cursor_id = f.id))
+          end
        or exists (select from outbox.delivery d
                   where d.cursor_id = c.id and d.due_at <= (select clock_timestamp())))
   and (%(subscription)s::bigint is null or s.id = %(subscription)s::bigint)
@@ -158,15 +187,22 @@ order by c.priority, c.shard, c.id
 """
 
 
-def probe(connection: Connection, name: str, subscription_id: int | None = None) -> list[Cursor]:
+def probe(
+    connection: Connection,
+    name: str,
+    subscription_id: int | None = None,
+    *,
+    waiting: bool = False,
+) -> list[Cursor]:
     """The cursors that have work, the most urgent first; of one subscription where given.
 
-    Writes nothing: no transaction id, no WAL.
+    With `waiting` also those that wait for their topic. Writes nothing: no transaction id, no WAL.
     """
     # A pipeline is one transaction, and needs no BEGIN to be one.
     with connection.pipeline():
         set_local(connection, name, timeout_seconds=60)
-        found = connection.execute(PROBE, {"subscription": subscription_id}, prepare=True)
+        parameters = {"subscription": subscription_id, "waiting": waiting}
+        found = connection.execute(PROBE, parameters, prepare=True)
     return [_cursor(row) for row in found.fetchall()]
 
 
@@ -187,8 +223,9 @@ for no key update of c skip locked
 # A statement of its own, after the lock is held: joined into the claim it would read the checkpoint
 # by a snapshot taken before the lock, one run old, and that run would go out twice. A delta begins
 # at the snapshot of the statement that also reads the subscription, so that a filter that changes
-# meanwhile loses nothing. What `insert_lsn` says was read after that snapshot was taken: every
-# commit that the snapshot shows lies below it.
+# meanwhile loses nothing; a fork's goes no further than the cursor that it will be merged into.
+# What `insert_lsn` says was read after that snapshot was taken: every commit that the snapshot
+# shows lies below it.
 POSITION = """
 with k as materialized (
     select n, token, relay, seen, target, after_id, fresh_id, upto_id
@@ -198,7 +235,10 @@ with k as materialized (
     limit 1
 )
 select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
-       k.seen::text, coalesce(k.target, pg_current_snapshot())::text, k.after_id,
+       k.seen::text,
+       coalesce(k.target, case when c.channel is null then pg_current_snapshot()
+                          else outbox.fork_target(c.id, k.seen) end)::text,
+       k.after_id,
        case when k.target is null then (
            select min(m.id) from outbox.message m
            where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
@@ -215,14 +255,22 @@ select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.
            where m.priority::integer = c.priority::integer)
        else k.upto_id end,
        s.channels, s.types, s.shards,
-       array(select f.channel from outbox.cursor f
-             where f.subscription_id = c.subscription_id and f.shard = c.shard
-               and f.priority = c.priority and f.channel is not null),
        exists (select from outbox.delivery d
                where d.cursor_id = c.id and d.due_at <= (select clock_timestamp())),
        k.target is not null
        and exists (select from outbox.replay r
                    where r.cursor_id = c.id and r.delta::text = k.target::text),
+       c.channel is null and k.target is null
+       and exists (select from outbox.cursor f
+                   cross join lateral (
+                       select fk.seen, fk.target from outbox.checkpoint fk
+                       where fk.cursor_id = f.id order by fk.n desc limit 1
+                   ) fk
+                   where f.subscription_id = c.subscription_id and f.shard = c.shard
+                     and f.priority = c.priority and f.channel is not null
+                     and f.waiting_since is null
+                     and fk.target is null and fk.seen::text = k.seen::text
+                     and not exists (select from outbox.delivery d where d.cursor_id = f.id)),
        case when s.delivery = 'exactly_once' then array[
            (select i.id::text from outbox.installation i),
            substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
@@ -262,7 +310,7 @@ def claim(
     row = found.fetchone()
     assert row is not None, f"cursor {cursor.id} has no checkpoint"
     delivery, topic_prefix, n, token, written_by, *where = row
-    *where, channels, types, shards, forked, due, replaying, origin = where
+    *where, channels, types, shards, due, replaying, merging, origin = where
     if Terms(delivery, topic_prefix) != cursor.terms:
         leave(connection)
         return None
@@ -270,32 +318,43 @@ def claim(
         n=n,
         token=token,
         relay=written_by,
-        position=_position(*where),
+        seen=where[0],
+        position=_position(cursor, *where),
         channels=channels,
         types=types,
         shards=shards,
-        forked_channels=forked,
         due=due,
         replaying=replaying,
+        merging=merging,
         origin=Origin(*origin) if origin else None,
         besides=read.fetchone() if read is not None else None,
     )
 
 
 def _position(
+    cursor: Cursor,
     seen: str,
-    target: str,
+    target: str | None,
     after_id: int | None,
     fresh_id: int | None,
     late_id: int | None,
-    upto_id: int,
+    upto_id: int | None,
 ) -> Position | None:
-    """Of a delta under way, or of one that begins at the lowest of the late and the fresh ids."""
+    """Of a delta under way, or of one that begins at the lowest of the late and the fresh ids.
+
+    None where nothing is new, and for a fork where it has come as far as it may.
+    """
+    if target is None:
+        return None
     if after_id is not None:
         assert fresh_id is not None
+        assert upto_id is not None
         return Position(seen, target, after_id, fresh_id, upto_id)
+    upto_id = upto_id or 0
     if fresh_id is None and late_id is None:
-        return None
+        # A fork goes there all the same, to be merged.
+        nothing = Position(seen, target, upto_id, upto_id + 1, upto_id)
+        return nothing if cursor.channel is not None else None
     fresh_id = upto_id + 1 if fresh_id is None else fresh_id
     first_id = fresh_id if late_id is None else min(fresh_id, late_id)
     return Position(seen, target, first_id - 1, fresh_id, upto_id)

@@ -3,7 +3,7 @@
 import threading
 import time
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import psycopg
 import structlog
@@ -11,9 +11,10 @@ import structlog
 from relay import frozen, migrations, retention
 from relay.cursor import Cursor, probe
 from relay.database import Connection, connect, transaction
+from relay.interval import WAITING_SECONDS, Interval
 from relay.lane import Lane
 from relay.retry import until_stopped
-from relay.run import frozen_after_seconds
+from relay.run import MOST_TOLD, frozen_after_seconds
 from relay.session import Sessions
 from relay.settings import Settings
 from relay.status import TIMEOUT, foreign_cluster
@@ -33,6 +34,8 @@ STUCK_SECONDS = 3.0
 STOP_SECONDS = 7.5
 # Between two looks for relays that froze.
 FROZEN_LOOK_SECONDS = 2.0
+# How often the log names the channels that wait.
+REMIND_SECONDS = 60.0
 
 
 SUBSCRIPTIONS = "select id from outbox.subscription"
@@ -93,6 +96,8 @@ class Relay:
         self._sessions = Sessions(settings, telemetry, stop)
         self._maintenance: threading.Thread | None = None
         self._probe_seconds = 0.0
+        self._waiting = Interval(WAITING_SECONDS)
+        self._reminding = Interval(REMIND_SECONDS)
 
     def serve(self) -> int:
         """Relays until it is stopped. Returns 0."""
@@ -105,18 +110,17 @@ class Relay:
             self._check(connection)
             retention.maintain(connection, self._settings, self._telemetry)
             moved_at, progress = time.monotonic(), -1
-            patience = STUCK_SECONDS + self._settings.topic_grace_seconds
             while not self._stop.is_set():
                 self._telemetry.turned()
                 self._turned.clear()
-                pending = self._look(connection)
+                pending = self._look(connection, waiting=True)
                 busy = [lane for lane in self._lanes.values() if not lane.idle]
                 if not pending and not busy and not self._in_flight(connection):
                     return self._left_behind(connection)
                 before, progress = progress, self._progress()
                 if progress != before or any(lane.at_work for lane in busy):
                     moved_at = time.monotonic()
-                elif time.monotonic() - moved_at > patience:
+                elif time.monotonic() - moved_at > STUCK_SECONDS:
                     self._complain(pending)
                     return 1 if pending else 0
                 self._turned.wait(LONGEST_POLL_SECONDS)
@@ -150,7 +154,7 @@ class Relay:
                     frozen.terminate(connection, frozen_after_seconds(self._settings))
                     self._forget_deleted(connection)
                 self._turned.clear()
-                self._look(connection)
+                self._look(connection, waiting=self._waiting.is_over())
                 before, progress = progress, self._progress()
                 if progress != before:
                     went_at = time.monotonic()
@@ -169,11 +173,14 @@ class Relay:
         else:
             self._stop.wait(poll_seconds)
 
-    def _look(self, connection: Connection) -> list[Cursor]:
-        """Probes and hands out what it finds."""
+    def _look(self, connection: Connection, *, waiting: bool) -> list[Cursor]:
+        """Probes and hands out what it finds; what is `waiting` for topics is tried again, too."""
         asked_at = time.monotonic()
-        pending = probe(connection, self._settings.name)
-        self._probe_seconds = time.monotonic() - asked_at
+        pending = probe(connection, self._settings.name, waiting=waiting)
+        if waiting:
+            self._remind([cursor for cursor in pending if cursor.waits])
+        else:
+            self._probe_seconds = time.monotonic() - asked_at
         pending.sort(key=attrgetter("subscription_id"))
         for subscription_id, cursors in groupby(pending, attrgetter("subscription_id")):
             offered = list(cursors)
@@ -191,6 +198,25 @@ class Relay:
             sessions=self._sessions.open,
             turned=self._turned.set,
         )
+
+    def _remind(self, forks: list[Cursor]) -> None:
+        """Tells which channels wait, of each subscription once a minute."""
+        seconds: dict[tuple[str, str], float] = {}
+        for fork in forks:
+            key = (fork.subscription, str(fork.channel))
+            seconds[key] = max(fork.waiting_seconds or 0.0, seconds.get(key, 0.0))
+        self._telemetry.waiting(seconds)
+        if not forks or not self._reminding.is_over():
+            return
+        for subscription, waiting in groupby(sorted(seconds), itemgetter(0)):
+            channels = [channel for _, channel in waiting]
+            logger.warning(
+                "channels_still_wait",
+                subscription=subscription,
+                channels=channels[:MOST_TOLD],
+                number=len(channels),
+                mend="outbox-relay channels list",
+            )
 
     def _in_flight(self, connection: Connection) -> bool:
         with transaction(connection):

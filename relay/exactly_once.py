@@ -5,6 +5,8 @@ fences the former one, reads what its last transaction noted, and writes the che
 """
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import structlog
 
@@ -66,8 +68,7 @@ class ExactlyOnce:
         True where the run in doubt had happened: its checkpoint is written and committed, and the
         claim is over.
         """
-        assert claimed.origin is not None
-        name = f"outbox.{claimed.origin.installation}.{cursor.id}"
+        name = _name(claimed, cursor.id)
         if self._transactions.take(name, claimed.token):
             return False
         record = self._read(self._transactions.fence(name), cursor)
@@ -115,24 +116,27 @@ class ExactlyOnce:
         Where `letters` were sent the cursor stays where it stands. Raises SinkAway and
         psycopg.OperationalError.
         """
-        assert claimed.origin is not None
-        # What a crash of Postgres can take back must not lie behind a committed cursor: its
-        # transaction ids will be used again.
-        self._disk.reach(self._connection, claimed.origin.insert_lsn)
         record = Record(
-            timeline=claimed.origin.timeline,
-            parent_n=claimed.n,
-            parent_token=claimed.token,
-            token=checkpoint.token,
-            messages=checkpoint.messages,
-            bytes=checkpoint.bytes,
+            **_follow(claimed, checkpoint),
             place=None if letters else checkpoint.place,
             letters=letters,
             last_id=outcome.last_id,
             last_at=outcome.created_at[-1],
         )
-        self._transactions.commit(encode(record))
-        self._transactions.own(checkpoint.token)
+        self._commit(claimed, record)
+
+    def commit_nothing(self, cursor: Cursor, claimed: Claimed, checkpoint: Next) -> None:
+        """Commits a checkpoint that stands where the claimed one does, without a message.
+
+        It shows that no other owner has committed a run since. Raises as `commit`.
+        """
+        self._transactions.begin()
+        self._commit(claimed, Record(**_follow(claimed, checkpoint), place=None))
+
+    def forget(self, claimed: Claimed, cursor_ids: Iterable[int]) -> None:
+        """These cursors are gone."""
+        for cursor_id in cursor_ids:
+            self._transactions.forget(_name(claimed, cursor_id))
 
     def own(self, checkpoint: Next) -> None:
         """For a checkpoint without messages, which Kafka never hears of."""
@@ -145,6 +149,14 @@ class ExactlyOnce:
         """The run is given up. Whether this relay is still the cursor's owner."""
         self._transactions.abort()
         return self._transactions.held
+
+    def _commit(self, claimed: Claimed, record: Record) -> None:
+        assert claimed.origin is not None
+        # What a crash of Postgres can take back must not lie behind a committed cursor: its
+        # transaction ids will be used again.
+        self._disk.reach(self._connection, claimed.origin.insert_lsn)
+        self._transactions.commit(encode(record))
+        self._transactions.own(record.token)
 
     def _read(self, note: str | None, cursor: Cursor) -> Record | None:
         if not note:
@@ -186,6 +198,25 @@ class ExactlyOnce:
         )
 
 
+def _name(claimed: Claimed, cursor_id: int) -> str:
+    """What a cursor's transactions and its group are called."""
+    assert claimed.origin is not None
+    return f"outbox.{claimed.origin.installation}.{cursor_id}"
+
+
+def _follow(claimed: Claimed, checkpoint: Next) -> dict[str, Any]:
+    """What a record says of a checkpoint, and of the one before it."""
+    assert claimed.origin is not None
+    return {
+        "timeline": claimed.origin.timeline,
+        "parent_n": claimed.n,
+        "parent_token": claimed.token,
+        "token": checkpoint.token,
+        "messages": checkpoint.messages,
+        "bytes": checkpoint.bytes,
+    }
+
+
 def _follows(record: Record, claimed: Claimed) -> bool:
     """Whether it is the run behind our latest checkpoint, in this history of this database."""
     assert claimed.origin is not None
@@ -221,7 +252,12 @@ select exists (select from outbox.message m, written
 
 
 def remembers(connection: Connection, cursor: Cursor, record: Record) -> bool:
-    """Whether the last message of that run is in this database, in the log or as a letter."""
+    """Whether the last message of that run is in this database, in the log or as a letter.
+
+    A run without one left the cursor where it stood: that is nobody else's.
+    """
+    if not record.messages:
+        return True
     values = {
         "cursor": cursor.id,
         "priority": cursor.priority,

@@ -26,6 +26,9 @@ SMALL_CHUNK_ROWS = 128
 SPAN_IDS = 100_000
 LATE_SPAN_IDS = 20_000
 
+# What is forked stays the same while a run lasts: only the holder of the unforked cursor makes
+# forks and merges them. However many they are, one hash of their names is made for the statement.
+
 # Late messages: their transactions were open in `seen`, and are over in `target`. Few, and each
 # found by its xid.
 READ_LATE = """
@@ -51,8 +54,12 @@ where m.priority = %(priority)s::smallint
   and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
            else m.channel = any (%(channels)s::text[]) end
   and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
-  and m.channel <> all (%(forked)s::text[])
-  and (%(channel)s::text is null or m.channel = %(channel)s::text)
+  and case when %(channel)s::text is null then m.channel not in (
+               select f.channel from outbox.cursor f
+               where f.subscription_id = %(subscription)s::bigint
+                 and f.shard = %(shard)s::smallint and f.priority = %(priority)s::smallint
+                 and f.channel is not null)
+           else m.channel = %(channel)s::text end
   and (%(shards)s::integer = 1
        or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
 order by m.id
@@ -84,8 +91,12 @@ where m.priority::integer = %(priority)s::integer
   and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
            else m.channel = any (%(channels)s::text[]) end
   and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
-  and m.channel <> all (%(forked)s::text[])
-  and (%(channel)s::text is null or m.channel = %(channel)s::text)
+  and case when %(channel)s::text is null then m.channel not in (
+               select f.channel from outbox.cursor f
+               where f.subscription_id = %(subscription)s::bigint
+                 and f.shard = %(shard)s::smallint and f.priority = %(priority)s::smallint
+                 and f.channel is not null)
+           else m.channel = %(channel)s::text end
   and (%(shards)s::integer = 1
        or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
 order by m.id + 0
@@ -128,7 +139,7 @@ class Reading:
             "seen": self.position.seen,
             "target": self.position.target,
             "channels": claimed.channels,
-            "forked": [] if cursor.channel else claimed.forked_channels,
+            "subscription": cursor.subscription_id,
             "channel": cursor.channel,
             "shards": claimed.shards,
             "shard": cursor.shard,

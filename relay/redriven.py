@@ -86,10 +86,10 @@ def died_again(connection: Connection, cursor: Cursor, letter: Dead) -> None:
 POSTPONE = """
 update outbox.delivery d set due_at = clock_timestamp() + interval '5 seconds'
 from outbox.dead_letter l
-where d.cursor_id = %(cursor)s and l.id = d.dead_letter_id and l.channel = %(channel)s
+where d.cursor_id = %(cursor)s and l.id = d.dead_letter_id and l.channel = any (%(channels)s)
 """
 
 
-def postpone(connection: Connection, cursor: Cursor, channel: str) -> None:
-    """The letters of one channel keep their places, and are tried again in five seconds."""
-    connection.execute(POSTPONE, {"cursor": cursor.id, "channel": channel})
+def postpone(connection: Connection, cursor: Cursor, channels: Sequence[str]) -> None:
+    """The letters of these channels keep their places, and are tried again in five seconds."""
+    connection.execute(POSTPONE, {"cursor": cursor.id, "channels": list(channels)})

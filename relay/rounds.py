@@ -9,8 +9,14 @@ from relay.run import Ran
 
 # What a class below the highest that has work still gets, each round.
 SHORT_RUN_MESSAGES = 500
-# How soon a cursor is tried again that waits for its channel's topic.
+# How soon a cursor is tried again of which nothing can go. (Those that wait for a topic come from
+# the probe no sooner than that.)
 WAITING_SECONDS = 0.5
+
+
+# Channels that catch up alone, once their topics are there: there may be hundreds, and in each
+# round so many of them have a run.
+MOST_FORKS = 1
 
 
 class Rounds:
@@ -34,19 +40,23 @@ class Rounds:
         """Runs the offered cursors, and those that get work meanwhile, until none can go on."""
         pending = self._ready(offered)
         while pending and not stopping():
-            highest = min(cursor.priority for cursor in pending.values())
-            for cursor in sorted(
-                pending.values(), key=lambda one: (one.priority, one.shard, one.id)
-            ):
-                if stopping():
+            highest = min((one.priority for one in pending.values() if not one.channel), default=0)
+            forks = 0
+            for cursor in sorted(pending.values(), key=_turn):
+                if stopping() or forks == MOST_FORKS:
                     break
-                limit = self._limit if cursor.priority == highest else SHORT_RUN_MESSAGES
+                full = cursor.priority == highest and cursor.channel is None
+                limit = self._limit if full else SHORT_RUN_MESSAGES
                 ran = run(cursor, min(limit, self._limit))
+                if cursor.channel is not None:
+                    # Behind those that have not had their turn.
+                    pending[cursor.id] = pending.pop(cursor.id)
+                    forks += ran is not None and not ran.blocked
                 if ran is not None and ran.aborted:
                     self.halve()
                 elif ran is not None:
                     self._limit = min(self._limit * 2, RUN_MESSAGES)
-                    if ran.blocked:
+                    if ran.blocked and not cursor.waits:
                         self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
                 if ran is None or ran.exhausted or ran.blocked:
                     del pending[cursor.id]
@@ -57,3 +67,10 @@ class Rounds:
     def _ready(self, cursors: Iterable[Cursor]) -> dict[int, Cursor]:
         now = time.monotonic()
         return {one.id: one for one in cursors if self._waits_until.get(one.id, 0.0) <= now}
+
+
+def _turn(cursor: Cursor) -> tuple[bool, int, int, int]:
+    """Forks come last, in the order of `pending`: sorting is stable."""
+    if cursor.channel is not None:
+        return True, 0, 0, 0
+    return False, cursor.priority, cursor.shard, cursor.id

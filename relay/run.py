@@ -1,15 +1,27 @@
 """One run: claim a cursor, stream the log to the sink, one barrier, one checkpoint, commit."""
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 import structlog
 
 from relay import redriven
-from relay.checkpoint import Next, finish, following, new_token, place, tell_waiting, write
+from relay.checkpoint import (
+    MOST_WAITING,
+    Next,
+    Place,
+    finish,
+    following,
+    merge,
+    new_token,
+    place,
+    write,
+)
 from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
 from relay.database import Connection
 from relay.exactly_once import ExactlyOnce
+from relay.interval import WAITING_SECONDS, Interval
 from relay.reading import Reading
 from relay.settings import Settings
 from relay.sink import Blocked, Outcome, Sink, SinkAway
@@ -17,9 +29,10 @@ from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
 
-# How often a channel that waits for its topic is logged.
+# How many channels a line of the log names.
+MOST_TOLD = 20
+# How often channels for which there is no room are told.
 TELL_SECONDS = 60.0
-FLOWS = float("-inf")
 # So many aborted transactions in a row are tried again at once, by the same producer.
 MOST_ABORTS = 3
 # What a run may take beyond its barrier.
@@ -34,8 +47,8 @@ def frozen_after_seconds(settings: Settings) -> float:
 class Ran(msgspec.Struct, frozen=True):
     """How a run ended.
 
-    `progressed`: something was committed; `exhausted`: nothing more was to be had; `blocked`: a
-    channel's topic keeps the rest from going; `aborted`: its transaction was.
+    `progressed`: something was committed; `exhausted`: nothing more was to be had; `blocked`: what
+    is left has to wait; `aborted`: its transaction was.
     """
 
     progressed: bool = False
@@ -55,7 +68,8 @@ class Runs:
         self._relay = settings.name
         self._timeout_seconds = frozen_after_seconds(settings)
         self._telemetry = telemetry
-        self._told_at: dict[int, float] = {}
+        self._waiting = Interval(WAITING_SECONDS)
+        self._refusing = Interval(TELL_SECONDS)
         self._aborts: dict[int, int] = {}
         self._exactly_once = None
         if sink.transactions is not None:
@@ -67,20 +81,18 @@ class Runs:
             self._exactly_once.close()
 
     def probe(self, subscription_id: int) -> list[Cursor]:
-        """The cursors of the subscription that have work."""
-        return probe(self._connection, self._relay, subscription_id)
+        """The cursors of the subscription that have work; now and then those that wait, too."""
+        waiting = self._waiting.is_over()
+        return probe(self._connection, self._relay, subscription_id, waiting=waiting)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
         """At most `limit` messages of one cursor; None where it is another relay's.
 
         Raises SinkAway and psycopg.Error; the transaction is then over and nothing is checkpointed.
         """
-        if cursor.channel is not None:
-            # Asked before the claim, so that a channel that waits for days writes nothing.
-            blocked = self._sink.blocked(cursor.channel)
-            self._tell(cursor, blocked)
-            if blocked is not None:
-                return Ran(blocked=True)
+        # Asked before the claim, so that a channel that waits for days writes nothing.
+        if cursor.channel is not None and cursor.waits and self._sink.blocked(cursor.channel):
+            return Ran(blocked=True)
         exactly_once = self._exactly_once
         if exactly_once is not None and exactly_once.is_anothers(cursor):
             return None
@@ -105,7 +117,7 @@ class Runs:
         if claimed is None:
             return None
         position, exactly_once = claimed.position, self._exactly_once
-        if position is None and not claimed.due:
+        if position is None and not claimed.due and not claimed.merging:
             leave(self._connection)
             return Ran()
         if exactly_once is not None:
@@ -114,6 +126,8 @@ class Runs:
                 return None
             if exactly_once.adopts(cursor, claimed):
                 return Ran(progressed=True, exhausted=False)
+        if claimed.merging:
+            return self._merge(cursor, claimed)
         if claimed.due:
             return self._redrive(cursor, claimed)
         assert position is not None
@@ -135,31 +149,82 @@ class Runs:
                 self._exactly_once.commit(cursor, reading.claimed, checkpoint, outcome)
             else:
                 self._exactly_once.own(checkpoint)
-        blocked = outcome.stopped.blocked if outcome.stopped else None
-        forks = blocked is not None and blocked.lasting and cursor.channel is None
-        acknowledged_at = finish(
+        blocked = outcome.stopped.blocked if outcome.stopped else ()
+        finished = finish(
             reading,
             cursor,
             self._relay,
             dead=outcome.dead,
             checkpoint=checkpoint,
-            fork=blocked if forks else None,
+            blocked=blocked,
         )
         self._count(cursor, outcome)
-        if acknowledged_at is not None:
+        if finished.acknowledged_at is not None:
             self._telemetry.run_done(
                 cursor.subscription,
                 messages=outcome.messages,
                 bytes=outcome.bytes,
                 seconds=time.monotonic() - began_at,
                 created_at=outcome.created_at,
-                acknowledged_at=acknowledged_at,
+                acknowledged_at=finished.acknowledged_at,
             )
+        waits = bool(blocked)
+        if cursor.channel is None and blocked:
+            waits = not self._set_aside(cursor, blocked, finished.forked)
         return Ran(
-            progressed=checkpoint is not None or forks,
+            progressed=checkpoint is not None or bool(finished.forked),
             exhausted=outcome.stopped is None and reading.exhausted,
-            blocked=blocked is not None,
+            blocked=waits,
         )
+
+    def _set_aside(
+        self, cursor: Cursor, blocked: Sequence[Blocked], forked: frozenset[str]
+    ) -> bool:
+        """Tells which channels wait from now on, and for which there was no room.
+
+        Whether the others can go on.
+        """
+        if forked:
+            logger.warning(
+                "channels_wait",
+                subscription=cursor.subscription,
+                channels=sorted(forked)[:MOST_TOLD],
+                number=len(forked),
+                reason=next(one.reason for one in blocked if one.channel in forked),
+                mend="make the topics or let the relay's user write to them; a mistyped channel: "
+                "outbox-relay channels drop",
+            )
+        beyond = [one.channel for one in blocked if one.channel not in forked]
+        if not beyond:
+            return True
+        given_up = self._sink.give_up(beyond)
+        if self._refusing.is_over():
+            logger.error(
+                "too_many_waiting_channels",
+                subscription=cursor.subscription,
+                channels=beyond[:MOST_TOLD],
+                most=MOST_WAITING,
+                effect="their messages become dead letters" if given_up else "all channels wait",
+                mend="outbox-relay channels list, then make the topics or drop the channels",
+            )
+        return given_up
+
+    def _merge(self, cursor: Cursor, claimed: Claimed) -> Ran:
+        """Merges forks that have caught up, in a run of its own that sends nothing."""
+        # The cursor stands where it stood, between deltas; `seen` is what it and the forks share.
+        here = Place(claimed.seen)
+        checkpoint = Next(claimed.n + 1, new_token(), here)
+        if self._exactly_once is not None:
+            # The cursor's last run may be another owner's, committed to Kafka and not yet noted
+            # here: it left the forks' channels out up to where it came. A commit of our own shows
+            # that there is none.
+            self._exactly_once.commit_nothing(cursor, claimed, checkpoint)
+        merged = merge(self._connection, cursor, self._relay, checkpoint)
+        if self._exactly_once is not None:
+            self._exactly_once.forget(claimed, merged)
+        if merged:
+            logger.info("channels_merged", subscription=cursor.subscription, number=len(merged))
+        return Ran(progressed=True, exhausted=False)
 
     def _redrive(self, cursor: Cursor, claimed: Claimed) -> Ran:
         """Sends redriven letters, and leaves the cursor where it stands."""
@@ -172,39 +237,18 @@ class Runs:
             here = place(connection, cursor, claimed.n)
             checkpoint = Next(claimed.n + 1, new_token(), here, outcome.messages, outcome.bytes)
             exactly_once.commit(cursor, claimed, checkpoint, outcome, arrived)
-        blocked = outcome.stopped.blocked if outcome.stopped else None
+        blocked = outcome.stopped.blocked if outcome.stopped else ()
         with connection.pipeline():
             if checkpoint is not None:
                 write(connection, cursor, self._relay, checkpoint)
             redriven.delivered(connection, cursor, arrived)
             for letter in outcome.dead:
                 redriven.died_again(connection, cursor, letter)
-            if blocked is not None:
-                redriven.postpone(connection, cursor, blocked.channel)
+            if blocked:
+                redriven.postpone(connection, cursor, [one.channel for one in blocked])
             connection.execute("commit")
         self._count(cursor, outcome)
         return Ran(progressed=bool(arrived or outcome.dead), exhausted=False)
-
-    def _tell(self, fork: Cursor, blocked: Blocked | None) -> None:
-        """Says that a channel waits, once a minute, and when it flows again."""
-        told_at = self._told_at.get(fork.id)
-        if blocked is None:
-            if told_at != FLOWS:
-                self._told_at[fork.id] = FLOWS
-                self._telemetry.waiting(fork.subscription, str(fork.channel), None)
-                tell_waiting(self._connection, fork, None)
-            return
-        self._telemetry.waiting(fork.subscription, blocked.channel, blocked.seconds)
-        if told_at is None or time.monotonic() >= told_at + TELL_SECONDS:
-            self._told_at[fork.id] = time.monotonic()
-            tell_waiting(self._connection, fork, blocked.reason)
-            logger.warning(
-                "channel_waits",
-                subscription=fork.subscription,
-                channel=blocked.channel,
-                reason=blocked.reason,
-                mend="make the topic, or let the relay's user write to it",
-            )
 
     def _count(self, cursor: Cursor, outcome: Outcome) -> None:
         for letter in outcome.dead:

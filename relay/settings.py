@@ -86,14 +86,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="1 to 32 printable ASCII characters without a blank: this relay's name",
         ),
     ] = msgspec.field(default_factory=_default_name)
-    topic_grace_seconds: Annotated[
-        float,
-        msgspec.Meta(
-            ge=0,
-            le=3600,
-            description="0 to 3600: how long a missing topic may hold up the other channels",
-        ),
-    ] = 5.0
     barrier_seconds: Annotated[
         float,
         msgspec.Meta(ge=1, le=300, description="1 to 300: how long a run may wait for the broker"),

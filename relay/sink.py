@@ -29,22 +29,21 @@ class Dead(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """A channel that takes nothing, for `seconds` by now; `lasting`: longer than its grace time."""
+    """A channel that takes nothing now, and why."""
 
     channel: str
     reason: str
-    seconds: float
-    lasting: bool
 
 
 class Stopped(msgspec.Struct, frozen=True):
     """The message that a run ended before: neither it nor a later one went.
 
-    Where nothing is `blocked`, the next run begins with it at once.
+    `blocked` are channels that take nothing: none of their messages before it was read, and some
+    behind it may be theirs. Where there are none, the next run begins with it at once.
     """
 
     message_id: int
-    blocked: Blocked | None = None
+    blocked: tuple[Blocked, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -90,6 +89,12 @@ class Transactions(Protocol):
         Returns what the last committed transaction noted, or None. Raises SinkAway.
         """
 
+    def begin(self) -> None:
+        """A transaction begins, where none has. Raises SinkAway."""
+
+    def forget(self, name: str) -> None:
+        """The cursor is gone."""
+
     def own(self, token: int) -> None:
         """The cursor's checkpoint has this token, and nothing is in doubt."""
 
@@ -113,8 +118,14 @@ class Sink(Protocol):
     def open(self) -> None:
         """Returns once the receiving system answers; raises SinkAway where it does not."""
 
-    def blocked(self, channel: str) -> Blocked | None:
-        """What keeps a channel from taking messages now, or None. Raises SinkAway."""
+    def blocked(self, channel: str) -> bool:
+        """Whether a channel that waits takes nothing still. Asks for all that wait together."""
+
+    def give_up(self, channels: Iterable[str]) -> bool:
+        """There is no room for further channels that wait: messages of these are dead for now.
+
+        False where the receiving system may know none of its channels yet: then all wait.
+        """
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
         """Sends the rows in their order and returns when each has its outcome.

@@ -94,6 +94,11 @@ class Telemetry:
             ("subscription", "channel"),
             registry=registry,
         )
+        self._waiting_number = Gauge(
+            "outbox_relay_waiting_channels",
+            "How many channels wait for their topics.",
+            registry=registry,
+        )
         self._overdue = Gauge(
             "outbox_relay_overdue_partition",
             "1 for each partition past retention that somebody still needs: it fills the disk.",
@@ -211,19 +216,18 @@ class Telemetry:
         """What Kafka holds of a cursor is not this database's."""
         self._cursors_refused.labels(subscription).inc()
 
-    def waiting(self, subscription: str, channel: str, seconds: float | None) -> None:
-        """A channel has waited so long for its topic; None: it waits no more."""
-        key = (subscription, channel)
+    def waiting(self, seconds: Mapping[tuple[str, str], float]) -> None:
+        """All channels that wait for their topics, by subscription and channel, and how long."""
         with self._lock:
-            if seconds is None:
-                if key in self._waiting_channels:
-                    self._waiting_channels.remove(key)
-                    self._waiting.remove(*key)
-            elif (
-                key in self._waiting_channels or len(self._waiting_channels) < MAX_WAITING_CHANNELS
-            ):
-                self._waiting_channels.add(key)
-                self._waiting.labels(*key).set(seconds)
+            for gone in self._waiting_channels - seconds.keys():
+                self._waiting.remove(*gone)
+            self._waiting_channels &= seconds.keys()
+            for key, value in seconds.items():
+                room = len(self._waiting_channels) < MAX_WAITING_CHANNELS
+                if room or key in self._waiting_channels:
+                    self._waiting_channels.add(key)
+                    self._waiting.labels(*key).set(value)
+            self._waiting_number.set(len(seconds))
 
     def overdue(self, partitions: Mapping[str, str]) -> None:
         """The partitions that are past retention and still needed, each with by whom."""

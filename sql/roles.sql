@@ -56,7 +56,7 @@ grant select, insert, delete on outbox.checkpoint to outbox_relay;
 grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;
 grant execute on function
-    outbox.shard_of, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
+    outbox.shard_of, outbox.fork_target, outbox.merge_forks, outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters,
     outbox.trim_idempotency
     to outbox_relay;
@@ -77,7 +77,8 @@ grant select on
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
     outbox.delivery_head, outbox.recent_attempt
     to outbox_reader, outbox_relay;
-grant execute on function outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state
+grant execute on function
+    outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels
     to outbox_reader, outbox_relay;
 
 -- The payment example, where it is installed. Nothing there is ever deleted but the memory of old webhooks.

@@ -24,4 +24,4 @@ def kafka_sink(settings: Settings, terms: Terms, stop: threading.Event) -> Kafka
         else Producers(properties, reports)
     )
     topics = Topics(properties, settings.topic_prefix + terms.topic_prefix)
-    return KafkaSink(wire, topics, settings.event_source, settings.topic_grace_seconds)
+    return KafkaSink(wire, topics, settings.event_source)

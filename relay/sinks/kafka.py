@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -32,6 +33,13 @@ COARSE_BYTES = 8192
 HEADER_OVERHEAD_BYTES = 8
 # No refusal has shortened the runs.
 ANY_LENGTH = 1 << 60
+# How far behind a message whose channel is unknown it is looked for others of that kind.
+LOOK_AHEAD_MESSAGES = 1000
+# What is written to a channel for which there is no room among those that wait is dead. So many of
+# it in one run; and how long it is until room is looked for again.
+NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
+MOST_GIVEN_UP = 1000
+GIVEN_UP_SECONDS = 30.0
 
 # A broker says these of a message (or of the batch that it came in), and would say them for ever.
 NEVER = frozenset(
@@ -128,15 +136,13 @@ class KafkaSink:
     which a batch was refused is given up, and the next one is half as long.
     """
 
-    def __init__(
-        self, wire: Wire, topics: Topics, event_source: str, topic_grace_seconds: float
-    ) -> None:
+    def __init__(self, wire: Wire, topics: Topics, event_source: str) -> None:
         self.transactions = wire.transactions
         self._wire = wire
         self._topics = topics
         self._events = CloudEvents(event_source)
-        self._grace_seconds = topic_grace_seconds
         self._most_messages = ANY_LENGTH
+        self._given_up: dict[bytes, float] = {}
 
     def open(self) -> None:
         try:
@@ -147,9 +153,18 @@ class KafkaSink:
     def close(self) -> None:
         self._wire.close()
 
-    def blocked(self, channel: str) -> Blocked | None:
-        found = self._topics.look_up(channel.encode(), self._wire.any())
-        return self._waits(channel.encode(), found) if isinstance(found, Missing) else None
+    def blocked(self, channel: str) -> bool:
+        return self._topics.is_missing(channel.encode())
+
+    def give_up(self, channels: Iterable[str]) -> bool:
+        if not self._wire.routes:
+            # A broker that has just started may know no topic at all.
+            return False
+        ends_at = time.monotonic() + GIVEN_UP_SECONDS
+        if len(self._given_up) > MOST_GIVEN_UP:
+            self._given_up.clear()
+        self._given_up.update((channel.encode(), ends_at) for channel in channels)
+        return True
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
         progress = Progress()
@@ -184,12 +199,17 @@ class KafkaSink:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route = routes.get(channel)
             if route is None:
-                found = self._route(channel)
-                if not isinstance(found, Route):
-                    progress.stopped = Stopped(message_id, found)
-                    self._look_ahead(rows)
+                if not self._is_given_up(channel):
+                    progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
                     return
-                route = found
+                # A transaction carries messages or letters, and never both.
+                mixed = created_at and self.transactions is not None
+                if mixed or len(progress.dead) >= MOST_GIVEN_UP:
+                    progress.stopped = Stopped(message_id)
+                    return
+                progress.dead.append(Dead(message_id, NO_ROOM, "its topic is missing as well"))
+                room = room if self.transactions is None else 0
+                continue
             try:
                 headers = headers_of(type_, unique, own, content_type, at)
             except Exception as wrong:
@@ -293,41 +313,48 @@ class KafkaSink:
         if blameless and (progress.alone or self.transactions is not None):
             raise self._wire.reports.away("the messages were refused, and no reason was given")
         if progress.alone and refusal is not None:
-            progress.dead = [Dead(progress.first_id, refusal.name(), refusal.str())]
+            progress.dead.append(Dead(progress.first_id, refusal.name(), refusal.str()))
         else:
             progress.stopped = Stopped(progress.first_id)
+            progress.dead = [one for one in progress.dead if one.message_id < progress.first_id]
             if not lost_topic:
                 self._most_messages = max(sent // 2, 1)
         progress.created_at, progress.bytes = [], 0
 
-    def _look_ahead(self, rows: Iterator[Row]) -> None:
-        """Behind a channel that has to wait, others may have to as well: their grace runs now."""
-        for row in rows:
-            if row[1] not in self._wire.routes:
-                self._route(row[1])
+    def _look_ahead(self, channel: bytes, rows: Iterator[Row]) -> tuple[Blocked, ...]:
+        """Looks up the topics of all unknown channels from here on; which of them take nothing.
 
-    def _route(self, channel: bytes) -> Route | Blocked | None:
-        """None where its producer is there from the next run on."""
-        found = self._topics.look_up(channel, self._wire.any())
-        if isinstance(found, Missing):
-            return self._waits(channel, found)
-        batch_bytes = min(BATCH_BYTES, max(found.limit_bytes - BATCH_OVERHEAD_BYTES, 1))
+        The others have routes from the next run on. Together, because each look holds up everybody.
+        """
+        channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
+        channels = {
+            one for one in channels - self._wire.routes.keys() if not self._is_given_up(one)
+        }
+        blocked = []
+        for one, found in self._topics.look_up(channels).items():
+            if isinstance(found, Missing):
+                blocked.append(Blocked(one.decode(), found.reason or ""))
+            else:
+                self._route(one, found)
+        return tuple(blocked)
+
+    def _route(self, channel: bytes, topic: Topic) -> None:
+        batch_bytes = min(BATCH_BYTES, max(topic.limit_bytes - BATCH_OVERHEAD_BYTES, 1))
         producer = self._wire.get(batch_bytes)
         if producer is None:
-            return None
-        route = self._wire.routes[channel] = Route(
-            found,
+            # It is there from the next run on.
+            return
+        self._wire.routes[channel] = Route(
+            topic,
             batch_bytes,
-            found.limit_bytes - COARSE_BYTES,
+            topic.limit_bytes - COARSE_BYTES,
             producer,
-            partial(producer.produce, found.name),
+            partial(producer.produce, topic.name),
         )
-        return route
 
-    def _waits(self, channel: bytes, missing: Missing) -> Blocked:
-        seconds = time.monotonic() - missing.since
-        lasting = seconds >= self._grace_seconds
-        return Blocked(channel.decode(), missing.reason, seconds, lasting)
+    def _is_given_up(self, channel: bytes) -> bool:
+        ends_at = self._given_up.get(channel)
+        return ends_at is not None and time.monotonic() < ends_at
 
 
 def _weight(row: Row, headers: Headers) -> int:

@@ -96,6 +96,9 @@ class Transactions:
         self._owners[name] = Owner(producer, group, self._batch_bytes)
         return note
 
+    def forget(self, name: str) -> None:
+        self._drop(name)
+
     @property
     def held(self) -> bool:
         owner = self._owners.get(self._name)

@@ -33,6 +33,7 @@ create table outbox.cursor (
     -- NULL: the subscription's channels. A name: forked for that one channel when its topic was missing,
     -- so that it waits alone; the unforked cursor leaves the channel out from the same position on.
     channel         text,
+    -- While a fork's topic is missing: nothing of its channel was delivered since then.
     waiting_since   timestamptz,
     waiting_reason  text,
 
@@ -41,6 +42,7 @@ create table outbox.cursor (
 );
 create unique index cursor_is_unique
     on outbox.cursor (subscription_id, shard, priority, coalesce(channel, ''));
+create index cursor_fork on outbox.cursor (subscription_id, shard, priority) where channel is not null;
 
 -- Where a cursor stands. Insert-only, the highest n counts, trimmed from the old end: a row updated per run would
 -- grow a chain of dead versions under any old snapshot. (cursor_id, n) is also the fence: of two relays that believe
@@ -174,6 +176,90 @@ create trigger refuse_new_shards before update of shards on outbox.subscription
 
 insert into outbox.subscription (name) values ('kafka');
 
+-- How far a fork that is between deltas may go now: as far as the cursor that it was forked from has come or is about to
+-- come, so that both come to stand at one snapshot. NULL: it stands there, or ahead, where a drop or a replay has set it.
+create function outbox.fork_target(fork_id bigint, seen pg_snapshot) returns pg_snapshot
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select origin.position
+    from (
+        select coalesce(latest.target, latest.seen) as position
+        from outbox.cursor as fork
+        join outbox.cursor as origin
+            on origin.subscription_id = fork.subscription_id and origin.shard = fork.shard
+            and origin.priority = fork.priority and origin.channel is null
+        cross join lateral (
+            select target, checkpoint.seen from outbox.checkpoint
+            where cursor_id = origin.id order by n desc limit 1
+        ) as latest
+        where fork.id = fork_target.fork_id
+    ) as origin
+    where origin.position::text <> fork_target.seen::text
+      and pg_snapshot_xmax(fork_target.seen) <= pg_snapshot_xmax(origin.position)
+      and not exists (
+          select from pg_snapshot_xip(origin.position) as xid where pg_visible_in_snapshot(xid, fork_target.seen))
+$$;
+
+-- Merges forks that have caught up into the cursor that they were forked from: both stand at one snapshot, between
+-- deltas, so that cursor goes on with the fork's channel where the fork ends. Their letters go along. A fork that
+-- somebody holds, or that has redriven letters on their way, stays for the next call. For the holder of the unforked
+-- cursor. Returns the forks that are gone.
+create function outbox.merge_forks(cursor_id bigint) returns bigint[]
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    origin   outbox.cursor;
+    position text;
+    fork_id  bigint;
+    merged   bigint[] := '{}';
+begin
+    select * into origin from outbox.cursor
+    where id = merge_forks.cursor_id and channel is null for no key update;
+    select seen::text into position
+    from (select seen, target from outbox.checkpoint where cursor_id = origin.id order by n desc limit 1) as latest
+    where target is null;
+    -- A redrive refers to the fork until its commit: FOR UPDATE skips the fork then, and makes a later one wait.
+    for fork_id in
+        select id from outbox.cursor
+        where subscription_id = origin.subscription_id and shard = origin.shard and priority = origin.priority
+          and channel is not null and waiting_since is null
+        order by id
+        for update skip locked
+    loop
+        continue when not exists (
+            select from (
+                select seen, target from outbox.checkpoint
+                where checkpoint.cursor_id = fork_id order by n desc limit 1
+            ) as latest
+            where latest.target is null and latest.seen::text = position);
+        continue when exists (select from outbox.delivery where delivery.cursor_id = fork_id);
+        -- Whoever is about to redrive a letter holds it, and would wait for the fork.
+        continue when (select count(*) from outbox.dead_letter where dead_letter.cursor_id = fork_id) <>
+                      (select count(*) from (
+                          select from outbox.dead_letter where dead_letter.cursor_id = fork_id
+                          for update skip locked) as free);
+        -- After a replay both may have given up one message. The fork's letter is the later one.
+        begin
+            delete from outbox.dead_letter as former
+            using outbox.dead_letter as latter
+            where latter.cursor_id = fork_id and former.cursor_id = origin.id
+              and former.message_id = latter.message_id
+              and not exists (select from outbox.delivery where dead_letter_id = former.id);
+            update outbox.dead_letter set cursor_id = origin.id where dead_letter.cursor_id = fork_id;
+            delete from outbox.cursor where id = fork_id;
+            merged := merged || fork_id;
+        exception when unique_violation then
+            -- The former one is on its way again.
+            null;
+        end;
+    end loop;
+    return merged;
+end
+$$;
+
 -- Sends dead letters again, to their own subscription only and in the order in which they were published. Letters that
 -- are already on their way or delivered are left alone, so a second call adds nothing. Returns how many go.
 create function outbox.redrive(dead_letter_ids bigint[]) returns bigint
@@ -196,5 +282,7 @@ begin
     return redriven;
 end
 $$;
+
+revoke execute on function outbox.fork_target(bigint, pg_snapshot), outbox.merge_forks(bigint) from public;
 
 insert into outbox.migration (version, name) values (2, 'cursors');

@@ -112,17 +112,138 @@ cross join lateral (
     select * from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
 ) as latest;
 
--- What waits for each cursor. It looks at 100,001 messages of the log and no further: beyond that `more` is true, and
--- `messages` and `oldest_at` speak of the messages looked at.
+-- What waits for each cursor. It looks at 100,001 messages of the log and no further, of a channel that waits for its
+-- topic at 1,001, since there may be many: beyond that `more` is true, and `messages` and `oldest_at` speak of the
+-- messages looked at.
 create view outbox.cursor_backlog as
 select position.cursor_id, position.subscription, position.priority, position.shard, position.channel,
        waiting.messages, waiting.more, waiting.oldest_at
 from outbox.cursor_position as position
+cross join lateral (select case when position.waiting_since is null then 100001 else 1001 end as messages) as look_at
 cross join lateral (
-    select count(*) filter (where wanted) as messages, count(*) > 100000 as more,
+    select count(*) filter (where wanted) as messages, count(*) >= look_at.messages as more,
            min(created_at) filter (where wanted) as oldest_at
-    from outbox.unread(position.cursor_id, 100001)
+    from outbox.unread(position.cursor_id, look_at.messages)
 ) as waiting;
+
+-- The channels that wait for their topics, and how many messages wait with them, in one walk for all channels of a
+-- subscription's shard and priority. It looks at `look_at_most` messages each; `more`: there were more.
+create function outbox.waiting_channels(look_at_most integer default 100000)
+returns table (
+    subscription   text,
+    channel        text,
+    waiting_since  timestamptz,
+    waiting_reason text,
+    messages       bigint,
+    more           boolean
+)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+    with fork as materialized (
+        select cursor.*, latest.seen, latest.target, latest.after_id,
+               coalesce(latest.after_id + 1, (
+                   select min(id) from outbox.message
+                   where priority = cursor.priority and xid >= pg_snapshot_xmax(latest.seen))) as first_id
+        from outbox.cursor
+        cross join lateral (
+            select seen, target, after_id from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.waiting_since is not null
+    ),
+    looked as materialized (
+        select walk.subscription_id, walk.shard, walk.priority, m.id, m.xid, m.channel, m.group_key
+        from (
+            select subscription_id, shard, priority, min(first_id) as first_id
+            from fork group by subscription_id, shard, priority
+        ) as walk
+        cross join lateral (
+            select id, xid, message.channel, group_key from outbox.message
+            where priority::integer = walk.priority::integer and id + 0 >= walk.first_id
+            order by id + 0 limit look_at_most
+        ) as m
+    ),
+    cut as (
+        select subscription_id, shard, priority from looked
+        group by subscription_id, shard, priority having count(*) >= look_at_most
+    ),
+    counted as (
+        select fork.id, count(*) as messages
+        from fork
+        join outbox.subscription on subscription.id = fork.subscription_id
+        join looked using (subscription_id, shard, priority, channel)
+        where not pg_visible_in_snapshot(looked.xid, fork.seen)
+          and (fork.target is null or looked.id > fork.after_id
+               or not pg_visible_in_snapshot(looked.xid, fork.target))
+          and outbox.shard_of(looked.group_key, looked.id, subscription.shards) = fork.shard
+        group by fork.id
+    )
+    select subscription.name, fork.channel, min(fork.waiting_since), min(fork.waiting_reason),
+           coalesce(sum(counted.messages), 0)::bigint, bool_or(cut.subscription_id is not null)
+    from fork
+    join outbox.subscription on subscription.id = fork.subscription_id
+    left join counted on counted.id = fork.id
+    left join cut using (subscription_id, shard, priority)
+    group by subscription.name, fork.channel
+    order by min(fork.waiting_since), subscription.name, fork.channel
+$$;
+
+-- Gives up what a channel that waits for its topic has by now, in one subscription or in all: those messages are passed
+-- over, and no dead letter is left of them. What is published later waits again while the topic is missing. Returns how
+-- many messages that is, counted up to 100,001 of the log each; with `dry_run` it does nothing else.
+-- Raises no_data_found where no such channel waits.
+create function outbox.drop_channel(
+    channel      text,
+    subscription text    default null,
+    dry_run      boolean default false
+) returns table (subscription_name text, messages bigint, more boolean)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    fork record;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.drop_channel runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+    end if;
+    if not dry_run then
+        perform from outbox.cursor
+        where cursor.channel = drop_channel.channel and waiting_since is not null order by id for no key update;
+    end if;
+    for fork in
+        select cursor.id, cursor.subscription_id, s.name, latest.n
+        from outbox.cursor
+        join outbox.subscription as s on s.id = cursor.subscription_id
+        cross join lateral (
+            select n from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.channel = drop_channel.channel and cursor.waiting_since is not null
+          and (drop_channel.subscription is null or s.name = drop_channel.subscription)
+        order by cursor.id
+    loop
+        subscription_name := fork.name;
+        select count(*) filter (where wanted), count(*) > 100000 into messages, more
+        from outbox.unread(fork.id, 100001);
+        if not dry_run then
+            -- The cursor that it was forked from may still be behind this, and merges the fork when it has come here.
+            insert into outbox.checkpoint (cursor_id, n, seen, relay)
+            values (fork.id, fork.n + 1, pg_current_snapshot(), '');
+            update outbox.cursor set waiting_since = null, waiting_reason = null where id = fork.id;
+            perform outbox.tell(fork.subscription_id, 'subscription.channel_dropped',
+                                json_build_object('channel', channel, 'messages', messages, 'more', more));
+        end if;
+        return next;
+    end loop;
+    if not found then
+        raise exception 'no channel % waits for its topic', channel using errcode = 'no_data_found';
+    end if;
+end
+$$;
 
 -- The same by subscription and priority, over shards and forks.
 create view outbox.subscription_backlog as
@@ -213,7 +334,9 @@ order by transactions_ago desc, held_since;
 revoke execute on function
     outbox.unread(bigint, integer),
     outbox.pending(bigint, integer),
-    outbox.open_transactions()
+    outbox.open_transactions(),
+    outbox.waiting_channels(integer),
+    outbox.drop_channel(text, text, boolean)
 from public;
 
 insert into outbox.migration (version, name) values (4, 'views');

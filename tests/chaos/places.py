@@ -229,7 +229,6 @@ def _programs(here: Places, environment: dict[str, str]) -> dict[str, Program]:
     relay = {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{here.wires[plan.KAFKA_WIRE].port}",
         "RELAY_BARRIER_SECONDS": str(BARRIER_SECONDS),
-        "RELAY_TOPIC_GRACE_SECONDS": "1",
         "RELAY_ALLOW_NETWORKS": "127.0.0.1/32",
     }
     settings = {

@@ -33,7 +33,7 @@ def arrival(row: Row) -> Arrival:
 class RecordingSink:
     """Takes every message and remembers it in the order of arrival.
 
-    `missing` names channels without a topic, and whether that has lasted beyond the grace time.
+    `missing` names channels without a topic; a run looks for all of them ahead.
     `refuses` says which messages can never go. `taking` is called before each message is taken
     and `delivered` after a run's last one: what they raise ends the run there.
     """
@@ -43,7 +43,11 @@ class RecordingSink:
     def __init__(self, arrivals: list[Arrival] | None = None) -> None:
         self.arrivals: list[Arrival] = [] if arrivals is None else arrivals
         self.runs: list[int] = []
-        self.missing: dict[str, bool] = {}
+        self.missing: set[str] = set()
+        self.reason = "UNKNOWN_TOPIC_OR_PART"
+        self.given_up: set[str] = set()
+        self.asked: list[str] = []
+        self.looks_missing: Callable[[str], bool] = lambda channel: channel in self.missing
         self.refuses: Callable[[Arrival], bool] = lambda _: False
         self.taking: Callable[[Arrival], object] = lambda _: None
         self.delivered: Callable[[], object] = lambda: None
@@ -57,21 +61,28 @@ class RecordingSink:
 
     def close(self) -> None: ...
 
-    def blocked(self, channel: str) -> Blocked | None:
-        lasting = self.missing.get(channel)
-        if lasting is None:
-            return None
-        return Blocked(channel, "UNKNOWN_TOPIC_OR_PART", 60.0 if lasting else 0.0, lasting)
+    def blocked(self, channel: str) -> bool:
+        self.asked.append(channel)
+        return self.looks_missing(channel)
+
+    def give_up(self, channels: Iterable[str]) -> bool:
+        self.given_up.update(channels)
+        return True
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
         dead: list[Dead] = []
         created_at: list[int] = []
         stopped, size = None, 0
+        rows = iter(rows)
         for row in rows:
             one = arrival(row)
-            blocked = self.blocked(one.channel)
-            if blocked is not None:
-                stopped = Stopped(one.id, blocked)
+            if one.channel in self.given_up:
+                dead.append(Dead(one.id, "TOO_MANY_WAITING_CHANNELS", "refused by the test"))
+                continue
+            if one.channel in self.missing:
+                ahead = {one.channel} | {row[1].decode() for row in rows}
+                missing = sorted(ahead & self.missing - self.given_up)
+                stopped = Stopped(one.id, tuple(Blocked(name, self.reason) for name in missing))
                 break
             self.taking(one)
             if self.refuses(one):
@@ -102,7 +113,7 @@ class Relay:
         self.connection.close()
 
     def probe(self, subscription_id: int | None = None) -> list[Cursor]:
-        return probe(self.connection, self.settings.name, subscription_id)
+        return probe(self.connection, self.settings.name, subscription_id, waiting=True)
 
     def run(self, cursor: Cursor, limit: int = RUN_MESSAGES) -> Ran | None:
         return self._runs.run(cursor, limit)

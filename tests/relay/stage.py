@@ -58,7 +58,6 @@ class Stage:
             "DATABASE_URL": self.database_url,
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "RELAY_TOPIC_PREFIX": self.topic_prefix,
-            "RELAY_TOPIC_GRACE_SECONDS": "0.3",
             **settings,
         }
 

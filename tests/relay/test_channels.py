@@ -1,13 +1,22 @@
 """What a subscription takes: its channels, unless paused; and one without a topic waits alone."""
 
+import pytest
+
+from relay import checkpoint
+from relay.cursor import probe
 from relay.run import Ran
-from tests.relay.conftest import Open
+from tests.relay.conftest import Open, OpenRelay
 from tests.relay.recording import Relay
 from tests.sql.log import Session, one, publish
 
 PAUSE = "update outbox.subscription set paused = true, paused_reason = 'the test'"
 RESUME = "update outbox.subscription set paused = false, paused_reason = null"
 CHECKPOINTS = "select count(*) from outbox.checkpoint"
+FORKS = "select count(*), count(distinct xmin::text) from outbox.cursor where channel is not null"
+CHANNELS = "select channel from outbox.cursor where channel is not null"
+SINCE = "select waiting_since from outbox.cursor where channel is not null"
+VERSIONS = "select id, xmin::text, ctid::text from outbox.cursor order by id"
+LETTERS = "select message_id, channel, reason from outbox.dead_letter order by message_id"
 WAITING = "select waiting_since is not null, waiting_reason from outbox.cursor where channel = %s"
 
 
@@ -52,36 +61,37 @@ def test_a_filter_that_leaves_out_everything_is_passed_with_one_checkpoint(
     assert one(db, CHECKPOINTS) == before + 1
 
 
-def test_a_topic_missing_for_a_moment_writes_nothing_and_holds_up_what_is_behind(
-    db: Session, relay: Relay
-) -> None:
-    relay.sink.missing = {"parcels": False}
-    messages = [publish(db, "a", channel=name) for name in ("parcels", "orders")]
-    before = one(db, CHECKPOINTS)
-    (cursor,) = relay.probe()
-    ran = relay.run(cursor)
-    assert ran is not None
-    assert ran.blocked
-    assert not ran.progressed
-    assert one(db, CHECKPOINTS) == before
-    relay.sink.missing = {}
-    assert relay.drain() == messages
-
-
-def test_what_went_before_a_missing_topic_is_checkpointed(db: Session, relay: Relay) -> None:
-    relay.sink.missing = {"parcels": False}
+def test_what_went_before_a_missing_topic_comes_once(db: Session, relay: Relay) -> None:
+    relay.sink.missing = {"parcels"}
     messages = [publish(db, "a", channel=name) for name in ("orders", "parcels", "orders")]
     (cursor,) = relay.probe()
     ran = relay.run(cursor)
     assert ran is not None
     assert ran.progressed
-    relay.sink.missing = {}
+    relay.sink.missing = set()
     relay.drain()
-    assert relay.sink.ids == messages
+    assert sorted(relay.sink.ids) == messages
+
+
+def test_all_channels_without_a_topic_are_set_aside_in_one_run(db: Session, relay: Relay) -> None:
+    relay.sink.missing = {f"mistyped-{n}" for n in range(300)}
+    for name in sorted(relay.sink.missing):
+        publish(db, "a", channel=name)
+        publish(db, "a", channel="orders")
+    before = one(db, CHECKPOINTS)
+    (cursor,) = relay.probe()
+    ran = relay.run(cursor)
+    assert ran == Ran(progressed=True, exhausted=False)
+    assert db.execute(FORKS).fetchall() == [(300, 1)]
+    (again,) = [found for found in relay.probe() if found.channel is None]
+    assert relay.run(again) == Ran(progressed=True)
+    assert [one.channel for one in relay.sink.arrivals] == ["orders"] * 300
+    # One for each fork, and one for the messages.
+    assert one(db, CHECKPOINTS) == before + 301
 
 
 def test_a_channel_without_a_topic_waits_alone_and_says_why(db: Session, relay: Relay) -> None:
-    relay.sink.missing = {"parcels": True}
+    relay.sink.missing = {"parcels"}
     for name in ("orders", "parcels", "orders"):
         publish(db, "a", channel=name)
     relay.drain()
@@ -101,7 +111,7 @@ def test_when_its_topic_is_there_the_channel_catches_up_once_and_in_order(
     late = publish(slow, "a", channel="parcels")
     publish(db, "b")
     relay.drain()
-    relay.sink.missing = {"parcels": True}
+    relay.sink.missing = {"parcels"}
     first = [publish(db, f"g{n % 3}", channel="parcels") for n in range(10)]
     relay.drain(limit=3)
     slow.execute("commit")
@@ -109,7 +119,7 @@ def test_when_its_topic_is_there_the_channel_catches_up_once_and_in_order(
     relay.drain(limit=3)
     more = [publish(db, f"g{n % 3}", channel="parcels") for n in range(10)]
     assert [arrived.channel for arrived in relay.sink.arrivals] == ["orders"] * 5
-    relay.sink.missing = {}
+    relay.sink.missing = set()
     relay.drain(limit=3)
     last = publish(db, "a", channel="parcels")
     relay.drain()
@@ -121,19 +131,19 @@ def test_when_its_topic_is_there_the_channel_catches_up_once_and_in_order(
     assert [arrived.id for arrived in relay.sink.arrivals if arrived.channel == "orders"][
         1:
     ] == others
-    assert db.execute(WAITING, ["parcels"]).fetchall() == [(False, None)]
+    assert db.execute(WAITING, ["parcels"]).fetchall() == []
 
 
 def test_a_second_channel_without_a_topic_waits_alone_too(db: Session, relay: Relay) -> None:
-    relay.sink.missing = {"parcels": True, "invoices": True}
+    relay.sink.missing = {"parcels", "invoices"}
     names = ("parcels", "invoices", "orders") * 3
     written = [(publish(db, "a", channel=name), name) for name in names]
     relay.drain(limit=2)
     assert {arrived.channel for arrived in relay.sink.arrivals} == {"orders"}
-    relay.sink.missing = {"invoices": True}
+    relay.sink.missing = {"invoices"}
     relay.drain(limit=2)
     assert {arrived.channel for arrived in relay.sink.arrivals} == {"orders", "parcels"}
-    relay.sink.missing = {}
+    relay.sink.missing = set()
     relay.drain(limit=2)
     for channel in ("parcels", "invoices", "orders"):
         ids = [arrived.id for arrived in relay.sink.arrivals if arrived.channel == channel]
@@ -151,21 +161,117 @@ def test_a_forked_channel_and_a_late_commit_of_its_origin_lose_nothing(
     relay.drain()
     slow.execute("commit")
     last = [publish(db, "a", channel=name) for name in ("parcels", "orders")]
-    relay.sink.missing = {"parcels": True}
+    relay.sink.missing = {"parcels"}
     relay.drain(limit=1)
     assert relay.sink.ids == [*newer, late[0], late[2], last[1]]
-    relay.sink.missing = {}
+    relay.sink.missing = set()
     relay.drain(limit=1)
     assert relay.sink.ids[-2:] == [late[1], last[0]]
     assert len(relay.sink.ids) == 8
 
 
 def test_the_run_that_forks_leaves_only_the_fork_behind(db: Session, relay: Relay) -> None:
-    relay.sink.missing = {"parcels": True}
+    relay.sink.missing = {"parcels"}
     publish(db, "a", channel="parcels")
     (cursor,) = relay.probe()
-    ran = relay.run(cursor)
-    assert ran is not None
-    assert (ran.progressed, ran.blocked) == (True, True)
+    assert relay.run(cursor) == Ran(progressed=True, exhausted=False)
     (again,) = [found for found in relay.probe() if found.channel is None]
     assert relay.run(again) == Ran(progressed=True, exhausted=True)
+
+
+def test_channels_that_wait_are_probed_only_where_that_is_asked_for(
+    db: Session, relay: Relay
+) -> None:
+    relay.sink.missing = {"parcels", "invoices"}
+    for name in sorted(relay.sink.missing):
+        publish(db, "a", channel=name)
+    relay.drain()
+    assert probe(relay.connection, "test") == []
+    assert sorted(str(found.channel) for found in relay.probe()) == ["invoices", "parcels"]
+
+
+def test_a_channel_that_waits_writes_nothing(db: Session, relay: Relay) -> None:
+    relay.sink.missing = {"parcels"}
+    publish(db, "a", channel="parcels")
+    relay.drain()
+    before = db.execute(VERSIONS).fetchall()
+    for _ in range(5):
+        (fork,) = relay.probe()
+        assert relay.run(fork) == Ran(blocked=True)
+    assert db.execute(VERSIONS).fetchall() == before
+
+
+def test_since_when_a_channel_waits_stays_what_it_was_through_tries_in_vain(
+    db: Session, relay: Relay, open_relay: OpenRelay
+) -> None:
+    relay.sink.missing = {"parcels"}
+    publish(db, "a", channel="parcels")
+    relay.drain()
+    since = one(db, SINCE)
+    # Its topic seems to be there, and refuses what comes: for this relay and for another.
+    for tried in (relay, open_relay()):
+        tried.sink.missing = {"parcels"}
+        unblocked(tried)
+        (fork,) = tried.probe()
+        assert tried.run(fork) == Ran(exhausted=False, blocked=True)
+        assert one(db, SINCE) == since
+
+
+def test_a_new_reason_does_not_renew_since_when_a_channel_waits(db: Session, relay: Relay) -> None:
+    relay.sink.missing = {"parcels"}
+    publish(db, "a", channel="parcels")
+    relay.drain()
+    since = one(db, SINCE)
+    relay.sink.reason = "TOPIC_AUTHORIZATION_FAILED"
+    unblocked(relay)
+    (fork,) = relay.probe()
+    relay.run(fork)
+    assert db.execute(WAITING, ["parcels"]).fetchall() == [(True, "TOPIC_AUTHORIZATION_FAILED")]
+    assert one(db, SINCE) == since
+
+
+def test_a_channel_that_has_delivered_something_waits_anew(db: Session, relay: Relay) -> None:
+    relay.sink.missing = {"parcels"}
+    for _ in range(3):
+        publish(db, "a", channel="parcels")
+    relay.drain()
+    since = one(db, SINCE)
+    relay.sink.missing = set()
+    (fork,) = relay.probe()
+    relay.run(fork, limit=1)
+    relay.sink.missing = {"parcels"}
+    (fork,) = [found for found in relay.probe() if found.channel]
+    assert not fork.waits
+    assert relay.run(fork) == Ran(exhausted=False, blocked=True)
+    assert one(db, SINCE) > since
+
+
+def unblocked(relay: Relay) -> None:
+    """From now on topics seem to be there until a message is tried."""
+    relay.sink.looks_missing = lambda _: False
+
+
+def test_where_too_many_channels_wait_the_rest_become_dead_letters_and_the_others_flow(
+    db: Session, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "MOST_WAITING", 3)
+    relay.sink.missing = {f"mistyped-{n}" for n in range(5)}
+    written = {
+        publish(db, "a", channel=name): name
+        for _ in range(2)
+        for name in [*sorted(relay.sink.missing), "orders"]
+    }
+    relay.drain()
+    assert [arrived.channel for arrived in relay.sink.arrivals] == ["orders"] * 2
+    assert db.execute(FORKS).fetchall() == [(3, 1)]
+    letters = db.execute(LETTERS).fetchall()
+    assert {reason for _, _, reason in letters} == {"TOO_MANY_WAITING_CHANNELS"}
+    waits = {channel for (channel,) in db.execute(CHANNELS)}
+    expected = [one for one, name in written.items() if name not in waits and name != "orders"]
+    assert [message_id for message_id, _, _ in letters] == expected
+    # Their topics are made: nothing is lost.
+    relay.sink.missing.clear()
+    relay.sink.given_up.clear()
+    db.execute("select outbox.redrive(array(select id from outbox.dead_letter order by id))")
+    relay.drain()
+    assert sorted(relay.sink.ids) == sorted(written)

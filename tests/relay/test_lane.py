@@ -89,14 +89,16 @@ def test_a_lane_that_does_not_get_on_asks_for_no_more(
     db: Session, relay: Relay, open_lane: OpenLane
 ) -> None:
     sink, turns = RecordingSink(), []
-    sink.missing = {"orders": False}
+    sink.missing = {"orders"}
     publish(db, "a")
+    relay.sink.missing = {"orders"}
+    relay.drain()
     lane = open_lane(lambda _: sink, lambda: turns.append(1))
     lane.offer(relay.probe())
 
     def has_tried() -> None:
         assert lane.idle
-        assert sink.runs == [0]
+        assert sink.asked == ["orders"]
 
     eventually(has_tried, 10)
     assert turns == []

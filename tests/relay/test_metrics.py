@@ -202,19 +202,20 @@ def test_a_breaker_that_closes_is_shown_closed() -> None:
 
 def test_a_channel_that_waits_no_more_is_not_shown() -> None:
     telemetry = Telemetry()
-    telemetry.waiting("kafka", "orders", 12.0)
+    telemetry.waiting({("kafka", "orders"): 12.0})
     labels = (("channel", "orders"), ("subscription", "kafka"))
     assert samples(telemetry)["outbox_relay_channel_waiting_seconds", labels] == 12
-    telemetry.waiting("kafka", "orders", None)
+    telemetry.waiting({})
     assert ("outbox_relay_channel_waiting_seconds", labels) not in samples(telemetry)
 
 
 def test_waiting_channels_are_bounded() -> None:
     telemetry = Telemetry()
-    for number in range(MAX_WAITING_CHANNELS + 10):
-        telemetry.waiting("kafka", f"channel-{number}", 1.0)
+    number = MAX_WAITING_CHANNELS + 10
+    telemetry.waiting({("kafka", f"channel-{n}"): 1.0 for n in range(number)})
     shown = [name for name, _ in samples(telemetry) if name.endswith("waiting_seconds")]
     assert len(shown) == MAX_WAITING_CHANNELS
+    assert samples(telemetry)["outbox_relay_waiting_channels", ()] == number
 
 
 def test_the_backlog_is_shown_by_priority(serve: Serve, database_url: str) -> None:

@@ -120,7 +120,7 @@ def range_of(db: Session, messages: int) -> dict[str, object]:
         "cursor": 3,
         "replaying": False,
         "blocking": False,
-        "forked": [],
+        "subscription": 1,
         "channel": None,
         "shards": 1,
         "shard": 0,
@@ -134,7 +134,7 @@ def assert_on_indexes(plan: Plan) -> None:
 
 def test_an_idle_probe_reads_a_few_pages_of_each_partition(retained: Retained, mode: Mode) -> None:
     pass_everything(retained.db)
-    plan = explain(retained.db, log.PROBE, {"subscription": None}, mode)
+    plan = explain(retained.db, log.PROBE, {"subscription": None, "waiting": False}, mode)
     assert_on_indexes(plan)
     # Five classes with one range each in every partition, and what names the cursors besides.
     assert plan.buffers <= index_ranges(retained, PRIORITIES) + 60
@@ -205,7 +205,10 @@ def no_autovacuum(db: Session) -> None:
 
 def statements(db: Session) -> list[tuple[str, dict[str, object]]]:
     """What every poll and every run asks first."""
-    return [(log.PROBE, {"subscription": None}), (log.POSITION, {"cursor": cursor_id(db)})]
+    return [
+        (log.PROBE, {"subscription": None, "waiting": False}),
+        (log.POSITION, {"cursor": cursor_id(db)}),
+    ]
 
 
 @pytest.mark.parametrize("statement", [0, 1], ids=["probe", "position"])

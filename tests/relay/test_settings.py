@@ -24,7 +24,6 @@ def test_every_relay_variable_sets_its_field() -> None:
             "RELAY_HOST": "::1",
             "RELAY_PORT": "9400",
             "RELAY_NAME": "relay-a",
-            "RELAY_TOPIC_GRACE_SECONDS": "0.5",
             "RELAY_BARRIER_SECONDS": "20",
             "RELAY_LOG_LEVEL": "debug",
         }
@@ -38,7 +37,6 @@ def test_every_relay_variable_sets_its_field() -> None:
         host="::1",
         port=9400,
         name="relay-a",
-        topic_grace_seconds=0.5,
         barrier_seconds=20.0,
         log_level="debug",
     )
@@ -86,8 +84,8 @@ def test_every_fault_is_told_at_once() -> None:
         ("RELAY_RETENTION_DAYS", "1.5"),
         ("RELAY_BARRIER_SECONDS", "nan"),
         ("RELAY_BARRIER_SECONDS", "0.1"),
-        ("RELAY_TOPIC_GRACE_SECONDS", "inf"),
-        ("RELAY_TOPIC_GRACE_SECONDS", "-1"),
+        ("RELAY_BARRIER_SECONDS", "inf"),
+        ("RELAY_BARRIER_SECONDS", "-1"),
         ("RELAY_TOPIC_PREFIX", "x" * 50),
         ("RELAY_TOPIC_PREFIX", "shop/"),
         ("RELAY_TOPIC_PREFIX", "shop\n"),
