@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=commands.show_status)
     status.add_argument("--json", action="store_true", help="one JSON object")
     _add_subscriptions(subparsers)
+    _add_channels(subparsers)
     _add_dead_letters(subparsers)
     _add_replay(subparsers)
     rebase = command(
@@ -144,6 +145,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command=commands.examine)
     return parser
+
+
+def _add_channels(parent: Subparsers) -> None:
+    channels = command(
+        parent,
+        "channels",
+        "list the channels that wait for their topics, or give one up",
+        "outbox-relay channels list",
+    )
+    subparsers = channels.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listing = command(
+        subparsers,
+        "list",
+        "list the channels that wait: since when, why, and how many messages with them",
+        "outbox-relay channels list",
+        "outbox-relay channels list --json | jq -r '.[].channel'",
+    )
+    listing.set_defaults(command=commands.list_channels)
+    listing.add_argument("--json", action="store_true", help="one JSON array")
+    dropping = command(
+        subparsers,
+        "drop",
+        "pass over for ever what a channel that waits has by now; what comes later waits again",
+        "outbox-relay channels drop oders --dry-run",
+        "outbox-relay channels drop oders --subscription kafka",
+    )
+    dropping.set_defaults(command=commands.drop_channel)
+    dropping.add_argument("channel", metavar="CHANNEL")
+    dropping.add_argument("--subscription", metavar="NAME", help="in this one only")
+    dropping.add_argument("--dry-run", action="store_true", help="only tell how many they are")
 
 
 def _add_dead_letters(parent: Subparsers) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import msgspec
 
 from relay import (
+    channels,
     daemon,
     dead_letters,
     doctor,
@@ -176,6 +177,31 @@ def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
     with _migrated(settings) as connection:
         secret = subscriptions.rotate_secret(connection, arguments.name)
     return _show_secret(secret)
+
+
+def list_channels(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        waiting = channels.read(connection)
+    if arguments.json:
+        print(msgspec.json.encode(waiting).decode())
+    else:
+        print(channels.render(waiting))
+    return DONE
+
+
+def drop_channel(settings: Settings, arguments: argparse.Namespace) -> int:
+    with _migrated(settings) as connection:
+        dropped = channels.drop(
+            connection,
+            arguments.channel,
+            subscription=arguments.subscription,
+            dry_run=arguments.dry_run,
+        )
+    for one in dropped:
+        count = f"{'at least ' if one.more else ''}{one.messages}"
+        done = "would be passed over" if arguments.dry_run else "passed over for ever"
+        print(f"{done} in {printable(one.subscription)}: {count}")
+    return DONE
 
 
 def replay(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -79,7 +79,12 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield ok("cursors", "complete, and their checkpoints without a gap")
     for name, channel, reason, seconds in connection.execute(WAITING):
         text = f"{channel or 'everything'} of {name} has waited for {duration(seconds)}: {reason}"
-        yield Finding("warning", "waiting", text, "make the topic or allow it; it then catches up")
+        yield Finding(
+            "warning",
+            "waiting",
+            text,
+            "make the topic or allow it; a mistyped one: outbox-relay channels drop",
+        )
     for name, reason in connection.execute(PAUSED):
         text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
         mend = f"once its reason is gone: outbox-relay subscriptions resume {name}"

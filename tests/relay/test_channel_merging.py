@@ -169,6 +169,9 @@ def test_a_message_that_both_gave_up_after_a_replay_has_one_letter(
     written = wait_and_return(db, relay)
     db.execute("select outbox.replay('kafka', from_message_id => %s)", [message])
     relay.drain()
+    # Its origin had nothing to repeat, and comes to where the fork is with the next message.
+    publish(db, "a", channel="orders")
+    relay.drain()
     assert forks(db) == []
     assert [row[:2] for row in db.execute(LETTERS)] == [(one, None) for one in [message, *written]]
 

@@ -20,6 +20,8 @@ WAITING = """
 select cursor.channel, cursor.waiting_reason from outbox.cursor where waiting_since is not null
 """
 
+FORKS = "select channel from outbox.cursor where channel is not null"
+
 LATEST_OF_FORKS = """
 select max(n) from outbox.checkpoint
 join outbox.cursor on cursor.id = checkpoint.cursor_id
@@ -86,25 +88,46 @@ def test_when_the_topic_is_made_everything_comes_once_and_in_order(stage: Stage)
     eventually(nobody_waits, 10)
 
 
-def test_a_topic_made_within_its_grace_time_leaves_no_fork(stage: Stage) -> None:
+def test_a_channel_whose_topic_came_late_is_merged_back(stage: Stage) -> None:
     stage.create_topic("orders")
-    stage.relay(RELAY_TOPIC_GRACE_SECONDS="60")
-    stage.publish(10, "orders")
+    stage.relay()
+    stage.publish(10, "late")
+    eventually(lambda: waits(stage, "late"), 20)
+    stage.create_topic("late")
+    for _ in range(3):
+        stage.publish(10, "orders")
+        stage.publish(10, "late")
+
+    def merged() -> None:
+        assert stage.query(FORKS) == []
+
+    eventually(merged, 20)
+    stage.publish(10, "late")
+    for reckoning in stage.all_arrived("orders", "late"):
+        assert reckoning.repeats == 0
+
+
+def test_three_hundred_channels_without_topics_hold_up_nobody(stage: Stage) -> None:
+    """Set aside in one run: the good channel's messages need two more, however many are missing."""
+    stage.create_topic("orders")
+    stage.relay()
+    stage.publish(1, "orders")
     stage.all_arrived("orders")
     before = stage.checkpoints()
-    # What is written before the missing topic's first message shows that the relay has come to it.
     with stage.database() as connection, connection.transaction():
-        for channel in ("orders", "late"):
-            connection.execute("select outbox.publish(%s, 'event', '{}')", (channel,))
+        for n in range(300):
+            for channel in (f"mistyped-{n}", "orders"):
+                connection.execute("select outbox.publish(%s, 'event', '{}')", (channel,))
+    eventually(lambda: arrived(stage, "orders", 301), 30)
+    assert len(stage.query(FORKS)) == 300
 
-    def has_come_to_it() -> None:
-        assert stage.checkpoints() > before
+    def checkpointed() -> None:
+        # Forks begin at 0.
+        assert 1 <= stage.checkpoints() - before <= 3
 
-    eventually(has_come_to_it, 20)
-    stage.create_topic("late")
-    (reckoning,) = stage.all_arrived("late")
-    assert reckoning.repeats == 0
-    assert stage.query("select from outbox.cursor where channel is not null") == []
+    eventually(checkpointed, 20)
+    stage.create_topic("mistyped-7")
+    eventually(lambda: arrived(stage, "mistyped-7", 1), 30)
 
 
 def test_a_waiting_channel_writes_nothing_while_it_waits(stage: Stage) -> None:
