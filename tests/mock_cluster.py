@@ -9,6 +9,7 @@ import confluent_kafka
 
 PRODUCER = 0
 PRODUCE_API_KEY = 0
+ADD_PARTITIONS_API_KEY = 24
 # What the mock takes for a broker that closes the connection instead of an answer.
 DISCONNECT = -195
 

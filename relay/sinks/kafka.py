@@ -298,9 +298,11 @@ class KafkaSink:
         channels = {route.topic.name: channel for channel, route in self._wire.routes.items()}
         failures = self._wire.refused(alone=progress.alone)
         sent = len(progress.created_at)
-        lost_topic, refusal = False, None
+        lost_topic, unnamed, refusal = False, False, None
         for error, message in failures:
-            if error.code() in TOPIC_ERRORS:
+            if error.code() in TOPIC_ERRORS and message is None:
+                unnamed = True
+            elif error.code() in TOPIC_ERRORS and message is not None:
                 # From now on its channel is blocked.
                 self._topics.refused(channels[str(message.topic())], error.str())
                 lost_topic = True
@@ -309,7 +311,7 @@ class KafkaSink:
             elif error.code() not in PURGED:
                 raise SinkAway(error.str())
         # A producer that stops at a refusal may swallow the report of it; others do not.
-        blameless = refusal is None and not lost_topic
+        blameless = refusal is None and not lost_topic and not unnamed
         if blameless and (progress.alone or self.transactions is not None):
             raise self._wire.reports.away("the messages were refused, and no reason was given")
         if progress.alone and refusal is not None:

@@ -12,7 +12,8 @@ from relay.sink import SinkAway
 
 logger = structlog.get_logger()
 
-Failures = list[tuple[KafkaError, Message]]
+# Without a message where it is not known whose the error is.
+Failures = list[tuple[KafkaError, Message | None]]
 
 # After a signal to stop, what is in flight gets this long to be acknowledged.
 STOP_SECONDS = 4.0

@@ -13,10 +13,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from relay.sink import SinkAway
-from relay.sinks.kafka import BATCH_BYTES, Route
+from relay.sinks.kafka import BATCH_BYTES, PURGED, Route
 from relay.sinks.producers import CONSTANTS, LIBRARY, discard
 from relay.sinks.reports import Failures, Refused, Reports, said
-from relay.sinks.topics import ASK_TIMEOUT_SECONDS
+from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS
 
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
 CURSORS = "outbox.cursors"
@@ -166,11 +166,30 @@ class Transactions:
         return self.reports.take_failures()
 
     def refused(self, *, alone: bool) -> Failures:
+        refused = self._refused_topic()
         failures = self.purge()
+        if refused is not None and all(error.code() in PURGED for error, _ in failures):
+            # What was purged with it had no place in the transaction either.
+            topics = {message.topic(): message for _, message in failures if message is not None}
+            failures.append((refused, topics.popitem()[1] if len(topics) == 1 else None))
         # What was refused leaves a gap in the producer's sequence numbers, at which the broker
         # would refuse its next messages too.
         self._drop(self._name)
         return failures
+
+    def _refused_topic(self) -> KafkaError | None:
+        """Why the transaction takes no topic of its messages, though each report says `purged`.
+
+        It will be aborted, so that an offset more or less does no harm.
+        """
+        offset = TopicPartition(self._topic, 0, 0, "")
+        try:
+            group = self._owner.group
+            self._owner.producer.send_offsets_to_transaction([offset], group, SLICE_SECONDS)
+        except (KafkaException, SystemError) as failed:
+            error = said(failed)
+            return error if error.code() in TOPIC_ERRORS else None
+        return None
 
     def close(self) -> None:
         for name in list(self._owners):

@@ -110,6 +110,7 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._runs.close()
         self.connection.close()
 
     def probe(self, subscription_id: int | None = None) -> list[Cursor]:

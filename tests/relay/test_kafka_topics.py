@@ -1,7 +1,9 @@
 """A channel whose topic is missing waits, says so, and holds up nobody else."""
 
 import json
+from collections.abc import Sequence
 
+import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import (
     AclBinding,
@@ -178,32 +180,56 @@ def test_a_topic_deleted_under_a_running_relay_makes_its_channel_wait(stage: Sta
 
 def forbid_writing(stage: Stage, topic: str) -> None:
     """Everybody may see the topic and read it, and nobody write to it."""
-    allowed = [
-        AclBinding(
-            ResourceType.TOPIC,
-            topic,
-            ResourcePatternType.LITERAL,
-            "User:*",
-            "*",
-            operation,
-            AclPermissionType.ALLOW,
-        )
-        for operation in (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
-    ]
+    operations = (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
+    create(stage, [acl(topic, operation) for operation in operations])
+
+
+def allow_writing(stage: Stage, topic: str) -> None:
+    create(stage, [acl(topic, AclOperation.WRITE)])
+
+
+def acl(topic: str, operation: AclOperation) -> AclBinding:
+    """Everybody may do this with the topic."""
+    return AclBinding(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        "User:*",
+        "*",
+        operation,
+        AclPermissionType.ALLOW,
+    )
+
+
+def create(stage: Stage, allowed: Sequence[AclBinding]) -> None:
     admin = AdminClient({"bootstrap.servers": stage.bootstrap_servers})
-    for made in admin.create_acls(allowed, request_timeout=30).values():
+    for made in admin.create_acls(list(allowed), request_timeout=30).values():
         made.result(30)
 
 
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_a_channel_whose_topic_may_not_be_written_to_holds_up_nobody_else(
-    fragile_stage: Stage,
+    fragile_stage: Stage, delivery: str
 ) -> None:
-    stage = fragile_stage
+    stage = fragile_stage.exactly_once()
+    stage.deliver(delivery)
     stage.create_topic("orders")
-    forbid_writing(stage, stage.create_topic("forbidden"))
-    stage.relay()
-    stage.publish(20, "forbidden")
+    topics = [stage.create_topic(f"forbidden-{n}") for n in range(3)]
+    for topic in topics:
+        forbid_writing(stage, topic)
+    relay = stage.relay()
+    for n in range(3):
+        stage.publish(20, f"forbidden-{n}")
     stage.publish(20, "orders")
     eventually(lambda: stage.reckoning("orders").demand_all_in_order(), 30)
-    eventually(lambda: waits(stage, "forbidden"), 30)
+
+    def all_wait() -> None:
+        assert len(stage.query(WAITING)) == 3
+
+    eventually(all_wait, 30)
     assert stage.dead_letters() == []
+    assert "session_failed" not in relay.output()
+    for topic in topics:
+        allow_writing(stage, topic)
+    for reckoning in stage.all_arrived("orders", *(f"forbidden-{n}" for n in range(3))):
+        assert reckoning.repeats == 0

@@ -6,7 +6,13 @@ import pytest
 from confluent_kafka import KafkaError
 
 from tests.conftest import Spawn
-from tests.mock_cluster import DISCONNECT, MockCluster
+from tests.eventually import eventually
+from tests.mock_cluster import (
+    ADD_PARTITIONS_API_KEY,
+    DISCONNECT,
+    PRODUCE_API_KEY,
+    MockCluster,
+)
 from tests.relay.stage import Stage
 
 
@@ -61,3 +67,38 @@ def test_no_good_message_dies_when_a_batch_is_refused_as_too_large(
     stage.publish(2_000, "orders")
     stage.all_arrived("orders")
     assert stage.dead_letters() == []
+
+
+WAITING = "select waiting_reason from outbox.cursor where waiting_since is not null"
+# By the partition that it is for, or when it is added to the transaction.
+REFUSALS = {
+    "at_least_once": PRODUCE_API_KEY,
+    "exactly_once": PRODUCE_API_KEY,
+    "exactly_once, before": ADD_PARTITIONS_API_KEY,
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_topic_that_refuses_what_it_seemed_to_allow_makes_its_channel_wait_alone(
+    stage: Stage, cluster: MockCluster, topic_prefix: str, refusal: str
+) -> None:
+    """This cluster does not tell what its clients may do."""
+    cluster.create_topic(topic_prefix + "forbidden", partitions=1)
+    cluster.create_topic(topic_prefix + "outbox.cursors", partitions=1)
+    stage = stage.exactly_once()
+    stage.deliver(refusal.partition(",")[0])
+    relay = stage.relay()
+    stage.publish(1, "orders")
+    stage.all_arrived("orders")
+    cluster.fail_requests(REFUSALS[refusal], [KafkaError.TOPIC_AUTHORIZATION_FAILED] * 2)
+    stage.publish(10, "forbidden")
+
+    def waits() -> None:
+        assert ["uthoriz" in reason for (reason,) in stage.query(WAITING)] == [True]
+
+    eventually(waits, 30)
+    stage.publish(10, "orders")
+    eventually(lambda: stage.reckoning("orders").demand_all_in_order(), 30)
+    assert stage.dead_letters() == []
+    assert "session_failed" not in relay.output()
+    stage.all_arrived("orders", "forbidden")
