@@ -124,7 +124,7 @@ class Sink(Protocol):
     def give_up(self, channels: Iterable[str]) -> bool:
         """There is no room for further channels that wait: messages of these are dead for now.
 
-        False where the receiving system may know none of its channels yet: then all wait.
+        False where the receiving system may know no channel yet: then all wait. Raises SinkAway.
         """
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:

@@ -143,6 +143,7 @@ class KafkaSink:
         self._events = CloudEvents(event_source)
         self._most_messages = ANY_LENGTH
         self._given_up: dict[bytes, float] = {}
+        self._has_topics_until = float("-inf")
 
     def open(self) -> None:
         try:
@@ -157,10 +158,17 @@ class KafkaSink:
         return self._topics.is_missing(channel.encode())
 
     def give_up(self, channels: Iterable[str]) -> bool:
-        if not self._wire.routes:
-            # A broker that has just started may know no topic at all.
-            return False
-        ends_at = time.monotonic() + GIVEN_UP_SECONDS
+        now = time.monotonic()
+        if now >= self._has_topics_until:
+            try:
+                topics = self._wire.any().list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
+            except KafkaException as failed:
+                raise self._wire.reports.away(failed.args[0].str()) from failed
+            if all(name.startswith("__") for name in topics):
+                # A broker that has just started may know no topic yet.
+                return False
+            self._has_topics_until = now + GIVEN_UP_SECONDS
+        ends_at = now + GIVEN_UP_SECONDS
         if len(self._given_up) > MOST_GIVEN_UP:
             self._given_up.clear()
         self._given_up.update((channel.encode(), ends_at) for channel in channels)

@@ -233,3 +233,28 @@ def test_a_channel_whose_topic_may_not_be_written_to_holds_up_nobody_else(
         allow_writing(stage, topic)
     for reckoning in stage.all_arrived("orders", *(f"forbidden-{n}" for n in range(3))):
         assert reckoning.repeats == 0
+
+
+BEYOND = "select count(*) from outbox.dead_letter where reason = 'TOO_MANY_WAITING_CHANNELS'"
+
+
+def test_beyond_a_thousand_channels_without_topics_the_rest_are_dead_letters_and_nobody_waits(
+    stage: Stage,
+) -> None:
+    """No good channel is near them: more unknown ones come first than a run looks ahead."""
+    stage.create_topic("orders")
+    relay = stage.relay()
+    with stage.database() as connection, connection.transaction():
+        connection.execute(
+            "select outbox.publish('mistyped-' || n % 1200, 'event', '{}')"
+            " from generate_series(1, 2400) as n"
+        )
+        connection.execute("select outbox.publish('orders', 'event', '{}')")
+    eventually(lambda: arrived(stage, "orders", 1), 60)
+    assert len(stage.query(FORKS)) == 1000
+
+    def told() -> None:
+        assert stage.query(BEYOND) == [(400,)]
+        assert "too_many_waiting_channels" in relay.output()
+
+    eventually(told, 30)
