@@ -171,7 +171,7 @@ def test_subscriptions_that_are_gone_leave_no_series() -> None:
         telemetry.fault(name, "database")
         telemetry.cursor_adopted(name)
         telemetry.cursor_refused(name)
-        telemetry.waiting(name, "orders", 1.0)
+    telemetry.waiting({(f"s-{number}", "orders"): 1.0 for number in range(50)})
     telemetry.fault("", "database")
     before = samples(telemetry)
     telemetry.keep({"s-7", "not-seen"})
@@ -179,8 +179,7 @@ def test_subscriptions_that_are_gone_leave_no_series() -> None:
     assert {dict(labels).get("subscription") for _, labels in after} == {None, "", "s-7"}
     # And what stays is what it was.
     assert all(before[key] == value for key, value in after.items() if "s-7" in str(key))
-    for number in range(MAX_WAITING_CHANNELS - 1):
-        telemetry.waiting("s-7", f"channel-{number}", 1.0)
+    telemetry.waiting({("s-7", f"channel-{n}"): 1.0 for n in range(MAX_WAITING_CHANNELS + 1)})
     waiting = [name for name, _ in samples(telemetry) if name.endswith("waiting_seconds")]
     assert len(waiting) == MAX_WAITING_CHANNELS
 
