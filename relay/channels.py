@@ -7,7 +7,7 @@ import msgspec
 from psycopg import errors
 from psycopg.rows import class_row
 
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.table import table
 from relay.unknown import UnknownError
 
@@ -33,7 +33,7 @@ LIST = """
 
 def read(connection: Connection) -> list[Waiting]:
     """All channels that wait, the longest first. Raises psycopg.Error."""
-    with connection.transaction(), connection.cursor(row_factory=class_row(Waiting)) as cursor:
+    with transaction(connection), connection.cursor(row_factory=class_row(Waiting)) as cursor:
         cursor.execute(LIST_BOUNDS)
         return cursor.execute(LIST).fetchall()
 
@@ -86,7 +86,7 @@ def drop(
     With `dry_run` it only counts. Raises UnknownError where no such channel waits, and
     psycopg.errors.LockNotAvailable where a run does not end in 15 s.
     """
-    with connection.transaction(), connection.cursor(row_factory=class_row(Dropped)) as cursor:
+    with transaction(connection), connection.cursor(row_factory=class_row(Dropped)) as cursor:
         cursor.execute(DROP_BOUNDS)
         try:
             return cursor.execute(DROP, (channel, subscription, dry_run)).fetchall()
