@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> Starlette:
     """The ASGI app; it connects to the database when it is started, and again whenever it must."""
     database = Database(settings)
     metrics = Metrics(database.pool)
-    live = Live(database)
+    live = Live(database, metrics)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:

@@ -83,7 +83,8 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection[Any], traceparent: str | None) -> None:
         self._connection = connection
-        self._headers = (
+        # What each message that it publishes carries, as JSON.
+        self.message_headers = (
             None
             if traceparent is None
             else msgspec.json.encode({"traceparent": traceparent}).decode()
@@ -116,7 +117,7 @@ class Transaction:
             "payload": msgspec.json.encode(payload).decode(),
             "group_key": group_key,
             "priority": priority,
-            "headers": self._headers,
+            "headers": self.message_headers,
         }
         await self._connection.execute(self.PUBLISH, parameters)
 

@@ -45,6 +45,11 @@ class Metrics:
             ["event_type", "outcome"],
             registry=self.registry,
         )
+        self.skipped_updates = Counter(
+            "service_live_updates_skipped",
+            "Updates for WebSocket clients that could not be read.",
+            registry=self.registry,
+        )
         self.registry.register(PoolCollector(pool))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

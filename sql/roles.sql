@@ -24,9 +24,12 @@ revoke all on all functions in schema outbox from public;
 grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, outbox_reader;
 
 -- A publisher publishes and reads nothing. It can't set id, xid or created_at: a forged xid would be skipped by every
--- cursor without a word. The others are what a plain INSERT's defaults and checks call.
+-- cursor without a word. Nor can it write to channels that begin with `outbox.`: those are the platform's own, see
+-- outbox.guard_own_channels. All but the first two functions are what a plain INSERT's defaults, checks and refusals
+-- call.
 grant execute on function
-    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers
+    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
+    outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;
@@ -91,7 +94,7 @@ begin
         grant usage on schema sale to outbox_service;
         grant select, insert on all tables in schema sale to outbox_service;
         grant update on sale.sale_order, sale.sale_check, sale.allocation_usage to outbox_service;
-        grant execute on function sale.turn_received to outbox_service;
+        grant execute on function sale.turn_received, sale.publish_update to outbox_service;
     end if;
 end
 $$;

@@ -7,20 +7,21 @@ late commit is not passed over, whatever ids were handed out meanwhile.
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import LiteralString
+from typing import Final, Literal, LiteralString
 from uuid import UUID
 
 import msgspec
 import structlog
 
 from service.database import Database, Transaction
+from service.metrics import Metrics
 from service.money import text
 from service.payments.sale import Order, OrderStatus
 from service.problems import Problem, unavailable
 
-CHANNEL = "outbox.live"
-EVENT = "ORDER_PAYMENT_UPDATED"
+EVENT: Final = "ORDER_PAYMENT_UPDATED"
 
 POLL_INTERVAL_SECONDS = 0.05
 RETRY_INTERVAL_SECONDS = 0.5
@@ -28,6 +29,8 @@ RETRY_INTERVAL_SECONDS = 0.5
 MAX_BLIND_SECONDS = 30.0
 MAX_PENDING_UPDATES = 100
 MAX_CLIENTS = 10_000
+# Of the rows of one read that are skipped, as many ids are logged.
+MAX_LOGGED_IDS = 10
 # A read may hold the position for as long as the database may take, and others queue as well.
 JOIN_TIMEOUT_SECONDS = 10.0
 
@@ -50,11 +53,17 @@ class LivePayment(msgspec.Struct, frozen=True, rename="camel"):
 class OrderPaymentUpdated(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What a WebSocket client receives."""
 
-    event: str
+    event: Literal["ORDER_PAYMENT_UPDATED"]
     order_id: UUID
     status: OrderStatus
     payment: LivePayment
     cancellation_reason: str | None = None
+
+
+# The channel is the platform's own, so that it takes a function.
+PUBLISH: LiteralString = """
+    select sale.publish_update(%(order_id)s, %(update)s::json, %(headers)s::json)
+"""
 
 
 async def publish(
@@ -67,7 +76,12 @@ async def publish(
     """Tells the order's clients, in every process, once this transaction has committed."""
     payment = LivePayment(text(order.total), text(paid), order.currency, status == "COMPLETED")
     update = OrderPaymentUpdated(EVENT, order.id, status, payment, cancellation_reason)
-    await transaction.publish(CHANNEL, EVENT, update, group_key=str(order.id), priority=1)
+    parameters = {
+        "order_id": order.id,
+        "update": msgspec.json.encode(update).decode(),
+        "headers": transaction.message_headers,
+    }
+    await transaction.execute(PUBLISH, parameters)
 
 
 class Client:
@@ -97,11 +111,29 @@ class Client:
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A row of the reader: always one at least, which carries the new position."""
+    """A row of the reader: always one at least, which carries the new position.
+
+    `id` is NULL in a row that carries nothing else.
+    """
 
     target: str
+    id: int | None
     group_key: str | None
     payload: bytes | None
+
+    def update(self) -> str:
+        """The update, as it is sent to clients of the order `group_key`.
+
+        Raises ValueError where it is none, or of another order.
+        """
+        payload = self.payload or b""
+        update = UPDATES.decode(payload)
+        if str(update.order_id) != self.group_key:
+            raise ValueError("the group key is not the id of the update's order")
+        return payload.decode()
+
+
+UPDATES = msgspec.json.Decoder(OrderPaymentUpdated)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -114,8 +146,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 class Live:
     """The one reader of this process, and its clients. Reads only while somebody is connected."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
+        self._metrics = metrics
         self._clients: defaultdict[str, set[Client]] = defaultdict(set)
         self._count = 0
         self._seen: str | None = None
@@ -204,14 +237,27 @@ class Live:
                 return
             seen = self._seen
             rows = await self._database.run(lambda transaction: _read_since(transaction, seen))
-            for row in rows:
-                if row.group_key is not None and row.payload is not None:
-                    self._deliver(row.group_key, row.payload)
+            self._deliver(rows)
             self._seen = rows[0].target
 
-    def _deliver(self, order_id: str, payload: bytes) -> None:
+    def _deliver(self, rows: Sequence[Seen]) -> None:
+        """Each update to the clients of its order. A row that is none costs nobody else anything."""
+        skipped: list[int] = []
+        for row in rows:
+            if row.id is None:
+                continue
+            try:
+                self._offer(row.group_key or "", row.update())
+            except (ValueError, RecursionError):
+                skipped.append(row.id)
+        if skipped:
+            self._metrics.skipped_updates.inc(len(skipped))
+            ids = skipped[:MAX_LOGGED_IDS]
+            log.warning("live updates skipped", message_ids=ids, count=len(skipped))
+
+    def _offer(self, order_id: str, update: str) -> None:
         for client in list(self._clients.get(order_id, ())):
-            if not client.offer(payload.decode()):
+            if not client.offer(update):
                 log.warning("slow client dropped", order_id=order_id)
                 client.drop(TRY_AGAIN_LATER)
                 self.leave(client)
@@ -229,7 +275,7 @@ ON_THE_INDEX: LiteralString = """
 # and those that were running then (late). One statement has one snapshot, so `target` is exactly
 # what was read, and the next read goes on from there.
 READ: LiteralString = """
-    select pg_current_snapshot()::text as target, message.group_key, message.payload
+    select pg_current_snapshot()::text as target, message.id, message.group_key, message.payload
     from (values (true)) as always
     left join lateral (
         select id, group_key, payload

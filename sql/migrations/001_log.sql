@@ -152,6 +152,56 @@ create index message_priority_xid_id on outbox.message (priority, xid, id);
 -- An insert must never fail for want of a partition.
 create table outbox.message_default partition of outbox.message default;
 
+-- Channels that begin with `outbox.` are the platform's own: what stands there tells subscribers and WebSocket clients
+-- what became of orders and subscriptions, so nobody else writes to them.
+create function outbox.refuse_own_channel(channel text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception 'channel % is the platform''s own: publish to one that does not begin with "outbox."', channel
+        using errcode = 'insufficient_privilege', schema = 'outbox', table = 'message', column = 'channel';
+end
+$$;
+
+-- A plain INSERT. The platform's functions and outbox.publish run with the owner's rights and pass; outbox.publish asks
+-- by itself. The condition of the trigger is all that a row of another channel pays for.
+create function outbox.guard_own_channels() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not pg_has_role(current_user, (select relowner from pg_class where oid = 'outbox.message'::regclass), 'usage') then
+        perform outbox.refuse_own_channel(new.channel);
+    end if;
+    return new;
+end
+$$;
+create trigger guard_own_channels before insert on outbox.message
+    for each row when (starts_with(new.channel, 'outbox.')) execute function outbox.guard_own_channels();
+
+-- Publishes to a channel of the platform. For the platform's own functions; nobody is granted it.
+create function outbox.publish_own(
+    channel   text,
+    type      text,
+    payload   json,
+    group_key text default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    message_id bigint;
+begin
+    insert into outbox.message as m (channel, type, group_key, payload)
+    values (publish_own.channel, publish_own.type, publish_own.group_key,
+            convert_to(publish_own.payload::text, 'UTF8'))
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+revoke execute on function outbox.publish_own(text, text, json, text) from public;
+
 -- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was written.
 -- Runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
 create function outbox.publish(
@@ -169,6 +219,9 @@ as $$
 declare
     message_id bigint;
 begin
+    if starts_with(publish.channel, 'outbox.') then
+        perform outbox.refuse_own_channel(publish.channel);
+    end if;
     insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
     values (publish.channel, publish.type, publish.group_key, publish.priority,
             coalesce(publish.idempotency_key, outbox.uuid7()::text),
@@ -195,6 +248,9 @@ as $$
 declare
     message_id bigint;
 begin
+    if starts_with(publish_bytes.channel, 'outbox.') then
+        perform outbox.refuse_own_channel(publish_bytes.channel);
+    end if;
     insert into outbox.message as m
         (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     values (publish_bytes.channel, publish_bytes.type, publish_bytes.group_key, publish_bytes.priority,

@@ -247,25 +247,43 @@ create function outbox.tell(subscription_id bigint, type text, detail json) retu
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select outbox.publish('outbox.events', tell.type,
-                          json_build_object('subscriptionId', s.id::text, 'name', s.name, 'at', clock_timestamp(),
-                                            'detail', detail),
-                          group_key => s.name)
+    select outbox.publish_own('outbox.events', tell.type,
+                              json_build_object('subscriptionId', s.id::text, 'name', s.name, 'at', clock_timestamp(),
+                                                'detail', detail),
+                              group_key => s.name)
     from outbox.subscription as s where s.id = tell.subscription_id
 $$;
 
--- Pauses a subscription that can't go on by itself; nothing of it is dropped.
-create function outbox.disable(subscription_id bigint, reason text) returns void
-language plpgsql volatile security definer
+-- Pauses and resumes are told, whoever makes them and how: by SQL, by a command, over HTTP, or outbox.disable.
+create function outbox.tell_pause() returns trigger
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    update outbox.subscription as s set paused = true, paused_reason = reason
-    where s.id = disable.subscription_id and not s.paused;
-    if found then
-        perform outbox.tell(subscription_id, 'subscription.disabled', json_build_object('reason', reason));
+    if not new.paused then
+        perform outbox.tell(new.id, 'subscription.resumed', '{}');
+    else
+        perform outbox.tell(
+            new.id,
+            case when current_setting('outbox.disables', true) = 'on' then 'subscription.disabled'
+                 else 'subscription.paused' end,
+            json_build_object('reason', new.paused_reason));
     end if;
+    return null;
 end
+$$;
+create trigger tell_pause after update of paused on outbox.subscription
+    for each row when (old.paused <> new.paused) execute function outbox.tell_pause();
+
+-- Pauses a subscription that can't go on by itself; nothing of it is dropped.
+create function outbox.disable(subscription_id bigint, reason text) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+-- For the trigger that tells it, until this function ends.
+set outbox.disables = 'on'
+as $$
+    update outbox.subscription as s set paused = true, paused_reason = reason
+    where s.id = disable.subscription_id and not s.paused
 $$;
 
 -- Five days of nothing but failures: whoever owns the endpoint has to look.
@@ -612,8 +630,8 @@ begin
             using errcode = 'no_data_found';
     end if;
     -- No subscription reads this channel unless it names it.
-    message_id := outbox.publish('outbox.test', 'outbox.test',
-                                 json_build_object('subscriptionId', target.id::text, 'name', target.name));
+    message_id := outbox.publish_own('outbox.test', 'outbox.test',
+                                     json_build_object('subscriptionId', target.id::text, 'name', target.name));
     -- It has no group, so no other row depends on it: the one insert that needs no hold of the cursor.
     insert into outbox.delivery (cursor_id, message_id, due_at)
     select cursor.id, message_id, clock_timestamp()
@@ -928,6 +946,7 @@ revoke execute on function
     outbox.promote(bigint, text[]),
     outbox.clear_acked(bigint),
     outbox.tell(bigint, text, json),
+    outbox.tell_pause(),
     outbox.disable(bigint, text),
     outbox.disable_if_dead(bigint),
     outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8),

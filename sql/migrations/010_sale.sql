@@ -193,4 +193,17 @@ revoke execute on function sale.turn_received(integer, integer) from public;
 
 select sale.turn_received();
 
+-- Publishes to the WebSocket clients of an order what they are to see once this transaction has committed. `outbox.live`
+-- is a channel of the platform's own, so that it takes a function with the owner's rights.
+create function sale.publish_update(order_id uuid, update json, headers json default null) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into outbox.message (channel, type, group_key, priority, headers, payload)
+    values ('outbox.live', 'ORDER_PAYMENT_UPDATED', order_id::text, 1, headers::text, convert_to(update::text, 'UTF8'));
+end
+$$;
+revoke execute on function sale.publish_update(uuid, json, json) from public;
+
 insert into outbox.migration (version, name) values (10, 'sale');

@@ -20,8 +20,8 @@ HISTORY = """
     create temporary table first_message as
     select * from outbox.message where channel = 'orders.lifecycle' order by id limit 1;
 
-    select outbox.publish('outbox.events', 'subscription.breaker_' || event,
-                          json_build_object('at', created_at + at), group_key => 'billing')
+    select outbox.publish_own('outbox.events', 'subscription.breaker_' || event,
+                              json_build_object('at', created_at + at), group_key => 'billing')
     from first_message,
          (values ('opened', interval '-1 second'), ('closed', '9 seconds')) as told (event, at)
     order by at;

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.app import create_app
@@ -20,10 +20,7 @@ from tests.service.shop import Json, Shop, event
 
 WS = "/v1/api/sale/ws"
 
-PUBLISH = """
-    select outbox.publish('outbox.live', 'ORDER_PAYMENT_UPDATED', %(payload)s::json,
-                          group_key => %(order_id)s, priority => 1)
-"""
+PUBLISH = "select sale.publish_update(%(order_id)s, %(update)s::json)"
 
 
 @pytest.fixture
@@ -33,8 +30,27 @@ def other_process(database_url: str) -> Iterator[TestClient]:
         yield client
 
 
-def publish(connection: psycopg.Connection[Any], order_id: str, update: object) -> None:
-    connection.execute(PUBLISH, {"payload": json.dumps(update), "order_id": order_id})
+def update(order_id: str, reason: str) -> Json:
+    """An update that is told from others by its reason."""
+    payment = {"total": "10", "paid": "0", "currency": "EUR", "isFullyPaid": False}
+    return {
+        "event": "ORDER_PAYMENT_UPDATED",
+        "orderId": order_id,
+        "status": "CANCELLED",
+        "payment": payment,
+        "cancellationReason": reason,
+    }
+
+
+def publish(connection: psycopg.Connection[Any], order_id: str, reason: str) -> None:
+    parameters = {"order_id": order_id, "update": json.dumps(update(order_id, reason))}
+    connection.execute(PUBLISH, parameters)
+
+
+def reason(socket: WebSocketTestSession) -> str:
+    """The reason of the next update."""
+    told: str = socket.receive_json()["cancellationReason"]
+    return told
 
 
 def test_an_update_reaches_clients_of_every_process(
@@ -88,11 +104,11 @@ def test_an_update_arrives_after_its_commit_though_newer_ones_came_first(
     ):
         publish(late, order["id"], "late")
         publish(shop.database, order["id"], "early")
-        assert socket.receive_json() == "early"
+        assert reason(socket) == "early"
         publish(shop.database, order["id"], "early again")
-        assert socket.receive_json() == "early again"
+        assert reason(socket) == "early again"
         late.commit()
-        assert socket.receive_json() == "late"
+        assert reason(socket) == "late"
 
 
 def test_what_was_rolled_back_reaches_nobody(
@@ -106,7 +122,7 @@ def test_what_was_rolled_back_reaches_nobody(
         publish(connection, order["id"], "never")
         connection.rollback()
         publish(shop.database, order["id"], "next")
-        assert socket.receive_json() == "next"
+        assert reason(socket) == "next"
 
 
 def test_a_transaction_that_was_open_when_the_client_came_is_seen(
@@ -117,7 +133,7 @@ def test_a_transaction_that_was_open_when_the_client_came_is_seen(
         publish(connection, order["id"], "begun before")
         with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
             connection.commit()
-            assert socket.receive_json() == "begun before"
+            assert reason(socket) == "begun before"
 
 
 def test_what_committed_before_the_client_came_is_not_repeated(
@@ -128,7 +144,7 @@ def test_what_committed_before_the_client_came_is_not_repeated(
     for visit in ("first", "second"):
         with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
             publish(shop.database, order["id"], visit)
-            assert socket.receive_json() == visit
+            assert reason(socket) == visit
         publish(shop.database, order["id"], "while nobody was there")
 
 
@@ -236,15 +252,85 @@ def test_a_client_that_does_not_keep_up_is_dropped_and_slows_nobody(
     ):
         with shop.database.transaction():
             for number in range(50):
-                publish(shop.database, slow["id"], number)
+                publish(shop.database, slow["id"], str(number))
             publish(shop.database, quick["id"], "on time")
-        assert socket.receive_json() == "on time"
-        assert [flooded.receive_json() for _ in range(10)] == list(range(10))
+        assert reason(socket) == "on time"
+        assert [reason(flooded) for _ in range(10)] == [str(number) for number in range(10)]
         with pytest.raises(WebSocketDisconnect) as caught:
             flooded.receive_json()
         assert caught.value.code == 1013
         publish(shop.database, quick["id"], "still there")
-        assert socket.receive_json() == "still there"
+        assert reason(socket) == "still there"
+
+
+BAD_ROW = """
+    insert into outbox.message (channel, type, group_key, priority, payload)
+    values ('outbox.live', 'ORDER_PAYMENT_UPDATED', %(group_key)s, 1, %(payload)s) returning id
+"""
+BAD_ROWS: dict[str, Callable[[Json], bytes]] = {
+    "no text": lambda _: b"\xff",
+    "no text inside": lambda good: json.dumps({**good, "x": "?"}).encode().replace(b"?", b"\xff"),
+    "no JSON": lambda _: b"{",
+    "nothing": lambda _: b"",
+    "nested deeply": lambda _: b"[" * 100_000,
+    "another shape": lambda _: b'"late"',
+    "a field missing": lambda good: json.dumps({**good, "payment": {}}).encode(),
+    "a status that there is not": lambda good: json.dumps({**good, "status": "PAID"}).encode(),
+    "another event": lambda good: json.dumps({**good, "event": "NEWS"}).encode(),
+    "of another order": lambda good: json.dumps({**good, "orderId": str(uuid4())}).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_a_row_that_is_no_update_skips_itself_and_closes_nobodys_socket(
+    shop: Shop, client: TestClient, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """The order's own client and another's: what came before it and what comes after arrives."""
+    mine, other = shop.order(), shop.order()
+    payload = BAD_ROWS[kind](update(mine["id"], "bad"))
+    with (
+        client.websocket_connect(f"{WS}?orderId={mine['id']}") as socket,
+        client.websocket_connect(f"{WS}?orderId={other['id']}") as beside,
+    ):
+        with shop.database.transaction():
+            publish(shop.database, mine["id"], "before")
+            values = {"group_key": mine["id"], "payload": payload}
+            row = shop.database.execute(BAD_ROW, values).fetchone()
+            publish(shop.database, mine["id"], "behind")
+        publish(shop.database, mine["id"], "after")
+        assert [reason(socket) for _ in range(3)] == ["before", "behind", "after"]
+        publish(shop.database, other["id"], "beside")
+        assert reason(beside) == "beside"
+    assert row is not None
+    logged = [line for line in capsys.readouterr().out.splitlines() if "updates skipped" in line]
+    assert len(logged) == 1
+    assert f"message_ids=[{row[0]}]" in logged[0]
+    assert "service_live_updates_skipped_total 1.0" in client.get("/metrics").text
+
+
+def test_a_row_without_a_group_skips_itself(shop: Shop, client: TestClient) -> None:
+    order = shop.order()
+    with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
+        payload = json.dumps(update(order["id"], "bad")).encode()
+        shop.database.execute(BAD_ROW, {"group_key": None, "payload": payload})
+        publish(shop.database, order["id"], "after")
+        assert reason(socket) == "after"
+
+
+def test_many_rows_that_are_no_updates_are_one_line_of_the_log(
+    shop: Shop, client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order = shop.order()
+    with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
+        with shop.database.transaction():
+            for _ in range(500):
+                values = {"group_key": order["id"], "payload": b"\xff"}
+                shop.database.execute(BAD_ROW, values)
+            publish(shop.database, order["id"], "after")
+        assert reason(socket) == "after"
+    [logged] = [line for line in capsys.readouterr().out.splitlines() if "updates skipped" in line]
+    assert "count=500" in logged
+    assert len(logged) < 500
 
 
 def test_a_process_without_clients_reads_nothing(shop: Shop, client: TestClient) -> None:

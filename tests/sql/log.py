@@ -53,6 +53,12 @@ def publish(
     return message_id
 
 
+def publish_own(db: Session, channel: str) -> int:
+    """Writes a message to a channel of the platform, as its functions do; returns its id."""
+    message_id: int = one(db, "select outbox.publish_own(%s, 'event', '{}')", channel)
+    return message_id
+
+
 def publish_at(db: Session, created_at: datetime | str, *, priority: int = 3) -> int:
     """Writes a message with a `created_at` of our own, as only the owner can; returns its id."""
     query = """
