@@ -7,6 +7,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
+from service.refusals import Refusals
 
 log = structlog.get_logger()
 
@@ -20,13 +21,19 @@ class Access:
     """ASGI middleware, outermost but for Starlette's own fault handler.
 
     `routes` gives the path template of an endpoint: a label must not grow with every order's id.
+    Answers 401 have no line of their own: `refusals` counts them.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, routes: Mapping[Callable[..., object], str]
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        refusals: Refusals,
+        routes: Mapping[Callable[..., object], str],
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._refusals = refusals
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +63,10 @@ class Access:
             method = "any"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.latency.labels(route).observe(seconds)
-        if route not in QUIET_ROUTES or status >= 400:
+        if status == 401:
+            address, _ = scope.get("client") or ("unknown", 0)
+            self._refusals.note(address, route)
+        elif route not in QUIET_ROUTES or status >= 400:
             log.info(
                 "request",
                 method=scope["method"],

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from service import commands, health, logs, openapi, settings
 from service.access import Access
+from service.authorization import Authorization
 from service.database import Database
 from service.events import operation
 from service.events.api import OPERATIONS
@@ -28,6 +29,7 @@ from service.payments.live import Live
 from service.payments.sockets import watch_order
 from service.payments.webhook import receive_payment
 from service.problems import Problem, on_fault, on_http_exception, on_problem
+from service.refusals import Refusals
 from service.settings import Settings, SettingsError
 
 # SIGTERM to exit: in-flight requests, then sockets and pool, within the 10 s that are promised.
@@ -45,6 +47,7 @@ class State(TypedDict):
 
     settings: Settings
     database: Database
+    authorization: Authorization
     metrics: Metrics
     live: Live
 
@@ -77,6 +80,14 @@ def create_app(settings: Settings) -> Starlette:
     database = Database(settings)
     metrics = Metrics(database.pool)
     live = Live(database, metrics)
+    refusals = Refusals()
+    state = State(
+        settings=settings,
+        database=database,
+        authorization=Authorization(database),
+        metrics=metrics,
+        live=live,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
@@ -86,8 +97,9 @@ def create_app(settings: Settings) -> Starlette:
             retention.keep(database, settings.received_days), name="months of webhooks"
         )
         try:
-            yield {"settings": settings, "database": database, "metrics": metrics, "live": live}
+            yield state
         finally:
+            refusals.flush()
             for task in (reader, turning):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
@@ -99,7 +111,7 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=table,
         lifespan=lifespan,
-        middleware=[Middleware(Access, metrics=metrics, routes=paths)],
+        middleware=[Middleware(Access, metrics=metrics, refusals=refusals, routes=paths)],
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,

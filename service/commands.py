@@ -1,8 +1,10 @@
 """`outbox-service keys …`: the API keys, from the command line."""
 
 import argparse
+import re
 import sys
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -16,11 +18,15 @@ It is configured by the environment: DATABASE_URL, and optionally SERVICE_HOST (
 SERVICE_PORT (8080), WEBHOOK_SECRET and more; a name that it does not know stops the start.
 The API describes itself at /openapi.json.
 
-  outbox-service keys create --name checkout --scope publish
-  outbox-service keys create --name operator --scope manage --scope read
+Keys are made by the owner of the schema outbox, whose login DATABASE_URL has to be for that:
+
+  outbox-service keys create --name checkout --scope publish --channel 'checkout.*' --expires 90d
+  outbox-service keys create --name operator --scope manage --scope operate --scope read
   outbox-service keys list
   outbox-service keys revoke 1
 """
+
+LONGEST_LIFE_DAYS = 36_500
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,9 +48,24 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         action="append",
         choices=keys.SCOPES,
-        help="what it may do; more than one may be given",
+        help="what it may do; more than one may be given: publish messages; manage subscriptions "
+        "of kind http; operate those of kind kafka; read",
     )
-    verbs.add_parser("list", help="all keys, without the keys themselves")
+    create.add_argument(
+        "--channel",
+        action="append",
+        type=_text,
+        help="what it is limited to, a channel or the beginning of some, as 'checkout.*'; more "
+        "than one may be given (default: no limit)",
+    )
+    create.add_argument(
+        "--expires",
+        type=_expiry,
+        metavar="90d|DATE",
+        help="when it ends: in so many days, or at the beginning of a day in UTC, as 2030-12-31 "
+        "(default: never)",
+    )
+    verbs.add_parser("list", help="all keys, tab-separated, without the keys themselves")
     revoke = verbs.add_parser("revoke", help="end a key, from the next request on")
     revoke.add_argument("id", type=int, metavar="ID", help="as `keys list` shows it")
     return top
@@ -59,11 +80,28 @@ def _text(argument: str) -> str:
     return argument
 
 
+def _expiry(argument: str) -> datetime | timedelta:
+    if days := re.fullmatch("([0-9]{1,5})d", argument):
+        if not 1 <= int(days[1]) <= LONGEST_LIFE_DAYS:
+            raise argparse.ArgumentTypeError(f"it must be 1d to {LONGEST_LIFE_DAYS}d")
+        return timedelta(days=int(days[1]))
+    try:
+        moment = datetime.fromisoformat(argument)
+    except ValueError:
+        wrong = "it must be days from now, as 90d, or a date, as 2030-12-31"
+        raise argparse.ArgumentTypeError(wrong) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """One `keys` command; its exit code."""
     try:
         with psycopg.connect(settings.database_url, autocommit=True, connect_timeout=5) as opened:
-            return _run(arguments, opened)
+            try:
+                return _run(arguments, opened)
+            except psycopg.errors.InsufficientPrivilege:
+                with transaction(opened, TIMEOUT_SECONDS):
+                    print(f"outbox-service: {_who_may(opened)}", file=sys.stderr)
     except psycopg.errors.CheckViolation as error:
         rule = (error.diag.constraint_name or "").replace("_", " ")
         print(f"outbox-service: refused: {rule}", file=sys.stderr)
@@ -76,11 +114,30 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 TIMEOUT_SECONDS = 10.0
 
+# From the catalog's rows: to look a table up by its name takes rights as well.
+OWNER: LiteralString = """
+    select current_user::text, pg_get_userbyid(relowner)::text
+    from pg_catalog.pg_class join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = 'outbox' and relname = 'api_key'
+"""
+
+
+def _who_may(connection: psycopg.Connection[Any]) -> str:
+    row = connection.execute(OWNER).fetchone()
+    login, owner = row or ("this login", "its owner")
+    return (
+        f"{login} may not do that to outbox.api_key: set DATABASE_URL, for this command alone, to "
+        f"a login that is {owner} or a member of it (who ran `outbox-relay migrate`)"
+    )
+
 
 def _run(arguments: argparse.Namespace, connection: psycopg.Connection[Any]) -> int:
     if arguments.verb == "create":
+        scopes = sorted(set(arguments.scope))
         with transaction(connection, TIMEOUT_SECONDS):
-            key = keys.create(connection, arguments.name, sorted(set(arguments.scope)))
+            key = keys.create(
+                connection, arguments.name, scopes, arguments.channel, arguments.expires
+            )
         print(key)
         print("Keep it: it is stored as a hash and never shown again.", file=sys.stderr)
         return 0
@@ -92,8 +149,28 @@ def _run(arguments: argparse.Namespace, connection: psycopg.Connection[Any]) -> 
         print(f"outbox-service: there is no key {arguments.id}", file=sys.stderr)
         return 1
     with transaction(connection, TIMEOUT_SECONDS):
-        listed = keys.listed(connection)
-    for one in listed:
-        state = f"revoked {one.revoked_at:%Y-%m-%d %H:%M}" if one.revoked_at else "active"
-        print(one.id, one.name, ",".join(one.scopes), f"{one.created_at:%Y-%m-%d}", state, sep="\t")
+        found = keys.listed(connection)
+    for cells in (HEADINGS, *map(_cells, found)):
+        print(*cells, sep="\t")
     return 0
+
+
+HEADINGS = ("id", "name", "scopes", "channels", "created", "expires", "last used", "state")
+
+
+def _cells(key: keys.Key) -> tuple[object, ...]:
+    state = "expired" if key.expired else "active"
+    return (
+        key.id,
+        key.name,
+        ",".join(key.scopes),
+        "all" if key.channels is None else ",".join(key.channels),
+        _time(key.created_at),
+        _time(key.expires_at),
+        _time(key.last_used_at),
+        state if key.revoked_at is None else f"revoked {_time(key.revoked_at)}",
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z"

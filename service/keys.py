@@ -1,90 +1,82 @@
-"""API keys: who may use the platform's HTTP API, and for what."""
+"""API keys, as operators make, list and revoke them. What they allow: service/authorization.py."""
 
 import hashlib
 import secrets
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal, LiteralString, get_args
 
 import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from service.database import Database, Transaction
-from service.problems import Problem
-
-Scope = Literal["publish", "manage", "read"]
+Scope = Literal["publish", "manage", "operate", "read"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 PREFIX = "ok_"
 KEY_BYTES = 32
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Whose key a request carries."""
-
-    id: int
-    name: str
-    scopes: list[Scope]
+# What `create` makes: base64url of 32 bytes, whose last character has four bits only.
+FORM = rf"{PREFIX}[A-Za-z0-9_\-]{{42}}[AEIMQUYcgkosw048]"
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as operators see it; the key itself is shown once, when it is made."""
+    """A key as operators see it; the key itself is shown once, when it is made.
+
+    `channels` is None where it is limited to none. `last_used_at` is right to a minute.
+    """
 
     id: int
     name: str
     scopes: list[Scope]
+    channels: list[str] | None
     created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
     revoked_at: datetime | None
-
-
-FIND: LiteralString = """
-    select id, name, scopes from outbox.api_key where hash = %(hash)s and revoked_at is null
-"""
-
-
-async def authorize(database: Database, authorization: str | None, scope: Scope) -> Caller:
-    """Whose request it is. Raises Problem: 401 without a valid key, 403 without the scope.
-
-    The key is looked up by its SHA-256: how long that takes tells nothing about any stored key.
-    """
-    kind, _, secret = (authorization or "").partition(" ")
-    secret = secret.strip()
-    if kind.lower() != "bearer" or not secret.startswith(PREFIX):
-        raise _unauthorized(f"Send an API key as `Authorization: Bearer {PREFIX}…`.")
-
-    async def find(transaction: Transaction) -> Caller | None:
-        return await (await transaction.select(Caller, FIND, {"hash": _hash(secret)})).fetchone()
-
-    if (caller := await database.run(find)) is None:
-        raise _unauthorized("The API key is unknown or revoked.")
-    if scope not in caller.scopes:
-        has = ", ".join(caller.scopes)
-        raise Problem(403, f"This needs a key with the scope {scope}; this one has {has}.")
-    return caller
+    expired: bool
 
 
 CREATE: LiteralString = """
-    insert into outbox.api_key (name, hash, scopes) values (%(name)s, %(hash)s, %(scopes)s)
+    insert into outbox.api_key (name, hash, scopes, channels, expires_at)
+    values (%(name)s, %(hash)s, %(scopes)s, %(channels)s,
+            coalesce(%(expires_at)s::timestamptz, clock_timestamp() + %(lifetime)s::interval))
 """
 
 
-def create(connection: Connection[Any], name: str, scopes: list[Scope]) -> str:
+def create(
+    connection: Connection[Any],
+    name: str,
+    scopes: Sequence[Scope],
+    channels: Sequence[str] | None = None,
+    expires: datetime | timedelta | None = None,
+) -> str:
     """Makes a key and returns it; nobody can read it again.
 
-    Raises psycopg.errors.CheckViolation for a name that is empty, too long or not printable.
+    `channels` are names, or beginnings of names with `*` behind; None: all. `expires` is a moment,
+    or how long from now. Raises psycopg.errors.CheckViolation for what outbox.api_key refuses.
     """
     key = PREFIX + secrets.token_urlsafe(KEY_BYTES)
-    connection.execute(CREATE, {"name": name, "hash": _hash(key), "scopes": scopes})
+    parameters = {
+        "name": name,
+        "hash": hash_of(key),
+        "scopes": list(scopes),
+        "channels": None if channels is None else list(channels),
+        "expires_at": expires if isinstance(expires, datetime) else None,
+        "lifetime": expires if isinstance(expires, timedelta) else None,
+    }
+    connection.execute(CREATE, parameters)
     return key
 
 
 LIST: LiteralString = """
-    select id, name, scopes, created_at, revoked_at from outbox.api_key order by id
+    select id, name, scopes, channels, created_at, expires_at, last_used_at, revoked_at,
+           coalesce(expires_at <= clock_timestamp(), false) as expired
+    from outbox.api_key order by id
 """
 
 
 def listed(connection: Connection[Any]) -> list[Key]:
-    """All keys, the revoked ones among them."""
+    """All keys, the revoked and the expired ones among them."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(LIST).fetchall()
 
@@ -100,10 +92,6 @@ def revoke(connection: Connection[Any], key_id: int) -> bool:
     return connection.execute(REVOKE, {"id": key_id}).rowcount == 1
 
 
-def _hash(key: str) -> bytes:
-    # Plain SHA-256: there is nothing to guess in 32 random bytes.
+def hash_of(key: str) -> bytes:
+    """What is stored of a key. Plain SHA-256: there is nothing to guess in 32 random bytes."""
     return hashlib.sha256(key.encode()).digest()
-
-
-def _unauthorized(detail: str) -> Problem:
-    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})

@@ -36,19 +36,19 @@ grant insert (channel, type, group_key, priority, idempotency_key, headers, cont
 
 -- The service also reads the log, for its WebSockets; and for its HTTP API it reads what became of the messages, changes
 -- subscriptions and knows its callers. What requests are signed with it can't read: outbox.secret is written, and
--- returned once, by the functions.
+-- returned once, by the functions. Nor can it read or write outbox.api_key: outbox.use_key says whose key it has, and
+-- keys are made by the owner.
 grant select on
     outbox.message, outbox.subscription, outbox.cursor, outbox.delivery, outbox.dead_letter, outbox.attempt,
-    outbox.breaker, outbox.delivery_summary, outbox.api_key, outbox.idempotent_request
+    outbox.breaker, outbox.delivery_summary, outbox.idempotent_request
     to outbox_service;
 grant select (cursor_id, n, messages, failures, relay, created_at) on outbox.checkpoint to outbox_service;
 grant update (name, channels, types, settings, paused, paused_reason) on outbox.subscription to outbox_service;
-grant insert (name, hash, scopes), update (revoked_at) on outbox.api_key to outbox_service;
 grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, created_at)
     on outbox.idempotent_request to outbox_service;
 grant execute on function
     outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
-    outbox.unread, outbox.trim_idempotency
+    outbox.unread, outbox.use_key, outbox.trim_idempotency
     to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. UPDATE of the columns that a fork waits

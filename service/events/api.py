@@ -6,6 +6,7 @@ from service.events import (
     deliveries,
     idempotency,
     messages,
+    redrive,
     stats,
     steps,
     subscription,
@@ -93,6 +94,7 @@ OPERATIONS = (
         path=f"{SUBSCRIPTION}/pause",
         run=steps.pause,
         scope="manage",
+        kafka_scope="operate",
         answer=subscription.Subscription,
     ),
     Operation(
@@ -100,6 +102,7 @@ OPERATIONS = (
         path=f"{SUBSCRIPTION}/resume",
         run=steps.resume,
         scope="manage",
+        kafka_scope="operate",
         answer=subscription.Subscription,
     ),
     Operation(
@@ -115,6 +118,7 @@ OPERATIONS = (
         path=f"{SUBSCRIPTION}/replay",
         run=steps.replay,
         scope="manage",
+        kafka_scope="operate",
         body=steps.ReplayForm,
         answer=steps.Replayed,
     ),
@@ -161,10 +165,11 @@ OPERATIONS = (
     Operation(
         method="POST",
         path=f"{DEAD_LETTERS}/redrive",
-        run=dead_letters.redrive,
+        run=redrive.redrive,
         scope="manage",
-        body=dead_letters.Redrive,
-        answer=dead_letters.Redriven,
+        kafka_scope="operate",
+        body=redrive.Redrive,
+        answer=redrive.Redriven,
     ),
     Operation(
         method="GET",

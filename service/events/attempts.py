@@ -18,7 +18,10 @@ class AttemptQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One request; `answer` is the beginning of what a failed one was answered, as text."""
+    """One request; `answer` is the beginning of what a failed one was answered, as text.
+
+    `answer` and `detail` are for keys that may manage.
+    """
 
     id: Id
     subscription_id: Id
@@ -61,8 +64,11 @@ OF_SUBSCRIPTIONS: LiteralString = """
     from (
         select id from outbox.subscription
         where kind = 'http' and %(subscription_id)s::bigint is null
+          and (%(visible)s::bigint[] is null or id = any (%(visible)s))
         union all
-        select %(subscription_id)s::bigint where %(subscription_id)s::bigint is not null
+        select %(subscription_id)s::bigint
+        where %(subscription_id)s::bigint is not null
+          and (%(visible)s::bigint[] is null or %(subscription_id)s = any (%(visible)s))
     ) as s
     cross join lateral (
         select * from outbox.attempt
@@ -79,6 +85,7 @@ OF_MESSAGE: LiteralString = """
     from outbox.attempt
     where message_id = %(message_id)s and attempt.id < %(before)s
       and (%(subscription_id)s::bigint is null or attempt.subscription_id = %(subscription_id)s)
+      and (%(visible)s::bigint[] is null or attempt.subscription_id = any (%(visible)s))
     order by attempt.id desc
     limit %(rows)s
 """
@@ -95,12 +102,17 @@ async def list_attempts(call: Call[None, AttemptQuery]) -> Page[Attempt]:
         "rows": call.query.limit + 1,
     }
     statement = OF_SUBSCRIPTIONS if call.query.message_id is None else OF_MESSAGE
-    rows = await select(call.database, Row, statement, parameters)
-    return page([_shown(row) for row in rows], call.query.limit, lambda item: item.id)
+    rows = await select(call, Row, statement, parameters)
+    whole = "manage" in call.caller.scopes
+    items = [_shown(row, whole=whole) for row in rows]
+    return page(items, call.query.limit, lambda item: item.id)
 
 
-def _shown(row: Row) -> Attempt:
+def _shown(row: Row, *, whole: bool) -> Attempt:
     fields = msgspec.structs.asdict(row)
-    if row.answer is not None:
+    if not whole:
+        # The endpoint's own words, which may repeat its URL: many say which path they don't know.
+        fields["answer"] = fields["detail"] = None
+    elif row.answer is not None:
         fields["answer"] = row.answer.decode(errors="replace")
     return Attempt(**fields)

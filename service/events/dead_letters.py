@@ -1,18 +1,15 @@
-"""/v1/dead-letters: what was given up, why, and sending it again."""
+"""GET /v1/dead-letters: what was given up, and why."""
 
 from datetime import datetime
-from typing import Annotated, Literal, LiteralString
+from typing import Literal, LiteralString
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
-from service.database import Transaction
 from service.events.fields import EventType, Id, Reason, Time
 from service.events.operation import Call, NoQuery
 from service.events.pages import Page, PageQuery, number, page, select
 from service.problems import Problem
-
-MAX_REDRIVEN = 10_000
 
 State = Literal["dead", "redriven", "delivered"]
 
@@ -32,6 +29,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One message that one subscription gave up.
 
     `exhausted` is the limit that was used up, null where the message was refused for what it is.
+    `detail` of what an endpoint refused is for keys that may manage.
     `state`: dead, redriven while it is on its way again, or delivered since.
     """
 
@@ -46,7 +44,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     content_type: str
     created_at: datetime
     reason: str
-    detail: str
+    detail: str | None
     exhausted: str | None
     attempts: int
     died_at: datetime
@@ -63,35 +61,23 @@ class WholeDeadLetter(DeadLetter, frozen=True, kw_only=True, rename="camel"):
     payload_base64: bytes | UnsetType = msgspec.field(default=UNSET, name="payloadBase64")
 
 
-class Redrive(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
-):
-    """Which letters: `ids`, or those of a subscription, further narrowed down."""
-
-    ids: Annotated[list[Id], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
-    subscription_id: Id | UnsetType = UNSET
-    type: EventType | None = None
-    from_: Time | None = msgspec.field(default=None, name="from")
-    to: Time | None = None
-
-
-class Redriven(msgspec.Struct, frozen=True):
-    """How many go again; `more` letters fit than one request redrives."""
-
-    redriven: int
-    more: bool
-
-
 LIST: LiteralString = """
     select id::text as id, subscription_id::text as subscription_id,
            message_id::text as message_id, channel as channel_id, type, group_key, priority,
-           idempotency_key, content_type, created_at, reason, detail, exhausted, attempts,
+           idempotency_key, content_type, created_at, reason, exhausted, attempts,
+           -- An endpoint's own words, which may repeat its URL.
+           case when %(whole)s or (select kind from outbox.subscription
+                                   where id = letter.subscription_id) <> 'http'
+                then detail end as detail,
            died_at, redriven_at, delivered_at,
            case when delivered_at is not null then 'delivered'
                 when redriven_at is not null then 'redriven' else 'dead' end as state
     from outbox.dead_letter as letter
     where letter.id < %(before)s
       and (%(subscription_id)s::bigint is null or letter.subscription_id = %(subscription_id)s)
+      and (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
+      -- The subscription may have read another channel when the message was given up.
+      and (%(pattern)s::text is null or channel ~ %(pattern)s or channel = 'outbox.test')
       and (%(type)s::text is null or type = %(type)s)
       and (%(reason)s::text is null or reason = %(reason)s)
       and (%(from)s::timestamptz is null or died_at >= %(from)s)
@@ -118,8 +104,9 @@ async def list_dead_letters(call: Call[None, DeadLetterQuery]) -> Page[DeadLette
         "from": query.from_,
         "to": query.to,
         "rows": query.limit + 1,
+        "whole": "manage" in call.caller.scopes,
     }
-    rows = await select(call.database, DeadLetter, LIST, parameters)
+    rows = await select(call, DeadLetter, LIST, parameters)
     return page(rows, query.limit, lambda item: item.id)
 
 
@@ -133,24 +120,28 @@ class Row(DeadLetter, frozen=True, kw_only=True):
 READ: LiteralString = """
     select id::text as id, subscription_id::text as subscription_id,
            message_id::text as message_id, channel as channel_id, type, group_key, priority,
-           idempotency_key, content_type, created_at, reason, detail, exhausted, attempts,
+           idempotency_key, content_type, created_at, reason, exhausted, attempts,
+           -- An endpoint's own words, which may repeat its URL.
+           case when %(whole)s or (select kind from outbox.subscription
+                                   where id = letter.subscription_id) <> 'http'
+                then detail end as detail,
            died_at, redriven_at, delivered_at,
            case when delivered_at is not null then 'delivered'
                 when redriven_at is not null then 'redriven' else 'dead' end as state,
            headers, payload
     from outbox.dead_letter as letter
     where letter.id = %(id)s
+      and (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
+      and (%(pattern)s::text is null or channel ~ %(pattern)s or channel = 'outbox.test')
 """
 
 
 async def read_dead_letter(call: Call[None, NoQuery]) -> WholeDeadLetter:
     """One dead letter, with its payload and headers."""
-
-    async def work(transaction: Transaction) -> Row | None:
-        return await (await transaction.select(Row, READ, {"id": call.id})).fetchone()
-
-    if (row := await call.database.run(work)) is None:
+    parameters = {"id": call.id, "whole": "manage" in call.caller.scopes}
+    if not (rows := await select(call, Row, READ, parameters)):
         raise Problem(404, "The dead letter does not exist.")
+    [row] = rows
     fields = msgspec.structs.asdict(row)
     fields["headers"] = msgspec.json.decode(row.headers) if row.headers is not None else None
     if _is_json(row.payload):
@@ -168,82 +159,3 @@ def _is_json(payload: bytes) -> bool:
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return False
     return True
-
-
-# In the order of their messages, so that a part of a group's letters is its first part.
-REDRIVE: LiteralString = """
-    with chosen as materialized (
-        select array(
-            select letter.id from outbox.dead_letter as letter
-            where letter.subscription_id = %(subscription_id)s and letter.redriven_at is null
-              and (%(type)s::text is null or letter.type = %(type)s)
-              and (%(from)s::timestamptz is null or letter.died_at >= %(from)s)
-              and (%(to)s::timestamptz is null or letter.died_at < %(to)s)
-            order by letter.message_id
-            limit %(at_most)s + 1) as ids
-    )
-    select outbox.redrive(ids[1:%(at_most)s]) as redriven, cardinality(ids) > %(at_most)s as more
-    from chosen
-"""
-REDRIVE_THESE: LiteralString = "select outbox.redrive(%(ids)s::bigint[]) as redriven, false as more"
-
-
-class Unknown(msgspec.Struct, frozen=True):
-    """What the request names and the database does not have."""
-
-    id: str
-
-
-UNKNOWN_SUBSCRIPTION: LiteralString = """
-    select wanted::text as id from (select %(subscription_id)s::bigint as wanted) as given
-    where not exists (select from outbox.subscription where id = wanted)
-"""
-UNKNOWN_LETTER: LiteralString = """
-    select wanted::text as id from unnest(%(ids)s::bigint[]) as wanted
-    where not exists (select from outbox.dead_letter where id = wanted)
-    limit 1
-"""
-
-
-async def _require(
-    transaction: Transaction,
-    unknown: LiteralString,
-    noun: str,
-    field: str,
-    parameters: dict[str, object],
-) -> None:
-    if missing := await (await transaction.select(Unknown, unknown, parameters)).fetchone():
-        detail = f"There is no {noun} {missing.id}, and nothing was redriven."
-        raise Problem(422, detail, field=field)
-
-
-async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
-    """Sends letters again, in order and with their idempotency keys; a second time adds none."""
-    form = call.body
-    if (form.ids is UNSET) == (form.subscription_id is UNSET):
-        raise Problem(422, "Give ids or subscriptionId, one of them.", field="ids")
-    statement, unknown = REDRIVE_THESE, (UNKNOWN_LETTER, "dead letter", "ids")
-    parameters: dict[str, object] = {}
-    if form.ids is not UNSET:
-        for name, value in (("type", form.type), ("from", form.from_), ("to", form.to)):
-            if value is not None:
-                raise Problem(422, f"{name} narrows down subscriptionId, not ids.", field=name)
-        parameters = {"ids": [int(written) for written in form.ids]}
-    if form.subscription_id is not UNSET:
-        statement = REDRIVE
-        unknown = (UNKNOWN_SUBSCRIPTION, "subscription", "subscriptionId")
-        parameters = {
-            "subscription_id": int(form.subscription_id),
-            "type": form.type,
-            "from": form.from_,
-            "to": form.to,
-            "at_most": MAX_REDRIVEN,
-        }
-
-    async def work(transaction: Transaction) -> Redriven:
-        await _require(transaction, *unknown, parameters)
-        done = await (await transaction.select(Redriven, statement, parameters)).fetchone()
-        assert done is not None
-        return done
-
-    return await call.database.run(work)

@@ -20,7 +20,7 @@ class DeliveryQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One message on its way to one subscription.
+    """One message on its way to one subscription; `detail` is for keys that may manage.
 
     `retrying`: its next attempt is at `dueAt`. `inFlight`: a request is under way, or has just
     ended. `behind`: waits for those before it in its group. `parked`: given up, and its group
@@ -76,6 +76,7 @@ LIST: LiteralString = """
     ) as d
     where c.id >= %(cursor)s
       and (%(subscription_id)s::bigint is null or c.subscription_id = %(subscription_id)s)
+      and (%(visible)s::bigint[] is null or c.subscription_id = any (%(visible)s))
     order by c.id, d.message_id
     limit %(rows)s
 """
@@ -91,12 +92,16 @@ async def list_deliveries(call: Call[None, DeliveryQuery]) -> Page[Delivery]:
         "state": call.query.state,
         "rows": call.query.limit + 1,
     }
-    rows = await select(call.database, Row, LIST, parameters)
+    rows = await select(call, Row, LIST, parameters)
     found = page(rows, call.query.limit, lambda row: row.place)
-    return Page([_shown(row) for row in found.items], found.next_cursor)
+    whole = "manage" in call.caller.scopes
+    return Page([_shown(row, whole=whole) for row in found.items], found.next_cursor)
 
 
-def _shown(row: Row) -> Delivery:
+def _shown(row: Row, *, whole: bool) -> Delivery:
     fields = msgspec.structs.asdict(row)
     del fields["place"]
+    if not whole:
+        # The endpoint's own words, which may repeat its URL.
+        fields["detail"] = None
     return Delivery(**fields)

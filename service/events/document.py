@@ -15,12 +15,13 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "description": "A key made by `outbox-service keys create`; its scopes are some of "
-        "publish, manage and read.",
+        "publish, manage, operate and read. One that is limited to channels publishes there alone, "
+        "and to it there are no subscriptions but those that read nothing else.",
     }
 }
 DESCRIPTIONS = {
-    401: "No API key, or one that is unknown or revoked.",
-    403: "The API key lacks the scope.",
+    401: "No API key, or one that is unknown, revoked or expired.",
+    403: "The API key lacks the scope, or is limited to other channels.",
     404: "There is none.",
     408: "The body did not come in time.",
     409: "It stands against what is there already.",
@@ -90,7 +91,7 @@ def _operation(
     described: dict[str, Any] = {
         "operationId": first + "".join(map(str.capitalize, rest)),
         "summary": (operation.run.__doc__ or "").partition("\n")[0],
-        "description": f"Needs a key with the scope `{operation.scope}`.",
+        "description": _needs(operation),
         "tags": [operation.path.split("/")[2]],
         "security": [{"apiKey": []}],
         "parameters": _parameters(operation, components),
@@ -102,6 +103,13 @@ def _operation(
             "content": {"application/json": {"schema": schemas[operation.body]}},
         }
     return described
+
+
+def _needs(operation: Operation) -> str:
+    needs = f"Needs a key with the scope `{operation.scope}`"
+    if operation.kafka_scope is not None:
+        needs += f", or `{operation.kafka_scope}` where the subscription is of kind kafka"
+    return f"{needs}."
 
 
 def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[str, Any]]:

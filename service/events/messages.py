@@ -19,6 +19,7 @@ from service.events.fields import (
     PublishedChannelId,
 )
 from service.events.operation import Call, NoQuery
+from service.events.permission import require_channel
 from service.problems import Problem
 
 MAX_GROUP_KEY_BYTES = 1024
@@ -57,6 +58,7 @@ class Published(msgspec.Struct, frozen=True, rename="camel"):
 
 async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
     """Publishes one message."""
+    require_channel(call.caller, call.body.channel_id, "channelId")
     columns = _columns([call.body], call.traceparent, "")
 
     async def work(transaction: Transaction) -> bytes:
@@ -68,6 +70,8 @@ async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
 
 async def publish_messages(call: Call[list[MessageForm], NoQuery]) -> bytes:
     """Publishes up to 100 messages in one transaction, in their order: all of them or none."""
+    for index, form in enumerate(call.body):
+        require_channel(call.caller, form.channel_id, f"[{index}].channelId")
     columns = _columns(call.body, call.traceparent, "[{}].")
 
     async def work(transaction: Transaction) -> bytes:

@@ -17,15 +17,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service import keys
+from service.authorization import Authorization, Caller
 from service.body import decode, misfit, read
 from service.database import Database
 from service.events.fields import MEANINGS
-from service.keys import Caller, Scope
+from service.keys import Scope
 from service.problems import Problem
 from service.tracing import traceparent
 
 MAX_ID_DIGITS = 18
+# Secrets, payloads and endpoints are among the answers.
+NO_STORE = {"Cache-Control": "no-store"}
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
@@ -66,7 +68,9 @@ class Reply:
 class Operation:
     """`run` returns what is to be encoded, or a Reply; `problems` are its own besides 401 to 503.
 
-    `body` and `answer` are types; None: there is none. `request_headers` is for the document.
+    `kafka_scope` is asked for instead of `scope` where it is about a subscription of kind kafka;
+    which one that is, `run` finds out. `body` and `answer` are types; None: there is none.
+    `request_headers` is for the document.
     """
 
     method: str
@@ -74,6 +78,7 @@ class Operation:
     run: Callable[[Call[Any, Any]], Awaitable[object]]
     scope: Scope
     answer: Any
+    kafka_scope: Scope | None = None
     status: int = 200
     body: Any = None
     query: type = NoQuery
@@ -82,9 +87,21 @@ class Operation:
     request_headers: tuple[str, ...] = ()
 
     async def __call__(self, request: Request) -> Response:
+        """What comes of the request; it is for its caller alone, and not for any cache."""
+        try:
+            response = await self._answer(request)
+        except Problem as problem:
+            problem.headers = {**NO_STORE, **(problem.headers or {})}
+            raise
+        response.headers.update(NO_STORE)
+        return response
+
+    async def _answer(self, request: Request) -> Response:
         """Who, then which, then what; the first that does not fit is the answer."""
         database: Database = request.state.database
-        caller = await keys.authorize(database, request.headers.get("authorization"), self.scope)
+        authorization: Authorization = request.state.authorization
+        scopes = (self.scope,) if self.kafka_scope is None else (self.scope, self.kafka_scope)
+        caller = await authorization.caller(request.headers, scopes)
         path_id = _path_id(request)
         query: Any = _query(request, self.query)
         raw = await read(request, self.max_body_bytes) if self.body is not None else b""

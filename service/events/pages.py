@@ -1,13 +1,15 @@
 """Lists in pages: keyset on ids, so that page n costs what page 1 costs and no row comes twice."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Generic, LiteralString, TypeVar
+from typing import Annotated, Any, Generic, LiteralString, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from service.database import Database, Transaction
+from service.database import Transaction
 from service.events.fields import Cursor
+from service.events.operation import Call
+from service.events.permission import visible
 
 Item = TypeVar("Item")
 
@@ -42,15 +44,27 @@ PLAN_ANEW: LiteralString = "select set_config('plan_cache_mode', 'force_custom_p
 
 
 async def select(
-    database: Database, row: type[Item], statement: LiteralString, parameters: Mapping[str, object]
+    call: Call[Any, Any],
+    row: type[Item],
+    statement: LiteralString,
+    parameters: Mapping[str, object],
 ) -> list[Item]:
-    """The rows of a list, one `row` each."""
+    """The rows of a list, one `row` each.
+
+    Among the statement's parameters are `visible`, the ids of the subscriptions that the caller may
+    see, NULL where those are all, and `pattern`, the expression of its channels, NULL likewise.
+    """
 
     async def work(transaction: Transaction) -> list[Item]:
         await transaction.execute(PLAN_ANEW, {})
-        return await (await transaction.select(row, statement, parameters)).fetchall()
+        limits = {
+            "visible": await visible(transaction, call.caller),
+            "pattern": call.caller.channel_pattern,
+        }
+        found = await transaction.select(row, statement, {**parameters, **limits})
+        return await found.fetchall()
 
-    return await database.run(work)
+    return await call.database.run(work)
 
 
 def page(rows: Sequence[Item], limit: int, cursor: Callable[[Item], str]) -> Page[Item]:

@@ -95,7 +95,9 @@ LIST: LiteralString = """
                as breaker,
            sum(done.messages)::bigint as messages, sum(done.failures)::bigint as failures
     from (
-        select * from outbox.subscription where id > %(after)s order by id limit %(rows)s
+        select * from outbox.subscription
+        where id > %(after)s and (%(visible)s::bigint[] is null or id = any (%(visible)s))
+        order by id limit %(rows)s
     ) as s
     left join outbox.breaker as b on b.subscription_id = s.id
     left join outbox.delivery_summary as d on d.subscription = s.name
@@ -128,7 +130,7 @@ async def list_stats(call: Call[None, StatsQuery]) -> Page[Stats]:
         "rows": call.query.limit + 1,
         "look_at": LOOKED_AT_PER_CURSOR,
     }
-    rows = await select(call.database, Row, LIST, parameters)
+    rows = await select(call, Row, LIST, parameters)
     return page([_shown(row) for row in rows], call.query.limit, lambda item: item.subscription_id)
 
 

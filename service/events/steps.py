@@ -8,7 +8,8 @@ from msgspec import UNSET, UnsetType
 from service.database import Transaction
 from service.events.fields import Id, Time
 from service.events.operation import Call, NoQuery
-from service.events.subscription import Subscription, find, require_http
+from service.events.permission import kind_of, no_subscription, require_http, require_scope
+from service.events.subscription import Subscription, find
 from service.problems import Problem
 
 # It waits for runs, and counting reads the log from there on; at some 500,000 messages/s.
@@ -55,8 +56,9 @@ async def pause(call: Call[None, NoQuery]) -> Subscription:
     reason = f"by the API key {call.caller.name}"
 
     async def work(transaction: Transaction) -> Subscription:
+        require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
         await transaction.execute(PAUSE, {"id": call.id, "reason": reason})
-        return await find(transaction, call.id)
+        return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
 
@@ -71,8 +73,9 @@ async def resume(call: Call[None, NoQuery]) -> Subscription:
     """Goes on where it was paused or disabled, in order. Again does nothing."""
 
     async def work(transaction: Transaction) -> Subscription:
+        require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
         await transaction.execute(RESUME, {"id": call.id})
-        return await find(transaction, call.id)
+        return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
 
@@ -84,7 +87,7 @@ async def rotate_secret(call: Call[None, NoQuery]) -> Secret:
     """A new secret; for a day requests are signed with those before it as well."""
 
     async def work(transaction: Transaction) -> Secret:
-        await require_http(transaction, call.id)
+        await require_http(transaction, call.caller, call.id)
         rotated = await (await transaction.select(Secret, ROTATE, {"id": call.id})).fetchone()
         assert rotated is not None
         return rotated
@@ -141,9 +144,10 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
     }
 
     async def work(transaction: Transaction) -> Count:
+        require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
         locked = await (await transaction.select(Named, LOCK, parameters)).fetchone()
         if locked is None:
-            raise Problem(404, "The subscription does not exist.")
+            raise no_subscription()
         if form.from_message_id is not UNSET:
             exists = await (await transaction.select(Exists, EXISTS, parameters)).fetchone()
             if exists is None or not exists.found:
@@ -165,7 +169,7 @@ async def send_test(call: Call[None, NoQuery]) -> Sent:
     """Queues one message of type `outbox.test` for this subscription alone."""
 
     async def work(transaction: Transaction) -> Sent:
-        await require_http(transaction, call.id)
+        await require_http(transaction, call.caller, call.id)
         sent = await (await transaction.select(Sent, TEST, {"id": call.id})).fetchone()
         assert sent is not None
         return sent

@@ -1,16 +1,21 @@
 """A subscription as the API shows it."""
 
+import re
 from datetime import datetime
 from typing import Any, Literal, LiteralString
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from service.authorization import Caller
 from service.database import Transaction
 from service.events import terms
 from service.events.fields import Id
+from service.events.permission import no_subscription
 from service.events.terms import Breaker, Retry
-from service.problems import Problem
+
+# How a reason begins behind which stands what the endpoint answered.
+GONE = "410 Gone"
 
 
 class BreakerState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -110,40 +115,23 @@ READ: LiteralString = """
         where c.subscription_id = s.id
     ) as head
     where s.id >= %(first)s and s.id <= %(last)s
+      and (%(visible)s::bigint[] is null or s.id = any (%(visible)s))
     order by s.id
     limit %(rows)s
 """
 
 
-async def find(transaction: Transaction, subscription_id: int) -> Subscription:
-    """The subscription as it stands; Problem 404 if there is none."""
-    parameters = {"first": subscription_id, "last": subscription_id, "rows": 1}
+async def find(transaction: Transaction, caller: Caller, subscription_id: int) -> Subscription:
+    """The subscription as it stands, for this caller; Problem 404 if there is none for it."""
+    parameters = {"first": subscription_id, "last": subscription_id, "rows": 1, "visible": None}
     row = await (await transaction.select(Row, READ, parameters)).fetchone()
-    if row is None:
-        raise Problem(404, "The subscription does not exist.")
-    return shown(row)
+    if row is None or not caller.may_see(row.channels):
+        raise no_subscription()
+    return shown(row, caller)
 
 
-class Kind(msgspec.Struct, frozen=True):
-    """Of which kind a subscription is."""
-
-    kind: str
-
-
-KIND: LiteralString = "select kind from outbox.subscription where id = %(id)s"
-
-
-async def require_http(transaction: Transaction, subscription_id: int) -> None:
-    """Raises Problem: 404 where there is no subscription, 409 where it is not ours to change."""
-    found = await (await transaction.select(Kind, KIND, {"id": subscription_id})).fetchone()
-    if found is None:
-        raise Problem(404, "The subscription does not exist.")
-    if found.kind != "http":
-        raise Problem(409, f"The subscription is of kind {found.kind}; only http ones do that.")
-
-
-def shown(row: Row) -> Subscription:
-    """The row with all terms that apply."""
+def shown(row: Row, caller: Caller) -> Subscription:
+    """The row with all terms that apply, and what of it the caller may see."""
     settings = msgspec.json.decode(row.settings)
     shown: dict[str, Any] = {
         "id": str(row.id),
@@ -170,4 +158,20 @@ def shown(row: Row) -> Subscription:
         }
     elif "topic_prefix" in settings:
         shown["topicPrefix"] = settings["topic_prefix"]
+    if "manage" not in caller.scopes:
+        shown |= _withheld(shown)
     return msgspec.convert(shown, Subscription)
+
+
+def _withheld(shown: dict[str, Any]) -> dict[str, Any]:
+    """What an endpoint's URL, and the endpoint's own words, are to a key that does not manage.
+
+    Path and query may hold a token, with which whoever reads could send in the platform's name.
+    """
+    kept: dict[str, Any] = {}
+    if "endpoint" in shown:
+        origin = re.match("https?://[^/?]*", shown["endpoint"])
+        kept["endpoint"] = f"{origin[0] if origin else ''}/…"
+    if (reason := shown["pausedReason"]) is not None:
+        kept["pausedReason"] = GONE if reason.startswith(GONE) else reason
+    return kept

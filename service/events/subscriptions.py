@@ -11,9 +11,9 @@ from service.events import terms
 from service.events.fields import ChannelId, EndpointUrl, EventType, SubscriptionName
 from service.events.operation import Call, NoQuery, Reply
 from service.events.pages import Page, PageQuery, page, select
-from service.events.subscription import READ, Row, Subscription, find, require_http, shown
+from service.events.permission import no_subscription, require_channel, require_http
+from service.events.subscription import READ, Row, Subscription, find, shown
 from service.events.terms import Terms
-from service.keys import Caller
 from service.problems import Problem
 
 Types = Annotated[
@@ -70,25 +70,17 @@ LAST_ID = 2**63 - 1
 
 
 async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
-    """All subscriptions, by id; endpoints without their queries unless the key may manage."""
+    """All subscriptions, by id; endpoints without path and query unless the key may manage."""
     after, _ = call.query.place() or (0, 0)
     parameters = {"first": after + 1, "last": LAST_ID, "rows": call.query.limit + 1}
-    rows = await select(call.database, Row, READ, parameters)
-    items = [_for(call.caller, shown(row)) for row in rows]
+    rows = await select(call, Row, READ, parameters)
+    items = [shown(row, call.caller) for row in rows]
     return page(items, call.query.limit, lambda item: item.id)
 
 
 async def read_subscription(call: Call[None, NoQuery]) -> Subscription:
-    """One subscription; its endpoint without the query unless the key may manage."""
-    found = await call.database.run(lambda transaction: find(transaction, call.id))
-    return _for(call.caller, found)
-
-
-def _for(caller: Caller, subscription: Subscription) -> Subscription:
-    # A query may hold a token, and with it whoever reads could send in the platform's name.
-    if "manage" in caller.scopes or subscription.endpoint is UNSET:
-        return subscription
-    return msgspec.structs.replace(subscription, endpoint=subscription.endpoint.partition("?")[0])
+    """One subscription; its endpoint without path and query unless the key may manage."""
+    return await call.database.run(lambda transaction: find(transaction, call.caller, call.id))
 
 
 class Subscribed(msgspec.Struct, frozen=True):
@@ -108,6 +100,7 @@ SUBSCRIBE: LiteralString = """
 async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
     """Subscribes an endpoint to a channel, from now on; answers with the signatures' secret."""
     form = call.body
+    require_channel(call.caller, form.channel_id, "channelId")
     parameters = {
         "name": form.name,
         "channel": form.channel_id,
@@ -121,7 +114,7 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
         cursor = await transaction.select(Subscribed, SUBSCRIBE, parameters)
         made = await cursor.fetchone()
         assert made is not None
-        shown = await find(transaction, made.subscription_id)
+        shown = await find(transaction, call.caller, made.subscription_id)
         return NewSubscription(**msgspec.structs.asdict(shown), secret=made.secret)
 
     try:
@@ -154,14 +147,17 @@ CHANGE: LiteralString = """
 
 async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscription:
     """Changes what the body names; in force within a second or two."""
+    if call.body.channel_id is not UNSET:
+        require_channel(call.caller, call.body.channel_id, "channelId")
 
     async def work(transaction: Transaction) -> Subscription:
-        await require_http(transaction, call.id)
+        await require_http(transaction, call.caller, call.id)
         locked = await (await transaction.select(Locked, LOCK, {"id": call.id})).fetchone()
-        if locked is None:
-            raise Problem(404, "The subscription does not exist.")
+        # Its channels may have changed before it was locked.
+        if locked is None or not call.caller.may_see(locked.channels):
+            raise no_subscription()
         await transaction.execute(CHANGE, {"id": call.id, **_changed(locked, call.body)})
-        return await find(transaction, call.id)
+        return await find(transaction, call.caller, call.id)
 
     try:
         return await call.database.run(work)
@@ -189,7 +185,7 @@ async def delete_subscription(call: Call[None, DeleteQuery]) -> None:
     parameters = {"id": call.id, "discard": call.query.discard_undelivered}
 
     async def work(transaction: Transaction) -> None:
-        await require_http(transaction, call.id)
+        await require_http(transaction, call.caller, call.id)
         await transaction.execute(UNSUBSCRIBE, parameters)
 
     try:

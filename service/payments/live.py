@@ -241,7 +241,7 @@ class Live:
             self._seen = rows[0].target
 
     def _deliver(self, rows: Sequence[Seen]) -> None:
-        """Each update to the clients of its order. A row that is none costs nobody else anything."""
+        """Each update to the clients of its order. A row that is none skips itself alone."""
         skipped: list[int] = []
         for row in rows:
             if row.id is None:

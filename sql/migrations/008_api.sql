@@ -1,20 +1,70 @@
 -- What the HTTP API of the platform keeps: who may use it, and what it answered to whom.
 set search_path = pg_catalog, pg_temp;
 
+-- Each is the name of a channel, or the beginning of one with a `*` behind it.
+create function outbox.channel_patterns_valid(patterns text[]) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select cardinality(patterns) between 1 and 100
+       and not exists (
+            select from unnest(patterns) as pattern
+            where pattern is null or pattern !~ '^[A-Za-z0-9._-]{1,200}[*]?$')
+$$;
+
 create table outbox.api_key (
-    id         bigint      generated always as identity primary key,
-    name       text        not null,
+    id           bigint      generated always as identity primary key,
+    name         text        not null,
     -- SHA-256 of the key: who reads this table can't use what it reads.
-    hash       bytea       not null unique,
-    scopes     text[]      not null,
-    created_at timestamptz not null default clock_timestamp(),
-    revoked_at timestamptz,
+    hash         bytea       not null unique,
+    scopes       text[]      not null,
+    -- NULL: every channel.
+    channels     text[],
+    created_at   timestamptz not null default clock_timestamp(),
+    -- NULL: never.
+    expires_at   timestamptz,
+    -- As outbox.use_key notes it: the first use of each minute.
+    last_used_at timestamptz,
+    revoked_at   timestamptz,
 
     constraint name_is_1_to_100_printable_characters check (name ~ '^[^\x01-\x1f\x7f]+$' and length(name) <= 100),
     constraint hash_is_a_sha_256 check (octet_length(hash) = 32),
-    constraint scopes_are_some_of_publish_manage_read check (
-        scopes <@ array['publish', 'manage', 'read'] and cardinality(scopes) > 0)
+    constraint scopes_are_some_of_publish_manage_operate_read check (
+        scopes <@ array['publish', 'manage', 'operate', 'read'] and cardinality(scopes) > 0),
+    constraint a_channel_is_a_topic_name_or_its_beginning_and_an_asterisk check (
+        channels is null or outbox.channel_patterns_valid(channels)),
+    constraint a_key_expires_after_it_was_made_and_before_9999 check (
+        expires_at > created_at and expires_at < '9999-01-01 00:00:00+00')
 );
+
+-- Who has the key with this hash; no row where there is none, or it is revoked or has expired. The service may do no
+-- more than this with keys: whoever takes it over can neither make one nor give one back.
+create function outbox.use_key(hash bytea) returns table (id bigint, name text, scopes text[], channels text[])
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    k outbox.api_key;
+begin
+    select * into k from outbox.api_key as known
+    where known.hash = use_key.hash and known.revoked_at is null
+      and (known.expires_at is null or known.expires_at > clock_timestamp());
+    if not found then
+        return;
+    end if;
+    -- Not a write per request, none that waits for another one's, and none where nothing can be written.
+    if coalesce(k.last_used_at, '-infinity') < clock_timestamp() - interval '1 minute'
+       and current_setting('transaction_read_only') = 'off' then
+        update outbox.api_key as used set last_used_at = clock_timestamp()
+        where used.id = (
+            select unused.id from outbox.api_key as unused
+            where unused.id = k.id and unused.last_used_at is not distinct from k.last_used_at
+            for no key update skip locked);
+    end if;
+    return query select k.id, k.name, k.scopes, k.channels;
+end
+$$;
 
 -- A request with an Idempotency-Key, and the answer that its repeats get. Written in the transaction that publishes.
 create table outbox.idempotent_request (
@@ -106,6 +156,8 @@ begin
 end
 $$;
 
-revoke execute on function outbox.trim_idempotency(integer), outbox.unsubscribe(bigint, boolean) from public;
+revoke execute on function
+    outbox.use_key(bytea), outbox.trim_idempotency(integer), outbox.unsubscribe(bigint, boolean)
+from public;
 
 insert into outbox.migration (version, name) values (8, 'api');

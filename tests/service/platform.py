@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -28,9 +30,15 @@ class Platform:
         self._numbers = itertools.count(1)
         self.authorization = self.key(*SCOPES)
 
-    def key(self, *scopes: Scope) -> dict[str, str]:
+    def key(
+        self,
+        *scopes: Scope,
+        channels: Sequence[str] | None = None,
+        expires: datetime | timedelta | None = None,
+    ) -> dict[str, str]:
         """A new API key, as the header that carries it."""
-        secret = keys.create(self.database, f"key {next(self._numbers)}", list(scopes))
+        name = f"key {next(self._numbers)}"
+        secret = keys.create(self.database, name, scopes, channels, expires)
         return {"Authorization": f"Bearer {secret}"}
 
     def name(self, prefix: str = "s") -> str:
@@ -85,17 +93,26 @@ class Platform:
         ).fetchall()
 
     def dead_letter(self, subscription_id: str, **fields: object) -> str:
-        """A letter of that subscription; its id."""
-        values = {"type": "paid", "payload": '{"a": 1}', "reason": "http_500", **fields}
+        """A letter of that subscription, of the first channel that it names; its id."""
+        values = {
+            "channel": None,
+            "type": "paid",
+            "payload": '{"a": 1}',
+            "reason": "http_500",
+            "detail": "detail",
+            **fields,
+        }
         row = self.database.execute(
             """
             insert into outbox.dead_letter
                 (subscription_id, cursor_id, message_id, priority, channel, type, idempotency_key,
                  headers, content_type, payload, created_at, reason, detail, attempts)
-            select subscription_id, id, nextval('dead_message'), 3, 'c', %(type)s, 'key',
+            select subscription_id, cursor.id, nextval('dead_message'), 3,
+                   coalesce(%(channel)s, channels[1], 'c'), %(type)s, 'key',
                    '{"x": "y"}', 'application/json', convert_to(%(payload)s, 'UTF8'),
-                   clock_timestamp(), %(reason)s, 'detail', 9
+                   clock_timestamp(), %(reason)s, %(detail)s, 9
             from outbox.cursor
+            join outbox.subscription on subscription.id = subscription_id
             where subscription_id = %(subscription_id)s and priority = 3 and shard = 0
             returning id::text
             """,

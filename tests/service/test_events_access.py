@@ -1,11 +1,7 @@
-"""Who may use the API: keys, scopes, and the commands that make them."""
-
-import sys
-from collections.abc import Callable
+"""Who may use the API: keys and their scopes."""
 
 import pytest
 
-from service.app import main
 from service.events.api import OPERATIONS
 from service.events.operation import Operation
 from service.keys import SCOPES
@@ -38,7 +34,7 @@ def test_a_key_may_do_what_its_scope_allows_and_nothing_else(
     headers = platform.key(*(one for one in SCOPES if one == scope))
     for operation in OPERATIONS:
         answer = platform.http.request(operation.method, path(operation), headers=headers)
-        if operation.scope == scope:
+        if scope in (operation.scope, operation.kafka_scope):
             assert answer.status_code not in (401, 403), operation
         else:
             assert answer.status_code == 403, operation
@@ -78,48 +74,21 @@ def test_no_key_is_stored(platform: Platform) -> None:
     assert secret.removeprefix("ok_") not in str(rows)
 
 
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """`outbox-service keys …` on the same database, as the service's own login.
-
-    Gives its exit code and what it wrote to stdout and stderr.
-    """
-    monkeypatch.setenv("DATABASE_URL", platform.service_url)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["outbox-service", "keys", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return int(str(ended.value.code)), written.out, written.err
-
-    return run
-
-
-def test_a_key_is_made_listed_and_revoked_by_command(platform: Platform, command: Command) -> None:
-    name = platform.name()
-    code, made, error = command("create", "--name", name, "--scope", "read", "--scope", "publish")
-    assert code == 0, error
-    headers = {"Authorization": f"Bearer {made.strip()}"}
-    assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 200
-    _, listed, _ = command("list")
-    [line] = [line.split("\t") for line in listed.splitlines() if f"\t{name}\t" in line]
-    assert (line[2], line[4]) == ("publish,read", "active")
-    assert made.strip() not in listed
-    assert command("revoke", line[0])[0] == 0
-    assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 401
-
-
-def test_a_command_that_cannot_be_done_says_why(command: Command) -> None:
-    code, _, error = command("revoke", "999999")
-    assert (code, "no key 999999" in error) == (1, True)
-    code, _, error = command("create", "--name", "", "--scope", "read")
-    assert (code, "1 to 100 printable characters" in error) == (1, True)
-    assert command("create", "--name", "x", "--scope", "everything")[0] == 2
-    code, _, error = command("create", "--name", "\udcff", "--scope", "read")
-    assert (code, "--name: it is not UTF-8" in error) == (2, True)
+def test_no_answer_is_for_a_cache(platform: Platform) -> None:
+    """Secrets are in some, payloads and endpoints in others; refusals are for their callers too."""
+    made = platform.send(
+        "POST",
+        SUBSCRIPTIONS,
+        {"name": platform.name(), "channelId": "c", "endpoint": "https://receiver.example/"},
+    )
+    rotated = platform.send("POST", f"{SUBSCRIPTIONS}/{made.json()['id']}/rotate-secret")
+    for answer in (made, rotated):
+        assert "whsec_" in answer.text
+        assert answer.headers["cache-control"] == "no-store"
+    assert made.headers["location"].startswith(SUBSCRIPTIONS)
+    for operation in OPERATIONS:
+        for headers in (platform.authorization, platform.key("publish"), {}):
+            answer = platform.http.request(operation.method, path(operation), headers=headers)
+            assert answer.headers["cache-control"] == "no-store", operation
+    refused = platform.http.get(SUBSCRIPTIONS)
+    assert refused.headers["www-authenticate"] == "Bearer"

@@ -405,19 +405,6 @@ def test_a_message_that_the_log_does_not_have_is_not_replayed_from(platform: Pla
     )
 
 
-def test_who_only_reads_sees_no_query_of_an_endpoint(platform: Platform) -> None:
-    endpoint = "https://receiver.example/hook?token=x"
-    made = platform.subscription(endpoint=endpoint)
-    assert made["endpoint"] == endpoint
-    assert platform.ask("GET", path(made))["endpoint"] == endpoint
-    reader = platform.key("read")
-    alone = platform.send("GET", path(made), headers=reader)
-    assert alone.json()["endpoint"] == "https://receiver.example/hook"
-    listed = platform.send("GET", f"{SUBSCRIPTIONS}?limit=200", headers=reader)
-    assert made["id"] in {item["id"] for item in listed.json()["items"]}
-    assert "token" not in listed.text
-
-
 def test_a_kafka_subscription_is_read_paused_and_replayed_but_not_changed(
     platform: Platform,
 ) -> None:

@@ -67,6 +67,15 @@ RELAYS_ALONE = [
     "select outbox.promote(1, '{}')",
     "update outbox.breaker set opened_at = null",
 ]
+KEYS = [
+    "table outbox.api_key",
+    "insert into outbox.api_key (name, hash, scopes) values ('n', sha256(''), '{manage}')",
+    "update outbox.api_key set revoked_at = null",
+    "update outbox.api_key set expires_at = null, scopes = '{manage}', channels = null",
+    "update outbox.api_key set last_used_at = clock_timestamp()",
+    "delete from outbox.api_key",
+    "select from outbox.api_key for update",
+]
 RELAYS_OWN = [*RELAYS_ALONE, "table outbox.dead_letter", "select outbox.redrive('{1}')"]
 VIEWS = [
     "table outbox.cursor_position",
@@ -111,6 +120,8 @@ MAY: dict[str, list[str]] = {
         "update outbox.subscription set paused = false, paused_reason = null",
         "select outbox.redrive(array(select id from outbox.dead_letter))",
         "select outbox.trim_idempotency()",
+        "select * from outbox.use_key(sha256(''))",
+        "select sale.publish_update(gen_random_uuid(), '{}')",
     ],
     "outbox_relay": [
         *VIEWS,
@@ -151,6 +162,9 @@ MUST_NOT: dict[str, list[str]] = {
         *SUBSCRIPTIONS,
         *RELAYS_OWN,
         *VIEWS,
+        *KEYS,
+        "select * from outbox.use_key(sha256(''))",
+        "select sale.publish_update(gen_random_uuid(), '{}')",
         INSERT + " returning id",
         "table outbox.subscription",
         "table outbox.installation",
@@ -163,7 +177,7 @@ MUST_NOT: dict[str, list[str]] = {
         "update outbox.subscription set kind = 'kafka'",
         "delete from outbox.subscription",
         "table outbox.secret",
-        "delete from outbox.api_key",
+        *KEYS,
         "delete from sale.sale_order",
         "truncate sale.sale_order",
         "update sale.points_transaction set points = 1",
@@ -186,7 +200,9 @@ MUST_NOT: dict[str, list[str]] = {
         "update outbox.breaker set opened_at = null",
         "select outbox.rotate_secret(1)",
         "select outbox.subscribe('n', 'c', 'https://h/')",
-        "table outbox.api_key",
+        *KEYS,
+        "select * from outbox.use_key(sha256(''))",
+        "select sale.publish_update(gen_random_uuid(), '{}')",
         "table sale.sale_order",
         ORDER,
     ],
