@@ -148,6 +148,10 @@ def test_what_is_paused_says_why_and_resumes_with_a_closed_breaker(
     subscriptions.resume(connection, "billing")
     one = billing(connection)
     assert (one.paused, one.paused_reason, one.breaker) == (False, None, "closed")
+    told = connection.execute(
+        "select type from outbox.message where channel = 'outbox.events' order by id"
+    ).fetchall()
+    assert told[-2:] == [("subscription.paused",), ("subscription.resumed",)]
 
 
 @pytest.mark.usefixtures("secret")

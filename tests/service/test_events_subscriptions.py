@@ -266,6 +266,18 @@ def test_a_pause_holds_and_says_who_paused(platform: Platform) -> None:
     assert backlog(platform, made) == 1
 
 
+def test_a_pause_and_a_resume_are_told(platform: Platform) -> None:
+    made = platform.subscription()
+    for step in ("/pause", "/pause", "/resume", "/resume"):
+        platform.ask("POST", path(made, step))
+    told = [
+        (type, json.loads(payload)["detail"].get("reason", "")[:15])
+        for _, type, name, payload in platform.messages("outbox.events")
+        if name == made["name"]
+    ]
+    assert told == [("subscription.paused", "by the API key "), ("subscription.resumed", "")]
+
+
 def test_a_test_message_goes_to_that_subscription_alone(platform: Platform) -> None:
     made = platform.subscription()
     message_id = platform.ask("POST", path(made, "/test"), status=202)["messageId"]
