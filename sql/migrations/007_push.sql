@@ -277,13 +277,16 @@ create trigger tell_pause after update of paused on outbox.subscription
 
 -- Pauses a subscription that can't go on by itself; nothing of it is dropped.
 create function outbox.disable(subscription_id bigint, reason text) returns void
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- For the trigger that tells it, until this function ends.
-set outbox.disables = 'on'
 as $$
+begin
+    -- For the trigger that tells it.
+    perform set_config('outbox.disables', 'on', true);
     update outbox.subscription as s set paused = true, paused_reason = reason
-    where s.id = disable.subscription_id and not s.paused
+    where s.id = disable.subscription_id and not s.paused;
+    perform set_config('outbox.disables', 'off', true);
+end
 $$;
 
 -- Five days of nothing but failures: whoever owns the endpoint has to look.

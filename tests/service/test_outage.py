@@ -130,7 +130,7 @@ def test_a_database_that_is_gone_is_503_and_recovery_needs_nobody(
     sent = event("ATTEMPT_SUCCESS", order=order["id"], paid="10")
     for _ in range(4):
         assert_unavailable(shop)
-    key = {"Authorization": "Bearer ok_key"}
+    key = {"Authorization": f"Bearer ok_{'A' * 43}"}
     assert shop.http.get("/v1/subscriptions", headers=key).status_code == 503
     postgres.restart()
 

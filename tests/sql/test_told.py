@@ -56,3 +56,14 @@ def test_a_subscription_that_was_disabled_is_told_once_and_as_that(db: Session) 
     db.execute(RESUME)
     db.execute(PAUSE)
     assert [type for type, *_ in told(db)[1:]] == ["subscription.resumed", "subscription.paused"]
+
+
+def test_a_pause_in_the_transaction_that_disabled_another_is_told_as_a_pause(db: Session) -> None:
+    one(db, "select subscription_id from outbox.subscribe('billing', 'c', 'https://h/')")
+    with db.transaction():
+        db.execute("select outbox.disable(id, 'gone') from outbox.subscription where id = 1")
+        db.execute("update outbox.subscription set paused = true where not paused")
+    assert [row[:2] for row in told(db)] == [
+        ("subscription.disabled", "kafka"),
+        ("subscription.paused", "billing"),
+    ]
