@@ -48,7 +48,7 @@ grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, create
     on outbox.idempotent_request to outbox_service;
 grant execute on function
     outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
-    outbox.unread, outbox.use_key, outbox.trim_idempotency
+    outbox.unread, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency
     to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. UPDATE of the columns that a fork waits

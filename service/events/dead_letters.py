@@ -77,7 +77,8 @@ LIST: LiteralString = """
       and (%(subscription_id)s::bigint is null or letter.subscription_id = %(subscription_id)s)
       and (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
       -- The subscription may have read another channel when the message was given up.
-      and (%(pattern)s::text is null or channel ~ %(pattern)s or channel = 'outbox.test')
+      and (%(channels)s::text[] is null or channel = 'outbox.test'
+           or outbox.channel_allowed(channel, %(channels)s))
       and (%(type)s::text is null or type = %(type)s)
       and (%(reason)s::text is null or reason = %(reason)s)
       and (%(from)s::timestamptz is null or died_at >= %(from)s)
@@ -132,7 +133,8 @@ READ: LiteralString = """
     from outbox.dead_letter as letter
     where letter.id = %(id)s
       and (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
-      and (%(pattern)s::text is null or channel ~ %(pattern)s or channel = 'outbox.test')
+      and (%(channels)s::text[] is null or channel = 'outbox.test'
+           or outbox.channel_allowed(channel, %(channels)s))
 """
 
 

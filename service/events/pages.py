@@ -52,14 +52,14 @@ async def select(
     """The rows of a list, one `row` each.
 
     Among the statement's parameters are `visible`, the ids of the subscriptions that the caller may
-    see, NULL where those are all, and `pattern`, the expression of its channels, NULL likewise.
+    see, and `channels`, what it is limited to; NULL where that is all.
     """
 
     async def work(transaction: Transaction) -> list[Item]:
         await transaction.execute(PLAN_ANEW, {})
         limits = {
             "visible": await visible(transaction, call.caller),
-            "pattern": call.caller.channel_pattern,
+            "channels": call.caller.channels,
         }
         found = await transaction.select(row, statement, {**parameters, **limits})
         return await found.fetchall()

@@ -62,7 +62,9 @@ class Visible(msgspec.Struct, frozen=True):
 VISIBLE: LiteralString = """
     select id from outbox.subscription
     where cardinality(channels) > 0
-      and not exists (select from unnest(channels) as channel where channel !~ %(pattern)s)
+      and not exists (
+          select from unnest(channels) as channel
+          where not outbox.channel_allowed(channel, %(channels)s))
 """
 
 
@@ -70,7 +72,7 @@ async def visible(transaction: Transaction, caller: Caller) -> list[int] | None:
     """The ids of the subscriptions that the caller may see; None: all."""
     if caller.channels is None:
         return None
-    found = await transaction.select(Visible, VISIBLE, {"pattern": caller.channel_pattern})
+    found = await transaction.select(Visible, VISIBLE, {"channels": caller.channels})
     return [row.id for row in await found.fetchall()]
 
 

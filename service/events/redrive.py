@@ -43,8 +43,8 @@ REDRIVE: LiteralString = """
             select letter.id from outbox.dead_letter as letter
             where letter.subscription_id = %(subscription_id)s and letter.redriven_at is null
               and (%(type)s::text is null or letter.type = %(type)s)
-              and (%(pattern)s::text is null or letter.channel ~ %(pattern)s
-                   or letter.channel = 'outbox.test')
+              and (%(channels)s::text[] is null or letter.channel = 'outbox.test'
+                   or outbox.channel_allowed(letter.channel, %(channels)s))
               and (%(from)s::timestamptz is null or letter.died_at >= %(from)s)
               and (%(to)s::timestamptz is null or letter.died_at < %(to)s)
             order by letter.message_id
@@ -128,7 +128,7 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
                 "type": form.type,
                 "from": form.from_,
                 "to": form.to,
-                "pattern": call.caller.channel_pattern,
+                "channels": call.caller.channels,
                 "at_most": MAX_REDRIVEN,
             }
             await _require_subscription(transaction, call.caller, form.subscription_id)

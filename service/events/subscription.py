@@ -170,7 +170,7 @@ def _withheld(shown: dict[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     if "endpoint" in shown:
-        origin = re.match("https?://[^/?]*", shown["endpoint"])
+        origin = re.match(r"https?://[\w.:\[\]-]*", shown["endpoint"])
         kept["endpoint"] = f"{origin[0] if origin else ''}/…"
     if (reason := shown["pausedReason"]) is not None:
         kept["pausedReason"] = GONE if reason.startswith(GONE) else reason

@@ -12,6 +12,21 @@ as $$
             where pattern is null or pattern !~ '^[A-Za-z0-9._-]{1,200}[*]?$')
 $$;
 
+-- Whether a key that is limited to these may use a channel. Those of the platform are meant by patterns that begin with
+-- `outbox.`, and not by `o*`.
+create function outbox.channel_allowed(channel text, patterns text[]) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from unnest(patterns) as pattern
+        where case
+            when right(pattern, 1) <> '*' then channel = pattern
+            else starts_with(channel, left(pattern, -1))
+                 and (starts_with(pattern, 'outbox.') or not starts_with(channel, 'outbox.'))
+        end)
+$$;
+
 create table outbox.api_key (
     id           bigint      generated always as identity primary key,
     name         text        not null,

@@ -1,5 +1,7 @@
 """What of an endpoint's URL a key without `manage` sees, wherever it asks: no path, no query."""
 
+import json
+
 import pytest
 
 from tests.service.platform import DEAD_LETTERS, SUBSCRIPTIONS, Json, Platform
@@ -122,3 +124,16 @@ def test_what_kafka_says_and_why_somebody_paused_is_told_to_those_who_read(
     paused = platform.ask("POST", f"{SUBSCRIPTIONS}/{made['id']}/pause")
     read = platform.send("GET", f"{SUBSCRIPTIONS}/{made['id']}", headers=reader)
     assert read.json()["pausedReason"] == paused["pausedReason"]
+
+
+def test_an_endpoint_that_sql_took_is_hidden_as_well(platform: Platform) -> None:
+    """The database's pattern of a URL is wider than the API's."""
+    made = platform.subscription()
+    endpoint = f"https://receiver.example\\{TOKEN}"
+    platform.database.execute(
+        "update outbox.subscription set settings = settings || %s::jsonb where id = %s",
+        [json.dumps({"endpoint": endpoint}), int(made["id"])],
+    )
+    where = f"{SUBSCRIPTIONS}/{made['id']}"
+    shown = platform.send("GET", where, headers=platform.key("read")).json()["endpoint"]
+    assert shown == "https://receiver.example/…"
