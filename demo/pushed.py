@@ -48,7 +48,7 @@ def reckon_pushed(places: Places, sale: Connection, log: Iterable[Published]) ->
     lifecycle = [message for message in log if message.channel == CHANNEL]
     counts = {name: records.counts(places.records[name]) for name in SUBSCRIBERS}
     outages = read_outages(sale)
-    hasty, used, probes = read_probes(sale, outages)
+    hasty, probes = read_probes(sale, outages)
     medians = read_medians(sale, outages)
     closed = [outage for outage in outages if outage.closed_at]
     dead, redriven = read_letters(sale)
@@ -63,7 +63,6 @@ def reckon_pushed(places: Places, sale: Connection, log: Iterable[Published]) ->
         promises=[
             Promise("webhooks with a bad signature", 0, sum(c["forged"] for c in counts.values())),
             Promise(f"{FAILING}'s breaker: opened, and closed", max(len(outages), 1), len(closed)),
-            Promise("  attempts used up while it was open", 0, used),
             Promise(f"  requests beyond one per {COOL_DOWN_SECONDS} s meanwhile", 0, hasty),
             Promise("  subscribers served meanwhile", len(SUBSCRIBERS) - 1, len(medians)),
             Promise(f"dead letters of {REFUSING}, redriven and delivered", 1, redriven),
@@ -92,34 +91,26 @@ def read_outages(sale: Connection) -> list[Outage]:
     return outages
 
 
-# An attempt is used up where the next one has a higher number.
 ATTEMPTS = """
-    select at, used
-    from (
-        select at, error is not null and lead(number) over (
-                   partition by message_id order by at) > number as used
-        from outbox.attempt
-        where subscription_id = (select id from outbox.subscription where name = %(name)s)
-    ) as attempt
-    where at > %(opened_at)s and at < %(closed_at)s
+    select at from outbox.attempt
+    where subscription_id = (select id from outbox.subscription where name = %(name)s)
+      and at > %(opened_at)s and at < %(closed_at)s
     order by at
 """
 
 
-def read_probes(sale: Connection, outages: Iterable[Outage]) -> tuple[int, int, int]:
+def read_probes(sale: Connection, outages: Iterable[Outage]) -> tuple[int, int]:
     """Of the requests to FAILING while its breaker was open.
 
-    How many came within a cool-down of what was before, used an attempt up, and are there at all.
+    How many came within a cool-down of what was before, and are there at all.
     """
-    hasty = used = probes = 0
+    hasty = probes = 0
     for outage in outages:
-        found = sale.execute(ATTEMPTS, _period(outage)).fetchall()
-        times = [outage.opened_at, *(at for at, _ in found)]
+        times = [outage.opened_at, *(at for (at,) in sale.execute(ATTEMPTS, _period(outage)))]
         cool_down = timedelta(seconds=COOL_DOWN_SECONDS)
         hasty += sum(later - earlier < cool_down for earlier, later in pairwise(times))
-        used += sum(bool(is_used) for _, is_used in found)
-        probes += len(found)
-    return hasty, used, probes
+        probes += len(times) - 1
+    return hasty, probes
 
 
 SERVED = """

@@ -63,7 +63,8 @@ def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[obj
     assert answer is not None
     assert verdict is not None
     assert row is not None
-    again = verdict.kind == "retry" and not target.probing
+    # What used none up, as a breaker's probe without an answer, waits for the next probe.
+    again = verdict.kind == "retry" and verdict.attempts > item.attempts
     failed = answer.error is not None
     at = target.clock + item.sent_at
     next_at = at + answer.seconds + (verdict.delay_seconds or 0.0)

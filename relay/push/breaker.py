@@ -61,8 +61,8 @@ def judge_probe(connection: Connection, target: Target, verdict: Verdict | None)
     acked = None
     if verdict is not None:
         acked = verdict.kind == "acked"
-        # The endpoint may have said when it wants to be asked again.
-        cool_down_seconds = max(cool_down_seconds, verdict.delay_seconds or 0.0)
+        # Not the message's own wait, which may be hours: others are probed meanwhile.
+        cool_down_seconds = max(cool_down_seconds, verdict.asked_seconds)
     values = (target.subscription_id, target.probe_token, acked, cool_down_seconds)
     row = connection.execute(JUDGE_HALF_OPEN, values).fetchone()
     if row and row[0]:

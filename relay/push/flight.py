@@ -69,7 +69,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def probing(self) -> bool:
-        """The breaker is half-open: one message goes, and uses no attempt."""
+        """The breaker is half-open: one message goes."""
         return self.probe_token is not None
 
 

@@ -185,7 +185,7 @@ class PushRuns:
         began_at: float,
     ) -> Ran:
         cleared, due = 0, list[Item]()
-        # Where all heads are poisoned, only a fresh message can close the breaker.
+        # Where heads are due again and again, a fresh message may close the breaker sooner.
         fresh_probe = claimed.position is not None and random.random() < FRESH_PROBES
         fresh_probe = fresh_probe and target.probing
         if claimed.due and not fresh_probe:

@@ -21,13 +21,14 @@ class Verdict(msgspec.Struct, frozen=True):
     """`attempts` are those used up by now; `retry` comes after `delay_seconds`.
 
     `dead`: given up, with the limit that was `exhausted`, or refused for what it is. `held`: as if
-    it had not been tried.
+    it had not been tried. For `asked_seconds` the endpoint asked to be left alone.
     """
 
     kind: Literal["acked", "retry", "dead", "held"]
     attempts: int
     delay_seconds: float | None = None
     exhausted: str | None = None
+    asked_seconds: float = 0.0
 
 
 def judge(
@@ -41,22 +42,27 @@ def judge(
 ) -> Verdict:
     """Of the answer to a message that had `attempts` before; `now` in seconds since 1970.
 
-    `probing`: the breaker is half-open, and no attempt is used while it is not closed.
+    `probing`: it is the one message of a half-open breaker.
     """
     if answer.error is None:
         return Verdict("acked", attempts + 1)
     if answer.status == GONE or answer.error in UNSENT:
         return Verdict("held", attempts)
-    wish = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
-    if probing:
-        # Behind the other heads: where this one is poisoned, the next probe is another's.
-        return Verdict("retry", attempts, wish)
+    if probing and answer.status is None:
+        # Nobody answered: that says nothing of the message, and an outage uses no attempts up. It
+        # goes behind the other heads, so that the next probe is another's. A probe that was
+        # answered is an attempt like any other: a message that is always refused comes to its end
+        # though it is alone, and by its schedule it is tried no sooner than by a closed breaker.
+        # Meanwhile other heads that are due are probed, or what is next in the log.
+        return Verdict("retry", attempts, 0.0)
+    asked = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
     attempts += 1
     status = answer.status or 0
     final = 400 <= status < 500 and status not in NOT_FINAL
     if final and endpoint.client_errors == "dead_letter":
-        return Verdict("dead", attempts)
+        return Verdict("dead", attempts, asked_seconds=asked)
     delay = delay_seconds(endpoint.retry, attempts, random)
     if delay is None:
-        return Verdict("dead", attempts, exhausted=f"{attempts} attempts")
-    return Verdict("retry", attempts, max(delay, wish))
+        limit = f"{attempts} attempts"
+        return Verdict("dead", attempts, exhausted=limit, asked_seconds=asked)
+    return Verdict("retry", attempts, max(delay, asked), asked_seconds=asked)

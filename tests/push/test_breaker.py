@@ -1,4 +1,4 @@
-"""The circuit breaker: one for all relays, in the database, and it uses no attempts up."""
+"""The circuit breaker: one for all relays, in the database; test_probes.py has its probes."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from relay.push import flight, runs
 from tests.eventually import eventually
 from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
-from tests.receiver import OK, after, respond
+from tests.receiver import OK, after, cut, respond
 from tests.sql.log import one
 
 NO = respond(503)
@@ -96,12 +96,13 @@ def test_while_it_is_open_nothing_is_sent_no_row_made_and_no_attempt_used(
     assert stage.rows() == rows
 
 
-def test_a_heads_probe_that_fails_uses_no_attempt_makes_no_row_and_leaves_it_open(
+def test_a_heads_probe_without_an_answer_makes_no_row_and_leaves_it_open(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
     opened(stage, relay)
     rows = stage.rows()
+    stage.receiver.react = cut
     stage.cool_down()
     relay.round()
     relay.round()
@@ -109,12 +110,13 @@ def test_a_heads_probe_that_fails_uses_no_attempt_makes_no_row_and_leaves_it_ope
     assert (stage.rows(), stage.breaker()) == (rows, "open")
 
 
-def test_a_fresh_messages_probe_that_fails_uses_no_attempt_and_leaves_it_open(
+def test_a_fresh_messages_probe_without_an_answer_makes_its_row_and_leaves_it_open(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "FRESH_PROBES", 1.0)
     opened(stage, relay)
     rows = stage.rows()
+    stage.receiver.react = cut
     stage.cool_down()
     relay.round()
     relay.round()
