@@ -128,7 +128,7 @@ with gone as (
     returning dead_letter_id, attempts
 )
 update outbox.dead_letter letter
-set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts + 1,
+set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts + %(made)s,
     redriven_at = coalesce(letter.redriven_at, clock_timestamp())
 from gone where letter.id = gone.dead_letter_id
 """
@@ -136,9 +136,13 @@ from gone where letter.id = gone.dead_letter_id
 
 def delete(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> None:
     """Takes the rows of what has arrived away, and notes it at redriven letters."""
-    if items:
-        messages = [item.message_id for item in items]
-        connection.execute(DELETE, {"cursor": cursor.id, "messages": messages})
+    for made, some in (
+        (1, [item.message_id for item in items if item.sent_at]),
+        # Acknowledged before this run: their rows count that attempt already.
+        (0, [item.message_id for item in items if not item.sent_at]),
+    ):
+        if some:
+            connection.execute(DELETE, {"cursor": cursor.id, "messages": some, "made": made})
 
 
 # The letter of a message that died before keeps its id: a second redrive of it adds nothing.

@@ -618,7 +618,8 @@ begin
 end
 $$;
 
--- Sends one message of type `outbox.test` to this subscription alone. Returns its id.
+-- Sends one message of type `outbox.test` to this subscription, and to no other that does not name channel
+-- `outbox.test`. Returns its id.
 create function outbox.send_test(subscription_id bigint) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -627,20 +628,24 @@ declare
     target     outbox.subscription;
     message_id bigint;
 begin
-    select * into target from outbox.subscription as s where s.id = send_test.subscription_id and s.kind = 'http';
+    -- Locked, so that its filter stays what it is here until the message is in the log.
+    select * into target from outbox.subscription as s
+    where s.id = send_test.subscription_id and s.kind = 'http' for share;
     if not found then
         raise exception 'there is no http subscription % in outbox.subscription', subscription_id
             using errcode = 'no_data_found';
     end if;
-    -- No subscription reads this channel unless it names it.
     message_id := outbox.publish_own('outbox.test', 'outbox.test',
                                      json_build_object('subscriptionId', target.id::text, 'name', target.name));
-    -- It has no group, so no other row depends on it: the one insert that needs no hold of the cursor.
+    -- Where it is not read from the log, it gets a row. It has no group, so no other row depends on it: the one insert
+    -- that needs no hold of the cursor.
     insert into outbox.delivery (cursor_id, message_id, due_at)
     select cursor.id, message_id, clock_timestamp()
     from outbox.cursor
     where cursor.subscription_id = target.id and cursor.priority = 3 and cursor.channel is null
-      and cursor.shard = outbox.shard_of(null, message_id, target.shards);
+      and cursor.shard = outbox.shard_of(null, message_id, target.shards)
+      and ('outbox.test' = any (target.channels) and (target.types is null or 'outbox.test' = any (target.types)))
+          is not true;
     return message_id;
 end
 $$;

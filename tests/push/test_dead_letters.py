@@ -69,6 +69,7 @@ def test_redriven_letters_of_a_group_go_in_their_order_with_their_keys(
     assert redrive(stage) == 3
     relay.drain()
     assert answers.accepted == ["b:1", "a:1", "a:2", "a:3"]
+    assert [letter[3:] for letter in stage.letters()] == [(3, True, True)] * 3
     assert all(one.body == bodies[one.header("webhook-id")] for one in stage.receiver.requests)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from relay.push import flight, rows
 from tests.eventually import eventually
 from tests.push.stage import LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Connection, Reaction, respond
@@ -102,6 +103,39 @@ def test_what_failed_late_for_the_last_time_becomes_a_letter_and_its_group_goes_
     open_relay().drain()
     assert stage.letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]
     assert (stage.keys(), stage.rows()) == (["a:1", "a:2"], [])
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+@pytest.mark.parametrize("failures", [0, 2])
+def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
+    stage: PushStage,
+    relay: PushRelay,
+    monkeypatch: pytest.MonkeyPatch,
+    cleared: bool,
+    failures: int,
+) -> None:
+    stage.subscribe(retry={"schedule_seconds": [0] * 3, "jitter": 0})
+    stage.receiver.react = answers = Answers().give("a:1", NO)
+    stage.publish("a:1")
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
+    relay.drain()
+    assert stage.letters() == [("a:1", "http_500", "4 attempts", 4, False, False)]
+    held = Held()
+    answers.give("a:1", *[NO] * failures, held.react)
+    stage.db.execute("select outbox.redrive(array(select id from outbox.dead_letter))")
+    for _ in range(failures):
+        relay.round()
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
+    relay.round()
+    assert stage.rows() == [("a:1", failures, "in flight")]
+    held.release()
+    states(stage, ("a:1", failures + 1, "acked"))
+    if not cleared:
+        # As if it came right after the others of its kind were cleared.
+        monkeypatch.setattr(rows, "CLEAR_ACKED", "select 0 from (select %s::bigint) as none")
+    relay.round()
+    assert stage.rows() == []
+    assert stage.letters() == [("a:1", "http_500", "4 attempts", 5 + failures, True, True)]
 
 
 def test_an_outcome_after_its_lease_changes_nothing_of_what_another_relay_did(

@@ -107,6 +107,39 @@ def test_a_test_message_goes_to_its_subscription_alone(stage: PushStage, relay: 
     assert stage.rows() == []
 
 
+@pytest.mark.parametrize("types", [None, ["outbox.test", "x"], ["order.paid"]])
+@pytest.mark.parametrize("channels", [["outbox.test"], ["orders", "outbox.test"], ["orders"], None])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_test_message_comes_once_whatever_the_subscription_names(
+    stage: PushStage,
+    relay: PushRelay,
+    types: list[str] | None,
+    channels: list[str] | None,
+    shards: int,
+) -> None:
+    billing = stage.subscribe("billing", types=types, shards=shards)
+    stage.db.execute("update outbox.subscription set channels = %s", [channels])
+    for _ in range(3):
+        stage.db.execute("select outbox.send_test(%s)", [billing])
+    relay.drain()
+    keys = stage.keys()
+    assert len(keys) == len(set(keys)) == 3
+    assert stage.rows() == []
+
+
+def test_a_test_message_waits_with_the_subscription_that_names_its_channel(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    billing = stage.subscribe("billing")
+    stage.db.execute("update outbox.subscription set channels = '{outbox.test}', paused = true")
+    stage.db.execute("select outbox.send_test(%s)", [billing])
+    relay.drain()
+    assert stage.keys() == []
+    stage.db.execute("update outbox.subscription set paused = false")
+    relay.drain()
+    assert len(stage.keys()) == 1
+
+
 def test_a_rate_limit_holds_over_all_relays(stage: PushStage, open_relay: OpenRelay) -> None:
     rate = 40
     stage.subscribe(rate_per_second=rate, shards=2)
