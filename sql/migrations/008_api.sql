@@ -122,6 +122,68 @@ $$;
 create index dead_letter_subscription_id on outbox.dead_letter (subscription_id, id);
 create index dead_letter_waiting on outbox.dead_letter (subscription_id, message_id) where redriven_at is null;
 
+-- Whether a cursor has yet to read a message that its subscription wants, by the filter of the relay; NULL: it had not
+-- been found out by `give_up_at`, since there is so much that others published. For the holder of the cursor.
+create function outbox.has_unread(cursor_id bigint, give_up_at timestamptz) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    c      record;
+    wanted boolean;
+begin
+    select cursor.shard, cursor.priority, subscription.shards, subscription.channels, subscription.types,
+           latest.*, coalesce(latest.target, latest.seen) as horizon
+    into strict c
+    from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    cross join lateral (
+        select seen, target, after_id, fresh_id, upto_id
+        from outbox.checkpoint where checkpoint.cursor_id = cursor.id order by n desc limit 1
+    ) as latest
+    where cursor.id = has_unread.cursor_id;
+
+    -- The first that is wanted, or whichever it has come to when the time is over. The four ways into the log are those
+    -- of outbox.unread.
+    select is_wanted into wanted
+    from (
+        select (case when c.channels is null then not starts_with(log.channel, 'outbox.')
+                     else log.channel = any (c.channels) end)
+               and (c.types is null or log.type = any (c.types))
+               and outbox.shard_of(log.group_key, log.id, c.shards) = c.shard as is_wanted
+        from (
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.seen)))
+              and m.id > c.after_id and m.id < c.fresh_id and pg_visible_in_snapshot(m.xid, c.target)
+            union all
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority::integer = c.priority::integer
+              and m.id + 0 >= greatest(c.fresh_id, c.after_id + 1) and m.id + 0 <= c.upto_id
+              and not pg_visible_in_snapshot(m.xid, c.seen) and pg_visible_in_snapshot(m.xid, c.target)
+            union all
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.horizon)))
+            union all
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority = c.priority and m.xid >= pg_snapshot_xmax(c.horizon)
+        ) as log
+    ) as looked_at
+    where is_wanted or clock_timestamp() >= give_up_at
+    limit 1;
+    return case when wanted is null then false when wanted then true end;
+end
+$$;
+
 -- Ends an http subscription: its cursors, rows, letters and secrets go with it. What is not delivered stands in the way,
 -- unless it is to be discarded: unread messages, rows, letters. Waits for runs that are under way. Raises no_data_found
 -- where there is no such subscription, dependent_objects_still_exist where something stands in the way.
@@ -131,7 +193,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    obstacle text;
+    give_up_at constant timestamptz := clock_timestamp() + interval '20 seconds';
+    obstacle   text;
 begin
     perform from outbox.subscription as s where s.id = unsubscribe.subscription_id and s.kind = 'http';
     if not found then
@@ -140,6 +203,8 @@ begin
     end if;
     -- Before anybody looks: only the holder of a cursor takes messages from the log and writes letters.
     perform from outbox.cursor as c where c.subscription_id = unsubscribe.subscription_id order by c.id for update;
+    -- What has arrived and only waits for the next run to be taken away stands in nobody's way.
+    perform outbox.clear_acked(c.id) from outbox.cursor as c where c.subscription_id = unsubscribe.subscription_id;
     if not discard_undelivered then
         select case
             when exists (
@@ -149,16 +214,15 @@ begin
             when exists (
                 select from outbox.cursor as c
                 join outbox.delivery as d on d.cursor_id = c.id
-                where c.subscription_id = unsubscribe.subscription_id and d.outcome is distinct from 'acked') then
+                where c.subscription_id = unsubscribe.subscription_id) then
                 'messages on their way'
-            -- A cursor with more to look at than this may have some that are wanted.
-            when exists (
-                select from outbox.cursor as c
-                cross join lateral (
-                    select bool_or(wanted) or count(*) = 1000 as waiting from outbox.unread(c.id, 1000)
-                ) as unread
-                where c.subscription_id = unsubscribe.subscription_id and unread.waiting) then
-                'unread messages'
+            else (
+                select case when looked.unread then 'unread messages'
+                            else 'more to read than could be looked through in 20 s' end
+                from outbox.cursor as c
+                cross join lateral (select outbox.has_unread(c.id, give_up_at) as unread) as looked
+                where c.subscription_id = unsubscribe.subscription_id and looked.unread is not false
+                limit 1)
         end into obstacle;
         if obstacle is not null then
             raise exception 'the subscription still has %', obstacle using errcode = 'dependent_objects_still_exist';
@@ -172,7 +236,8 @@ end
 $$;
 
 revoke execute on function
-    outbox.use_key(bytea), outbox.trim_idempotency(integer), outbox.unsubscribe(bigint, boolean)
+    outbox.use_key(bytea), outbox.trim_idempotency(integer), outbox.has_unread(bigint, timestamptz),
+    outbox.unsubscribe(bigint, boolean)
 from public;
 
 insert into outbox.migration (version, name) values (8, 'api');

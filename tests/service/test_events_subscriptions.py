@@ -342,6 +342,15 @@ def test_undelivered_messages_stand_in_the_way_of_a_delete_unless_they_are_disca
     platform.ask("DELETE", path(made) + "?discardUndelivered=true", status=204)
 
 
+def test_what_others_published_does_not_stand_in_the_way_of_a_delete(platform: Platform) -> None:
+    made = platform.subscription()
+    platform.database.execute(
+        "insert into outbox.message (channel, type, payload)"
+        " select 'noise', 'tick', '{}' from generate_series(1, 3000)"
+    )
+    platform.ask("DELETE", path(made), status=204)
+
+
 def test_a_subscription_with_nothing_to_deliver_is_deleted(platform: Platform) -> None:
     platform.ask("DELETE", path(platform.subscription()), status=204)
 
