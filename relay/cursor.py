@@ -189,7 +189,7 @@ order by c.priority, c.shard, c.id
 
 def probe(
     connection: Connection,
-    name: str,
+    relay: str,
     subscription_id: int | None = None,
     *,
     waiting: bool = False,
@@ -200,7 +200,7 @@ def probe(
     """
     # A pipeline is one transaction, and needs no BEGIN to be one.
     with connection.pipeline():
-        set_local(connection, name, timeout_seconds=60)
+        set_local(connection, f"outbox-relay {relay}", timeout_seconds=60)
         parameters = {"subscription": subscription_id, "waiting": waiting}
         found = connection.execute(PROBE, parameters, prepare=True)
     return [_cursor(row) for row in found.fetchall()]

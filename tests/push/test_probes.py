@@ -37,7 +37,8 @@ FAILING_FOR_DAYS = "update outbox.breaker set failing_since = now() - interval '
 
 def alone(stage: PushStage, relay: PushRelay, refusal: Reaction = NO, **settings: Any) -> Answers:
     """One group, whose first message alone has opened the breaker by two refusals."""
-    stage.subscribe(**({"breaker": OPENS_AT_TWO, "retry": FOUR_ATTEMPTS} | settings))
+    wanted: dict[str, Any] = {"breaker": OPENS_AT_TWO, "retry": FOUR_ATTEMPTS}
+    stage.subscribe(**(wanted | settings))
     stage.receiver.react = answers = Answers().give("a:1", refusal)
     stage.publish("a:1", "a:2", "a:3")
     relay.drain()
