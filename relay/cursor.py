@@ -206,6 +206,12 @@ def probe(
     return [_cursor(row) for row in found.fetchall()]
 
 
+def pending(connection: Connection, subscription_id: int) -> list[Cursor]:
+    """The same of one subscription, in a transaction that holds one of them."""
+    found = connection.execute(PROBE, {"subscription": subscription_id}, prepare=True)
+    return [_cursor(row) for row in found.fetchall()]
+
+
 def _cursor(row: tuple[Any, ...]) -> Cursor:
     columns: list[Any] = [*row[:-2], Terms(delivery=row[-2], topic_prefix=row[-1])]
     return Cursor(*columns)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import msgspec
 import structlog
 
-from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
+from relay.cursor import Claimed, Cursor, claim, give_up, leave, pending, probe
 from relay.database import Connection, Pool
 from relay.push import breaker, rows
 from relay.push.courier import Courier
@@ -84,6 +84,8 @@ class PushRuns:
         self._telemetry = telemetry
         self._rate = Rate()
         self._late_failures = 0
+        # Where the cursor stands in the order of a probe that sent a half-open breaker's message.
+        self._probed_last = (0, 0, 0)
 
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work."""
@@ -145,12 +147,13 @@ class PushRuns:
         """None while the breaker is open, or another relay has its one message."""
         endpoint, probe_token = state.endpoint, None
         if state.is_open:
-            if not state.is_half_open:
+            if not state.is_half_open or not self._is_in_turn(connection, cursor):
                 return None
             cool_down, timeout = endpoint.breaker.cool_down_seconds, endpoint.timeout_seconds
             probe_token = breaker.half_open(connection, cursor.subscription_id, cool_down, timeout)
             if probe_token is None:
                 return None
+            self._probed_last = _place(cursor)
         return Target(
             subscription_id=cursor.subscription_id,
             subscription=cursor.subscription,
@@ -162,6 +165,15 @@ class PushRuns:
             retrying=state.retrying,
             probe_token=probe_token,
         )
+
+    def _is_in_turn(self, connection: Connection, cursor: Cursor) -> bool:
+        """Whether a half-open breaker's message is this cursor's, of all that have work.
+
+        By turns: what is never answered in one of them would else keep the breaker open for all.
+        """
+        places = [_place(one) for one in pending(connection, cursor.subscription_id)]
+        later = [place for place in places if place > self._probed_last]
+        return _place(cursor) == min(later or places, default=_place(cursor))
 
     def _opens_by_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
         """What was sent before the breaker closed does not open it again."""
@@ -226,6 +238,10 @@ class PushRuns:
         """By the loop's clock; later, somebody else may hold the cursor."""
         age = time.monotonic() - began_at
         return self._courier.loop.time() - age + frozen_after_seconds(self._settings) / 2
+
+
+def _place(cursor: Cursor) -> tuple[int, int, int]:
+    return cursor.priority, cursor.shard, cursor.id
 
 
 def _is_finished(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:

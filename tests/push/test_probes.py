@@ -303,6 +303,44 @@ def test_five_days_of_nothing_but_failures_disable_by_a_probe_too(
     assert [key for key, _, _ in stage.rows()] == ["a:1", "a:2", "a:3"]
 
 
+def test_the_cursors_of_a_subscription_are_probed_in_turn(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    """What is never answered in the first does not keep the others from closing the breaker."""
+    stage.subscribe(breaker=OPENS_AT_TWO)
+    stage.receiver.react = cut
+    stage.publish("a:1", priority=1)
+    stage.publish("b:1", priority=2)
+    relay.drain()
+    assert stage.breaker() == "open"
+    stage.publish("c:1", priority=5)
+    stage.receiver.react = Answers().give("a:1", cut).give("b:1", cut)
+    stage.receiver.requests.clear()
+    for _ in range(3):
+        probe(stage, relay)
+    assert (stage.keys(), stage.breaker()) == (["a:1", "b:1", "c:1"], "closed")
+
+
+def test_the_shards_of_a_subscription_are_probed_in_turn(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe(breaker={"minimum": 16, "cool_down_seconds": 600}, shards=8)
+    stage.receiver.react = cut
+    stage.publish(*(f"g{number}:1" for number in range(40)))
+    for _ in range(8):
+        relay.round()
+    assert stage.breaker() == "open"
+    shards = stage.count("select count(distinct cursor_id) from outbox.delivery")
+    stage.receiver.requests.clear()
+    for _ in range(shards):
+        probe(stage, relay)
+    probed = """
+        select count(distinct d.cursor_id) from outbox.delivery d
+        join outbox.message m on m.id = d.message_id where m.idempotency_key = any (%s)
+    """
+    assert one(stage.db, probed, stage.keys()) == shards
+
+
 def test_a_group_behind_a_probe_that_died_comes_in_order(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
