@@ -197,12 +197,18 @@ def test_a_late_410_disables(stage: PushStage, relay: PushRelay) -> None:
 
 @pytest.mark.parametrize("acked", [True, False])
 def test_a_probe_that_outlives_its_run_decides_the_breaker(
-    stage: PushStage, relay: PushRelay, open_relay: OpenRelay, acked: bool
+    stage: PushStage,
+    relay: PushRelay,
+    open_relay: OpenRelay,
+    monkeypatch: pytest.MonkeyPatch,
+    acked: bool,
 ) -> None:
     stage.subscribe(breaker={"minimum": 1, "cool_down_seconds": 600})
     stage.receiver.react = NO
     stage.publish("a:1")
-    relay.round()
+    with monkeypatch.context() as patient:
+        patient.setattr(flight, "TAIL_SECONDS", 10.0)
+        relay.round()
     assert stage.breaker() == "open"
     held = Held()
     stage.receiver.react = held.react
