@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.health import PROBES
 from service.metrics import Metrics
 from service.refusals import Refusals
 
@@ -13,8 +14,6 @@ log = structlog.get_logger()
 
 # A label must not grow with every method that somebody makes up.
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-# Asked for all day long by machines; measured, but not logged while they go well.
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Access:
@@ -63,10 +62,11 @@ class Access:
             method = "any"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.latency.labels(route).observe(seconds)
+        # Probes are measured, but not logged while they go well.
         if status == 401:
             address, _ = scope.get("client") or ("unknown", 0)
             self._refusals.note(address, route)
-        elif route not in QUIET_ROUTES or status >= 400:
+        elif route not in PROBES or status >= 400:
             log.info(
                 "request",
                 method=scope["method"],

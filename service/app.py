@@ -3,14 +3,12 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypedDict
 
 import structlog
-import uvicorn
 from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,6 +21,7 @@ from service.authorization import Authorization
 from service.database import Database
 from service.events import operation
 from service.events.api import OPERATIONS
+from service.hosts import Hosts
 from service.metrics import Metrics
 from service.payments import orders_api, retention
 from service.payments.live import Live
@@ -30,10 +29,9 @@ from service.payments.sockets import watch_order
 from service.payments.webhook import receive_payment
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.refusals import Refusals
+from service.server.server import Server
 from service.settings import Settings, SettingsError
 
-# SIGTERM to exit: in-flight requests, then sockets and pool, within the 10 s that are promised.
-GRACEFUL_SHUTDOWN_SECONDS = 6
 POOL_CLOSE_SECONDS = 2.0
 
 SALE = "/v1/api/sale"
@@ -79,7 +77,7 @@ def create_app(settings: Settings) -> Starlette:
     """The ASGI app; it connects to the database when it is started, and again whenever it must."""
     database = Database(settings)
     metrics = Metrics(database.pool)
-    live = Live(database, metrics)
+    live = Live(database, metrics, settings.max_connections // 2)
     refusals = Refusals()
     state = State(
         settings=settings,
@@ -111,7 +109,10 @@ def create_app(settings: Settings) -> Starlette:
     app = Starlette(
         routes=table,
         lifespan=lifespan,
-        middleware=[Middleware(Access, metrics=metrics, refusals=refusals, routes=paths)],
+        middleware=[
+            Middleware(Access, metrics=metrics, refusals=refusals, routes=paths),
+            Middleware(Hosts, names=settings.hosts, probes=health.PROBES),
+        ],
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,
@@ -121,21 +122,8 @@ def create_app(settings: Settings) -> Starlette:
     # A redirect would have no body, and a Location made of whatever Host was sent.
     app.router.redirect_slashes = False
     app.state.live = live
+    app.state.metrics = metrics
     return app
-
-
-class Server(uvicorn.Server):
-    """uvicorn, but WebSocket clients are told first that this process is going away."""
-
-    def __init__(self, config: uvicorn.Config, live: Live) -> None:
-        super().__init__(config)
-        self._live = live
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drops the WebSocket clients with code 1001, then does what uvicorn does."""
-        self._live.close()
-        await asyncio.sleep(0)
-        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -163,22 +151,10 @@ def serve(configured: Settings, ignored: Sequence[str]) -> None:
     # An empty WEBHOOK_SECRET is none: whoever deployed it should see what came of it.
     log.info("webhook signatures", required=configured.webhook_secret is not None)
     app = create_app(configured)
-    config = uvicorn.Config(
-        app,
-        host=configured.host,
-        port=configured.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        ws_max_size=65_536,
-        http="httptools",
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
-    )
     # uvicorn raises the signal that stopped it once more when it is done; it has been obeyed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
-    server = Server(config, app.state.live)
+    server = Server(app, configured, app.state.metrics, app.state.live.close)
     try:
         server.run()
     except SystemExit:

@@ -12,8 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.money import Money
 from service.problems import Problem
-
-READ_TIMEOUT_SECONDS = 10.0
+from service.server.connections import MIN_BYTES_PER_SECOND
+from service.settings import Settings
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
@@ -26,27 +26,44 @@ T = TypeVar("T")
 
 
 async def read(request: Request, max_bytes: int) -> bytes:
-    """The whole body.
+    """The whole body, which must be JSON by its Content-Type.
 
-    Raises Problem: 413 as soon as it is too large, 408 if it does not come in time, 400 if its
+    Raises Problem: 415 for another type, which a browser sends for any page without asking first
+    (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 400 if its
     sender goes away (nobody reads that answer; it is for the log).
     """
+    _require_json(request)
+    settings: Settings = request.state.settings
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
-    chunks, size = [], 0
+    body = bytearray()
+    started = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+        async with asyncio.timeout(settings.client_timeout_seconds) as timeout:
             async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
+                body += chunk
+                if len(body) > max_bytes:
                     raise _too_large(max_bytes)
-                chunks.append(chunk)
+                # Slow is honest, on a phone for one; standing still is not.
+                allowed = settings.client_timeout_seconds + len(body) / MIN_BYTES_PER_SECOND
+                timeout.reschedule(started + allowed)
     except TimeoutError:
-        raise Problem(408, f"The body took longer than {READ_TIMEOUT_SECONDS:g} s.") from None
+        detail = f"The body came more slowly than {MIN_BYTES_PER_SECOND} bytes a second."
+        raise Problem(408, detail) from None
     except ClientDisconnect:
         raise Problem(400, "The caller went away before the end of the body.") from None
-    return b"".join(chunks)
+    return bytes(body)
+
+
+def _require_json(request: Request) -> None:
+    types = request.headers.getlist("content-type")
+    if len(types) != 1 or types[0].partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "Content-Type must be application/json.")
+    codings = ",".join(request.headers.getlist("content-encoding"))
+    if codings.strip().lower() not in ("", "identity"):
+        detail = "Content-Encoding must be left out: bodies are taken as they are."
+        raise Problem(415, detail, headers={"Accept-Encoding": "identity"})
 
 
 def decoder(shape: type[T]) -> "msgspec.json.Decoder[T]":

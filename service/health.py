@@ -11,6 +11,9 @@ from service.database import Database, Transaction
 from service.metrics import Metrics
 from service.problems import unavailable
 
+# Asked all day long by machines, under whatever address a process happens to have.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
 
 async def is_alive(_: Request) -> Response:
     """GET /healthz: the process turns. A database that is away is no reason to restart it."""

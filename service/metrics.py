@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     PlatformCollector,
@@ -48,6 +49,17 @@ class Metrics:
         self.skipped_updates = Counter(
             "service_live_updates_skipped",
             "Updates for WebSocket clients that could not be read.",
+            registry=self.registry,
+        )
+        self.connections = Gauge(
+            "service_connections",
+            "Connections of clients, WebSockets among them.",
+            registry=self.registry,
+        )
+        self.ended_connections = Counter(
+            "service_connections_ended",
+            "Connections that were ended for what their client did or left undone, by reason.",
+            ["reason"],
             registry=self.registry,
         )
         self.registry.register(PoolCollector(pool))

@@ -1,5 +1,7 @@
 """/openapi.json: OpenAPI 3.1, its schemas taken from the types that decode the requests."""
 
+import functools
+import hashlib
 from typing import Any
 
 import msgspec
@@ -45,11 +47,22 @@ def document() -> dict[str, Any]:
     }
 
 
-async def show_document(_: Request) -> Response:
-    """GET /openapi.json"""
+@functools.cache
+def encoded() -> tuple[bytes, str]:
+    """The document as it is sent, and its ETag; made once, since anybody may ask for it."""
     # Python's end of a text; in ECMAScript, which JSON Schema's patterns are, `$` is just that.
     content = msgspec.json.encode(document()).replace(rb"\\Z", b"$")
-    return Response(content, media_type="application/json")
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+async def show_document(request: Request) -> Response:
+    """GET /openapi.json; 304 to who has it already (If-None-Match)."""
+    content, etag = encoded()
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag in known or f"W/{etag}" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")
 
 
 def _amount_schema(kind: type) -> dict[str, Any]:
@@ -119,7 +132,7 @@ def _operation(
         },
     }
     if body is not None:
-        problems += (408, 413, 422)
+        problems += (408, 413, 415, 422)
         operation["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": _schema(body)}},

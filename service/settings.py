@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -20,6 +22,12 @@ INJECTED = (
 )
 
 
+ALL_HOSTS = ("*",)
+
+# An address or a name, in brackets where it has colons, and no port.
+_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+
+
 class SettingsError(Exception):
     """The environment does not fit; the message names the setting and how to mend it."""
 
@@ -27,7 +35,8 @@ class SettingsError(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the service is told from outside.
 
-    `webhook_secret` is the decoded key, None where signatures are not asked for.
+    `webhook_secret` is the decoded key, None where signatures are not asked for. `hosts` are the
+    names that the service answers to, in lower case: `shop.example.com`, `*.example.com`, or `*`.
     """
 
     database_url: str
@@ -40,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=524_288)] = 262_144
     # A webhook that comes again later than this has its effect again.
     received_days: Annotated[int, Meta(ge=1, le=3650)] = 180
+    max_connections: Annotated[int, Meta(ge=10, le=1_000_000)] = 2000
+    client_timeout_seconds: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
+    hosts: tuple[str, ...] = ALL_HOSTS
 
     def __repr__(self) -> str:
         """Neither the database's password nor the webhook secret belongs into a log."""
@@ -52,6 +64,8 @@ NUMBERS: dict[str, Callable[[str], int | float]] = {
     "SERVICE_DATABASE_TIMEOUT_SECONDS": float,
     "SERVICE_MAX_BODY_BYTES": int,
     "SERVICE_RECEIVED_DAYS": int,
+    "SERVICE_MAX_CONNECTIONS": int,
+    "SERVICE_CLIENT_TIMEOUT_SECONDS": float,
 }
 
 
@@ -71,17 +85,50 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
             values[_field(name)] = _number(name, value)
         elif name == "SERVICE_HOST":
             values["host"] = value
+        elif name == "SERVICE_HOSTS":
+            values["hosts"] = _hosts(value)
         else:
-            known = ", ".join(["SERVICE_HOST", *NUMBERS])
+            known = ", ".join(["SERVICE_HOST", "SERVICE_HOSTS", *NUMBERS])
             raise SettingsError(f"{name} is not a setting of this service; known are {known}")
     values["database_url"] = _database_url(environment.get("DATABASE_URL", ""))
     if secret := environment.get("WEBHOOK_SECRET"):
         values["webhook_secret"] = _webhook_secret(secret)
     try:
-        return msgspec.convert(values, Settings), ignored
+        settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
         raise SettingsError(f"{PREFIX}{path.rstrip('`').upper()}: {reason}") from None
+    if not values.get("hosts"):
+        settings = msgspec.structs.replace(settings, hosts=_default_hosts(settings.host))
+    return settings, ignored
+
+
+def _default_hosts(address: str) -> tuple[str, ...]:
+    """All on loopback. Elsewhere the names are said, or any page that a browser shows may call."""
+    if not _is_loopback(address):
+        raise SettingsError(
+            f"SERVICE_HOSTS is not set, and SERVICE_HOST is {address!r}, which is not loopback; "
+            "give the names that callers use (api.example.com,*.internal), or * for all"
+        )
+    return ALL_HOSTS
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower() == "localhost"
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower().rstrip(".") for name in value.split(",") if name.strip())
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise SettingsError(
+                f"SERVICE_HOSTS: {name!r} is no host's name; give api.example.com, *.example.com, "
+                "10.0.0.7 or [::1], without a port, with commas between"
+            )
+    return names
 
 
 def _is_injected(name: str, value: str) -> bool:

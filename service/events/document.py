@@ -26,6 +26,7 @@ DESCRIPTIONS = {
     408: "The body did not come in time.",
     409: "It stands against what is there already.",
     413: "The body is too large.",
+    415: "The body is not application/json, or is encoded.",
     422: "It does not fit; `field` says what.",
     503: "The database can't be reached, or is busy; send it again.",
 }
@@ -151,7 +152,7 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if "{id}" in operation.path:
         problems.add(404)
     if operation.body is not None:
-        problems |= {408, 413}
+        problems |= {408, 413, 415}
     return {
         str(operation.status): done,
         **{

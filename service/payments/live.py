@@ -28,7 +28,6 @@ RETRY_INTERVAL_SECONDS = 0.5
 # Longer than a failover. After that a client does better to ask for the order and connect again.
 MAX_BLIND_SECONDS = 30.0
 MAX_PENDING_UPDATES = 100
-MAX_CLIENTS = 10_000
 # Of the rows of one read that are skipped, as many ids are logged.
 MAX_LOGGED_IDS = 10
 # A read may hold the position for as long as the database may take, and others queue as well.
@@ -146,9 +145,12 @@ class Snapshot(msgspec.Struct, frozen=True):
 class Live:
     """The one reader of this process, and its clients. Reads only while somebody is connected."""
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(self, database: Database, metrics: Metrics, max_clients: int) -> None:
         self._database = database
         self._metrics = metrics
+        self._max_clients = max_clients
+        # Those that ask to join hold a connection as well.
+        self._joining = 0
         self._clients: defaultdict[str, set[Client]] = defaultdict(set)
         self._count = 0
         self._seen: str | None = None
@@ -172,10 +174,11 @@ class Live:
                 await transaction.select(Snapshot, self.START, {"order_id": order_id})
             ).fetchone()
 
+        if self._count + self._joining >= self._max_clients:
+            raise unavailable("Too many clients are connected.")
+        self._joining += 1
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_SECONDS), self._position:
-                if self._count >= MAX_CLIENTS:
-                    raise unavailable("Too many clients are connected.")
                 snapshot = await self._database.run(start)
                 assert snapshot is not None, "a select without FROM has one row"
                 if not snapshot.order_exists:
@@ -185,6 +188,8 @@ class Live:
                 return self._add(Client(str(order_id)))
         except TimeoutError:
             raise unavailable("The updates can't be joined now; connect again.") from None
+        finally:
+            self._joining -= 1
 
     def _add(self, client: Client) -> Client:
         self._clients[client.order_id].add(client)

@@ -16,6 +16,9 @@ from tests.conftest import PostgresServer
 from tests.service.platform import Platform
 from tests.service.shop import Shop
 
+# What a test sends as bytes is as good as what it sends as an object.
+JSON = {"Content-Type": "application/json"}
+
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
@@ -28,7 +31,7 @@ def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 def client(database_url: str) -> Iterator[TestClient]:
     """The service. A fault in it is an answer, as it is for its callers."""
     app = create_app(Settings(database_url=database_url, pool_size=4))
-    with TestClient(app, raise_server_exceptions=False) as started:
+    with TestClient(app, raise_server_exceptions=False, headers=JSON) as started:
         yield started
 
 
@@ -53,6 +56,6 @@ def platform(postgres_server: PostgresServer) -> Iterator[Platform]:
         database.execute(make.format(role))
         service_url = make_conninfo(url, user=role.as_string().strip('"'))
         app = create_app(Settings(database_url=service_url, pool_size=8))
-        with TestClient(app, raise_server_exceptions=False) as http:
+        with TestClient(app, raise_server_exceptions=False, headers=JSON) as http:
             yield Platform(http, database, service_url)
         database.execute(sql.SQL("drop role {}").format(role))

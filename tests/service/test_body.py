@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from service.body import read
 from service.problems import Problem
+from service.settings import Settings
 from tests.service.shop import ORDERS, WEBHOOKS, Json, Shop, event
 
 REQUIRED = {
@@ -183,7 +184,13 @@ def test_a_caller_that_goes_away_is_no_fault() -> None:
     async def receive() -> Json:
         return {"type": "http.disconnect"}
 
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"content-type", b"application/json")],
+        "state": {"settings": Settings(database_url="")},
+    }
+    request = Request(scope, receive)
     with pytest.raises(Problem) as caught:
         asyncio.run(read(request, 1024))
     assert caught.value.status == 400

@@ -180,7 +180,7 @@ def refusal(client: TestClient, order_id: str) -> int:
 def test_a_client_too_many_is_refused(
     shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "MAX_CLIENTS", 1)
+    monkeypatch.setattr(client.app.state.live, "_max_clients", 1)  # type: ignore[attr-defined]
     order = shop.order()
     with client.websocket_connect(f"{WS}?orderId={order['id']}"):
         assert refusal(client, order["id"]) == 503
