@@ -5,12 +5,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler
-from socketserver import ThreadingTCPServer
 from typing import Any
 
 import psycopg
 import structlog
+from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -18,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from relay import migrations
 from relay.database import connect, transaction
+from relay.http_server import Answer, HttpServer, Request
 from relay.settings import Settings, SettingsError
 from relay.status import TIMEOUT, Backlog, backlog, foreign_cluster
 from relay.telemetry import Telemetry
@@ -28,7 +28,6 @@ logger = structlog.get_logger()
 MAX_LOOP_AGE_SECONDS = 10.0
 # However often somebody asks, the database is asked once in so long.
 SAMPLE_SECONDS = 5.0
-MAX_REQUESTS = 16
 
 
 class Readiness:
@@ -113,61 +112,53 @@ def _gauges(rows: list[Backlog]) -> list[Metric]:
     return [messages, age]
 
 
-class StatusServer(ThreadingTCPServer):
-    """Answers /metrics, /healthz and /readyz in threads of its own until it is closed."""
+class StatusServer:
+    """Answers /metrics, /healthz and /readyz in threads of its own until it is closed.
 
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = MAX_REQUESTS
+    Raises OSError where it can't listen.
+    """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, **bounds: Any) -> None:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.create_server((settings.host, settings.port or 0), family=family)
+        self.port = int(listener.getsockname()[1])
         self._telemetry = telemetry
         self._readiness = Readiness(settings, telemetry)
-        self._requests = threading.BoundedSemaphore(MAX_REQUESTS)
-        if ":" in settings.host:
-            self.address_family = socket.AF_INET6
-        super().__init__((settings.host, settings.port or 0), _Request)
         telemetry.registry.register(BacklogCollector(settings))
-        threading.Thread(target=self.serve_forever, name="status-server", daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        """The TCP port that it listens on."""
-        return int(self.server_address[1])
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if self._requests.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._requests.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        logger.debug("status_request_failed", exc_info=True)
+        ended = Counter(
+            "outbox_relay_status_connections_ended_total",
+            "Connections to this page and its neighbours that were ended, by reason.",
+            ("reason",),
+            registry=telemetry.registry,
+        )
+        self._server = HttpServer(
+            listener,
+            self._at_once,
+            self._answer,
+            lambda reason: ended.labels(reason).inc(),
+            **bounds,
+        )
 
     def close(self) -> None:
         """Stops answering and lets go of the port."""
-        self.shutdown()
-        self.server_close()
+        self._server.close()
 
-    def answer(self, path: str, accept: str) -> tuple[int, str, bytes]:
-        """Status, content type and body for one path."""
-        if path == "/metrics":
-            encode, content_type = choose_encoder(accept)
-            return 200, content_type, encode(self._telemetry.registry)
-        if path == "/healthz":
+    def _at_once(self, request: Request) -> Answer | None:
+        """Whether the relay lives is said whatever its database does, and whoever asks besides."""
+        if request.path == "/healthz":
             age = self._telemetry.loop_age_seconds()
             alive = age <= MAX_LOOP_AGE_SECONDS
             return _text(200 if alive else 503, f"the loop turned {age:.1f} s ago")
-        if path == "/readyz":
-            fault = self._readiness.fault()
-            return _text(200 if fault is None else 503, fault or "ready")
+        if request.path in ("/metrics", "/readyz"):
+            return None
         return _text(404, "there are /metrics, /healthz and /readyz")
+
+    def _answer(self, request: Request) -> Answer:
+        if request.path == "/metrics":
+            encode, content_type = choose_encoder(request.accept)
+            return Answer(200, content_type, encode(self._telemetry.registry))
+        fault = self._readiness.fault()
+        return _text(200 if fault is None else 503, fault or "ready")
 
 
 def start(settings: Settings, telemetry: Telemetry) -> StatusServer | None:
@@ -192,27 +183,5 @@ def start(settings: Settings, telemetry: Telemetry) -> StatusServer | None:
     return server
 
 
-def _text(status: int, line: str) -> tuple[int, str, bytes]:
-    return status, "text/plain; charset=utf-8", f"{line}\n".encode()
-
-
-class _Request(BaseHTTPRequestHandler):
-    server: StatusServer
-    timeout = 5
-    server_version = "outbox-relay"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        status, content_type, body = self.server.answer(path, self.headers.get("Accept", ""))
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    do_HEAD = do_GET
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Scrapes and probes are not worth a line."""
+def _text(status: int, line: str) -> Answer:
+    return Answer(status, "text/plain; charset=utf-8", f"{line}\n".encode())

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.problems import Problem
 from service.server.connections import Connections, Outflow
+from service.server.websocket import NoHandshake
 
 MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
@@ -188,8 +189,7 @@ class HttpConnection(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         try:
             super().handle_websocket_upgrade()
-        except Exception:
-            # The other parser has bounds of its own (a line of 8 KB, say), and fails at them.
+        except NoHandshake:
             for connection in list(self.connections):
                 if connection.transport is self.transport:
                     self.connections.discard(connection)

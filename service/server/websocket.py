@@ -11,12 +11,17 @@ MAX_MESSAGE_BYTES = 65_536
 MAX_FRAGMENTS = 1000
 
 
+class NoHandshake(Exception):
+    """The WebSocket library does not take this head; it has bounds of its own, 8 KB a line."""
+
+
 class WebSocketConnection(WebSocketsSansIOProtocol):
     """uvicorn's connection, which answers a flood of pings though nobody reads the answers,
     collects a message's empty fragments without end, and waits for ever for what it has written
     before it closes.
 
-    uvicorn itself pings every 20 s and closes where no answer comes in 20 s, and bounds a message.
+    Its head comes whole, from HttpConnection. uvicorn itself pings every 20 s and closes where no
+    answer comes in 20 s, and bounds a message.
     """
 
     def __init__(self, *, connections_bound: Connections, **uvicorns: Any) -> None:
@@ -26,6 +31,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._outflow = Outflow(transport, self._bound.timeout_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Raises NoHandshake for a whole head that is none; uvicorn would wait for more of it."""
+        super().data_received(data)
+        if not self.handshake_initiated:
+            raise NoHandshake
 
     def handle_ping(self) -> None:
         if self.writable.is_set():

@@ -57,6 +57,10 @@ class Raw:
             raise ConnectionError("closed before the end of an answer")
         return received
 
+    def some(self) -> bytes:
+        """Whatever comes next. Raises ConnectionError at the end."""
+        return self._receive()
+
     def rest(self) -> bytes:
         """Everything until the other side closes, orderly or not; TimeoutError after 20 s."""
         content = b""

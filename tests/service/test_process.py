@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from local.program import Program, script
+from service import openapi
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.shop import Shop, event
@@ -205,6 +206,23 @@ def test_paths_and_methods_that_do_not_exist_are_problem_details(client: TestCli
         answer = client.request(method, path)
         assert answer.status_code == answer.json()["status"] == status
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_openapi_document_is_encoded_once(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask for it, as often as he likes."""
+    first = client.get("/openapi.json")
+    monkeypatch.setattr(openapi, "document", None)
+    monkeypatch.setattr(openapi, "msgspec", None)
+    again = client.get("/openapi.json")
+    assert (again.status_code, again.content) == (200, first.content)
+    tag = first.headers["etag"]
+    for known in (tag, f'"other", W/{tag}'):
+        unchanged = client.get("/openapi.json", headers={"If-None-Match": known})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert unchanged.headers["etag"] == tag
+    assert client.get("/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 def test_the_openapi_document_describes_every_http_path(client: TestClient) -> None:

@@ -19,6 +19,7 @@ def test_what_is_set_counts() -> None:
         {
             **URL,
             "SERVICE_HOST": "0.0.0.0",
+            "SERVICE_HOSTS": "Shop.example.com, *.internal,10.0.0.7,[::1],",
             "SERVICE_PORT": "9",
             "SERVICE_POOL_SIZE": "3",
             "SERVICE_DATABASE_TIMEOUT_SECONDS": "0.5",
@@ -28,6 +29,7 @@ def test_what_is_set_counts() -> None:
     )
     assert (settings.host, settings.port, settings.pool_size) == ("0.0.0.0", 9, 3)
     assert (settings.database_timeout_seconds, settings.max_body_bytes) == (0.5, 2048)
+    assert settings.hosts == ("shop.example.com", "*.internal", "10.0.0.7", "[::1]")
     assert settings.webhook_secret is not None
     assert len(settings.webhook_secret) == 18
 
@@ -43,6 +45,15 @@ def test_what_is_set_counts() -> None:
         ("SERVICE_DATABASE_TIMEOUT_SECONDS", "nan"),
         ("SERVICE_DATABASE_TIMEOUT_SECONDS", "0"),
         ("SERVICE_MAX_BODY_BYTES", "1"),
+        ("SERVICE_MAX_CONNECTIONS", "1"),
+        ("SERVICE_CLIENT_TIMEOUT_SECONDS", "0"),
+        ("SERVICE_CLIENT_TIMEOUT_SECONDS", "nan"),
+        ("SERVICE_HOSTS", "https://shop.example.com"),
+        ("SERVICE_HOSTS", "shop.example.com:8080"),
+        ("SERVICE_HOSTS", "shop.*.com"),
+        ("SERVICE_HOSTS", "*shop.example.com"),
+        ("SERVICE_HOSTS", "a b"),
+        ("SERVICE_HOSTS", "::1"),
         ("WEBHOOK_SECRET", "whsec_short"),
         ("WEBHOOK_SECRET", "not base64!"),
         ("DATABASE_URL", ""),
@@ -53,6 +64,21 @@ def test_a_setting_that_does_not_fit_is_refused_by_its_name(name: str, value: st
     with pytest.raises(SettingsError, match=name) as caught:
         from_environment({**URL, name: value})
     assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_every_name_is_answered_by_default_on_loopback(address: str) -> None:
+    settings, _ = from_environment({**URL, "SERVICE_HOST": address})
+    assert settings.hosts == ("*",)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "", "10.0.0.7", "service.internal"])
+@pytest.mark.parametrize("hosts", [{}, {"SERVICE_HOSTS": ""}, {"SERVICE_HOSTS": " , "}])
+def test_elsewhere_the_names_have_to_be_said(address: str, hosts: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="SERVICE_HOSTS is not set"):
+        from_environment({**URL, **hosts, "SERVICE_HOST": address})
+    settings, _ = from_environment({**URL, "SERVICE_HOSTS": "*", "SERVICE_HOST": address})
+    assert settings.hosts == ("*",)
 
 
 def test_what_kubernetes_injects_is_ignored() -> None:

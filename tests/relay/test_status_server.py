@@ -1,0 +1,221 @@
+"""The status port before strangers: whatever they send or leave out, /healthz is answered."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+
+from local.program import get_status
+from relay.status_server import StatusServer
+from relay.telemetry import Telemetry
+from tests.conftest import Spawn
+from tests.eventually import eventually
+from tests.relay.operating import settings
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+HALVES = [b"", b"\r\n", b"GET /heal", b"GET /healthz HTTP/1.1\r\nHost: x", GET[:-2]]
+
+
+@pytest.fixture
+def server(free_port: Callable[[], int]) -> Iterator[StatusServer]:
+    """One that waits a second for its clients."""
+    yield from serve(free_port(), timeout_seconds=1.0)
+
+
+@pytest.fixture
+def patient(free_port: Callable[[], int]) -> Iterator[StatusServer]:
+    yield from serve(free_port(), timeout_seconds=300.0, max_connections=20)
+
+
+def serve(port: int, **bounds: float) -> Iterator[StatusServer]:
+    server = StatusServer(settings(NOWHERE, RELAY_PORT=str(port)), Telemetry(), **bounds)
+    yield server
+    server.close()
+
+
+def connected(stack: ExitStack, port: int, content: bytes = b"") -> socket.socket:
+    client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+    with suppress(OSError):
+        client.sendall(content)
+    return client
+
+
+def everything(client: socket.socket) -> bytes:
+    """What comes until the other side closes, orderly or not."""
+    content = b""
+    with suppress(ConnectionError):
+        while received := client.recv(65_536):
+            content += received
+    return content
+
+
+def health(server: StatusServer) -> int | None:
+    return get_status(f"http://127.0.0.1:{server.port}/healthz", timeout_seconds=10)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_request_is_ended_in_time(server: StatusServer, half: bytes) -> None:
+    with ExitStack() as stack:
+        answer = everything(connected(stack, server.port, half))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("begun", [b"GET /", b"GET / HTTP/1.1\r\nA: ", b"GET / HTTP/1.1\r\n"])
+def test_a_drip_is_ended_in_time(server: StatusServer, begun: bytes) -> None:
+    with ExitStack() as stack:
+        client = connected(stack, server.port, begun)
+
+        def closed() -> None:
+            with suppress(ConnectionError):
+                client.sendall(b"a")
+                client.settimeout(0.1)
+                try:
+                    assert client.recv(1) == b"H"
+                except TimeoutError:
+                    raise AssertionError("still open") from None
+
+        eventually(closed)
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_requests_keep_nobody_out(patient: StatusServer, half: bytes) -> None:
+    with ExitStack() as stack:
+        for number in range(300):
+            connected(stack, patient.port, half)
+            if number % 20 == 0:
+                assert health(patient) == 200
+        assert health(patient) == 200
+
+
+def test_half_requests_do_not_stop_the_health_of_a_running_relay(
+    spawn: Spawn, database_url: str, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    environment = {
+        "DATABASE_URL": database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "RELAY_PORT": str(port),
+    }
+    url = f"http://127.0.0.1:{port}/healthz"
+    spawn("outbox-relay", "run", environment=environment, ready_url=url)
+    with ExitStack() as stack:
+        for number in range(300):
+            connected(stack, port, HALVES[number % len(HALVES)])
+        assert get_status(url) == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"a" * 70_000,
+        b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000,
+        b"GET / HTTP/1.1\r\nA: " + b"a" * 40_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n",
+        b"\r\n" * 101 + b"\r\n" * 40_000,
+    ],
+    ids=range(5),
+)
+def test_a_head_without_end_is_refused(patient: StatusServer, head: bytes) -> None:
+    with ExitStack() as stack:
+        answer = everything(connected(stack, patient.port, head))
+    assert answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("nonsense", 400),
+        ("GET", 400),
+        ("GET /", 400),
+        ("GET / SMTP", 400),
+        ("POST /healthz HTTP/1.1", 405),
+        ("GET /\xff HTTP/1.1", 404),
+        ("GET /healthz?x HTTP/1.1", 200),
+    ],
+)
+def test_odd_requests_are_answered(patient: StatusServer, request_line: str, status: int) -> None:
+    with ExitStack() as stack:
+        content = f"{request_line}\r\n\r\n".encode("latin-1")
+        answer = everything(connected(stack, patient.port, content))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_head_may_come_byte_by_byte(patient: StatusServer) -> None:
+    with ExitStack() as stack:
+        client = connected(stack, patient.port)
+        for byte in GET:
+            client.sendall(bytes([byte]))
+        assert everything(client).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("more", [GET, b"\r\n", b"a"])
+def test_what_comes_after_a_request_is_dropped(server: StatusServer, more: bytes) -> None:
+    with ExitStack() as stack:
+        client = connected(stack, server.port, GET)
+        with suppress(OSError):
+            client.sendall(more * (8_000_000 // len(more)))
+        assert everything(client).count(b"HTTP/1.1") == 1
+    assert health(server) == 200
+
+
+def test_who_does_not_read_the_metrics_is_ended(server: StatusServer) -> None:
+    for number in range(20_000):
+        server._telemetry.fault(f"subscription-{number}", "broker")
+    with ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(20)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(GET.replace(b"/healthz", b"/metrics"))
+        eventually(lambda: assert_idle(server), 40)
+        assert health(server) == 200
+
+
+def assert_idle(server: StatusServer) -> None:
+    ended = server._telemetry.registry.get_sample_value(
+        "outbox_relay_status_connections_ended_total", {"reason": "not_closed"}
+    )
+    assert (ended, len(server._server._connections)) == (5, 0)
+
+
+def test_readiness_that_takes_long_is_asked_for_once_and_holds_up_nobody(
+    patient: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nineteen ask while the database hangs: one thread waits for it, and health is told."""
+    hangs, asked = threading.Event(), []
+
+    def fault() -> str | None:
+        asked.append(time.monotonic())
+        hangs.wait(30)
+        return None
+
+    monkeypatch.setattr(patient._readiness, "fault", fault)
+    with ExitStack() as stack:
+        stack.callback(hangs.set)
+        content = GET.replace(b"/healthz", b"/readyz")
+        clients = [connected(stack, patient.port, content) for _ in range(19)]
+        assert health(patient) == 200
+        hangs.set()
+        for client in clients[:-1]:
+            assert everything(client).startswith(b"HTTP/1.1 200 ")
+    assert len(asked) == 1
+
+
+def test_a_server_that_is_closed_lets_go_of_its_clients_and_its_port(
+    free_port: Callable[[], int],
+) -> None:
+    port = free_port()
+    server = StatusServer(settings(NOWHERE, RELAY_PORT=str(port)), Telemetry())
+    with ExitStack() as stack:
+        client = connected(stack, port, b"GET")
+        assert health(server) == 200
+        server.close()
+        assert everything(client) == b""
+    with socket.create_server(("127.0.0.1", port)):
+        pass

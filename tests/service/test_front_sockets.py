@@ -1,0 +1,124 @@
+"""WebSockets that are never finished, never read, or never silent."""
+
+import struct
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+
+from tests.conftest import Spawn
+from tests.eventually import eventually
+from tests.service.raw import Raw, get
+from tests.service.shop import Shop
+from tests.service.test_front import MEGABYTE, Front, only_ours, start
+
+PING, TEXT, CONTINUATION = 0x9, 0x1, 0x0
+
+
+@pytest.fixture
+def front(spawn: Spawn, database_url: str, free_port: Callable[[], int]) -> Front:
+    return start(
+        spawn,
+        database_url,
+        free_port(),
+        SERVICE_CLIENT_TIMEOUT_SECONDS="1",
+        SERVICE_MAX_CONNECTIONS="20",
+    )
+
+
+@pytest.fixture
+def order_id(front: Front, database: psycopg.Connection[Any]) -> str:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{front.port}") as http:
+        return str(Shop(http, database).order()["id"])
+
+
+def handshake(order_id: str, *headers: str) -> bytes:
+    return get(
+        f"/v1/api/sale/ws?orderId={order_id}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version: 13",
+        *headers,
+    )
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
+    """A client's frame; its mask is zero, so that the payload goes as it is."""
+    assert len(payload) < 126
+    return struct.pack("!BBI", opcode | (0x80 if final else 0), 0x80 | len(payload), 0) + payload
+
+
+def joined(front: Front, order_id: str, receive_buffer: int | None = None) -> Raw:
+    client = front.raw(receive_buffer).send(handshake(order_id))
+    while b"\r\n\r\n" not in client.some():
+        pass
+    return client
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"X: {'a' * 9000}",  # more than the WebSocket library takes in a line
+        "Sec-WebSocket-Version: 12",
+        "Sec-WebSocket-Key: x",
+        "Content-Length: 5",
+    ],
+)
+def test_a_handshake_that_is_none_is_answered_and_ended(
+    front: Front, order_id: str, header: str
+) -> None:
+    with front.raw() as client:
+        content = client.send(handshake(order_id, header)).rest()
+    assert content.startswith(b"HTTP/1.1 4"), content
+    eventually(lambda: only_ours(front))
+
+
+def test_websockets_take_half_of_the_connections_at_most(front: Front, order_id: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(joined(front, order_id))
+        with front.raw() as client:
+            assert client.send(handshake(order_id)).answer()[0] == 503
+        for _ in range(30):
+            stack.enter_context(front.raw())
+        assert front.status("/readyz") == 200
+
+
+def test_a_flood_of_pings_that_nobody_reads_costs_no_memory(front: Front, order_id: str) -> None:
+    before = front.memory()
+    with joined(front, order_id, receive_buffer=4096) as client:
+        # A message in between, which the service reads and drops.
+        pings = frame(PING, b"x" * 125) * 500 + frame(TEXT, b"x")
+        for _ in range(32 * MEGABYTE // len(pings)):
+            if not client.send_for(pings, 5):
+                break
+        assert front.memory() - before < 16 * MEGABYTE
+    eventually(lambda: only_ours(front))
+
+
+def test_a_message_in_endless_fragments_is_refused(front: Front, order_id: str) -> None:
+    with joined(front, order_id) as client:
+        client.send(frame(TEXT, final=False))
+        client.send_for(frame(CONTINUATION, final=False) * 200_000, 5)
+        client.rest()
+    eventually(lambda: only_ours(front))
+
+
+def test_a_client_that_reads_nothing_is_dropped(
+    front: Front, order_id: str, database: psycopg.Connection[Any]
+) -> None:
+    """Updates of 300 KB until neither kernel nor service takes more for it."""
+    with joined(front, order_id, receive_buffer=4096):
+        for _ in range(30):
+            database.execute(
+                """
+                select outbox.publish('outbox.live', 'x', to_json(repeat('x', 300000)),
+                                      group_key => %s, priority => 1)
+                """,
+                [order_id],
+            )
+        eventually(lambda: only_ours(front), 40)
