@@ -5,6 +5,7 @@ from enum import Enum, auto
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.problems import Problem
@@ -14,7 +15,7 @@ from service.server.websocket import NoHandshake
 MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
 # More than this of a body that was answered already, and the rest is dropped unread.
-MAX_DRAIN_BYTES = 262_144
+MAX_DRAIN_BYTES = 65_536
 # A body in chunks of one byte each has five bytes more for each of them.
 MAX_FRAMING_BYTES_PER_BODY_BYTE = 8
 
@@ -132,7 +133,12 @@ class HttpConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._other_bytes -= len(body)
         self._body_bytes += len(body)
-        super().on_body(body)
+        # As uvicorn does it, but with nothing in between: a body may come in chunks of a byte each.
+        if self._phase is Phase.BODY:
+            self.cycle.body += body
+            if len(self.cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -73,7 +73,7 @@ def send_all(urls: Sequence[str], requests: Sequence[Request], threads: int) -> 
 
 def send_one(connection: HTTPConnection, request: Request) -> int:
     body = None if request.body is None else json.dumps(request.body)
-    connection.request("POST", request.path, body)
+    connection.request("POST", request.path, body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     content = json.loads(answer.read())
     if request.path == WEBHOOKS:

@@ -14,6 +14,7 @@ from service.app import create_app
 from service.problems import Problem
 from service.settings import Settings
 from service.signature import verify
+from tests.service.conftest import JSON
 from tests.service.shop import WEBHOOKS
 
 SECRET = "whsec_plJ3nmyCDGBKInavdOK15jsl"
@@ -84,7 +85,7 @@ def test_another_body_or_secret_is_refused() -> None:
 def guarded(database_url: str) -> Iterator[TestClient]:
     """The service with a secret."""
     app = create_app(Settings(database_url=database_url, webhook_secret=KEY))
-    with TestClient(app) as client:
+    with TestClient(app, headers=JSON) as client:
         yield client
 
 
