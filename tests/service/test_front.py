@@ -209,9 +209,16 @@ def test_a_head_may_come_byte_by_byte(patient: Front) -> None:
         assert client.answer()[0] == 200
 
 
+def test_a_body_in_many_small_chunks_is_taken(patient: Front) -> None:
+    """As Python's own `json.JSONEncoder.iterencode` would have it sent."""
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in [b"[", b'"a"', b", "] * 20_000)
+    with patient.raw() as client:
+        client.send(BODIES["no chunk"] + chunks + b"0\r\n\r\n")
+        assert client.answer()[0] == 422
+
+
 def test_trailers_are_no_headers(patient: Front) -> None:
     """A trailer that came in the same packet as its head would have counted as one of these."""
-    chunks = b"1\r\n{\r\n0\r\nX-Webhook-Event-Type: NONSENSE\r\n\r\n"
     content = b'{"timestamp": 1, "payload": {"timestamp": "t"}}'
     chunks = b"%x\r\n%s\r\n0\r\nX-Webhook-Event-Type: NONSENSE\r\n\r\n" % (len(content), content)
     with patient.raw() as client:
