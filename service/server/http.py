@@ -16,8 +16,8 @@ MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
 # More than this of a body that was answered already, and the rest is dropped unread.
 MAX_DRAIN_BYTES = 65_536
-# A chunk has five bytes besides its body, and costs a microsecond whatever it holds: a long body in
-# chunks of a byte each is refused; one of some bytes each, as careless encoders make them, is taken.
+# A chunk has five bytes besides its body, and costs a microsecond whatever it holds. A long body in
+# chunks of a byte each is refused; some bytes each, as careless encoders make them, will do.
 MAX_FRAMING_BYTES_PER_BODY_BYTE = 4
 
 
