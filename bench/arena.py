@@ -73,7 +73,7 @@ class Arena:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("RELAY_", "SERVICE_", "KAFKA_", "WEBHOOK_SECRET"))
+            if not name.startswith(("RELAY_", "SERVICE_", "KAFKA_", "WEBHOOK_", "OUTBOX_"))
         }
         return {
             **inherited,

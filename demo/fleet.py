@@ -22,7 +22,7 @@ KEYS_TIMEOUT_SECONDS = 30.0
 FORGETFUL = "finance"
 
 # What of the caller's environment would reach into these processes.
-FOREIGN_SETTINGS = ("RELAY_", "SERVICE_", "WEBHOOK_")
+FOREIGN_SETTINGS = ("RELAY_", "SERVICE_", "WEBHOOK_", "OUTBOX_")
 
 
 class Fleet:

@@ -24,12 +24,15 @@ Command = Callable[[Settings, argparse.Namespace], int]
 def main() -> int:
     """Runs one command. Exit codes: 0 done, 1 fault, 2 bad configuration."""
     arguments = _parser().parse_args()
+    chosen: Command = arguments.command
     try:
+        if chosen is commands.new_secret_key:
+            # Whoever asks for it may have nothing set yet.
+            return commands.new_secret_key()
         settings = Settings.from_environment(os.environ)
         logs.configure(settings.log_level)
         for ignored in settings.ignored:
             logger.warning("setting_ignored", reason=ignored)
-        chosen: Command = arguments.command
         code = chosen(settings, arguments)
         sys.stdout.flush()
         return code
@@ -71,6 +74,7 @@ def _environment() -> str:
     names = {
         "DATABASE_URL": "postgresql://user:password@host:5432/database; required",
         "KAFKA_BOOTSTRAP_SERVERS": "host:port,host:port; subscriptions of kind kafka need it",
+        "OUTBOX_SECRET_KEY": "seals endpoints' secrets at rest: base64 keys, the newest first",
         "KAFKA_…": "any further librdkafka property, as KAFKA_SECURITY_PROTOCOL=SASL_SSL",
         **{name: description(field) for name, field in described_fields().items()},
     }
@@ -120,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="one JSON object")
     _add_subscriptions(subparsers)
     _add_channels(subparsers)
+    _add_secrets(subparsers)
     _add_dead_letters(subparsers)
     _add_replay(subparsers)
     rebase = command(
@@ -300,12 +305,46 @@ def _add_subscriptions(parent: Subparsers) -> None:
     for name, does, chosen in (
         ("resume", "go on where it stood, with a closed breaker", commands.resume_subscription),
         ("test", "send one test message to this endpoint alone", commands.test_subscription),
-        (
-            "rotate-secret",
-            "make a new secret, shown once; the old one serves for a day more",
-            commands.rotate_secret,
-        ),
     ):
         plain = command(subparsers, name, does, f"outbox-relay subscriptions {name} billing")
         plain.set_defaults(command=chosen)
         plain.add_argument("name", metavar="NAME")
+    rotating = command(
+        subparsers,
+        "rotate-secret",
+        "make a new secret, shown once; the old one serves for a day more",
+        "outbox-relay subscriptions rotate-secret billing",
+        "outbox-relay subscriptions rotate-secret billing --revoke-old now",
+    )
+    rotating.set_defaults(command=commands.rotate_secret)
+    rotating.add_argument("name", metavar="NAME")
+    rotating.add_argument(
+        "--revoke-old",
+        choices=("now", "after_a_day"),
+        default="after_a_day",
+        help="how long requests are signed with the old one as well; after_a_day by default",
+    )
+
+
+def _add_secrets(parent: Subparsers) -> None:
+    sealing = command(
+        parent,
+        "secrets",
+        "seal endpoints' secrets at rest with OUTBOX_SECRET_KEY",
+        "outbox-relay secrets new-key",
+    )
+    subparsers = sealing.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    making = command(
+        subparsers,
+        "new-key",
+        "print a new key for OUTBOX_SECRET_KEY",
+        "outbox-relay secrets new-key",
+    )
+    making.set_defaults(command=commands.new_secret_key)
+    seal = command(
+        subparsers,
+        "seal",
+        "seal at once what a relay would within a minute; afterwards older keys may go",
+        "outbox-relay secrets seal",
+    )
+    seal.set_defaults(command=commands.seal_secrets)

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
+from psycopg.errors import Diagnostic
 
 from relay import (
     channels,
     daemon,
     dead_letters,
     doctor,
+    keyring,
     migrations,
     rebase,
+    secrets_at_rest,
     status,
     status_server,
     status_text,
@@ -22,6 +25,7 @@ from relay import (
 )
 from relay import replay as replaying
 from relay.database import Connection, connect, transaction
+from relay.keyring import Keyring
 from relay.settings import Settings
 from relay.signals import stop_on_signals
 from relay.table import printable
@@ -62,6 +66,7 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
     with connect(settings) as connection:
         for migration in migrations.migrate(connection, outbox_only=arguments.outbox_only):
             print(f"migrated {migration.version:03} {migration.name}")
+        connection.add_notice_handler(_tell)
         if not migrations.grant_roles(connection):
             roles = migrations.sql_directory() / "roles.sql"
             print(
@@ -69,6 +74,10 @@ def migrate(settings: Settings, arguments: argparse.Namespace) -> int:
             )
     print(f"{settings.database} is up to date")
     return DONE
+
+
+def _tell(notice: Diagnostic) -> None:
+    print(printable(notice.message_primary or ""))
 
 
 def show_status(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -142,6 +151,7 @@ def add_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
             endpoint=arguments.endpoint,
             types=arguments.types,
             settings=dict(arguments.settings),
+            keyring=Keyring(settings.secret_keys),
         )
     return _show_secret(secret)
 
@@ -175,7 +185,12 @@ def test_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
     with _migrated(settings) as connection:
-        secret = subscriptions.rotate_secret(connection, arguments.name)
+        secret = subscriptions.rotate_secret(
+            connection,
+            arguments.name,
+            revoke_old=arguments.revoke_old,
+            keyring=Keyring(settings.secret_keys),
+        )
     return _show_secret(secret)
 
 
@@ -201,6 +216,30 @@ def drop_channel(settings: Settings, arguments: argparse.Namespace) -> int:
         count = f"{'at least ' if one.more else ''}{one.messages}"
         done = "would be passed over" if arguments.dry_run else "passed over for ever"
         print(f"{done} in {printable(one.subscription)}: {count}")
+    return DONE
+
+
+def new_secret_key(*_: object) -> int:
+    print(keyring.new_key())
+    print(
+        "the newest comes first in OUTBOX_SECRET_KEY; every relay has to know it before that",
+        file=sys.stderr,
+    )
+    return DONE
+
+
+def seal_secrets(settings: Settings, arguments: argparse.Namespace) -> int:
+    if not settings.secret_keys:
+        return complain(
+            BAD_CONFIGURATION,
+            "OUTBOX_SECRET_KEY is not set: make a key by `outbox-relay secrets new-key`",
+        )
+    with _migrated(settings) as connection:
+        found = secrets_at_rest.seal(connection, Keyring(settings.secret_keys))
+    print(f"sealed: {found.plain}, sealed anew: {found.older}, already: {found.newest}")
+    if found.unopened:
+        names = ", ".join(map(printable, found.unopened))
+        return complain(FAULT, f"sealed with a key that is not here, and left so: {names}")
     return DONE
 
 

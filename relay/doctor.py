@@ -7,7 +7,15 @@ import confluent_kafka
 import msgspec
 import psycopg
 
-from relay import http_findings, kafka_findings, log_findings, migrations, schema_findings
+from relay import (
+    http_findings,
+    kafka_findings,
+    log_findings,
+    migrations,
+    role_findings,
+    schema_findings,
+    secret_findings,
+)
 from relay.database import Connection, connect, transaction
 from relay.finding import Finding, ok
 from relay.settings import Settings
@@ -74,6 +82,8 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     if any(finding.level == "fault" for finding in missing):
         return Outside()
     yield from log_findings.examine(connection, settings)
+    yield from role_findings.examine(connection)
+    yield from secret_findings.examine(connection, settings)
     yield from http_findings.examine(connection)
     yield _clock(connection)
     return Outside(
@@ -140,7 +150,8 @@ MISSING_RIGHTS = """
         ('outbox.delivery', 'INSERT'), ('outbox.delivery', 'DELETE'),
         ('outbox.secret', 'SELECT'), ('outbox.breaker', 'SELECT'), ('outbox.replay', 'SELECT'),
         ('outbox.attempt', 'INSERT'),
-        ('outbox.breaker_state', 'SELECT'), ('outbox.delivery_summary', 'SELECT')
+        ('outbox.breaker_state', 'SELECT'), ('outbox.delivery_summary', 'SELECT'),
+        ('outbox.maintenance', 'SELECT')
     ) as wanted (object, privilege)
     where not has_table_privilege(wanted.object, wanted.privilege)
     union all
@@ -157,7 +168,9 @@ MISSING_RIGHTS = """
         'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, float8)',
         'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer, integer)',
-        'outbox.trim_idempotency(integer)'
+        'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
+        'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',
+        'outbox.seal_secret(bigint, timestamptz, text, text)'
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
 """

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from relay.database import Connection
 from relay.finding import Finding, ok
 from relay.settings import Settings
-from relay.status import foreign_cluster
+from relay.status import foreign_cluster, maintenance
 from relay.table import duration
 
 MIN_DAYS_AHEAD = 2
@@ -16,6 +16,7 @@ def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Everything about the log. Needs the rights of outbox_relay; raises psycopg.Error."""
     yield _foreign(connection)
     yield from _cursors(connection)
+    yield _maintenance(connection)
     yield from _partitions(connection, settings)
     yield from _horizon(connection)
     yield from _dead_letters(connection)
@@ -57,6 +58,10 @@ WAITING = """
     join outbox.subscription on subscription.id = cursor.subscription_id
     where cursor.waiting_since is not null
     group by subscription.name, cursor.channel, cursor.waiting_reason
+    union all
+    select name, null, waiting_reason,
+           extract(epoch from clock_timestamp() - waiting_since)::float8
+    from outbox.subscription where waiting_since is not null
     limit 20
 """
 PAUSED = "select name, paused_reason from outbox.subscription where paused order by name limit 20"
@@ -79,16 +84,42 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield ok("cursors", "complete, and their checkpoints without a gap")
     for name, channel, reason, seconds in connection.execute(WAITING):
         text = f"{channel or 'everything'} of {name} has waited for {duration(seconds)}: {reason}"
-        yield Finding(
-            "warning",
-            "waiting",
-            text,
-            "make the topic or allow it; a mistyped one: outbox-relay channels drop",
-        )
+        mend = "make the topic or allow it; a mistyped one: outbox-relay channels drop"
+        yield Finding("warning", "waiting", text, mend if channel else "mend that; it then goes on")
     for name, reason in connection.execute(PAUSED):
         text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
         mend = f"once its reason is gone: outbox-relay subscriptions resume {name}"
         yield Finding("warning", "paused", text, mend)
+
+
+LOCKED_BY = """
+    select activity.pid, activity.application_name
+    from pg_locks as held
+    join pg_stat_activity as activity on activity.pid = held.pid
+    where held.relation = 'outbox.maintenance'::regclass and held.mode = 'ExclusiveLock'
+      and held.granted
+    limit 1
+"""
+
+
+def _maintenance(connection: Connection) -> Finding:
+    noted = maintenance(connection)
+    failed = f"; the latest round failed: {noted.fault}" if noted.fault else ""
+    ran = f"ran {duration(noted.age_seconds)} ago"
+    if not noted.late:
+        if not failed:
+            return ok("maintenance", ran)
+        mend = "maintenance_failed in the relays' logs says more"
+        return Finding("warning", "maintenance", ran + failed, mend)
+    text = f"has not run for {duration(noted.age_seconds)}{failed}"
+    holder = connection.execute(LOCKED_BY).fetchone()
+    if holder is not None:
+        pid, application = holder
+        text = f"{text}; session {pid} ({application}) has its lock"
+        mend = f"unless it is a relay that works: select pg_terminate_backend({pid})"
+    else:
+        mend = "keep a relay running; maintenance_failed in its log says what went wrong"
+    return Finding("warning", "maintenance", text, mend)
 
 
 PARTITIONS = """

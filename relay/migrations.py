@@ -8,9 +8,6 @@ from psycopg import errors
 
 from relay.database import Connection, transaction
 
-# One at a time in a database. Taken per transaction and not per session: a pooler would leak it.
-MIGRATION_LOCK = 0x6F7574626F78
-
 
 class MigrationError(RuntimeError):
     """The database does not fit this code; the message says what to do."""
@@ -55,10 +52,14 @@ APPLIED = "select version from outbox.migration"
 
 def applied(connection: Connection) -> set[int]:
     """The versions that ran in this database; empty where none did."""
-    exists = connection.execute(OUTBOX_EXISTS).fetchone()
-    if not exists or not exists[0]:
+    if not _is_there(connection):
         return set()
     return {version for (version,) in connection.execute(APPLIED)}
+
+
+def _is_there(connection: Connection) -> bool:
+    exists = connection.execute(OUTBOX_EXISTS).fetchone()
+    return bool(exists and exists[0])
 
 
 def check(connection: Connection) -> None:
@@ -101,22 +102,43 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
 
 
 RESET = "reset search_path"
-LOCK = "select set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%s)"
+TIMEOUT = "select set_config('lock_timeout', '60s', true)"
+# One migrate at a time in a database. Any login could hold an advisory lock, and stop every one of
+# them; this takes the rights of the table's owner.
+LOCK = "lock table outbox.migration in share row exclusive mode"
 
 
 def _run(connection: Connection, migration: Migration) -> bool:
-    with transaction(connection):
-        connection.execute(LOCK, (MIGRATION_LOCK,))
-        # Under the lock: another migrate may have run it while we waited.
-        if migration.version in applied(connection):
-            return False
-        connection.execute(migration.path.read_bytes())
-        # Each file records itself, so that `psql -1 -f` serves as well.
-        if migration.version not in applied(connection):
-            raise MigrationError(f"{migration.path.name} does not insert into outbox.migration")
-        # Each also sets the session's path, which a pooler would hand on.
-        connection.execute(RESET)
+    try:
+        with transaction(connection):
+            return _apply(connection, migration)
+    except (errors.UniqueViolation, errors.DuplicateSchema):
+        # Where there was no table to lock yet, it was the schema's name that another migrate, just
+        # as early, was waited for.
+        with transaction(connection):
+            if migration.version in applied(connection):
+                return False
+        raise
+
+
+def _apply(connection: Connection, migration: Migration) -> bool:
+    _lock(connection)
+    # Under the lock: another migrate may have run it while we waited.
+    if migration.version in applied(connection):
+        return False
+    connection.execute(migration.path.read_bytes())
+    # Each file records itself, so that `psql -1 -f` serves as well.
+    if migration.version not in applied(connection):
+        raise MigrationError(f"{migration.path.name} does not insert into outbox.migration")
+    # Each also sets the session's path, which a pooler would hand on.
+    connection.execute(RESET)
     return True
+
+
+def _lock(connection: Connection) -> None:
+    connection.execute(TIMEOUT)
+    if _is_there(connection):
+        connection.execute(LOCK)
 
 
 MAY_MAKE_ROLES = """
@@ -127,10 +149,11 @@ MAY_MAKE_ROLES = """
 def grant_roles(connection: Connection) -> bool:
     """Makes the group roles and their grants anew, from sql/roles.sql.
 
-    False, and nothing done, where the connecting role may not make roles.
+    False, and nothing done, where the connecting role may not make roles. What changes about who
+    may connect to the database comes as notices.
     """
     with transaction(connection):
-        connection.execute(LOCK, (MIGRATION_LOCK,))
+        _lock(connection)
         may = connection.execute(MAY_MAKE_ROLES).fetchone()
         if not may or not may[0]:
             return False

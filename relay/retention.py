@@ -1,39 +1,60 @@
 """What keeps the log from growing for ever: days made ahead, days taken away, old rows trimmed."""
 
+import re
+from contextlib import suppress
 from typing import Any, LiteralString
 
+import psycopg
 import structlog
 
+from relay import secrets_at_rest
 from relay.database import Connection, transaction
+from relay.keyring import Keyring
 from relay.settings import Settings
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
-
-MAINTENANCE_LOCK = 0x72657461696E
 
 # Between two rounds of one relay.
 ROUND_SECONDS = 60.0
 
 
 def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -> None:
-    """One round: makes the coming days' partitions, frees those that nobody needs, trims.
+    """One round: makes the coming days' partitions, frees those that nobody needs, trims, seals.
 
     `connection` is in autocommit: each step is a transaction of its own and holds its locks no
-    longer than that. What is locked by others is left for the next round. Raises psycopg.Error.
+    longer than that. What is locked by others is left for the next round. How the round went is
+    noted in outbox.maintenance. Raises psycopg.Error.
     """
-    made = _alone(connection, MAKE_PARTITIONS)
+    steps = Steps(connection)
+    try:
+        _round(steps, settings, telemetry)
+        steps.alone(NOTE, settings.name, None)
+    except TakenError:
+        logger.debug("maintenance_is_anothers", at=steps.function)
+    except psycopg.Error as fault:
+        telemetry.fault("", "maintenance")
+        first = (str(fault).splitlines() or [type(fault).__name__])[0]
+        with suppress(psycopg.Error, TakenError):
+            steps.alone(NOTE, settings.name, f"{steps.function}: {first}")
+        raise
+
+
+def _round(steps: "Steps", settings: Settings, telemetry: Telemetry) -> None:
+    made = steps.alone(MAKE_PARTITIONS)
     if made:
         logger.info("partitions_made", partitions=made)
-    _retire_partitions(connection, settings.retention_days, telemetry)
-    _alone(connection, TRIM_CHECKPOINTS)
-    letters = _alone(connection, TRIM_DEAD_LETTERS, settings.retention_days)
+    _retire_partitions(steps, settings.retention_days, telemetry)
+    steps.alone(TRIM_CHECKPOINTS)
+    letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
     if letters:
         logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
-    _alone(connection, TURN_ATTEMPTS)
-    answers = _alone(connection, TRIM_IDEMPOTENCY)
+    steps.alone(TURN_ATTEMPTS)
+    answers = steps.alone(TRIM_IDEMPOTENCY)
     if answers:
         logger.info("idempotent_requests_forgotten", requests=answers)
+    steps.function = "outbox.seal_secret"
+    secrets_at_rest.seal(steps.connection, Keyring(settings.secret_keys))
 
 
 TIMEOUT = """
@@ -47,23 +68,26 @@ PARTITION_STATE = """
 """
 
 
-def _retire_partitions(connection: Connection, retention_days: int, telemetry: Telemetry) -> None:
-    with transaction(connection):
-        connection.execute(TIMEOUT)
-        expired = connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
+def _retire_partitions(steps: "Steps", retention_days: int, telemetry: Telemetry) -> None:
+    steps.function = "outbox.partition_state"
+    with transaction(steps.connection):
+        steps.connection.execute(TIMEOUT)
+        expired = steps.connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
     overdue = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
     for partition, needed_by in overdue.items():
         logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)
     telemetry.overdue(overdue)
     for partition, needed_by in expired:
         if needed_by is None:
-            outcome = _alone(connection, RETIRE_PARTITION, partition, retention_days)
+            outcome = steps.alone(RETIRE_PARTITION, partition, retention_days)
             logger.info("partition_past_retention", partition=partition, outcome=outcome)
 
 
-# Of many relays one does a step; the others go on at once, instead of queueing for its locks.
+# A relay that freezes in the middle of a step gives it back.
 ALONE = """
-    select set_config('statement_timeout', '60s', true), pg_try_advisory_xact_lock(%s)
+    select set_config('statement_timeout', '60s', true),
+           set_config('idle_in_transaction_session_timeout', '60s', true),
+           outbox.hold_maintenance()
 """
 MAKE_PARTITIONS = "select outbox.make_partitions()"
 RETIRE_PARTITION = "select outbox.retire_partition(%s, %s)"
@@ -72,13 +96,30 @@ TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
 # Kept for 30 days.
 TURN_ATTEMPTS = "select outbox.turn_attempts()"
 TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
+NOTE = "select outbox.note_maintenance(%s, %s)"
 
 
-def _alone(connection: Connection, step: LiteralString, *parameters: object) -> Any:
-    """What the step returns; None when another relay is at it."""
-    with transaction(connection):
-        lock = connection.execute(ALONE, (MAINTENANCE_LOCK,)).fetchone()
-        if not lock or not lock[1]:
-            return None
-        row = connection.execute(step, parameters).fetchone()
-        return row[0] if row else None
+class TakenError(Exception):
+    """Another session looks after the log at this moment."""
+
+
+class Steps:
+    """The steps of one round; `function` is the one in the database that was called last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.function = ""
+
+    def alone(self, step: LiteralString, *parameters: object) -> Any:
+        """What the step returns.
+
+        Raises TakenError where another relay is at one: the round is then left to it, instead of
+        queueing for its locks. Of those that meet, the last to begin a step goes on.
+        """
+        self.function = "".join(re.findall(r"outbox\.\w+", step))
+        with transaction(self.connection):
+            lock = self.connection.execute(ALONE).fetchone()
+            if not lock or not lock[-1]:
+                raise TakenError
+            row = self.connection.execute(step, parameters).fetchone()
+            return row[0] if row else None

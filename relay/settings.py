@@ -13,6 +13,8 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from relay import keyring
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -33,12 +35,14 @@ def _default_name() -> str:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What one relay process runs with.
 
-    Every field but the first three comes from RELAY_<FIELD>, and its description says what fits.
+    Every field but the first four comes from RELAY_<FIELD>, and its description says what fits.
     """
 
     database_url: str
     # librdkafka's own property names and values; empty where a command needs no Kafka.
     kafka: dict[str, str]
+    # OUTBOX_SECRET_KEY, newest first; empty where secrets are not sealed.
+    secret_keys: tuple[str, ...] = ()
     # What was in the environment and is left aside, a sentence each, for the log.
     ignored: tuple[str, ...] = ()
 
@@ -135,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "info"
 
     def __repr__(self) -> str:
-        """Without the database's password and Kafka's secrets: a traceback may be logged."""
+        """Without the database's password, Kafka's secrets and keys: a traceback may be logged."""
         return f"Settings(name={self.name!r}, database={self.database!r})"
 
     @property
@@ -183,7 +187,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """Reads DATABASE_URL, KAFKA_* and RELAY_*.
+        """Reads DATABASE_URL, OUTBOX_SECRET_KEY, KAFKA_* and RELAY_*.
 
         Raises SettingsError with every fault at once: each names its variable and the mend.
         """
@@ -192,6 +196,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {
             "database_url": _database_url(environ.get("DATABASE_URL", ""), faults),
             "kafka": _kafka_properties(kafka, faults),
+            "secret_keys": _secret_keys(environ, faults),
             "ignored": ignored,
             **_relay_values(relay, faults),
         }
@@ -277,10 +282,28 @@ def _database_url(url: str, faults: list[str]) -> str:
     return url
 
 
+SECRET_KEY = "OUTBOX_SECRET_KEY"
+_SLIP = re.compile(r"OUTBOX_SECRETS?_?KEYS?(_FILE)?")
+
+
+def _secret_keys(environ: Mapping[str, str], faults: list[str]) -> tuple[str, ...]:
+    # A name with a slip in it would leave every secret as it is, without a word.
+    faults.extend(
+        f"{name} is no setting: unset it, or write {SECRET_KEY}"
+        for name in environ
+        if _SLIP.fullmatch(name) and name != SECRET_KEY
+    )
+    try:
+        return keyring.parse(environ.get(SECRET_KEY, ""))
+    except ValueError as wrong:
+        faults.append(f"{SECRET_KEY}: {wrong}")
+        return ()
+
+
 def described_fields() -> dict[str, msgspec.structs.FieldInfo]:
     """The RELAY_* variables and the field that each one sets."""
     fields = {f"RELAY_{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
-    for name in ("RELAY_DATABASE_URL", "RELAY_KAFKA", "RELAY_IGNORED"):
+    for name in ("RELAY_DATABASE_URL", "RELAY_KAFKA", "RELAY_SECRET_KEYS", "RELAY_IGNORED"):
         del fields[name]
     return fields
 

@@ -50,7 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A channel that waits alone, and what for."""
+    """A channel that waits alone, and what for; with None for the channel a whole subscription."""
 
     subscription: str
     channel: str | None
@@ -80,10 +80,27 @@ class Holder(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
+class Maintenance(msgspec.Struct, frozen=True):
+    """When a relay last looked after the log and left nothing out.
+
+    `fault`: what went wrong in the latest round.
+    """
+
+    age_seconds: float
+    relay: str
+    fault: str | None
+
+    @property
+    def late(self) -> bool:
+        """Somebody has to look: the log grows, and days may be missing soon."""
+        return self.age_seconds > LATE_SECONDS
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything that `outbox-relay status` tells. `fault`: why no relay runs on this database."""
 
     fault: str | None
+    maintenance: Maintenance
     subscriptions: list[Subscription]
     backlog: list[Backlog]
     endpoints: list[Endpoint]
@@ -102,6 +119,7 @@ def read(connection: Connection) -> Status:
         connection.execute(TIMEOUT)
         return Status(
             fault=foreign_cluster(connection),
+            maintenance=maintenance(connection),
             subscriptions=_subscriptions(connection),
             backlog=backlog(connection),
             endpoints=_endpoints(connection),
@@ -109,6 +127,22 @@ def read(connection: Connection) -> Status:
             dead_letters=_dead_letters(connection),
             holders=_holders(connection),
         )
+
+
+# Its rounds are a minute apart.
+LATE_SECONDS = 600.0
+MAINTENANCE = """
+    select extract(epoch from clock_timestamp() - done_at)::float8 as age_seconds, relay, fault
+    from outbox.maintenance
+"""
+
+
+def maintenance(connection: Connection) -> Maintenance:
+    """How it stands with the care of the log. Raises psycopg.Error."""
+    with connection.cursor(row_factory=class_row(Maintenance)) as cursor:
+        noted = cursor.execute(MAINTENANCE).fetchone()
+    assert noted is not None, "outbox.maintenance has no row"
+    return noted
 
 
 FOREIGN_CLUSTER = "select outbox.foreign_cluster()"
@@ -193,6 +227,10 @@ WAITING = """
     from outbox.cursor_position
     where waiting_since is not null
     group by subscription, channel
+    union all
+    select name, null, waiting_reason,
+           extract(epoch from clock_timestamp() - waiting_since)::float8
+    from outbox.subscription where waiting_since is not null
     order by seconds desc
     limit 1000
 """

@@ -19,7 +19,14 @@ from relay import migrations
 from relay.database import connect, transaction
 from relay.http_server import Answer, HttpServer, Request
 from relay.settings import Settings, SettingsError
-from relay.status import TIMEOUT, Backlog, backlog, foreign_cluster
+from relay.status import (
+    TIMEOUT,
+    Backlog,
+    Maintenance,
+    backlog,
+    foreign_cluster,
+    maintenance,
+)
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -63,38 +70,45 @@ class Readiness:
             return f"no database at {self._settings.database}"
 
 
-class BacklogCollector(Collector):
-    """Backlog and oldest age: asked when somebody scrapes, never on the path of a message."""
+class DatabaseCollector(Collector):
+    """Backlog and maintenance: asked when somebody scrapes, never on the path of a message."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._sampled_at = float("-inf")
         self._rows: list[Backlog] = []
+        self._maintenance: Maintenance | None = None
 
     def describe(self) -> Iterable[Metric]:
         """Nothing to ask the database for while the registry gets to know this collector."""
-        return _gauges([])
+        return _gauges([], None)
 
     def collect(self) -> Iterable[Metric]:
         with self._lock:
             if time.monotonic() - self._sampled_at > SAMPLE_SECONDS:
-                self._rows = self._sample()
+                self._rows, self._maintenance = self._sample()
                 self._sampled_at = time.monotonic()
-            return _gauges(self._rows)
+            return _gauges(self._rows, self._maintenance)
 
-    def _sample(self) -> list[Backlog]:
+    def _sample(self) -> tuple[list[Backlog], Maintenance | None]:
         try:
             with connect(self._settings) as connection, transaction(connection):
                 connection.execute(TIMEOUT)
-                return backlog(connection)
+                return backlog(connection), maintenance(connection)
         except psycopg.Error as fault:
             # No series rather than an old figure: an alert can ask for its absence.
             logger.warning("metrics_without_database", fault=str(fault))
-            return []
+            return [], None
 
 
-def _gauges(rows: list[Backlog]) -> list[Metric]:
+def _gauges(rows: list[Backlog], noted: Maintenance | None) -> list[Metric]:
+    since = GaugeMetricFamily(
+        "outbox_relay_maintenance_age_seconds",
+        "Since a relay last made the coming days' partitions and trimmed; over 600 is an alarm.",
+    )
+    if noted is not None:
+        since.add_metric([], noted.age_seconds)
     messages = GaugeMetricFamily(
         "outbox_relay_backlog_messages",
         "Messages that are not yet published, counted up to 100,001.",
@@ -109,7 +123,7 @@ def _gauges(rows: list[Backlog]) -> list[Metric]:
         labels = [row.subscription, str(row.priority)]
         messages.add_metric(labels, row.messages)
         age.add_metric(labels, row.oldest_age_seconds or 0.0)
-    return [messages, age]
+    return [messages, age, since]
 
 
 class StatusServer:
@@ -124,7 +138,7 @@ class StatusServer:
         self.port = int(listener.getsockname()[1])
         self._telemetry = telemetry
         self._readiness = Readiness(settings, telemetry)
-        telemetry.registry.register(BacklogCollector(settings))
+        telemetry.registry.register(DatabaseCollector(settings))
         ended = Counter(
             "outbox_relay_status_connections_ended_total",
             "Connections to this page and its neighbours that were ended, by reason.",

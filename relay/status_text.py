@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from relay.status import Endpoint, Status
-from relay.table import duration, table
+from relay.status import Endpoint, Maintenance, Status
+from relay.table import duration, printable, table
 
 
 def render(status: Status) -> str:
     """Tables under each other; those that would be empty are left out."""
     parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
+    parts.append(_maintenance(status.maintenance))
     parts.append(
         table(
             ("subscription", "messages in 5 min", "bytes in 5 min", "last checkpoint", "by", ""),
@@ -75,6 +76,16 @@ def render(status: Status) -> str:
             )
         )
     return "\n\n".join(parts)
+
+
+def _maintenance(noted: Maintenance) -> str:
+    by = f" by {printable(noted.relay)}" if noted.relay else ""
+    why = f"; the latest round failed: {printable(noted.fault)}" if noted.fault else ""
+    if noted.late:
+        return (
+            f"MAINTENANCE HAS NOT RUN FOR {duration(noted.age_seconds)}{why}: outbox-relay doctor"
+        )
+    return f"maintenance ran {_ago(noted.age_seconds)}{by}{why}"
 
 
 def _endpoint_table(endpoints: Sequence[Endpoint]) -> str:

@@ -10,6 +10,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from relay.database import Connection, transaction
+from relay.keyring import UNSEALED, Keyring
+from relay.new_secret import new_secret
 from relay.table import table
 from relay.unknown import UnknownError
 
@@ -145,23 +147,34 @@ def send_test(connection: Connection, name: str) -> int:
     return int(_of_http(connection, SEND_TEST, name))
 
 
-def rotate_secret(connection: Connection, name: str) -> str:
-    """A new secret, `whsec_…`, beside which the old one serves for a day. Raises UnknownError."""
-    return str(_of_http(connection, ROTATE_SECRET, name))
+def rotate_secret(
+    connection: Connection,
+    name: str,
+    *,
+    revoke_old: str = "after_a_day",
+    keyring: Keyring = UNSEALED,
+) -> str:
+    """A new secret, `whsec_…`. The old one serves for a day more, or with 'now' no longer.
+
+    Sealed at rest where there is a key. Raises UnknownError.
+    """
+    made = new_secret(keyring)
+    returned = _of_http(connection, ROTATE_SECRET, name, revoke_old, made.sealed)
+    return made.shown or str(returned)
 
 
 HTTP = "select id from outbox.subscription where name = %s and kind = 'http'"
 SEND_TEST = "select outbox.send_test(%s)"
-ROTATE_SECRET = "select outbox.rotate_secret(%s)"
+ROTATE_SECRET = "select outbox.rotate_secret(%s, %s, %s)"
 
 
-def _of_http(connection: Connection, statement: LiteralString, name: str) -> Any:
+def _of_http(connection: Connection, statement: LiteralString, name: str, *more: object) -> Any:
     with transaction(connection):
         connection.execute(TIMEOUT)
         found = connection.execute(HTTP, (name,)).fetchone()
         if found is None:
             raise UnknownError(f"there is no http subscription {name}")
-        row = connection.execute(statement, found).fetchone()
+        row = connection.execute(statement, (*found, *more)).fetchone()
     return row[0] if row else None
 
 
@@ -169,7 +182,7 @@ class NameTakenError(ValueError):
     """There is a subscription of that name."""
 
 
-SUBSCRIBE = "select secret from outbox.subscribe(%s, %s, %s, %s, %s)"
+SUBSCRIBE = "select secret from outbox.subscribe(%s, %s, %s, %s, %s, sealed => %s)"
 
 
 def add(
@@ -180,21 +193,23 @@ def add(
     endpoint: str,
     types: list[str] | None = None,
     settings: Mapping[str, object],
+    keyring: Keyring = UNSEALED,
 ) -> str:
     """Subscribes an endpoint to what commits from now on; the secret of its signatures.
 
+    It is sealed at rest where there is a key.
     `settings` as outbox.http_setting knows them, their paths dotted. Raises NameTakenError, and
     psycopg.errors.CheckViolation where the database refuses a setting.
     """
+    made = new_secret(keyring)
+    values = (name, channel, endpoint, Jsonb(_nested(settings)), types, made.sealed)
     with transaction(connection):
         connection.execute(TIMEOUT)
         try:
-            row = connection.execute(
-                SUBSCRIBE, (name, channel, endpoint, Jsonb(_nested(settings)), types)
-            ).fetchone()
+            row = connection.execute(SUBSCRIBE, values).fetchone()
         except errors.UniqueViolation as taken:
             raise NameTakenError(f"there is a subscription {name} already") from taken
-    return str(row[0]) if row else ""
+    return made.shown or (str(row[0]) if row else "")
 
 
 def _nested(settings: Mapping[str, object]) -> dict[str, object]:

@@ -203,8 +203,9 @@ class Telemetry:
     def fault(self, subscription: str, kind: str) -> None:
         """A run or session failed: its kind is a word.
 
-        'database', 'broker', 'fenced', 'internal', 'connections' where none to an endpoint could be
-        opened here, or 'snapshot' where one is too large.
+        'database', 'broker', 'fenced', 'internal', 'maintenance', 'connections' where none to an
+        endpoint could be opened here, 'snapshot' where one is too large, or 'secret' where one does
+        not open.
         """
         self._faults.labels(subscription, kind).inc()
 

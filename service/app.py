@@ -150,6 +150,7 @@ def serve(configured: Settings, ignored: Sequence[str]) -> None:
         log.warning("ignored, Kubernetes injects it", setting=name)
     # An empty WEBHOOK_SECRET is none: whoever deployed it should see what came of it.
     log.info("webhook signatures", required=configured.webhook_secret is not None)
+    log.info("keys of endpoints' signatures at rest", sealed=configured.secret_key is not None)
     app = create_app(configured)
     # uvicorn raises the signal that stopped it once more when it is done; it has been obeyed.
     for stop in (signal.SIGTERM, signal.SIGINT):

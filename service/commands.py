@@ -15,7 +15,8 @@ from service.settings import Settings
 DESCRIPTION = "Serves payment webhooks, orders and the event platform's HTTP API until SIGTERM."
 EPILOG = """\
 It is configured by the environment: DATABASE_URL, and optionally SERVICE_HOST (127.0.0.1),
-SERVICE_PORT (8080), SERVICE_HOSTS, WEBHOOK_SECRET and more; an unknown name stops the start.
+SERVICE_PORT (8080), SERVICE_HOSTS, WEBHOOK_SECRET, OUTBOX_SECRET_KEY and more; a name that it does
+not know stops the start.
 The API describes itself at /openapi.json.
 
 Keys are made by the owner of the schema outbox, whose login DATABASE_URL has to be for that:

@@ -12,6 +12,8 @@ import psycopg
 from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
+from service import secret_keys
+
 PREFIX = "SERVICE_"
 
 # Kubernetes injects these into every pod beside a Service called `service`.
@@ -35,12 +37,15 @@ class SettingsError(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the service is told from outside.
 
-    `webhook_secret` is the decoded key, None where signatures are not asked for. `hosts` are the
-    names that the service answers to, in lower case: `shop.example.com`, `*.example.com`, or `*`.
+    `webhook_secret` is the decoded key, None where signatures are not asked for. `secret_key` is
+    the newest of OUTBOX_SECRET_KEY, None where endpoints' secrets are stored as they are. `hosts`
+    are the names that the service answers to, in lower case: `shop.example.com`,
+    `*.example.com`, or `*`.
     """
 
     database_url: str
     webhook_secret: bytes | None = None
+    secret_key: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     pool_size: Annotated[int, Meta(ge=1, le=1000)] = 10
@@ -54,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ALL_HOSTS
 
     def __repr__(self) -> str:
-        """Neither the database's password nor the webhook secret belongs into a log."""
+        """Neither the database's password nor a secret or key belongs into a log."""
         return f"Settings(host={self.host!r}, port={self.port})"
 
 
@@ -93,6 +98,7 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
     values["database_url"] = _database_url(environment.get("DATABASE_URL", ""))
     if secret := environment.get("WEBHOOK_SECRET"):
         values["webhook_secret"] = _webhook_secret(secret)
+    values["secret_key"] = _secret_key(environment)
     try:
         settings = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
@@ -157,6 +163,20 @@ def _database_url(value: str) -> str:
             "DATABASE_URL is malformed; give it as postgresql://user@host/database"
         ) from None
     return value
+
+
+# A slip in the name would leave every secret as it is, without a word.
+SLIP = re.compile(r"OUTBOX_SECRETS?_?KEYS?(_FILE)?")
+
+
+def _secret_key(environment: Mapping[str, str]) -> str | None:
+    for name in environment:
+        if SLIP.fullmatch(name) and name != "OUTBOX_SECRET_KEY":
+            raise SettingsError(f"{name} is not a setting; write OUTBOX_SECRET_KEY")
+    try:
+        return secret_keys.newest(environment.get("OUTBOX_SECRET_KEY", ""))
+    except ValueError as error:
+        raise SettingsError(f"OUTBOX_SECRET_KEY: {error}") from None
 
 
 def _webhook_secret(value: str) -> bytes:

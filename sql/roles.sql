@@ -61,28 +61,69 @@ grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay
 grant execute on function
     outbox.shard_of, outbox.fork_target, outbox.merge_forks, outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters,
-    outbox.trim_idempotency
+    outbox.trim_idempotency, outbox.hold_maintenance, outbox.note_maintenance
     to outbox_relay;
 
--- For endpoints it also reads what requests are signed with, and logs attempts. Breakers, rates and a subscription that
--- has to be paused change by functions alone.
+-- For endpoints it also reads what requests are signed with, and logs attempts. Breakers, rates, a subscription that has
+-- to be paused and a secret that is to be sealed change by functions alone.
 grant select on outbox.secret, outbox.replay, outbox.breaker to outbox_relay;
 grant insert on outbox.attempt to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
 grant execute on function
     outbox.promote, outbox.clear_acked, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
-    outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.turn_attempts, outbox.replay
+    outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.turn_attempts, outbox.replay,
+    outbox.seal_secret, outbox.note_waiting
     to outbox_relay;
 
 -- A reader sees views, and no payload, header or setting in them. The functions are what stands behind the views.
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
-    outbox.delivery_head, outbox.recent_attempt
+    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance
     to outbox_reader, outbox_relay;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels
     to outbox_reader, outbox_relay;
+
+-- Who may connect: no longer every login of the cluster. The roles are the cluster's: a member of one of the four is one
+-- in every other database that has this schema, and comes in there as well. Two that must be kept apart need two
+-- clusters, or `revoke connect on database NAME from outbox_publisher` in each and a grant for each login.
+-- Done once, while PUBLIC may connect: afterwards whoever owns the database says who may. Those who own something in it,
+-- or were granted something, keep their way in.
+do $$
+declare
+    groups   pg_catalog.text[] := array['outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader'];
+    database pg_catalog.text := pg_catalog.current_database();
+    known    pg_catalog.regrole;
+begin
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    if not has_database_privilege('public', database, 'CONNECT') then
+        return;
+    end if;
+    if not (select pg_has_role(datdba, 'USAGE') from pg_database where datname = database) then
+        raise warning 'every login of the cluster may connect to %: let its owner run sql/roles.sql', database;
+        return;
+    end if;
+    for known in
+        select distinct refobjid::regrole from pg_shdepend
+        where dbid = (select oid from pg_database where datname = database)
+          and refclassid = 'pg_authid'::regclass and deptype in ('o', 'a')
+          -- Not by what anybody may make anywhere.
+          and classid <> 'pg_largeobject'::regclass
+          and not (classid = 'pg_class'::regclass
+                   and exists (select from pg_class where oid = objid and relpersistence = 't'))
+    loop
+        execute format('grant connect on database %I to %s', database, known);
+        if known::text <> all (groups) then
+            raise notice '% has something in % and may go on connecting to it', known, database;
+        end if;
+    end loop;
+    execute format('grant connect on database %I to %s', database, array_to_string(groups, ', '));
+    execute format('revoke connect on database %I from public', database);
+    raise notice 'PUBLIC may no longer connect to %; to let another login in: grant connect on database % to LOGIN',
+                 database, quote_ident(database);
+end
+$$;
 
 -- The payment example, where it is installed. Nothing there is ever deleted but the memory of old webhooks.
 do $$

@@ -20,7 +20,15 @@ from tests.servers import TEMPLATE, ServerName, Servers, ask
 SERVERS = pytest.StashKey[Servers]()
 
 # What of the developer's environment would reach into the processes under test.
-FOREIGN_SETTINGS = ("DATABASE_URL", "KAFKA_", "RELAY_", "SERVICE_", "WEBHOOK_", "PG")
+FOREIGN_SETTINGS = (
+    "DATABASE_URL",
+    "KAFKA_",
+    "RELAY_",
+    "SERVICE_",
+    "WEBHOOK_",
+    "OUTBOX_",
+    "PG",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

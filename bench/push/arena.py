@@ -52,7 +52,7 @@ class PushArena(Arena):
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("RELAY_", "SERVICE_", "KAFKA_"))
+            if not name.startswith(("RELAY_", "SERVICE_", "KAFKA_", "OUTBOX_"))
         }
         return {
             **inherited,

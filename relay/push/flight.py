@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from relay import encoding
+from relay.keyring import Keys
 from relay.push.answer import Answer
 from relay.push.endpoint import Endpoint
 from relay.push.http.client import Request
@@ -56,7 +57,7 @@ class Target(msgspec.Struct, frozen=True):
     subscription_id: int
     subscription: str
     endpoint: Endpoint
-    keys: list[bytes]
+    keys: Keys
     clock: float
     most: int
     failing: bool = False

@@ -9,6 +9,7 @@ import structlog
 
 from relay.cursor import Claimed, Cursor, claim, give_up, leave, pending, probe
 from relay.database import Connection, Pool
+from relay.keyring import Keyring, Keys
 from relay.push import breaker, rows
 from relay.push.courier import Courier
 from relay.push.endpoint import Endpoint, decode
@@ -17,6 +18,7 @@ from relay.push.flight import Flight, Target
 from relay.push.item import Item
 from relay.push.rate import Rate
 from relay.push.schedule import most_attempts
+from relay.push.signing import Signing
 from relay.push.verdict import Verdict
 from relay.reading import Reading
 from relay.run import Ran, frozen_after_seconds
@@ -37,34 +39,41 @@ SLOT_SECONDS = 0.25
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a run goes by; read while it holds its cursor, so that every change takes effect."""
+    """What a run goes by; read while it holds its cursor, so that every change takes effect.
+
+    `waits`: its subscription notes that its keys could not be had.
+    """
 
     endpoint: Endpoint
-    keys: list[bytes]
     is_open: bool
     is_half_open: bool
     failing: bool
     retrying: bool
     now: float
     closed_at: float
+    waits: bool
 
 
 # What was tried before gets slots of its own, not what is merely in flight beyond its run.
 STATE = """
-select s.settings::text,
-       array(select x.key from outbox.secret x
-             where x.subscription_id = s.id
-               and (x.expires_at is null or x.expires_at > clock_timestamp())
-             order by x.created_at desc),
+select s.settings::text, x.keys, x.sealed,
        b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
        b.failing_since is not null,
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
                  and d.token is null and d.outcome is null),
        extract(epoch from clock_timestamp())::float8,
-       coalesce(extract(epoch from b.closed_at), 0)::float8
+       coalesce(extract(epoch from b.closed_at), 0)::float8,
+       s.waiting_reason is not null
 from outbox.subscription s
 join outbox.breaker b on b.subscription_id = s.id
+cross join lateral (
+    select coalesce(array_agg(x.key order by x.created_at desc), '{}') as keys,
+           coalesce(array_agg(x.sealed order by x.created_at desc), '{}') as sealed
+    from outbox.secret x
+    where x.subscription_id = s.id
+      and (x.expires_at is null or x.expires_at > clock_timestamp())
+) x
 where s.id = %(subscription)s
 """
 
@@ -83,6 +92,7 @@ class PushRuns:
         self._settings = settings
         self._telemetry = telemetry
         self._rate = Rate()
+        self._signing = Signing(Keyring(settings.secret_keys), telemetry)
         self._late_failures = 0
         # Where the cursor stands in the order of a probe that sent a half-open breaker's message.
         self._probed_last = (0, 0, 0)
@@ -102,6 +112,8 @@ class PushRuns:
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
         with self._connections.connection() as connection:
+            if self._signing.still_waits(connection, cursor):
+                return WAITS
             granted = self._rate.grant(connection, cursor.subscription_id)
             if granted == 0:
                 return WAITS
@@ -123,8 +135,13 @@ class PushRuns:
             leave(connection)
             return Ran()
         assert claimed.besides is not None
-        settings, *rest = claimed.besides
+        settings, plain, sealed, *rest = claimed.besides
         state = State(decode(settings), *rest)
+        secrets = zip(plain, sealed, strict=True)
+        keys = self._signing.keys(connection, cursor, secrets, waits=state.waits)
+        if keys is None:
+            connection.execute("commit")
+            return WAITS
         self._telemetry.breaker(cursor.subscription, state.is_open)
         if self._rate.is_news(state.endpoint):
             leave(connection)
@@ -132,7 +149,7 @@ class PushRuns:
         slots = self._courier.slots(cursor.subscription_id)
         slots.capacity = state.endpoint.concurrency
         has_room = claimed.due or slots.takes_fresh(retrying=state.retrying)
-        target = self._target(connection, cursor, state, granted) if has_room else None
+        target = self._target(connection, cursor, state, keys, granted) if has_room else None
         if target is None:
             leave(connection)
             return WAITS
@@ -142,7 +159,7 @@ class PushRuns:
         return self._deliver(connection, cursor, claimed, target, limit, began_at)
 
     def _target(
-        self, connection: Connection, cursor: Cursor, state: State, granted: int
+        self, connection: Connection, cursor: Cursor, state: State, keys: Keys, granted: int
     ) -> Target | None:
         """None while the breaker is open, or another relay has its one message."""
         endpoint, probe_token = state.endpoint, None
@@ -158,7 +175,7 @@ class PushRuns:
             subscription_id=cursor.subscription_id,
             subscription=cursor.subscription,
             endpoint=endpoint,
-            keys=state.keys,
+            keys=keys,
             clock=state.now - time.monotonic(),
             most=granted if probe_token is None else 1,
             failing=state.failing,

@@ -110,6 +110,8 @@ OPERATIONS = (
         path=f"{SUBSCRIPTION}/rotate-secret",
         run=steps.rotate_secret,
         scope="manage",
+        body=steps.RotationForm,
+        body_required=False,
         answer=steps.Secret,
         problems=(409,),
     ),

@@ -100,7 +100,7 @@ def _operation(
     }
     if operation.body is not None:
         described["requestBody"] = {
-            "required": True,
+            "required": operation.body_required,
             "content": {"application/json": {"schema": schemas[operation.body]}},
         }
     return described

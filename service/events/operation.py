@@ -23,6 +23,7 @@ from service.database import Database
 from service.events.fields import MEANINGS
 from service.keys import Scope
 from service.problems import Problem
+from service.settings import Settings
 from service.tracing import traceparent
 
 MAX_ID_DIGITS = 18
@@ -42,6 +43,7 @@ class Call(Generic[Body, Query]):
     """A request that is allowed and well-formed. `id` is the path's, 0 where it has none."""
 
     database: Database
+    settings: Settings
     caller: Caller
     path: str
     headers: Headers
@@ -69,8 +71,8 @@ class Operation:
     """`run` returns what is to be encoded, or a Reply; `problems` are its own besides 401 to 503.
 
     `kafka_scope` is asked for instead of `scope` where it is about a subscription of kind kafka;
-    which one that is, `run` finds out. `body` and `answer` are types; None: there is none.
-    `request_headers` is for the document.
+    which one that is, `run` finds out. `body` and `answer` are types; None: there is none. Where a
+    body is not required, an empty one has no fields. `request_headers` is for the document.
     """
 
     method: str
@@ -81,6 +83,7 @@ class Operation:
     kafka_scope: Scope | None = None
     status: int = 200
     body: Any = None
+    body_required: bool = True
     query: type = NoQuery
     problems: tuple[int, ...] = ()
     max_body_bytes: int = 65_536
@@ -107,12 +110,13 @@ class Operation:
         raw = await read(request, self.max_body_bytes) if self.body is not None else b""
         call: Call[Any, Any] = Call(
             database=database,
+            settings=request.state.settings,
             caller=caller,
             path=request.url.path,
             headers=request.headers,
             id=path_id,
             query=query,
-            body=None if self.body is None else decode(_decoder(self.body), raw, MEANINGS),
+            body=self._body(raw),
             raw_body=raw,
         )
         try:
@@ -128,6 +132,13 @@ class Operation:
                 raise
             # It was there when this request looked for it first.
             raise Problem(404, "It was deleted meanwhile.") from None
+
+    def _body(self, raw: bytes) -> Any:
+        if self.body is None:
+            return None
+        if not raw and not self.body_required:
+            return self.body()
+        return decode(_decoder(self.body), raw, MEANINGS)
 
     def _response(self, result: object) -> Response:
         reply = result if isinstance(result, Reply) else Reply(result)

@@ -1,6 +1,6 @@
 """POST /v1/subscriptions/{id}/…: pause, resume, rotate-secret, replay, test."""
 
-from typing import LiteralString
+from typing import Literal, LiteralString
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,6 +11,7 @@ from service.events.operation import Call, NoQuery
 from service.events.permission import kind_of, no_subscription, require_http, require_scope
 from service.events.subscription import Subscription, find
 from service.problems import Problem
+from service.secret_keys import new_secret
 
 # It waits for runs, and counting reads the log from there on; at some 500,000 messages/s.
 REPLAY_TIMEOUT_SECONDS = 60.0
@@ -20,6 +21,17 @@ class Secret(msgspec.Struct, frozen=True):
     """`whsec_` and base64; shown here and nowhere else."""
 
     secret: str
+
+    def __repr__(self) -> str:
+        return "Secret()"
+
+
+class RotationForm(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """How long the secrets before the new one serve: no longer, or for a day more."""
+
+    revoke_old: Literal["now", "after_a_day"] = "after_a_day"
 
 
 class ReplayForm(
@@ -80,17 +92,31 @@ async def resume(call: Call[None, NoQuery]) -> Subscription:
     return await call.database.run(work)
 
 
-ROTATE: LiteralString = "select outbox.rotate_secret(%(id)s) as secret"
+class Rotated(msgspec.Struct, frozen=True):
+    """What outbox.rotate_secret returns; None where it got a sealed one."""
+
+    secret: str | None
+
+    def __repr__(self) -> str:
+        return "Rotated()"
 
 
-async def rotate_secret(call: Call[None, NoQuery]) -> Secret:
-    """A new secret; for a day requests are signed with those before it as well."""
+ROTATE: LiteralString = """
+    select outbox.rotate_secret(%(id)s, %(revoke_old)s, %(sealed)s) as secret
+"""
+
+
+async def rotate_secret(call: Call[RotationForm, NoQuery]) -> Secret:
+    """A new secret; for a day requests are signed with those before it as well, unless revoked."""
+    made = new_secret(call.settings.secret_key)
+    parameters = {"id": call.id, "revoke_old": call.body.revoke_old, "sealed": made.sealed}
 
     async def work(transaction: Transaction) -> Secret:
         await require_http(transaction, call.caller, call.id)
-        rotated = await (await transaction.select(Secret, ROTATE, {"id": call.id})).fetchone()
-        assert rotated is not None
-        return rotated
+        rotated = await (await transaction.select(Rotated, ROTATE, parameters)).fetchone()
+        shown = made.shown or (rotated.secret if rotated else None)
+        assert shown is not None
+        return Secret(shown)
 
     return await call.database.run(work)
 

@@ -15,6 +15,7 @@ from service.events.permission import no_subscription, require_channel, require_
 from service.events.subscription import READ, Row, Subscription, find, shown
 from service.events.terms import Terms
 from service.problems import Problem
+from service.secret_keys import new_secret
 
 Types = Annotated[
     list[EventType],
@@ -55,6 +56,9 @@ class NewSubscription(Subscription, frozen=True, kw_only=True, rename="camel"):
 
     secret: str
 
+    def __repr__(self) -> str:
+        return f"NewSubscription(id={self.id!r})"
+
 
 class DeleteQuery(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
@@ -84,16 +88,19 @@ async def read_subscription(call: Call[None, NoQuery]) -> Subscription:
 
 
 class Subscribed(msgspec.Struct, frozen=True):
-    """What outbox.subscribe returns."""
+    """What outbox.subscribe returns; without the secret where it got a sealed one."""
 
     subscription_id: int
-    secret: str
+    secret: str | None
+
+    def __repr__(self) -> str:
+        return f"Subscribed({self.subscription_id})"
 
 
 SUBSCRIBE: LiteralString = """
     select subscription_id, secret
     from outbox.subscribe(%(name)s, %(channel)s, %(endpoint)s, %(settings)s::jsonb,
-                          %(types)s::text[], %(shards)s)
+                          %(types)s::text[], %(shards)s, %(sealed)s)
 """
 
 
@@ -101,6 +108,7 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
     """Subscribes an endpoint to a channel, from now on; answers with the signatures' secret."""
     form = call.body
     require_channel(call.caller, form.channel_id, "channelId")
+    new = new_secret(call.settings.secret_key)
     parameters = {
         "name": form.name,
         "channel": form.channel_id,
@@ -108,14 +116,17 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
         "settings": _json(terms.merged({}, _terms(form))),
         "types": form.types,
         "shards": form.shards,
+        "sealed": new.sealed,
     }
 
     async def work(transaction: Transaction) -> NewSubscription:
         cursor = await transaction.select(Subscribed, SUBSCRIBE, parameters)
         made = await cursor.fetchone()
         assert made is not None
+        secret = new.shown or made.secret
+        assert secret is not None
         shown = await find(transaction, call.caller, made.subscription_id)
-        return NewSubscription(**msgspec.structs.asdict(shown), secret=made.secret)
+        return NewSubscription(**msgspec.structs.asdict(shown), secret=secret)
 
     try:
         created = await call.database.run(work)

@@ -245,7 +245,51 @@ begin
 end
 $$;
 
+-- When the log was last looked after: one row. Its table is also the lock of whoever does it. Any login may take an
+-- advisory lock, and would stop all of this without a word; this one takes rights that only the owner has.
+create table outbox.maintenance (
+    single  boolean     primary key default true check (single),
+    -- The last round that left nothing out, and which relay's it was.
+    done_at timestamptz not null default clock_timestamp(),
+    relay   text        not null default '',
+    -- Which part failed in the latest round, and why; NULL: none did.
+    fault   text,
+
+    constraint fault_is_at_most_1000_characters check (length(fault) <= 1000)
+) with (fillfactor = 50);
+insert into outbox.maintenance default values;
+
+-- Whether this transaction is the one that looks after the log now; false: another is at it. Readers of the table are
+-- in nobody's way.
+create function outbox.hold_maintenance() returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    lock table outbox.maintenance in exclusive mode nowait;
+    return true;
+exception when lock_not_available then
+    return false;
+end
+$$;
+
+-- Notes a round that is over; `fault`: what went wrong in it, NULL: nothing, and nothing was left out. A note that
+-- would say the same as one of the last two minutes is not written. For whoever holds the maintenance.
+create function outbox.note_maintenance(relay text, fault text) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    update outbox.maintenance as m
+    set done_at = case when note_maintenance.fault is null then clock_timestamp() else m.done_at end,
+        relay = case when note_maintenance.fault is null then note_maintenance.relay else m.relay end,
+        fault = left(note_maintenance.fault, 1000)
+    where m.fault is distinct from left(note_maintenance.fault, 1000)
+       or (note_maintenance.fault is null and m.done_at < clock_timestamp() - interval '2 minutes')
+$$;
+
 revoke execute on function
+    outbox.hold_maintenance(),
+    outbox.note_maintenance(text, text),
     outbox.make_partitions(integer),
     outbox.partition_needed_by(text),
     outbox.partition_state(integer),

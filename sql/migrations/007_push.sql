@@ -112,6 +112,10 @@ alter table outbox.subscription
     drop constraint settings_of_kafka_are_a_topic_prefix,
     -- NULL: every type.
     add column types text[],
+    -- What keeps all of it from going, as a relay noted: a secret that does not open.
+    add column waiting_since  timestamptz,
+    add column waiting_reason text,
+    add constraint the_waiting_have_a_reason check ((waiting_since is null) = (waiting_reason is null)),
     add constraint kind_is_kafka_or_http check (kind in ('kafka', 'http')),
     add constraint exactly_once_is_for_kafka check (delivery = 'at_least_once' or kind = 'kafka'),
     add constraint types_hold_no_null check (array_position(types, null) is null),
@@ -123,16 +127,20 @@ alter table outbox.subscription
                          not settings ? 'topic_prefix')));
 
 -- What an endpoint's requests are signed with. No reader sees it: not in settings, not in a view. While one is rotated
--- out, requests carry a signature by each.
+-- out, requests carry a signature by each. A key stands here as it is, or sealed by whoever has OUTBOX_SECRET_KEY: then
+-- as the Fernet token of its bytes (https://github.com/fernet/spec), which says nothing to who has only the database.
 create table outbox.secret (
     subscription_id bigint      not null references outbox.subscription on delete cascade,
     created_at      timestamptz not null default clock_timestamp(),
-    key             bytea       not null,
+    key             bytea,
+    sealed          text,
     -- NULL: until it is rotated.
     expires_at      timestamptz,
 
     primary key (subscription_id, created_at),
-    constraint key_has_24_to_64_bytes check (octet_length(key) between 24 and 64)
+    constraint secret_is_a_key_or_sealed check (num_nonnulls(key, sealed) = 1),
+    constraint key_has_24_to_64_bytes check (octet_length(key) between 24 and 64),
+    constraint sealed_is_a_fernet_token check (sealed ~ '^gAAAA[A-Za-z0-9_-]{95,195}={0,2}$')
 );
 
 -- A subscription's circuit breaker, one row for all relays. Closed: `opened_at` is NULL. Open: nobody sends before
@@ -549,15 +557,31 @@ begin
 end
 $$;
 
--- A new secret for the subscription's signatures; shown here and never again. Those before it serve for a day more.
-create function outbox.rotate_secret(subscription_id bigint) returns text
+-- 244 random bits, in 32 bytes.
+create function outbox.random_key() returns bytea
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+$$;
+
+-- A new secret for the subscription's signatures; shown here and never again. Those before it serve for a day more, or
+-- with `revoke_old` = 'now' no longer. Whoever has OUTBOX_SECRET_KEY makes the secret and gives it `sealed`; then NULL
+-- is returned.
+create function outbox.rotate_secret(
+    subscription_id bigint,
+    revoke_old      text default 'after_a_day',
+    sealed          text default null
+) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- 244 random bits, in 32 bytes.
-    key bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+    key bytea := case when sealed is null then outbox.random_key() end;
 begin
+    if revoke_old is null or revoke_old not in ('now', 'after_a_day') then
+        raise exception 'revoke_old must be now or after_a_day' using errcode = 'invalid_parameter_value';
+    end if;
     perform from outbox.subscription as s where s.id = rotate_secret.subscription_id and s.kind = 'http' for no key update;
     if not found then
         raise exception 'there is no http subscription % in outbox.subscription', subscription_id
@@ -566,16 +590,48 @@ begin
     -- Each that is valid is a signature in every request: three at most, whoever calls this in a loop.
     delete from outbox.secret as s
     where s.subscription_id = rotate_secret.subscription_id
-      and (s.expires_at <= clock_timestamp()
+      and (revoke_old = 'now'
+           or s.expires_at <= clock_timestamp()
            or s.created_at not in (select kept.created_at from outbox.secret as kept
                                    where kept.subscription_id = rotate_secret.subscription_id
                                    order by kept.created_at desc limit 2));
     update outbox.secret as s
     set expires_at = least(s.expires_at, clock_timestamp() + interval '1 day')
     where s.subscription_id = rotate_secret.subscription_id;
-    insert into outbox.secret (subscription_id, key) values (subscription_id, key);
+    insert into outbox.secret (subscription_id, key, sealed) values (subscription_id, key, sealed);
     return 'whsec_' || encode(key, 'base64');
 end
+$$;
+
+-- Puts a sealed secret where the same secret stood as it is, or sealed as `sealed_before`, with a key that is going out
+-- of use. False: it is gone, or another relay was faster. Nobody's key goes in as it is: the server might log it.
+create function outbox.seal_secret(
+    subscription_id bigint,
+    created_at      timestamptz,
+    sealed          text,
+    sealed_before   text default null
+) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update outbox.secret as s
+    set key = null, sealed = seal_secret.sealed
+    where s.subscription_id = seal_secret.subscription_id and s.created_at = seal_secret.created_at
+      and s.sealed is not distinct from sealed_before;
+    return found;
+end
+$$;
+
+-- Notes what keeps a subscription waiting, or with NULL that it goes on. Writes only what is news.
+create function outbox.note_waiting(subscription_id bigint, reason text) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    update outbox.subscription as s
+    set waiting_since = case when reason is not null then coalesce(s.waiting_since, clock_timestamp()) end,
+        waiting_reason = reason
+    where s.id = note_waiting.subscription_id and s.waiting_reason is distinct from reason
 $$;
 
 create function outbox.equip_http() returns trigger
@@ -586,8 +642,7 @@ begin
     insert into outbox.breaker (subscription_id) values (new.id);
     insert into outbox.rate_limit (subscription_id) values (new.id);
     insert into outbox.answer_budget (subscription_id) values (new.id);
-    insert into outbox.secret (subscription_id, key)
-    values (new.id, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+    insert into outbox.secret (subscription_id, key) values (new.id, outbox.random_key());
     return null;
 end
 $$;
@@ -595,14 +650,15 @@ create trigger equip_http after insert on outbox.subscription
     for each row when (new.kind = 'http') execute function outbox.equip_http();
 
 -- Subscribes an endpoint to one channel; it gets what commits from now on. Returns the secret of its signatures, which
--- is shown nowhere else.
+-- is shown nowhere else. Whoever has OUTBOX_SECRET_KEY makes the secret and gives it `sealed`; then NULL is returned.
 create function outbox.subscribe(
     name     text,
     channel  text,
     endpoint text,
     settings jsonb   default '{}',
     types    text[]  default null,
-    shards   integer default 1
+    shards   integer default 1,
+    sealed   text    default null
 ) returns table (subscription_id bigint, secret text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -612,6 +668,11 @@ begin
     insert into outbox.subscription as s (name, kind, channels, types, shards, settings)
     values (name, 'http', array[channel], types, shards, settings || jsonb_build_object('endpoint', endpoint))
     returning s.id into subscription_id;
+    if sealed is not null then
+        -- In the place of the one that every new subscription has.
+        update outbox.secret as s set key = null, sealed = subscribe.sealed
+        where s.subscription_id = subscribe.subscription_id;
+    end if;
     select 'whsec_' || encode(s.key, 'base64') into secret
     from outbox.secret as s where s.subscription_id = subscribe.subscription_id;
     return next;
@@ -963,8 +1024,11 @@ revoke execute on function
     outbox.take_rate(bigint),
     outbox.take_answer_budget(bigint, integer[]),
     outbox.turn_attempts(integer, integer),
-    outbox.rotate_secret(bigint),
-    outbox.subscribe(text, text, text, jsonb, text[], integer),
+    outbox.random_key(),
+    outbox.note_waiting(bigint, text),
+    outbox.rotate_secret(bigint, text, text),
+    outbox.seal_secret(bigint, timestamptz, text, text),
+    outbox.subscribe(text, text, text, jsonb, text[], integer, text),
     outbox.send_test(bigint),
     outbox.replay(text, timestamptz, bigint, boolean)
 from public;

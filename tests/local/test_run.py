@@ -15,7 +15,7 @@ from tests.eventually import eventually
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
-    foreign = ("DATABASE_URL", "KAFKA_", "RELAY_", "SERVICE_", "WEBHOOK_", "PG")
+    foreign = ("DATABASE_URL", "KAFKA_", "RELAY_", "SERVICE_", "WEBHOOK_", "OUTBOX_", "PG")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     return Program(
         "run",

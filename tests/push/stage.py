@@ -31,9 +31,12 @@ _numbers = itertools.count(1)
 class PushRelay:
     """One relay's session and courier; its rounds are the test's."""
 
-    def __init__(self, database_url: str, name: str | None = None) -> None:
+    def __init__(self, database_url: str, name: str | None = None, *, secret_key: str = "") -> None:
         self.settings = settings(
-            database_url, RELAY_NAME=name or f"relay-{next(_numbers)}", **ALLOWED
+            database_url,
+            RELAY_NAME=name or f"relay-{next(_numbers)}",
+            OUTBOX_SECRET_KEY=secret_key,
+            **ALLOWED,
         )
         self.telemetry = Telemetry()
         self.connection = connect(self.settings)

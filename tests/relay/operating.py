@@ -12,6 +12,10 @@ from psycopg import sql
 from local.program import script
 from relay.settings import Settings
 
+# Two that fit OUTBOX_SECRET_KEY.
+SECRET_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+OTHER_KEY = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM="
+
 
 def settings(database_url: str, **environment: str) -> Settings:
     """The relay's settings for a database, and whatever else the environment says."""

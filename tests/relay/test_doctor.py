@@ -9,13 +9,30 @@ import pytest
 from confluent_kafka import KafkaError
 from psycopg import sql
 
-from relay import doctor, http_findings, kafka_findings, log_findings, subscriptions
+from relay import (
+    doctor,
+    http_findings,
+    kafka_findings,
+    log_findings,
+    migrations,
+    role_findings,
+    subscriptions,
+)
 from relay.database import Connection
 from relay.finding import Finding
+from relay.keyring import Keyring
 from relay.sinks.transactions import CURSORS
 from tests.conftest import CreateTopic, PostgresServer
 from tests.mock_cluster import MockCluster
-from tests.relay.operating import bury, outbox_relay, publish, relay_role, settings
+from tests.relay.operating import (
+    OTHER_KEY,
+    SECRET_KEY,
+    bury,
+    outbox_relay,
+    publish,
+    relay_role,
+    settings,
+)
 
 # https://kafka.apache.org/protocol#protocol_api_keys
 INIT_PRODUCER_ID = 22
@@ -59,6 +76,8 @@ def test_nothing_is_wrong_with_a_sound_installation(
     monkeypatch.setattr(kafka_findings, "KAFKA_TIMEOUT_SECONDS", 10.0)
     create_topic("orders")
     publish(connection, "orders")
+    # A cloned database lets everybody connect again.
+    assert migrations.grant_roles(connection)
     environment = {"KAFKA_BOOTSTRAP_SERVERS": kafka, "RELAY_TOPIC_PREFIX": topic_prefix}
     wrong = [one for one in findings(relay_url, **environment) if one.level != "ok"]
     assert wrong == []
@@ -139,6 +158,35 @@ def test_a_right_that_is_missing_is_named(relay_url: str, connection: Connection
     finding = found(relay_url, "rights")
     assert finding.level == "fault"
     assert "outbox.checkpoint: INSERT" in finding.text
+
+
+def test_a_database_that_every_login_may_connect_to_is_a_warning(
+    database_url: str, connection: Connection
+) -> None:
+    finding = found(database_url, "connections")
+    assert (finding.level, "roles.sql" in finding.mend) == ("warning", True)
+    assert migrations.grant_roles(connection)
+    assert found(database_url, "connections").level == "ok"
+
+
+def test_where_else_in_the_cluster_the_roles_come_in_is_told(
+    database_url: str,
+    connection: Connection,
+    postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(role_findings, "MOST_NAMED", 10_000)
+    assert migrations.grant_roles(connection)
+    with postgres_server.clone() as url:
+        name = url.rpartition("/")[2]
+        remark = found(database_url, "roles")
+        assert (remark.level, name in remark.text) == ("ok", True)
+        assert connection.info.dbname not in remark.text
+        connection.execute(
+            sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name))
+        )
+        told = [one.text for one in findings(database_url) if one.what == "roles"]
+        assert name not in "".join(told)
 
 
 def test_a_superuser_is_more_than_a_relay_needs(database_url: str) -> None:
@@ -278,6 +326,38 @@ def test_endpoints_that_fail_or_hold_groups_up_are_warnings(
         "warning",
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("doctors_keys", "level", "told"),
+    [
+        ("", "fault", "nothing is sent to billing"),
+        (OTHER_KEY, "fault", "nothing is sent to billing"),
+        (SECRET_KEY, "ok", "1, sealed with the newest key"),
+        (f"{OTHER_KEY},{SECRET_KEY}", "warning", "1 by an older key"),
+    ],
+)
+def test_a_secret_that_does_not_open_or_is_sealed_by_an_older_key_is_told(
+    relay_url: str, connection: Connection, doctors_keys: str, level: str, told: str
+) -> None:
+    sealing = Keyring([SECRET_KEY])
+    subscriptions.add(
+        connection, "billing", channel="o", endpoint="https://a/", settings={}, keyring=sealing
+    )
+    (finding,) = [
+        one for one in findings(relay_url, OUTBOX_SECRET_KEY=doctors_keys) if one.what == "secrets"
+    ]
+    assert (finding.level, told in finding.text) == (level, True), finding
+    assert SECRET_KEY not in str(finding)
+
+
+def test_secrets_that_are_not_sealed_are_told(relay_url: str, connection: Connection) -> None:
+    subscribe(connection, "https://1.1.1.1/in")
+    assert "can sign" in found(relay_url, "secrets").text
+    (finding,) = [
+        one for one in findings(relay_url, OUTBOX_SECRET_KEY=SECRET_KEY) if one.what == "secrets"
+    ]
+    assert (finding.level, "1 are not sealed" in finding.text) == ("warning", True)
 
 
 def test_a_broker_is_not_missed_where_no_subscription_needs_one(

@@ -14,6 +14,7 @@ from relay import migrations
 from relay.database import Connection
 from relay.migrations import MigrationError
 from tests.conftest import PostgresServer
+from tests.relay.operating import outbox_relay
 
 
 @pytest.fixture
@@ -174,3 +175,15 @@ def test_the_roles_can_be_granted_again_and_again(empty: Connection) -> None:
     migrate(empty, outbox_only=True)
     assert migrations.grant_roles(empty)
     assert migrations.grant_roles(empty)
+
+
+def test_the_command_says_who_may_connect_from_now_on(empty: Connection, empty_url: str) -> None:
+    first, again = (
+        outbox_relay("migrate", "--outbox-only", environment={"DATABASE_URL": empty_url})
+        for _ in range(2)
+    )
+    (told,) = [line for line in first.stdout.splitlines() if "PUBLIC" in line]
+    assert f"grant connect on database {empty.info.dbname} to" in told
+    assert (again.returncode, "PUBLIC" in again.stdout) == (0, False)
+    may = "select has_database_privilege('public', current_database(), 'CONNECT')"
+    assert empty.execute(may).fetchone() == (False,)

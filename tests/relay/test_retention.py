@@ -138,7 +138,7 @@ def test_of_many_relays_one_does_it_and_the_others_go_on(
     partition = old_day(connection, days_ago=9)
     connection.execute(ADVANCE)
     with psycopg.connect(database_url) as rival:
-        rival.execute("select pg_advisory_xact_lock(%s)", (retention.MAINTENANCE_LOCK,))
+        rival.execute("select outbox.hold_maintenance()")
         retention.maintain(connection, week, Telemetry())
         retention.maintain(connection, week, Telemetry())
         assert partition in days(connection)

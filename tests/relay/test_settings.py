@@ -2,7 +2,9 @@
 
 import pytest
 
+from relay.keyring import MOST_KEYS, Keyring, new_key
 from relay.settings import Settings, SettingsError
+from tests.relay.operating import OTHER_KEY, SECRET_KEY
 
 BASE = {"DATABASE_URL": "postgresql://relay:hunter2@db.example:6432/shop"}
 
@@ -203,3 +205,60 @@ def test_the_longest_name_leaves_room_for_a_cursor_in_application_name(
     assert Settings.from_environment({**BASE, "RELAY_NAME": name}).name == name
     # Postgres cuts application_name at 63 bytes.
     assert len(f"outbox-relay {name} cursor {10**9}") <= 63
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        ("", ()),
+        (" \n", ()),
+        (SECRET_KEY, (SECRET_KEY,)),
+        (f"{OTHER_KEY},{SECRET_KEY}\n", (OTHER_KEY, SECRET_KEY)),
+        # What a deployment makes of "${NEW},${OLD}" when there is no old one.
+        (f"{SECRET_KEY},", (SECRET_KEY,)),
+        # As `openssl rand -base64 32` writes it.
+        (f"+/{SECRET_KEY[2:]}", (f"+/{SECRET_KEY[2:]}",)),
+    ],
+)
+def test_secret_keys_are_a_list_the_newest_first(value: str, keys: tuple[str, ...]) -> None:
+    settings = Settings.from_environment({**BASE, "OUTBOX_SECRET_KEY": value})
+    assert settings.secret_keys == keys
+    ring = Keyring(settings.secret_keys)
+    assert not keys or ring.open(ring.seal(b"k" * 24)) == b"k" * 24
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2",
+        SECRET_KEY[:-2],
+        SECRET_KEY + "A",
+        f"{SECRET_KEY} {OTHER_KEY}",
+        f"{SECRET_KEY},hunter2",
+        "\u00e4" * 43 + "=",
+        ",",
+        ",".join([SECRET_KEY] * (MOST_KEYS + 1)),
+    ],
+)
+def test_what_is_no_secret_key_stops_the_start_and_is_not_repeated(value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({**BASE, "OUTBOX_SECRET_KEY": value})
+    (fault,) = refused.value.faults
+    assert fault.startswith("OUTBOX_SECRET_KEY: ")
+    for word in ("hunter2", SECRET_KEY[:10], "\u00e4"):
+        assert word not in fault
+
+
+@pytest.mark.parametrize(
+    "name", ["OUTBOX_SECRET_KEYS", "OUTBOX_SECRETKEY", "OUTBOX_SECRET_KEY_FILE"]
+)
+def test_a_slip_in_the_secret_keys_name_stops_the_start(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is no setting"):
+        Settings.from_environment({**BASE, name: SECRET_KEY})
+
+
+def test_a_new_key_is_one_and_no_two_are_the_same() -> None:
+    keys = (new_key(), new_key())
+    assert keys[0] != keys[1]
+    value = ",".join(keys)
+    assert Settings.from_environment({**BASE, "OUTBOX_SECRET_KEY": value}).secret_keys == keys

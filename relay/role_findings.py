@@ -1,0 +1,43 @@
+"""What the doctor finds about who may connect: logins and roles are the whole cluster's."""
+
+from collections.abc import Iterator
+
+from relay.database import Connection
+from relay.finding import Finding, ok
+
+MOST_NAMED = 5
+
+EVERYBODY = "select has_database_privilege('public', current_database(), 'CONNECT')"
+# The two that every cluster is born with are nobody's shop.
+ELSEWHERE = """
+    select datname::text from pg_database
+    where datname not in (current_database(), 'postgres') and datallowconn and not datistemplate
+      and (has_database_privilege('outbox_publisher', oid, 'CONNECT')
+           or has_database_privilege('outbox_service', oid, 'CONNECT')
+           or has_database_privilege('outbox_relay', oid, 'CONNECT')
+           or has_database_privilege('outbox_reader', oid, 'CONNECT'))
+    order by datname
+"""
+ROLES = """
+    select count(*) = 4 from pg_roles
+    where rolname in ('outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader')
+"""
+
+
+def examine(connection: Connection) -> Iterator[Finding]:
+    """Who comes in here, and where else the four roles do. Raises psycopg.Error."""
+    (everybody,) = connection.execute(EVERYBODY).fetchone() or (False,)
+    if everybody:
+        text = "every login of the cluster may connect to this database"
+        yield Finding("warning", "connections", text, "apply sql/roles.sql as the database's owner")
+    else:
+        yield ok("connections", "PUBLIC may not connect to this database")
+    (made,) = connection.execute(ROLES).fetchone() or (False,)
+    elsewhere = [name for (name,) in connection.execute(ELSEWHERE)] if made else []
+    if elsewhere:
+        names = ", ".join(elsewhere[:MOST_NAMED]) + (", …" if len(elsewhere) > MOST_NAMED else "")
+        text = (
+            f"the four roles are the cluster's, and may connect to {names} as well: a member here "
+            "is one there, if there is an outbox"
+        )
+        yield ok("roles", text)
