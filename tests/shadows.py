@@ -8,6 +8,7 @@ statement works among the shadows only if it looks none of its names up in that 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, LiteralString
 
 import psycopg
@@ -16,6 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from relay import migrations
 from tests.conftest import PostgresServer
+from tests.eventually import eventually
 
 # As a role's, a database's or a client's setting would say it.
 PATH = "shadow, public, pg_catalog"
@@ -197,6 +199,8 @@ def among_shadows(url: str, group: str) -> Iterator[str]:
         try:
             yield make_conninfo(url, user=name)
         finally:
+            # Its sessions take their temporary objects away as they end.
+            eventually(partial(_gone, owner, name))
             owner.execute(sql.SQL("drop owned by {}").format(role))
             owner.execute(sql.SQL("drop role {}").format(role))
 
@@ -207,3 +211,8 @@ def sprung(connection: psycopg.Connection[Any]) -> str | None:
     assert row is not None
     name: str | None = row[0]
     return name
+
+
+def _gone(owner: psycopg.Connection[Any], role: str) -> None:
+    query = "select count(*) from pg_stat_activity where usename = %s"
+    assert owner.execute(query, [role]).fetchone() == (0,)
