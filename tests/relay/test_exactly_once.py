@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 from tests.eventually import eventually
@@ -17,16 +18,15 @@ PUBLISH_PRIORITIES = """
 select outbox.publish('orders', 'event', '{}', 'g' || n %% 5, priority => 1 + 2 * n %% 6)
 from generate_series(1, 300) as n
 """
-SESSIONS = """
-select pid from pg_stat_activity
+# When the relay's sessions were last asked for something, and the WAL that each has written.
+IDLE = """
+select clock_timestamp(), max(query_start),
+       jsonb_object_agg(pid, (pg_stat_get_backend_wal(pid)).wal_bytes)
+from pg_stat_activity
 where datname = current_database() and application_name = 'outbox-relay idle'
 """
-# Transactions of this database, and the WAL in bytes of each of these sessions that is there.
-IDLE = """
-select (select xact_commit from pg_stat_database where datname = current_database()),
-       (select jsonb_object_agg(pid, (pg_stat_get_backend_wal(pid)).wal_bytes)
-        from unnest(%s::integer[]) as pid)
-"""
+# A session that is at work tells its WAL every second.
+TOLD = timedelta(seconds=3)
 CONNECTED = "select count(*) from pg_stat_activity where application_name like %s"
 
 
@@ -70,23 +70,26 @@ def test_an_idle_cursor_writes_nothing(exactly_once: ExactlyOnceStage) -> None:
     stage.relay(RELAY_NAME="idle")
     stage.publish(10, "orders")
     stage.all_arrived_once("orders")
-    before = stage.checkpoints()
+    checkpoints = stage.checkpoints()
 
     def polls_and_writes_nothing() -> None:
-        pids = [pid for (pid,) in stage.query(SESSIONS)]
-        ((commits, wal_bytes),) = stage.query(IDLE, pids)
-        assert wal_bytes
+        ((began_at, _, before),) = stage.query(IDLE)
 
-        def polled_on() -> None:
-            assert stage.query(IDLE, pids)[0][0] > commits + 20
+        def polled_on() -> dict[str, int]:
+            ((_, polled_at, now),) = stage.query(IDLE)
+            assert polled_at > began_at + TOLD
+            return dict(now)
 
-        eventually(polled_on, 30)
-        assert stage.query(IDLE, pids)[0][1] == wal_bytes
+        now = eventually(polled_on, 30)
+        # Beside those that stay a session comes for maintenance, and goes.
+        stayed = before.keys() & now.keys()
+        assert stayed
+        assert {pid: before[pid] for pid in stayed} == {pid: now[pid] for pid in stayed}
 
     # What its sessions wrote while they were at work is told with a second's delay. And whoever
     # reads first what others wrote may prune a page or mark its rows; that is logged, once.
     eventually(polls_and_writes_nothing, 60)
-    assert stage.checkpoints() == before
+    assert stage.checkpoints() == checkpoints
 
 
 def test_the_other_channels_flow_while_one_waits_for_its_topic_and_it_catches_up_once(
