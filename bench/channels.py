@@ -11,8 +11,8 @@ from functools import partial
 from time import sleep
 
 from bench.arena import Arena, Connection
+from bench.latency import TOPIC, percentile
 from bench.latency import measure as measure_latency
-from bench.latency import percentile
 
 MISSING = 300
 SECONDS = 20
@@ -57,6 +57,7 @@ def main() -> None:
     rate = parser.parse_args().rate
     consumed: dict[str, list[float]] = {name: [] for name in PHASES}
     with Arena.open() as arena:
+        arena.make_topic(TOPIC)
         for _ in range(ROUNDS):
             for name, beside in PHASES.items():
                 consumed[name] += measure(arena, rate, beside)

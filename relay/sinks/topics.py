@@ -23,8 +23,10 @@ MISSING_AGAIN_SECONDS = 0.5
 MOST_ASKED = 250
 # And how often a message is tried on a topic that is there but refused to be written to.
 REFUSED_AGAIN_SECONDS = 5.0
-# What nobody has looked for is forgotten: its channel was dropped, or another relay has it.
+# What nobody has looked for is forgotten: its channel was dropped, or another relay has it. And
+# however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
+MOST_REMEMBERED = 10_000
 
 # The topic's own answers, and not the cluster's: its channel waits, the others flow.
 TOPIC_ERRORS = frozenset(
@@ -60,14 +62,15 @@ class Topic(msgspec.Struct, frozen=True):
 class Missing(msgspec.Struct):
     """A topic that took nothing when it was last asked for; times are of the monotonic clock.
 
-    `reason` is None until there is an answer; `refused`: a message was, though the topic is there;
-    `found`: by now it is there, and a message can be tried.
+    `reason` is None until there is an answer. `wanted_at`: when a channel that waits asked for it.
+    `refused`: a message was, though the topic is there; `found`: by now it is there, and a message
+    can be tried.
     """
 
     name: str
     reason: str | None = None
     asked_at: float = float("-inf")
-    wanted_at: float = 0.0
+    wanted_at: float = float("-inf")
     refused: bool = False
     found: bool = False
 
@@ -109,7 +112,9 @@ class Topics:
                 there[channel] = name
                 self._missing.pop(channel, None)
             else:
-                found[channel] = self._missing[channel] = Missing(name, reason, now, now)
+                found[channel] = self._missing[channel] = Missing(name, reason, now)
+        if len(self._missing) > MOST_REMEMBERED:
+            self._forget(now)
         configs = self._configs(there.values())
         return found | {channel: configs[name] for channel, name in there.items()}
 
@@ -131,7 +136,7 @@ class Topics:
         """Notes that a message was refused though the topic is there: its metadata can't tell."""
         now = time.monotonic()
         name = self._prefix + channel.decode()
-        self._missing[channel] = Missing(name, reason, now, now, refused=True)
+        self._missing[channel] = Missing(name, reason, now, refused=True)
 
     def _ask_again(self, now: float) -> None:
         """Takes the answers that have come, and asks for what is due."""
@@ -144,13 +149,23 @@ class Topics:
         if now < self._asked_at + MISSING_AGAIN_SECONDS:
             return
         self._asked_at = now
-        for channel, missing in list(self._missing.items()):
-            if now > missing.wanted_at + FORGOTTEN_SECONDS:
-                del self._missing[channel]
-        due = [one for one, missing in self._missing.items() if not missing.is_fresh(now)]
-        due = [one for one in due if not self._missing[one].found]
+        self._forget(now)
+        due = [
+            channel
+            for channel, missing in self._missing.items()
+            if not missing.found and not missing.is_fresh(now)
+        ]
         due.sort(key=lambda channel: self._missing[channel].asked_at)
         self._answers = self._ask(due[:MOST_ASKED])
+
+    def _forget(self, now: float) -> None:
+        """What no channel that waits has asked for; of a refusal nobody else can tell."""
+        self._missing = {
+            channel: missing
+            for channel, missing in self._missing.items()
+            if now < missing.wanted_at + FORGOTTEN_SECONDS
+            or (missing.refused and missing.is_fresh(now))
+        }
 
     def _take(self, channel: bytes, answer: Future[TopicDescription], now: float) -> None:
         missing = self._missing.get(channel)
