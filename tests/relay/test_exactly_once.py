@@ -88,7 +88,7 @@ def test_an_idle_cursor_writes_nothing(exactly_once: ExactlyOnceStage) -> None:
 
     # What its sessions wrote while they were at work is told with a second's delay. And whoever
     # reads first what others wrote may prune a page or mark its rows; that is logged, once.
-    eventually(polls_and_writes_nothing, 60)
+    eventually(polls_and_writes_nothing, 40)
     assert stage.checkpoints() == checkpoints
 
 
