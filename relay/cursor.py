@@ -201,15 +201,21 @@ def probe(
     # A pipeline is one transaction, and needs no BEGIN to be one.
     with connection.pipeline():
         set_local(connection, f"outbox-relay {relay}", timeout_seconds=60)
-        parameters = {"subscription": subscription_id, "waiting": waiting}
-        found = connection.execute(PROBE, parameters, prepare=True)
+        found = _look(connection, subscription_id, waiting=waiting)
     return [_cursor(row) for row in found.fetchall()]
 
 
 def pending(connection: Connection, subscription_id: int) -> list[Cursor]:
     """The same of one subscription, in a transaction that holds one of them."""
-    found = connection.execute(PROBE, {"subscription": subscription_id}, prepare=True)
+    found = _look(connection, subscription_id, waiting=False)
     return [_cursor(row) for row in found.fetchall()]
+
+
+def _look(
+    connection: Connection, subscription_id: int | None, *, waiting: bool
+) -> psycopg.Cursor[Any]:
+    parameters = {"subscription": subscription_id, "waiting": waiting}
+    return connection.execute(PROBE, parameters, prepare=True)
 
 
 def _cursor(row: tuple[Any, ...]) -> Cursor:
