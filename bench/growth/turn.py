@@ -67,5 +67,5 @@ def _empty_poll(arena: Arena) -> tuple[float, int]:
             found = probe(session, "bench")
             times.append((time.perf_counter() - began_at) * 1000)
             assert not found
-        buffers = explain(session, PROBE, {"subscription": None}).buffers
+        buffers = explain(session, PROBE, {"subscription": None, "waiting": False}).buffers
     return statistics.median(times), buffers

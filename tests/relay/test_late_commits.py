@@ -68,7 +68,7 @@ def test_a_late_commit_behind_many_newer_rows_reads_few_pages(
         relay.drain()
     newest = publish(db, "b")
     (cursor,) = relay.probe()
-    probing = explain(db, log.PROBE, {"subscription": None})
+    probing = explain(db, log.PROBE, {"subscription": None, "waiting": False})
     placing = explain(db, log.POSITION, {"cursor": cursor.id})
     position = position_of(relay, cursor)
     reading = explain(db, READ_LATE, late_parameters(position, late + SPAN_IDS))
@@ -86,7 +86,7 @@ def test_uncommitted_messages_of_a_long_transaction_cost_the_others_nothing(
         assert relay.drain() == []
         first = publish(db, "b")
         assert relay.drain() == [first]
-        probing = explain(db, log.PROBE, {"subscription": None})
+        probing = explain(db, log.PROBE, {"subscription": None, "waiting": False})
         placing = explain(db, log.POSITION, {"cursor": cursor_id(db)})
         assert max(probing.buffers, placing.buffers) < FEW_BUFFERS
 

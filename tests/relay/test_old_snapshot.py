@@ -36,7 +36,7 @@ def old_snapshot(open_session: Open, db: Session) -> Session:
 def reads(db: Session) -> dict[str, int]:
     """The pages that an idle probe and the start of a run touch."""
     return {
-        "probe": explain(db, log.PROBE, {"subscription": None}).buffers,
+        "probe": explain(db, log.PROBE, {"subscription": None, "waiting": False}).buffers,
         "position": explain(db, log.POSITION, {"cursor": cursor_id(db)}).buffers,
     }
 

@@ -13,6 +13,7 @@ from service.app import create_app
 from service.settings import Settings, SettingsError, from_environment
 from tests.conftest import PostgresServer
 from tests.proxy import Proxy
+from tests.service.conftest import JSON
 from tests.service.platform import SUBSCRIPTIONS, Json, Platform
 
 SECRET_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
@@ -50,7 +51,7 @@ def sealing(postgres_server: PostgresServer, wire: Wire) -> Iterator[Platform]:
         settings, _ = from_environment(
             {"DATABASE_URL": proxy.url(url), "OUTBOX_SECRET_KEY": f"{SECRET_KEY},{OTHER_KEY}"}
         )
-        with TestClient(create_app(settings), raise_server_exceptions=False) as http:
+        with TestClient(create_app(settings), raise_server_exceptions=False, headers=JSON) as http:
             yield Platform(http, database, url)
 
 
