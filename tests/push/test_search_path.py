@@ -12,14 +12,17 @@ from relay.push import flight
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
 from tests.promises import Promise, promises
-from tests.push import test_breaker, test_dead_letters, test_replay
+from tests.push import test_breaker, test_dead_letters, test_probes, test_replay, test_sealed
 from tests.push.conftest import EMPTY
 from tests.push.stage import PushRelay, PushStage
 from tests.push.test_late import in_flight
 from tests.receiver import Receiver
 from tests.shadows import among_shadows, shadowed, sprung
 
-PROMISES = promises(test_breaker, test_dead_letters, test_replay, of=("stage", "relay"))
+PROMISES = promises(
+    *(test_breaker, test_dead_letters, test_probes, test_replay, test_sealed),
+    of=("stage", "relay"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ Everything runs among the shadows of tests.shadows: one statement outside of the
 say their path, and the test fails.
 """
 
+import argparse
+import base64
 from collections.abc import Callable, Iterator
 from functools import partial
 from urllib.request import urlopen
@@ -12,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from relay import retention
+from relay import cli, retention
 from tests.conftest import PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.log_reader import read_log
@@ -145,9 +147,40 @@ COMMANDS = [
     "dead-letters redrive --all --subscription kafka",
     "replay kafka --from 2020-01-01T00:00Z --dry-run",
     "replay kafka --from-message 1",
+    "channels list",
+    "channels list --json",
+    "channels drop oders",
+    "secrets new-key",
+    "secrets seal",
     "rebase",
     "rebase --from 2020-01-01T00:00Z",
 ]
+FORK = """
+    with fork as (
+        insert into outbox.cursor
+            (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
+        select id, 0, 3, 'oders', clock_timestamp(), 'r' from outbox.subscription
+        returning id
+    )
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select id, 0, pg_current_snapshot(), '' from fork
+"""
+
+
+def leaves(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
+    """Every command of the command line."""
+    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not groups:
+        yield name
+    for group in groups:
+        for verb, inner in group.choices.items():
+            yield from leaves(inner, f"{name} {verb}".strip())
+
+
+def test_no_command_is_left_out() -> None:
+    commands = set(leaves(cli._parser())) - {"run"}
+    left_out = {name for name in commands if not any(one.startswith(name) for one in COMMANDS)}
+    assert left_out == set()
 
 
 def test_an_operator_s_commands_do_their_work(
@@ -156,7 +189,9 @@ def test_an_operator_s_commands_do_their_work(
     message = publish(db)
     assert message == 1
     assert bury(db, message, reason="r") == 1
+    db.execute(FORK)
     environment = {
+        "OUTBOX_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
         "DATABASE_URL": make_conninfo(clean_url, options=SET_PATH),
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "RELAY_TOPIC_PREFIX": topic_prefix,

@@ -18,21 +18,28 @@ from service.settings import Settings
 from tests.conftest import PostgresServer
 from tests.promises import Promise, promises
 from tests.service import (
+    test_authorization,
     test_check_events,
+    test_endpoint_hidden,
+    test_events_access,
     test_events_deliveries,
     test_events_messages,
     test_events_subscriptions,
+    test_key_channels,
     test_order_events,
     test_orders_api,
     test_states,
 )
+from tests.service.conftest import JSON
 from tests.service.platform import Platform
 from tests.service.shop import Shop, event
 from tests.service.test_live import WS
 from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
 
 PLATFORM = promises(
-    test_events_deliveries, test_events_messages, test_events_subscriptions, of=("platform",)
+    *(test_authorization, test_endpoint_hidden, test_events_access, test_events_deliveries),
+    *(test_events_messages, test_events_subscriptions, test_key_channels),
+    of=("platform",),
 )
 SHOP = promises(test_check_events, test_order_events, test_orders_api, test_states, of=("shop",))
 
@@ -62,7 +69,7 @@ def service_url(clean_url: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def client(service_url: str) -> Iterator[TestClient]:
     app = create_app(Settings(database_url=service_url, pool_size=8))
-    with TestClient(app, raise_server_exceptions=False) as http:
+    with TestClient(app, raise_server_exceptions=False, headers=JSON) as http:
         yield http
 
 

@@ -82,11 +82,11 @@ class Member:
         return session
 
 
-def psql(url: str, *arguments: str | Path, version: int) -> None:
-    """psql among the shadows, as a superuser; every statement must succeed."""
+def psql(url: str, *arguments: str | Path, version: int, options: str = SET_PATH) -> None:
+    """psql as a superuser, among the shadows; every statement must succeed."""
     subprocess.run(
         [bin_dir(version) / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, *arguments],
-        env={**os.environ, "PGOPTIONS": SET_PATH},
+        env={**os.environ, "PGOPTIONS": options},
         capture_output=True,
         text=True,
         timeout=90,
@@ -150,7 +150,7 @@ def test_what_was_made_among_the_shadows_is_what_is_made_without(
     scripts = [*MIGRATIONS, SQL_DIRECTORY / "roles.sql", SQL_DIRECTORY / "inbox.sql"]
     with place.server.clone("template0") as clean, place.server.clone(place.template) as again:
         for script in scripts:
-            run("psql", clean, "-X", "-q", "-1", "-f", script, version=place.version)
+            psql(clean, "-1", "-f", script, version=place.version, options="")
         psql(again, "-c", "drop schema outbox, sale cascade", version=place.version)
         for script in scripts:
             psql(again, *mode, "-f", script, version=place.version)
