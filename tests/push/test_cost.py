@@ -115,7 +115,7 @@ class Filled:
 
     def __init__(self, stage: PushStage) -> None:
         self.db = stage.db
-        stage.subscribe()
+        self.subscription = stage.subscribe()
         stage.db.execute(FILL, [ROWS])
         stage.db.execute(WAIT)
         stage.db.execute(BEHIND)
@@ -149,8 +149,9 @@ def test_reading_the_log_with_blocked_groups_touches_pages_by_what_it_reads(
     target = one(filled.db, "select pg_current_snapshot()::text")
     values = {
         "cursor": filled.cursor, "replaying": False, "blocking": True, "types": None,
-        "priority": 3, "seen": "3:3:", "target": target, "channels": ["orders"], "forked": [],
-        "channel": None, "shards": 1, "shard": 0, "after": filled.first + 1000,
+        "priority": 3, "seen": "3:3:", "target": target, "channels": ["orders"],
+        "subscription": filled.subscription, "channel": None, "shards": 1, "shard": 0,
+        "after": filled.first + 1000,
         "upto": filled.first + ROWS, "limit": 128,
     }  # fmt: skip
     plan = explain(filled.db, READ_RANGE, values)
