@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TypedDict
 
 import structlog
@@ -33,6 +33,7 @@ from service.server.server import Server
 from service.settings import Settings, SettingsError
 
 POOL_CLOSE_SECONDS = 2.0
+CANCEL_AGAIN_SECONDS = 0.1
 
 SALE = "/v1/api/sale"
 ORDER = f"{SALE}/orders/{{id}}"
@@ -73,6 +74,19 @@ def routes() -> Sequence[BaseRoute]:
     ]
 
 
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancels them until they have ended.
+
+    Once is not always enough: a statement that is interrupted may end with the database's error in
+    place of the cancellation, and a loop that survives such errors goes on.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
+
+
 def create_app(settings: Settings) -> Starlette:
     """The ASGI app; it connects to the database when it is started, and again whenever it must."""
     database = Database(settings)
@@ -98,10 +112,7 @@ def create_app(settings: Settings) -> Starlette:
             yield state
         finally:
             refusals.flush()
-            for task in (reader, turning):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await end(reader, turning)
             await database.pool.close(POOL_CLOSE_SECONDS)
 
     table = routes()

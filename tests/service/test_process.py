@@ -1,5 +1,6 @@
 """`outbox-service` as a process: start, refusal, stop, and what it tells about itself."""
 
+import asyncio
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ from websockets.sync.client import connect
 
 from local.program import Program, script
 from service import openapi
+from service.app import create_app
+from service.settings import Settings
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.shop import Shop, event
@@ -109,6 +112,29 @@ def test_a_signal_ends_it_after_what_is_in_flight_with_exit_code_0(
     assert service.wait(10) == 0
     status = database.execute("select status from sale.sale_order").fetchone()
     assert status == ("COMPLETED",)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("loop", ["payments.retention.keep", "payments.live.Live.run"])
+def test_a_loop_that_loses_its_cancellation_does_not_hold_up_the_stop(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, loop: str
+) -> None:
+    """As one does whose statement is interrupted and ends with an error of the database's."""
+    lost = []
+
+    async def run(*_: object) -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                lost.append(loop)
+                if len(lost) > 2:
+                    raise
+
+    monkeypatch.setattr(f"service.{loop}", run)
+    with TestClient(create_app(Settings(database_url=database_url, pool_size=2))) as started:
+        assert started.get("/healthz").status_code == 200
+    assert len(lost) == 3
 
 
 def test_its_log_is_one_json_line_per_request_without_secrets(service: Program, port: int) -> None:
