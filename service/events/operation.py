@@ -107,7 +107,7 @@ class Operation:
         caller = await authorization.caller(request.headers, scopes)
         path_id = _path_id(request)
         query: Any = _query(request, self.query)
-        raw = await read(request, self.max_body_bytes) if self.body is not None else b""
+        raw = await self._raw_body(request)
         call: Call[Any, Any] = Call(
             database=database,
             settings=request.state.settings,
@@ -132,6 +132,15 @@ class Operation:
                 raise
             # It was there when this request looked for it first.
             raise Problem(404, "It was deleted meanwhile.") from None
+
+    async def _raw_body(self, request: Request) -> bytes:
+        has_none = request.headers.get("content-length", "0") == "0" and (
+            "transfer-encoding" not in request.headers
+        )
+        # What is not there has no type.
+        if self.body is None or (has_none and not self.body_required):
+            return b""
+        return await read(request, self.max_body_bytes)
 
     def _body(self, raw: bytes) -> Any:
         if self.body is None:

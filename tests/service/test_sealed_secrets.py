@@ -103,6 +103,21 @@ def test_the_old_secret_serves_for_a_day_more(platform: Platform, body: Json | N
     assert [expires is None for _, _, expires in rows(platform, made)] == [True, False]
 
 
+def test_a_rotation_without_a_body_needs_no_type_of_one(platform: Platform) -> None:
+    """As `curl -X POST` sends it."""
+    made = platform.subscription()
+    rotate = path(made, "/rotate-secret")
+    bare = platform.http.build_request("POST", rotate, headers=platform.authorization)
+    del bare.headers["content-type"]
+    assert platform.http.send(bare).status_code == 200
+    typeless = platform.http.build_request(
+        "POST", rotate, content='{"revokeOld": "now"}', headers=platform.authorization
+    )
+    typeless.headers["content-type"] = "text/plain"
+    assert platform.http.send(typeless).status_code == 415
+    assert len(rows(platform, made)) == 2
+
+
 @pytest.mark.parametrize("which", ["platform", "sealing"])
 def test_the_old_secrets_are_revoked_now(which: str, request: pytest.FixtureRequest) -> None:
     platform: Platform = request.getfixturevalue(which)
