@@ -14,6 +14,7 @@ from tests.eventually import eventually
 from tests.service.raw import Raw, get
 from tests.service.shop import Shop
 from tests.service.test_front import MEGABYTE, Front, only_ours, start
+from tests.service.test_live import publish
 
 PING, TEXT, CONTINUATION = 0x9, 0x1, 0x0
 
@@ -114,11 +115,5 @@ def test_a_client_that_reads_nothing_is_dropped(
     """Updates of 300 KB until neither kernel nor service takes more for it."""
     with joined(front, order_id, receive_buffer=4096):
         for _ in range(30):
-            database.execute(
-                """
-                select outbox.publish('outbox.live', 'x', to_json(repeat('x', 300000)),
-                                      group_key => %s, priority => 1)
-                """,
-                [order_id],
-            )
+            publish(database, order_id, "x" * 300_000)
         eventually(lambda: only_ours(front), 40)
