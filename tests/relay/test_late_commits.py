@@ -50,7 +50,7 @@ def late_parameters(position: log.Position, upto: int, limit: int = 20_000) -> d
         "cursor": 3,
         "replaying": False,
         "blocking": False,
-        "forked": [],
+        "subscription": 1,
         "channel": None,
         "shards": 1,
         "shard": 0,
