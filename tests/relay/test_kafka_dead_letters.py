@@ -48,11 +48,11 @@ def test_a_message_too_large_dies_alone_between_neighbours_that_arrive_once_in_o
 
 
 def test_many_that_are_too_large_by_their_headers_die_and_hold_up_nobody(stage: Stage) -> None:
-    stage.create_topic("orders", partitions=2, **{"max.message.bytes": SMALL_LIMIT})
+    stage.create_topic("orders", partitions=2, **{"max.message.bytes": "10000"})
     poison = """
     insert into outbox.message (channel, type, group_key, payload, headers)
     select 'orders', 'event', 'g' || n %% 7, '{}',
-           case when n %% 50 = 0 then json_build_object('note', repeat('x', 30000))::text end
+           case when n %% 50 = 0 then json_build_object('note', repeat('x', 15000))::text end
     from generate_series(1, 2000) as n
     """
     stage.execute(poison)
