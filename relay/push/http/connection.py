@@ -68,8 +68,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._is_secure = False
-        self._unwritten = False
+        # The TCP transport below TLS, where there is one.
+        self._carrier: asyncio.Transport | None = None
         # Something came that nobody had asked for.
         self._spoke = False
         # It was closed while a request was under way, before anything of an answer came.
@@ -93,10 +93,14 @@ class Connection(asyncio.Protocol):
 
     # Its owner's side.
 
-    def opened(self, wire: socket.socket, *, secure: bool) -> None:
+    def opened(self, wire: socket.socket) -> None:
         """It is connected by this socket, which is looked at before each request."""
         self._wire = wire
-        self._is_secure = secure
+
+    def secured(self, transport: asyncio.Transport, carrier: asyncio.Transport) -> None:
+        """It goes over TLS, by `carrier`."""
+        self._carrier = carrier
+        self.connection_made(transport)
 
     @property
     def is_open(self) -> bool:
@@ -107,7 +111,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._transport.is_closing() or self._wire is None:
             return False
-        if not self.requests and self._is_secure:
+        if not self.requests and self._carrier is not None and not self._spoke:
             # The end of the handshake may still be there.
             return True
         try:
@@ -155,12 +159,24 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def pause_writing(self) -> None:
-        self._unwritten = True
+        self._written_on()
 
     def resume_writing(self) -> None:
-        self._unwritten = False
-        if self._complete:
+        self._written_on()
+
+    def _written_on(self) -> None:
+        """A TLS transport says either without need: what is buffered is asked, not remembered."""
+        if self._complete and self._waiter is not None:
             self._finish()
+
+    @property
+    def _unwritten(self) -> bool:
+        """Whether something of the request has not gone to the socket yet.
+
+        Below TLS too: encrypted, all of it may wait there.
+        """
+        transports = (self._transport, self._carrier)
+        return any(each is not None and each.get_write_buffer_size() for each in transports)
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:

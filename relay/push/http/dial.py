@@ -75,14 +75,27 @@ class Dialler:
             if origin.scheme == "http":
                 await loop.create_connection(lambda: connection, sock=wire)
             else:
-                await loop.create_connection(
-                    lambda: connection, sock=wire, ssl=self._context, server_hostname=origin.host
-                )
+                await self._secure(origin, connection, wire)
         except ssl.SSLError as error:
             raise fault_of(str(origin), error) from error
         except OSError as error:
             raise Fault("tls", f"{origin}: the connection ended in the handshake") from error
-        connection.opened(wire, secure=origin.scheme == "https")
+        connection.opened(wire)
+
+    async def _secure(self, origin: Origin, connection: Connection, wire: socket) -> None:
+        """By a transport of our own below TLS, since only that knows what has not gone yet."""
+        loop = asyncio.get_running_loop()
+        carrier, _ = await loop.create_connection(asyncio.Protocol, sock=wire)
+        carrier.set_write_buffer_limits(high=0)
+        try:
+            transport = await loop.start_tls(
+                carrier, connection, self._context, server_hostname=origin.host
+            )
+        except BaseException:
+            carrier.abort()
+            raise
+        assert transport is not None
+        connection.secured(transport, carrier)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:

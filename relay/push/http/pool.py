@@ -118,7 +118,9 @@ class Pool:
 
     def rest(self, connection: Connection) -> None:
         """Its answer is complete, and it can take another request."""
-        endpoint = self._of[connection]
+        endpoint = self._of.get(connection)
+        if endpoint is None or connection in self._resting:
+            return
         endpoint.resting.append(connection)
         self._resting[connection] = None
         self._call_waiting()

@@ -61,12 +61,10 @@ class Proxy:
         loop, answer = asyncio.get_running_loop(), b""
         try:
             await loop.sock_sendall(wire, head.encode())
-            while not answer.endswith(b"\r\n\r\n"):
-                # Byte for byte would be exact; yet nothing follows before we speak, and what does
-                # all the same ends the connection below.
+            while b"\r\n\r\n" not in answer:
                 more = await loop.sock_recv(wire, LONGEST_HEAD_BYTES)
                 answer += more
-                if not more or len(answer) > LONGEST_HEAD_BYTES or b"\r\n\r\n" in answer[:-4]:
+                if not more or len(answer) > LONGEST_HEAD_BYTES:
                     raise NoConnectionError("the proxy's answer to CONNECT is none")
         except OSError as error:
             raise NoConnectionError(f"the proxy broke off: {error.strerror}") from error
@@ -75,3 +73,6 @@ class Proxy:
             raise NoConnectionError("the proxy refuses this relay: look at RELAY_PUSH_PROXY")
         if not 200 <= int(status[1]) < 300:
             raise Fault("connect", f"the proxy answered CONNECT with {int(status[1])}")
+        if not answer.endswith(b"\r\n\r\n"):
+            # Nobody speaks before a request, but the endpoint at the other end of the tunnel.
+            raise Fault("protocol", "it spoke before anything was asked")

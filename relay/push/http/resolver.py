@@ -50,8 +50,8 @@ class Resolver:
         # Shielded: whoever runs out of time leaves the others their answer.
         return await asyncio.shield(asked)
 
-    def forget(self) -> None:
-        """Drops what is too old to be used."""
+    def _forget(self) -> None:
+        """Drops what is too old to be used: whoever changes an endpoint leaves names behind."""
         now = time.monotonic()
         self._found = {
             key: found for key, found in self._found.items() if now < found[0] + CACHE_SECONDS
@@ -61,6 +61,7 @@ class Resolver:
         del self._asked[key]
         # Also tells asyncio that the fault of a look-up that nobody waits for any more was seen.
         if not done.cancelled() and done.exception() is None:
+            self._forget()
             self._found[key] = time.monotonic(), done.result()
 
     def _ask(self, origin: Origin) -> asyncio.Future[Sequence[AddrInfo]]:

@@ -20,7 +20,7 @@ async def connect(address: AddrInfo) -> socket.socket:
     try:
         wire = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _fault(error) from error
+        raise _fault(error, family) from error
     try:
         wire.setblocking(False)
         # A request goes out in one write, and nothing follows that it could wait for.
@@ -28,15 +28,17 @@ async def connect(address: AddrInfo) -> socket.socket:
         await asyncio.get_running_loop().sock_connect(wire, where)
     except OSError as error:
         wire.close()
-        raise _fault(error) from error
+        raise _fault(error, family) from error
     except BaseException:
         wire.close()
         raise
     return wire
 
 
-def _fault(error: OSError) -> Fault:
+def _fault(error: OSError, family: int) -> Fault:
     words = os.strerror(error.errno) if error.errno else type(error).__name__
-    if error.errno in LOCAL_ERRNOS:
+    # Where IPv6 is off, an address of its kind can't be reached: the endpoint's choice, not ours.
+    no_ipv6 = family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL
+    if error.errno in LOCAL_ERRNOS and not no_ipv6:
         return NoConnectionError(words)
     return Fault("connect", words)

@@ -83,9 +83,10 @@ def test_who_gets_no_connection_in_time_has_sent_nothing() -> None:
         return got
 
     with endpoint(hanging) as server:
-        words = sorted(str(answer.error) for answer in uvloop.run(crowd(server.url)))
-        assert words == ["no_connection"] * 4 + ["timeout"]
-        assert server.connections == 1
+        words = [str(answer.error) for answer in uvloop.run(crowd(server.url))]
+        # When the one is over another may just get its connection, and have no time left for it.
+        assert set(words) == {"no_connection", "timeout"}
+        assert server.connections == words.count("timeout")
 
 
 @pytest.mark.parametrize("number", sorted(tcp.LOCAL_ERRNOS))
@@ -101,7 +102,7 @@ def test_what_this_machine_has_no_more_of_is_no_endpoints_failure(
         await client.close()
         return answer
 
-    monkeypatch.setattr(tcp, "socket", SimpleNamespace(socket=fail))
+    monkeypatch.setattr(tcp, "socket", SimpleNamespace(socket=fail, AF_INET6=socket.AF_INET6))
     answer = uvloop.run(once())
     assert (answer.status, answer.error) == (None, "no_connection")
     assert errno.errorcode[number] not in answer.detail

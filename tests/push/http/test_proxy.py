@@ -99,10 +99,15 @@ def test_what_the_proxy_can_not_reach_is_the_endpoints_failure() -> None:
         assert ask("http://127.0.0.1:1025/", proxy.port).error == "connect"
 
 
+def test_an_endpoint_that_speaks_first_through_the_proxy_has_failed() -> None:
+    with endpoint(Tunnels(b"HTTP/1.1 200 Connected\r\n\r\n220 mail.example ESMTP\r\n")) as proxy:
+        answer = ask("http://127.0.0.1:1025/", proxy.port)
+        assert (answer.error, "ESMTP" in answer.detail) == ("protocol", False)
+
+
 def test_a_proxy_that_is_away_or_refuses_the_relay_is_no_endpoints_failure() -> None:
     refusals = [
         b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
-        b"HTTP/1.1 200 Connected\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
         b"x" * 10_000,
         b"",

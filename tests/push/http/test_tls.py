@@ -1,7 +1,9 @@
 """An https endpoint proves who it is before anything is sent; why it did not is told."""
 
+import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -145,6 +147,57 @@ def test_an_answer_that_nobody_asked_for_counts_for_no_message_over_tls(
         answers = ask(server.port, times=2)
         assert [answer.error for answer in answers] == [None, None]
         assert len(got) == 2
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_connection_that_is_closed_as_tls_asks_for_while_it_rests_is_forgotten(
+    authority: trustme.CA,
+) -> None:
+    got: list[bytes] = []
+
+    def speak(connection: socket.socket) -> None:
+        got.append(request(connection))
+        connection.sendall(OK)
+        assert isinstance(connection, ssl.SSLSocket)
+        connection.unwrap()
+
+    async def slowly(port: int) -> list[Answer]:
+        client = Client(Guard(LOOPBACK), look_up)  # type: ignore[arg-type]
+        asked = Request(f"https://{NAME}:{port}/", {}, b"{}", 10.0, float("inf"))
+        answers = []
+        for _ in range(3):
+            answers.append(await client.post(asked))
+            await asyncio.sleep(0.1)
+        await client.close()
+        return answers
+
+    with secure(authority.issue_cert(NAME), speak) as (server, _):
+        assert [answer.error for answer in uvloop.run(slowly(server.port))] == [None] * 3
+        assert len(got) == 3
+
+
+@pytest.mark.usefixtures("trusted")
+def test_no_acknowledgement_counts_over_tls_before_the_request_is_written_whole(
+    authority: trustme.CA,
+) -> None:
+    over = threading.Event()
+
+    def speak(connection: socket.socket) -> None:
+        connection.recv(300)
+        connection.sendall(OK)
+        over.wait(10)
+
+    async def large(port: int) -> Answer:
+        client = Client(Guard(LOOPBACK), look_up)  # type: ignore[arg-type]
+        asked = Request(f"https://{NAME}:{port}/", {}, bytes(20_000_000), 1.0, float("inf"))
+        answer = await client.post(asked)
+        await client.close()
+        return answer
+
+    with secure(authority.issue_cert(NAME), speak) as (server, _):
+        answer = uvloop.run(large(server.port))
+        over.set()
+        assert (answer.status, answer.error) == (None, "timeout")
 
 
 def test_a_handshake_that_never_ends_is_over_at_the_timeout() -> None:
