@@ -274,8 +274,8 @@ class Flight:
         if item.answer.error in UNSENT:
             # It is as if it had not been tried.
             item.sent_at = 0.0
-            self._unable |= item.answer.error == "no_connection"
-        if self._unable:
+        if item.answer.error == "no_connection":
+            self._unable = True
             self._sending = False
             self._courier.tell_unable(target, item.answer.detail)
         if self._landed.done():

@@ -24,7 +24,7 @@ FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 # Framing, trailers and what else is no body may be so much together.
 LONGEST_ANSWER_BYTES = LONGEST_HEAD_BYTES + 2 * LONGEST_BODY_BYTES
 
-_STATUS_LINE = re.compile(rb"^HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n", re.MULTILINE)
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 _NO_ANSWER = "the connection was closed before an answer came"
 
@@ -220,7 +220,9 @@ class Connection(asyncio.Protocol):
     def _make_the_best_of_it(self) -> None:
         """What comes can't be read on: where a status has come, that is the answer."""
         if not self._has_head:
-            found = _STATUS_LINE.search(self._raw)
+            # Behind the heads that were none of a final answer.
+            head = self._raw.split(b"\r\n\r\n", self._informational)[-1]
+            found = _STATUS_LINE.match(head)
             if found is None or self._informational > MOST_INFORMATIONAL:
                 self._fail(Fault("protocol", "what came is no HTTP answer"))
                 return
