@@ -54,7 +54,7 @@ class Pool:
     """All connections of one client; used on one event loop.
 
     `most` are open at once. An endpoint that hangs takes half of those that are left at most, so
-    that something is left for the next; one that has none always gets one.
+    that something is left for the next; one that has none gets the first that is left.
     """
 
     def __init__(self, dialler: Dialler, most: int) -> None:
@@ -176,9 +176,13 @@ class Pool:
         try:
             async with asyncio.timeout_at(deadline):
                 await turn
-        except TimeoutError:
-            why = f"{len(self._of)} are open, and {self._most} may be"
-            raise NoConnectionError(why) from None
+        except (TimeoutError, asyncio.CancelledError) as over:
+            # It may have been called in the same moment: the call is another's then.
+            self._call_waiting()
+            if isinstance(over, TimeoutError):
+                why = f"{len(self._of)} are open, and {self._most} may be"
+                raise NoConnectionError(why) from None
+            raise
         finally:
             endpoint.waiting.remove(turn)
             if not endpoint.waiting:
