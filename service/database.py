@@ -48,6 +48,10 @@ BEYOND_LIMITS = (
 
 CANCEL_SECONDS = 1.0
 
+# Requests that read much of the log hold a connection for long: they get one in so many together,
+# so that payments and the others always find one.
+WALK_SHARE = 4
+
 log = logging.getLogger(__name__)
 
 # Every transaction begins with it. What a role's, a database's or a server's search_path puts
@@ -143,6 +147,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.database_timeout_seconds
+        self._walks = asyncio.Semaphore(max(1, settings.pool_size // WALK_SHARE))
         self.pool = AsyncConnectionPool(
             settings.database_url,
             connection_class=Connection,
@@ -169,6 +174,27 @@ class Database:
         # An attribute of the client's, said with every BEGIN: no SET that a pooler would leak.
         await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
 
+    async def walk(
+        self,
+        work: Callable[[Transaction], Awaitable[Result]],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> Result:
+        """As `run`, for a request that reads much of the log; few of them go at once.
+
+        Raises Problem 503 where its turn does not come while a request waits for the database.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._walks.acquire()
+        except TimeoutError:
+            detail = "Others are reading much of the log already; send the request again."
+            raise unavailable(detail) from None
+        try:
+            return await self.run(work, timeout_seconds=timeout_seconds)
+        finally:
+            self._walks.release()
+
     async def run(
         self,
         work: Callable[[Transaction], Awaitable[Result]],
@@ -178,7 +204,7 @@ class Database:
     ) -> Result:
         """What `work` returns, committed. The one place where a lost race is tried again.
 
-        `timeout_seconds` instead of the setting, for the few requests that read much of the log.
+        `timeout_seconds` instead of the setting, for `walk`.
 
         Raises Problem 503 where the database is away, too slow, or did not answer the COMMIT: then
         nobody knows whether it happened, and what is sent again must be harmless.

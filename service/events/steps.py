@@ -184,7 +184,7 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
         assert count is not None
         return count
 
-    count = await call.database.run(work, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
+    count = await call.database.walk(work, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
     return Replayed(count.messages, form.dry_run)
 
 

@@ -200,7 +200,7 @@ async def delete_subscription(call: Call[None, DeleteQuery]) -> None:
         await transaction.execute(UNSUBSCRIBE, parameters)
 
     try:
-        await call.database.run(work, timeout_seconds=DELETE_TIMEOUT_SECONDS)
+        await call.database.walk(work, timeout_seconds=DELETE_TIMEOUT_SECONDS)
     except sqlstates.DependentObjectsStillExist as error:
         detail = (
             f"{error.diag.message_primary}: let them arrive, dead letters by a redrive, or lose "
