@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from service import commands, health, logs, openapi, settings
 from service.access import Access
 from service.authorization import Authorization
+from service.bodies import Bodies
 from service.database import Database
 from service.events import operation
 from service.events.api import OPERATIONS
@@ -45,6 +46,7 @@ class State(TypedDict):
     """What every request finds in `request.state`."""
 
     settings: Settings
+    bodies: Bodies
     database: Database
     authorization: Authorization
     metrics: Metrics
@@ -95,6 +97,7 @@ def create_app(settings: Settings) -> Starlette:
     refusals = Refusals()
     state = State(
         settings=settings,
+        bodies=Bodies(),
         database=database,
         authorization=Authorization(database),
         metrics=metrics,

@@ -1,7 +1,6 @@
 """Request bodies: read within bounds, decoded into typed structs, refused by the field's name."""
 
 import ast
-import asyncio
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,9 +9,9 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from service.bodies import Bodies
 from service.money import Money
 from service.problems import Problem
-from service.server.connections import MIN_BYTES_PER_SECOND
 from service.settings import Settings
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
@@ -29,31 +28,25 @@ async def read(request: Request, max_bytes: int) -> bytes:
     """The whole body, which must be JSON by its Content-Type.
 
     Raises Problem: 415 for another type, which a browser sends for any page without asking first
-    (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 400 if its
-    sender goes away (nobody reads that answer; it is for the log).
+    (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 503 where
+    all that is being read is too much; 400 if its sender goes away (nobody reads that answer; it
+    is for the log).
     """
     _require_json(request)
     settings: Settings = request.state.settings
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
-    body = bytearray()
-    started = asyncio.get_running_loop().time()
+    bodies: Bodies = request.state.bodies
     try:
-        async with asyncio.timeout(settings.client_timeout_seconds) as timeout:
+        async with bodies.begin(settings.client_timeout_seconds) as body:
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
+                bodies.add(body, chunk)
+                if len(body.bytes) > max_bytes:
                     raise _too_large(max_bytes)
-                # Slow is honest, on a phone for one; standing still is not.
-                allowed = settings.client_timeout_seconds + len(body) / MIN_BYTES_PER_SECOND
-                timeout.reschedule(started + allowed)
-    except TimeoutError:
-        detail = f"The body came more slowly than {MIN_BYTES_PER_SECOND} bytes a second."
-        raise Problem(408, detail) from None
     except ClientDisconnect:
         raise Problem(400, "The caller went away before the end of the body.") from None
-    return bytes(body)
+    return bytes(body.bytes)
 
 
 def _require_json(request: Request) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from service.bodies import Bodies
 from service.body import read
 from service.problems import Problem
 from service.settings import Settings
@@ -188,7 +189,7 @@ def test_a_caller_that_goes_away_is_no_fault() -> None:
         "type": "http",
         "method": "POST",
         "headers": [(b"content-type", b"application/json")],
-        "state": {"settings": Settings(database_url="")},
+        "state": {"settings": Settings(database_url=""), "bodies": Bodies()},
     }
     request = Request(scope, receive)
     with pytest.raises(Problem) as caught:
