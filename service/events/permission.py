@@ -1,9 +1,10 @@
 """What a key may do with which channels and subscriptions.
 
-To a key that is limited to channels there are no subscriptions but those that read nothing else.
+To a key that is limited to channels there are no subscriptions but those that read nothing else,
+and never have: what is left of a former channel would be shown with them.
 """
 
-from typing import LiteralString
+from typing import LiteralString, Protocol
 
 import msgspec
 
@@ -28,20 +29,38 @@ def require_scope(caller: Caller, kind: str) -> None:
         raise lacks(caller, f"{scope}, since the subscription is of kind {kind}")
 
 
+class Reads(Protocol):
+    """Which channels a subscription reads, and which it has ever read; None: all."""
+
+    @property
+    def channels(self) -> list[str] | None: ...
+
+    @property
+    def read_channels(self) -> list[str] | None: ...
+
+
+def is_there(caller: Caller, subscription: Reads) -> bool:
+    """Whether there is such a subscription for this caller. `visible` says the same in SQL."""
+    return caller.may_see(subscription.channels) and caller.may_see(subscription.read_channels)
+
+
 class Target(msgspec.Struct, frozen=True):
     """What decides who may do what with a subscription."""
 
     kind: str
     channels: list[str] | None
+    read_channels: list[str] | None
 
 
-TARGET: LiteralString = "select kind, channels from outbox.subscription where id = %(id)s"
+TARGET: LiteralString = """
+    select kind, channels, read_channels from outbox.subscription where id = %(id)s
+"""
 
 
 async def kind_of(transaction: Transaction, caller: Caller, subscription_id: int) -> str:
     """The kind of a subscription; Problem 404 if there is none for this caller."""
     found = await (await transaction.select(Target, TARGET, {"id": subscription_id})).fetchone()
-    if found is None or not caller.may_see(found.channels):
+    if found is None or not is_there(caller, found):
         raise no_subscription()
     return found.kind
 
@@ -61,9 +80,9 @@ class Visible(msgspec.Struct, frozen=True):
 
 VISIBLE: LiteralString = """
     select id from outbox.subscription
-    where cardinality(channels) > 0
+    where cardinality(channels) > 0 and read_channels is not null
       and not exists (
-          select from unnest(channels) as channel
+          select from unnest(read_channels) as channel
           where not outbox.channel_allowed(channel, %(channels)s))
 """
 

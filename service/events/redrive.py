@@ -9,7 +9,7 @@ from service.authorization import Caller
 from service.database import Transaction
 from service.events.fields import EventType, Id, Time
 from service.events.operation import Call, NoQuery
-from service.events.permission import kind_of, require_scope
+from service.events.permission import is_there, kind_of, require_scope
 from service.problems import Problem
 
 MAX_REDRIVEN = 10_000
@@ -63,10 +63,11 @@ class Owner(msgspec.Struct, frozen=True):
     channel: str | None
     kind: str | None
     channels: list[str] | None
+    read_channels: list[str] | None
 
 
 OWNERS: LiteralString = """
-    select wanted::text as id, letter.channel, s.kind, s.channels
+    select wanted::text as id, letter.channel, s.kind, s.channels, s.read_channels
     from unnest(%(ids)s::bigint[]) as wanted
     left join outbox.dead_letter as letter on letter.id = wanted
     left join outbox.subscription as s on s.id = letter.subscription_id
@@ -87,7 +88,7 @@ async def _require_letters(
 
 def _may_see(caller: Caller, owner: Owner) -> bool:
     seen = owner.channel or ""
-    return caller.may_see(owner.channels) and (seen == TEST_CHANNEL or caller.may_use(seen))
+    return is_there(caller, owner) and (seen == TEST_CHANNEL or caller.may_use(seen))
 
 
 async def _require_subscription(

@@ -11,7 +11,7 @@ from service.authorization import Caller
 from service.database import Transaction
 from service.events import terms
 from service.events.fields import Id
-from service.events.permission import no_subscription
+from service.events.permission import is_there, no_subscription
 from service.events.terms import Breaker, Retry
 
 # How a reason begins behind which stands what the endpoint answered.
@@ -75,6 +75,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: Literal["http", "kafka"]
     channels: list[str] | None
+    read_channels: list[str] | None
     types: list[str] | None
     delivery: Literal["at_least_once", "exactly_once"]
     shards: int
@@ -94,8 +95,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 # The rows of a group's head are few, whatever waits behind them: only these are counted.
 READ: LiteralString = """
-    select s.id, s.name, s.kind, s.channels, s.types, s.delivery, s.shards, s.paused,
-           s.paused_reason, s.created_at, s.settings::text as settings,
+    select s.id, s.name, s.kind, s.channels, s.read_channels, s.types, s.delivery, s.shards,
+           s.paused, s.paused_reason, s.created_at, s.settings::text as settings,
            case when b.subscription_id is null then null when b.opened_at is null then 'closed'
                 when b.retry_at > clock_timestamp() then 'open' else 'halfOpen' end as breaker,
            b.failing_since, b.opened_at, b.retry_at,
@@ -125,7 +126,7 @@ async def find(transaction: Transaction, caller: Caller, subscription_id: int) -
     """The subscription as it stands, for this caller; Problem 404 if there is none for it."""
     parameters = {"first": subscription_id, "last": subscription_id, "rows": 1, "visible": None}
     row = await (await transaction.select(Row, READ, parameters)).fetchone()
-    if row is None or not caller.may_see(row.channels):
+    if row is None or not is_there(caller, row):
         raise no_subscription()
     return shown(row, caller)
 

@@ -11,7 +11,7 @@ from service.events import terms
 from service.events.fields import ChannelId, EndpointUrl, EventType, SubscriptionName
 from service.events.operation import Call, NoQuery, Reply
 from service.events.pages import Page, PageQuery, page, select
-from service.events.permission import no_subscription, require_channel, require_http
+from service.events.permission import is_there, no_subscription, require_channel, require_http
 from service.events.subscription import READ, Row, Subscription, find, shown
 from service.events.terms import Terms
 from service.problems import Problem
@@ -140,12 +140,13 @@ class Locked(msgspec.Struct, frozen=True):
 
     name: str
     channels: list[str] | None
+    read_channels: list[str] | None
     types: list[str] | None
     settings: str
 
 
 LOCK: LiteralString = """
-    select name, channels, types, settings::text as settings
+    select name, channels, read_channels, types, settings::text as settings
     from outbox.subscription where id = %(id)s for no key update
 """
 CHANGE: LiteralString = """
@@ -165,7 +166,7 @@ async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscr
         await require_http(transaction, call.caller, call.id)
         locked = await (await transaction.select(Locked, LOCK, {"id": call.id})).fetchone()
         # Its channels may have changed before it was locked.
-        if locked is None or not call.caller.may_see(locked.channels):
+        if locked is None or not is_there(call.caller, locked):
             raise no_subscription()
         await transaction.execute(CHANGE, {"id": call.id, **_changed(locked, call.body)})
         return await find(transaction, call.caller, call.id)

@@ -7,6 +7,9 @@ create table outbox.subscription (
     kind          text        not null default 'kafka',
     -- NULL: every channel whose name does not start with `outbox.`.
     channels      text[],
+    -- Every channel that it reads or has read, as remember_channels keeps it; NULL: among them all. What is left of a
+    -- former one (rows, attempts, letters) is still the subscription's.
+    read_channels text[],
     delivery      text        not null default 'at_least_once',
     -- Fixed at creation: a rehash would put one group under two cursors.
     shards        smallint    not null default 1,
@@ -161,6 +164,25 @@ end
 $$;
 create trigger make_cursors after insert on outbox.subscription
     for each row execute function outbox.make_cursors();
+
+-- Of more than a hundred channels that it has read nobody needs the list.
+create function outbox.remember_channels() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.read_channels := new.channels;
+    if tg_op = 'UPDATE' then
+        new.read_channels := (
+            select array_agg(distinct channel) from unnest(old.read_channels || new.channels) as channel
+            where old.read_channels is not null and new.channels is not null
+            having count(distinct channel) <= 100);
+    end if;
+    return new;
+end
+$$;
+create trigger remember_channels before insert or update of channels, read_channels on outbox.subscription
+    for each row execute function outbox.remember_channels();
 
 create function outbox.refuse_new_shards() returns trigger
 language plpgsql

@@ -252,7 +252,8 @@ def ids(items: list[Json]) -> set[str]:
 def test_a_list_shows_what_is_of_the_keys_channels(lived: Limited, where: str) -> None:
     assert ids(lived.items(f"{where}?limit=200")) == {lived.mine["id"]}
     everybodys = ids(lived.platform.walk(f"{where}?", 200))
-    assert {lived.mine["id"], lived.other["id"]} < everybodys
+    # Attempts are of endpoints alone: where no other test has made any, these two are all.
+    assert {lived.mine["id"], lived.other["id"]} <= everybodys
 
 
 @pytest.mark.parametrize("where", ["/v1/deliveries", "/v1/attempts", DEAD_LETTERS])
@@ -288,6 +289,51 @@ def test_pages_go_past_what_is_not_there(lived: Limited, where: str) -> None:
     else:
         found = lived.send("GET", f"{where}?limit=2").json()
         assert "nextCursor" not in found
+
+
+@pytest.mark.parametrize("former", [["secrets"], None, ["secrets", "outbox.events"]])
+def test_what_a_subscription_has_read_before_is_not_there_for_a_key_of_its_new_channel(
+    limited: Limited, former: list[str] | None
+) -> None:
+    """Its attempts, rows and counts are of the former one still, and so is what a DELETE loses."""
+    platform = limited.platform
+    moved = platform.subscription(channelId=f"{limited.prefix}.before")
+    assert limited.send("GET", path(moved)).status_code == 200
+    for channels in (former, [f"{limited.prefix}.new"], [f"{limited.prefix}.newer"]):
+        platform.database.execute(
+            "update outbox.subscription set channels = %s where id = %s",
+            [channels, int(moved["id"])],
+        )
+    for method, where in (
+        ("GET", path(moved)),
+        ("PATCH", path(moved)),
+        ("DELETE", f"{path(moved)}?discardUndelivered=true"),
+        ("POST", f"{path(moved)}/pause"),
+    ):
+        body: dict[str, str] | None = {} if method == "PATCH" else None
+        assert limited.send(method, where, body).status_code == 404
+    for where in (SUBSCRIPTIONS, "/v1/attempts", "/v1/deliveries", "/v1/stats"):
+        assert moved["id"] not in ids(limited.items(where))
+    assert platform.ask("GET", path(moved))["channelId"] == f"{limited.prefix}.newer"
+
+
+def test_a_subscription_that_stayed_within_the_keys_channels_is_there(limited: Limited) -> None:
+    for channel in (f"{limited.prefix}.one", f"{limited.prefix}.two"):
+        changed = limited.send("PATCH", path(limited.mine), {"channelId": channel})
+        assert changed.status_code == 200
+    assert limited.send("GET", path(limited.mine)).json()["channelId"] == channel
+
+
+def test_what_has_read_more_channels_than_are_remembered_is_there_for_unlimited_keys_alone(
+    limited: Limited,
+) -> None:
+    for number in range(101):
+        limited.platform.database.execute(
+            "update outbox.subscription set channels = array[%s] where id = %s",
+            [f"{limited.prefix}.{number}", int(limited.mine["id"])],
+        )
+    assert limited.send("GET", path(limited.mine)).status_code == 404
+    assert limited.platform.ask("GET", path(limited.mine))["channelId"] == f"{limited.prefix}.100"
 
 
 def test_a_letter_of_another_channel_is_not_there(limited: Limited) -> None:
