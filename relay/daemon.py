@@ -90,7 +90,7 @@ class Relay:
         self._settings = settings
         self._telemetry = telemetry
         self._stop = stop
-        # Set by a lane that has become idle: there may be more.
+        # Set by each lane as it becomes idle.
         self._turned = threading.Event()
         self._lanes: dict[int, Lane] = {}
         self._sessions = Sessions(settings, telemetry, stop)
@@ -123,7 +123,7 @@ class Relay:
                 elif time.monotonic() - moved_at > STUCK_SECONDS:
                     self._complain(pending)
                     return 1 if pending else 0
-                self._turned.wait(LONGEST_POLL_SECONDS)
+                self._wait(progress, time.monotonic() - moved_at)
         return 0
 
     def close(self) -> None:
@@ -158,20 +158,22 @@ class Relay:
                 before, progress = progress, self._progress()
                 if progress != before:
                     went_at = time.monotonic()
-                self._wait(time.monotonic() - went_at)
+                self._wait(progress, time.monotonic() - went_at)
 
     def _progress(self) -> int:
         return sum(lane.progress for lane in self._lanes.values())
 
-    def _wait(self, quiet_seconds: float) -> None:
-        shortest = max(SHORTEST_POLL_SECONDS, self._probe_seconds / PROBE_SHARE)
-        poll_seconds = min(max(quiet_seconds * PATIENCE, shortest), LONGEST_POLL_SECONDS)
+    def _wait(self, progress: int, quiet_seconds: float) -> None:
+        """Until the next probe; `progress` is what the lanes had made at the last one."""
         if self._lanes and not any(lane.idle for lane in self._lanes.values()):
             # All are at work and look for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
             self._turned.wait(LONGEST_POLL_SECONDS)
-        else:
-            self._stop.wait(poll_seconds)
+            if self._progress() != progress:
+                return
+        shortest = max(SHORTEST_POLL_SECONDS, self._probe_seconds / PROBE_SHARE)
+        poll_seconds = min(max(quiet_seconds * PATIENCE, shortest), LONGEST_POLL_SECONDS)
+        self._stop.wait(poll_seconds)
 
     def _look(self, connection: Connection, *, waiting: bool) -> list[Cursor]:
         """Probes and hands out what it finds; what is `waiting` for topics is tried again, too."""

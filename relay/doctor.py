@@ -168,6 +168,7 @@ MISSING_RIGHTS = """
         'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, float8)',
         'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer, integer)',
+        'outbox.partitions_left_out(integer)',
         'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
         'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',
         'outbox.seal_secret(bigint, timestamptz, text, text)'

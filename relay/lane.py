@@ -118,7 +118,7 @@ class Lane:
             return self._offered
 
     def _serve(self, runs: Works, offered: Sequence[Cursor]) -> None:
-        progress, terms = self.progress, offered[0].terms
+        terms = offered[0].terms
 
         def run(cursor: Cursor, limit: int) -> Ran | None:
             if cursor.terms != terms:
@@ -136,8 +136,7 @@ class Lane:
         self._rounds.serve(offered, run, look, self._stop.is_set)
         with self._condition:
             self._offered = ()
-        if self.progress != progress:
-            self._turned()
+        self._turned()
 
     def _note(self, fault: BaseException) -> None:
         self.fault = str(fault).strip() or type(fault).__name__

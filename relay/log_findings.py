@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from relay import retention
 from relay.database import Connection
 from relay.finding import Finding, ok
 from relay.settings import Settings
@@ -92,6 +93,17 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "paused", text, mend)
 
 
+# Whoever has held the partitions for the longest: the others come and go.
+HELD_BY = """
+    select activity.pid, activity.application_name
+    from pg_locks as held
+    join pg_stat_activity as activity on activity.pid = held.pid
+    where held.granted and held.pid <> pg_backend_pid()
+      and held.relation in (select relid from pg_partition_tree('outbox.message')
+                            union all select relid from pg_partition_tree('outbox.attempt'))
+    order by activity.xact_start nulls last
+    limit 1
+"""
 LOCKED_BY = """
     select activity.pid, activity.application_name
     from pg_locks as held
@@ -109,16 +121,18 @@ def _maintenance(connection: Connection) -> Finding:
     if not noted.late:
         if not failed:
             return ok("maintenance", ran)
-        mend = "maintenance_failed in the relays' logs says more"
+        mend = "the relays' logs say more; after ten minutes it is an alarm"
         return Finding("warning", "maintenance", ran + failed, mend)
     text = f"has not run for {duration(noted.age_seconds)}{failed}"
-    holder = connection.execute(LOCKED_BY).fetchone()
-    if holder is not None:
-        pid, application = holder
-        text = f"{text}; session {pid} ({application}) has its lock"
-        mend = f"unless it is a relay that works: select pg_terminate_backend({pid})"
-    else:
-        mend = "keep a relay running; maintenance_failed in its log says what went wrong"
+    mend = "keep a relay running; maintenance_failed in its log says what went wrong"
+    if holder := connection.execute(LOCKED_BY).fetchone():
+        text = f"{text}; session {holder[0]} ({holder[1]}) has its lock"
+        mend = f"unless it is a relay that works: select pg_terminate_backend({holder[0]})"
+    elif (noted.fault or "").startswith(retention.HELD) and (
+        holder := connection.execute(HELD_BY).fetchone()
+    ):
+        text = f"{text}; session {holder[0]} ({holder[1]}) has held some of the log for longest"
+        mend = f"unless it is still needed: select pg_terminate_backend({holder[0]})"
     return Finding("warning", "maintenance", text, mend)
 
 

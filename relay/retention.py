@@ -15,6 +15,8 @@ from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
 
+# How a note begins of what could not be made or freed.
+HELD = "other sessions hold "
 # Between two rounds of one relay.
 ROUND_SECONDS = 60.0
 
@@ -24,12 +26,15 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
 
     `connection` is in autocommit: each step is a transaction of its own and holds its locks no
     longer than that. What is locked by others is left for the next round. How the round went is
-    noted in outbox.maintenance. Raises psycopg.Error.
+    noted in outbox.maintenance: one that left something out is not done. Raises psycopg.Error.
     """
     steps = Steps(connection)
     try:
-        _round(steps, settings, telemetry)
-        steps.alone(NOTE, settings.name, None)
+        left_out = _round(steps, settings, telemetry)
+        fault = HELD + ", ".join(left_out) if left_out else None
+        if fault is not None:
+            logger.warning("maintenance_left_out", partitions=left_out, mend="outbox-relay doctor")
+        steps.alone(NOTE, settings.name, fault)
     except TakenError:
         logger.debug("maintenance_is_anothers", at=steps.function)
     except psycopg.Error as fault:
@@ -40,11 +45,12 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
         raise
 
 
-def _round(steps: "Steps", settings: Settings, telemetry: Telemetry) -> None:
+def _round(steps: "Steps", settings: Settings, telemetry: Telemetry) -> list[str]:
+    """The partitions that it could not make or free."""
     made = steps.alone(MAKE_PARTITIONS)
     if made:
         logger.info("partitions_made", partitions=made)
-    _retire_partitions(steps, settings.retention_days, telemetry)
+    locked = _retire_partitions(steps, settings.retention_days, telemetry)
     steps.alone(TRIM_CHECKPOINTS)
     letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
     if letters:
@@ -55,6 +61,7 @@ def _round(steps: "Steps", settings: Settings, telemetry: Telemetry) -> None:
         logger.info("idempotent_requests_forgotten", requests=answers)
     steps.function = "outbox.seal_secret"
     secrets_at_rest.seal(steps.connection, Keyring(settings.secret_keys))
+    return [*locked, *steps.alone(LEFT_OUT)]
 
 
 TIMEOUT = """
@@ -68,7 +75,8 @@ PARTITION_STATE = """
 """
 
 
-def _retire_partitions(steps: "Steps", retention_days: int, telemetry: Telemetry) -> None:
+def _retire_partitions(steps: "Steps", retention_days: int, telemetry: Telemetry) -> list[str]:
+    """Those that others held."""
     steps.function = "outbox.partition_state"
     with transaction(steps.connection):
         steps.connection.execute(TIMEOUT)
@@ -77,10 +85,14 @@ def _retire_partitions(steps: "Steps", retention_days: int, telemetry: Telemetry
     for partition, needed_by in overdue.items():
         logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)
     telemetry.overdue(overdue)
+    locked = []
     for partition, needed_by in expired:
         if needed_by is None:
             outcome = steps.alone(RETIRE_PARTITION, partition, retention_days)
             logger.info("partition_past_retention", partition=partition, outcome=outcome)
+            if outcome == "locked":
+                locked.append(partition)
+    return locked
 
 
 # A relay that freezes in the middle of a step gives it back.
@@ -95,6 +107,7 @@ TRIM_CHECKPOINTS = "select outbox.trim_checkpoints()"
 TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
 # Kept for 30 days.
 TURN_ATTEMPTS = "select outbox.turn_attempts()"
+LEFT_OUT = "select outbox.partitions_left_out()"
 TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
 NOTE = "select outbox.note_maintenance(%s, %s)"
 

@@ -557,6 +557,29 @@ begin
 end
 $$;
 
+-- The partitions, of the log and of the attempts, that should have been made or dropped by now and were not, since
+-- other sessions held what that takes: those of today and tomorrow, and attempts past their time.
+create function outbox.partitions_left_out(keep_days integer default 30) returns text[]
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with wanted as (
+        select name || to_char((clock_timestamp() at time zone 'UTC')::date + ahead, '_YYYYMMDD') as partition
+        from unnest(array['message', 'attempt']) as name
+        cross join generate_series(0, 1) as ahead
+    )
+    select coalesce(array_agg(partition order by partition), '{}')
+    from (
+        select partition from wanted where to_regclass('outbox.' || partition) is null
+        union all
+        select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
+        where pg_inherits.inhparent = 'outbox.attempt'::regclass
+          and class.relname ~ '^attempt_[0-9]{8}$'
+          and to_date(right(class.relname, 8), 'YYYYMMDD')
+              < (clock_timestamp() at time zone 'UTC')::date - keep_days
+    ) as left_out
+$$;
+
 -- 244 random bits, in 32 bytes.
 create function outbox.random_key() returns bytea
 language sql volatile
@@ -1024,6 +1047,7 @@ revoke execute on function
     outbox.take_rate(bigint),
     outbox.take_answer_budget(bigint, integer[]),
     outbox.turn_attempts(integer, integer),
+    outbox.partitions_left_out(integer),
     outbox.random_key(),
     outbox.note_waiting(bigint, text),
     outbox.rotate_secret(bigint, text, text),

@@ -1,11 +1,15 @@
-"""A lane obeys what its subscription says now, and asks for more only where it got on."""
+"""A lane obeys what its subscription says now, and says when it is idle."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 
+from relay import daemon
 from relay.cursor import Terms
+from relay.daemon import LONGEST_POLL_SECONDS
 from relay.database import connect
 from relay.lane import Lane
 from relay.reading import RUN_MESSAGES
@@ -85,7 +89,7 @@ def test_terms_that_change_in_the_middle_of_a_backlog_hold_from_the_next_run_on(
     assert len(sinks[""].ids) + len(sinks["later."].ids) == 2 * RUN_MESSAGES + 1
 
 
-def test_a_lane_that_does_not_get_on_asks_for_no_more(
+def test_a_lane_says_when_it_is_idle_again_though_nothing_could_go(
     db: Session, relay: Relay, open_lane: OpenLane
 ) -> None:
     sink, turns = RecordingSink(), []
@@ -99,6 +103,36 @@ def test_a_lane_that_does_not_get_on_asks_for_no_more(
     def has_tried() -> None:
         assert lane.idle
         assert sink.asked == ["orders"]
+        assert turns == [1]
 
     eventually(has_tried, 10)
-    assert turns == []
+
+
+class Waits(threading.Event):
+    """Writes down for how long it was to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        return True
+
+
+class Busy:
+    idle = False
+    progress = 7
+
+
+@pytest.mark.parametrize(("progress_before", "waited"), [(6, []), (7, [LONGEST_POLL_SECONDS])])
+def test_a_lane_that_got_on_is_looked_after_at_once_and_another_after_the_usual_wait(
+    database_url: str, progress_before: int, waited: list[float]
+) -> None:
+    """Else one that has nothing but blocked channels would be offered them without end."""
+    stop = Waits()
+    relay = daemon.Relay(settings(database_url), Telemetry(), stop)
+    relay._lanes[1] = cast("Lane", Busy())
+    relay._turned.set()
+    relay._wait(progress_before, quiet_seconds=60)
+    assert stop.seconds == waited

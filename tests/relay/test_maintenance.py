@@ -275,3 +275,52 @@ def test_the_note_tells_which_part_failed_and_why(
     connection.execute(broken[0])
     maintain(database_url)
     assert found(database_url).level == "ok"
+
+
+DAY_TO_GO = """
+    insert into outbox.message (channel, type, payload, created_at)
+    values ('orders', 'order.paid', '{}', clock_timestamp() - interval '9 days')
+"""
+PASS_IT = """
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select cursor_id, max(n) + 1, pg_current_snapshot(), 'test'
+    from outbox.checkpoint group by cursor_id
+"""
+LOSE_TOMORROW = """
+    do $$ begin
+        execute format('drop table outbox.%I', '{}' || to_char(
+            (clock_timestamp() at time zone 'UTC')::date + 1, '_YYYYMMDD'));
+    end $$
+"""
+OLD_ATTEMPTS = """
+    create table outbox.attempt_20200101 partition of outbox.attempt
+    for values from ('2020-01-01 00:00+00') to ('2020-01-02 00:00+00')
+"""
+WORK = {
+    "a day of the log that may go": (DAY_TO_GO, "select outbox.make_partitions()", PASS_IT),
+    "tomorrow of the log": (LOSE_TOMORROW.format("message"),),
+    "tomorrow of the attempts": (LOSE_TOMORROW.format("attempt"),),
+    "attempts that are old": (OLD_ATTEMPTS,),
+}
+
+
+@pytest.mark.parametrize("work", WORK.values(), ids=WORK)
+def test_a_reader_that_stays_keeps_no_maintenance_from_its_work_silently(
+    connection: Connection, database_url: str, work: tuple[str, ...]
+) -> None:
+    for statement in work:
+        connection.execute(statement.encode())
+    connection.execute(LONG_AGO)
+    with psycopg.connect(database_url, application_name="a long look") as reader:
+        reader.execute("select from outbox.message limit 1")
+        reader.execute("select from outbox.attempt limit 1")
+        maintain(database_url)
+        finding = found(database_url)
+        assert seconds(connection) > 600
+        assert (finding.level, "(a long look)" in finding.text) == ("warning", True)
+        assert f"pg_terminate_backend({reader.info.backend_pid})" in finding.mend
+        shown = outbox_relay("status", environment={"DATABASE_URL": database_url}).stdout
+        assert re.search(r"other sessions hold (message|attempt)_\d{8}", shown)
+    maintain(database_url)
+    assert seconds(connection) < 60
+    assert found(database_url).level == "ok"
