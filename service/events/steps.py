@@ -133,14 +133,16 @@ class Exists(msgspec.Struct, frozen=True):
     found: bool
 
 
-# By priority: the indexes of the log begin with it.
+# By priority: the indexes of the log begin with it. What is beyond the caller's key is not there.
 EXISTS: LiteralString = """
     select exists (
         select from generate_series(1, 5) as class
         cross join lateral (
-            select from outbox.message
+            select channel from outbox.message
             where priority::integer = class and id + 0 = %(from_message_id)s
-        ) as message) as found
+        ) as message
+        where %(channels)s::text[] is null or outbox.channel_allowed(channel, %(channels)s)
+    ) as found
 """
 
 
@@ -167,6 +169,7 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
         "from": None if form.from_ is UNSET else form.from_,
         "from_message_id": None if form.from_message_id is UNSET else int(form.from_message_id),
         "dry_run": form.dry_run,
+        "channels": call.caller.channels,
     }
 
     async def work(transaction: Transaction) -> Count:
@@ -182,6 +185,8 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
         named = {**parameters, "name": locked.name}
         count = await (await transaction.select(Count, REPLAY, named)).fetchone()
         assert count is not None
+        # It may have been moved to another channel before that was counted.
+        await kind_of(transaction, call.caller, call.id)
         return count
 
     count = await call.database.walk(work, timeout_seconds=REPLAY_TIMEOUT_SECONDS)

@@ -1,9 +1,6 @@
 """Subscriptions over HTTP: made, read, changed, held, replayed, ended."""
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import LiteralString
 
 import msgspec
@@ -12,7 +9,7 @@ import pytest
 
 from relay.push import endpoint, schedule
 from service.events import terms
-from tests.eventually import eventually
+from tests.service.meanwhile import meanwhile
 from tests.service.platform import SUBSCRIPTIONS, Json, Platform
 
 SECRET = "whsec_"
@@ -353,33 +350,6 @@ def test_what_others_published_does_not_stand_in_the_way_of_a_delete(platform: P
 
 def test_a_subscription_with_nothing_to_deliver_is_deleted(platform: Platform) -> None:
     platform.ask("DELETE", path(platform.subscription()), status=204)
-
-
-@contextmanager
-def meanwhile(
-    platform: Platform, statement: LiteralString, parameters: dict[str, object]
-) -> Iterator[None]:
-    """A statement whose transaction ends when a request waits for it, or when the block does."""
-    with (
-        psycopg.connect(platform.database.info.dsn) as other,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        other.execute(statement, parameters)
-
-        def let_go() -> None:
-            eventually(lambda: waits_for(platform, other.info.backend_pid))
-            other.commit()
-
-        committed = pool.submit(let_go)
-        yield
-        committed.result()
-
-
-def waits_for(platform: Platform, pid: int) -> None:
-    [[waiting]] = platform.database.execute(
-        "select count(*) from pg_stat_activity where %s = any (pg_blocking_pids(pid))", [pid]
-    ).fetchall()
-    assert waiting == 1
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 there for it."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 import httpx2
 import pytest
 
 from service.authorization import Caller
 from service.keys import SCOPES
+from tests.service.meanwhile import meanwhile
 from tests.service.platform import DEAD_LETTERS, SUBSCRIPTIONS, Json, Platform
 
 
@@ -374,3 +375,77 @@ def test_letters_of_others_are_neither_shown_nor_redriven(limited: Limited, by: 
     assert refused.json()["detail"] == same.replace("999999999", number)
     states = limited.platform.walk(f"{DEAD_LETTERS}?", 200)
     assert {item["state"] for item in states if item["id"] in (mine, other)} == {"dead"}
+
+
+def published(platform: Platform, channel: str) -> str:
+    """The id of a new message there."""
+    made: str = platform.ask("POST", "/v1/messages", message(channel), 201)["id"]
+    return made
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_message_of_others_is_no_more_there_than_one_that_never_was(
+    limited: Limited, dry_run: bool
+) -> None:
+    platform = limited.platform
+    others = [
+        published(platform, limited.other["channelId"]),
+        platform.ask("POST", path(limited.other, "/test"), status=202)["messageId"],
+    ]
+    mine = published(platform, limited.mine["channelId"])
+
+    def asked(message_id: str) -> tuple[int, str]:
+        body = {"fromMessageId": message_id, "dryRun": dry_run}
+        answer = limited.send("POST", path(limited.mine, "/replay"), body)
+        return answer.status_code, answer.text
+
+    status, never = asked("999999999")
+    assert status == 422
+    for other in others:
+        assert asked(other) == (422, never.replace("999999999", other))
+    assert asked(mine)[0] == 200
+    # A key without a limit goes on from any message.
+    body = {"fromMessageId": others[0], "dryRun": True}
+    assert platform.ask("POST", path(limited.mine, "/replay"), body)["messages"] == 1
+
+
+@pytest.mark.parametrize("since", ["a time", "a message"])
+def test_a_replay_counts_what_is_of_the_keys_channels_alone(limited: Limited, since: str) -> None:
+    platform = limited.platform
+    first = published(platform, limited.mine["channelId"])
+    for _ in range(3):
+        published(platform, limited.other["channelId"])
+    published(platform, limited.mine["channelId"])
+    since_then = (
+        {"fromMessageId": first} if since == "a message" else {"from": "2020-01-01T00:00:00Z"}
+    )
+    answer = limited.send("POST", path(limited.mine, "/replay"), {**since_then, "dryRun": True})
+    assert answer.json()["messages"] == 2
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_replay_counts_nothing_of_a_channel_that_its_subscription_is_moved_to_meanwhile(
+    limited: Limited, dry_run: bool
+) -> None:
+    platform = limited.platform
+    published(platform, limited.other["channelId"])
+    move: LiteralString = """
+        update outbox.subscription set name = name || '-moved', channels = array[%(channel)s]
+        where id = %(id)s
+    """
+    where = {"id": int(limited.mine["id"]), "channel": limited.other["channelId"]}
+    before = state(limited)[0][3]
+    with meanwhile(platform, move, where):
+        body = {"from": "2020-01-01T00:00:00Z", "dryRun": dry_run}
+        answer = limited.send("POST", path(limited.mine, "/replay"), body)
+    assert (answer.status_code, "messages" in answer.json()) == (404, False)
+    assert state(limited)[0][3] == before
+
+
+def test_a_name_that_is_taken_is_refused_without_a_word_of_by_what(limited: Limited) -> None:
+    form = {"channelId": f"{limited.prefix}.x", "endpoint": "https://receiver.example/"}
+    refused = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.other["name"]})
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == "Another subscription has this name."
+    own = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.mine["name"]})
+    assert own.text == refused.text
