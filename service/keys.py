@@ -71,7 +71,8 @@ def create(
 LIST: LiteralString = """
     select id, name, scopes, channels, created_at, expires_at, last_used_at, revoked_at,
            coalesce(expires_at <= clock_timestamp(), false) as expired
-    from outbox.api_key order by id
+    from outbox.api_key left join outbox.api_key_use on api_key_id = id
+    order by id
 """
 
 
@@ -88,7 +89,10 @@ REVOKE: LiteralString = """
 
 
 def revoke(connection: Connection[Any], key_id: int) -> bool:
-    """Ends a key, from the next request on; again does nothing. False: there is none."""
+    """Ends a key, from the next request on; again does nothing. False: there is none.
+
+    It waits for no request that the key is used by at this moment.
+    """
     return connection.execute(REVOKE, {"id": key_id}).rowcount == 1
 
 

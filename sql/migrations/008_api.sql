@@ -38,8 +38,6 @@ create table outbox.api_key (
     created_at   timestamptz not null default clock_timestamp(),
     -- NULL: never.
     expires_at   timestamptz,
-    -- As outbox.use_key notes it: the first use of each minute.
-    last_used_at timestamptz,
     revoked_at   timestamptz,
 
     constraint name_is_1_to_100_printable_characters check (name ~ '^[^\x01-\x1f\x7f]+$' and length(name) <= 100),
@@ -52,6 +50,27 @@ create table outbox.api_key (
         expires_at > created_at and expires_at < '9999-01-01 00:00:00+00')
 );
 
+-- When each key was used last, as outbox.use_key notes it: the first use of each minute. Apart from the key, since whoever
+-- notes a use locks its row until the commit, and a key is revoked without waiting for that.
+create table outbox.api_key_use (
+    api_key_id   bigint primary key references outbox.api_key on delete cascade,
+    -- NULL: never.
+    last_used_at timestamptz
+);
+
+-- Made with the key, so that uses are only ever updates: two inserts would wait for each other.
+create function outbox.make_key_use() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into outbox.api_key_use (api_key_id) values (new.id);
+    return null;
+end
+$$;
+create trigger make_key_use after insert on outbox.api_key
+    for each row execute function outbox.make_key_use();
+
 -- Who has the key with this hash; no row where there is none, or it is revoked or has expired. The service may do no
 -- more than this with keys: whoever takes it over can neither make one nor give one back.
 create function outbox.use_key(hash bytea) returns table (id bigint, name text, scopes text[], channels text[])
@@ -60,9 +79,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    k outbox.api_key;
+    k record;
 begin
-    select * into k from outbox.api_key as known
+    select known.*, used.last_used_at into k
+    from outbox.api_key as known left join outbox.api_key_use as used on used.api_key_id = known.id
     where known.hash = use_key.hash and known.revoked_at is null
       and (known.expires_at is null or known.expires_at > clock_timestamp());
     if not found then
@@ -71,10 +91,10 @@ begin
     -- Not a write per request, none that waits for another one's, and none where nothing can be written.
     if coalesce(k.last_used_at, '-infinity') < clock_timestamp() - interval '1 minute'
        and current_setting('transaction_read_only') = 'off' then
-        update outbox.api_key as used set last_used_at = clock_timestamp()
-        where used.id = (
-            select unused.id from outbox.api_key as unused
-            where unused.id = k.id and unused.last_used_at is not distinct from k.last_used_at
+        update outbox.api_key_use as used set last_used_at = clock_timestamp()
+        where used.api_key_id = (
+            select unused.api_key_id from outbox.api_key_use as unused
+            where unused.api_key_id = k.id and unused.last_used_at is not distinct from k.last_used_at
             for no key update skip locked);
     end if;
     return query select k.id, k.name, k.scopes, k.channels;

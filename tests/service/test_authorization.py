@@ -147,7 +147,7 @@ def test_a_key_that_has_ended_is_refused_from_the_next_request_on(platform: Plat
 
 
 LAST_USED = """
-    select last_used_at, xmin::text from outbox.api_key order by id desc limit 1
+    select last_used_at, xmin::text from outbox.api_key_use order by api_key_id desc limit 1
 """
 
 
@@ -168,8 +168,8 @@ def test_a_use_is_noted_once_a_minute(platform: Platform) -> None:
     assert last_use(platform) == noted
     platform.database.execute(
         """
-        update outbox.api_key set last_used_at = clock_timestamp() - interval '61 seconds'
-        where id = (select max(id) from outbox.api_key)
+        update outbox.api_key_use set last_used_at = clock_timestamp() - interval '61 seconds'
+        where api_key_id = (select max(id) from outbox.api_key)
         """
     )
     before = last_use(platform)
@@ -180,7 +180,7 @@ def test_a_use_is_noted_once_a_minute(platform: Platform) -> None:
 def test_noting_a_use_waits_for_nobody(platform: Platform) -> None:
     headers = platform.key("read")
     with psycopg.connect(platform.database.info.dsn) as other:
-        other.execute("select from outbox.api_key for update")
+        other.execute("select from outbox.api_key_use for update")
         assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 200
     assert last_use(platform)[0] is None
 

@@ -2,13 +2,19 @@
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
+from service import keys
 from service.app import main
+from tests.eventually import eventually
+from tests.service.meanwhile import waits_for
 from tests.service.platform import SUBSCRIPTIONS, Platform
 
 
@@ -116,6 +122,62 @@ def test_the_list_shows_the_last_use(platform: Platform, command: Command) -> No
     assert listed(command, name)["last used"] == "never"
     platform.http.get(SUBSCRIPTIONS, headers=headers)
     assert listed(command, name)["last used"].startswith("20")
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["for the first time", "again"])
+def test_a_key_is_revoked_while_a_request_is_held_open(
+    platform: Platform, command: Command, used: bool
+) -> None:
+    """By a service that stands still; it notes the use in a transaction that does not end."""
+    name = platform.name()
+    headers = created(command, "--name", name, "--scope", "read")
+    if used:
+        assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 200
+        platform.database.execute(
+            "update outbox.api_key_use set last_used_at = now() - interval '1 hour'"
+        )
+    key = headers["Authorization"].removeprefix("Bearer ")
+    with psycopg.connect(platform.service_url) as held:
+        row = held.execute("select name from outbox.use_key(%s)", [keys.hash_of(key)]).fetchone()
+        assert row == (name,)
+        assert writes(platform, held)
+        # If it waited, then until its own timeout, and it would fail.
+        assert command("revoke", listed(command, name)["id"]).code == 0
+        assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 401
+        assert held.info.transaction_status == TransactionStatus.INTRANS
+
+
+def writes(platform: Platform, session: psycopg.Connection[Any]) -> bool:
+    """Whether its transaction has written something."""
+    row = platform.database.execute(
+        "select backend_xid is not null from pg_stat_activity where pid = %s",
+        [session.info.backend_pid],
+    ).fetchone()
+    return row == (True,)
+
+
+def test_a_key_is_revoked_while_its_request_waits_in_the_database(
+    platform: Platform, command: Command
+) -> None:
+    name, channel = platform.name(), platform.name("c")
+    headers = {**created(command, "--name", name, "--scope", "publish"), "Idempotency-Key": "k"}
+    body = {"channelId": channel, "type": "t", "payload": 1}
+    number = listed(command, name)["id"]
+    with psycopg.connect(platform.database.info.dsn) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(
+            "insert into outbox.idempotent_request (api_key_id, key, fingerprint)"
+            " values (%s, 'k', '')",
+            [number],
+        )
+        waiting = pool.submit(platform.send, "POST", "/v1/messages", body, headers)
+        eventually(lambda: waits_for(platform, other.info.backend_pid))
+        assert command("revoke", number).code == 0
+        waits_for(platform, other.info.backend_pid)
+        refused = platform.send("POST", "/v1/messages", body, headers)
+        assert refused.status_code == 401
+        other.rollback()
+        # It was allowed when it began.
+        assert waiting.result().status_code == 201
 
 
 @pytest.mark.parametrize(

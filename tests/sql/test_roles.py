@@ -81,7 +81,9 @@ KEYS = [
     "insert into outbox.api_key (name, hash, scopes) values ('n', sha256(''), '{manage}')",
     "update outbox.api_key set revoked_at = null",
     "update outbox.api_key set expires_at = null, scopes = '{manage}', channels = null",
-    "update outbox.api_key set last_used_at = clock_timestamp()",
+    "table outbox.api_key_use",
+    "update outbox.api_key_use set last_used_at = clock_timestamp()",
+    "delete from outbox.api_key_use",
     "delete from outbox.api_key",
     "select from outbox.api_key for update",
 ]
