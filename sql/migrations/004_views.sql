@@ -301,14 +301,18 @@ as $$
 $$;
 
 -- Which relay is in a run on which cursor now. A relay names its cursor in application_name for as long as the run
--- lasts: 'outbox-relay <relay> cursor <id>'.
+-- lasts: 'outbox-relay <relay> cursor <id>'. Every login can call itself that, so only those count that may be a relay:
+-- members of outbox_relay, of the schema's owner, and superusers.
 create view outbox.cursor_holder as
 select substring(session.application_name from ' cursor ([0-9]+)$')::bigint as cursor_id,
        substring(session.application_name from '^outbox-relay (.*) cursor [0-9]+$') as relay,
        session.pid, session.started_at as since, session.state, session.remark
 from outbox.open_transactions() as session
+join pg_roles as login on login.rolname = session.user_name
 where session.database = current_database()
-  and session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}$';
+  and session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}$'
+  and (pg_has_role(login.oid, to_regrole('outbox_relay'), 'member')
+       or pg_has_role(login.oid, (select relowner from pg_class where oid = 'outbox.cursor'::regclass), 'member'));
 
 -- What holds back the horizon: sessions, prepared transactions and replication slots, the culprit first. Until it ends,
 -- vacuum keeps what was deleted since, and every snapshot carries its transaction id.

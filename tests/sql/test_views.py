@@ -1,8 +1,12 @@
 """What operators see is what the relay will do."""
 
+import uuid
 from itertools import chain
 
-from tests.sql.conftest import Open
+import pytest
+from psycopg import sql
+
+from tests.sql.conftest import Member, Open
 from tests.sql.log import (
     Session,
     begin_delta,
@@ -141,6 +145,55 @@ def test_holders_are_named_while_their_run_lasts(db: Session, open_session: Open
         relay.execute("select set_config('application_name', %s, true)", [name])
         assert db.execute(holder).fetchall() == [(mine, "host-1 eu", True)]
     assert db.execute(holder).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("group", "holds"),
+    [
+        ("outbox_relay", True),
+        ("outbox_publisher", False),
+        ("outbox_service", False),
+        ("outbox_reader", False),
+        ("pg_monitor", False),
+    ],
+)
+def test_only_who_may_be_a_relay_is_believed_to_hold_a_cursor(
+    db: Session, member: Member, group: str, holds: bool
+) -> None:
+    mine = cursor_id(db)
+    session = member(group)
+    name = f"outbox-relay host-1 cursor {mine}"
+    session.execute("select set_config('application_name', %s, false)", [name])
+    for isolation in ("begin", "begin read only"):
+        session.execute(isolation)
+        session.execute("select 1")
+        found = db.execute("select cursor_id, relay from outbox.cursor_holder").fetchall()
+        assert found == ([(mine, "host-1")] if holds else [])
+        session.execute("rollback")
+
+
+def test_a_relay_is_believed_as_a_member_of_a_member_or_of_the_owner(
+    db: Session, member: Member
+) -> None:
+    holders = "select cursor_id from outbox.cursor_holder"
+    mine = cursor_id(db)
+    name = f"team_{uuid.uuid4().hex}"
+    team = sql.Identifier(name)
+    db.execute(sql.SQL("create role {} in role outbox_relay").format(team))
+    try:
+        session = member(name)
+        session.execute(
+            "select set_config('application_name', %s, false)",
+            [f"outbox-relay host-1 cursor {mine}"],
+        )
+        assert db.execute(holders).fetchall() == [(mine,)]
+        db.execute(sql.SQL("revoke outbox_relay from {}").format(team))
+        assert db.execute(holders).fetchall() == []
+        db.execute(sql.SQL("alter table outbox.cursor owner to {}").format(team))
+        assert db.execute(holders).fetchall() == [(mine,)]
+    finally:
+        db.execute("alter table outbox.cursor owner to current_user")
+        db.execute(sql.SQL("drop role {}").format(team))
 
 
 def test_throughput_is_read_from_the_checkpoints(db: Session) -> None:
