@@ -100,7 +100,7 @@ class Subscribed(msgspec.Struct, frozen=True):
 SUBSCRIBE: LiteralString = """
     select subscription_id, secret
     from outbox.subscribe(%(name)s, %(channel)s, %(endpoint)s, %(settings)s::jsonb,
-                          %(types)s::text[], %(shards)s, %(sealed)s)
+                          %(types)s::text[], %(shards)s, %(sealed)s, %(made_by)s)
 """
 
 
@@ -117,6 +117,8 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
         "types": form.types,
         "shards": form.shards,
         "sealed": new.sealed,
+        # Keys that are limited have a share of the cursors, by name.
+        "made_by": None if call.caller.channels is None else call.caller.name,
     }
 
     async def work(transaction: Transaction) -> NewSubscription:

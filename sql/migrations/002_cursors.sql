@@ -16,6 +16,8 @@ create table outbox.subscription (
     paused        boolean     not null default false,
     paused_reason text,
     settings      jsonb       not null default '{}',
+    -- The name of the API key that made it, where that key is limited to channels; see outbox.require_room.
+    made_by       text,
     created_at    timestamptz not null default clock_timestamp(),
 
     constraint name_is_1_to_100_letters_digits_dots_dashes
@@ -25,6 +27,7 @@ create table outbox.subscription (
     constraint shards_are_1_to_64 check (shards between 1 and 64),
     constraint channels_hold_no_null check (array_position(channels, null) is null),
     constraint only_the_paused_have_a_reason check (paused or paused_reason is null),
+    constraint made_by_is_at_most_100_characters check (length(made_by) <= 100),
     constraint settings_are_an_object check (jsonb_typeof(settings) = 'object')
 );
 
@@ -116,10 +119,58 @@ return ((coalesce(hashtextextended(group_key collate "C", 0), message_id) & 9223
 -- How many cursors there may be in all, those of channels that wait alone apart: a relay looks at each of them several
 -- times a second, so that 5,000 cost it and Postgres a third of a core while nothing happens. The owner may change it.
 create table outbox.quota (
-    single  boolean primary key default true check (single),
-    cursors integer not null default 5000 constraint cursors_are_at_least_5 check (cursors >= 5)
+    single          boolean  primary key default true check (single),
+    cursors         integer  not null default 5000 constraint cursors_are_at_least_5 check (cursors >= 5),
+    -- How much of that is for an API key that is limited to channels, or for all such keys of one name, so that a new key
+    -- in the place of an old one has no second share. All of them together leave as much to everybody else.
+    limited_percent smallint not null default 10
+        constraint limited_percent_is_0_to_50 check (limited_percent between 0 and 50)
 );
 insert into outbox.quota default values;
+
+-- Raises check_violation where a new subscription's cursors are more than there is room for.
+create function outbox.require_room(shards integer, made_by text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    takes   constant integer := 5 * require_room.shards;
+    most    integer;
+    share   integer;
+    had     bigint;
+    own     bigint;
+    refusal text;
+begin
+    -- One subscription after the other: the row is locked until the commit, and what was made meanwhile is counted. An
+    -- update, so that a transaction whose snapshot is older fails instead of counting by it.
+    update outbox.quota set cursors = cursors returning cursors, cursors::bigint * limited_percent / 100 into most, share;
+    select count(*) into had from outbox.cursor where channel is null;
+    if require_room.made_by is null then
+        if had + takes > most then
+            refusal := format('of at most %s there are %s already: take fewer shards, delete a subscription that nobody '
+                              'needs, or raise outbox.quota.cursors as the owner', most, had);
+        end if;
+    else
+        -- How much others have is not for a limited key to know.
+        select count(*) into own
+        from outbox.cursor join outbox.subscription on subscription.id = cursor.subscription_id
+        where cursor.channel is null and subscription.made_by = require_room.made_by;
+        if own + takes > share then
+            refusal := format('of at most %s for what API keys named %s make there are %s already: take fewer shards, '
+                              'delete a subscription that nobody needs, or ask who gave you the key',
+                              share, require_room.made_by, own);
+        elsif had + takes > most - share then
+            refusal := 'there is no room for them: take fewer shards, or ask who gave you the API key';
+        end if;
+    end if;
+    if refusal is not null then
+        raise exception 'shards = % takes % cursors, and %', require_room.shards, takes, refusal
+            using errcode = 'check_violation', schema = 'outbox', table = 'subscription', column = 'shards',
+                  constraint = 'cursors_are_within_the_quota';
+    end if;
+end
+$$;
 
 -- A subscription gets its cursors in the transaction that makes it, at that transaction's snapshot: whatever commits
 -- from then on reaches it.
@@ -130,20 +181,8 @@ as $$
 declare
     here pg_snapshot := pg_current_snapshot();
     own  xid8        := pg_current_xact_id();
-    most integer;
-    had  bigint;
 begin
-    -- One subscription after the other: the row is locked until the commit, and what was made meanwhile is counted. An
-    -- update, so that a transaction whose snapshot is older fails instead of counting by it.
-    update outbox.quota set cursors = cursors returning cursors into most;
-    select count(*) into had from outbox.cursor where channel is null;
-    if had + 5 * new.shards > most then
-        raise exception 'shards = % takes % cursors, and of at most % there are % already: take fewer shards, delete a '
-                        'subscription that nobody needs, or raise outbox.quota.cursors as the owner',
-                new.shards, 5 * new.shards, most, had
-            using errcode = 'check_violation', schema = 'outbox', table = 'subscription', column = 'shards',
-                  constraint = 'cursors_are_within_the_quota';
-    end if;
+    perform outbox.require_room(new.shards, new.made_by);
     -- A snapshot leaves its own transaction out of those in progress, so that it may look seen. What this transaction
     -- publishes commits together with the subscription, and reaches it.
     if own < pg_snapshot_xmax(here) then
@@ -305,6 +344,8 @@ begin
 end
 $$;
 
-revoke execute on function outbox.fork_target(bigint, pg_snapshot), outbox.merge_forks(bigint) from public;
+revoke execute on function
+    outbox.require_room(integer, text), outbox.fork_target(bigint, pg_snapshot), outbox.merge_forks(bigint)
+from public;
 
 insert into outbox.migration (version, name) values (2, 'cursors');

@@ -681,15 +681,16 @@ create function outbox.subscribe(
     settings jsonb   default '{}',
     types    text[]  default null,
     shards   integer default 1,
-    sealed   text    default null
+    sealed   text    default null,
+    made_by  text    default null
 ) returns table (subscription_id bigint, secret text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-    insert into outbox.subscription as s (name, kind, channels, types, shards, settings)
-    values (name, 'http', array[channel], types, shards, settings || jsonb_build_object('endpoint', endpoint))
+    insert into outbox.subscription as s (name, kind, channels, types, shards, settings, made_by)
+    values (name, 'http', array[channel], types, shards, settings || jsonb_build_object('endpoint', endpoint), made_by)
     returning s.id into subscription_id;
     if sealed is not null then
         -- In the place of the one that every new subscription has.
@@ -1052,7 +1053,7 @@ revoke execute on function
     outbox.note_waiting(bigint, text),
     outbox.rotate_secret(bigint, text, text),
     outbox.seal_secret(bigint, timestamptz, text, text),
-    outbox.subscribe(text, text, text, jsonb, text[], integer, text),
+    outbox.subscribe(text, text, text, jsonb, text[], integer, text, text),
     outbox.send_test(bigint),
     outbox.replay(text, timestamptz, bigint, boolean)
 from public;

@@ -121,6 +121,7 @@ def test_a_channel_that_waits_alone_takes_no_room(db: Session) -> None:
 def test_the_quota_is_the_owners(member: Member, group: str) -> None:
     for statement in (
         "update outbox.quota set cursors = 1000000",
+        "update outbox.quota set limited_percent = 50",
         "delete from outbox.quota",
         "select from outbox.quota for update",
     ):
@@ -134,3 +135,40 @@ def test_the_service_is_bound_by_it(db: Session, member: Member) -> None:
     service.execute(SUBSCRIBE, ["one", 1])
     with pytest.raises(errors.CheckViolation, match="as the owner"):
         service.execute(SUBSCRIBE, ["other", 1])
+
+
+LIMITED = "select outbox.subscribe(%s, 'orders', 'https://h/', shards => %s, made_by => %s)"
+
+
+def test_by_default_a_limited_key_may_have_a_tenth(db: Session) -> None:
+    db.execute(LIMITED, ["wide", 64, "checkout"])
+    with pytest.raises(errors.CheckViolation, match=r"of at most 500 .* named checkout"):
+        db.execute(LIMITED, ["wider", 37, "checkout"])
+    db.execute(LIMITED, ["exactly", 36, "checkout"])
+    db.execute(LIMITED, ["other", 64, "billing"])
+    db.execute(MAKE, ["own", 64])
+
+
+def test_what_a_limited_key_makes_in_one_transaction_is_counted(db: Session) -> None:
+    db.execute("begin")
+    db.execute(LIMITED, ["first", 64, "checkout"])
+    with pytest.raises(errors.CheckViolation, match="there are 320 already"):
+        db.execute(LIMITED, ["second", 64, "checkout"])
+    db.execute("rollback")
+    assert one(db, CURSORS) == FIRST
+
+
+def test_limited_keys_leave_a_tenth_to_the_others(db: Session) -> None:
+    bound(db, 200)
+    for number in range(8):
+        db.execute(LIMITED, [f"s-{number}", 4, f"key-{number}"])
+    with pytest.raises(errors.CheckViolation, match="and there is no room for them: take"):
+        db.execute(LIMITED, ["s-8", 4, "key-8"])
+    db.execute(MAKE, ["own", 7])
+    assert one(db, CURSORS) == 200
+
+
+@pytest.mark.parametrize("percent", [-1, 51])
+def test_the_share_of_limited_keys_has_its_bounds(db: Session, percent: int) -> None:
+    with pytest.raises(errors.CheckViolation, match="limited_percent_is_0_to_50"):
+        db.execute("update outbox.quota set limited_percent = %s", [percent])
