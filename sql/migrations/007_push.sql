@@ -763,6 +763,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set jit = off
+set enable_nestloop = off
 set max_parallel_workers_per_gather = 0
 as $$
 #variable_conflict use_column
@@ -772,8 +773,8 @@ declare
     begun    pg_snapshot;
     first_id bigint;
     last_id  bigint;
-    pending  bigint;
-    wanted   bigint;
+    undone   xid8;
+    start_id bigint;
     replayed bigint := 0;
 begin
     if num_nonnulls(from_time, from_message_id) <> 1 then
@@ -789,47 +790,71 @@ begin
     if not dry_run then
         perform from outbox.cursor where subscription_id = s.id order by id for no key update;
     end if;
-    for c in
-        select cursor.*, latest.n, latest.seen, latest.target, latest.after_id
-        from outbox.cursor
-        cross join lateral (
-            select * from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
-        ) as latest
-        where cursor.subscription_id = s.id order by cursor.id
-    loop
+    for class in 1..5 loop
         -- Before the ids are read: what commits in between has an id below them, and is not in the delta.
         begun := pg_current_snapshot();
-        select min(id + 0) filter (where (from_message_id is null or id >= from_message_id)
-                                     and (from_time is null or created_at >= from_time)), max(id + 0)
-        into first_id, last_id
-        from outbox.message where priority::integer = c.priority::integer;
+        select min(id + 0) into first_id
+        from outbox.message
+        where priority::integer = class and id + 0 >= coalesce(from_message_id, 0)
+          and created_at >= coalesce(from_time, '-infinity');
         continue when first_id is null;
-        select count(*) into wanted
-        from outbox.message as m
-        where m.priority::integer = c.priority::integer and m.id + 0 >= first_id
-          and case when s.channels is null then not starts_with(m.channel, 'outbox.') else m.channel = any (s.channels) end
-          and (s.types is null or m.type = any (s.types))
-          and (c.channel is null or m.channel = c.channel)
-          and not exists (
-              select from outbox.cursor as fork
-              where c.channel is null and fork.subscription_id = s.id and fork.shard = c.shard
-                and fork.priority = c.priority and fork.channel = m.channel)
-          and outbox.shard_of(m.group_key, m.id, s.shards) = c.shard;
-        replayed := replayed + wanted;
-        continue when dry_run or wanted = 0;
-        select min(id + 0) into pending
-        from outbox.message as m
-        where m.priority = c.priority
-          and (m.xid >= pg_snapshot_xmax(c.seen) or m.xid = any (array(select pg_snapshot_xip(c.seen))))
-          and (c.target is null or m.id > c.after_id or not pg_visible_in_snapshot(m.xid, c.target));
-        first_id := least(first_id, pending);
-        -- The marks of an earlier replay that is still under way go on.
-        delete from outbox.replay as r where r.cursor_id = c.id and r.delta::text is distinct from c.target::text;
-        update outbox.replay as r set delta = begun where r.cursor_id = c.id;
-        insert into outbox.replay (cursor_id, delta, seen, target, after_id)
-        values (c.id, begun, c.seen, c.target, c.after_id);
-        insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
-        values (c.id, c.n + 1, '3:3:', begun, first_id - 1, first_id, last_id, '');
+        select max(id + 0) into last_id from outbox.message where priority::integer = class;
+        -- All that is not done by every cursor of the class was written at `undone` or later.
+        select pg_snapshot_xmin(latest.seen) into undone
+        from outbox.cursor
+        cross join lateral (
+            select seen from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.subscription_id = s.id and cursor.priority = class
+        order by 1 limit 1;
+        select least(first_id, min(id)) into start_id
+        from outbox.message where priority = class and xid >= undone and not dry_run;
+        -- The log is walked once for all of them; each message belongs to one, a fork of its channel or else the
+        -- unforked cursor of its shard. Without enable_nestloop = off a log without statistics, which the planner takes
+        -- for an empty one, would be walked for each cursor.
+        for c in
+            with place as materialized (
+                select cursor.id, cursor.shard, cursor.channel, latest.*
+                from outbox.cursor
+                cross join lateral (
+                    select n, seen, target, after_id from outbox.checkpoint
+                    where cursor_id = cursor.id order by n desc limit 1
+                ) as latest
+                where cursor.subscription_id = s.id and cursor.priority = class
+            ), read as (
+                select own.id as cursor_id,
+                       count(*) filter (
+                           where m.id >= first_id
+                             and case when s.channels is null then not starts_with(m.channel, 'outbox.')
+                                      else m.channel = any (s.channels) end
+                             and (s.types is null or m.type = any (s.types))) as wanted,
+                       min(m.id) filter (
+                           where not pg_visible_in_snapshot(m.xid, own.seen)
+                             and (own.target is null or m.id > own.after_id
+                                  or not pg_visible_in_snapshot(m.xid, own.target))) as pending
+                from outbox.message as m
+                join place as unforked
+                    on unforked.channel is null and unforked.shard = outbox.shard_of(m.group_key, m.id, s.shards)
+                left join place as fork on fork.shard = unforked.shard and fork.channel = m.channel
+                join place as own on own.id = coalesce(fork.id, unforked.id)
+                where m.priority::integer = class and m.id + 0 >= start_id
+                group by own.id
+            )
+            select place.*, read.wanted, least(first_id, read.pending) as first_id
+            from read join place on place.id = read.cursor_id
+            where read.wanted > 0
+            order by place.id
+        loop
+            replayed := replayed + c.wanted;
+            continue when dry_run;
+            -- The marks of an earlier replay that is still under way go on.
+            delete from outbox.replay as r where r.cursor_id = c.id and r.delta::text is distinct from c.target::text;
+            update outbox.replay as r set delta = begun where r.cursor_id = c.id;
+            insert into outbox.replay (cursor_id, delta, seen, target, after_id)
+            values (c.id, begun, c.seen, c.target, c.after_id);
+            insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+            values (c.id, c.n + 1, '3:3:', begun, c.first_id - 1, c.first_id, last_id, '');
+        end loop;
     end loop;
     return replayed;
 end

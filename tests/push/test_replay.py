@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from relay.cursor import probe
 from relay.database import connect
 from relay.run import Runs
@@ -11,7 +13,7 @@ from tests.push.stage import LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, respond
 from tests.relay.operating import settings
 from tests.relay.recording import RecordingSink, arrival
-from tests.sql.log import one
+from tests.sql.log import begin_delta, one, pass_everything, pending, publish
 
 FIRST = "select min(id) from outbox.message where idempotency_key = %s"
 REPLAY = "select outbox.replay(%s, from_message_id => %s, dry_run => %s)"
@@ -19,7 +21,11 @@ REPLAY = "select outbox.replay(%s, from_message_id => %s, dry_run => %s)"
 
 def replay(stage: PushStage, name: str, key: str, *, dry_run: bool = False) -> int:
     """From the message with this key on."""
-    number: int = one(stage.db, REPLAY, name, one(stage.db, FIRST, key), dry_run)
+    return replay_from(stage, name, one(stage.db, FIRST, key), dry_run=dry_run)
+
+
+def replay_from(stage: PushStage, name: str, first: int, *, dry_run: bool = False) -> int:
+    number: int = one(stage.db, REPLAY, name, first, dry_run)
     return number
 
 
@@ -181,3 +187,92 @@ def test_a_redriven_letter_that_a_replay_brought_to_its_death_again_can_still_ar
     relay.drain()
     ((_, _, _, _, redriven, delivered),) = stage.letters()
     assert (stage.rows(), redriven, delivered) == ([], True, True)
+
+
+# What this session took from the indexes and tables of the log, lately.
+TAKEN = """
+    select sum(pg_stat_get_xact_tuples_returned(member.oid))
+    from (select inhrelid as oid from pg_inherits where inhparent = 'outbox.message'::regclass
+          union all
+          select indexrelid from pg_index join pg_inherits on inhrelid = indrelid
+          where inhparent = 'outbox.message'::regclass) as member
+"""
+CURSORS = """
+    select cursor.id from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where name = %s order by cursor.id
+"""
+FORK = """
+    with made as (
+        insert into outbox.cursor (subscription_id, shard, priority, channel)
+        select id, shard, priority, channel
+        from outbox.subscription, generate_series(0, shards - 1) as shard,
+             generate_series(1, 5) as priority, unnest(array['first', 'second']) as channel
+        where name = 'wide'
+        returning id
+    )
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select id, 1, pg_current_snapshot(), 'test' from made
+"""
+LOGGED = 1000
+
+
+@pytest.mark.parametrize("state", ["done", "pending"])
+def test_a_replay_reads_the_log_once_for_each_priority_however_many_cursors_there_are(
+    stage: PushStage, state: str
+) -> None:
+    """A cursor for each of 32 shards and five priorities, and of two channels of each."""
+    db = stage.db
+    db.execute("insert into outbox.subscription (name, shards) values ('wide', 32)")
+    db.execute(FORK)
+    for number in range(LOGGED):
+        channel = ("orders", "first", "second")[number % 3]
+        publish(db, f"g{number % 100}", channel=channel, priority=number % 5 + 1)
+    if state == "done":
+        pass_everything(db)
+    first = one(db, "select min(id) + 3 from outbox.message")
+    with db.transaction(force_rollback=True):
+        before = one(db, TAKEN)
+        replayed = replay_from(stage, "wide", first)
+        taken = one(db, TAKEN) - before
+    assert replayed == LOGGED - 3
+    # What is pending is looked for first; a log that is so small may be walked for its ends, too.
+    assert LOGGED - 3 <= taken <= 4 * LOGGED
+
+
+def test_a_replay_of_many_cursors_sets_each_back_to_what_it_has_pending_and_no_further(
+    stage: PushStage,
+) -> None:
+    """Some stand in the middle of a delta, some between two; some are forks."""
+    db = stage.db
+    db.execute("insert into outbox.subscription (name, shards) values ('wide', 3)")
+    db.execute(FORK)
+    cursors = [cursor for (cursor,) in db.execute(CURSORS, ["wide"]).fetchall()]
+    logged: list[int] = []
+
+    def log_more(messages: int) -> None:
+        for number in range(messages):
+            channel = ("orders", "first", "second")[number % 3]
+            group = f"g{number % 17}"
+            logged.append(publish(db, group, channel=channel, priority=number % 2 + 1))
+
+    def all_pending() -> dict[int, set[int]]:
+        return {cursor: set(pending(db, cursor)) for cursor in cursors}
+
+    log_more(120)
+    own = all_pending()
+    for number, cursor in enumerate(cursors):
+        if number % 3 == 0:
+            pass_everything(db, cursor)
+        elif number % 3 == 1:
+            begin_delta(db, cursor, logged[number])
+    log_more(60)
+    before = all_pending()
+    own = {cursor: own[cursor] | before[cursor] for cursor in cursors}
+    assert sum(map(len, own.values())) == len(logged)
+    first = logged[-80]
+    assert replay_from(stage, "wide", first) == 80
+    after = all_pending()
+    for cursor in cursors:
+        back_to = min({first} | before[cursor])
+        assert after[cursor] == {one for one in own[cursor] if one >= back_to}
