@@ -40,7 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `webhook_secret` is the decoded key, None where signatures are not asked for. `secret_key` is
     the newest of OUTBOX_SECRET_KEY, None where endpoints' secrets are stored as they are. `hosts`
     are the names that the service answers to, in lower case: `shop.example.com`,
-    `*.example.com`, or `*`.
+    `*.example.com`, or `*`. `forwarded_allow_ips` are the proxies whose X-Forwarded-For is
+    believed: addresses and networks.
     """
 
     database_url: str
@@ -57,12 +58,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[int, Meta(ge=10, le=1_000_000)] = 2000
     client_timeout_seconds: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
     hosts: tuple[str, ...] = ALL_HOSTS
+    forwarded_allow_ips: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Neither the database's password nor a secret or key belongs into a log."""
         return f"Settings(host={self.host!r}, port={self.port})"
 
 
+TEXTS = ("SERVICE_HOST", "SERVICE_HOSTS", "SERVICE_FORWARDED_ALLOW_IPS")
 NUMBERS: dict[str, Callable[[str], int | float]] = {
     "SERVICE_PORT": int,
     "SERVICE_POOL_SIZE": int,
@@ -92,8 +95,10 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
             values["host"] = value
         elif name == "SERVICE_HOSTS":
             values["hosts"] = _hosts(value)
+        elif name == "SERVICE_FORWARDED_ALLOW_IPS":
+            values["forwarded_allow_ips"] = _networks(name, value)
         else:
-            known = ", ".join(["SERVICE_HOST", "SERVICE_HOSTS", *NUMBERS])
+            known = ", ".join([*TEXTS, *NUMBERS])
             raise SettingsError(f"{name} is not a setting of this service; known are {known}")
     values["database_url"] = _database_url(environment.get("DATABASE_URL", ""))
     if secret := environment.get("WEBHOOK_SECRET"):
@@ -135,6 +140,19 @@ def _hosts(value: str) -> tuple[str, ...]:
                 "10.0.0.7 or [::1], without a port, with commas between"
             )
     return names
+
+
+def _networks(name: str, value: str) -> tuple[str, ...]:
+    given = tuple(one.strip() for one in value.split(",") if one.strip())
+    for one in given:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise SettingsError(
+                f"{name}: {error}; give your proxies' addresses or networks, such as 10.0.0.7 or "
+                "10.20.0.0/16, with commas between"
+            ) from None
+    return given
 
 
 def _is_injected(name: str, value: str) -> bool:

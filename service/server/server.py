@@ -71,6 +71,9 @@ def _config(app: ASGIApp, settings: Settings, bound: Connections) -> uvicorn.Con
         port=settings.port,
         log_config=None,
         access_log=False,
+        # By default uvicorn lets everybody on this machine say whose request it is.
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         http=cast(type[asyncio.Protocol], http),

@@ -20,6 +20,7 @@ def test_what_is_set_counts() -> None:
             **URL,
             "SERVICE_HOST": "0.0.0.0",
             "SERVICE_HOSTS": "Shop.example.com, *.internal,10.0.0.7,[::1],",
+            "SERVICE_FORWARDED_ALLOW_IPS": "10.0.0.7, fd00::/8,",
             "SERVICE_PORT": "9",
             "SERVICE_POOL_SIZE": "3",
             "SERVICE_DATABASE_TIMEOUT_SECONDS": "0.5",
@@ -30,6 +31,7 @@ def test_what_is_set_counts() -> None:
     assert (settings.host, settings.port, settings.pool_size) == ("0.0.0.0", 9, 3)
     assert (settings.database_timeout_seconds, settings.max_body_bytes) == (0.5, 2048)
     assert settings.hosts == ("shop.example.com", "*.internal", "10.0.0.7", "[::1]")
+    assert settings.forwarded_allow_ips == ("10.0.0.7", "fd00::/8")
     assert settings.webhook_secret is not None
     assert len(settings.webhook_secret) == 18
 
@@ -54,6 +56,10 @@ def test_what_is_set_counts() -> None:
         ("SERVICE_HOSTS", "*shop.example.com"),
         ("SERVICE_HOSTS", "a b"),
         ("SERVICE_HOSTS", "::1"),
+        ("SERVICE_FORWARDED_ALLOW_IPS", "*"),
+        ("SERVICE_FORWARDED_ALLOW_IPS", "proxy.internal"),
+        ("SERVICE_FORWARDED_ALLOW_IPS", "10.0.0.7/8"),
+        ("SERVICE_FORWARDED_ALLOW_IPS", "10.0.0.7:80"),
         ("WEBHOOK_SECRET", "whsec_short"),
         ("WEBHOOK_SECRET", "not base64!"),
         ("DATABASE_URL", ""),
