@@ -94,7 +94,7 @@ def create_app(settings: Settings) -> Starlette:
     database = Database(settings)
     metrics = Metrics(database.pool)
     live = Live(database, metrics, settings.max_connections // 2)
-    refusals = Refusals()
+    unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
     state = State(
         settings=settings,
         bodies=Bodies(),
@@ -114,17 +114,22 @@ def create_app(settings: Settings) -> Starlette:
         try:
             yield state
         finally:
-            refusals.flush()
+            unauthorized.flush()
+            refused.flush()
             await end(reader, turning)
             await database.pool.close(POOL_CLOSE_SECONDS)
 
     table = routes()
-    paths = {route.endpoint: route.path for route in table if isinstance(route, Route)}
+    paths = {
+        route.endpoint: route.path for route in table if isinstance(route, Route | WebSocketRoute)
+    }
     app = Starlette(
         routes=table,
         lifespan=lifespan,
         middleware=[
-            Middleware(Access, metrics=metrics, refusals=refusals, routes=paths),
+            Middleware(
+                Access, metrics=metrics, unauthorized=unauthorized, refused=refused, routes=paths
+            ),
             Middleware(Hosts, names=settings.hosts, probes=health.PROBES),
         ],
         exception_handlers={

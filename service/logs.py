@@ -2,10 +2,16 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
+
+# A path, a method, a type of event, an error: whoever sends a request chooses words of it.
+MAX_WORD_LENGTH = 300
+MAX_TRACEBACK_LENGTH = 16_384
 
 
 def configure() -> None:
@@ -13,16 +19,16 @@ def configure() -> None:
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        cut,
     ]
-    console = sys.stdout.isatty()
     last: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if console
+        if sys.stdout.isatty()
         else structlog.processors.JSONRenderer(serializer=_serialize)
     )
-    exceptions: list[Processor] = [] if console else [structlog.processors.format_exc_info]
     structlog.configure(
-        processors=[*shared, *exceptions, last],
+        processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
@@ -30,13 +36,22 @@ def configure() -> None:
     stream = logging.StreamHandler(sys.stdout)
     stream.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, *exceptions],
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)
     # Repeats itself for every connection of the pool at every attempt.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def cut(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor that bounds every text of a line, so that nobody's words fill the log."""
+    for name, value in event.items():
+        longest = MAX_TRACEBACK_LENGTH if name == "exception" else MAX_WORD_LENGTH
+        if isinstance(value, str) and len(value) > longest:
+            event[name] = value[:longest] + "…"
+    return event
 
 
 def _serialize(event: EventDict, **_: object) -> str:

@@ -105,6 +105,7 @@ class Operation:
         authorization: Authorization = request.state.authorization
         scopes = (self.scope,) if self.kafka_scope is None else (self.scope, self.kafka_scope)
         caller = await authorization.caller(request.headers, scopes)
+        request.state.caller = caller
         path_id = _path_id(request)
         query: Any = _query(request, self.query)
         raw = await self._raw_body(request)

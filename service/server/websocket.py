@@ -1,5 +1,6 @@
 """A WebSocket connection: uvicorn's, with bounds."""
 
+import logging
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -9,6 +10,21 @@ from service.server.connections import Connections, Outflow
 
 MAX_MESSAGE_BYTES = 65_536
 MAX_FRAGMENTS = 1000
+
+# Both libraries write lines, and tracebacks, of what a client sends: as many as it likes. What
+# becomes of it is told by Access and Connections; here faults of our own are left.
+FAULTS = logging.getLogger("uvicorn.error.websocket")
+FAULTS.setLevel(logging.ERROR)
+FAULTS.addFilter(
+    lambda record: (
+        not str(record.msg).startswith(
+            # The latter is said of every WebSocket that is refused by an answer.
+            ("Invalid UTF-8", "ASGI callable returned without completing handshake")
+        )
+    )
+)
+NOTHING = logging.getLogger("uvicorn.error.websocket.client")
+NOTHING.setLevel(logging.CRITICAL)
 
 
 class NoHandshake(Exception):
@@ -27,6 +43,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def __init__(self, *, connections_bound: Connections, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._bound = connections_bound
+        self.logger = FAULTS
+        self.conn.logger = NOTHING
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
