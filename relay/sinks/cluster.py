@@ -9,7 +9,7 @@ from relay.sinks.kafka import KafkaSink, Wire
 from relay.sinks.producers import DEFAULTS, Producers
 from relay.sinks.reports import Reports
 from relay.sinks.topics import Topics
-from relay.sinks.transactions import Transactions
+from relay.sinks.transactions import CURSORS, Transactions
 
 
 def kafka_sink(settings: Settings, terms: Terms, stop: threading.Event) -> KafkaSink:
@@ -23,5 +23,6 @@ def kafka_sink(settings: Settings, terms: Terms, stop: threading.Event) -> Kafka
         if terms.exactly_once
         else Producers(properties, reports)
     )
-    topics = Topics(properties, settings.topic_prefix + terms.topic_prefix)
+    prefix = settings.topic_prefix
+    topics = Topics(properties, prefix + terms.topic_prefix, own=prefix + CURSORS)
     return KafkaSink(wire, topics, settings.event_source)

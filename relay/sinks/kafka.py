@@ -40,6 +40,8 @@ LOOK_AHEAD_MESSAGES = 1000
 NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
 MOST_GIVEN_UP = 1000
 GIVEN_UP_SECONDS = 30.0
+# So is what prefix and channel together would send to the topic of the relay's own cursors.
+OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
 
 # A broker says these of a message (or of the batch that it came in), and would say them for ever.
 NEVER = frozenset(
@@ -207,7 +209,7 @@ class KafkaSink:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route = routes.get(channel)
             if route is None:
-                if not self._is_given_up(channel):
+                if (reason := self._death(channel)) is None:
                     progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
                     return
                 # A transaction carries messages or letters, and never both.
@@ -215,7 +217,7 @@ class KafkaSink:
                 if mixed or len(progress.dead) >= MOST_GIVEN_UP:
                     progress.stopped = Stopped(message_id)
                     return
-                progress.dead.append(Dead(message_id, NO_ROOM, "its topic is missing as well"))
+                progress.dead.append(Dead(message_id, *reason))
                 room = room if self.transactions is None else 0
                 continue
             try:
@@ -338,7 +340,7 @@ class KafkaSink:
         """
         channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
         channels = {
-            one for one in channels - self._wire.routes.keys() if not self._is_given_up(one)
+            one for one in channels - self._wire.routes.keys() if self._death(one) is None
         }
         blocked = []
         for one, found in self._topics.look_up(channels).items():
@@ -362,9 +364,16 @@ class KafkaSink:
             partial(producer.produce, topic.name),
         )
 
-    def _is_given_up(self, channel: bytes) -> bool:
+    def _death(self, channel: bytes) -> tuple[str, str] | None:
+        """Reason and detail of the letters of a channel whose messages go nowhere now."""
+        if self._topics.is_own(channel):
+            own = self._topics.own
+            detail = f"topic {own} is the relay's own: change the subscription's topic_prefix"
+            return OWN_TOPIC, detail
         ends_at = self._given_up.get(channel)
-        return ends_at is not None and time.monotonic() < ends_at
+        if ends_at is not None and time.monotonic() < ends_at:
+            return NO_ROOM, "its topic is missing as well"
+        return None
 
 
 def _weight(row: Row, headers: Headers) -> int:

@@ -81,11 +81,15 @@ class Missing(msgspec.Struct):
 
 
 class Topics:
-    """The topics of one cluster, looked up once, and again while they are missing."""
+    """The topics of one cluster, looked up once, and again while they are missing.
 
-    def __init__(self, properties: dict[str, Any], prefix: str) -> None:
+    `own` is the topic of the relay's own cursors, to which no message goes.
+    """
+
+    def __init__(self, properties: dict[str, Any], prefix: str, own: str) -> None:
         self._admin = AdminClient(properties)
         self._prefix = prefix
+        self.own = own
         self._missing: dict[bytes, Missing] = {}
         self._answers: dict[bytes, Future[TopicDescription]] = {}
         self._asked_at = float("-inf")
@@ -117,6 +121,10 @@ class Topics:
             self._forget(now)
         configs = self._configs(there.values())
         return found | {channel: configs[name] for channel, name in there.items()}
+
+    def is_own(self, channel: bytes) -> bool:
+        """Whether the channel's topic is the relay's own: prefix and channel name it together."""
+        return self._prefix + channel.decode() == self.own
 
     def is_missing(self, channel: bytes) -> bool:
         """Whether the topic of a channel that waits was missing when all that wait were last asked

@@ -124,7 +124,13 @@ alter table outbox.subscription
             settings - 'topic_prefix' = '{}'
             and coalesce(jsonb_typeof(settings -> 'topic_prefix') = 'string'
                          and settings ->> 'topic_prefix' ~ '^[A-Za-z0-9._-]{0,49}$',
-                         not settings ? 'topic_prefix')));
+                         not settings ? 'topic_prefix'))),
+    -- Where the channels are not listed, the relay says it of each message.
+    add constraint topics_are_not_outbox_cursors_which_is_the_relays_own check (
+        kind <> 'kafka'
+        or not starts_with('outbox.cursors', coalesce(settings ->> 'topic_prefix', ''))
+        or (substr('outbox.cursors', length(coalesce(settings ->> 'topic_prefix', '')) + 1) = any (channels))
+           is not true);
 
 -- What an endpoint's requests are signed with. No reader sees it: not in settings, not in a view. While one is rotated
 -- out, requests carry a signature by each. A key stands here as it is, or sealed by whoever has OUTBOX_SECRET_KEY: then
