@@ -157,10 +157,20 @@ class HttpServer:
             async with self._threads:
                 if (future := self._answers.get(request)) is None:
                     future = self._answers[request] = self._loop.create_future()
-                    threading.Thread(target=self._make, args=(request, future), daemon=True).start()
-                    await asyncio.wait([future])
-                    self._answers.pop(request, None)
+                    try:
+                        self._start(request, future)
+                        await asyncio.wait([future])
+                    finally:
+                        # Whatever becomes of this one, the next that asks gets another.
+                        self._answers.pop(request, None)
         return await asyncio.shield(future)
+
+    def _start(self, request: Request, future: "asyncio.Future[Answer]") -> None:
+        try:
+            threading.Thread(target=self._make, args=(request, future), daemon=True).start()
+        except RuntimeError:
+            logger.exception("status_request_failed", path=request.path)
+            _settle(future, Answer(503))
 
     def _make(self, request: Request, future: "asyncio.Future[Answer]") -> None:
         try:

@@ -1,5 +1,6 @@
 """The status port before strangers: whatever they send or leave out, /healthz is answered."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -219,3 +220,61 @@ def test_a_server_that_is_closed_lets_go_of_its_clients_and_its_port(
         assert everything(client) == b""
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+READY = GET.replace(b"/healthz", b"/readyz")
+
+
+def test_an_answer_whose_maker_is_cancelled_is_made_anew_for_the_next(
+    patient: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, asked = threading.Event(), []
+
+    def fault() -> str | None:
+        asked.append(1)
+        hangs.wait(30)
+        return f"fault {len(asked)}"
+
+    monkeypatch.setattr(patient._readiness, "fault", fault)
+    http = patient._server
+
+    def cancel_all_but_the_servers_own() -> None:
+        for task in asyncio.all_tasks(http._loop):
+            if "_serve" in repr(task.get_coro()):
+                task.cancel()
+
+    def is_asked() -> None:
+        assert asked
+        assert http._answers
+
+    def is_forgotten() -> None:
+        assert not http._answers
+
+    with ExitStack() as stack:
+        stack.callback(hangs.set)
+        client = connected(stack, patient.port, READY)
+        eventually(is_asked)
+        http._loop.call_soon_threadsafe(cancel_all_but_the_servers_own)
+        assert everything(client) == b""
+        eventually(is_forgotten)
+        hangs.set()
+        assert b"fault 2" in everything(connected(stack, patient.port, READY))
+
+
+def test_an_answer_for_which_there_is_no_thread_is_503_and_made_anew_for_the_next(
+    patient: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it for ever."""
+    monkeypatch.setattr(patient._readiness, "fault", lambda: None)
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with ExitStack() as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", start)
+            for _ in range(3):
+                answer = everything(connected(stack, patient.port, READY))
+                assert answer.startswith(b"HTTP/1.1 503 ")
+        answer = everything(connected(stack, patient.port, READY))
+        assert answer.startswith(b"HTTP/1.1 200 ")
