@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from service import commands, health, logs, openapi, settings
 from service.access import Access
 from service.authorization import Authorization
-from service.bodies import Bodies
+from service.bodies import Bodies, UntilAnswered
 from service.database import Database
 from service.events import operation
 from service.events.api import OPERATIONS
@@ -95,9 +95,10 @@ def create_app(settings: Settings) -> Starlette:
     metrics = Metrics(database.pool)
     live = Live(database, metrics, settings.max_connections // 2)
     unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
+    bodies = Bodies()
     state = State(
         settings=settings,
-        bodies=Bodies(),
+        bodies=bodies,
         database=database,
         authorization=Authorization(database),
         metrics=metrics,
@@ -130,6 +131,7 @@ def create_app(settings: Settings) -> Starlette:
             Middleware(
                 Access, metrics=metrics, unauthorized=unauthorized, refused=refused, routes=paths
             ),
+            Middleware(UntilAnswered, bodies=bodies),
             Middleware(Hosts, names=settings.hosts, probes=health.PROBES),
         ],
         exception_handlers={

@@ -1,13 +1,18 @@
-"""The bodies that are being read: how much of them is held at once, and how long one may take."""
+"""The bodies of requests: how much of them is held at once, and how long one may take."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from service.problems import Problem, unavailable
 from service.server.connections import MIN_BYTES_PER_SECOND
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
+# One that is so small is read whatever the others hold: a crowd that waits for the database must
+# not keep a payment out. There are no more of these than there are connections.
+SMALL_BYTES = 16 * 1024
 
 
 class Body:
@@ -16,6 +21,8 @@ class Body:
     def __init__(self, timeout: asyncio.Timeout, patience_seconds: float) -> None:
         self.bytes = bytearray()
         self.is_ended = False
+        # What counts of it, until its request is answered.
+        self.held_bytes = 0
         self._timeout = timeout
         self._patience_seconds = patience_seconds
 
@@ -24,9 +31,16 @@ class Body:
         self.bytes += chunk
         if self.is_ended:
             return
+        self.held_bytes += len(chunk)
         earned = (self._timeout.when() or 0.0) + len(chunk) / MIN_BYTES_PER_SECOND
         now = asyncio.get_running_loop().time()
         self._timeout.reschedule(min(earned, now + self._patience_seconds))
+
+    def take(self) -> bytes:
+        """All of it, which is kept here no longer."""
+        content = bytes(self.bytes)
+        self.bytes = bytearray()
+        return content
 
     def end(self) -> None:
         """Its reader gets no more of it."""
@@ -35,7 +49,10 @@ class Body:
 
 
 class Bodies:
-    """All of one process. Where they hold too much together, the largest goes first."""
+    """All of one process, from their first byte until their requests are answered.
+
+    Where they hold too much together, the largest of those that are being read goes first.
+    """
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -44,7 +61,7 @@ class Bodies:
 
     @asynccontextmanager
     async def begin(self, patience_seconds: float) -> AsyncIterator[Body]:
-        """A body, while it is read.
+        """A body, while it is read; whoever has read it says when it may be released.
 
         Raises Problem: 408 if it comes too slowly, 503 if it was the largest of too many.
         """
@@ -54,26 +71,53 @@ class Bodies:
                 body = Body(timeout, patience_seconds)
                 self._reading.add(body)
                 yield body
-        except TimeoutError:
+                # Its end came with its last chunk, before the clock could say so.
+                if body.is_ended:
+                    raise TimeoutError
+        except BaseException as error:
+            if body is not None:
+                self.release(body)
+            if not isinstance(error, TimeoutError):
+                raise
             if body is not None and body.is_ended:
                 raise unavailable("Too much is being sent at once; send it again.") from None
             detail = f"The body came more slowly than {MIN_BYTES_PER_SECOND} bytes a second."
             raise Problem(408, detail) from None
-        finally:
-            if body is not None:
-                self._forget(body)
+        self._reading.discard(body)
 
     def add(self, body: Body, chunk: bytes) -> None:
         """More of a body has come."""
+        before = body.held_bytes
         body.add(chunk)
-        if body in self._reading:
-            self._held_bytes += len(chunk)
-        while self._held_bytes > self._max_bytes:
-            largest = max(self._reading, key=lambda one: len(one.bytes))
-            self._forget(largest)
+        self._held_bytes += body.held_bytes - before
+        while self._held_bytes > self._max_bytes and self._reading:
+            largest = max(self._reading, key=lambda one: one.held_bytes)
+            if largest.held_bytes <= SMALL_BYTES:
+                break
+            self.release(largest)
             largest.end()
 
-    def _forget(self, body: Body) -> None:
-        if body in self._reading:
-            self._reading.remove(body)
-            self._held_bytes -= len(body.bytes)
+    def release(self, body: Body) -> None:
+        """It is held no longer."""
+        self._reading.discard(body)
+        self._held_bytes -= body.held_bytes
+        body.held_bytes = 0
+
+
+class UntilAnswered:
+    """ASGI middleware: a request's body counts until its answer is out.
+
+    What has been read may wait for a connection to the database, and is in memory all the while.
+    """
+
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
+        self._app = app
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on, and releases the body that its reader has left in its state."""
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if (body := scope.get("state", {}).get("body")) is not None:
+                self._bodies.release(body)

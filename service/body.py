@@ -29,8 +29,8 @@ async def read(request: Request, max_bytes: int) -> bytes:
 
     Raises Problem: 415 for another type, which a browser sends for any page without asking first
     (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 503 where
-    all that is being read is too much; 400 if its sender goes away (nobody reads that answer; it
-    is for the log).
+    all that is held is too much; 400 if its sender goes away (nobody reads that answer; it is for
+    the log). What was read counts until the request is answered: see UntilAnswered.
     """
     _require_json(request)
     settings: Settings = request.state.settings
@@ -46,7 +46,8 @@ async def read(request: Request, max_bytes: int) -> bytes:
                     raise _too_large(max_bytes)
     except ClientDisconnect:
         raise Problem(400, "The caller went away before the end of the body.") from None
-    return bytes(body.bytes)
+    request.state.body = body
+    return body.take()
 
 
 def _require_json(request: Request) -> None:

@@ -339,9 +339,7 @@ class KafkaSink:
         The others have routes from the next run on. Together, because each look holds up everybody.
         """
         channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
-        channels = {
-            one for one in channels - self._wire.routes.keys() if self._death(one) is None
-        }
+        channels = {one for one in channels - self._wire.routes.keys() if self._death(one) is None}
         blocked = []
         for one, found in self._topics.look_up(channels).items():
             if isinstance(found, Missing):

@@ -1,12 +1,21 @@
-"""What is held of bodies that are being read is bounded, and so is how long one stands still."""
+"""What is held of bodies is bounded until they are answered, and how long one stands still, too."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
+import psycopg
 import pytest
+from starlette.testclient import TestClient
 
-from service.bodies import Bodies
+from service.app import create_app
+from service.bodies import Bodies, Body
 from service.problems import Problem
+from service.settings import Settings
+from tests.eventually import eventually
+from tests.service.shop import Shop, event
 
 KB = 1024
 
@@ -56,7 +65,7 @@ def test_where_all_hold_too_much_together_the_largest_is_ended_and_the_others_ar
                     await may_end.wait()
             except Problem as problem:
                 return problem.status
-            return len(body.bytes) // KB
+            return len(body.take()) // KB
 
         tasks = [asyncio.create_task(send(size)) for size in (10, 80, 20)]
         small = asyncio.create_task(send(1))
@@ -67,13 +76,83 @@ def test_where_all_hold_too_much_together_the_largest_is_ended_and_the_others_ar
     assert asyncio.run(crowd()) == [10, 503, 20, 1]
 
 
-def test_what_has_been_read_is_held_no_longer() -> None:
+def test_what_has_been_read_is_held_until_it_is_released() -> None:
+    async def read(bodies: Bodies, size: int) -> Body:
+        async with bodies.begin(60) as body:
+            bodies.add(body, bytes(size))
+        body.take()
+        return body
+
     async def one_after_the_other() -> int:
         bodies = Bodies(100 * KB)
         for _ in range(50):
-            async with bodies.begin(60) as body:
-                bodies.add(body, bytes(90 * KB))
-                await asyncio.sleep(0)
+            first = await read(bodies, 90 * KB)
+            with pytest.raises(Problem, match="at once"):
+                await read(bodies, 50 * KB)
+            # What is small is read all the same.
+            second = await read(bodies, 16 * KB)
+            for body in (second, first, first):
+                bodies.release(body)
         return bodies._held_bytes
 
     assert asyncio.run(one_after_the_other()) == 0
+
+
+def test_what_could_not_be_read_is_held_no_longer() -> None:
+    async def fail() -> int:
+        bodies = Bodies(100 * KB)
+        for fault in (ValueError, Problem(413, "too large"), asyncio.CancelledError):
+            with suppress(ValueError, Problem, asyncio.CancelledError):
+                async with bodies.begin(60) as body:
+                    bodies.add(body, bytes(90 * KB))
+                    raise fault
+        return bodies._held_bytes
+
+    assert asyncio.run(fail()) == 0
+
+
+@pytest.mark.parametrize("waits", ["for a lock", "for a connection"])
+def test_bodies_of_requests_that_wait_for_the_database_count_until_they_are_answered(
+    database_url: str,
+    database: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    waits: str,
+) -> None:
+    bodies = Bodies(100 * KB)
+    monkeypatch.setattr("service.app.Bodies", lambda: bodies)
+    app = create_app(
+        Settings(database_url=database_url, pool_size=1, database_timeout_seconds=60.0)
+    )
+    with (
+        TestClient(app, raise_server_exceptions=False) as client,
+        ThreadPoolExecutor(3) as callers,
+        psycopg.connect(database_url) as holder,
+    ):
+        shop = Shop(client, database)
+        order = shop.processing_order()
+        holder.execute("select from sale.sale_order where id = %s for update", [order["id"]])
+
+        def pay(kilobytes: int) -> tuple[int, str]:
+            sent = event("ATTEMPT_SUCCESS", order=order["id"], paid="1")
+            sent["padding"] = "x" * kilobytes * KB
+            answer = shop.send(sent)
+            return answer.status_code, answer.json().get("detail", "")
+
+        def held(kilobytes: int) -> None:
+            assert bodies._held_bytes >= kilobytes * KB
+
+        answers = []
+        if waits == "for a connection":
+            answers.append(callers.submit(pay, 1))
+            eventually(lambda: held(1))
+        answers.append(callers.submit(pay, 80))
+        eventually(lambda: held(80))
+        assert pay(50) == (503, "Too much is being sent at once; send it again.")
+        holder.rollback()
+        assert {answer.result(30) for answer in answers} == {(200, "")}
+        eventually(lambda: none(bodies))
+        assert pay(50) == (200, "")
+
+
+def none(bodies: Bodies) -> None:
+    assert bodies._held_bytes == 0
