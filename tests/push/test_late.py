@@ -17,9 +17,12 @@ NO = respond(500)
 OpenRelay = Callable[[], PushRelay]
 
 
-@pytest.fixture
-def patience() -> None:
-    """None: what hangs shall outlive its run."""
+def impatient_round(relay: PushRelay) -> None:
+    """One whose runs don't wait for what they have sent, so that it outlives them."""
+    with pytest.MonkeyPatch.context() as impatience:
+        impatience.setattr(flight, "FEED_SECONDS", 0.5)
+        impatience.setattr(flight, "TAIL_SECONDS", 0.0)
+        relay.round()
 
 
 class Held:
@@ -44,7 +47,8 @@ def in_flight(stage: PushStage, relay: PushRelay, *after: Reaction, **settings: 
     stage.subscribe(**settings)
     stage.receiver.react = Answers().give("a:1", held.react, *after)
     stage.publish("a:1", "a:2")
-    relay.round()
+    impatient_round(relay)
+    stage.receiver.wait(1)
     assert stage.rows() == [("a:1", 0, "in flight")]
     return held
 
@@ -117,7 +121,6 @@ def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
     stage.subscribe(retry={"schedule_seconds": [0] * 3, "jitter": 0})
     stage.receiver.react = answers = Answers().give("a:1", NO)
     stage.publish("a:1")
-    monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
     relay.drain()
     assert stage.letters() == [("a:1", "http_500", "4 attempts", 4, False, False)]
     held = Held()
@@ -125,8 +128,7 @@ def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
     stage.db.execute("select outbox.redrive(array(select id from outbox.dead_letter))")
     for _ in range(failures):
         relay.round()
-    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
-    relay.round()
+    impatient_round(relay)
     assert stage.rows() == [("a:1", failures, "in flight")]
     held.release()
     states(stage, ("a:1", failures + 1, "acked"))
@@ -144,7 +146,8 @@ def test_an_outcome_after_its_lease_changes_nothing_of_what_another_relay_did(
     again = Held()
     held, other = in_flight(stage, relay, again.react), open_relay()
     stage.let_time_pass()
-    other.round()
+    impatient_round(other)
+    stage.receiver.wait(2)
     assert stage.keys() == ["a:1", "a:1"]
     held.release()
     relay.end()
@@ -162,7 +165,8 @@ def test_when_every_slot_hangs_the_backlog_stays_in_the_log(
     stage.receiver.react = held.react
     stage.publish("a:1", "b:1", "c:1", "a:2", "c:2")
     for _ in range(3):
-        relay.round()
+        impatient_round(relay)
+    stage.receiver.wait(2)
     assert sorted(stage.keys()) == ["a:1", "b:1"]
     assert [row for row in stage.rows() if row[0][0] == "c"] == []
     held.release()
@@ -181,7 +185,7 @@ def test_late_failures_open_the_breaker(stage: PushStage, relay: PushRelay) -> N
     stage.subscribe(breaker={"minimum": 3, "cool_down_seconds": 600}, retry=LATER)
     stage.receiver.react = held.react
     stage.publish("a:1", "b:1", "c:1")
-    relay.round()
+    impatient_round(relay)
     held.release(NO)
     states(stage, ("a:1", 1, "retry"), ("b:1", 1, "retry"), ("c:1", 1, "retry"))
     stage.publish("d:1")
@@ -200,22 +204,20 @@ def test_a_probe_that_outlives_its_run_decides_the_breaker(
     stage: PushStage,
     relay: PushRelay,
     open_relay: OpenRelay,
-    monkeypatch: pytest.MonkeyPatch,
     acked: bool,
 ) -> None:
     stage.subscribe(breaker={"minimum": 1, "cool_down_seconds": 600})
     stage.receiver.react = NO
     stage.publish("a:1")
-    with monkeypatch.context() as patient:
-        patient.setattr(flight, "TAIL_SECONDS", 10.0)
-        relay.round()
+    relay.round()
     assert stage.breaker() == "open"
     held = Held()
     stage.receiver.react = held.react
     stage.publish("b:1")
     stage.cool_down()
-    relay.round()
+    impatient_round(relay)
     open_relay().round()
+    stage.receiver.wait(2)
     assert len(stage.keys()) == 2
     held.release(OK if acked else NO)
     relay.end()
