@@ -130,6 +130,7 @@ class Flight:
         self._sent = 0
         self._gone: str | None = None
         self._unable = False
+        self._passed_over = False
         # Outcomes that come after the landing wait for the run's commit: their rows are not there.
         self._committed: bool | None = None
         self._late: list[Item] = []
@@ -249,6 +250,18 @@ class Flight:
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
         """It can never be sent, and no request is made for it."""
+        behind = self._waiting.behind
+        if (
+            self._target.probing
+            and item.fresh
+            and behind
+            and behind[0].message_id < item.message_id
+        ):
+            # Its letter would cost a row for each before it: the probe is the next in the log.
+            self._left += 1
+            self._passed_over = True
+            self._waiting.put_behind(item)
+            return
         item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
         item.verdict = Verdict("dead", item.attempts)
         self._land(item)
@@ -374,14 +387,24 @@ class Flight:
             if item.fresh and (item.verdict is None or item.verdict.kind != "held")
         ]
         done_id = max(attempted, default=0)
-        if self._target.probing and done_id:
-            # While the breaker is open nothing gets a row that need not have one.
+        if self._target.probing and (done_id or behind or unsent) and not self._is_stuck(done_id):
+            # While the breaker is open nothing gets a row but the probe, and what of the log that
+            # has to pass; where none was sent, all stays in the log.
             return [one for one in behind if one.message_id <= done_id], done_id
         if not unsent and self._exhausted:
             return behind, None
         done_id = max(done_id, unsent[0].message_id - 1 if unsent else self._read_upto)
         passed = [one for one in (*behind, *unsent) if one.message_id <= done_id]
         return passed, done_id
+
+    def _is_stuck(self, done_id: int) -> bool:
+        """Whether probes end here for ever: no row will be due, and none was found in the log.
+
+        As behind a letter that is parked: what can be sent may stand beyond what was read, or in
+        the group of what can't.
+        """
+        hides_more = self._passed_over or len(self._waiting.behind) >= MOST_BEHIND
+        return done_id == 0 and not self._target.retrying and hides_more
 
     def _come_late(self, item: Item) -> None:
         if self._committed:

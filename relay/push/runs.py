@@ -96,6 +96,8 @@ class PushRuns:
         self._late_failures = 0
         # Where the cursor stands in the order of a probe that sent a half-open breaker's message.
         self._probed_last = (0, 0, 0)
+        # Until when a cursor's log holds no message for a half-open breaker, by time.monotonic().
+        self._blocked_until: dict[int, float] = {}
 
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work."""
@@ -148,7 +150,10 @@ class PushRuns:
             return Ran(exhausted=False)
         slots = self._courier.slots(cursor.subscription_id)
         slots.capacity = state.endpoint.concurrency
-        has_room = claimed.due or slots.takes_fresh(retrying=state.retrying)
+        if not state.is_open:
+            self._blocked_until.pop(cursor.id, None)
+        takes_fresh = slots.takes_fresh(retrying=state.retrying) and not self._is_blocked(cursor)
+        has_room = claimed.due or takes_fresh
         target = self._target(connection, cursor, state, keys, granted) if has_room else None
         if target is None:
             leave(connection)
@@ -188,9 +193,16 @@ class PushRuns:
 
         By turns: what is never answered in one of them would else keep the breaker open for all.
         """
-        places = [_place(one) for one in pending(connection, cursor.subscription_id)]
+        places = [
+            _place(one)
+            for one in pending(connection, cursor.subscription_id)
+            if one.id == cursor.id or not self._is_blocked(one)
+        ]
         later = [place for place in places if place > self._probed_last]
         return _place(cursor) == min(later or places, default=_place(cursor))
+
+    def _is_blocked(self, cursor: Cursor) -> bool:
+        return time.monotonic() < self._blocked_until.get(cursor.id, 0.0)
 
     def _opens_by_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
         """What was sent before the breaker closed does not open it again."""
@@ -216,7 +228,7 @@ class PushRuns:
         cleared, due = 0, list[Item]()
         # Where heads are due again and again, a fresh message may close the breaker sooner.
         fresh_probe = claimed.position is not None and random.random() < FRESH_PROBES
-        fresh_probe = fresh_probe and target.probing
+        fresh_probe = fresh_probe and target.probing and not self._is_blocked(cursor)
         if claimed.due and not fresh_probe:
             heads = 1 if target.probing else HEADS_PER_SLOT * target.endpoint.concurrency
             cleared, due = rows.load(connection, cursor, heads)
@@ -225,7 +237,8 @@ class PushRuns:
         groups = {item.group_key for item in finished if item.group_key is not None}
         due = [item for item in due if item.verdict is None and item.group_key not in groups]
         reading = None
-        if claimed.position is not None:
+        # Where the probe is a row, the log is of no concern.
+        if claimed.position is not None and not (target.probing and due):
             reading = Reading(connection, cursor, claimed, limit, blocking=True)
         slots = self._courier.slots(cursor.subscription_id)
         send_before = self._send_before(began_at)
@@ -244,6 +257,10 @@ class PushRuns:
             flight.end(committed=False)
             raise
         flight.end(committed=True)
+        if target.probing and not landed.sent and landed.done_id == 0:
+            # All that was read has to wait: it is not read again before a cool-down is over.
+            cool_down = target.endpoint.breaker.cool_down_seconds
+            self._blocked_until[cursor.id] = time.monotonic() + cool_down
         read = reading is None or (landed.done_id is None and reading.exhausted)
         return Ran(
             progressed=progressed,

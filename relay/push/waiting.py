@@ -102,6 +102,12 @@ class Waiting:
             if follower.fresh:
                 self.behind.append(follower)
 
+    def put_behind(self, item: Item) -> None:
+        """One of the log that was taken and is not sent now; its group waits for it."""
+        self.behind.append(item)
+        if item.group_key is not None:
+            self.hold(item.group_key)
+
     def unsent(self) -> Iterator[Item]:
         """What of the log is still here."""
         yield from (item for _, item in self._fresh)
