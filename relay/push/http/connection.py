@@ -14,6 +14,8 @@ from relay.push.http.fault import Fault
 
 # Of an answer. What goes beyond ends the connection.
 LONGEST_HEAD_BYTES = 32_768
+# Of TLS before the first request. OpenSSL takes a chain of certificates of 100 KiB.
+LONGEST_HANDSHAKE_BYTES = 131_072
 MOST_INFORMATIONAL = 5
 # What a header costs besides its name and value.
 HEADER_OVERHEAD_BYTES = 4
@@ -84,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._raw = b""
         self._body: list[bytes] = []
         self._bytes = 0
+        self._record_bytes = 0
         self._head_bytes = 0
         self._body_bytes = 0
         self._informational = 0
@@ -97,10 +100,23 @@ class Connection(asyncio.Protocol):
         """It is connected by this socket, which is looked at before each request."""
         self._wire = wire
 
-    def secured(self, transport: asyncio.Transport, carrier: asyncio.Transport) -> None:
-        """It goes over TLS, by `carrier`."""
+    def carried(self, carrier: asyncio.Transport) -> None:
+        """Its TLS goes by this TCP transport; the handshake begins."""
         self._carrier = carrier
-        self.connection_made(transport)
+
+    def count_records(self, size: int) -> None:
+        """So many bytes of TLS have come in; what is no data is bounded as a head is."""
+        self._record_bytes += size
+        longest = LONGEST_HEAD_BYTES if self.requests else LONGEST_HANDSHAKE_BYTES
+        if self._record_bytes - self._bytes <= longest:
+            return
+        if self._waiter is None:
+            self._spoke = True
+        elif self._has_head:
+            self._finish(keeps=False)
+        self._fail(Fault("protocol", "it sent TLS records without data, on and on"))
+        assert self._carrier is not None
+        self._carrier.abort()
 
     @property
     def is_open(self) -> bool:

@@ -10,6 +10,7 @@ from relay.push.http.connection import Connection
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
+from relay.push.http.records import count
 from relay.push.http.resolver import AddrInfo, Resolver
 from relay.push.http.tcp import connect
 from relay.push.http.tls import client_context, fault_of
@@ -87,6 +88,9 @@ class Dialler:
         loop = asyncio.get_running_loop()
         carrier, _ = await loop.create_connection(asyncio.Protocol, sock=wire)
         carrier.set_write_buffer_limits(high=0)
+        connection.carried(carrier)
+        # In the loop's next turn, when TLS reads from it and nothing has come yet.
+        loop.call_soon(count, carrier, connection)
         try:
             transport = await loop.start_tls(
                 carrier, connection, self._context, server_hostname=origin.host
@@ -95,7 +99,9 @@ class Dialler:
             carrier.abort()
             raise
         assert transport is not None
-        connection.secured(transport, carrier)
+        if carrier.is_closing():
+            raise ConnectionResetError
+        connection.connection_made(transport)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:

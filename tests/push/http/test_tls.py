@@ -15,11 +15,21 @@ import uvloop
 
 from relay.push.answer import Answer
 from relay.push.http.client import Client, Request
+from relay.push.http.connection import (
+    LONGEST_HANDSHAKE_BYTES,
+    LONGEST_HEAD_BYTES,
+    Connection,
+)
 from relay.push.http.guard import Guard
+from relay.push.http.tls import client_context
 from tests.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
 from tests.push.http.requests import LOOPBACK
 
 NAME = "hooks.example.com"
+# Of TLS 1.3: header, type and tag.
+RECORD_OVERHEAD_BYTES = 22
+# About a megabyte.
+MOST_TICKETS = 4000
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +47,11 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @contextmanager
 def secure(
-    certificate: trustme.LeafCert, script: Script, **only: ssl.TLSVersion
+    certificate: trustme.LeafCert, script: Script, tickets: int = 2
 ) -> Iterator[tuple[Endpoint, list[str | None]]]:
-    """A TLS server, and the names that were asked for."""
+    """A TLS server that hands out so many tickets, and the names that were asked for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = tickets
     certificate.configure_cert(context)
     names: list[str | None] = []
     context.sni_callback = lambda _, name, __: names.append(name)
@@ -218,3 +229,96 @@ def test_a_handshake_that_never_ends_is_over_at_the_timeout() -> None:
 def until_closed_quietly(connection: socket.socket) -> None:
     with suppress(TimeoutError):
         until_closed(connection)
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_records_without_data_are_bounded_as_a_head_is(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Session tickets, as many as the endpoint likes, and then a good answer."""
+    counted: list[int] = []
+
+    def count(self: Connection, size: int) -> None:
+        counted.append(size)
+        count_records(self, size)
+
+    count_records = Connection.count_records
+    monkeypatch.setattr(Connection, "count_records", count)
+    with secure(authority.issue_cert(NAME), answering, tickets=MOST_TICKETS) as (server, _):
+        (answer,) = ask(server.port)
+        # By when the bound was met: the handshake ends with the first of them.
+        assert answer.error in ("protocol", "tls")
+        # The bounds, and what one read brings.
+        assert sum(counted) < LONGEST_HANDSHAKE_BYTES + LONGEST_HEAD_BYTES + 2 * 65_536
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_few_tickets_and_many_small_records_are_nothing_odd(authority: trustme.CA) -> None:
+    """So many that their own bytes come to more than the bound, over all answers."""
+    long = OK.replace(b"\r\n\r\n", b"\r\nX-Long: %b\r\n\r\n" % (b"x" * 300))
+
+    def byte_by_byte(connection: socket.socket) -> None:
+        while True:
+            request(connection)
+            for byte in long:
+                connection.sendall(bytes([byte]))
+
+    with secure(authority.issue_cert(NAME), byte_by_byte, tickets=20) as (server, _):
+        got = ask(server.port, times=40)
+        assert {answer.error for answer in got} == {None}
+        overhead_bytes = 40 * len(long) * RECORD_OVERHEAD_BYTES
+        assert overhead_bytes / server.connections > LONGEST_HEAD_BYTES
+
+
+def test_a_handshake_of_requests_to_begin_it_again_ends_at_its_bound() -> None:
+    """HelloRequest of RFC 5246, section 7.4.1.1, which a client passes over in a handshake."""
+    hello_requests = b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 1000
+    sent: list[int] = []
+
+    def flood(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.settimeout(20.0)
+        while True:
+            connection.sendall(hello_requests)
+            sent.append(len(hello_requests))
+
+    with endpoint(flood) as server:
+        (answer,) = ask(server.port)
+        assert answer.error == "tls"
+
+
+@pytest.mark.parametrize("rests", [False, True])
+def test_records_without_data_end_a_connection_also_while_it_rests(rests: bool) -> None:
+    class Carrier(asyncio.Transport):
+        aborted = False
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    async def flood() -> bool:
+        connection, carrier = Connection(Keeper()), Carrier()
+        connection.carried(carrier)
+        if rests:
+            connection.requests = 1
+        longest = LONGEST_HEAD_BYTES if rests else LONGEST_HANDSHAKE_BYTES
+        for _ in range(longest):
+            connection.count_records(1)
+        assert not carrier.aborted
+        connection.count_records(1)
+        return carrier.aborted
+
+    assert asyncio.run(flood())
+
+
+def test_an_endpoint_can_not_negotiate_again() -> None:
+    assert client_context().options & ssl.OP_NO_RENEGOTIATION
+
+
+class Keeper:
+    """Of connections that no pool has."""
+
+    def rest(self, connection: Connection) -> None:
+        """Nobody asks for it."""
+
+    def lost(self, connection: Connection) -> None:
+        """Nobody misses it."""
