@@ -51,7 +51,7 @@ class Target(msgspec.Struct, frozen=True):
 
     `clock` plus time.monotonic() is the database's, in seconds since 1970. `most` requests may be
     made. `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for
-    another attempt.
+    another attempt; `has_heads`: of some group one will be due some time.
     """
 
     subscription_id: int
@@ -62,6 +62,7 @@ class Target(msgspec.Struct, frozen=True):
     most: int
     failing: bool = False
     retrying: bool = False
+    has_heads: bool = False
     probe_token: int | None = None
 
     def now(self) -> float:
@@ -130,7 +131,6 @@ class Flight:
         self._sent = 0
         self._gone: str | None = None
         self._unable = False
-        self._passed_over = False
         # Outcomes that come after the landing wait for the run's commit: their rows are not there.
         self._committed: bool | None = None
         self._late: list[Item] = []
@@ -259,7 +259,6 @@ class Flight:
         ):
             # Its letter would cost a row for each before it: the probe is the next in the log.
             self._left += 1
-            self._passed_over = True
             self._waiting.put_behind(item)
             return
         item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
@@ -387,24 +386,17 @@ class Flight:
             if item.fresh and (item.verdict is None or item.verdict.kind != "held")
         ]
         done_id = max(attempted, default=0)
-        if self._target.probing and (done_id or behind or unsent) and not self._is_stuck(done_id):
+        is_stuck = not done_id and not self._target.has_heads
+        if self._target.probing and (done_id or behind or unsent) and not is_stuck:
             # While the breaker is open nothing gets a row but the probe, and what of the log that
-            # has to pass; where none was sent, all stays in the log.
+            # has to pass. Where none was sent all stays in the log, unless no row will ever be due,
+            # as behind a letter that is parked: then the probe is further on.
             return [one for one in behind if one.message_id <= done_id], done_id
         if not unsent and self._exhausted:
             return behind, None
         done_id = max(done_id, unsent[0].message_id - 1 if unsent else self._read_upto)
         passed = [one for one in (*behind, *unsent) if one.message_id <= done_id]
         return passed, done_id
-
-    def _is_stuck(self, done_id: int) -> bool:
-        """Whether probes end here for ever: no row will be due, and none was found in the log.
-
-        As behind a letter that is parked: what can be sent may stand beyond what was read, or in
-        the group of what can't.
-        """
-        hides_more = self._passed_over or len(self._waiting.behind) >= MOST_BEHIND
-        return done_id == 0 and not self._target.retrying and hides_more
 
     def _come_late(self, item: Item) -> None:
         if self._committed:

@@ -49,6 +49,7 @@ class State(msgspec.Struct, frozen=True):
     is_half_open: bool
     failing: bool
     retrying: bool
+    has_heads: bool
     now: float
     closed_at: float
     waits: bool
@@ -62,6 +63,8 @@ select s.settings::text, x.keys, x.sealed,
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
                  and d.token is null and d.outcome is null),
+       exists (select from outbox.delivery d
+               where d.cursor_id = %(cursor)s and d.due_at < 'infinity'),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,
        s.waiting_reason is not null
@@ -185,6 +188,7 @@ class PushRuns:
             most=granted if probe_token is None else 1,
             failing=state.failing,
             retrying=state.retrying,
+            has_heads=state.has_heads,
             probe_token=probe_token,
         )
 
@@ -257,8 +261,8 @@ class PushRuns:
             flight.end(committed=False)
             raise
         flight.end(committed=True)
-        if target.probing and not landed.sent and landed.done_id == 0:
-            # All that was read has to wait: it is not read again before a cool-down is over.
+        if target.probing and not landed.sent and (landed.behind or landed.done_id == 0):
+            # All that was read has to wait: the log is read again when a cool-down is over.
             cool_down = target.endpoint.breaker.cool_down_seconds
             self._blocked_until[cursor.id] = time.monotonic() + cool_down
         read = reading is None or (landed.done_id is None and reading.exhausted)

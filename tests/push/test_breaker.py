@@ -293,7 +293,7 @@ def test_one_success_ends_the_days_of_failures(stage: PushStage, relay: PushRela
     assert not one(stage.db, "select paused from outbox.subscription")
 
 
-def test_half_open_what_has_to_wait_for_its_group_is_passed_in_one_run(
+def test_half_open_what_has_to_wait_for_its_group_is_passed(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "FRESH_PROBES", 1)
@@ -302,7 +302,8 @@ def test_half_open_what_has_to_wait_for_its_group_is_passed_in_one_run(
     stage.receiver.react = OK
     stage.db.execute("delete from outbox.message where idempotency_key like 'paused%'")
     stage.cool_down()
-    relay.round()
+    # The run in which it opened may have left something to be read.
+    relay.drain()
     assert (stage.keys(), stage.breaker()) == (["well:1"], "closed")
 
 

@@ -1,9 +1,12 @@
 """While a breaker is open its probe alone is written down: the backlog stays in the log."""
 
+from typing import Any
+
 import pytest
 
 from relay.push import flight, runs
-from tests.push.stage import LATER, Answers, PushRelay, PushStage
+from tests.eventually import eventually
+from tests.push.stage import AT_ONCE, LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Reaction, cut, hang, respond
 from tests.sql.log import one
 
@@ -13,25 +16,31 @@ BREAKER = {"minimum": 2, "threshold": 0.5, "cool_down_seconds": 600}
 BACKLOG = 300
 HOT = [f"hot:{number}" for number in range(2, BACKLOG + 2)]
 
+OPEN = """
+update outbox.breaker
+set opened_at = clock_timestamp(), failing_since = clock_timestamp(), retry_at = clock_timestamp()
+"""
 # What a run may write, and what it says of its place in the log.
 WRITTEN = """
 select (select count(*) from outbox.delivery), (select count(*) from outbox.dead_letter),
        (select count(*) from outbox.checkpoint)
 """
 LONGEST = "select max(octet_length(payload)) from outbox.message where channel = 'orders'"
+PARK = "update outbox.delivery set due_at = 'infinity'"
 VERSION = "select xmin::text from outbox.breaker"
 
 
-def opened(stage: PushStage, relay: PushRelay, *, due: bool) -> Answers:
-    """hot:1 and cold:1 have failed, and are `due` or not; behind hot:1 is a backlog in the log."""
-    stage.subscribe(breaker=BREAKER, timeout_seconds=1)
-    if not due:
-        stage.settle("billing", retry=LATER)
+def opened(stage: PushStage, relay: PushRelay, *, due: bool, **settings: Any) -> Answers:
+    """hot:1 and cold:1 have failed, and are `due` or not; the log has been read to its end."""
+    wanted: dict[str, Any] = {"timeout_seconds": 1, "retry": AT_ONCE if due else LATER}
+    stage.subscribe(**(wanted | settings))
     stage.receiver.react = answers = Answers().give("hot:1", NO).give("cold:1", NO)
     stage.publish("hot:1", "cold:1")
+    # Closed, so that the log is read to its end: what follows is the next run's.
     relay.round()
-    assert (stage.breaker(), len(stage.rows())) == ("open", 2)
-    stage.publish(*HOT)
+    stage.settle("billing", breaker=BREAKER)
+    stage.db.execute(OPEN)
+    assert (stage.breaker(), len(stage.rows())) == ("half-open", 2)
     stage.receiver.requests.clear()
     return answers
 
@@ -58,6 +67,7 @@ def test_a_due_heads_probe_that_fails_writes_nothing_but_its_own_row(
     stage: PushStage, relay: PushRelay, answer: Reaction
 ) -> None:
     answers = opened(stage, relay, due=True)
+    stage.publish(*HOT)
     answers.give("hot:1", answer).give("cold:1", answer)
     before = written(stage)
     for probes in range(1, 4):
@@ -69,6 +79,7 @@ def test_a_due_heads_probe_that_outlives_its_run_writes_nothing_but_its_own_row(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = opened(stage, relay, due=True)
+    stage.publish(*HOT)
     answers.give("hot:1", hang).give("cold:1", hang)
     before = written(stage)
     monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
@@ -82,6 +93,7 @@ def test_a_due_head_that_is_too_large_is_a_letter_and_nothing_else_is_written(
     stage: PushStage, relay: PushRelay
 ) -> None:
     opened(stage, relay, due=True)
+    stage.publish(*HOT)
     stage.settle("billing", max_payload_bytes=1)
     rows, _, checkpoints = written(stage)
     stage.cool_down()
@@ -93,6 +105,7 @@ def test_where_all_of_the_log_is_blocked_nothing_is_written_and_it_is_read_once_
     stage: PushStage, relay: PushRelay
 ) -> None:
     opened(stage, relay, due=False)
+    stage.publish(*HOT)
     before = written(stage)
     stage.cool_down()
     relay.round()
@@ -108,6 +121,7 @@ def test_cursors_whose_log_is_blocked_do_not_hold_up_the_probe_of_another(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=False)
+    stage.publish(*HOT)
     stage.publish("new:1", priority=5)
     stage.cool_down()
     relay.round()
@@ -118,6 +132,7 @@ def test_a_head_that_gets_due_is_probed_though_the_log_was_blocked_just_now(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=False)
+    stage.publish(*HOT)
     rounds_of_one_cool_down(stage, relay)
     stage.let_time_pass()
     rounds_of_one_cool_down(stage, relay)
@@ -130,11 +145,32 @@ def test_behind_a_parked_letter_and_a_long_backlog_the_log_comes_to_its_probe(
     """No row will ever be due there, and what can be sent stands beyond what one run takes."""
     monkeypatch.setattr(flight, "MOST_BEHIND", 64)
     answers = opened(stage, relay, due=False)
-    stage.db.execute("update outbox.delivery set due_at = 'infinity'")
-    stage.publish("new:1")
-    stage.cool_down()
-    relay.drain()
-    assert (answers.accepted, stage.breaker()) == (["new:1"], "closed")
+    stage.db.execute(PARK)
+    stage.publish(*HOT, "new:1")
+    rows, _, _ = written(stage)
+    rounds_of_one_cool_down(stage, relay)
+    assert rows < len(stage.rows()) < rows + BACKLOG
+    stage.settle("billing", breaker=BREAKER | {"cool_down_seconds": 0.1})
+
+    def closed() -> None:
+        relay.round()
+        assert (answers.accepted, stage.breaker()) == (["new:1"], "closed")
+
+    # The relay waits as it was told before.
+    with PushRelay(stage.database_url) as relay:
+        eventually(closed)
+
+
+def test_what_is_leased_will_be_due_and_what_is_behind_it_stays_in_the_log(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    """As where all slots hang: nothing is to be retried, and no head is parked."""
+    opened(stage, relay, due=False)
+    stage.db.execute("update outbox.delivery set token = message_id")
+    stage.publish(*HOT)
+    before = written(stage)
+    rounds_of_one_cool_down(stage, relay)
+    assert (stage.keys(), written(stage)) == ([], before)
 
 
 @pytest.mark.usefixtures("from_the_log")
@@ -142,6 +178,7 @@ def test_where_the_log_has_no_probe_a_due_head_is_it_at_once_and_nothing_else_is
     stage: PushStage, relay: PushRelay
 ) -> None:
     opened(stage, relay, due=True)
+    stage.publish(*HOT)
     before = written(stage)
     rounds_of_one_cool_down(stage, relay)
     assert (len(stage.keys()), written(stage)) == (1, before)
@@ -153,6 +190,7 @@ def test_a_probe_from_the_log_that_fails_writes_its_row_and_what_the_log_goes_pa
     stage: PushStage, relay: PushRelay, answer: Reaction
 ) -> None:
     answers = opened(stage, relay, due=True)
+    stage.publish(*HOT)
     answers.give("new:1", answer)
     stage.publish("new:1", "new:2", *(f"hot:{number}" for number in range(1000, 1000 + BACKLOG)))
     rows, letters, checkpoints = written(stage)
@@ -169,10 +207,8 @@ def test_a_probe_from_the_log_that_fails_writes_its_row_and_what_the_log_goes_pa
 def test_a_probe_that_stands_first_in_the_log_writes_one_row(
     stage: PushStage, relay: PushRelay
 ) -> None:
-    stage.subscribe(breaker=BREAKER, retry=LATER)
+    opened(stage, relay, due=False)
     stage.receiver.react = NO
-    stage.publish("hot:1", "cold:1")
-    relay.round()
     stage.publish("new:1", *HOT)
     rows = len(stage.rows())
     for _ in range(3):
@@ -185,6 +221,7 @@ def test_what_can_never_be_sent_is_no_probe_and_waits_in_the_log(
 ) -> None:
     """A letter for each would be written every half a second, with a row for all before it."""
     opened(stage, relay, due=False)
+    stage.publish(*HOT)
     stage.settle("billing", max_payload_bytes=1)
     stage.publish(*(f"large{number}:1" for number in range(20)), ":alone")
     before = written(stage)
@@ -196,7 +233,8 @@ def test_behind_a_parked_letter_what_can_never_be_sent_becomes_one_and_its_group
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=False)
-    stage.db.execute("update outbox.delivery set due_at = 'infinity'")
+    stage.db.execute(PARK)
+    stage.publish(*HOT)
     longest = one(stage.db, LONGEST)
     stage.settle("billing", max_payload_bytes=longest)
     stage.publish(f"large:{'x' * longest}", "large:1")
@@ -209,10 +247,7 @@ def test_behind_a_parked_letter_what_can_never_be_sent_becomes_one_and_its_group
 def test_what_can_never_be_sent_and_stands_first_in_the_log_becomes_a_letter_at_once(
     stage: PushStage, relay: PushRelay
 ) -> None:
-    stage.subscribe(breaker=BREAKER, retry=LATER, max_payload_bytes=30)
-    stage.receiver.react = answers = Answers().give("hot:1", NO).give("cold:1", NO)
-    stage.publish("hot:1", "cold:1")
-    relay.round()
+    answers = opened(stage, relay, due=False, max_payload_bytes=30)
     stage.publish(f"large:{'x' * 30}", "large:1", *HOT)
     stage.cool_down()
     relay.round()
@@ -225,6 +260,7 @@ def test_behind_what_can_never_be_sent_the_log_goes_on_with_the_probe(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=False)
+    stage.publish(*HOT)
     longest = one(stage.db, LONGEST)
     stage.settle("billing", max_payload_bytes=longest)
     long = "x" * longest
@@ -241,6 +277,7 @@ def test_a_probe_that_is_not_sent_in_time_writes_no_row(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(stage, relay, due=True)
+    stage.publish(*HOT)
     stage.publish("new:1")
     before = written(stage)
     monkeypatch.setattr(runs.PushRuns, "_send_before", lambda self, began_at: 0.0)
@@ -253,10 +290,7 @@ def test_a_probe_that_is_not_sent_in_time_writes_no_row(
 def test_what_a_filter_leaves_out_makes_no_row_and_at_most_one_checkpoint(
     stage: PushStage, relay: PushRelay, blocked: bool
 ) -> None:
-    stage.subscribe(breaker=BREAKER, retry=LATER, types=["order.paid"])
-    stage.receiver.react = NO
-    stage.publish("hot:1", "cold:1")
-    relay.round()
+    opened(stage, relay, due=False, types=["order.paid"])
     stage.publish(*(f"x{number}:1" for number in range(BACKLOG)), type="order.lost")
     if blocked:
         stage.publish("hot:2")
@@ -270,6 +304,7 @@ def test_what_was_left_in_the_log_comes_in_order_once_the_breaker_has_closed(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=True)
+    stage.publish(*HOT)
     for _ in range(3):
         rounds_of_one_cool_down(stage, relay)
     stage.publish("new:1")
