@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._has_head = False
         self._complete = False
         self._keeps = False
+        self._gone = False
 
     # Its owner's side.
 
@@ -181,24 +182,27 @@ class Connection(asyncio.Protocol):
         self._written_on()
 
     def _written_on(self) -> None:
-        """A TLS transport says either without need: what is buffered is asked, not remembered."""
-        if self._complete and self._waiter is not None:
+        """A TLS transport says either without need: what is buffered is asked."""
+        if self._has_gone() and self._complete and self._waiter is not None:
             self._finish()
 
-    @property
-    def _unwritten(self) -> bool:
-        """Whether something of the request has not gone to the socket yet.
+    def _has_gone(self) -> bool:
+        """Whether the whole request has gone to the socket, below TLS too.
 
-        Below TLS too: encrypted, all of it may wait there.
+        Remembered: a transport that closes has thrown away what was left, and says that it has
+        nothing.
         """
-        transports = (self._transport, self._carrier)
-        return any(each is not None and each.get_write_buffer_size() for each in transports)
+        transports = [each for each in (self._transport, self._carrier) if each is not None]
+        if transports and not any(each.is_closing() for each in transports):
+            self._gone = self._gone or not any(each.get_write_buffer_size() for each in transports)
+        return self._gone
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
             self._spoke = True
             self.abort()
             return
+        self._has_gone()
         self._bytes += len(data)
         if not self._has_head:
             self._raw = self._raw + data if self._raw else data
@@ -219,7 +223,8 @@ class Connection(asyncio.Protocol):
         asked = self._waiter is not None
         self.broke_off = asked and not self._bytes
         if asked and self._has_head:
-            # Where the answer says nothing of its length, this is its end.
+            # Where the answer says nothing of its length, this is its end. Of a request that had
+            # not gone whole by then it says nothing.
             self._finish(keeps=False)
         if isinstance(exc, OSError) and exc.errno:
             self._fail(Fault("disconnected", f"the connection broke: {os.strerror(exc.errno)}"))
@@ -251,7 +256,7 @@ class Connection(asyncio.Protocol):
         """Hands the answer over. One that acknowledges counts once the request has gone whole."""
         reply = self._reply
         self._keeps &= keeps
-        if reply.acknowledged and self._unwritten:
+        if reply.acknowledged and not self._has_gone():
             if self._bytes > LONGEST_ANSWER_BYTES:
                 self._fail(
                     Fault("protocol", "it answered on and on before it was asked to the end")
@@ -259,7 +264,7 @@ class Connection(asyncio.Protocol):
             return
         reply.body = b"".join(self._body)[:LONGEST_BODY_BYTES]
         self._end(reply)
-        if self._keeps and not self._unwritten:
+        if self._keeps and self._has_gone():
             self.rests_since = self._loop.time()
             self._owner.rest(self)
         else:
@@ -307,6 +312,9 @@ class Connection(asyncio.Protocol):
         if self._has_head:
             return
         status = self._parser.get_status_code()
+        head = self._raw.split(b"\r\n\r\n", self._informational)[-1]
+        if not head.lstrip(b"\r\n").startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")):
+            raise httptools.HttpParserError("it is not HTTP/1.0 or 1.1")
         if status < FIRST_STATUS:
             raise httptools.HttpParserError("there is no such status")
         if status < FIRST_FINAL_STATUS:

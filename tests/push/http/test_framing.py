@@ -141,6 +141,8 @@ def test_of_a_refusals_long_body_16_kib_are_kept_and_the_connection_ends() -> No
         b"HTTP/1.1 OK\r\n\r\n",
         b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
         b"ICY 200 OK\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
         b"ICY 200 OK\r\nHTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nICY\r\nHTTP/1.1 200 OK\r\n\r\n",
         b"{}",

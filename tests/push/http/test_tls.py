@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -188,14 +189,18 @@ def test_a_connection_that_is_closed_as_tls_asks_for_while_it_rests_is_forgotten
 
 
 @pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize(("closes", "error"), [(False, "timeout"), (True, "disconnected")])
 def test_no_acknowledgement_counts_over_tls_before_the_request_is_written_whole(
-    authority: trustme.CA,
+    authority: trustme.CA, closes: bool, error: str
 ) -> None:
     over = threading.Event()
 
     def speak(connection: socket.socket) -> None:
         connection.recv(300)
         connection.sendall(OK)
+        if closes:
+            time.sleep(0.1)
+            connection.close()
         over.wait(10)
 
     async def large(port: int) -> Answer:
@@ -208,7 +213,20 @@ def test_no_acknowledgement_counts_over_tls_before_the_request_is_written_whole(
     with secure(authority.issue_cert(NAME), speak) as (server, _):
         answer = uvloop.run(large(server.port))
         over.set()
-        assert (answer.status, answer.error) == (None, "timeout")
+        assert (answer.status, answer.error) == (None, error)
+
+
+def test_no_key_exchange_over_finite_fields_is_offered() -> None:
+    """The endpoint would choose how long the loop that serves all of them computes."""
+    context = client_context()
+    assert not any("DHE-" in one["name"].replace("ECDHE-", "") for one in context.get_ciphers())
+    hello, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asked = context.wrap_bio(answers, hello, server_hostname=NAME)
+    with pytest.raises(ssl.SSLWantReadError):
+        asked.do_handshake()
+    # Extension supported_groups, its length, the list's, and P-256 alone.
+    # https://www.rfc-editor.org/rfc/rfc8446#section-4.2.7
+    assert b"\x00\x0a\x00\x04\x00\x02\x00\x17" in hello.read()
 
 
 def test_a_handshake_that_never_ends_is_over_at_the_timeout() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 import threading
 import time
 import tracemalloc
@@ -217,6 +218,41 @@ def test_no_acknowledgement_counts_before_the_request_is_written_whole() -> None
         answer = large(server.url, 0.5)
         over.set()
         assert (answer.status, answer.error) == (None, "timeout")
+
+
+def close(connection: socket.socket) -> None:
+    """By a reset, since not all was read."""
+    connection.close()
+
+
+def reset(connection: socket.socket) -> None:
+    """Whatever was read."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+ACKNOWLEDGEMENTS = {
+    "with a length": OK,
+    "to be closed": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    "without a length": b"HTTP/1.1 200 OK\r\n\r\n",
+    "and noise": OK + b"\0\0",
+}
+
+
+@pytest.mark.parametrize("end", [close, reset])
+@pytest.mark.parametrize("acknowledgement", ACKNOWLEDGEMENTS.values(), ids=ACKNOWLEDGEMENTS)
+def test_an_acknowledgement_is_none_where_the_rest_of_the_request_is_never_read(
+    acknowledgement: bytes, end: Callable[[socket.socket], None]
+) -> None:
+    def speak(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(acknowledgement)
+        time.sleep(0.1)
+        end(connection)
+
+    with endpoint(speak) as server:
+        answer = large(server.url, 10)
+        assert (answer.status, answer.error) == (None, "disconnected")
 
 
 def test_an_acknowledgement_that_came_early_counts_once_all_is_written() -> None:
