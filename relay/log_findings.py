@@ -93,23 +93,29 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "paused", text, mend)
 
 
-# Whoever has held the partitions for the longest: the others come and go.
+# Whoever has held the partitions for the longest: the others come and go. A prepared transaction
+# has no session, and stays until somebody ends it.
 HELD_BY = """
-    select activity.pid, activity.application_name
+    select 'session ' || activity.pid || ' (' || activity.application_name || ')',
+           'select pg_terminate_backend(' || activity.pid || ')', activity.xact_start as since
     from pg_locks as held
     join pg_stat_activity as activity on activity.pid = held.pid
-    where held.granted and held.pid <> pg_backend_pid()
-      and held.relation in (select relid from pg_partition_tree('outbox.message')
-                            union all select relid from pg_partition_tree('outbox.attempt'))
-    order by activity.xact_start nulls last
+    where activity.datname = current_database() and activity.pid <> pg_backend_pid()
+      and held.granted and held.relation in (
+        select relid from pg_partition_tree('outbox.message')
+        union all select relid from pg_partition_tree('outbox.attempt'))
+    union all
+    select format('prepared transaction %L', gid), format('rollback prepared %L', gid), prepared
+    from pg_prepared_xacts where database = current_database()
+    order by since nulls last
     limit 1
 """
 LOCKED_BY = """
     select activity.pid, activity.application_name
     from pg_locks as held
     join pg_stat_activity as activity on activity.pid = held.pid
-    where held.relation = 'outbox.maintenance'::regclass and held.mode = 'ExclusiveLock'
-      and held.granted
+    where activity.datname = current_database() and held.granted
+      and held.relation = 'outbox.maintenance'::regclass and held.mode = 'ExclusiveLock'
     limit 1
 """
 
@@ -131,8 +137,8 @@ def _maintenance(connection: Connection) -> Finding:
     elif (noted.fault or "").startswith(retention.HELD) and (
         holder := connection.execute(HELD_BY).fetchone()
     ):
-        text = f"{text}; session {holder[0]} ({holder[1]}) has held some of the log for longest"
-        mend = f"unless it is still needed: select pg_terminate_backend({holder[0]})"
+        text = f"{text}; {holder[0]} has held some of the log for longest"
+        mend = f"unless it is still needed: {holder[1]}"
     return Finding("warning", "maintenance", text, mend)
 
 

@@ -35,8 +35,8 @@ HEADER_OVERHEAD_BYTES = 8
 ANY_LENGTH = 1 << 60
 # How far behind a message whose channel is unknown it is looked for others of that kind.
 LOOK_AHEAD_MESSAGES = 1000
-# What is written to a channel for which there is no room among those that wait is dead. So many of
-# it in one run; and how long it is until room is looked for again.
+# What is written to a channel for which there is no room among those that wait is dead, until room
+# is looked for again. So many letters that nobody has to be asked for in one run.
 NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
 MOST_GIVEN_UP = 1000
 GIVEN_UP_SECONDS = 30.0
@@ -209,44 +209,38 @@ class KafkaSink:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route = routes.get(channel)
             if route is None:
-                if (reason := self._death(channel)) is None:
+                if (doom := self._death(channel)) is None:
                     progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
                     return
-                # A transaction carries messages or letters, and never both.
+            else:
+                doom = None
+                try:
+                    headers = headers_of(type_, unique, own, content_type, at)
+                except Exception as wrong:
+                    doom = encoding.NOT_ENCODABLE, encoding.fault(wrong)
+                if key is None and route.topic.compacted:
+                    name = route.topic.name
+                    doom = (
+                        "INVALID_RECORD",
+                        f"topic {name} is compacted: a message needs a group key",
+                    )
+            if route is None or doom is not None:
+                # Nobody need be asked, so that the run goes on; but a transaction carries messages
+                # or letters, and never both.
+                assert doom is not None
                 mixed = created_at and self.transactions is not None
                 if mixed or len(progress.dead) >= MOST_GIVEN_UP:
                     progress.stopped = Stopped(message_id)
                     return
-                progress.dead.append(Dead(message_id, *reason))
+                progress.dead.append(Dead(message_id, *doom))
                 room = room if self.transactions is None else 0
-                continue
-            try:
-                headers = headers_of(type_, unique, own, content_type, at)
-            except Exception as wrong:
-                if created_at:
-                    progress.stopped = Stopped(message_id)
-                    return
-                fault = encoding.fault(wrong)
-                progress.dead.append(Dead(message_id, encoding.NOT_ENCODABLE, fault))
-                room = 0
                 continue
             if marks:
                 headers[REPLAYED_HEADER] = b"true"
             produce = route.produce
-            if (
-                careful
-                or not room
-                or len(payload) + len(own or b"") > route.careful_bytes
-                or (key is None and route.topic.compacted)
-            ):
-                doomed = key is None and route.topic.compacted
-                if doomed and not created_at:
-                    detail = f"topic {route.topic.name} is compacted: a message needs a group key"
-                    progress.dead.append(Dead(message_id, "INVALID_RECORD", detail))
-                    room = 0
-                    continue
+            if careful or not room or len(payload) + len(own or b"") > route.careful_bytes:
                 alone = careful or _weight(row, headers) > route.topic.limit_bytes
-                if not room or (created_at and (alone or doomed)):
+                if not room or (created_at and alone):
                     progress.stopped = Stopped(message_id)
                     return
                 if alone:

@@ -277,7 +277,8 @@ ON_THE_INDEX: LiteralString = """
 """
 
 # What this statement sees and `seen` did not: the transactions that began after `seen` (fresh),
-# and those that were running then (late). One statement has one snapshot, so `target` is exactly
+# and those that were running then and are over (late; the rows of one that goes on would be walked
+# at every poll). One statement has one snapshot, so `target` is exactly
 # what was read, and the next read goes on from there.
 READ: LiteralString = """
     select pg_current_snapshot()::text as target, message.id, message.group_key, message.payload
@@ -291,7 +292,9 @@ READ: LiteralString = """
         select id, group_key, payload
         from outbox.message
         where priority = 1 and channel = 'outbox.live'
-          and xid = any (array(select pg_snapshot_xip(%(seen)s::pg_snapshot)))
+          and xid = any (array(
+              select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
+              where pg_visible_in_snapshot(x, (select pg_current_snapshot()))))
     ) as message on true
     order by message.id
 """

@@ -86,6 +86,24 @@ def test_a_message_without_key_to_a_compacted_topic_dies_alone(stage: Stage) -> 
     neighbours_arrived_once_in_order(stage, [letter], "customers")
 
 
+ALTERNATE = """
+    insert into outbox.message (channel, type, group_key, payload)
+    select 'customers', 'event', case when n %% 2 = 0 then 'g' || n end, convert_to(n::text, 'UTF8')
+    from generate_series(1, 1000) as n
+"""
+
+
+def test_messages_without_key_between_good_ones_hold_up_nobody(stage: Stage) -> None:
+    stage.create_topic("customers", 2, **{"cleanup.policy": "compact"})
+    stage.execute(ALTERNATE)
+    before = stage.checkpoints()
+    assert stage.relay("--once").wait(60) == 0
+    letters = [letter for letter, _ in stage.dead_letters()]
+    assert len(letters) == 500
+    neighbours_arrived_once_in_order(stage, letters, "customers")
+    assert stage.checkpoints() - before <= 5
+
+
 def test_no_good_message_dies_where_the_topics_limit_is_smaller_than_a_batch(stage: Stage) -> None:
     stage.create_topic("orders", partitions=1, **{"max.message.bytes": "4000"})
     stage.publish(600, "orders", size=900)

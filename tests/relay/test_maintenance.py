@@ -296,6 +296,30 @@ OLD_ATTEMPTS = """
     create table outbox.attempt_20200101 partition of outbox.attempt
     for values from ('2020-01-01 00:00+00') to ('2020-01-02 00:00+00')
 """
+FORGET = """
+    begin;
+    select from outbox.message limit 1;
+    select outbox.publish('orders', 'event', '{}');
+    prepare transaction 'forgotten'
+"""
+
+
+def test_a_prepared_transaction_that_holds_the_log_is_named(
+    connection: Connection, database_url: str
+) -> None:
+    connection.execute(LOSE_TOMORROW.format("message").encode())
+    with psycopg.connect(database_url, autocommit=True) as somebody:
+        somebody.execute(FORGET)
+    connection.execute(LONG_AGO)
+    try:
+        maintain(database_url)
+        finding = found(database_url)
+        assert "prepared transaction 'forgotten' has held" in finding.text
+        assert "rollback prepared 'forgotten'" in finding.mend
+    finally:
+        connection.execute("rollback prepared 'forgotten'")
+
+
 WORK = {
     "a day of the log that may go": (DAY_TO_GO, "select outbox.make_partitions()", PASS_IT),
     "tomorrow of the log": (LOSE_TOMORROW.format("message"),),
