@@ -113,9 +113,12 @@ class Relay:
             while not self._stop.is_set():
                 self._telemetry.turned()
                 self._turned.clear()
-                pending = self._look(connection, waiting=True)
+                # In this order: no lane at work brings requests into flight, none in flight makes a
+                # row due, and then the look finds all that can go.
                 busy = [lane for lane in self._lanes.values() if not lane.idle]
-                if not pending and not busy and not self._in_flight(connection):
+                in_flight = not busy and self._in_flight(connection)
+                pending = self._look(connection, waiting=True)
+                if not pending and not busy and not in_flight:
                     return self._left_behind(connection)
                 before, progress = progress, self._progress()
                 if progress != before or any(lane.at_work for lane in busy):

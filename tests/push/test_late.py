@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from relay import daemon
+from relay.cursor import Cursor, probe
 from relay.push import flight, rows
+from relay.telemetry import Telemetry
 from tests.eventually import eventually
-from tests.push.stage import LATER, Answers, PushRelay, PushStage
+from tests.push.stage import ALLOWED, LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Connection, Reaction, respond
+from tests.relay.operating import settings
 from tests.sql.log import one
 
 NO = respond(500)
@@ -83,6 +87,28 @@ def test_another_relay_finishes_what_was_acknowledged_late(
     open_relay().drain()
     assert (stage.keys(), stage.rows()) == (["a:1", "a:2"], [])
     assert one(stage.db, "select sum(messages) from outbox.checkpoint") == 2
+
+
+def test_once_finishes_what_lands_just_after_it_looked(
+    stage: PushStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held()
+    stage.subscribe()
+    stage.receiver.react = held.react
+    stage.publish("a:1")
+    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
+
+    def look(*arguments: Any, **options: Any) -> list[Cursor]:
+        found = probe(*arguments, **options)
+        if not found and stage.rows() == [("a:1", 0, "in flight")]:
+            held.release()
+            states(stage, ("a:1", 1, "acked"))
+        return found
+
+    monkeypatch.setattr(daemon, "probe", look)
+    given = settings(stage.database_url, **ALLOWED)
+    assert daemon.run(given, Telemetry(), threading.Event(), once=True) == 0
+    assert (stage.keys(), stage.rows()) == (["a:1"], [])
 
 
 def test_a_late_failure_is_one_attempt_and_its_group_waits(
