@@ -48,10 +48,8 @@ async def select(
     row: type[Item],
     statement: LiteralString,
     parameters: Mapping[str, object],
-    *,
-    walks: bool = False,
 ) -> list[Item]:
-    """The rows of a list, one `row` each; `walks`: it reads much of the log.
+    """The rows of a list, one `row` each. A filter may have to read much to find them.
 
     Among the statement's parameters are `visible`, the ids of the subscriptions that the caller may
     see, and `channels`, what it is limited to; NULL where that is all.
@@ -66,7 +64,7 @@ async def select(
         found = await transaction.select(row, statement, {**parameters, **limits})
         return await found.fetchall()
 
-    return await (call.database.walk(work) if walks else call.database.run(work))
+    return await call.database.walk(work)
 
 
 def page(rows: Sequence[Item], limit: int, cursor: Callable[[Item], str]) -> Page[Item]:

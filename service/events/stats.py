@@ -130,7 +130,7 @@ async def list_stats(call: Call[None, StatsQuery]) -> Page[Stats]:
         "rows": call.query.limit + 1,
         "look_at": LOOKED_AT_PER_CURSOR,
     }
-    rows = await select(call, Row, LIST, parameters, walks=True)
+    rows = await select(call, Row, LIST, parameters)
     return page([_shown(row) for row in rows], call.query.limit, lambda item: item.subscription_id)
 
 
