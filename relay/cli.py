@@ -11,7 +11,7 @@ from psycopg import errors
 
 from relay import commands, logs, migrations
 from relay.arguments import Subparsers, command, identity, limit, setting, time
-from relay.daemon import Refused
+from relay.daemon import Refused, StuckError
 from relay.settings import Settings, SettingsError, described_fields, description
 from relay.subscriptions import NameTakenError
 from relay.unknown import UnknownError
@@ -42,6 +42,9 @@ def main() -> int:
         return commands.complain(commands.FAULT, str(fault))
     except psycopg.Error as fault:
         return commands.complain(commands.FAULT, _told(fault, settings))
+    except StuckError as fault:
+        # At its end Python would wait for what librdkafka's threads hold.
+        os._exit(commands.complain(commands.FAULT, str(fault)))
     except BrokenPipeError:
         # `outbox-relay status | head`: nobody reads on, and Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

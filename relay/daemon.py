@@ -34,6 +34,10 @@ STUCK_SECONDS = 3.0
 STOP_SECONDS = 7.5
 # Between two looks for relays that froze.
 FROZEN_LOOK_SECONDS = 2.0
+# A call that takes longer than the barrier and its slack, and than every other deadline, will not
+# return. So many threads are left standing in such calls; with one more the process ends.
+LEAST_STUCK_SECONDS = 15.0
+MOST_ABANDONED = 3
 # How often the log names the channels that wait.
 REMIND_SECONDS = 60.0
 
@@ -83,6 +87,10 @@ def run(settings: Settings, telemetry: Telemetry, stop: threading.Event, once: b
         relay.close()
 
 
+class StuckError(Exception):
+    """Too many threads stand in calls that do not return."""
+
+
 class Relay:
     """The probe over all cursors, and the lanes that work them off."""
 
@@ -93,7 +101,10 @@ class Relay:
         # Set by each lane as it becomes idle.
         self._turned = threading.Event()
         self._lanes: dict[int, Lane] = {}
+        # Those whose threads stand in calls that do not return.
+        self._abandoned: list[Lane] = []
         self._sessions = Sessions(settings, telemetry, stop)
+        self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
         self._maintenance: threading.Thread | None = None
         self._probe_seconds = 0.0
         self._waiting = Interval(WAITING_SECONDS)
@@ -113,6 +124,7 @@ class Relay:
             while not self._stop.is_set():
                 self._telemetry.turned()
                 self._turned.clear()
+                self._replace_stuck()
                 # In this order: no lane at work brings requests into flight, none in flight makes a
                 # row due, and then the look finds all that can go.
                 busy = [lane for lane in self._lanes.values() if not lane.idle]
@@ -156,6 +168,7 @@ class Relay:
                     looked_at = time.monotonic()
                     frozen.terminate(connection, frozen_after_seconds(self._settings))
                     self._forget_deleted(connection)
+                    self._replace_stuck()
                 self._turned.clear()
                 self._look(connection, waiting=self._waiting.is_over())
                 before, progress = progress, self._progress()
@@ -246,6 +259,32 @@ class Relay:
         for subscription_id in self._lanes.keys() - there:
             self._lanes.pop(subscription_id).stop()
             self._sessions.forget(subscription_id)
+
+    def _replace_stuck(self) -> None:
+        """Another lane takes the place of one that stands in a call which should have returned.
+
+        Raises StuckError where too many do: only the process's end gets rid of a thread.
+        """
+        for subscription_id, lane in list(self._lanes.items()):
+            if lane.still_seconds < self._stuck_after_seconds:
+                continue
+            del self._lanes[subscription_id]
+            self._abandoned.append(lane)
+            self._telemetry.fault(lane.subscription, "stuck")
+            logger.error(
+                "call_does_not_return",
+                subscription=lane.subscription,
+                seconds=round(lane.still_seconds, 1),
+                effect="its thread is given up, and another takes its place",
+            )
+            lane.abandon()
+        self._abandoned = [lane for lane in self._abandoned if lane.alive]
+        self._telemetry.abandoned(len(self._abandoned))
+        if len(self._abandoned) > MOST_ABANDONED:
+            raise StuckError(
+                f"{len(self._abandoned)} threads stand in calls to Kafka that do not return; the "
+                "relay ends, and has to be started anew"
+            )
 
     def _check(self, connection: Connection) -> None:
         with transaction(connection):

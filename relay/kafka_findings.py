@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from relay.database import Connection
 from relay.finding import Finding, ok
+from relay.heartbeat import Heartbeat
 from relay.settings import Settings
 from relay.sink import SinkAway
 from relay.sinks.producers import DEFAULTS
@@ -98,7 +99,7 @@ def examine(settings: Settings, wanted: Wanted) -> Iterator[Finding]:
 
 def _transactions(settings: Settings, installation: str) -> Finding:
     """Tries a transaction that carries a cursor, under a name and a group of the doctor's own."""
-    reports = Reports(KAFKA_TIMEOUT_SECONDS, threading.Event())
+    reports = Reports(KAFKA_TIMEOUT_SECONDS, threading.Event(), Heartbeat())
     properties = {**DEFAULTS, **settings.kafka, "log.queue": "true"}
     transactions = Transactions(properties, reports, settings.topic_prefix)
     try:

@@ -13,6 +13,7 @@ import structlog
 from psycopg import errors
 
 from relay.cursor import Cursor
+from relay.heartbeat import Heartbeat
 from relay.retry import until_stopped
 from relay.rounds import Rounds
 from relay.run import Ran
@@ -35,7 +36,7 @@ class Lane:
         subscription_id: int,
         *,
         telemetry: Telemetry,
-        sessions: Callable[[Cursor], AbstractContextManager[Works]],
+        sessions: Callable[[Cursor, Heartbeat], AbstractContextManager[Works]],
         turned: Callable[[], None],
     ) -> None:
         self.subscription_id = subscription_id
@@ -49,6 +50,7 @@ class Lane:
         self._turned = turned
         self._condition = threading.Condition()
         self._offered: Sequence[Cursor] = ()
+        self._heartbeat = Heartbeat()
         self._began_at = 0.0
         self._rounds = Rounds()
         self._thread = threading.Thread(
@@ -69,6 +71,21 @@ class Lane:
         """Whether it has been busy with one offer for a while, without a fault."""
         long = time.monotonic() - self._began_at > AT_WORK_SECONDS
         return long and not self.idle and self.fault is None
+
+    @property
+    def still_seconds(self) -> float:
+        """How long it has stood in one call that should have returned; 0 where nothing is due."""
+        return self._heartbeat.still_seconds
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread has not ended."""
+        return self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """Lets go from outside what its thread holds, which may never return."""
+        self._stop.set()
+        self._heartbeat.let_go()
 
     def offer(self, cursors: Sequence[Cursor]) -> None:
         """Cursors that have work. Ignored while it is busy: it looks for itself then."""
@@ -98,7 +115,7 @@ class Lane:
             return
         progress, terms = self.progress, offered[0].terms
         try:
-            with self._sessions(offered[0]) as runs:
+            with self._sessions(offered[0], self._heartbeat) as runs:
                 while not self._stop.is_set():
                     if offered and offered[0].terms != terms:
                         return
@@ -111,6 +128,8 @@ class Lane:
             if self.progress == progress:
                 raise
             self._note(fault)
+        finally:
+            self._heartbeat = Heartbeat()
 
     def _next_offer(self) -> Sequence[Cursor]:
         with self._condition:
@@ -124,6 +143,7 @@ class Lane:
             if cursor.terms != terms:
                 # They have changed meanwhile, and this sink was made for the former ones.
                 return None
+            self._heartbeat.beat()
             ran = runs.run(cursor, limit)
             if ran is not None and ran.progressed:
                 self.progress += 1
@@ -134,6 +154,7 @@ class Lane:
             return runs.probe(self.subscription_id)
 
         self._rounds.serve(offered, run, look, self._stop.is_set)
+        self._heartbeat.rest()
         with self._condition:
             self._offered = ()
         self._turned()

@@ -1,20 +1,28 @@
 """What a lane works with: the way to the database, and the one to the receiving system."""
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
+import psycopg
+
 from relay.cursor import Cursor
-from relay.database import Pool, connect, pool
+from relay.database import Connection, Pool, connect, pool
+from relay.heartbeat import Heartbeat
 from relay.push.courier import Courier
 from relay.push.runs import PushRuns
 from relay.run import Ran, Runs
 from relay.settings import Settings
+from relay.sink import Sink
 from relay.sinks.cluster import kafka_sink
 from relay.telemetry import Telemetry
 
 CLOSE_SECONDS = 0.5
+PURGE_SECONDS = 1.0
 
 
 class Works(Protocol):
@@ -42,24 +50,29 @@ class Sessions:
         self._push: tuple[Courier, Pool] | None = None
 
     @contextmanager
-    def open(self, cursor: Cursor) -> Iterator[Works]:
+    def open(self, cursor: Cursor, heartbeat: Heartbeat) -> Iterator[Works]:
         """A session for this cursor's subscription, on its terms.
 
+        One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
         Raises SinkAway and psycopg.OperationalError.
         """
         if cursor.kind == "http":
             courier, connections = self._shared()
             yield PushRuns(connections, courier, self._settings, self._telemetry)
             return
-        sink = kafka_sink(self._settings, cursor.terms, self._stop)
+        heartbeat.watch()
+        sink = kafka_sink(self._settings, cursor.terms, self._stop, heartbeat)
         try:
             sink.open()
+            heartbeat.beat()
             with (
                 connect(self._settings) as connection,
                 closing(Runs(connection, sink, self._settings, self._telemetry)) as runs,
             ):
+                heartbeat.let_go = partial(let_go, sink, connection)
                 yield runs
         finally:
+            heartbeat.beat()
             sink.close()
 
     def forget(self, subscription_id: int) -> None:
@@ -79,3 +92,18 @@ class Sessions:
             if self._push is None:
                 self._push = Courier(self._settings, self._telemetry), pool(self._settings)
             return self._push
+
+
+def let_go(sink: Sink, connection: Connection) -> None:
+    """Ends a session to Kafka from another thread, while its own stands in a call for ever."""
+    # What it has queued must not come behind what its successor sends. This, too, may never return.
+    closing = threading.Thread(target=sink.close, name="let go", daemon=True)
+    closing.start()
+    closing.join(PURGE_SECONDS)
+    # The connection is the other thread's, and must not be freed under it. The server sees that
+    # nobody is there, and lets go of the lock on the cursor.
+    with (
+        suppress(psycopg.OperationalError, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as ended,
+    ):
+        ended.shutdown(socket.SHUT_RDWR)

@@ -161,8 +161,11 @@ class StatusServer:
         """Whether the relay lives is said whatever its database does, and whoever asks besides."""
         if request.path == "/healthz":
             age = self._telemetry.loop_age_seconds()
-            alive = age <= MAX_LOOP_AGE_SECONDS
-            return _text(200 if alive else 503, f"the loop turned {age:.1f} s ago")
+            abandoned = self._telemetry.abandoned_threads
+            told = f"the loop turned {age:.1f} s ago"
+            if abandoned:
+                told += f"; {abandoned} threads stand in calls that do not return"
+            return _text(200 if age <= MAX_LOOP_AGE_SECONDS and not abandoned else 503, told)
         if request.path in ("/metrics", "/readyz"):
             return None
         return _text(404, "there are /metrics, /healthz and /readyz")

@@ -140,6 +140,13 @@ class Telemetry:
             registry=registry,
         )
         age.set_function(self.loop_age_seconds)
+        self.abandoned_threads = 0
+        abandoned = Gauge(
+            "outbox_relay_abandoned_threads",
+            "Threads that were given up in calls to Kafka which do not return; over 3, it exits.",
+            registry=registry,
+        )
+        abandoned.set_function(lambda: self.abandoned_threads)
 
         self._of_subscriptions = (
             self._messages,
@@ -203,7 +210,8 @@ class Telemetry:
     def fault(self, subscription: str, kind: str) -> None:
         """A run or session failed: its kind is a word.
 
-        'database', 'broker', 'fenced', 'internal', 'maintenance', 'connections' where none to an
+        'database', 'broker', 'fenced', 'internal', 'maintenance', 'stuck' where a call to Kafka
+        does not return, 'connections' where none to an
         endpoint could be opened here, 'snapshot' where one is too large, or 'secret' where one does
         not open.
         """
@@ -271,6 +279,10 @@ class Telemetry:
     def turned(self) -> None:
         """The relay's loop has turned, with or without work, with or without a database."""
         self._turned_at = time.monotonic()
+
+    def abandoned(self, threads: int) -> None:
+        """So many threads stand in calls that do not return."""
+        self.abandoned_threads = threads
 
     def loop_age_seconds(self) -> float:
         """Since the last turn, or since the start."""

@@ -3,6 +3,7 @@
 import threading
 
 from relay.cursor import Terms
+from relay.heartbeat import Heartbeat
 from relay.settings import Settings
 from relay.sink import SinkAway
 from relay.sinks.kafka import KafkaSink, Wire
@@ -12,12 +13,14 @@ from relay.sinks.topics import Topics
 from relay.sinks.transactions import CURSORS, Transactions
 
 
-def kafka_sink(settings: Settings, terms: Terms, stop: threading.Event) -> KafkaSink:
+def kafka_sink(
+    settings: Settings, terms: Terms, stop: threading.Event, heartbeat: Heartbeat
+) -> KafkaSink:
     """A sink that connects when it is opened. Raises SinkAway where no cluster is named."""
     if "bootstrap.servers" not in settings.kafka:
         raise SinkAway("KAFKA_BOOTSTRAP_SERVERS is not set")
     properties = {**DEFAULTS, **settings.kafka}
-    reports = Reports(settings.barrier_seconds, stop)
+    reports = Reports(settings.barrier_seconds, stop, heartbeat)
     wire: Wire = (
         Transactions(properties, reports, settings.topic_prefix)
         if terms.exactly_once

@@ -334,6 +334,7 @@ class KafkaSink:
         """
         channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
         channels = {one for one in channels - self._wire.routes.keys() if self._death(one) is None}
+        self._wire.reports.heartbeat.beat()
         blocked = []
         for one, found in self._topics.look_up(channels).items():
             if isinstance(found, Missing):

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from relay.heartbeat import Heartbeat
 from relay.sink import SinkAway
 
 logger = structlog.get_logger()
@@ -30,19 +31,23 @@ class Reports:
     `patience_seconds` bounds every wait for the cluster, `stop` shortens it.
     """
 
-    def __init__(self, patience_seconds: float, stop: threading.Event) -> None:
+    def __init__(
+        self, patience_seconds: float, stop: threading.Event, heartbeat: Heartbeat
+    ) -> None:
         self.failures: Failures = []
         self.last_error = ""
         self.patience_seconds = patience_seconds
+        self.heartbeat = heartbeat
         self._stop = stop
 
     @property
     def callbacks(self) -> dict[str, Any]:
         """A producer's configuration."""
-        return {"on_delivery": self._on_failure, "error_cb": self._on_error}
+        return {"on_delivery": self._on_failure, "error_cb": self.on_error}
 
     def deadline(self, patience_seconds: float | None = None) -> float:
         """When a wait that begins now has to end, by the monotonic clock."""
+        self.heartbeat.beat()
         return time.monotonic() + (patience_seconds or self.patience_seconds)
 
     def is_over(self, deadline: float) -> bool:
@@ -75,7 +80,8 @@ class Reports:
     def _on_failure(self, error: KafkaError, message: Message) -> None:
         self.failures.append((error, message))
 
-    def _on_error(self, error: KafkaError) -> None:
+    def on_error(self, error: KafkaError) -> None:
+        """Called back with what is wrong with a connection, or with all."""
         self.last_error = f"{error.name()}: {error.str()}"
         logger.debug("kafka_error", error=self.last_error)
 

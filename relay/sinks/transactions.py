@@ -31,14 +31,39 @@ ABORT_SECONDS = 2.0
 class Owner:
     """One cursor's producer, since it fenced all others."""
 
-    def __init__(self, producer: Producer, group: Any, batch_bytes: int) -> None:
-        self.producer = producer
-        self.group = group
+    def __init__(self, properties: dict[str, Any], reports: Reports, batch_bytes: int) -> None:
         self.batch_bytes = batch_bytes
         self.routes: dict[bytes, Route] = {}
+        # Names the cursor's consumer group to a transaction.
+        self.group: Any = None
         # The cursor's checkpoint as its owner knows it; None while a run is in doubt.
         self.token: int | None = None
         self.begun = False
+        self._reports = reports
+        self._shaken = False
+        self.producer = Producer(
+            {
+                **properties,
+                **reports.callbacks,
+                "error_cb": self._on_error,
+                "batch.size": batch_bytes,
+            },
+            logger=LIBRARY,
+        )
+
+    def is_shaken(self) -> bool:
+        """Whether librdkafka has lost a connection since the last run, and may not know it anew.
+
+        It remembers the group's coordinator and may wait without end for one that it gave up:
+        https://github.com/confluentinc/librdkafka/issues/5511. A new producer asks again.
+        """
+        if not self._shaken:
+            self.producer.poll(0)
+        return self._shaken
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._shaken = True
+        self._reports.on_error(error)
 
 
 class Transactions:
@@ -66,34 +91,35 @@ class Transactions:
     def take(self, name: str, token: int) -> bool:
         owner = self._owners.get(name)
         self._name = name
-        return owner is not None and owner.token == token and owner.batch_bytes <= self._batch_bytes
+        return (
+            owner is not None
+            and owner.token == token
+            and owner.batch_bytes <= self._batch_bytes
+            and not owner.is_shaken()
+        )
 
     def fence(self, name: str) -> str | None:
         self._drop(name)
         self._name = name
         self._make_topic()
-        producer = Producer(
-            {
-                **self._properties,
-                **CONSTANTS,
-                **self.reports.callbacks,
-                "batch.size": self._batch_bytes,
-                "transactional.id": name,
-                "transaction.timeout.ms": self._timeout_ms,
-                # No longer than the transaction: a message that expires takes the run with it.
-                "message.timeout.ms": self._timeout_ms,
-            },
-            logger=LIBRARY,
-        )
+        properties = {
+            **self._properties,
+            **CONSTANTS,
+            "transactional.id": name,
+            "transaction.timeout.ms": self._timeout_ms,
+            # No longer than the transaction: a message that expires takes the run with it.
+            "message.timeout.ms": self._timeout_ms,
+        }
+        owner = Owner(properties, self.reports, self._batch_bytes)
         try:
             # One deadline for both: whoever does nothing for longer loses its session.
             deadline = self.reports.deadline()
-            self._try(deadline, producer.init_transactions)
-            note, group = self._read(name, deadline)
+            self._try(deadline, owner.producer.init_transactions)
+            note, owner.group = self._read(name, deadline)
         except BaseException:
-            discard(producer)
+            discard(owner.producer)
             raise
-        self._owners[name] = Owner(producer, group, self._batch_bytes)
+        self._owners[name] = owner
         return note
 
     def forget(self, name: str) -> None:

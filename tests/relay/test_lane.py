@@ -48,7 +48,7 @@ def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
             "kafka",
             one(db, "select id from outbox.subscription"),
             telemetry=Telemetry(),
-            sessions=lambda cursor: session(database_url, sink(cursor.terms)),
+            sessions=lambda cursor, _: session(database_url, sink(cursor.terms)),
             turned=turned,
         )
         lanes.append(lane)

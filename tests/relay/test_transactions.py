@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError
 
+from relay.heartbeat import Heartbeat
 from relay.sink import SinkAway
 from relay.sinks.kafka import BATCH_BYTES
 from relay.sinks.reports import Reports
@@ -29,7 +30,7 @@ def cluster() -> Iterator[MockCluster]:
 def transactions(cluster: MockCluster) -> Iterator[Transactions]:
     """The owner of one cursor, at a checkpoint with TOKEN."""
     properties = {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 2}
-    transactions = Transactions(properties, Reports(5.0, threading.Event()), "")
+    transactions = Transactions(properties, Reports(5.0, threading.Event(), Heartbeat()), "")
     transactions.fence("cursor")
     transactions.own(TOKEN)
     yield transactions
