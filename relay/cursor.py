@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
-from relay.database import SETTINGS, Connection
+from relay.database import SETTINGS, Connection, demand_writable
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -123,8 +123,10 @@ SET_LOCAL: LiteralString = (
 
 def set_local(
     connection: Connection, name: str, timeout_seconds: float, *, durable: bool = False
-) -> None:
+) -> psycopg.Cursor[Any]:
     """The settings, and `name` as the application's, until the transaction ends.
+
+    What they say of the server is for `demand_writable`.
 
     `durable`: its commit is on this server's disk when it returns.
     """
@@ -133,7 +135,7 @@ def set_local(
         "timeout": f"{round(timeout_seconds * 1000)}ms",
         "synchronous_commit": "local" if durable else "off",
     }
-    connection.execute(SET_LOCAL, settings)
+    return connection.execute(SET_LOCAL, settings)
 
 
 # `priority` and `id` name the index by xid, `priority::integer` and `id + 0` the one by id: see
@@ -200,8 +202,10 @@ def probe(
     """
     # A pipeline is one transaction, and needs no BEGIN to be one.
     with connection.pipeline():
-        set_local(connection, f"outbox-relay {relay}", timeout_seconds=60)
+        server = set_local(connection, f"outbox-relay {relay}", timeout_seconds=60)
         found = _look(connection, subscription_id, waiting=waiting)
+    # Nothing is ever new on a server that takes no writes.
+    demand_writable(server.fetchone())
     return [_cursor(row) for row in found.fetchall()]
 
 
@@ -310,12 +314,13 @@ def claim(
     parameters = {"cursor": cursor.id, "subscription": cursor.subscription_id}
     read = None
     with connection.pipeline():
-        connection.execute("begin isolation level read committed")
-        set_local(connection, name, timeout_seconds, durable=cursor.terms.exactly_once)
+        connection.execute("begin isolation level read committed read write")
+        server = set_local(connection, name, timeout_seconds, durable=cursor.terms.exactly_once)
         held = connection.execute(CLAIM, parameters, prepare=True)
         found = connection.execute(POSITION, parameters, prepare=True)
         if besides is not None:
             read = connection.execute(besides, parameters, prepare=True)
+    demand_writable(server.fetchone())
     if not held.rowcount:
         leave(connection)
         return None

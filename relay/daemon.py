@@ -106,6 +106,7 @@ class Relay:
         self._sessions = Sessions(settings, telemetry, stop)
         self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
         self._maintenance: threading.Thread | None = None
+        self._away = False
         self._probe_seconds = 0.0
         self._waiting = Interval(WAITING_SECONDS)
         self._reminding = Interval(REMIND_SECONDS)
@@ -155,6 +156,9 @@ class Relay:
         with connect(self._settings) as connection:
             self._check(connection)
             self._telemetry.refused(None)
+            if self._away:
+                self._away = False
+                logger.info("database_back", database=self._settings.database)
             if self._maintenance is None:
                 # Not before the check: a foreign cluster's log is not to be touched.
                 self._maintenance = threading.Thread(
@@ -301,6 +305,7 @@ class Relay:
     def _failed(self, fault: BaseException) -> None:
         self._telemetry.turned()
         self._telemetry.fault("", "database")
+        self._away = True
         logger.warning("database_away", database=self._settings.database, fault=str(fault))
 
     def _maintain(self) -> None:

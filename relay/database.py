@@ -1,11 +1,12 @@
 """The relay's connections to Postgres."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from select import POLLIN, poll
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
@@ -22,17 +23,70 @@ CONNECTION_DEFAULTS: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # Of several hosts the one that is no standby.
+    "target_session_attrs": "primary",
 }
 
 
-# Every transaction of the relay and its commands begins with this, or with a statement that does.
-# What a role's, a database's or a server's search_path puts before pg_catalog could shadow each
-# operator, function, type and table that a statement names; pg_temp is searched first unless it is
-# named last. For the transaction only: a pooler hands the session on.
-SETTINGS: LiteralString = "select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+# Every transaction of the relay and its commands begins with this, or with a statement that does:
+# what it relies on, whatever the server, the database or the role have set. For the transaction
+# only: a pooler hands the session on.
+#
+# The first column says why this server takes no writes: 'recovery' after a failover, or 'on' where
+# its operator has made it read-only, as before a switchover. The connection still works then, and
+# shows a log in which nothing ever comes: see `demand_writable`. A default of the database or the
+# role is no such word; BEGIN says READ WRITE.
+#
+# What search_path puts before pg_catalog could shadow each operator, function, type and table that
+# a statement names; pg_temp is searched first unless it is named last. The bounds are those of
+# Postgres itself; whoever needs others says so in the transaction.
+SETTINGS: LiteralString = """
+select case
+           when pg_catalog.pg_is_in_recovery() then 'recovery'
+           when pg_catalog.current_setting('default_transaction_read_only')
+                    operator(pg_catalog.=) 'on'
+                and exists (
+                    select from pg_catalog.pg_settings as setting
+                    where setting.name operator(pg_catalog.=) 'default_transaction_read_only'
+                      and (setting.source operator(pg_catalog.=) 'configuration file'
+                           or setting.source operator(pg_catalog.=) 'command line'))
+               then pg_catalog.set_config('transaction_read_only', 'on', true)
+       end,
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+       pg_catalog.set_config('datestyle', 'ISO, YMD', true),
+       pg_catalog.set_config('intervalstyle', 'postgres', true),
+       pg_catalog.set_config('timezone', 'UTC', true),
+       pg_catalog.set_config('bytea_output', 'hex', true),
+       pg_catalog.set_config('extra_float_digits', '1', true),
+       pg_catalog.set_config('standard_conforming_strings', 'on', true),
+       pg_catalog.set_config('array_nulls', 'on', true),
+       pg_catalog.set_config('transform_null_equals', 'off', true),
+       pg_catalog.set_config('quote_all_identifiers', 'off', true),
+       pg_catalog.set_config('row_security', 'on', true),
+       pg_catalog.set_config('statement_timeout', '0', true),
+       pg_catalog.set_config('lock_timeout', '0', true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true),
+       case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4
+                     operator(pg_catalog.>=) 170000
+           then pg_catalog.set_config('transaction_timeout', '0', true)
+       end"""
 
 # A run that gets no connection for so long is tried again.
 POOL_SECONDS = 10.0
+
+
+class ReadOnlyError(psycopg.OperationalError):
+    """The server that answers takes no writes: a standby, or a primary before a switchover."""
+
+
+def demand_writable(row: Sequence[Any] | None) -> None:
+    """Raises ReadOnlyError for what SETTINGS gave back of a server that takes no writes.
+
+    The session is of no use then, and ends: the next one asks by name who the primary is.
+    """
+    reasons = {"recovery": "it is in recovery", "on": "default_transaction_read_only is on there"}
+    if row is not None and row[0] is not None:
+        raise ReadOnlyError(f"the server takes no writes: {reasons[row[0]]}")
 
 
 def connect(settings: Settings) -> Connection:
@@ -47,9 +101,17 @@ def connect(settings: Settings) -> Connection:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """A transaction that goes by SETTINGS; every statement outside of a run is in one."""
-    with connection.transaction():
-        connection.execute(SETTINGS)
+    """A transaction that goes by SETTINGS; every statement outside of a run is in one.
+
+    Raises ReadOnlyError.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(connection.transaction())
+        except errors.FeatureNotSupported as fault:
+            # What a standby says to READ WRITE.
+            raise ReadOnlyError(f"the server takes no writes: {fault}") from fault
+        demand_writable(connection.execute(SETTINGS).fetchone())
         yield
 
 
@@ -86,3 +148,38 @@ def _parameters(settings: Settings) -> dict[str, Any]:
 def _configure(connection: Connection) -> None:
     # An attribute of the client's, said with every BEGIN: no SET that a pooler would leak.
     connection.isolation_level = IsolationLevel.READ_COMMITTED
+    connection.read_only = False
+
+
+@contextmanager
+def borrowed(connections: Pool) -> Iterator[Connection]:
+    """A connection of the pool, which does not go back to it where its server takes no writes.
+
+    One that was ended in a quiet time is passed over. (The pool's own check waits a second, then
+    two, after each of them.)
+    """
+    while True:
+        connection = connections.getconn()
+        try:
+            if not _is_over(connection):
+                with connection:
+                    yield connection
+                return
+        except (ReadOnlyError, errors.ReadOnlySqlTransaction, errors.FeatureNotSupported):
+            connection.close()
+            raise
+        finally:
+            connections.putconn(connection)
+
+
+def _is_over(connection: Connection) -> bool:
+    """Whether it was ended. Asked only where it says something unasked: mostly that."""
+    unasked = poll()
+    unasked.register(connection.fileno(), POLLIN)
+    if not unasked.poll(0):
+        return False
+    try:
+        ConnectionPool.check_connection(connection)
+    except psycopg.OperationalError:
+        return True
+    return False

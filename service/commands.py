@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from service import keys
-from service.database import transaction
+from service.database import connect, transaction
 from service.settings import Settings
 
 DESCRIPTION = "Serves payment webhooks, orders and the event platform's HTTP API until SIGTERM."
@@ -97,7 +97,7 @@ def _expiry(argument: str) -> datetime | timedelta:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """One `keys` command; its exit code."""
     try:
-        with psycopg.connect(settings.database_url, autocommit=True, connect_timeout=5) as opened:
+        with connect(settings.database_url) as opened:
             try:
                 return _run(arguments, opened)
             except psycopg.errors.InsufficientPrivilege:

@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from select import POLLIN, poll
 from typing import Any, LiteralString, TypeVar
 
 import msgspec
 from psycopg import AsyncConnection, AsyncCursor, InterfaceError, IsolationLevel, OperationalError
 from psycopg import Connection as BlockingConnection
 from psycopg import errors as sqlstates
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool
 from tenacity import (
@@ -22,6 +24,9 @@ from tenacity import (
 from service.problems import unavailable
 from service.settings import Settings
 
+# What a standby says to READ WRITE, and a primary that was made read-only to a write.
+READ_ONLY = (sqlstates.FeatureNotSupported, sqlstates.ReadOnlySqlTransaction)
+
 LOST_RACES = (sqlstates.DeadlockDetected, sqlstates.SerializationFailure)
 
 # Away, restarting, out of connections or time; a standby not promoted yet; not migrated yet.
@@ -29,7 +34,7 @@ UNAVAILABLE = (
     OperationalError,
     InterfaceError,
     TimeoutError,
-    sqlstates.ReadOnlySqlTransaction,
+    *READ_ONLY,
     sqlstates.InvalidSchemaName,
     sqlstates.UndefinedTable,
     sqlstates.UndefinedFunction,
@@ -54,20 +59,70 @@ WALK_SHARE = 4
 
 log = logging.getLogger(__name__)
 
-# Every transaction begins with it. What a role's, a database's or a server's search_path puts
-# before pg_catalog could shadow all that a statement names; pg_temp is searched first unless it is
-# named last. A row lock that is not granted, a frozen client, a bad plan: each ends on the server
-# as well. UTC, so that a time reads the same whatever the server's zone is.
+# What a connection gets where DATABASE_URL says nothing else: of several hosts the one that is no
+# standby. And text as psycopg writes it, whatever the role's or the database's default is.
+CONNECTION_DEFAULTS = {"target_session_attrs": "primary", "client_encoding": "utf8"}
+
+# Every transaction begins with it: what the service relies on, whatever the server, the database or
+# the role have set. For the transaction only: a pooler hands the session on.
+#
+# The first column is 'on' where the server's operator has made it read-only, as for a switchover;
+# a default of the database or of the role is no such word, and BEGIN says READ WRITE. A standby
+# refuses that by itself.
+#
+# What search_path puts before pg_catalog could shadow all that a statement names; pg_temp is
+# searched first unless it is named last. A row lock that is not granted, a frozen client, a bad
+# plan: each ends on the server as well.
 BOUND: LiteralString = """
-    select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+    select case
+               when pg_catalog.current_setting('default_transaction_read_only')
+                        operator(pg_catalog.=) 'on'
+                    and exists (
+                        select from pg_catalog.pg_settings as setting
+                        where setting.name operator(pg_catalog.=) 'default_transaction_read_only'
+                          and (setting.source operator(pg_catalog.=) 'configuration file'
+                               or setting.source operator(pg_catalog.=) 'command line'))
+                   then pg_catalog.set_config('transaction_read_only', 'on', true)
+           end,
+           pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true),
+           pg_catalog.set_config('datestyle', 'ISO, YMD', true),
+           pg_catalog.set_config('intervalstyle', 'postgres', true),
+           pg_catalog.set_config('timezone', 'UTC', true),
+           pg_catalog.set_config('bytea_output', 'hex', true),
+           pg_catalog.set_config('extra_float_digits', '1', true),
+           pg_catalog.set_config('standard_conforming_strings', 'on', true),
+           pg_catalog.set_config('array_nulls', 'on', true),
+           pg_catalog.set_config('transform_null_equals', 'off', true),
+           pg_catalog.set_config('quote_all_identifiers', 'off', true),
+           pg_catalog.set_config('row_security', 'on', true),
            pg_catalog.set_config('statement_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('lock_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true),
-           pg_catalog.set_config('timezone', 'UTC', true)
+           case when pg_catalog.current_setting('server_version_num')::pg_catalog.int4
+                         operator(pg_catalog.>=) 170000
+               then pg_catalog.set_config('transaction_timeout', '0', true)
+           end
 """
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+
+def missing(defaults: Mapping[str, Any], database_url: str) -> dict[str, Any]:
+    """The defaults of which the URL says nothing."""
+    given = conninfo_to_dict(database_url)
+    return {name: value for name, value in defaults.items() if name not in given}
+
+
+def connect(database_url: str) -> BlockingConnection[Any]:
+    """A command's connection. Raises psycopg.OperationalError."""
+    defaults = {"connect_timeout": 5, **CONNECTION_DEFAULTS}
+    connection: BlockingConnection[Any] = BlockingConnection.connect(
+        database_url, autocommit=True, **missing(defaults, database_url)
+    )
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
+    connection.read_only = False
+    return connection
 
 
 @contextmanager
@@ -142,6 +197,19 @@ class Connection(AsyncConnection[Any]):
             raise
 
 
+async def _is_over(connection: AsyncConnection[Any]) -> bool:
+    """Whether it was ended. Asked only where it says something unasked: mostly that."""
+    unasked = poll()
+    unasked.register(connection.fileno(), POLLIN)
+    if not unasked.poll(0):
+        return False
+    try:
+        await AsyncConnectionPool.check_connection(connection)
+    except OperationalError:
+        return True
+    return False
+
+
 class Database:
     """The pool and its transactions. A database that is lost is a Problem 503, in bounded time."""
 
@@ -156,6 +224,7 @@ class Database:
                 "application_name": "outbox-service",
                 # libpq takes whole seconds, and reads less than 2 as 2.
                 "connect_timeout": max(2, round(self._timeout_seconds)),
+                **missing(CONNECTION_DEFAULTS, settings.database_url),
             },
             configure=self._configure,
             min_size=min(2, settings.pool_size),
@@ -171,8 +240,25 @@ class Database:
 
     @staticmethod
     async def _configure(connection: AsyncConnection[Any]) -> None:
-        # An attribute of the client's, said with every BEGIN: no SET that a pooler would leak.
+        # Attributes of the client's, said with every BEGIN: no SET that a pooler would leak.
         await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        await connection.set_read_only(False)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """One that was not ended in a quiet time, by the server or by a proxy before it.
+
+        (The pool's own check waits a second, then two, after each that was.)
+        """
+        while True:
+            connection = await self.pool.getconn()
+            try:
+                if not await _is_over(connection):
+                    async with connection:
+                        yield connection
+                    return
+            finally:
+                await self.pool.putconn(connection)
 
     async def walk(
         self,
@@ -210,7 +296,7 @@ class Database:
         nobody knows whether it happened, and what is sent again must be harmless.
         """
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(LOST_RACES),
+            retry=retry_if_exception_type((*LOST_RACES, *READ_ONLY)),
             stop=stop_after_attempt(5),
             wait=wait_random_exponential(multiplier=0.01, max=0.2),
             reraise=True,
@@ -241,10 +327,16 @@ class Database:
     ) -> AsyncIterator[Transaction]:
         # Somewhat less than the request's own bound: the server knows what took so long.
         milliseconds = str(round(bound_seconds * 900))
-        async with (
-            self.pool.connection() as connection,
-            connection.pipeline(),
-            connection.transaction(),
-        ):
-            await connection.execute(BOUND, {"milliseconds": milliseconds})
-            yield Transaction(connection, traceparent)
+        try:
+            async with self._connection() as connection:
+                async with connection.pipeline(), connection.transaction():
+                    bound = await connection.execute(BOUND, {"milliseconds": milliseconds})
+                    yield Transaction(connection, traceparent)
+                row = await bound.fetchone()
+                if row is not None and row[0] is not None:
+                    # Nothing was written, and what was read may be long out of date.
+                    raise sqlstates.ReadOnlySqlTransaction("the server takes no writes")
+        except READ_ONLY:
+            # The others are to the same server: new ones ask by name who the primary is.
+            await self.pool.drain()
+            raise

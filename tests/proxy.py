@@ -60,6 +60,10 @@ class Proxy:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
+    def switch(self, port: int) -> None:
+        """New connections go to another server; those that are open stay where they are."""
+        self._target = port
+
     def mute(self) -> None:
         """Lets requests through and holds every answer back."""
         self._hears.clear()

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from relay.cursor import Claimed, Cursor, claim, give_up, leave, pending, probe
-from relay.database import Connection, Pool
+from relay.database import Connection, Pool, borrowed
 from relay.keyring import Keyring, Keys
 from relay.push import breaker, rows
 from relay.push.courier import Courier
@@ -104,7 +104,7 @@ class PushRuns:
 
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work."""
-        with self._connections.connection() as connection:
+        with borrowed(self._connections) as connection:
             return probe(connection, self._settings.name, subscription_id)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
@@ -116,7 +116,7 @@ class PushRuns:
         if not self._courier.slots(cursor.subscription_id).wait(SLOT_SECONDS):
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
-        with self._connections.connection() as connection:
+        with borrowed(self._connections) as connection:
             if self._signing.still_waits(connection, cursor):
                 return WAITS
             granted = self._rate.grant(connection, cursor.subscription_id)

@@ -1,0 +1,15 @@
+"""Two servers for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.failover.pair import Pair, replicated
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """A primary and its standby, and the address that everybody uses."""
+    with replicated(tmp_path) as pair:
+        yield pair
