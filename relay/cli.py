@@ -12,11 +12,15 @@ from psycopg import errors
 from relay import commands, logs, migrations
 from relay.arguments import Subparsers, command, identity, limit, setting, time
 from relay.daemon import Refused, StuckError
+from relay.database import EncodingError
 from relay.settings import Settings, SettingsError, described_fields, description
 from relay.subscriptions import NameTakenError
 from relay.unknown import UnknownError
 
 logger = structlog.get_logger()
+
+# Sentences that say it all.
+REFUSALS = (migrations.MigrationError, EncodingError, Refused, UnknownError, NameTakenError)
 
 Command = Callable[[Settings, argparse.Namespace], int]
 
@@ -38,7 +42,7 @@ def main() -> int:
         return code
     except SettingsError as fault:
         return commands.complain(commands.BAD_CONFIGURATION, *fault.faults)
-    except (migrations.MigrationError, Refused, UnknownError, NameTakenError) as fault:
+    except REFUSALS as fault:
         return commands.complain(commands.FAULT, str(fault))
     except psycopg.Error as fault:
         return commands.complain(commands.FAULT, _told(fault, settings))

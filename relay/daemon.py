@@ -10,7 +10,7 @@ import structlog
 
 from relay import frozen, migrations, retention
 from relay.cursor import Cursor, probe
-from relay.database import Connection, connect, transaction
+from relay.database import Connection, EncodingError, connect, transaction
 from relay.interval import WAITING_SECONDS, Interval
 from relay.lane import Lane
 from relay.retry import until_stopped
@@ -118,7 +118,7 @@ class Relay:
 
     def once(self) -> int:
         """Works off what can go. Exit status as `run` says."""
-        with connect(self._settings) as connection:
+        with self._connect() as connection:
             self._check(connection)
             retention.maintain(connection, self._settings, self._telemetry)
             moved_at, progress = time.monotonic(), -1
@@ -153,7 +153,7 @@ class Relay:
         self._sessions.close(max(deadline - time.monotonic(), 0.5))
 
     def _session(self) -> None:
-        with connect(self._settings) as connection:
+        with self._connect() as connection:
             self._check(connection)
             self._telemetry.refused(None)
             if self._away:
@@ -179,6 +179,12 @@ class Relay:
                 if progress != before:
                     went_at = time.monotonic()
                 self._wait(progress, time.monotonic() - went_at)
+
+    def _connect(self) -> Connection:
+        try:
+            return connect(self._settings)
+        except EncodingError as fault:
+            raise Refused(str(fault)) from fault
 
     def _progress(self) -> int:
         return sum(lane.progress for lane in self._lanes.values())

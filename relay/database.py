@@ -60,9 +60,7 @@ select case
        pg_catalog.set_config('extra_float_digits', '1', true),
        pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('array_nulls', 'on', true),
-       pg_catalog.set_config('transform_null_equals', 'off', true),
        pg_catalog.set_config('quote_all_identifiers', 'off', true),
-       pg_catalog.set_config('row_security', 'on', true),
        pg_catalog.set_config('statement_timeout', '0', true),
        pg_catalog.set_config('lock_timeout', '0', true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true),
@@ -79,6 +77,10 @@ class ReadOnlyError(psycopg.OperationalError):
     """The server that answers takes no writes: a standby, or a primary before a switchover."""
 
 
+class EncodingError(psycopg.DatabaseError):
+    """The database's encoding is not UTF8, in which payloads and names are kept and compared."""
+
+
 def demand_writable(row: Sequence[Any] | None) -> None:
     """Raises ReadOnlyError for what SETTINGS gave back of a server that takes no writes.
 
@@ -92,9 +94,18 @@ def demand_writable(row: Sequence[Any] | None) -> None:
 def connect(settings: Settings) -> Connection:
     """A connection in autocommit mode whose transactions are READ COMMITTED.
 
-    Raises psycopg.OperationalError.
+    Raises psycopg.OperationalError, and EncodingError where no relay can run on the database.
     """
     connection: Connection = psycopg.connect(settings.database_url, **_parameters(settings))
+    # The server says it to every session, as it begins.
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        name = connection.info.dbname
+        connection.close()
+        raise EncodingError(
+            f"database {name} is encoded in {encoding}, and the outbox needs UTF8: "
+            f"createdb --encoding=UTF8 --template=template0 NAME, and move your tables there"
+        )
     _configure(connection)
     return connection
 
@@ -145,8 +156,20 @@ def _parameters(settings: Settings) -> dict[str, Any]:
     }
 
 
+# psycopg reads times and intervals, and writes bytes, as it was last told that the server does, and
+# in a pipeline it is told of SETTINGS too late. So the session says it besides. PgBouncer keeps
+# these four apart by client; where another pooler does not, SETTINGS still holds.
+STYLES: LiteralString = """
+select pg_catalog.set_config('datestyle', 'ISO, YMD', false),
+       pg_catalog.set_config('intervalstyle', 'postgres', false),
+       pg_catalog.set_config('timezone', 'UTC', false),
+       pg_catalog.set_config('standard_conforming_strings', 'on', false)
+"""
+
+
 def _configure(connection: Connection) -> None:
-    # An attribute of the client's, said with every BEGIN: no SET that a pooler would leak.
+    connection.execute(STYLES)
+    # Attributes of the client's, said with every BEGIN: no SET that a pooler would leak.
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.read_only = False
 

@@ -101,7 +101,7 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
             yield migration
 
 
-RESET = "reset search_path"
+RESET = "reset search_path; reset standard_conforming_strings"
 TIMEOUT = "select set_config('lock_timeout', '60s', true)"
 # One migrate at a time in a database. Any login could hold an advisory lock, and stop every one of
 # them; this takes the rights of the table's owner.
@@ -130,7 +130,7 @@ def _apply(connection: Connection, migration: Migration) -> bool:
     # Each file records itself, so that `psql -1 -f` serves as well.
     if migration.version not in applied(connection):
         raise MigrationError(f"{migration.path.name} does not insert into outbox.migration")
-    # Each also sets the session's path, which a pooler would hand on.
+    # Some also set the session's settings, which a pooler would hand on.
     connection.execute(RESET)
     return True
 

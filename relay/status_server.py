@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from relay import migrations
-from relay.database import connect, transaction
+from relay.database import EncodingError, ReadOnlyError, connect, transaction
 from relay.http_server import Answer, HttpServer, Request
 from relay.settings import Settings, SettingsError
 from relay.status import (
@@ -64,6 +64,8 @@ class Readiness:
                 migrations.check(connection)
                 return foreign_cluster(connection)
         except migrations.MigrationError as fault:
+            return str(fault)
+        except (EncodingError, ReadOnlyError) as fault:
             return str(fault)
         except psycopg.Error as fault:
             logger.warning("health_without_database", fault=str(fault))

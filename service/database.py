@@ -92,9 +92,7 @@ BOUND: LiteralString = """
            pg_catalog.set_config('extra_float_digits', '1', true),
            pg_catalog.set_config('standard_conforming_strings', 'on', true),
            pg_catalog.set_config('array_nulls', 'on', true),
-           pg_catalog.set_config('transform_null_equals', 'off', true),
            pg_catalog.set_config('quote_all_identifiers', 'off', true),
-           pg_catalog.set_config('row_security', 'on', true),
            pg_catalog.set_config('statement_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('lock_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true),
@@ -102,6 +100,16 @@ BOUND: LiteralString = """
                          operator(pg_catalog.>=) 170000
                then pg_catalog.set_config('transaction_timeout', '0', true)
            end
+"""
+
+# psycopg reads times and intervals, and writes bytes, as it was last told that the server does, and
+# in a pipeline it is told of BOUND too late. So the session says it besides. PgBouncer keeps these
+# four apart by client; where another pooler does not, BOUND still holds.
+STYLES: LiteralString = """
+    select pg_catalog.set_config('datestyle', 'ISO, YMD', false),
+           pg_catalog.set_config('intervalstyle', 'postgres', false),
+           pg_catalog.set_config('timezone', 'UTC', false),
+           pg_catalog.set_config('standard_conforming_strings', 'on', false)
 """
 
 Row = TypeVar("Row")
@@ -240,6 +248,17 @@ class Database:
 
     @staticmethod
     async def _configure(connection: AsyncConnection[Any]) -> None:
+        # The server says it to every session, as it begins.
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            log.error(
+                "database %s is encoded in %s, and the outbox needs UTF8: createdb --encoding=UTF8 "
+                "--template=template0 NAME, and move your tables there",
+                connection.info.dbname,
+                encoding,
+            )
+            raise OperationalError("the database's encoding is not UTF8")
+        await connection.execute(STYLES)
         # Attributes of the client's, said with every BEGIN: no SET that a pooler would leak.
         await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
         await connection.set_read_only(False)

@@ -6,7 +6,7 @@ statement works among the shadows only if it looks none of its names up in that 
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, LiteralString
@@ -22,6 +22,25 @@ from tests.eventually import eventually
 # As a role's, a database's or a client's setting would say it.
 PATH = "shadow, public, pg_catalog"
 SET_PATH = "-csearch_path=shadow,public,pg_catalog"
+
+# What a role or a database may bring besides, each as bad as it can be. Bounds are those under which
+# the statement that lifts them still runs on a busy machine.
+SETTINGS = {
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "sql_standard",
+    "timezone": "Pacific/Apia",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "standard_conforming_strings": "off",
+    "client_encoding": "latin1",
+    "array_nulls": "off",
+    "quote_all_identifiers": "on",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "lock_timeout": "1ms",
+    "statement_timeout": "2s",
+    "idle_in_transaction_session_timeout": "2s",
+}
 
 # A sequence's value outlives the rollback that the exception brings.
 LAY: LiteralString = """
@@ -187,8 +206,8 @@ def migrate(url: str) -> None:
 
 
 @contextmanager
-def among_shadows(url: str, group: str) -> Iterator[str]:
-    """The URL for a new login that is a member of `group`, and whose role brings the PATH."""
+def among_shadows(url: str, group: str, settings: Mapping[str, str] = SETTINGS) -> Iterator[str]:
+    """The URL for a new login that is a member of `group`; its role brings PATH and settings."""
     name = f"shadowed_{uuid.uuid4().hex}"
     role = sql.Identifier(name)
     with psycopg.connect(url, autocommit=True) as owner:
@@ -196,6 +215,9 @@ def among_shadows(url: str, group: str) -> Iterator[str]:
             sql.SQL("create role {} login in role {}").format(role, sql.Identifier(group))
         )
         owner.execute(sql.SQL("alter role {} set search_path = " + PATH).format(role))
+        for setting, value in settings.items():
+            bring = sql.SQL("alter role {} set {} = {}")
+            owner.execute(bring.format(role, sql.Identifier(setting), sql.Literal(value)))
         try:
             yield make_conninfo(url, user=name)
         finally:

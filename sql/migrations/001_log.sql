@@ -3,6 +3,7 @@
 -- Every migration begins with this. What a view, a CHECK, a default or a `return` body calls is looked up once, as it is
 -- made: here, and never in a schema that somebody put before it. With psql: `psql -1 -f`.
 set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
 
 create schema outbox;
 
@@ -47,6 +48,7 @@ return encode(
 create function outbox.headers_fault(headers text) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 as $$
 declare
     name   text;

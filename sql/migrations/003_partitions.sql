@@ -7,6 +7,8 @@ set search_path = pg_catalog, pg_temp;
 create function outbox.make_partitions(days_ahead integer default 7) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, YMD'
+set timezone = 'UTC'
 set lock_timeout = '200ms'
 as $$
 declare

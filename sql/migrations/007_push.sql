@@ -1,6 +1,7 @@
 -- Subscriptions that are pushed to an HTTP endpoint. Their cursors read the log as all others do; a row in
 -- outbox.delivery exists only for a message that its run did not confirm.
 set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
 
 -- What the settings of an `http` subscription may be: numbers have bounds, words are listed.
 create table outbox.http_setting (
@@ -34,6 +35,7 @@ insert into outbox.http_setting (path, kind, lowest, highest, words) values
 create function outbox.http_settings_fault(settings jsonb) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 as $$
     with given as (
         select key as path, value from jsonb_each(settings) where key not in ('retry', 'breaker')
@@ -526,6 +528,8 @@ $$;
 create function outbox.turn_attempts(days_ahead integer default 3, keep_days integer default 30) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, YMD'
+set timezone = 'UTC'
 set lock_timeout = '200ms'
 as $$
 declare

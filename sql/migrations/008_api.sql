@@ -1,5 +1,6 @@
 -- What the HTTP API of the platform keeps: who may use it, and what it answered to whom.
 set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
 
 -- Each is the name of a channel, or the beginning of one with a `*` behind it.
 create function outbox.channel_patterns_valid(patterns text[]) returns boolean

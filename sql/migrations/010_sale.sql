@@ -123,6 +123,8 @@ create table sale.received_webhook_default partition of sale.received_webhook de
 create function sale.turn_received(received_days integer default 180, months_ahead integer default 2) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, YMD'
+set timezone = 'UTC'
 set lock_timeout = '200ms'
 as $$
 declare

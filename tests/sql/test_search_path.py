@@ -37,6 +37,10 @@ class Place:
         self.template = url.rpartition("/")[2]
 
 
+# What a publisher may set, and no function may read its literals by.
+THEIRS = {"standard_conforming_strings": "off", "array_nulls": "off", "quote_all_identifiers": "on"}
+
+
 @pytest.fixture(scope="module", params=["postgres_18", "postgres_16"])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     name: ServerName = request.param
@@ -73,7 +77,7 @@ class Member:
         self._sessions = sessions
 
     def __call__(self, group: str) -> Session:
-        url = self._sessions.enter_context(among_shadows(self._url, group))
+        url = self._sessions.enter_context(among_shadows(self._url, group, THEIRS))
         session = self._sessions.enter_context(psycopg.connect(url, autocommit=True))
         with session.transaction():
             session.execute("set local search_path = pg_catalog, pg_temp")
@@ -213,7 +217,7 @@ def test_a_publisher_can_not_store_headers_that_no_sink_reads(
 def test_a_type_of_their_own_does_not_blind_the_check(db: Session, url: str) -> None:
     """With TEMP alone: `json` is whatever pg_temp says, and `json_typeof` of it theirs."""
     with (
-        among_shadows(url, "outbox_publisher") as theirs,
+        among_shadows(url, "outbox_publisher", THEIRS) as theirs,
         psycopg.connect(theirs, autocommit=True) as publisher,
     ):
         publisher.execute(
