@@ -23,8 +23,8 @@ from tests.eventually import eventually
 PATH = "shadow, public, pg_catalog"
 SET_PATH = "-csearch_path=shadow,public,pg_catalog"
 
-# What a role or a database may bring besides, each as bad as it can be. Bounds are those under which
-# the statement that lifts them still runs on a busy machine.
+# What a role or a database may bring besides, each as bad as it can be. Bounds are those under
+# which the statement that lifts them still runs on a busy machine.
 SETTINGS = {
     "datestyle": "SQL, DMY",
     "intervalstyle": "sql_standard",
