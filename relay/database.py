@@ -185,8 +185,7 @@ def borrowed(connections: Pool) -> Iterator[Connection]:
         connection = connections.getconn()
         try:
             if not _is_over(connection):
-                with connection:
-                    yield connection
+                yield connection
                 return
         except (ReadOnlyError, errors.ReadOnlySqlTransaction, errors.FeatureNotSupported):
             connection.close()

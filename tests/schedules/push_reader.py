@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from typing import Any, cast
 
 from relay.cursor import probe
@@ -161,9 +160,11 @@ class Single:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        yield self._connection
+    def getconn(self) -> Connection:
+        return self._connection
+
+    def putconn(self, connection: Connection) -> None:
+        assert connection is self._connection
 
 
 class PushReader:
