@@ -126,9 +126,8 @@ def set_local(
 ) -> psycopg.Cursor[Any]:
     """The settings, and `name` as the application's, until the transaction ends.
 
-    What they say of the server is for `demand_writable`.
-
-    `durable`: its commit is on this server's disk when it returns.
+    `durable`: its commit is on this server's disk when it returns. What comes back says whether the
+    server takes writes: see `demand_writable`.
     """
     settings = {
         "name": name,

@@ -289,7 +289,7 @@ class Relay:
             )
             lane.abandon()
         self._abandoned = [lane for lane in self._abandoned if lane.alive]
-        self._telemetry.abandoned(len(self._abandoned))
+        self._telemetry.abandoned_threads = len(self._abandoned)
         if len(self._abandoned) > MOST_ABANDONED:
             raise StuckError(
                 f"{len(self._abandoned)} threads stand in calls to Kafka that do not return; the "

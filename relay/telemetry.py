@@ -140,6 +140,7 @@ class Telemetry:
             registry=registry,
         )
         age.set_function(self.loop_age_seconds)
+        # Those that stand in calls which do not return.
         self.abandoned_threads = 0
         abandoned = Gauge(
             "outbox_relay_abandoned_threads",
@@ -279,10 +280,6 @@ class Telemetry:
     def turned(self) -> None:
         """The relay's loop has turned, with or without work, with or without a database."""
         self._turned_at = time.monotonic()
-
-    def abandoned(self, threads: int) -> None:
-        """So many threads stand in calls that do not return."""
-        self.abandoned_threads = threads
 
     def loop_age_seconds(self) -> float:
         """Since the last turn, or since the start."""

@@ -53,7 +53,7 @@ BEYOND_LIMITS = (
 
 CANCEL_SECONDS = 1.0
 
-# Requests that read much of the log hold a connection for long: they get one in so many together,
+# Requests that may read much hold a connection for long: they get one in so many together,
 # so that payments and the others always find one.
 WALK_SHARE = 4
 
@@ -285,7 +285,7 @@ class Database:
         *,
         timeout_seconds: float | None = None,
     ) -> Result:
-        """As `run`, for a request that reads much of the log; few of them go at once.
+        """As `run`, for a request that may read much, as every list may; few of them go at once.
 
         Raises Problem 503 where its turn does not come while a request waits for the database.
         """
