@@ -138,52 +138,77 @@ def set_local(
 
 
 # `priority` and `id` name the index by xid, `priority::integer` and `id + 0` the one by id: see
-# their definition. Each arm of "not visible in `seen`" is an EXISTS of its own: in one WHERE with
-# OR they would read the whole table. Of what was open in `seen`, only what is over by now is looked
-# for: the rows of a long transaction that goes on would be walked at every poll. The snapshot of
-# now is a subquery: for a thousand open transactions it would else be made a thousand times.
+# their definition. Nobody walks the rows of a transaction that goes on, however many they are: what
+# is fresh is asked for between the transactions in progress (see outbox.finished_ranges), once for
+# each priority, and of what was open in `seen` only what is over by now is looked for. Each arm of
+# "not visible in `seen`" is an EXISTS of its own: in one WHERE with OR they would read the whole
+# table. The snapshot of now is a subquery: for a thousand open transactions it would else be made a
+# thousand times.
 # A fork that waits for its topic is left out before anything is asked about it: there may be many.
 # One that does not wait has work until it is merged, and its origin has when that can be done.
 PROBE = """
-select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel,
-       k.n, k.relay, c.waiting_reason,
+with standing as materialized (
+    select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel, k.n, k.relay,
+           c.waiting_reason, c.waiting_since, s.delivery, s.settings, k.seen, k.target
+    from outbox.subscription s
+    join outbox.cursor c on c.subscription_id = s.id
+    left join outbox.breaker b on b.subscription_id = s.id
+    cross join lateral (
+        select k.n, k.relay, k.seen, k.target
+        from outbox.checkpoint k where k.cursor_id = c.id order by k.n desc limit 1
+    ) k
+    where not s.paused
+      and (b.retry_at is null or b.retry_at <= (select clock_timestamp()))
+      and (%(waiting)s::boolean or c.waiting_since is null)
+      and (%(subscription)s::bigint is null or s.id = %(subscription)s::bigint)
+), newest as materialized (
+    select class.priority, fresh.xid
+    from generate_series(1, 5) as class (priority)
+    cross join lateral (
+        select m.xid
+        from outbox.finished_ranges((
+            select pg_snapshot_xmax(seen) as xmax from standing order by xmax limit 1)) as finished
+        cross join lateral (
+            select m.xid from outbox.message m
+            where m.priority = class.priority::smallint
+              and m.xid >= finished.from_xid and m.xid < finished.before_xid
+            order by m.xid desc
+            limit 1
+        ) m
+        order by m.xid desc
+        limit 1
+    ) fresh
+)
+select c.id, c.subscription_id, c.name, c.kind, c.shard, c.priority, c.channel,
+       c.n, c.relay, c.waiting_reason,
        extract(epoch from clock_timestamp() - c.waiting_since)::float8,
-       s.delivery, coalesce(s.settings ->> 'topic_prefix', '')
-from outbox.subscription s
-join outbox.cursor c on c.subscription_id = s.id
-left join outbox.breaker b on b.subscription_id = s.id
-cross join lateral (
-    select k.n, k.relay, k.seen, k.target
-    from outbox.checkpoint k where k.cursor_id = c.id order by k.n desc limit 1
-) k
-where not s.paused
-  and (b.retry_at is null or b.retry_at <= (select clock_timestamp()))
-  and (%(waiting)s::boolean or c.waiting_since is null)
-  and (k.target is not null
-       or c.waiting_since is not null
-       or case when c.channel is not null then outbox.fork_target(c.id, k.seen) is not null
-          else exists (select from outbox.message m
-                       where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
-            or exists (select from outbox.message m
-                       where m.priority = c.priority
-                         and m.xid = any (array(
-                             select x from pg_snapshot_xip(k.seen) as x
-                             where pg_visible_in_snapshot(x, (select pg_current_snapshot())))))
-            or exists (select from outbox.cursor f
-                       cross join lateral (
-                           select fk.seen, fk.target from outbox.checkpoint fk
-                           where fk.cursor_id = f.id order by fk.n desc limit 1
-                       ) fk
-                       where f.subscription_id = c.subscription_id and f.shard = c.shard
-                         and f.priority = c.priority and f.channel is not null
-                         and f.waiting_since is null
-                         and fk.target is null and fk.seen::text = k.seen::text
-                         and not exists (select from outbox.delivery d
-                                         where d.cursor_id = f.id))
-          end
-       or exists (select from outbox.delivery d
-                  where d.cursor_id = c.id and d.due_at <= (select clock_timestamp())))
-  and (%(subscription)s::bigint is null or s.id = %(subscription)s::bigint)
+       c.delivery, coalesce(c.settings ->> 'topic_prefix', '')
+from standing c
+where c.target is not null
+   or c.waiting_since is not null
+   or case when c.channel is not null then outbox.fork_target(c.id, c.seen) is not null
+      else exists (select from newest
+                   where newest.priority = c.priority
+                     and newest.xid >= pg_snapshot_xmax(c.seen))
+        or exists (select from outbox.message m
+                   where m.priority = c.priority
+                     and m.xid = any (array(
+                         select x from pg_snapshot_xip(c.seen) as x
+                         where pg_visible_in_snapshot(x, (select pg_current_snapshot())))))
+        or exists (select from outbox.cursor f
+                   cross join lateral (
+                       select fk.seen, fk.target from outbox.checkpoint fk
+                       where fk.cursor_id = f.id order by fk.n desc limit 1
+                   ) fk
+                   where f.subscription_id = c.subscription_id and f.shard = c.shard
+                     and f.priority = c.priority and f.channel is not null
+                     and f.waiting_since is null
+                     and fk.target is null and fk.seen::text = c.seen::text
+                     and not exists (select from outbox.delivery d
+                                     where d.cursor_id = f.id))
+      end
+   or exists (select from outbox.delivery d
+              where d.cursor_id = c.id and d.due_at <= (select clock_timestamp()))
 order by c.priority, c.shard, c.id
 """
 
@@ -254,20 +279,9 @@ select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.
        coalesce(k.target, case when c.channel is null then pg_current_snapshot()
                           else outbox.fork_target(c.id, k.seen) end)::text,
        k.after_id,
-       case when k.target is null then (
-           select min(m.id) from outbox.message m
-           where m.priority = c.priority and m.xid >= pg_snapshot_xmax(k.seen))
-       else k.fresh_id end,
-       case when k.target is null then (
-           select min(m.id) from outbox.message m
-           where m.priority = c.priority
-             and m.xid = any (array(
-                 select x from pg_snapshot_xip(k.seen) as x
-                 where pg_visible_in_snapshot(x, (select pg_current_snapshot())))))
-       end,
-       case when k.target is null then (
-           select max(m.id + 0) from outbox.message m
-           where m.priority::integer = c.priority::integer)
+       case when k.target is null then fresh.least_id else k.fresh_id end,
+       late.least_id,
+       case when k.target is null then greatest(fresh.greatest_id, late.greatest_id)
        else k.upto_id end,
        s.channels, s.types, s.shards,
        exists (select from outbox.delivery d
@@ -293,6 +307,22 @@ select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.
 from k
 join outbox.cursor c on c.id = %(cursor)s::bigint
 join outbox.subscription s on s.id = c.subscription_id
+left join lateral (
+    select min(m.least_id) as least_id, max(m.greatest_id) as greatest_id
+    from outbox.finished_ranges(pg_snapshot_xmax(k.seen)) as finished
+    cross join lateral (
+        select min(m.id) as least_id, max(m.id) as greatest_id from outbox.message m
+        where m.priority = c.priority
+          and m.xid >= finished.from_xid and m.xid < finished.before_xid
+    ) m
+) fresh on k.target is null
+left join lateral (
+    select min(m.id) as least_id, max(m.id) as greatest_id from outbox.message m
+    where m.priority = c.priority
+      and m.xid = any (array(
+          select x from pg_snapshot_xip(k.seen) as x
+          where pg_visible_in_snapshot(x, (select pg_current_snapshot()))))
+) late on k.target is null
 """
 
 

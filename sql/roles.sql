@@ -48,7 +48,7 @@ grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, create
     on outbox.idempotent_request to outbox_service;
 grant execute on function
     outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
-    outbox.unread, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency
+    outbox.unread, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency, outbox.finished_ranges
     to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. UPDATE of the columns that a fork waits
@@ -59,7 +59,8 @@ grant select, insert, delete on outbox.checkpoint to outbox_relay;
 grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;
 grant execute on function
-    outbox.shard_of, outbox.fork_target, outbox.merge_forks, outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
+    outbox.shard_of, outbox.finished_ranges, outbox.fork_target, outbox.merge_forks, outbox.drop_channel, outbox.redrive,
+    outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters,
     outbox.trim_idempotency, outbox.hold_maintenance, outbox.note_maintenance
     to outbox_relay;

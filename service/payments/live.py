@@ -277,17 +277,22 @@ ON_THE_INDEX: LiteralString = """
 """
 
 # What this statement sees and `seen` did not: the transactions that began after `seen` (fresh),
-# and those that were running then and are over (late; the rows of one that goes on would be walked
-# at every poll). One statement has one snapshot, so `target` is exactly
-# what was read, and the next read goes on from there.
+# and those that were running then and are over (late). The rows of one that goes on would be walked
+# at every poll, so they are left out: see outbox.finished_ranges. One statement has one snapshot,
+# so `target` is exactly what was read, and the next read goes on from there.
 READ: LiteralString = """
     select pg_current_snapshot()::text as target, message.id, message.group_key, message.payload
     from (values (true)) as always
     left join lateral (
-        select id, group_key, payload
-        from outbox.message
-        where priority = 1 and channel = 'outbox.live'
-          and xid >= pg_snapshot_xmax(%(seen)s::pg_snapshot)
+        select fresh.id, fresh.group_key, fresh.payload
+        from outbox.finished_ranges(pg_snapshot_xmax(%(seen)s::pg_snapshot)) as finished
+        cross join lateral (
+            select id, group_key, payload
+            from outbox.message
+            where priority = 1 and channel = 'outbox.live'
+              and xid >= finished.from_xid and xid < finished.before_xid
+            offset 0
+        ) as fresh
         union all
         select id, group_key, payload
         from outbox.message

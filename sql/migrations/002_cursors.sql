@@ -237,6 +237,24 @@ create trigger refuse_new_shards before update of shards on outbox.subscription
 
 insert into outbox.subscription (name) values ('kafka');
 
+-- The ranges of transaction ids from `first` on in which all transactions are over. Whoever looks for what has come since
+-- a snapshot asks in each of them: in one range from `first` on, every look would walk the rows of whoever writes a
+-- million messages in one transaction, until it commits. Each range is a look into each partition, so of many transactions
+-- in progress the oldest sixteen are passed over: who has written much has begun long ago. Without SET, so that it becomes a part of the statement; its names were looked up when it was
+-- made. What is looked for in each range stands in a subquery of its own that the planner can't dissolve (with an
+-- aggregate, LIMIT or OFFSET 0): it would else walk the log once and compare with the ranges.
+create function outbox.finished_ranges(first xid8) returns table (from_xid xid8, before_xid xid8)
+language sql stable
+begin atomic
+    select coalesce((lag(in_progress.xid) over (order by in_progress.xid)::text::bigint + 1)::text::xid8, first),
+           in_progress.xid
+    from (
+        (select xid from pg_snapshot_xip(pg_current_snapshot()) as xid where xid >= first order by xid limit 16)
+        union all
+        select pg_snapshot_xmax(pg_current_snapshot())
+    ) as in_progress;
+end;
+
 -- How far a fork that is between deltas may go now: as far as the cursor that it was forked from has come or is about to
 -- come, so that both come to stand at one snapshot. NULL: it stands there, or ahead, where a drop or a replay has set it.
 create function outbox.fork_target(fork_id bigint, seen pg_snapshot) returns pg_snapshot
@@ -345,7 +363,7 @@ end
 $$;
 
 revoke execute on function
-    outbox.require_room(integer, text), outbox.fork_target(bigint, pg_snapshot), outbox.merge_forks(bigint)
+    outbox.require_room(integer, text), outbox.finished_ranges(xid8), outbox.fork_target(bigint, pg_snapshot), outbox.merge_forks(bigint)
 from public;
 
 insert into outbox.migration (version, name) values (2, 'cursors');

@@ -77,9 +77,13 @@ begin
          order by id limit look_at_most)
         union all
         (select 2, id, m.created_at, m.channel, m.type, m.group_key
-         from outbox.message as m
-         where priority = c.priority and xid >= pg_snapshot_xmax(c.horizon)
-         order by xid, id limit look_at_most)
+         from outbox.finished_ranges(pg_snapshot_xmax(c.horizon)) as finished
+         cross join lateral (
+             select message.* from outbox.message
+             where priority = c.priority and xid >= finished.from_xid and xid < finished.before_xid
+             order by xid, id limit look_at_most
+         ) as m
+         limit look_at_most)
     ) as log
     order by log.phase, log.id limit look_at_most;
 end
@@ -147,8 +151,12 @@ as $$
     with fork as materialized (
         select cursor.*, latest.seen, latest.target, latest.after_id,
                coalesce(latest.after_id + 1, (
-                   select min(id) from outbox.message
-                   where priority = cursor.priority and xid >= pg_snapshot_xmax(latest.seen))) as first_id
+                   select min(fresh.id)
+                   from outbox.finished_ranges(pg_snapshot_xmax(latest.seen)) as finished
+                   cross join lateral (
+                       select min(id) as id from outbox.message
+                       where priority = cursor.priority and xid >= finished.from_xid and xid < finished.before_xid
+                   ) as fresh)) as first_id
         from outbox.cursor
         cross join lateral (
             select seen, target, after_id from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1

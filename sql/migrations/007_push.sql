@@ -991,9 +991,13 @@ begin
          order by id limit look_at_most)
         union all
         (select 2, id, m.created_at, m.channel, m.type, m.group_key
-         from outbox.message as m
-         where priority = c.priority and xid >= pg_snapshot_xmax(c.horizon)
-         order by xid, id limit look_at_most)
+         from outbox.finished_ranges(pg_snapshot_xmax(c.horizon)) as finished
+         cross join lateral (
+             select message.* from outbox.message
+             where priority = c.priority and xid >= finished.from_xid and xid < finished.before_xid
+             order by xid, id limit look_at_most
+         ) as m
+         limit look_at_most)
     ) as log
     order by log.phase, log.id limit look_at_most;
 end

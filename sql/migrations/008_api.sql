@@ -195,8 +195,12 @@ begin
             where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.horizon)))
             union all
             select m.id, m.channel, m.type, m.group_key
-            from outbox.message as m
-            where m.priority = c.priority and m.xid >= pg_snapshot_xmax(c.horizon)
+            from outbox.finished_ranges(pg_snapshot_xmax(c.horizon)) as finished
+            cross join lateral (
+                select message.* from outbox.message
+                where priority = c.priority and xid >= finished.from_xid and xid < finished.before_xid
+                offset 0
+            ) as m
         ) as log
     ) as looked_at
     where is_wanted or clock_timestamp() >= give_up_at

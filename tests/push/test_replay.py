@@ -12,6 +12,7 @@ from relay.telemetry import Telemetry
 from tests.push.stage import LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, respond
 from tests.relay.operating import settings
+from tests.relay.plans import entries_taken
 from tests.relay.recording import RecordingSink, arrival
 from tests.sql.log import begin_delta, one, pass_everything, pending, publish
 
@@ -189,14 +190,6 @@ def test_a_redriven_letter_that_a_replay_brought_to_its_death_again_can_still_ar
     assert (stage.rows(), redriven, delivered) == ([], True, True)
 
 
-# What this session took from the indexes and tables of the log, lately.
-TAKEN = """
-    select sum(pg_stat_get_xact_tuples_returned(member.oid))
-    from (select inhrelid as oid from pg_inherits where inhparent = 'outbox.message'::regclass
-          union all
-          select indexrelid from pg_index join pg_inherits on inhrelid = indrelid
-          where inhparent = 'outbox.message'::regclass) as member
-"""
 CURSORS = """
     select cursor.id from outbox.cursor
     join outbox.subscription on subscription.id = cursor.subscription_id
@@ -232,9 +225,9 @@ def test_a_replay_reads_the_log_once_for_each_priority_however_many_cursors_ther
         pass_everything(db)
     first = one(db, "select min(id) + 3 from outbox.message")
     with db.transaction(force_rollback=True):
-        before = one(db, TAKEN)
+        before = entries_taken(db)
         replayed = replay_from(stage, "wide", first)
-        taken = one(db, TAKEN) - before
+        taken = entries_taken(db) - before
     assert replayed == LOGGED - 3
     # What is pending is looked for first; a log that is so small may be walked for its ends, too.
     assert LOGGED - 3 <= taken <= 4 * LOGGED

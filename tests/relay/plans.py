@@ -21,10 +21,25 @@ class Node(NamedTuple):
     rows: int
 
 
+# What this transaction took from the log's tables and indexes, rows that nobody sees among them.
+ENTRIES = """
+    select coalesce(sum(pg_stat_get_xact_tuples_returned(member.oid)), 0)::bigint
+    from (select inhrelid as oid from pg_inherits where inhparent = 'outbox.message'::regclass
+          union all
+          select indexrelid from pg_index join pg_inherits on inhrelid = indrelid
+          where inhparent = 'outbox.message'::regclass) as member
+"""
+
+
 class Plan(NamedTuple):
-    """An executed plan. `buffers` are the pages it touched, `nodes` every node of it."""
+    """An executed plan.
+
+    `buffers` are the pages it touched, `entries` what it took from the log's tables and indexes
+    (rows that nobody sees among them), `nodes` every node of it.
+    """
 
     buffers: int
+    entries: int
     nodes: list[Node]
 
     def sequential(self) -> list[str]:
@@ -60,11 +75,20 @@ def explain(
         try:
             connection.execute(execute)
             meanwhile()
+            before = entries_taken(connection)
             ((plans,),) = connection.execute(execute).fetchall()
+            entries = entries_taken(connection) - before
         finally:
             connection.execute("deallocate examined")
     root = plans[0]["Plan"]
-    return Plan(root["Shared Hit Blocks"] + root["Shared Read Blocks"], list(_nodes(root)))
+    buffers = root["Shared Hit Blocks"] + root["Shared Read Blocks"]
+    return Plan(buffers, entries, list(_nodes(root)))
+
+
+def entries_taken(connection: psycopg.Connection[Any]) -> int:
+    """What the transaction that is open took from the log's tables and indexes so far."""
+    ((entries,),) = connection.execute(ENTRIES).fetchall()
+    return int(entries)
 
 
 def _nodes(plan: Mapping[str, Any]) -> Iterator[Node]:

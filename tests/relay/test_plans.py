@@ -148,7 +148,8 @@ def test_the_start_of_a_delta_reads_a_few_pages_of_each_partition(
         publish(retained.db)
     plan = explain(retained.db, log.POSITION, {"cursor": cursor_id(retained.db)}, mode)
     assert_on_indexes(plan)
-    assert plan.sorted_rows() == 0
+    # The transactions in progress, not the messages.
+    assert plan.sorted_rows() <= 10
     assert plan.buffers <= index_ranges(retained, 2) + 40
 
 
