@@ -20,14 +20,16 @@ MAX_CONNECTIONS = 100
 TIMEOUT_SECONDS = 10.0
 # Answers that are being made at once, each in a thread; who asks for the same shares one.
 MAX_THREADS = 4
+# The one other form in which metrics are asked for.
+OPEN_METRICS = "application/openmetrics-text"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A GET; `accept` is the header of that name, empty where there is none."""
+    """A GET; what else its client sent makes no difference, so that those who ask alike share."""
 
     path: str
-    accept: str
+    open_metrics: bool
 
 
 @dataclass(frozen=True)
@@ -200,4 +202,4 @@ def _parse(head: bytes) -> tuple[str, Request]:
     if method not in ("GET", "HEAD"):
         raise Refused(405)
     headers = {name.lower(): value.strip() for name, _, value in (f.partition(":") for f in fields)}
-    return method, Request(target.partition("?")[0], headers.get("accept", ""))
+    return method, Request(target.partition("?")[0], OPEN_METRICS in headers.get("accept", ""))

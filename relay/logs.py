@@ -2,10 +2,15 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import msgspec
 import structlog
+
+# A channel, an error, what a broker or a server says: others choose words of it.
+MAX_WORD_LENGTH = 1000
+MAX_TRACEBACK_LENGTH = 16_384
 
 
 def configure(level: str) -> None:
@@ -13,9 +18,9 @@ def configure(level: str) -> None:
     terminal = sys.stderr.isatty()
     renderer: list[Any] = (
         # Without the rich traceback: it would print local variables, and secrets are among them.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [cut, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
+        else [structlog.processors.format_exc_info, cut, structlog.processors.JSONRenderer(_json)]
     )
     # What goes wrong is raised, and told by whoever catches it.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -31,6 +36,15 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def cut(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor that bounds every text of a line, so that nobody's words fill the log."""
+    for name, value in event.items():
+        longest = MAX_TRACEBACK_LENGTH if name == "exception" else MAX_WORD_LENGTH
+        if isinstance(value, str) and len(value) > longest:
+            event[name] = value[:longest] + "…"
+    return event
 
 
 def _json(event: Any, **_: Any) -> str:

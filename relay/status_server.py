@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from relay import migrations
 from relay.database import EncodingError, ReadOnlyError, connect, transaction
-from relay.http_server import Answer, HttpServer, Request
+from relay.http_server import OPEN_METRICS, Answer, HttpServer, Request
 from relay.settings import Settings, SettingsError
 from relay.status import (
     TIMEOUT,
@@ -174,7 +174,7 @@ class StatusServer:
 
     def _answer(self, request: Request) -> Answer:
         if request.path == "/metrics":
-            encode, content_type = choose_encoder(request.accept)
+            encode, content_type = choose_encoder(OPEN_METRICS if request.open_metrics else "")
             return Answer(200, content_type, encode(self._telemetry.registry))
         fault = self._readiness.fault()
         return _text(200 if fault is None else 503, fault or "ready")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from prometheus_client.metrics_core import Metric
 
 from local.program import get_status
 from relay.status_server import StatusServer
@@ -18,6 +19,7 @@ from tests.relay.operating import settings
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+READY = GET.replace(b"/healthz", b"/readyz")
 
 HALVES = [b"", b"\r\n", b"GET /heal", b"GET /healthz HTTP/1.1\r\nHost: x", GET[:-2]]
 
@@ -208,6 +210,40 @@ def test_readiness_that_takes_long_is_asked_for_once_and_holds_up_nobody(
     assert len(asked) == 1
 
 
+def test_metrics_that_are_asked_for_in_many_ways_hold_up_nobody(
+    patient: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each names another type that it accepts, while the database hangs: readiness is told."""
+    hangs, asked = threading.Event(), []
+
+    def collect() -> list[Metric]:
+        asked.append(1)
+        hangs.wait(30)
+        return []
+
+    monkeypatch.setattr(patient._readiness, "fault", lambda: None)
+    monkeypatch.setattr(patient._telemetry.registry, "collect", collect)
+    with ExitStack() as stack:
+        stack.callback(hangs.set)
+        clients = []
+        for number in range(16):
+            kind = ("text/", "application/openmetrics-text;version=1.0.0,x/")[number % 2]
+            accepting = f"/metrics HTTP/1.1\r\nAccept: {kind}{number}".encode()
+            content = GET.replace(b"/healthz HTTP/1.1", accepting)
+            clients.append(connected(stack, patient.port, content))
+        eventually(lambda: _is(len(asked) == 2))
+        answer = everything(connected(stack, patient.port, READY))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        hangs.set()
+        for client in clients:
+            assert everything(client).startswith(b"HTTP/1.1 200 ")
+    assert len(asked) == 2
+
+
+def _is(condition: bool) -> None:
+    assert condition
+
+
 def test_a_server_that_is_closed_lets_go_of_its_clients_and_its_port(
     free_port: Callable[[], int],
 ) -> None:
@@ -220,9 +256,6 @@ def test_a_server_that_is_closed_lets_go_of_its_clients_and_its_port(
         assert everything(client) == b""
     with socket.create_server(("127.0.0.1", port)):
         pass
-
-
-READY = GET.replace(b"/healthz", b"/readyz")
 
 
 def test_an_answer_whose_maker_is_cancelled_is_made_anew_for_the_next(
