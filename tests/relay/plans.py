@@ -31,16 +31,22 @@ ENTRIES = """
 """
 
 
+# Of the whole server: other tests' too.
+IN_PROGRESS = "select count(*) from pg_snapshot_xip(pg_current_snapshot())"
+
+
 class Plan(NamedTuple):
     """An executed plan.
 
     `buffers` are the pages it touched, `entries` what it took from the log's tables and indexes
-    (rows that nobody sees among them), `nodes` every node of it.
+    (rows that nobody sees among them), `nodes` every node of it. `in_progress` transactions were
+    seen in progress on the server: between each two of them a range of its own is read.
     """
 
     buffers: int
     entries: int
     nodes: list[Node]
+    in_progress: int
 
     def sequential(self) -> list[str]:
         """The relations that were read from end to end."""
@@ -76,19 +82,26 @@ def explain(
             connection.execute(execute)
             meanwhile()
             before = entries_taken(connection)
+            in_progress = _in_progress(connection)
             ((plans,),) = connection.execute(execute).fetchall()
+            in_progress = max(in_progress, _in_progress(connection))
             entries = entries_taken(connection) - before
         finally:
             connection.execute("deallocate examined")
     root = plans[0]["Plan"]
     buffers = root["Shared Hit Blocks"] + root["Shared Read Blocks"]
-    return Plan(buffers, entries, list(_nodes(root)))
+    return Plan(buffers, entries, list(_nodes(root)), in_progress)
 
 
 def entries_taken(connection: psycopg.Connection[Any]) -> int:
     """What the transaction that is open took from the log's tables and indexes so far."""
     ((entries,),) = connection.execute(ENTRIES).fetchall()
     return int(entries)
+
+
+def _in_progress(connection: psycopg.Connection[Any]) -> int:
+    ((number,),) = connection.execute(IN_PROGRESS).fetchall()
+    return int(number)
 
 
 def _nodes(plan: Mapping[str, Any]) -> Iterator[Node]:

@@ -84,9 +84,9 @@ def test_who_gets_no_connection_in_time_has_sent_nothing() -> None:
 
     with endpoint(hanging) as server:
         words = [str(answer.error) for answer in uvloop.run(crowd(server.url))]
-        # When the one is over another may just get its connection, and have no time left for it.
         assert set(words) == {"no_connection", "timeout"}
-        assert server.connections == words.count("timeout")
+        # When one is over another may just get its place, and have no time left to connect.
+        assert server.connections <= words.count("timeout")
 
 
 @pytest.mark.parametrize("number", sorted(tcp.LOCAL_ERRNOS))
