@@ -1,7 +1,6 @@
-"""What keeps the log from growing for ever: days made ahead, days taken away, old rows trimmed."""
+"""What keeps the log from growing for ever: partitions made and taken away, old rows trimmed."""
 
 import re
-from contextlib import suppress
 from typing import Any, LiteralString
 
 import psycopg
@@ -22,46 +21,33 @@ ROUND_SECONDS = 60.0
 
 
 def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -> None:
-    """One round: makes the coming days' partitions, frees those that nobody needs, trims, seals.
+    """One round: makes the coming partitions, frees those that nobody needs, trims, seals.
 
     `connection` is in autocommit: each step is a transaction of its own and holds its locks no
-    longer than that. What is locked by others is left for the next round. How the round went is
-    noted in outbox.maintenance: one that left something out is not done. Raises psycopg.Error.
+    longer than that. What is locked by others is left for the next round, and a step that fails
+    stops no other. How the round went is noted in outbox.maintenance: one that left something out
+    is not done. Raises psycopg.Error where the session is lost.
     """
     steps = Steps(connection)
+    left_out: list[str] = []
+    faults: list[str] = []
     try:
-        left_out = _round(steps, settings, telemetry)
-        fault = HELD + ", ".join(left_out) if left_out else None
-        if fault is not None:
+        for step in STEPS:
+            try:
+                left_out += step(steps, settings, telemetry)
+            except psycopg.Error as fault:
+                telemetry.fault("", "maintenance")
+                if connection.closed:
+                    raise
+                first = (str(fault).splitlines() or [type(fault).__name__])[0]
+                faults.append(f"{steps.function}: {first}")
+                logger.warning("maintenance_failed", at=steps.function, fault=str(fault))
+        if left_out:
             logger.warning("maintenance_left_out", partitions=left_out, mend="outbox-relay doctor")
-        steps.alone(NOTE, settings.name, fault)
+            faults.append(HELD + ", ".join(left_out))
+        steps.alone(NOTE, settings.name, "; ".join(faults) or None)
     except TakenError:
         logger.debug("maintenance_is_anothers", at=steps.function)
-    except psycopg.Error as fault:
-        telemetry.fault("", "maintenance")
-        first = (str(fault).splitlines() or [type(fault).__name__])[0]
-        with suppress(psycopg.Error, TakenError):
-            steps.alone(NOTE, settings.name, f"{steps.function}: {first}")
-        raise
-
-
-def _round(steps: "Steps", settings: Settings, telemetry: Telemetry) -> list[str]:
-    """The partitions that it could not make or free."""
-    made = steps.alone(MAKE_PARTITIONS)
-    if made:
-        logger.info("partitions_made", partitions=made)
-    locked = _retire_partitions(steps, settings.retention_days, telemetry)
-    steps.alone(TRIM_CHECKPOINTS)
-    letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
-    if letters:
-        logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
-    steps.alone(TURN_ATTEMPTS)
-    answers = steps.alone(TRIM_IDEMPOTENCY)
-    if answers:
-        logger.info("idempotent_requests_forgotten", requests=answers)
-    steps.function = "outbox.seal_secret"
-    secrets_at_rest.seal(steps.connection, Keyring(settings.secret_keys))
-    return [*locked, *steps.alone(LEFT_OUT)]
 
 
 TIMEOUT = """
@@ -75,8 +61,16 @@ PARTITION_STATE = """
 """
 
 
-def _retire_partitions(steps: "Steps", retention_days: int, telemetry: Telemetry) -> list[str]:
+def _make_partitions(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    made = steps.alone(MAKE_PARTITIONS, settings.retention_days)
+    if made:
+        logger.info("partitions_made", partitions=made)
+    return []
+
+
+def _retire_partitions(steps: "Steps", settings: Settings, telemetry: Telemetry) -> list[str]:
     """Those that others held."""
+    retention_days = settings.retention_days
     steps.function = "outbox.partition_state"
     with transaction(steps.connection):
         steps.connection.execute(TIMEOUT)
@@ -95,13 +89,62 @@ def _retire_partitions(steps: "Steps", retention_days: int, telemetry: Telemetry
     return locked
 
 
+def _trim_checkpoints(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TRIM_CHECKPOINTS)
+    return []
+
+
+def _trim_dead_letters(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
+    if letters:
+        logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
+    return []
+
+
+def _turn_attempts(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TURN_ATTEMPTS)
+    return []
+
+
+def _trim_idempotency(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    answers = steps.alone(TRIM_IDEMPOTENCY)
+    if answers:
+        logger.info("idempotent_requests_forgotten", requests=answers)
+    return []
+
+
+def _seal(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    steps.function = "outbox.seal_secret"
+    secrets_at_rest.seal(steps.connection, Keyring(settings.secret_keys))
+    return []
+
+
+def _left_out(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    """What the steps before could neither make nor drop."""
+    partitions: list[str] = steps.alone(LEFT_OUT)
+    return partitions
+
+
+# In this order; each says which partitions others kept it from.
+STEPS = (
+    _make_partitions,
+    _retire_partitions,
+    _trim_checkpoints,
+    _trim_dead_letters,
+    _turn_attempts,
+    _trim_idempotency,
+    _seal,
+    _left_out,
+)
+
+
 # A relay that freezes in the middle of a step gives it back.
 ALONE = """
     select set_config('statement_timeout', '60s', true),
            set_config('idle_in_transaction_session_timeout', '60s', true),
            outbox.hold_maintenance()
 """
-MAKE_PARTITIONS = "select outbox.make_partitions()"
+MAKE_PARTITIONS = "select outbox.make_partitions(%s)"
 RETIRE_PARTITION = "select outbox.retire_partition(%s, %s)"
 TRIM_CHECKPOINTS = "select outbox.trim_checkpoints()"
 TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"

@@ -1,4 +1,4 @@
--- How large is each day of the log, and what may retention take away? (7 is RELAY_RETENTION_DAYS; edit it to yours.)
+-- How large is each partition of the log, and what may retention take away? (7 is RELAY_RETENTION_DAYS; edit it to yours.)
 begin read only;
 set local search_path = pg_catalog, pg_temp;
 select partition,
@@ -6,9 +6,10 @@ select partition,
        upto_time,
        estimated_rows,
        pg_size_pretty(bytes) as size,
-       case when not past_retention then 'kept: younger than retention'
+       case when from_time is null then 'made ahead'
+            when not past_retention then 'kept: younger than retention'
             when needed_by is not null then 'kept: ' || needed_by
             else 'retention may take it' end as retention
 from outbox.partition_state(7)
-order by from_time;
+order by from_time nulls last, partition;
 commit;

@@ -1,12 +1,12 @@
--- Frees the days of the log that are past retention, now instead of at the relay's next round; a day that some cursor
--- has not passed is kept, whatever its age. Edit the 7 below (days) to yours, RELAY_RETENTION_DAYS.
--- Each day takes two runs: the first truncates it, the second drops the empty shell. What others hold is reported as
+-- Frees the partitions of the log that are past retention, now instead of at the relay's next round; one that some
+-- cursor has not passed is kept, whatever its age. Edit the 7 below (days) to yours, RELAY_RETENTION_DAYS.
+-- Each takes two runs: the first truncates it, the second drops the empty shell. What others hold is reported as
 -- 'locked' and left alone. Running it again is safe.
 -- Run it as the owner of the schema or as a member of outbox_relay.
 begin;
 set local search_path = pg_catalog, pg_temp;
-select day.partition, outbox.retire_partition(day.partition, 7) as outcome
-from outbox.partition_state(7) as day
-where day.past_retention
-order by day.from_time;
+select state.partition, outbox.retire_partition(state.partition, 7) as outcome
+from outbox.partition_state(7) as state
+where state.past_retention
+order by state.from_time;
 commit;

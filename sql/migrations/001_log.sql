@@ -141,7 +141,7 @@ create table outbox.message (
     constraint message_is_at_most_983040_bytes
         check (octet_length(payload) + coalesce(octet_length(group_key), 0)
                + coalesce(octet_length(headers), 0) <= 983040)
-) partition by range (created_at);
+) partition by range (id);
 
 -- These two and no more: every further index is paid for by every business transaction. They are spelled differently, so
 -- that a query chooses its index by what it writes: `priority::integer` and `id + 0`, or `priority`, `xid` and `id`. The
@@ -150,9 +150,6 @@ create table outbox.message (
 create index message_priority_id on outbox.message ((priority::integer), (id + 0));
 -- xid before id, priority before both: a class that nobody uses would else walk everybody else's messages.
 create index message_priority_xid_id on outbox.message (priority, xid, id);
-
--- An insert must never fail for want of a partition.
-create table outbox.message_default partition of outbox.message default;
 
 -- Channels that begin with `outbox.` are the platform's own: what stands there tells subscribers and WebSocket clients
 -- what became of orders and subscriptions, so nobody else writes to them.

@@ -1,72 +1,82 @@
--- The log by days: partitions made ahead of time, and taken away when every cursor has passed them.
+-- The log by partitions: made ahead of the ids, turned to as time goes, taken away when every cursor has passed them.
 set search_path = pg_catalog, pg_temp;
 
--- Makes the partitions of today and the next days (UTC), and of any other day whose rows sit in the default partition;
--- those rows move with their id and xid, in the same transaction. Returns how many were made. A day that is locked by
--- others for longer than the lock timeout is left for the next call: until then its rows go to the default partition.
-create function outbox.make_partitions(days_ahead integer default 7) returns integer
+-- A partition has room for 10^11 ids: the first for those below 100,000,000,000, the second for the next, and so on. It
+-- is turned to by setting the sequence of the ids to its first. So a row's place is known with its id: no clock and no
+-- time zone decides it, no row ever moves, making a partition locks out neither readers nor writers, and where nobody
+-- turns, as while no relay runs, the log goes on in the partition that it has.
+create table outbox.log_partition (
+    number    integer     primary key check (number >= 0),
+    -- The transaction that made it.
+    xid       xid8        not null default pg_current_xact_id(),
+    -- NULL: none of its ids has been drawn.
+    from_time timestamptz,
+    -- NULL: its ids may still be drawn.
+    upto_time timestamptz,
+
+    constraint it_is_begun_before_it_ends check (upto_time is null or from_time <= upto_time)
+);
+
+-- The lowest id that a message of `since` or later may have.
+create function outbox.first_id_since(since timestamptz) returns bigint
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- A message draws its id before its time: a minute is allowed between the two.
+    select coalesce(min(number), 0) * 100000000000
+    from outbox.log_partition
+    where upto_time is null or upto_time > since - interval '1 minute'
+$$;
+
+-- Turns to the next partition where the present one has been written to for a fifth of the retention, a day at least, and
+-- makes two ahead. So the log is some eight partitions however long it is kept: a statement over it locks each of them
+-- with its indexes, and the plans that the relay keeps look at each. Returns how many were made. What others lock for
+-- longer than the lock timeout is left for the next call.
+create function outbox.make_partitions(retention_days integer default 7) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set datestyle = 'ISO, YMD'
-set timezone = 'UTC'
 set lock_timeout = '200ms'
 as $$
 declare
-    today     date    := (clock_timestamp() at time zone 'UTC')::date;
-    made      integer := 0;
-    day       date;
-    occupied  boolean;
-    partition text;
-    from_time timestamptz;
-    upto_time timestamptz;
+    room     constant bigint   := 100000000000;
+    sequence constant regclass := pg_get_serial_sequence('outbox.message', 'id');
+    width    constant interval := greatest(retention_days / 5.0, 1) * interval '1 day';
+    made     integer := 0;
+    present  integer;
+    name     text;
 begin
-    -- One at a time, and before anything else is locked: two that both read the default partition and then want it for
-    -- themselves would deadlock.
-    begin
-        lock table only outbox.message in share update exclusive mode;
-    exception when lock_not_available then
-        return 0;
-    end;
-    for day, occupied in
-        select days.day, bool_or(days.occupied)
-        from (
-            select today + ahead, false from generate_series(0, days_ahead) as ahead
-            union
-            select (created_at at time zone 'UTC')::date, true from outbox.message_default
-            -- What has no date of eight digits, such as infinity, stays there.
-            where created_at >= '0001-01-02 00:00+00' and created_at < '9999-12-31 00:00+00'
-        ) as days (day, occupied)
-        group by days.day
-        order by days.day
-    loop
-        partition := 'message_' || to_char(day, 'YYYYMMDD');
-        from_time := day::timestamp at time zone 'UTC';
-        upto_time := (day + 1)::timestamp at time zone 'UTC';
-        continue when to_regclass('outbox.' || partition) is not null;
-        begin
-            -- Whoever waits for the default partition's lock has chosen his partitions already. A writer of today
-            -- would then be refused by the default partition, and a reader would miss the rows that moved, for ever.
-            -- So these wait at the parent. Other days have neither.
-            if day = today or occupied then
-                lock table only outbox.message in access exclusive mode;
-            end if;
-            lock table outbox.message_default in access exclusive mode;
-            execute format('create table outbox.%I (like outbox.message including defaults including constraints)',
-                           partition);
-            execute format(
-                'with moved as (
-                     delete from outbox.message_default where created_at >= $1 and created_at < $2 returning *
-                 )
-                 insert into outbox.%I select * from moved', partition)
-            using from_time, upto_time;
-            execute format('alter table outbox.message attach partition outbox.%I for values from (%L) to (%L)',
-                           partition, from_time, upto_time);
-            made := made + 1;
-        exception when lock_not_available then
-            null;
-        end;
+    -- One at a time; readers and writers of the log don't meet it.
+    lock table outbox.log_partition in exclusive mode;
+    present := coalesce(pg_sequence_last_value(sequence), 0) / room;
+    -- A transaction that has written to the log takes no notice of a partition that is made meanwhile, and its next
+    -- message would be refused. So those that were open when the next one was made are over before it is turned to.
+    if exists (select from outbox.log_partition where number = present and from_time <= clock_timestamp() - width)
+        and exists (select from outbox.log_partition
+                    where number = present + 1 and xid < pg_snapshot_xmin(pg_current_snapshot()))
+    then
+        present := present + 1;
+        -- It is not undone where this transaction is rolled back: the next call then finds it done.
+        perform setval(sequence, present * room);
+    end if;
+    -- What lies before the sequence is over, whoever has moved it on.
+    update outbox.log_partition
+    set from_time = coalesce(from_time, clock_timestamp()), upto_time = clock_timestamp()
+    where number < present and upto_time is null;
+    update outbox.log_partition set from_time = clock_timestamp() where number = present and from_time is null;
+
+    for ahead in present .. present + 2 loop
+        continue when exists (select from outbox.log_partition where number = ahead);
+        name := 'message_' || ahead;
+        execute format('create table outbox.%I (like outbox.message including defaults including constraints)', name);
+        execute format('alter table outbox.message attach partition outbox.%I for values from (%s) to (%s)',
+                       name, ahead * room, (ahead + 1) * room);
+        insert into outbox.log_partition (number, from_time)
+        values (ahead, case when ahead = present then clock_timestamp() end);
+        made := made + 1;
     end loop;
     return made;
+exception when lock_not_available then
+    return 0;
 end
 $$;
 
@@ -112,25 +122,12 @@ begin
 end
 $$;
 
--- The partitions that are a day each; the default one is not among them.
-create view outbox.daily_partition as
-select class.oid,
-       class.relname::text as partition,
-       day::timestamp at time zone 'UTC' as from_time,
-       (day + 1)::timestamp at time zone 'UTC' as upto_time,
-       class.reltuples
-from pg_inherits
-join pg_class as class on class.oid = pg_inherits.inhrelid
-cross join lateral to_date(right(class.relname, 8), 'YYYYMMDD') as day
-where pg_inherits.inhparent = 'outbox.message'::regclass
-  and class.relname ~ '^message_[0-9]{8}$';
-
--- The daily partitions, oldest first: what they hold and what keeps them.
+-- The partitions of the log, oldest first: what they hold and what keeps them.
 create function outbox.partition_state(retention_days integer default 7)
 returns table (
     partition      text,
-    from_time      timestamptz,
-    upto_time      timestamptz,
+    from_time      timestamptz, -- NULL: made ahead
+    upto_time      timestamptz, -- NULL: messages are still written to it
     estimated_rows bigint,      -- NULL until it was analysed
     bytes          bigint,
     past_retention boolean,
@@ -139,13 +136,14 @@ returns table (
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select daily.partition, daily.from_time, daily.upto_time,
-           nullif(daily.reltuples, -1)::bigint,
-           pg_total_relation_size(daily.oid),
-           daily.upto_time <= clock_timestamp() - make_interval(days => retention_days),
-           outbox.partition_needed_by(daily.partition)
-    from outbox.daily_partition as daily
-    order by daily.partition
+    select class.relname::text, known.from_time, known.upto_time,
+           nullif(class.reltuples, -1)::bigint,
+           pg_total_relation_size(class.oid),
+           coalesce(known.upto_time <= clock_timestamp() - make_interval(days => retention_days), false),
+           outbox.partition_needed_by(class.relname::text)
+    from outbox.log_partition as known
+    join pg_class as class on class.oid = to_regclass('outbox.message_' || known.number)
+    order by known.number
 $$;
 
 -- Takes one step to free a partition that is past retention, and says which:
@@ -159,21 +157,19 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $$
 declare
-    upto_time timestamptz;
-    occupied  boolean;
+    known    outbox.log_partition;
+    occupied boolean;
 begin
     -- A snapshot from before the lock would miss what was committed while we waited for it.
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'outbox.retire_partition runs in READ COMMITTED only'
             using errcode = 'invalid_transaction_state';
     end if;
-    select daily.upto_time into upto_time
-    from outbox.daily_partition as daily where daily.partition = retire_partition.partition;
+    select * into known from outbox.log_partition where 'message_' || number = partition;
     if not found then
-        raise exception 'outbox.% is not a daily partition of outbox.message', partition
-            using errcode = 'undefined_table';
+        raise exception 'outbox.% is no partition of outbox.message', partition using errcode = 'undefined_table';
     end if;
-    if upto_time > clock_timestamp() - make_interval(days => retention_days) then
+    if known.upto_time is null or known.upto_time > clock_timestamp() - make_interval(days => retention_days) then
         return 'kept';
     end if;
     if outbox.partition_needed_by(partition) is not null then
@@ -195,6 +191,7 @@ begin
             return 'truncated';
         end if;
         execute format('drop table outbox.%I', partition);
+        delete from outbox.log_partition where number = known.number;
         return 'dropped';
     exception when lock_not_available or deadlock_detected then  -- the latter from a second call at the same moment
         return 'locked';
@@ -293,6 +290,7 @@ revoke execute on function
     outbox.hold_maintenance(),
     outbox.note_maintenance(text, text),
     outbox.make_partitions(integer),
+    outbox.first_id_since(timestamptz),
     outbox.partition_needed_by(text),
     outbox.partition_state(integer),
     outbox.retire_partition(text, integer),

@@ -95,7 +95,8 @@ begin
           and (latest.target is null or id > latest.after_id or not pg_visible_in_snapshot(xid, latest.target))
     ) as pending
     left join (
-        select priority, min(id) as id from outbox.message where created_at >= repeat_from group by priority
+        select priority, min(id) as id from outbox.message
+        where id >= outbox.first_id_since(repeat_from) and created_at >= repeat_from group by priority
     ) as repeated on repeated.priority = cursor.priority
     cross join lateral (select least(pending.id, repeated.id) as id) as start
     cross join lateral (
@@ -105,12 +106,14 @@ begin
 
     -- Any id of a transaction that is over everywhere: '3:3:' has not seen it, every other snapshot has.
     update outbox.message set xid = '3' where xid <> '3';
+    update outbox.log_partition set xid = '3';
 
     -- A logical copy brings no sequences. A message id must be new among those that letters remember, too.
     perform outbox.advance_sequence('outbox.message', greatest(
         (select max(id) from outbox.message),
         (select max(message_id) from outbox.dead_letter),
         (select max(upto_id) from outbox.checkpoint)));
+    perform outbox.make_partitions();
     perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));

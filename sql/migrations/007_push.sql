@@ -568,15 +568,16 @@ end
 $$;
 
 -- The partitions, of the log and of the attempts, that should have been made or dropped by now and were not, since
--- other sessions held what that takes: those of today and tomorrow, and attempts past their time.
+-- other sessions held what that takes: the log's next, the attempts' of today and tomorrow and those past their time.
 create function outbox.partitions_left_out(keep_days integer default 30) returns text[]
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with wanted as (
-        select name || to_char((clock_timestamp() at time zone 'UTC')::date + ahead, '_YYYYMMDD') as partition
-        from unnest(array['message', 'attempt']) as name
-        cross join generate_series(0, 1) as ahead
+        select 'attempt' || to_char((clock_timestamp() at time zone 'UTC')::date + ahead, '_YYYYMMDD') as partition
+        from generate_series(0, 1) as ahead
+        union all
+        select 'message_' || max(number) + 1 from outbox.log_partition having count(*) filter (where from_time is null) = 0
     )
     select coalesce(array_agg(partition order by partition), '{}')
     from (
@@ -805,7 +806,7 @@ begin
         begun := pg_current_snapshot();
         select min(id + 0) into first_id
         from outbox.message
-        where priority::integer = class and id + 0 >= coalesce(from_message_id, 0)
+        where priority::integer = class and id + 0 >= coalesce(from_message_id, outbox.first_id_since(from_time))
           and created_at >= coalesce(from_time, '-infinity');
         continue when first_id is null;
         select max(id + 0) into last_id from outbox.message where priority::integer = class;

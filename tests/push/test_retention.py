@@ -1,17 +1,15 @@
-"""A day of the log stays for as long as a delivery row needs one of its messages."""
+"""A partition of the log stays for as long as a delivery row needs one of its messages."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from tests.push.stage import LATER, PushRelay, PushStage
 from tests.receiver import OK, Receiver, respond
-from tests.sql.log import one, publish_at
+from tests.sql.log import let_days_pass, one, publish, turn
 
-OLD = datetime.now(UTC).replace(hour=12) - timedelta(days=30)
-PARTITION = OLD.strftime("message_%Y%m%d")
+PARTITION = "message_0"
 NEEDED = "select needed_by from outbox.partition_state(7) where partition = %s"
 
 
@@ -22,15 +20,16 @@ def old(database_url: str, patience: None) -> Iterator[PushStage]:
         db.execute("delete from outbox.subscription")
         stage = PushStage(database_url, db, receiver)
         stage.subscribe(retry=LATER)
-        publish_at(db, OLD)
-        db.execute("select outbox.make_partitions()")
+        publish(db)
+        turn(db)
+        let_days_pass(db, 30)
         receiver.react = respond(500)
         with PushRelay(database_url) as relay:
             relay.drain()
         yield stage
 
 
-def test_a_day_stays_until_the_last_of_its_messages_was_delivered(old: PushStage) -> None:
+def test_a_partition_stays_until_the_last_of_its_messages_was_delivered(old: PushStage) -> None:
     assert one(old.db, NEEDED, PARTITION) == "not yet passed by billing (priority 3)"
     assert one(old.db, "select outbox.retire_partition(%s, 7)", PARTITION) == "needed"
     old.receiver.react = OK

@@ -1,17 +1,17 @@
-"""Retention makes days ahead and takes days away, and never what somebody still needs."""
+"""Retention makes partitions and takes them away, and never what somebody still needs."""
 
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from prometheus_client import generate_latest
-from psycopg import sql
 
 from relay import retention
 from relay.database import Connection
 from relay.settings import Settings
 from relay.telemetry import Telemetry
 from tests.relay.operating import bury, relay_role, settings
+from tests.sql.log import let_days_pass, publish, turn
 
 
 @pytest.fixture
@@ -25,27 +25,23 @@ def week(database_url: str) -> Settings:
     return settings(database_url, RELAY_RETENTION_DAYS="7")
 
 
-DAYS = """
+PARTITIONS = """
     select inhrelid::regclass::text from pg_inherits
     where inhparent = 'outbox.message'::regclass order by 1
 """
+OLD = "message_0"
 
 
-def days(connection: Connection) -> list[str]:
-    return [name.removeprefix("outbox.") for (name,) in connection.execute(DAYS)]
+def partitions(connection: Connection) -> list[str]:
+    found = connection.execute(PARTITIONS).fetchall()
+    return [name.removeprefix("outbox.") for (name,) in found]
 
 
-def old_day(connection: Connection, days_ago: int) -> str:
-    """A day in the past with one message in it; returns its partition."""
-    connection.execute(
-        "insert into outbox.message (channel, type, payload, created_at)"
-        " values ('orders', 'order.paid', '{}', clock_timestamp() - make_interval(days => %s))",
-        (days_ago,),
-    )
-    before = days(connection)
-    connection.execute("select outbox.make_partitions()")
-    (partition,) = set(days(connection)) - set(before)
-    return partition
+def write(connection: Connection, *, days_ago: int) -> None:
+    """A message in a partition that was left so many days ago."""
+    publish(connection)
+    turn(connection)
+    let_days_pass(connection, days_ago)
 
 
 ADVANCE = """
@@ -55,30 +51,38 @@ ADVANCE = """
 """
 
 
-def test_days_are_made_ahead(connection: Connection, week: Settings) -> None:
-    all_days = days(connection)
-    last = sql.Identifier("outbox", max(day for day in all_days if day != "message_default"))
-    connection.execute(sql.SQL("drop table {}").format(last))
+def test_partitions_are_made_ahead_and_turned_to(connection: Connection, week: Settings) -> None:
+    let_days_pass(connection, 2)
     retention.maintain(connection, week, Telemetry())
-    assert days(connection) == all_days
+    publish(connection)
+    assert partitions(connection) == [f"message_{number}" for number in range(4)]
+    where = connection.execute("select tableoid::regclass::text from outbox.message").fetchall()
+    assert where == [("outbox.message_1",)]
 
 
-def test_a_day_that_everybody_passed_goes(connection: Connection, week: Settings) -> None:
-    partition = old_day(connection, days_ago=9)
+def test_a_long_retention_turns_less_often(connection: Connection, database_url: str) -> None:
+    years = settings(database_url, RELAY_RETENTION_DAYS="730")
+    let_days_pass(connection, 100)
+    retention.maintain(connection, years, Telemetry())
+    assert len(partitions(connection)) == 3
+
+
+def test_a_partition_that_everybody_passed_goes(connection: Connection, week: Settings) -> None:
+    write(connection, days_ago=8)
     connection.execute(ADVANCE)
     # Truncated in the first round, dropped in the second.
     retention.maintain(connection, week, Telemetry())
     retention.maintain(connection, week, Telemetry())
-    assert partition not in days(connection)
+    assert OLD not in partitions(connection)
 
 
 def test_the_rights_of_a_relay_suffice(connection: Connection) -> None:
-    partition = old_day(connection, days_ago=9)
+    write(connection, days_ago=8)
     connection.execute(ADVANCE)
     with relay_role(connection) as url, psycopg.connect(url, autocommit=True) as relay:
         retention.maintain(relay, settings(url), Telemetry())
         retention.maintain(relay, settings(url), Telemetry())
-    assert partition not in days(connection)
+    assert OLD not in partitions(connection)
 
 
 def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> None:
@@ -101,47 +105,49 @@ def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> 
     assert connection.execute("select key from outbox.idempotent_request").fetchall() == [("23",)]
 
 
-def test_a_day_that_somebody_needs_stays_and_is_told(
+def test_a_partition_that_somebody_needs_stays_and_is_told(
     connection: Connection, week: Settings
 ) -> None:
-    partition = old_day(connection, days_ago=9)
+    write(connection, days_ago=8)
     telemetry = Telemetry()
     retention.maintain(connection, week, telemetry)
     retention.maintain(connection, week, telemetry)
     held = connection.execute("select count(*) from outbox.message").fetchone()
-    assert (partition in days(connection), held) == (True, (1,))
+    assert (OLD in partitions(connection), held) == (True, (1,))
     metrics = generate_latest(telemetry.registry).decode()
-    (line,) = [one for one in metrics.splitlines() if partition in one]
+    (line,) = [one for one in metrics.splitlines() if OLD in one]
     assert "kafka" in line
 
 
-def test_the_alarm_ends_when_the_day_is_passed(connection: Connection, week: Settings) -> None:
-    partition = old_day(connection, days_ago=9)
+def test_the_alarm_ends_when_the_partition_is_passed(
+    connection: Connection, week: Settings
+) -> None:
+    write(connection, days_ago=8)
     telemetry = Telemetry()
     retention.maintain(connection, week, telemetry)
     connection.execute(ADVANCE)
     retention.maintain(connection, week, telemetry)
-    assert partition not in generate_latest(telemetry.registry).decode()
+    assert OLD not in generate_latest(telemetry.registry).decode()
 
 
-def test_a_day_within_retention_stays(connection: Connection, week: Settings) -> None:
-    partition = old_day(connection, days_ago=6)
+def test_a_partition_within_retention_stays(connection: Connection, week: Settings) -> None:
+    write(connection, days_ago=6)
     connection.execute(ADVANCE)
     retention.maintain(connection, week, Telemetry())
     retention.maintain(connection, week, Telemetry())
-    assert partition in days(connection)
+    assert OLD in partitions(connection)
 
 
 def test_of_many_relays_one_does_it_and_the_others_go_on(
     connection: Connection, database_url: str, week: Settings
 ) -> None:
-    partition = old_day(connection, days_ago=9)
+    write(connection, days_ago=8)
     connection.execute(ADVANCE)
     with psycopg.connect(database_url) as rival:
         rival.execute("select outbox.hold_maintenance()")
         retention.maintain(connection, week, Telemetry())
         retention.maintain(connection, week, Telemetry())
-        assert partition in days(connection)
+        assert OLD in partitions(connection)
 
 
 OLD_CHECKPOINTS = """

@@ -23,7 +23,7 @@ from tests.relay.operating import bury, outbox_relay
 from tests.relay.stage import Stage
 from tests.relay.test_kafka_dead_letters import set_limit
 from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
-from tests.sql.log import Session, one, publish
+from tests.sql.log import Session, let_days_pass, one, publish, turn
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +117,10 @@ def test_a_relay_delivers_and_redrives(
     stage.reckoning_is_whole("orders", "missing")
 
 
-def test_retention_takes_old_days(open_relay: OpenRelay, db: Session) -> None:
-    db.execute(
-        "insert into outbox.message (channel, type, payload, created_at)"
-        " values ('orders', 'event', '', clock_timestamp() - interval '30 days')"
-    )
+def test_retention_takes_old_partitions(open_relay: OpenRelay, db: Session) -> None:
+    publish(db)
+    turn(db)
+    let_days_pass(db, 30)
     relay = open_relay()
     relay.drain()
     for _ in range(3):

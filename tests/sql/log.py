@@ -1,6 +1,5 @@
 """What the SQL tests do to the log, in a few words."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -59,14 +58,29 @@ def publish_own(db: Session, channel: str) -> int:
     return message_id
 
 
-def publish_at(db: Session, created_at: datetime | str, *, priority: int = 3) -> int:
-    """Writes a message with a `created_at` of our own, as only the owner can; returns its id."""
-    query = """
-        insert into outbox.message (channel, type, payload, priority, created_at)
-        values ('orders', 'event', '{}', %s, %s) returning id
-    """
-    message_id: int = one(db, query, priority, created_at)
-    return message_id
+def let_days_pass(db: Session, days: int) -> None:
+    """As far as the partitions of the log know: who wrote when they were made has ended."""
+    db.execute(
+        """
+        update outbox.log_partition
+        set from_time = from_time - days, upto_time = upto_time - days, xid = '3'
+        from make_interval(days => %s) as days
+        """,
+        [days],
+    )
+
+
+def turn(db: Session) -> None:
+    """The log goes on in its next partition; that before it ends now."""
+    let_days_pass(db, 0)
+    try_to_turn(db)
+
+
+def try_to_turn(db: Session) -> None:
+    """The same, unless somebody writes who began before the next partition was made."""
+    long_ago = "update outbox.log_partition set from_time = '2020-01-01' where upto_time is null"
+    db.execute(long_ago + " and from_time is not null")
+    db.execute("select outbox.make_partitions()")
 
 
 def cursor_id(db: Session, priority: int = 3, *, name: str = "kafka", shard: int = 0) -> int:

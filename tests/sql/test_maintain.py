@@ -1,7 +1,6 @@
 """The operator's scripts do what their heads say, and are safe to run again."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,12 @@ from tests.sql.log import (
     SQL_DIRECTORY,
     Session,
     dead_letter,
+    let_days_pass,
     one,
     only_rows,
     pass_everything,
     publish,
-    publish_at,
+    turn,
 )
 from tests.sql.programs import psql
 
@@ -75,20 +75,24 @@ def test_two_redrives_at_once_send_a_letter_once(db: Session, open_session: Open
 
 
 def test_old_partitions_go_in_two_runs(db: Session, member: Member) -> None:
-    now = datetime.now(UTC)
-    passed = [publish_at(db, now - timedelta(days=days)) for days in (30, 20, 3)]
+    for days in (10, 10, 7):
+        publish(db)
+        turn(db)
+        let_days_pass(db, days)
     pass_everything(db)
-    needed = publish_at(db, now - timedelta(days=10))
-    db.execute("select outbox.make_partitions()")
+    needed = publish(db)
+    turn(db)
+    let_days_pass(db, 8)
+    late = publish(db)
     relay = member("outbox_relay")
     outcomes = [
         [outcome for _, outcome in only_rows(relay.execute(script("drop_old_partitions")))]
         for _ in range(3)
     ]
     assert outcomes == [
-        ["truncated", "truncated", "needed"],
-        ["dropped", "dropped", "needed"],
+        ["truncated", "truncated", "truncated", "needed"],
+        ["dropped", "dropped", "dropped", "needed"],
         ["needed"],
     ]
     left = [message for (message,) in db.execute("select id from outbox.message order by id")]
-    assert left == [passed[2], needed]
+    assert left == [needed, late]

@@ -1,8 +1,6 @@
-"""Partitions are made ahead of time, and what landed in the default partition finds its day."""
+"""The log's partitions are made ahead of its ids and turned to as time goes, in nobody's way."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from itertools import pairwise
 
 import psycopg
 import pytest
@@ -10,130 +8,191 @@ from psycopg import errors, sql
 
 from tests.eventually import eventually
 from tests.sql.conftest import Open
-from tests.sql.log import Session, one, publish, publish_at
+from tests.sql.log import Session, let_days_pass, one, publish, try_to_turn, turn
 
-DAYS = "select partition, from_time, upto_time from outbox.partition_state() order by from_time"
-TODAY = "select 'message_' || to_char(clock_timestamp() at time zone 'UTC', 'YYYYMMDD')"
-WHERE_ROWS_ARE = "select tableoid::regclass::text, id, xid::text from outbox.message order by id"
-
-
-def drop_today(db: Session) -> str:
-    """Leaves today without a partition; returns the partition's name."""
-    today: str = one(db, TODAY)
-    db.execute(sql.SQL("drop table outbox.{}").format(sql.Identifier(today)))
-    return today
+ROOM = 100_000_000_000
+PARTITIONS = "select partition, from_time is null, upto_time is null from outbox.partition_state()"
+MADE = [f"message_{number}" for number in range(3)]
+WHERE_ROWS_ARE = "select tableoid::regclass::text, id from outbox.message order by id"
+DROP = sql.SQL("drop table outbox.{}")
+FORGET = "delete from outbox.log_partition where number = any (%s)"
+NOW = "select setval(pg_get_serial_sequence('outbox.message', 'id'), %s)"
 
 
-def waits_for_lock(db: Session, pid: int) -> bool:
-    """Whether a session is waiting for somebody's lock."""
-    waits: bool = one(db, "select cardinality(pg_blocking_pids(%s)) > 0", pid)
-    return waits
+def lose(db: Session, *numbers: int) -> None:
+    """Takes partitions away, as if nobody had made them."""
+    for number in numbers:
+        db.execute(DROP.format(sql.Identifier(f"message_{number}")))
+    db.execute(FORGET, [list(numbers)])
 
 
-def test_today_and_seven_days_are_made_by_the_migration(db: Session) -> None:
-    days = db.execute(DAYS).fetchall()
-    assert len(days) == 8
-    assert days[0][0] == one(db, TODAY)
-    for (_, _, upto_time), (_, from_time, _) in pairwise(days):
-        assert upto_time == from_time
+def partitions(db: Session) -> list[str]:
+    return [row[0] for row in db.execute(PARTITIONS).fetchall()]
 
 
-@pytest.mark.parametrize("zone", ["America/Santiago", "Pacific/Kiritimati"])
-def test_a_day_is_a_day_of_utc_in_any_time_zone(db: Session, zone: str) -> None:
-    db.execute("select set_config('timezone', %s, false)", [zone])
-    # In Santiago this day has no midnight: summer time begins.
-    publish_at(db, "2025-09-07 12:00+00")
+def test_a_log_begins_with_one_to_write_to_and_two_ahead(db: Session) -> None:
+    assert db.execute(PARTITIONS).fetchall() == [
+        ("message_0", False, True),
+        ("message_1", True, True),
+        ("message_2", True, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("retention_days", "width"), [(1, 1), (5, 1), (10, 2), (730, 146), (3650, 730)]
+)
+def test_it_turns_after_a_fifth_of_the_retention(
+    db: Session, retention_days: int, width: int
+) -> None:
+    make = "select outbox.make_partitions(%s)"
+    publish(db)
+    let_days_pass(db, width - 1)
+    assert one(db, make, retention_days) == 0
+    let_days_pass(db, 1)
+    assert one(db, make, retention_days) == 1
+    publish(db)
+    assert db.execute(WHERE_ROWS_ARE).fetchall() == [
+        ("outbox.message_0", 1),
+        ("outbox.message_1", ROOM + 1),
+    ]
+
+
+@pytest.mark.parametrize("retention_days", [1, 7, 30, 730, 3650])
+def test_a_log_of_any_length_is_few_partitions(db: Session, retention_days: int) -> None:
+    for _ in range(30):
+        let_days_pass(db, max(retention_days // 5, 1))
+        db.execute("select outbox.make_partitions(%s)", [retention_days])
+        for name in partitions(db):
+            db.execute("select outbox.retire_partition(%s, %s)", [name, retention_days])
+    # The present one, two ahead, and what retention keeps: six parts of a fifth at most.
+    assert len(partitions(db)) <= 9
+
+
+def test_without_anybody_to_turn_the_log_goes_on(db: Session) -> None:
+    publish(db)
+    let_days_pass(db, 3000)
+    publish(db)
+    assert {where for where, _ in db.execute(WHERE_ROWS_ARE)} == {"outbox.message_0"}
+
+
+def test_ids_that_ran_ahead_find_their_partition(db: Session) -> None:
+    db.execute(NOW, [ROOM - 1])
+    publish(db)
+    publish(db)
     assert one(db, "select outbox.make_partitions()") == 1
-    db.execute("set timezone = 'UTC'")
-    first = db.execute(DAYS + " limit 1").fetchone()
-    assert first == (
-        "message_20250907",
-        datetime(2025, 9, 7, tzinfo=UTC),
-        datetime(2025, 9, 8, tzinfo=UTC),
-    )
+    assert db.execute(PARTITIONS).fetchall() == [
+        ("message_0", False, False),
+        ("message_1", False, True),
+        ("message_2", True, True),
+        ("message_3", True, True),
+    ]
+
+
+def test_a_sequence_that_was_set_far_ahead_leaves_no_insert_without_a_partition(
+    db: Session,
+) -> None:
+    """As after a copy from a database that is older."""
+    db.execute(NOW, [57 * ROOM])
+    assert one(db, "select outbox.make_partitions()") == 3
+    publish(db)
+    assert db.execute(WHERE_ROWS_ARE).fetchall() == [("outbox.message_57", 57 * ROOM + 1)]
+
+
+def test_a_turn_that_was_rolled_back_is_found_by_the_next_call(db: Session) -> None:
+    let_days_pass(db, 2)
+    with db.transaction(force_rollback=True):
+        db.execute("select outbox.make_partitions()")
+    publish(db)
+    db.execute("select outbox.make_partitions()")
+    assert db.execute(PARTITIONS + " limit 2").fetchall() == [
+        ("message_0", False, False),
+        ("message_1", False, True),
+    ]
 
 
 def test_a_partition_keeps_the_checks_and_defaults_of_the_log(db: Session) -> None:
-    db.execute("select outbox.make_partitions(9)")
-    message_id = publish_at(db, one(db, "select clock_timestamp() + interval '9 days'"))
-    assert message_id == one(db, "select id from outbox.message")
+    turn(db)
+    turn(db)
+    turn(db)
+    message_id = publish(db)
+    assert message_id == one(db, "select id from outbox.message") == 3 * ROOM + 1
     with pytest.raises(errors.CheckViolation):
-        publish_at(db, one(db, "select clock_timestamp() + interval '9 days'"), priority=6)
+        publish(db, priority=6)
 
 
-def test_rows_of_the_default_partition_move_with_id_and_xid(db: Session) -> None:
-    today = drop_today(db)
-    publish(db)
-    publish(db)
-    late_id = publish_at(db, "2026-01-31 23:59:59.999999+00")
-    before = db.execute(WHERE_ROWS_ARE).fetchall()
-    assert {where for where, _, _ in before} == {"outbox.message_default"}
+def test_the_log_turns_beside_open_readers_and_writers(db: Session, open_session: Open) -> None:
+    """Neither waits for it, nor it for them."""
+    reader, writer = open_session(), open_session()
+    for session in (reader, writer):
+        session.execute("set lock_timeout = '1ms'")
+    with reader.transaction(), writer.transaction():
+        one(reader, "select count(*) from outbox.message")
+        early = publish(writer)
+        with db.transaction():
+            turn(db)
+            between = publish(writer)
+            one(reader, "select count(*) from outbox.message")
+        late = publish(writer)
+        one(reader, "select count(*) from outbox.message")
+    assert (early, between, late) == (1, ROOM + 1, ROOM + 2)
+    assert partitions(db) == [*MADE, "message_3"]
 
+
+def test_nobody_turns_while_somebody_writes_who_does_not_know_the_partition(
+    db: Session, open_session: Open
+) -> None:
+    lose(db, 1, 2)
+    writer = open_session()
+    with writer.transaction():
+        publish(writer)
+        assert one(db, "select outbox.make_partitions()") == 2
+        try_to_turn(db)
+        assert publish(writer) == 2
+
+    def turns() -> None:
+        try_to_turn(db)
+        assert publish(writer) > ROOM
+
+    # Other tests' transactions count as well.
+    eventually(turns, 60)
+
+
+def test_an_id_that_was_drawn_before_the_turn_goes_where_it_belongs(
+    db: Session, open_session: Open
+) -> None:
+    writer = open_session()
+    with writer.transaction():
+        publish(writer)
+        turn(db)
+        publish(db)
+    assert db.execute(WHERE_ROWS_ARE).fetchall() == [
+        ("outbox.message_0", 1),
+        ("outbox.message_1", ROOM + 1),
+    ]
+
+
+def test_a_log_that_others_lock_is_left_for_the_next_call(db: Session, open_session: Open) -> None:
+    lose(db, 1, 2)
+    other = open_session()
+    with other.transaction():
+        other.execute("lock table only outbox.message in share update exclusive mode")
+        assert one(db, "select outbox.make_partitions()") == 0
+        publish(db)
     assert one(db, "select outbox.make_partitions()") == 2
-
-    after = db.execute(WHERE_ROWS_ARE).fetchall()
-    assert [row[1:] for row in after] == [row[1:] for row in before]
-    assert {where for where, _, _ in after} == {f"outbox.{today}", "outbox.message_20260131"}
-    assert after[-1][:2] == ("outbox.message_20260131", late_id)
+    assert partitions(db) == MADE
 
 
-def test_an_insert_never_fails_for_want_of_a_partition(db: Session, open_session: Open) -> None:
-    """Not even one that waits while today's is made: routed before, it would be refused."""
-    drop_today(db)
-    publish(db)
-    writer = open_session()
-    with ThreadPoolExecutor() as threads:
-        with db.transaction():
-            db.execute("select outbox.make_partitions()")
-            written = threads.submit(publish, writer)
-            eventually(lambda: _assert(waits_for_lock(db, writer.info.backend_pid)))
-        written.result(timeout=10)
-    assert one(db, "select count(*) from outbox.message") == 2
-    assert one(db, "select count(*) from outbox.message_default") == 0
-
-
-def test_a_reader_that_waits_sees_the_rows_that_moved(db: Session, open_session: Open) -> None:
-    """Planned before the new partition was there, it would find its day in neither place."""
-    drop_today(db)
-    publish(db)
-    reader = open_session()
-    with ThreadPoolExecutor() as threads:
-        with db.transaction():
-            db.execute("select outbox.make_partitions()")
-            count = threads.submit(one, reader, "select count(*) from outbox.message")
-            eventually(lambda: _assert(waits_for_lock(db, reader.info.backend_pid)))
-        assert count.result(timeout=10) == 1
-
-
-def test_days_ahead_are_made_beside_an_open_writer(db: Session, open_session: Open) -> None:
-    writer = open_session()
-    with writer.transaction():
-        publish(writer)
-        assert one(db, "select outbox.make_partitions(10)") == 3
-
-
-def test_a_day_that_is_locked_is_left_for_the_next_call(db: Session, open_session: Open) -> None:
-    today = drop_today(db)
-    writer = open_session()
-    with writer.transaction():
-        publish(writer)
-        # Its row sits in the default partition, which every new day needs for a moment.
-        assert one(db, "select outbox.make_partitions(10)") == 0
-    assert one(db, "select outbox.make_partitions(10)") == 4
-    assert one(db, "select tableoid::regclass::text from outbox.message") == f"outbox.{today}"
-
-
-def test_two_makers_at_once_make_each_day_once(db: Session, open_session: Open) -> None:
+def test_two_makers_at_once_make_each_partition_once(db: Session, open_session: Open) -> None:
+    lose(db, 1, 2)
     makers = [open_session() for _ in range(4)]
     with ThreadPoolExecutor() as threads:
-        made = [threads.submit(one, maker, "select outbox.make_partitions(10)") for maker in makers]
-        # Who finds another at it makes none, or waits for it and finds them made.
-        assert sorted(future.result(timeout=30) for future in made) == [0, 0, 0, 3]
-    assert len(db.execute(DAYS).fetchall()) == 11
+        made = [threads.submit(one, maker, "select outbox.make_partitions()") for maker in makers]
+        assert sorted(future.result(timeout=30) for future in made) == [0, 0, 0, 2]
+    assert partitions(db) == MADE
 
 
 def test_every_partition_has_the_two_indexes_of_the_log(db: Session) -> None:
-    db.execute("select outbox.make_partitions(8)")
+    turn(db)
     indexes = """
         select count(*) from pg_index join pg_inherits on inhrelid = indrelid
         where inhparent = 'outbox.message'::regclass group by indrelid
@@ -141,12 +200,25 @@ def test_every_partition_has_the_two_indexes_of_the_log(db: Session) -> None:
     assert {count for (count,) in db.execute(indexes)} == {2}
 
 
-def _assert(truth: bool) -> None:
-    assert truth
+@pytest.mark.parametrize("days", [0, 1, 3, 4, 6])
+def test_a_time_leads_to_the_partition_that_was_written_to_then(db: Session, days: int) -> None:
+    """Three turns, three, two and one days apart."""
+    for apart in (3, 2, 1):
+        turn(db)
+        let_days_pass(db, apart)
+    since = "select outbox.first_id_since(clock_timestamp() - make_interval(days => %s, mins => 5))"
+    expected = {0: 3, 1: 2, 3: 1, 4: 1, 6: 0}
+    assert one(db, since, days) == expected[days] * ROOM
+
+
+def test_a_message_that_drew_its_id_just_before_a_turn_is_not_passed_over(db: Session) -> None:
+    publish(db)
+    turn(db)
+    publish(db)
+    assert one(db, "select outbox.first_id_since(clock_timestamp())") == 0
 
 
 def test_the_name_of_a_partition_is_taken_from_nobody_else(db: Session) -> None:
-    with pytest.raises(psycopg.errors.UndefinedTable):
-        db.execute("select outbox.retire_partition('message_default', 0)")
-    with pytest.raises(psycopg.errors.UndefinedTable):
-        db.execute("select outbox.retire_partition('subscription; drop table x', 0)")
+    for name in ("message", "message_7", "subscription; drop table x"):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            db.execute("select outbox.retire_partition(%s, 0)", [name])

@@ -1,7 +1,6 @@
 """Retention never takes a message that some cursor has not passed, and waits for nobody long."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -12,15 +11,15 @@ from tests.sql.log import (
     Session,
     cursor_id,
     dead_letter,
+    let_days_pass,
     one,
     pass_everything,
     pending,
     publish,
-    publish_at,
+    turn,
 )
 
-OLD = datetime.now(UTC).replace(hour=12) - timedelta(days=30)
-PARTITION = OLD.strftime("message_%Y%m%d")
+PARTITION = "message_0"
 
 
 def retire(db: Session, partition: str = PARTITION) -> str:
@@ -34,11 +33,17 @@ def needed_by(db: Session) -> str | None:
     return sentence
 
 
+def grow_old(db: Session) -> None:
+    """The partition that was written to is past retention now."""
+    turn(db)
+    let_days_pass(db, 30)
+
+
 @pytest.fixture
 def old_message(db: Session) -> int:
     """A message of 30 days ago, in a partition of its own."""
-    message_id = publish_at(db, OLD)
-    assert one(db, "select outbox.make_partitions()") == 1
+    message_id = publish(db)
+    grow_old(db)
     return message_id
 
 
@@ -73,11 +78,11 @@ def test_a_paused_subscription_keeps_its_messages(db: Session) -> None:
 
 def test_a_message_that_committed_late_is_kept(db: Session, open_session: Open) -> None:
     """Its transaction was open in the cursor's snapshot, its id is far behind the cursor."""
-    publish_at(db, OLD)
-    db.execute("select outbox.make_partitions()")
+    publish(db)
     writer = open_session()
     with writer.transaction():
-        late_id = publish_at(writer, OLD)
+        late_id = publish(writer)
+        grow_old(db)
         pass_everything(db)
     assert retire(db) == "needed"
     assert pending(db, cursor_id(db)) == [late_id]
@@ -106,12 +111,14 @@ def test_truncating_works_beside_a_long_writer_elsewhere(db: Session, open_sessi
 
 
 def test_a_long_writer_keeps_the_partition_that_it_wrote_to(
-    db: Session, open_session: Open, old_message: int
+    db: Session, open_session: Open
 ) -> None:
-    pass_everything(db)
+    old_message = publish(db)
     writer = open_session()
     with writer.transaction():
-        written_id = publish_at(writer, OLD)
+        written_id = publish(writer)
+        pass_everything(db)
+        grow_old(db)
         assert retire(db) == "locked"
     assert retire(db) == "needed"
     assert [*db.execute("select id from outbox.message order by id")] == [
@@ -120,15 +127,16 @@ def test_a_long_writer_keeps_the_partition_that_it_wrote_to(
     ]
 
 
-@pytest.mark.usefixtures("old_message")
 def test_a_prepared_transaction_keeps_its_rows(db: Session, open_session: Open) -> None:
-    pass_everything(db)
+    publish(db)
     name = f"test-{uuid.uuid4().hex}"
     writer = open_session()
     writer.autocommit = False
     writer.tpc_begin(writer.xid(1, name, "outbox"))
-    written_id = publish_at(writer, OLD)
+    written_id = publish(writer)
     writer.tpc_prepare()
+    pass_everything(db)
+    grow_old(db)
     try:
         assert retire(db) == "locked"
     finally:
@@ -140,7 +148,7 @@ def test_a_prepared_transaction_keeps_its_rows(db: Session, open_session: Open) 
 def test_what_is_younger_than_retention_is_kept(db: Session) -> None:
     publish(db)
     pass_everything(db)
-    assert retire(db, one(db, "select min(partition) from outbox.partition_state()")) == "kept"
+    assert retire(db, PARTITION) == "kept"
 
 
 @pytest.mark.usefixtures("old_message")

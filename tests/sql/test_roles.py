@@ -43,12 +43,12 @@ ORDER = """
     values ('1', 'm', 's', 'EUR', 1, 'c', 'c')
 """
 
-READS_OF_THE_LOG = ["table outbox.message", "select id from outbox.message_default"]
+READS_OF_THE_LOG = ["table outbox.message", "select id from outbox.message_0"]
 WRITES_TO_THE_LOG = [
     "update outbox.message set xid = '3'",
     "delete from outbox.message",
     "truncate outbox.message",
-    "insert into outbox.message_default (channel, type, payload) values ('o', 'e', '')",
+    "insert into outbox.message_0 (channel, type, payload) values ('o', 'e', '')",
 ]
 FORGERIES = [
     "insert into outbox.message (id, channel, type, payload) overriding system value"
@@ -64,7 +64,7 @@ SUBSCRIPTIONS = [
 RELAYS_ALONE = [
     "table outbox.checkpoint",
     CHECKPOINT,
-    "select outbox.retire_partition('message_20260101', 0)",
+    "select outbox.retire_partition('message_0', 0)",
     "select outbox.make_partitions()",
     "select * from outbox.rebase()",
     "select outbox.trim_checkpoints()",
@@ -243,7 +243,7 @@ MUST_NOT: dict[str, list[str]] = {
         "table outbox.breaker",
         "select outbox.turn_attempts()",
         "select outbox.replay('kafka', from_message_id => 1, dry_run => true)",
-        "table outbox.daily_partition",
+        "table outbox.log_partition",
         "table sale.sale_order",
     ],
 }
