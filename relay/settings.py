@@ -101,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             le=1000,
             description="1 to 1000: how many runs to endpoints may hold a connection at once",
         ),
-    ] = 20
+    ] = 10
     allow_networks: Annotated[
         str,
         msgspec.Meta(

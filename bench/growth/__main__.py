@@ -1,5 +1,5 @@
-"""`make bench-growth`: how the relay's cost grows with backlog, retained messages, subscriptions,
-groups and open transactions; one table, one plot.
+"""`make bench-growth`: how the relay's cost grows with backlog, retained messages, retention,
+subscriptions, groups and open transactions; one table, one plot.
 """
 
 import argparse
@@ -104,6 +104,7 @@ def _measure(sizes: Sizes, only: list[str], tell: Callable[[str], None]) -> Iter
     with Arena.open(POSTGRES_SETTINGS, KAFKA_SETTINGS) as arena, arena.connect() as connection:
         growth = Growth(arena, connection, sizes, tell)
         dimensions: dict[str, Callable[[], Iterator[Cell]]] = {
+            "retention": growth.retention,
             "subscriptions": growth.subscriptions,
             "groups": growth.groups,
             "transactions": growth.transactions,

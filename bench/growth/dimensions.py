@@ -87,6 +87,14 @@ class Growth:
             if dimension in wanted:
                 yield from sorted(found, key=attrgetter("size"))
 
+    def retention(self) -> Iterator[Cell]:
+        """Under each the log has the partitions that so many days come to."""
+        for days in (7, 730, 3650):
+            log.empty(self._connection)
+            log.retain(self._connection, days)
+            turns = self._rounds(self._sizes.snapshots, emptied=False)
+            yield Cell("retention", days, f"{days:,}", turns)
+
     def subscriptions(self) -> Iterator[Cell]:
         """As many messages in all, to 1, 10 and 100 subscriptions with topics of their own."""
         made = 1

@@ -31,3 +31,32 @@ def add(connection: Connection, messages: int, groups: int = GROUPS) -> None:
         last = min(first + TOGETHER - 1, messages)
         parameters = {"topic": TOPIC, "groups": groups, "first": first, "last": last}
         connection.execute(ADD, parameters)
+
+
+PASS = """
+insert into outbox.checkpoint (cursor_id, n, seen, relay)
+select cursor_id, max(n) + 1, pg_current_snapshot(), 'bench'
+from outbox.checkpoint group by cursor_id
+"""
+AGE = """
+update outbox.log_partition
+set from_time = from_time - days, upto_time = upto_time - days, xid = '3'
+from make_interval(days => %(days)s) as days
+"""
+RETIRE = """
+select outbox.retire_partition(partition, %(retention)s)
+from outbox.partition_state(%(retention)s) where past_retention
+"""
+
+
+def retain(connection: Connection, retention_days: int) -> None:
+    """Lets as many days pass as are retained, and more, with some messages in each partition."""
+    parameters = {"retention": retention_days, "days": -(-retention_days // 4)}
+    for _ in range(8):
+        add(connection, GROUPS)
+        connection.execute(PASS)
+        connection.execute(AGE, parameters)
+        connection.execute("select outbox.make_partitions(%(retention)s)", parameters)
+        # Truncated the first time, dropped the second.
+        connection.execute(RETIRE, parameters)
+        connection.execute(RETIRE, parameters)

@@ -13,9 +13,11 @@ from bench.growth.dimensions import Cell
 from bench.growth.turn import Turn
 
 RATE, MEMORY, POLL = "messages_per_second", "peak_memory_mebibytes", "poll_milliseconds"
+LOCKS = "poll_locks"
 TITLES = {
     "backlog": "backlog",
     "retained": "retained, delivered",
+    "retention": "retention, days",
     "subscriptions": "subscriptions",
     "groups": "groups",
     "transactions": "open transactions",
@@ -29,6 +31,7 @@ COLUMNS = {
     MEMORY: ("relay MiB", "{:.0f}"),
     POLL: ("poll ms", "{:.2f}"),
     "poll_buffers": ("buffers", "{:.0f}"),
+    LOCKS: ("locks", "{:.0f}"),
 }
 # Two turns of the very same thing differ by as much.
 FLAT = at_most(1.25)
@@ -36,6 +39,7 @@ FLAT = at_most(1.25)
 SHARES = {
     "backlog": {RATE: at_least(0.9), MEMORY: FLAT},
     "retained": {POLL: FLAT},
+    "retention": {POLL: FLAT, LOCKS: at_most(1.0)},
     "delivery": {RATE: at_least(0.9)},
 }
 MOST_MEBIBYTES = at_most(200)

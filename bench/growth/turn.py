@@ -20,7 +20,7 @@ POLLS = 50
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """Processor time is per message; buffers are the pages that an empty poll reads."""
+    """Processor time is per message; an empty poll reads so many pages and takes so many locks."""
 
     messages_per_second: float
     relay_cpu_microseconds: float
@@ -28,6 +28,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_mebibytes: float
     poll_milliseconds: float
     poll_buffers: float
+    poll_locks: float
 
 
 def drain(
@@ -47,7 +48,7 @@ def drain(
         seconds = watch(connection, arrivals)
         used = [cpu_seconds(pid) - so_far for pid, so_far in zip(pids, before, strict=True)]
         peak_bytes = peak_memory_bytes(relay.pid)
-    poll_milliseconds, poll_buffers = _empty_poll(arena)
+    poll_milliseconds, poll_buffers, poll_locks = _empty_poll(arena)
     return Turn(
         messages_per_second=arrivals / seconds,
         relay_cpu_microseconds=used[0] / arrivals * 1e6,
@@ -55,11 +56,15 @@ def drain(
         peak_memory_mebibytes=peak_bytes / MEBIBYTE,
         poll_milliseconds=poll_milliseconds,
         poll_buffers=poll_buffers,
+        poll_locks=poll_locks,
     )
 
 
-def _empty_poll(arena: Arena) -> tuple[float, int]:
-    """Milliseconds, the median of many, and buffers."""
+LOCKS = "select count(*) from pg_locks where pid = pg_backend_pid()"
+
+
+def _empty_poll(arena: Arena) -> tuple[float, int, int]:
+    """Milliseconds, the median of many, buffers, and locks."""
     times = []
     with connect(Settings.from_environment(arena.environment)) as session:
         for _ in range(POLLS):
@@ -67,5 +72,9 @@ def _empty_poll(arena: Arena) -> tuple[float, int]:
             found = probe(session, "bench")
             times.append((time.perf_counter() - began_at) * 1000)
             assert not found
-        buffers = explain(session, PROBE, {"subscription": None, "waiting": False}).buffers
-    return statistics.median(times), buffers
+        parameters = {"subscription": None, "waiting": False}
+        buffers = explain(session, PROBE, parameters).buffers
+        with session.transaction():
+            session.execute(PROBE, parameters)
+            ((locks,),) = session.execute(LOCKS).fetchall()
+    return statistics.median(times), buffers, locks

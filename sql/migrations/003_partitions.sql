@@ -28,10 +28,10 @@ as $$
     where upto_time is null or upto_time > since - interval '1 minute'
 $$;
 
--- Turns to the next partition where the present one has been written to for a fifth of the retention, a day at least, and
--- makes two ahead. So the log is some eight partitions however long it is kept: a statement over it locks each of them
--- with its indexes, and the plans that the relay keeps look at each. Returns how many were made. What others lock for
--- longer than the lock timeout is left for the next call.
+-- Turns to the next partition where the present one has been written to for a quarter of the retention, a day at least,
+-- and makes one ahead. So the log is seven partitions however long it is kept: a statement over it locks each of them with
+-- its indexes, and the plans that the relay keeps look at each. Returns how many were made. What others lock for longer
+-- than the lock timeout is left for the next call.
 create function outbox.make_partitions(retention_days integer default 7) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -40,7 +40,7 @@ as $$
 declare
     room     constant bigint   := 100000000000;
     sequence constant regclass := pg_get_serial_sequence('outbox.message', 'id');
-    width    constant interval := greatest(retention_days / 5.0, 1) * interval '1 day';
+    width    constant interval := greatest(retention_days / 4.0, 1) * interval '1 day';
     made     integer := 0;
     present  integer;
     name     text;
@@ -64,7 +64,7 @@ begin
     where number < present and upto_time is null;
     update outbox.log_partition set from_time = clock_timestamp() where number = present and from_time is null;
 
-    for ahead in present .. present + 2 loop
+    for ahead in present .. present + 1 loop
         continue when exists (select from outbox.log_partition where number = ahead);
         name := 'message_' || ahead;
         execute format('create table outbox.%I (like outbox.message including defaults including constraints)', name);

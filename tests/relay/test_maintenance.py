@@ -275,12 +275,12 @@ def test_a_part_that_fails_stops_no_other(
     an_old_partition(connection)
     connection.execute(OLD_ANSWER)
     connection.execute(OLD_ATTEMPTS)
-    connection.execute("drop table outbox.message_3")
-    connection.execute("delete from outbox.log_partition where number = 3")
+    connection.execute("drop table outbox.message_2")
+    connection.execute("delete from outbox.log_partition where number = 2")
     connection.execute(sql.SQL("drop function outbox.{}").format(sql.SQL(part)))
     maintain(database_url)
     done = {
-        "make_partitions(integer)": "select to_regclass('outbox.message_3') is not null",
+        "make_partitions(integer)": "select to_regclass('outbox.message_2') is not null",
         "partition_state(integer)": "select not exists (select from outbox.message)",
         "turn_attempts(integer, integer)": "select to_regclass('outbox.attempt_20200101') is null",
         "trim_idempotency(integer)": "select not exists (select from outbox.idempotent_request)",

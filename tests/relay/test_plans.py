@@ -57,9 +57,9 @@ def filled(postgres_server: PostgresServer, partitions: int) -> Iterator[str]:
     with postgres_server.clone() as url:
         with psycopg.connect(url, autocommit=True) as db:
             db.execute(FILL)
-            # Two are made ahead.
-            written = partitions - 2
-            divide(db, partitions, lambda: db.execute("call fill_log(%s)", [ROWS // written]))
+            # One is made ahead.
+            share = ROWS // (partitions - 1)
+            divide(db, partitions, lambda: db.execute("call fill_log(%s)", [share]))
             assert one(db, "select count(*) from outbox.message") >= ROWS * 0.98
         yield url.rpartition("/")[2]
 
@@ -82,9 +82,9 @@ def retained(
 
 
 def divide(db: Session, partitions: int, fill: Callable[[], object] = lambda: None) -> None:
-    """Makes so many partitions of the log, each filled but those ahead."""
+    """Makes so many partitions of the log, each filled but the one ahead."""
     no_autovacuum(db)
-    for _ in range(partitions - 3):
+    for _ in range(partitions - 2):
         fill()
         turn(db)
         no_autovacuum(db)

@@ -55,7 +55,7 @@ def test_partitions_are_made_ahead_and_turned_to(connection: Connection, week: S
     let_days_pass(connection, 2)
     retention.maintain(connection, week, Telemetry())
     publish(connection)
-    assert partitions(connection) == [f"message_{number}" for number in range(4)]
+    assert partitions(connection) == [f"message_{number}" for number in range(3)]
     where = connection.execute("select tableoid::regclass::text from outbox.message").fetchall()
     assert where == [("outbox.message_1",)]
 
@@ -64,7 +64,7 @@ def test_a_long_retention_turns_less_often(connection: Connection, database_url:
     years = settings(database_url, RELAY_RETENTION_DAYS="730")
     let_days_pass(connection, 100)
     retention.maintain(connection, years, Telemetry())
-    assert len(partitions(connection)) == 3
+    assert len(partitions(connection)) == 2
 
 
 def test_a_partition_that_everybody_passed_goes(connection: Connection, week: Settings) -> None:

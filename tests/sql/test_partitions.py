@@ -1,5 +1,6 @@
 """The log's partitions are made ahead of its ids and turned to as time goes, in nobody's way."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -12,7 +13,7 @@ from tests.sql.log import Session, let_days_pass, one, publish, try_to_turn, tur
 
 ROOM = 100_000_000_000
 PARTITIONS = "select partition, from_time is null, upto_time is null from outbox.partition_state()"
-MADE = [f"message_{number}" for number in range(3)]
+MADE = ["message_0", "message_1"]
 WHERE_ROWS_ARE = "select tableoid::regclass::text, id from outbox.message order by id"
 DROP = sql.SQL("drop table outbox.{}")
 FORGET = "delete from outbox.log_partition where number = any (%s)"
@@ -30,18 +31,17 @@ def partitions(db: Session) -> list[str]:
     return [row[0] for row in db.execute(PARTITIONS).fetchall()]
 
 
-def test_a_log_begins_with_one_to_write_to_and_two_ahead(db: Session) -> None:
+def test_a_log_begins_with_one_to_write_to_and_one_ahead(db: Session) -> None:
     assert db.execute(PARTITIONS).fetchall() == [
         ("message_0", False, True),
         ("message_1", True, True),
-        ("message_2", True, True),
     ]
 
 
 @pytest.mark.parametrize(
-    ("retention_days", "width"), [(1, 1), (5, 1), (10, 2), (730, 146), (3650, 730)]
+    ("retention_days", "width"), [(1, 1), (4, 1), (8, 2), (732, 183), (3648, 912)]
 )
-def test_it_turns_after_a_fifth_of_the_retention(
+def test_it_turns_after_a_quarter_of_the_retention(
     db: Session, retention_days: int, width: int
 ) -> None:
     make = "select outbox.make_partitions(%s)"
@@ -60,12 +60,12 @@ def test_it_turns_after_a_fifth_of_the_retention(
 @pytest.mark.parametrize("retention_days", [1, 7, 30, 730, 3650])
 def test_a_log_of_any_length_is_few_partitions(db: Session, retention_days: int) -> None:
     for _ in range(30):
-        let_days_pass(db, max(retention_days // 5, 1))
+        let_days_pass(db, math.ceil(retention_days / 4))
         db.execute("select outbox.make_partitions(%s)", [retention_days])
         for name in partitions(db):
             db.execute("select outbox.retire_partition(%s, %s)", [name, retention_days])
-    # The present one, two ahead, and what retention keeps: six parts of a fifth at most.
-    assert len(partitions(db)) <= 9
+    # The present one, one ahead, and what retention keeps: five quarters at most.
+    assert len(partitions(db)) <= 7
 
 
 def test_without_anybody_to_turn_the_log_goes_on(db: Session) -> None:
@@ -84,7 +84,6 @@ def test_ids_that_ran_ahead_find_their_partition(db: Session) -> None:
         ("message_0", False, False),
         ("message_1", False, True),
         ("message_2", True, True),
-        ("message_3", True, True),
     ]
 
 
@@ -93,7 +92,7 @@ def test_a_sequence_that_was_set_far_ahead_leaves_no_insert_without_a_partition(
 ) -> None:
     """As after a copy from a database that is older."""
     db.execute(NOW, [57 * ROOM])
-    assert one(db, "select outbox.make_partitions()") == 3
+    assert one(db, "select outbox.make_partitions()") == 2
     publish(db)
     assert db.execute(WHERE_ROWS_ARE).fetchall() == [("outbox.message_57", 57 * ROOM + 1)]
 
@@ -135,17 +134,17 @@ def test_the_log_turns_beside_open_readers_and_writers(db: Session, open_session
         late = publish(writer)
         one(reader, "select count(*) from outbox.message")
     assert (early, between, late) == (1, ROOM + 1, ROOM + 2)
-    assert partitions(db) == [*MADE, "message_3"]
+    assert partitions(db) == [*MADE, "message_2"]
 
 
 def test_nobody_turns_while_somebody_writes_who_does_not_know_the_partition(
     db: Session, open_session: Open
 ) -> None:
-    lose(db, 1, 2)
+    lose(db, 1)
     writer = open_session()
     with writer.transaction():
         publish(writer)
-        assert one(db, "select outbox.make_partitions()") == 2
+        assert one(db, "select outbox.make_partitions()") == 1
         try_to_turn(db)
         assert publish(writer) == 2
 
@@ -172,22 +171,22 @@ def test_an_id_that_was_drawn_before_the_turn_goes_where_it_belongs(
 
 
 def test_a_log_that_others_lock_is_left_for_the_next_call(db: Session, open_session: Open) -> None:
-    lose(db, 1, 2)
+    lose(db, 1)
     other = open_session()
     with other.transaction():
         other.execute("lock table only outbox.message in share update exclusive mode")
         assert one(db, "select outbox.make_partitions()") == 0
         publish(db)
-    assert one(db, "select outbox.make_partitions()") == 2
+    assert one(db, "select outbox.make_partitions()") == 1
     assert partitions(db) == MADE
 
 
 def test_two_makers_at_once_make_each_partition_once(db: Session, open_session: Open) -> None:
-    lose(db, 1, 2)
+    lose(db, 1)
     makers = [open_session() for _ in range(4)]
     with ThreadPoolExecutor() as threads:
         made = [threads.submit(one, maker, "select outbox.make_partitions()") for maker in makers]
-        assert sorted(future.result(timeout=30) for future in made) == [0, 0, 0, 2]
+        assert sorted(future.result(timeout=30) for future in made) == [0, 0, 0, 1]
     assert partitions(db) == MADE
 
 
