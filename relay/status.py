@@ -6,16 +6,7 @@ import msgspec
 from psycopg.rows import class_row
 
 from relay.database import Connection, transaction
-
-
-class Backlog(msgspec.Struct, frozen=True):
-    """What one subscription has yet to get in one priority; `more`: and there is more."""
-
-    subscription: str
-    priority: int
-    messages: int
-    more: bool
-    oldest_age_seconds: float | None
+from relay.undelivered import Backlog, Undelivered, read_backlog, undelivered
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -102,6 +93,7 @@ class Status(msgspec.Struct, frozen=True):
     fault: str | None
     maintenance: Maintenance
     subscriptions: list[Subscription]
+    undelivered: list[Undelivered]
     backlog: list[Backlog]
     endpoints: list[Endpoint]
     waiting: list[Waiting]
@@ -117,11 +109,13 @@ def read(connection: Connection) -> Status:
     """Asks the database, in one transaction; by its clock. Raises psycopg.Error."""
     with transaction(connection):
         connection.execute(TIMEOUT)
+        backlog = read_backlog(connection)
         return Status(
             fault=foreign_cluster(connection),
             maintenance=maintenance(connection),
             subscriptions=_subscriptions(connection),
-            backlog=backlog(connection),
+            undelivered=undelivered(connection, backlog),
+            backlog=backlog,
             endpoints=_endpoints(connection),
             waiting=_waiting(connection),
             dead_letters=_dead_letters(connection),
@@ -157,20 +151,6 @@ def foreign_cluster(connection: Connection) -> str | None:
     if row is None or row[0] is None:
         return None
     return f"{row[0]} Stop the writers and run: outbox-relay rebase"
-
-
-BACKLOG = """
-    select subscription, priority, messages, more,
-           extract(epoch from clock_timestamp() - oldest_at)::float8 as oldest_age_seconds
-    from outbox.subscription_backlog
-    order by subscription, priority
-"""
-
-
-def backlog(connection: Connection) -> list[Backlog]:
-    """What waits, by subscription and priority; counted up to the view's cap."""
-    with connection.cursor(row_factory=class_row(Backlog)) as cursor:
-        return cursor.execute(BACKLOG).fetchall()
 
 
 SUBSCRIPTIONS = """

@@ -4,29 +4,19 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 import structlog
 from prometheus_client import Counter
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from relay import migrations
 from relay.database import EncodingError, ReadOnlyError, connect, transaction
+from relay.gauges import DatabaseCollector
 from relay.http_server import OPEN_METRICS, Answer, HttpServer, Request
 from relay.settings import Settings, SettingsError
-from relay.status import (
-    TIMEOUT,
-    Backlog,
-    Maintenance,
-    backlog,
-    foreign_cluster,
-    maintenance,
-)
+from relay.status import TIMEOUT, foreign_cluster
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -70,62 +60,6 @@ class Readiness:
         except psycopg.Error as fault:
             logger.warning("health_without_database", fault=str(fault))
             return f"no database at {self._settings.database}"
-
-
-class DatabaseCollector(Collector):
-    """Backlog and maintenance: asked when somebody scrapes, never on the path of a message."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._sampled_at = float("-inf")
-        self._rows: list[Backlog] = []
-        self._maintenance: Maintenance | None = None
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing to ask the database for while the registry gets to know this collector."""
-        return _gauges([], None)
-
-    def collect(self) -> Iterable[Metric]:
-        with self._lock:
-            if time.monotonic() - self._sampled_at > SAMPLE_SECONDS:
-                self._rows, self._maintenance = self._sample()
-                self._sampled_at = time.monotonic()
-            return _gauges(self._rows, self._maintenance)
-
-    def _sample(self) -> tuple[list[Backlog], Maintenance | None]:
-        try:
-            with connect(self._settings) as connection, transaction(connection):
-                connection.execute(TIMEOUT)
-                return backlog(connection), maintenance(connection)
-        except psycopg.Error as fault:
-            # No series rather than an old figure: an alert can ask for its absence.
-            logger.warning("metrics_without_database", fault=str(fault))
-            return [], None
-
-
-def _gauges(rows: list[Backlog], noted: Maintenance | None) -> list[Metric]:
-    since = GaugeMetricFamily(
-        "outbox_relay_maintenance_age_seconds",
-        "Since a relay last made the coming days' partitions and trimmed; over 600 is an alarm.",
-    )
-    if noted is not None:
-        since.add_metric([], noted.age_seconds)
-    messages = GaugeMetricFamily(
-        "outbox_relay_backlog_messages",
-        "Messages that are not yet published, counted up to 100,001.",
-        labels=["subscription", "priority"],
-    )
-    age = GaugeMetricFamily(
-        "outbox_relay_backlog_oldest_age_seconds",
-        "The age of the oldest of them, 0 where there is none.",
-        labels=["subscription", "priority"],
-    )
-    for row in rows:
-        labels = [row.subscription, str(row.priority)]
-        messages.add_metric(labels, row.messages)
-        age.add_metric(labels, row.oldest_age_seconds or 0.0)
-    return [messages, age, since]
 
 
 class StatusServer:

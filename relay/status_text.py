@@ -10,39 +10,25 @@ def render(status: Status) -> str:
     """Tables under each other; those that would be empty are left out."""
     parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
     parts.append(_maintenance(status.maintenance))
-    parts.append(
-        table(
-            ("subscription", "messages in 5 min", "bytes in 5 min", "last checkpoint", "by", ""),
-            [
-                (
-                    one.name,
-                    one.messages_in_5_minutes,
-                    one.bytes_in_5_minutes,
-                    _ago(one.last_checkpoint_age_seconds),
-                    one.last_relay,
-                    f"paused: {one.paused_reason or 'no reason given'}" if one.paused else "",
-                )
-                for one in status.subscriptions
-            ],
-        )
-    )
+    parts.append(_subscription_table(status))
     backlog = [one for one in status.backlog if one.messages]
-    parts.append(
-        table(
-            ("subscription", "priority", "backlog", "oldest"),
-            [
-                (
-                    one.subscription,
-                    one.priority,
-                    f"{one.messages}{'+' if one.more else ''}",
-                    duration(one.oldest_age_seconds),
-                )
-                for one in backlog
-            ],
+    if backlog:
+        parts.append(
+            table(
+                ("subscription", "priority", "backlog", "oldest"),
+                [
+                    (
+                        one.subscription,
+                        one.priority,
+                        _counted(one.messages, one.more),
+                        duration(one.oldest_age_seconds),
+                    )
+                    for one in backlog
+                ],
+            )
         )
-        if backlog
-        else "no backlog"
-    )
+    elif not any(one.messages for one in status.undelivered):
+        parts.append("everything is delivered")
     if status.endpoints:
         parts.append(_endpoint_table(status.endpoints))
     if status.waiting:
@@ -76,6 +62,31 @@ def render(status: Status) -> str:
             )
         )
     return "\n\n".join(parts)
+
+
+def _subscription_table(status: Status) -> str:
+    undelivered = {one.subscription: one for one in status.undelivered}
+    rows = []
+    for one in status.subscriptions:
+        left = undelivered[one.name]
+        rows.append(
+            (
+                one.name,
+                _counted(left.messages, left.more),
+                duration(left.oldest_age_seconds),
+                one.messages_in_5_minutes,
+                one.bytes_in_5_minutes,
+                _ago(one.last_checkpoint_age_seconds),
+                one.last_relay,
+                f"paused: {one.paused_reason or 'no reason given'}" if one.paused else "",
+            )
+        )
+    headers = ("subscription", "undelivered", "oldest", "messages in 5 min", "bytes in 5 min")
+    return table((*headers, "last checkpoint", "by", ""), rows)
+
+
+def _counted(messages: int, more: bool) -> str:
+    return f"{messages}{'+' if more else ''}"
 
 
 def _maintenance(noted: Maintenance) -> str:

@@ -42,7 +42,7 @@ class Telemetry:
         by_subscription = ("subscription",)
         self._messages = Counter(
             "outbox_relay_messages_published_total",
-            "Messages that the broker acknowledged and a checkpoint holds.",
+            "Messages that the broker or the endpoint acknowledged and a checkpoint holds.",
             by_subscription,
             registry=registry,
         )

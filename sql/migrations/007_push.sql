@@ -1052,18 +1052,37 @@ begin
 end
 $$;
 
--- Rows of subscriptions: how many wait for what.
+-- Rows of subscriptions: how many wait for what, and since when the oldest message of them is written.
 create view outbox.delivery_summary as
-select subscription.name as subscription,
-       count(*) filter (where due_at < 'infinity' and token is null and outcome is null) as retrying,
-       count(*) filter (where due_at < 'infinity' and token is not null) as in_flight,
-       count(*) filter (where due_at is null) as behind,
-       count(*) filter (where due_at = 'infinity') as parked,
-       min(due_at) filter (where due_at < 'infinity' and token is null and outcome is null) as next_due_at
-from outbox.delivery
-join outbox.cursor on cursor.id = delivery.cursor_id
-join outbox.subscription on subscription.id = cursor.subscription_id
-group by subscription.name;
+select held.subscription, held.retrying, held.in_flight, held.behind, held.parked, held.next_due_at,
+       coalesce(message.created_at, letter.created_at) as oldest_at
+from (
+    select subscription.name as subscription,
+           count(*) filter (where due_at < 'infinity' and token is null and outcome is null) as retrying,
+           count(*) filter (where due_at < 'infinity' and token is not null) as in_flight,
+           count(*) filter (where due_at is null) as behind,
+           count(*) filter (where due_at = 'infinity') as parked,
+           min(due_at) filter (where due_at < 'infinity' and token is null and outcome is null) as next_due_at,
+           min(message_id) filter (where outcome is null) as oldest_id
+    from outbox.delivery
+    join outbox.cursor on cursor.id = delivery.cursor_id
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    group by subscription.name
+) as held
+left join lateral (
+    select found.created_at
+    from generate_series(1, 5) as class
+    cross join lateral (
+        select created_at from outbox.message
+        where priority::integer = class and id + 0 = held.oldest_id
+    ) as found
+) as message on true
+-- The partition of what was redriven may be gone.
+left join lateral (
+    select min(created_at) as created_at from outbox.dead_letter
+    where message.created_at is null and dead_letter.id in (
+        select dead_letter_id from outbox.delivery where message_id = held.oldest_id)
+) as letter on true;
 
 -- Breakers that are not closed, or whose endpoint has failed since its last success.
 create view outbox.breaker_state as
