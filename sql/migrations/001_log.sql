@@ -120,6 +120,7 @@ create table outbox.message (
     idempotency_key text        not null default outbox.uuid7(),
     headers         text,
     content_type    text        not null default 'application/json',
+    -- Text goes in by convert_to(…, 'UTF8'): in a bare string backslashes would be read as bytea's own escapes.
     payload         bytea       not null,
     created_at      timestamptz not null default clock_timestamp(),
 
