@@ -12,7 +12,7 @@ from service.events import document as events
 from service.events.api import OPERATIONS
 from service.money import MAX_DECIMALS, MAX_DIGITS, Money
 from service.payments.creation import OrderForm
-from service.payments.event import EventType, WebhookBody
+from service.payments.event import Envelope, EventType, WebhookBody
 from service.payments.orders_api import Shipment
 from service.payments.webhook import Acknowledgement
 
@@ -31,7 +31,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 def document() -> dict[str, Any]:
     """The whole description, ready to be encoded."""
-    types = (WebhookBody, OrderForm, Shipment, Acknowledgement, ProblemDetails)
+    types = (WebhookBody, Envelope, OrderForm, Shipment, Acknowledgement, ProblemDetails)
     _, schemas = msgspec.json.schema_components(
         types, schema_hook=_amount_schema, ref_template="#/components/schemas/{name}"
     )
@@ -88,6 +88,10 @@ def _paths() -> dict[str, Any]:
     }
     webhook = _operation("receivePayment", 200, "Acknowledgement", "WebhookBody", 401)
     webhook["parameters"] = [event_type]
+    # An event of a type that is not known may bring whatever it likes.
+    webhook["requestBody"]["content"]["application/json"]["schema"] = {
+        "anyOf": [_schema("WebhookBody"), _schema("Envelope")]
+    }
     return {
         "/v1/api/sale/webhooks/payment": {"post": webhook},
         orders: {"post": _operation("createOrder", 201, None, "OrderForm")},

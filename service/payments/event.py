@@ -11,7 +11,6 @@ from msgspec import Meta, Raw
 
 from service.money import Money, text
 
-# Postgres' text holds every character but NUL.
 Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
 
 # Part of the repeat key, which is indexed: in any alphabet it must fit into a row of a btree.
@@ -119,15 +118,21 @@ class Payload(msgspec.Struct, frozen=True):
         return f"transaction {canonical(self.transaction.id)} paid {paid}"
 
 
-class WebhookBody(msgspec.Struct, frozen=True, rename="camel"):
-    """The request's body; `event_type` gives way to the header X-Webhook-Event-Type.
+class Envelope(msgspec.Struct, frozen=True, rename="camel"):
+    """What of a request's body says which event it is, whatever else is in it.
 
-    Where webhooks are signed it is required, and the header may only repeat it.
+    `event_type` gives way to the header X-Webhook-Event-Type. Where webhooks are signed it is
+    required, and the header may only repeat it.
     """
+
+    event_type: Text | None = None
+
+
+class WebhookBody(Envelope, frozen=True, kw_only=True, rename="camel"):
+    """The request's body, of an event that is known."""
 
     timestamp: int | float
     payload: Payload
-    event_type: Text | None = None
 
 
 def uuid_or_none(value: str) -> UUID | None:

@@ -7,12 +7,12 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import body, signature
+from service import body, lone_surrogates, signature
 from service.database import Database, Transaction
 from service.metrics import Metrics
 from service.money import text
 from service.payments import checks, orders
-from service.payments.event import EventType, Payload, WebhookBody
+from service.payments.event import Envelope, EventType, Payload, WebhookBody
 from service.payments.received import receive
 from service.payments.router import Target, route
 from service.problems import Problem
@@ -21,6 +21,7 @@ from service.tracing import traceparent
 
 log = structlog.get_logger()
 
+ENVELOPE = body.decoder(Envelope)
 DECODER = body.decoder(WebhookBody)
 
 
@@ -35,20 +36,21 @@ async def receive_payment(request: Request) -> Response:
     """Reads, verifies, routes and applies one event.
 
     An event that comes twice is acknowledged twice and applied once. Raises Problem: 401 signature,
-    413 size, 422 a body that does not fit, 503 the database.
+    413 size, 422 a body that does not fit its event, 503 the database.
     """
     settings: Settings = request.state.settings
     metrics: Metrics = request.state.metrics
     raw = await body.read(request, settings.max_body_bytes)
     if settings.webhook_secret is not None:
         signature.verify(settings.webhook_secret, request.headers, raw, time.time())
-    content = body.decode(DECODER, raw)
+    written = body.decode(ENVELOPE, lone_surrogates.replaced(raw)).event_type
     header = request.headers.get("x-webhook-event-type")
-    name = _event_name(header, content.event_type, is_signed=settings.webhook_secret is not None)
+    name = _event_name(header, written, is_signed=settings.webhook_secret is not None)
     event = EventType.known(name)
-    answer, outcome = await _handle(request, event, content.payload)
+    payload = _payload(raw) if event is None else body.decode(DECODER, raw).payload
+    answer, outcome = await _handle(request, event, payload)
     if not answer.acknowledged:
-        _log_refusal(name, content.payload, answer)
+        _log_refusal(name, payload, answer)
     metrics.webhooks.labels(event or "unknown", outcome).inc()
     return Response(msgspec.json.encode(answer), media_type="application/json")
 
@@ -69,11 +71,22 @@ def _event_name(header: str | None, body: str | None, *, is_signed: bool) -> str
     return name
 
 
+def _payload(raw: bytes) -> Payload | None:
+    """What an event that is unknown tells, for the log; None where it has a form of its own.
+
+    A provider adds events, and disables endpoints that answer with 4xx.
+    """
+    try:
+        return body.decode(DECODER, raw).payload
+    except Problem:
+        return None
+
+
 async def _handle(
-    request: Request, event: EventType | None, payload: Payload
+    request: Request, event: EventType | None, payload: Payload | None
 ) -> tuple[Acknowledgement, str]:
     """The answer, and its outcome in one word for the metrics."""
-    if event is None:
+    if event is None or payload is None:
         return Acknowledgement(False, "The event type is unknown."), "refused"
     if (target := route(payload)) is None:
         reason = "The event names neither an order nor a check."
@@ -105,8 +118,11 @@ async def apply(
     return "applied"
 
 
-def _log_refusal(name: str, payload: Payload, answer: Acknowledgement) -> None:
+def _log_refusal(name: str, payload: Payload | None, answer: Acknowledgement) -> None:
     """Money may hang on an event that nobody took: what it takes to find it at the provider's."""
+    if payload is None:
+        log.warning("not acknowledged", reason=answer.reason, event_type=name)
+        return
     target = route(payload)
     log.warning(
         "not acknowledged",

@@ -1,5 +1,6 @@
 """The router: which order or check does an event name?"""
 
+import json
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,7 @@ from service.payments.event import (
     Source,
 )
 from service.payments.router import Target, route
-from tests.service.shop import Shop, event
+from tests.service.shop import WEBHOOKS, Json, Shop, event
 
 ZERO = Money("0")
 
@@ -133,6 +134,32 @@ def test_an_unknown_event_type_is_not_acknowledged(shop: Shop) -> None:
         200,
         {"acknowledged": False, "reason": "The event type is unknown."},
     )
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        {},
+        {"payload": None},
+        {"payload": "text"},
+        {"payload": ["a", {"b": 1}]},
+        {"payload": {"timestamp": 7, "transaction": {"id": None, "total": "-1"}}},
+        {"payload": {"timestamp": "t", "note": "\ud800 \x00"}, "timestamp": "yesterday"},
+    ],
+)
+def test_an_unknown_event_is_told_so_whatever_it_brings(shop: Shop, rest: Json) -> None:
+    """Of a provider that adds events, no endpoint is disabled for its 4xx."""
+    before = shop.state()
+    for sent, headers in (
+        ({"eventType": "CARD_ENROLLED", **rest}, {}),
+        (rest, {"X-Webhook-Event-Type": "CARD_ENROLLED"}),
+    ):
+        answer = shop.http.post(WEBHOOKS, content=json.dumps(sent), headers=headers)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"acknowledged": False, "reason": "The event type is unknown."},
+        )
+    assert shop.state() == before
 
 
 def test_the_header_names_the_event_before_the_body_does(shop: Shop) -> None:
