@@ -2,10 +2,27 @@
 
 import argparse
 import json
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from relay.utf8 import utf8
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def words(written: Sequence[str]) -> list[str]:
+    """The arguments as text. Raises ValueError naming the one that is not UTF-8."""
+    read = []
+    for number, word in enumerate(written, 1):
+        try:
+            read.append(utf8(word))
+        except ValueError:
+            raise ValueError(f"argument {number} is not UTF-8: {word!r}") from None
+    return read
 
 
 def command(
@@ -56,6 +73,24 @@ def setting(text: str) -> tuple[str, object]:
     if not path or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} sets nothing: write retry.max_attempts=5")
     try:
-        return path, json.loads(value)
+        given = json.loads(value)
     except (json.JSONDecodeError, RecursionError):
         return path, value
+    if any("\0" in text or SURROGATE.search(text) for text in _texts(given)):
+        raise argparse.ArgumentTypeError(
+            f"{path} holds a NUL or half a surrogate pair, which the database can't store"
+        )
+    return path, given
+
+
+def _texts(value: object) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for name, inner in value.items():
+                yield name
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)

@@ -10,7 +10,7 @@ import structlog
 from psycopg import errors
 
 from relay import commands, logs, migrations
-from relay.arguments import Subparsers, command, identity, limit, setting, time
+from relay.arguments import Subparsers, command, identity, limit, setting, time, words
 from relay.daemon import Refused, StuckError
 from relay.database import EncodingError
 from relay.settings import Settings, SettingsError, described_fields, description
@@ -27,7 +27,11 @@ Command = Callable[[Settings, argparse.Namespace], int]
 
 def main() -> int:
     """Runs one command. Exit codes: 0 done, 1 fault, 2 bad configuration."""
-    arguments = _parser().parse_args()
+    try:
+        written = words(sys.argv[1:])
+    except ValueError as fault:
+        return commands.complain(commands.BAD_CONFIGURATION, str(fault))
+    arguments = _parser().parse_args(written)
     chosen: Command = arguments.command
     try:
         if chosen is commands.new_secret_key:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from relay import keyring
+from relay.utf8 import utf8
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -192,6 +193,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises SettingsError with every fault at once: each names its variable and the mend.
         """
         faults: list[str] = []
+        environ = _read(environ, faults)
+        if faults:
+            raise SettingsError(faults)
         ignored, relay, kafka = _sorted_out(environ)
         values: dict[str, Any] = {
             "database_url": _database_url(environ.get("DATABASE_URL", ""), faults),
@@ -203,7 +207,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if faults:
             raise SettingsError(faults)
         settings = cls(**values)
-        for name, read, mend in _READ:
+        for name, read, mend in _PARSED:
             try:
                 read(settings)
             except ValueError as wrong:
@@ -215,7 +219,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 _NETWORKS = "write networks as 10.1.0.0/16,fd00::/8"
 # What is more than its pattern says: read once, so that a mistake stops the start.
-_READ: tuple[tuple[str, Callable[[Settings], object], str], ...] = (
+_PARSED: tuple[tuple[str, Callable[[Settings], object], str], ...] = (
     ("RELAY_ALLOW_NETWORKS", lambda settings: settings.networks, _NETWORKS),
     ("RELAY_DENY_NETWORKS", lambda settings: settings.denied_networks, _NETWORKS),
     ("RELAY_PUSH_PORTS", lambda settings: settings.ports, "write ports as 443,8000-8999"),
@@ -233,6 +237,18 @@ def _ports(text: str) -> range:
     if not ports or ports[0] < 1 or ports[-1] > 65_535:
         raise ValueError(f"{text} is no port from 1 to 65535, and no range of them")
     return ports
+
+
+def _read(environ: Mapping[str, str], faults: list[str]) -> dict[str, str]:
+    """What of the environment is the relay's, and UTF-8."""
+    texts = {}
+    for name, value in environ.items():
+        if name.startswith(("RELAY_", "KAFKA_", "OUTBOX_")) or name == "DATABASE_URL":
+            try:
+                texts[name] = utf8(value)
+            except ValueError:
+                faults.append(f"{name} is not UTF-8: write it so")
+    return texts
 
 
 # Kubernetes puts these into every container for each service of its namespace whose name begins

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from service import lone_surrogates
 from service.bodies import Bodies
 from service.money import Money
 from service.problems import Problem
@@ -18,6 +19,10 @@ _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
 _PATTERN = re.compile(r"^Expected `str` matching regex (?P<regex>['\"].*['\"])$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`")
+
+# Postgres' text holds every character but NUL.
+WITHOUT_NUL = r"^[^\x00]*\Z"
+_NUL = r"It holds a NUL character (\u0000), which the database can't store"
 
 NO_MEANINGS: Mapping[str, str] = MappingProxyType({})
 
@@ -76,6 +81,11 @@ def decode(
     except msgspec.ValidationError as error:
         raise misfit(error, meanings) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if (path := lone_surrogates.find(body)) is not None:
+            detail = (
+                rf"{path or 'The body'} holds half a surrogate pair (as \ud800 is), no character."
+            )
+            raise Problem(422, detail, field=path or None) from None
         raise Problem(422, f"The body is not JSON in UTF-8: {error}.") from None
     except RecursionError:
         raise Problem(422, "The body is nested too deeply.") from None
@@ -100,7 +110,8 @@ def misfit(error: msgspec.ValidationError, meanings: Mapping[str, str] = NO_MEAN
             path = f"{path}.{named['name']}" if path else named["name"]
             reason = sentence
     if pattern := _PATTERN.match(reason):
-        reason = meanings.get(ast.literal_eval(pattern["regex"]), reason)
+        regex = ast.literal_eval(pattern["regex"])
+        reason = _NUL if regex == WITHOUT_NUL else meanings.get(regex, reason)
     return Problem(422, f"{path or 'The body'} does not fit: {reason}.", field=path or None)
 
 

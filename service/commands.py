@@ -11,6 +11,7 @@ import psycopg
 from service import keys
 from service.database import connect, transaction
 from service.settings import Settings
+from service.utf8 import utf8
 
 DESCRIPTION = "Serves payment webhooks, orders and the event platform's HTTP API until SIGTERM."
 EPILOG = """\
@@ -73,12 +74,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _text(argument: str) -> str:
-    """An argument whose bytes are UTF-8: the others come as surrogates, which nothing can store."""
+    """An argument whose bytes are UTF-8: the others nothing can store."""
     try:
-        argument.encode()
-    except UnicodeEncodeError:
+        return utf8(argument)
+    except ValueError:
         raise argparse.ArgumentTypeError("it is not UTF-8") from None
-    return argument
 
 
 def _expiry(argument: str) -> datetime | timedelta:

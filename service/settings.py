@@ -1,7 +1,6 @@
 """Settings: read once from the environment, checked, and never changed."""
 
 import base64
-import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
 from service import secret_keys
+from service.utf8 import utf8
 
 PREFIX = "SERVICE_"
 
@@ -84,6 +84,7 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
     """
     values: dict[str, object] = {}
     ignored = []
+    environment = _read(environment)
     for name, value in environment.items():
         if not name.startswith(PREFIX):
             continue
@@ -112,6 +113,18 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
     if not values.get("hosts"):
         settings = msgspec.structs.replace(settings, hosts=_default_hosts(settings.host))
     return settings, ignored
+
+
+def _read(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the environment is the service's, as text."""
+    texts = {}
+    for name, value in environment.items():
+        if name.startswith((PREFIX, "WEBHOOK_", "OUTBOX_")) or name == "DATABASE_URL":
+            try:
+                texts[name] = utf8(value)
+            except ValueError:
+                raise SettingsError(f"{name} is not UTF-8; write it so") from None
+    return texts
 
 
 def _default_hosts(address: str) -> tuple[str, ...]:
@@ -200,7 +213,7 @@ def _secret_key(environment: Mapping[str, str]) -> str | None:
 def _webhook_secret(value: str) -> bytes:
     try:
         secret = base64.b64decode(value.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
+    except ValueError:
         secret = b""
     # New secrets have 24 bytes at least, but the specification's own example has 18.
     if not 16 <= len(secret) <= 64:

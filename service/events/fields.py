@@ -8,6 +8,8 @@ from typing import Annotated, get_args
 
 from msgspec import Meta
 
+from service.body import WITHOUT_NUL
+
 # Ids are 64 bits wide, and JavaScript's numbers are not.
 Id = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}\Z", description="An id, as a string.")]
 
@@ -39,7 +41,7 @@ GroupKey = Annotated[
     str,
     Meta(
         max_length=1024,
-        pattern=r"^[^\x00]*\Z",
+        pattern=WITHOUT_NUL,
         description="Messages with one group key arrive in their order; at most 1024 bytes.",
     ),
 ]
@@ -116,7 +118,6 @@ MEANINGS = {
         ChannelId,
         PublishedChannelId,
         EventType,
-        GroupKey,
         IdempotencyKey,
         HeaderName,
         HeaderValue,

@@ -6,13 +6,14 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec import Meta, Raw
 
+from service.body import WITHOUT_NUL
 from service.database import Transaction
 from service.money import Money
 from service.payments import lifecycle
 from service.payments.sale import Item, Mode
 from service.payments.steps import lock
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=WITHOUT_NUL)]
 
 
 class ItemForm(msgspec.Struct, frozen=True, rename="camel"):

@@ -9,12 +9,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Raw
 
+from service.body import WITHOUT_NUL
 from service.money import Money, text
 
-Text = Annotated[str, Meta(max_length=1000, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, Meta(max_length=1000, pattern=WITHOUT_NUL)]
 
 # Part of the repeat key, which is indexed: in any alphabet it must fit into a row of a btree.
-Id = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")]
+Id = Annotated[str, Meta(max_length=200, pattern=WITHOUT_NUL)]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
