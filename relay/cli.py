@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(command=commands.migrate)
     migrate.add_argument(
-        "--outbox-only", action="store_true", help="without the schema of the payment example"
+        "--outbox-only", action="store_true", help="without the tables for payments"
     )
     status = command(
         subparsers,

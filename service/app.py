@@ -1,4 +1,4 @@
-"""The service of payments and the event platform: its routes, its life, and `outbox-service`."""
+"""The service of the event platform and of payments: its routes, its life, and `outbox-service`."""
 
 import asyncio
 import os
@@ -24,9 +24,10 @@ from service.events import operation
 from service.events.api import OPERATIONS
 from service.hosts import Hosts
 from service.metrics import Metrics
-from service.payments import orders_api, retention
+from service.payments import orders_api, retention, switch
 from service.payments.live import Live
 from service.payments.sockets import watch_order
+from service.payments.switch import Gate, Payments
 from service.payments.webhook import receive_payment
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.refusals import Refusals
@@ -36,7 +37,7 @@ from service.settings import Settings, SettingsError
 POOL_CLOSE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.1
 
-SALE = "/v1/api/sale"
+SALE = switch.PATHS.rstrip("/")
 ORDER = f"{SALE}/orders/{{id}}"
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ class State(TypedDict):
     authorization: Authorization
     metrics: Metrics
     live: Live
+    payments: Payments
 
 
 def routes() -> Sequence[BaseRoute]:
@@ -94,6 +96,7 @@ def create_app(settings: Settings) -> Starlette:
     database = Database(settings)
     metrics = Metrics(database.pool)
     live = Live(database, metrics, settings.max_connections // 2)
+    payments = Payments(database, settings.payments)
     unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
     bodies = Bodies()
     state = State(
@@ -103,6 +106,7 @@ def create_app(settings: Settings) -> Starlette:
         authorization=Authorization(database),
         metrics=metrics,
         live=live,
+        payments=payments,
     )
 
     @asynccontextmanager
@@ -110,7 +114,7 @@ def create_app(settings: Settings) -> Starlette:
         await database.pool.open()
         reader = asyncio.create_task(live.run(), name="live reader")
         turning = asyncio.create_task(
-            retention.keep(database, settings.received_days), name="months of webhooks"
+            retention.keep(database, payments, settings.received_days), name="months of webhooks"
         )
         try:
             yield state
@@ -133,6 +137,7 @@ def create_app(settings: Settings) -> Starlette:
             ),
             Middleware(UntilAnswered, bodies=bodies),
             Middleware(Hosts, names=settings.hosts, probes=health.PROBES),
+            Middleware(Gate, payments=payments),
         ],
         exception_handlers={
             Problem: on_problem,
@@ -160,6 +165,9 @@ def main() -> None:
         raise SystemExit(2) from None
     if arguments.noun is not None:
         raise SystemExit(commands.run(arguments, configured))
+    if configured.payments and switch.are_missing(configured.database_url):
+        print(f"outbox-service: {switch.NOT_THERE}", file=sys.stderr)
+        raise SystemExit(2)
     serve(configured, ignored)
 
 

@@ -13,11 +13,14 @@ from service.database import connect, transaction
 from service.settings import Settings
 from service.utf8 import utf8
 
-DESCRIPTION = "Serves payment webhooks, orders and the event platform's HTTP API until SIGTERM."
+DESCRIPTION = (
+    "Serves the event platform's HTTP API, and payments where the database has their tables, until "
+    "SIGTERM."
+)
 EPILOG = """\
 It is configured by the environment: DATABASE_URL, and optionally SERVICE_HOST (127.0.0.1),
-SERVICE_PORT (8080), SERVICE_HOSTS, WEBHOOK_SECRET, OUTBOX_SECRET_KEY and more; a name that it does
-not know stops the start.
+SERVICE_PORT (8080), SERVICE_HOSTS, SERVICE_PAYMENTS (on or off), WEBHOOK_SECRET, OUTBOX_SECRET_KEY
+and more; a name that it does not know stops the start.
 The API describes itself at /openapi.json.
 
 Keys are made by the owner of the schema outbox, whose login DATABASE_URL has to be for that:

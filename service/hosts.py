@@ -5,9 +5,8 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
-from service.problems import Problem
+from service.problems import Problem, refuse
 
 # What a page of another site may ask for is looked at by nobody: it can't read the answer.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -42,10 +41,8 @@ class Hosts:
             problem = self._foreign_page(headers)
         if problem is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await problem.response()(scope, receive, send)
         else:
-            await WebSocket(scope, receive, send).send_denial_response(problem.response())
+            await refuse(problem, scope, receive, send)
 
     def _foreign_host(self, headers: Headers) -> Problem | None:
         if self._names is None:

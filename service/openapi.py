@@ -14,7 +14,9 @@ from service.money import MAX_DECIMALS, MAX_DIGITS, Money
 from service.payments.creation import OrderForm
 from service.payments.event import Envelope, EventType, WebhookBody
 from service.payments.orders_api import Shipment
+from service.payments.switch import Payments
 from service.payments.webhook import Acknowledgement
+from service.problems import Problem
 
 AMOUNT = f"[0-9]{{1,{MAX_DIGITS}}}(\\.[0-9]{{1,{MAX_DECIMALS}}})?"
 
@@ -29,17 +31,23 @@ class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     field: str | None = None
 
 
-def document() -> dict[str, Any]:
-    """The whole description, ready to be encoded."""
-    types = (WebhookBody, Envelope, OrderForm, Shipment, Acknowledgement, ProblemDetails)
+PAYMENTS = (WebhookBody, Envelope, OrderForm, Shipment, Acknowledgement)
+
+
+def document(*, payments: bool) -> dict[str, Any]:
+    """The whole description, ready to be encoded; with the paths of payments or without."""
+    types = (ProblemDetails, *(PAYMENTS if payments else ()))
     _, schemas = msgspec.json.schema_components(
         types, schema_hook=_amount_schema, ref_template="#/components/schemas/{name}"
     )
     platform, platform_schemas = events.paths(OPERATIONS)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Payment webhooks and event platform", "version": "1"},
-        "paths": {**_paths(), **platform},
+        "info": {
+            "title": f"Event platform{' and payment webhooks' if payments else ''}",
+            "version": "1",
+        },
+        "paths": {**(_paths() if payments else {}), **platform},
         "components": {
             "schemas": {**schemas, **platform_schemas},
             "securitySchemes": events.SECURITY_SCHEMES,
@@ -48,16 +56,22 @@ def document() -> dict[str, Any]:
 
 
 @functools.cache
-def encoded() -> tuple[bytes, str]:
+def encoded(*, payments: bool) -> tuple[bytes, str]:
     """The document as it is sent, and its ETag; made once, since anybody may ask for it."""
     # Python's end of a text; in ECMAScript, which JSON Schema's patterns are, `$` is just that.
-    content = msgspec.json.encode(document()).replace(rb"\\Z", b"$")
+    content = msgspec.json.encode(document(payments=payments)).replace(rb"\\Z", b"$")
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 async def show_document(request: Request) -> Response:
     """GET /openapi.json; 304 to who has it already (If-None-Match)."""
-    content, etag = encoded()
+    payments: Payments = request.state.payments
+    try:
+        served = await payments.are_served()
+    except Problem:
+        # Until the database can say that there are none.
+        served = True
+    content, etag = encoded(payments=served)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
     if etag in known or f"W/{etag}" in known:

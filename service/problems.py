@@ -6,6 +6,8 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 RETRY_AFTER_SECONDS = 5
 
@@ -50,6 +52,14 @@ class Problem(Exception):
             media_type="application/problem+json",
             headers=self.headers,
         )
+
+
+async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a request, or a WebSocket that asks to be taken, from a middleware."""
+    if scope["type"] == "http":
+        await problem.response()(scope, receive, send)
+    else:
+        await WebSocket(scope, receive, send).send_denial_response(problem.response())
 
 
 def unavailable(detail: str) -> Problem:

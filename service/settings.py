@@ -41,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     the newest of OUTBOX_SECRET_KEY, None where endpoints' secrets are stored as they are. `hosts`
     are the names that the service answers to, in lower case: `shop.example.com`,
     `*.example.com`, or `*`. `forwarded_allow_ips` are the proxies whose X-Forwarded-For is
-    believed: addresses and networks.
+    believed: addresses and networks. `payments` is None where the database decides.
     """
 
     database_url: str
@@ -59,13 +59,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_timeout_seconds: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
     hosts: tuple[str, ...] = ALL_HOSTS
     forwarded_allow_ips: tuple[str, ...] = ()
+    payments: bool | None = None
 
     def __repr__(self) -> str:
         """Neither the database's password nor a secret or key belongs into a log."""
         return f"Settings(host={self.host!r}, port={self.port})"
 
 
-TEXTS = ("SERVICE_HOST", "SERVICE_HOSTS", "SERVICE_FORWARDED_ALLOW_IPS")
+TEXTS = ("SERVICE_HOST", "SERVICE_HOSTS", "SERVICE_FORWARDED_ALLOW_IPS", "SERVICE_PAYMENTS")
+SWITCHES = {"on": True, "off": False}
 NUMBERS: dict[str, Callable[[str], int | float]] = {
     "SERVICE_PORT": int,
     "SERVICE_POOL_SIZE": int,
@@ -98,6 +100,8 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
             values["hosts"] = _hosts(value)
         elif name == "SERVICE_FORWARDED_ALLOW_IPS":
             values["forwarded_allow_ips"] = _networks(name, value)
+        elif name == "SERVICE_PAYMENTS":
+            values["payments"] = _switch(name, value)
         else:
             known = ", ".join([*TEXTS, *NUMBERS])
             raise SettingsError(f"{name} is not a setting of this service; known are {known}")
@@ -166,6 +170,12 @@ def _networks(name: str, value: str) -> tuple[str, ...]:
                 "10.20.0.0/16, with commas between"
             ) from None
     return given
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in SWITCHES:
+        raise SettingsError(f"{name} must be on or off, not {value!r}")
+    return SWITCHES[value]
 
 
 def _is_injected(name: str, value: str) -> bool:

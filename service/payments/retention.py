@@ -8,6 +8,7 @@ import psycopg
 import structlog
 
 from service.database import Database, Transaction
+from service.payments.switch import Payments
 from service.problems import Problem
 
 log = structlog.get_logger()
@@ -26,7 +27,7 @@ class Turned(msgspec.Struct, frozen=True):
 TURN: LiteralString = "select sale.turn_received(%(days)s) as months"
 
 
-async def keep(database: Database, received_days: int) -> None:
+async def keep(database: Database, payments: Payments, received_days: int) -> None:
     """Until it is cancelled. Of several processes each may do it; they don't wait for each other.
 
     Where the database is away, busy or says no, again a minute later: meanwhile webhooks are
@@ -39,7 +40,7 @@ async def keep(database: Database, received_days: int) -> None:
 
     while True:
         try:
-            turned = await database.run(work)
+            turned = await database.run(work) if await payments.are_served() else None
         except (Problem, psycopg.Error) as fault:
             log.warning("months of webhooks not turned", reason=str(fault))
             await asyncio.sleep(RETRY_SECONDS)
