@@ -9,18 +9,26 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from relay import commands, logs, migrations
+from relay import commands, logs, migrations, subscription_commands
 from relay.arguments import Subparsers, command, identity, limit, setting, time, words
 from relay.daemon import Refused, StuckError
 from relay.database import EncodingError
 from relay.settings import Settings, SettingsError, described_fields, description
+from relay.subscription import UndeliveredError
 from relay.subscriptions import NameTakenError
 from relay.unknown import UnknownError
 
 logger = structlog.get_logger()
 
 # Sentences that say it all.
-REFUSALS = (migrations.MigrationError, EncodingError, Refused, UnknownError, NameTakenError)
+REFUSALS = (
+    migrations.MigrationError,
+    EncodingError,
+    Refused,
+    UnknownError,
+    NameTakenError,
+    UndeliveredError,
+)
 
 Command = Callable[[Settings, argparse.Namespace], int]
 
@@ -304,6 +312,7 @@ def _add_subscriptions(parent: Subparsers) -> None:
         metavar="PATH=VALUE",
         help="as table outbox.http_setting lists them; may be repeated",
     )
+    subscription_commands.add(subparsers)
     pausing = command(
         subparsers,
         "pause",

@@ -54,7 +54,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _migrated(settings: Settings) -> Iterator[Connection]:
+def migrated(settings: Settings) -> Iterator[Connection]:
     """A connection to a database that fits this code."""
     with connect(settings) as connection:
         with transaction(connection):
@@ -81,14 +81,14 @@ def _tell(notice: Diagnostic) -> None:
 
 
 def show_status(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         now = status.read(connection)
     print(msgspec.json.encode(now).decode() if arguments.json else status_text.render(now))
     return DONE
 
 
 def list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         letters = dead_letters.letters(connection, _meant(arguments), limit=arguments.limit)
     print(dead_letters.render(letters))
     if len(letters) == arguments.limit:
@@ -97,7 +97,7 @@ def list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def show_letter(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         print(dead_letters.show(connection, arguments.id))
     return DONE
 
@@ -122,7 +122,7 @@ def redrive(settings: Settings, arguments: argparse.Namespace) -> int:
             "redrive takes ids, or --all --subscription NAME with --reason, --type, --since, "
             "--until as you like",
         )
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         redriven = (
             dead_letters.redrive(connection, arguments.ids)
             if by_ids
@@ -133,7 +133,7 @@ def redrive(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def list_subscriptions(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         found = subscriptions.read(connection)
     if arguments.json:
         print(msgspec.json.encode(found).decode())
@@ -143,7 +143,7 @@ def list_subscriptions(settings: Settings, arguments: argparse.Namespace) -> int
 
 
 def add_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         secret = subscriptions.add(
             connection,
             arguments.name,
@@ -163,28 +163,28 @@ def _show_secret(secret: str) -> int:
 
 
 def pause_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         subscriptions.pause(connection, arguments.name, arguments.reason)
     print(f"{printable(arguments.name)} is paused; its backlog stays in the log")
     return DONE
 
 
 def resume_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         subscriptions.resume(connection, arguments.name)
     print(f"{printable(arguments.name)} goes on")
     return DONE
 
 
 def test_subscription(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         message_id = subscriptions.send_test(connection, arguments.name)
     print(f"message {message_id} is on its way to {printable(arguments.name)} alone")
     return DONE
 
 
 def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         secret = subscriptions.rotate_secret(
             connection,
             arguments.name,
@@ -195,7 +195,7 @@ def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def list_channels(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         waiting = channels.read(connection)
     if arguments.json:
         print(msgspec.json.encode(waiting).decode())
@@ -205,7 +205,7 @@ def list_channels(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def drop_channel(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         dropped = channels.drop(
             connection,
             arguments.channel,
@@ -234,7 +234,7 @@ def seal_secrets(settings: Settings, arguments: argparse.Namespace) -> int:
             BAD_CONFIGURATION,
             "OUTBOX_SECRET_KEY is not set: make a key by `outbox-relay secrets new-key`",
         )
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         found = secrets_at_rest.seal(connection, Keyring(settings.secret_keys))
     print(f"sealed: {found.plain}, sealed anew: {found.older}, already: {found.newest}")
     if found.unopened:
@@ -244,7 +244,7 @@ def seal_secrets(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def replay(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         messages = replaying.replay(
             connection,
             arguments.name,
@@ -257,7 +257,7 @@ def replay(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def rebase_cursors(settings: Settings, arguments: argparse.Namespace) -> int:
-    with _migrated(settings) as connection:
+    with migrated(settings) as connection:
         print(rebase.rebase(connection, repeat_from=arguments.repeat_from))
     return DONE
 

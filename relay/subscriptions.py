@@ -202,7 +202,7 @@ def add(
     psycopg.errors.CheckViolation where the database refuses a setting.
     """
     made = new_secret(keyring)
-    values = (name, channel, endpoint, Jsonb(_nested(settings)), types, made.sealed)
+    values = (name, channel, endpoint, Jsonb(nested(settings)), types, made.sealed)
     with transaction(connection):
         connection.execute(TIMEOUT)
         try:
@@ -212,7 +212,8 @@ def add(
     return made.shown or (str(row[0]) if row else "")
 
 
-def _nested(settings: Mapping[str, object]) -> dict[str, object]:
+def nested(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings by their dotted paths, as the table has them."""
     nested: dict[str, Any] = {}
     for path, value in settings.items():
         group, dot, key = path.partition(".")

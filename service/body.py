@@ -2,11 +2,12 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+import msgspec.inspect
 from starlette.requests import ClientDisconnect, Request
 
 from service import lone_surrogates
@@ -79,7 +80,7 @@ def decode(
         body.decode()  # msgspec takes strings that it skips as they are, UTF-8 or not
         return shape.decode(body)
     except msgspec.ValidationError as error:
-        raise misfit(error, meanings) from None
+        raise misfit(error, shape.type, meanings) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if (path := lone_surrogates.find(body)) is not None:
             detail = (
@@ -97,22 +98,56 @@ def _decode_money(kind: type, value: object) -> object:
     raise NotImplementedError(f"no decoder for {kind}")
 
 
-def misfit(error: msgspec.ValidationError, meanings: Mapping[str, str] = NO_MEANINGS) -> Problem:
-    """422 with the path of the field that does not fit (`[3].groupKey`).
+def misfit(
+    error: msgspec.ValidationError, shape: Any, meanings: Mapping[str, str] = NO_MEANINGS
+) -> Problem:
+    """422 with the path of the field that does not fit `shape` (`[3].groupKey`).
 
     `meanings` are sentences for regular expressions, which say little to whom they refuse.
     """
     message = str(error)
     path = match["path"] if (match := _PATH.search(message)) else ""
     reason = _PATH.sub("", message)
-    for wrong, sentence in ((_MISSING, "It is required"), (_UNKNOWN, "There is no such field")):
-        if named := wrong.match(reason):
-            path = f"{path}.{named['name']}" if path else named["name"]
-            reason = sentence
+    if named := _MISSING.match(reason):
+        path = f"{path}.{named['name']}" if path else named["name"]
+        reason = "It is required"
+    elif named := _UNKNOWN.match(reason):
+        reason = f"There is no such field; known are {', '.join(sorted(_names(shape, path)))}"
+        path = f"{path}.{named['name']}" if path else named["name"]
     if pattern := _PATTERN.match(reason):
         regex = ast.literal_eval(pattern["regex"])
         reason = _NUL if regex == WITHOUT_NUL else meanings.get(regex, reason)
     return Problem(422, f"{path or 'The body'} does not fit: {reason}.", field=path or None)
+
+
+def _names(shape: Any, path: str) -> list[str]:
+    """The fields that an object at this path of `shape` may have."""
+    places = [msgspec.inspect.type_info(shape)]
+    for step in re.findall(r"[^.\[\]]+", path):
+        places = [inner for place in places for inner in _below(place, step)]
+    return [
+        field.encode_name
+        for place in places
+        for struct in _arms(place)
+        if isinstance(struct, msgspec.inspect.StructType)
+        for field in struct.fields
+    ]
+
+
+def _below(place: msgspec.inspect.Type, step: str) -> list[msgspec.inspect.Type]:
+    found = []
+    for arm in _arms(place):
+        if isinstance(arm, msgspec.inspect.StructType):
+            found += [field.type for field in arm.fields if field.encode_name == step]
+        elif isinstance(arm, msgspec.inspect.ListType):
+            found.append(arm.item_type)
+    return found
+
+
+def _arms(place: msgspec.inspect.Type) -> Sequence[msgspec.inspect.Type]:
+    if isinstance(place, msgspec.inspect.Metadata):
+        return _arms(place.type)
+    return place.types if isinstance(place, msgspec.inspect.UnionType) else (place,)
 
 
 def _too_large(max_bytes: int) -> Problem:

@@ -13,7 +13,7 @@ from local.program import Program
 EXACT_PREFIX = "exact."
 
 # A table for all variants: each begins with a subscription of its own.
-FORGET = "delete from outbox.subscription"
+FORGET = "select outbox.delete_subscription(name, true) from outbox.subscription"
 SUBSCRIBE = """
 insert into outbox.subscription (name, delivery, shards, settings)
 values (%(name)s, %(delivery)s, %(shards)s, jsonb_build_object('topic_prefix', %(prefix)s::text))

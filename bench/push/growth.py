@@ -69,7 +69,7 @@ def _dead(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute("delete from outbox.subscription where id = %s", (id_,))
+        connection.execute("select outbox.unsubscribe(%s, true)", (id_,))
 
 
 # Of messages that the log has still, before those that are drained.

@@ -13,6 +13,9 @@ CHANNEL = "bench.push"
 GROUPS = 1000
 
 SUBSCRIBE = "select subscription_id from outbox.subscribe(%s, %s, %s, %s)"
+FORGET = """
+    select outbox.delete_subscription(name, true) from outbox.subscription where name like %s
+"""
 
 
 def subscribe(
@@ -40,7 +43,7 @@ def subscribed(
     try:
         yield
     finally:
-        connection.execute("delete from outbox.subscription where name like %s", (f"{path}-%",))
+        connection.execute(FORGET, (f"{path}-%",))
 
 
 # Its numbers go on from `first`.

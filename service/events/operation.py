@@ -214,7 +214,7 @@ def _query(request: Request, shape: type[Query]) -> Query:
     try:
         query = msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise misfit(error, MEANINGS) from None
+        raise misfit(error, shape, MEANINGS) from None
     for name in given:
         # msgspec reads the text `null` as None: a filter would be dropped without a word.
         if msgspec.to_builtins(query, builtin_types=(datetime,))[name] is None:

@@ -159,8 +159,14 @@ declare
     c      record;
     wanted boolean;
 begin
-    select cursor.shard, cursor.priority, subscription.shards, subscription.channels, subscription.types,
-           latest.*, coalesce(latest.target, latest.seen) as horizon
+    select cursor.shard, cursor.priority, cursor.channel as only_channel, subscription.shards, subscription.channels,
+           subscription.types, latest.*, coalesce(latest.target, latest.seen) as horizon,
+           array(
+               select fork.channel from outbox.cursor as fork
+               where cursor.channel is null and fork.channel is not null
+                 and fork.subscription_id = cursor.subscription_id
+                 and fork.shard = cursor.shard and fork.priority = cursor.priority
+           ) as forked_channels
     into strict c
     from outbox.cursor
     join outbox.subscription on subscription.id = cursor.subscription_id
@@ -174,8 +180,10 @@ begin
     -- of outbox.unread.
     select is_wanted into wanted
     from (
-        select (case when c.channels is null then not starts_with(log.channel, 'outbox.')
-                     else log.channel = any (c.channels) end)
+        select (c.only_channel is null or log.channel = c.only_channel)
+               and not log.channel = any (c.forked_channels)
+               and (case when c.channels is null then not starts_with(log.channel, 'outbox.')
+                         else log.channel = any (c.channels) end)
                and (c.types is null or log.type = any (c.types))
                and outbox.shard_of(log.group_key, log.id, c.shards) = c.shard as is_wanted
         from (
@@ -209,60 +217,117 @@ begin
 end
 $$;
 
--- Ends an http subscription: its cursors, rows, letters and secrets go with it. What is not delivered stands in the way,
--- unless it is to be discarded: unread messages, rows, letters. Waits for runs that are under way. Raises no_data_found
--- where there is no such subscription, dependent_objects_still_exist where something stands in the way.
-create function outbox.unsubscribe(subscription_id bigint, discard_undelivered boolean default false) returns void
+-- What a subscription has yet to deliver, each kind with its number; NULL: nothing. For the holder of its cursors. What
+-- has arrived and only waits for the next run to be taken away is taken away here.
+create function outbox.undelivered(subscription_id bigint) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
     give_up_at constant timestamptz := clock_timestamp() + interval '20 seconds';
-    obstacle   text;
+    cursors    constant bigint[] := array(select id from outbox.cursor as c
+                                          where c.subscription_id = undelivered.subscription_id);
+    found      text[];
 begin
-    perform from outbox.subscription as s where s.id = unsubscribe.subscription_id and s.kind = 'http';
+    perform outbox.clear_acked(c) from unnest(cursors) as c;
+    with kind (place, sentence) as (
+        select 1, format('unread messages (%s%s)',
+                         case when bool_or(more) or sum(messages) = 0 then 'at least ' end, greatest(sum(messages), 1))
+        from outbox.cursor_backlog as backlog
+        where backlog.cursor_id = any (cursors)
+          and exists (select from unnest(cursors) as c where outbox.has_unread(c, give_up_at))
+        having count(*) > 0
+        union all
+        select 2, format('messages on their way (%s)', count(*))
+        from outbox.delivery where cursor_id = any (cursors) and dead_letter_id is null
+        having count(*) > 0
+        union all
+        select 3, format('undelivered dead letters (%s)', count(*))
+        from outbox.dead_letter as letter
+        where letter.subscription_id = undelivered.subscription_id and delivered_at is null
+        having count(*) > 0
+        union all
+        select 4, 'more to read than could be looked through in 20 s' where clock_timestamp() >= give_up_at
+    )
+    select array_agg(sentence order by place) into found from kind;
+    return array_to_string(found, ', ');
+end
+$$;
+
+-- Whoever deletes a subscription loses what it has not delivered, so that has to be said: see outbox.delete_subscription.
+-- Its rows and letters go with it. Waits for no run: the run could wait for this, to write a letter.
+create function outbox.guard_undelivered() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    obstacle text;
+begin
+    perform from outbox.cursor where subscription_id = old.id order by id for update nowait;
+    if current_setting('outbox.discards', true) is distinct from 'on' then
+        obstacle := outbox.undelivered(old.id);
+    end if;
+    if obstacle is not null then
+        raise exception 'subscription % still has %', old.name, obstacle using
+            errcode = 'dependent_objects_still_exist',
+            hint = format('Let them arrive, dead letters by a redrive, or lose them: '
+                          'select outbox.delete_subscription(%L, discard_undelivered => true)', old.name);
+    end if;
+    delete from outbox.delivery where cursor_id in (select id from outbox.cursor where subscription_id = old.id);
+    delete from outbox.dead_letter where subscription_id = old.id;
+    return old;
+exception when lock_not_available then
+    raise exception 'a relay is at work for subscription % at this moment', old.name using
+        errcode = 'lock_not_available',
+        hint = format('This waits for it: select outbox.delete_subscription(%L)', old.name);
+end
+$$;
+create trigger guard_undelivered before delete on outbox.subscription
+    for each row execute function outbox.guard_undelivered();
+
+-- Ends a subscription of any kind: its cursors, rows, letters and secrets go with it. What is not delivered stands in the
+-- way, unless it is to be discarded. Waits for runs that are under way. Raises no_data_found where there is no such
+-- subscription, dependent_objects_still_exist where something stands in the way. For the owner.
+create function outbox.delete_subscription(name text, discard_undelivered boolean default false) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    -- Before anybody looks: only the holder of a cursor takes messages from the log and writes letters.
+    perform from outbox.cursor as c join outbox.subscription as s on s.id = c.subscription_id
+    where s.name = delete_subscription.name order by c.id for update of c;
+    -- For the trigger that looks.
+    perform set_config('outbox.discards', case when discard_undelivered then 'on' else 'off' end, true);
+    delete from outbox.subscription as s where s.name = delete_subscription.name;
     if not found then
-        raise exception 'there is no http subscription % in outbox.subscription', unsubscribe.subscription_id
+        raise exception 'there is no subscription %', delete_subscription.name using errcode = 'no_data_found';
+    end if;
+    perform set_config('outbox.discards', 'off', true);
+end
+$$;
+
+-- The same for subscriptions of endpoints, by their id: what the HTTP API may do.
+create function outbox.unsubscribe(subscription_id bigint, discard_undelivered boolean default false) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    s outbox.subscription;
+begin
+    select * into s from outbox.subscription as one where one.id = subscription_id and one.kind = 'http';
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
             using errcode = 'no_data_found';
     end if;
-    -- Before anybody looks: only the holder of a cursor takes messages from the log and writes letters.
-    perform from outbox.cursor as c where c.subscription_id = unsubscribe.subscription_id order by c.id for update;
-    -- What has arrived and only waits for the next run to be taken away stands in nobody's way.
-    perform outbox.clear_acked(c.id) from outbox.cursor as c where c.subscription_id = unsubscribe.subscription_id;
-    if not discard_undelivered then
-        select case
-            when exists (
-                select from outbox.dead_letter as letter
-                where letter.subscription_id = unsubscribe.subscription_id and letter.delivered_at is null) then
-                'undelivered dead letters'
-            when exists (
-                select from outbox.cursor as c
-                join outbox.delivery as d on d.cursor_id = c.id
-                where c.subscription_id = unsubscribe.subscription_id) then
-                'messages on their way'
-            else (
-                select case when looked.unread then 'unread messages'
-                            else 'more to read than could be looked through in 20 s' end
-                from outbox.cursor as c
-                cross join lateral (select outbox.has_unread(c.id, give_up_at) as unread) as looked
-                where c.subscription_id = unsubscribe.subscription_id and looked.unread is not false
-                limit 1)
-        end into obstacle;
-        if obstacle is not null then
-            raise exception 'the subscription still has %', obstacle using errcode = 'dependent_objects_still_exist';
-        end if;
-    end if;
-    delete from outbox.delivery as d
-    using outbox.cursor as c where c.id = d.cursor_id and c.subscription_id = unsubscribe.subscription_id;
-    delete from outbox.dead_letter as letter where letter.subscription_id = unsubscribe.subscription_id;
-    delete from outbox.subscription as s where s.id = unsubscribe.subscription_id;
+    perform outbox.delete_subscription(s.name, discard_undelivered);
 end
 $$;
 
 revoke execute on function
     outbox.use_key(bytea), outbox.trim_idempotency(integer), outbox.has_unread(bigint, timestamptz),
-    outbox.unsubscribe(bigint, boolean)
+    outbox.undelivered(bigint), outbox.delete_subscription(text, boolean), outbox.unsubscribe(bigint, boolean)
 from public;
 
 insert into outbox.migration (version, name) values (8, 'api');

@@ -15,9 +15,7 @@ OpenRelay = Callable[[], PushRelay]
 
 # By rows: it takes less than another database would.
 EMPTY = (
-    "delete from outbox.delivery",
-    "delete from outbox.dead_letter",
-    "delete from outbox.subscription",
+    "select outbox.delete_subscription(name, true) from outbox.subscription",
     "delete from outbox.message",
     "delete from outbox.attempt",
 )

@@ -70,7 +70,7 @@ def test_a_subscription_dropped_and_made_again_does_not_adopt_the_former_ones_cu
     stage = exactly_once
     stage.create_topic("orders")
     deliver(stage, 10, "orders")
-    stage.execute("delete from outbox.subscription")
+    stage.execute("select outbox.delete_subscription(name, true) from outbox.subscription")
     stage.execute(
         "insert into outbox.subscription (name, delivery) values ('kafka', 'exactly_once')"
     )

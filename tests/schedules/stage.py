@@ -63,7 +63,7 @@ def prepared_database() -> Iterator[str]:
 
 
 EMPTY = "truncate outbox.message, outbox.checkpoint, outbox.delivery, parcel"
-NO_SUBSCRIPTION = "delete from outbox.subscription"
+NO_SUBSCRIPTION = "select outbox.delete_subscription(name, true) from outbox.subscription"
 COMMITTED = "select id, idempotency_key from outbox.message where id > %s order by id"
 WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"
 

@@ -307,6 +307,33 @@ def test_a_replay_begins_at_a_time_or_at_a_message(platform: Platform, body: Jso
     assert platform.field("POST", path(platform.subscription(), "/replay"), body) == "from"
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "known"),
+    [
+        ({"colour": 1}, "colour", ["attemptsLog", "breaker", "channelId", "retry", "types"]),
+        ({"retry": {"colour": 1}}, "retry.colour", ["initialDelay", "jitter", "schedule"]),
+        ({"breaker": {"colour": 1}}, "breaker.colour", ["coolDown", "minimum", "window"]),
+    ],
+)
+def test_a_setting_that_is_not_known_is_told_with_those_that_are(
+    platform: Platform, change: Json, field: str, known: list[str]
+) -> None:
+    made = platform.subscription()
+    answer = platform.send("PATCH", path(made), change)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    _, _, listed = answer.json()["detail"].partition("; known are ")
+    assert set(known) <= set(listed.rstrip(".").split(", "))
+
+
+def test_a_field_that_is_not_known_is_told_with_those_of_its_object(platform: Platform) -> None:
+    message = {"channelId": "c", "type": "t", "payload": 1, "colour": 1}
+    for url, body in (("/v1/messages", message), ("/v1/messages/transactional", [message])):
+        detail = platform.send("POST", url, body).json()["detail"]
+        assert "known are channelId, groupKey, headers, idempotencyKey, payload" in detail
+    detail = platform.send("GET", "/v1/deliveries?colour=1").json()["detail"]
+    assert "known are " in detail
+
+
 def test_letters_stand_in_the_way_of_a_delete_unless_they_are_discarded(
     platform: Platform,
 ) -> None:

@@ -15,7 +15,9 @@ SHARE = 20
 @pytest.fixture(autouse=True)
 def share(platform: Platform) -> Iterator[None]:
     """Two hundred cursors: those of subscription kafka, and whatever the test makes."""
-    platform.database.execute("delete from outbox.subscription where kind = 'http'")
+    platform.database.execute(
+        "select outbox.delete_subscription(name, true) from outbox.subscription where kind = 'http'"
+    )
     platform.database.execute("update outbox.quota set cursors = 200, limited_percent = 10")
     yield
     platform.database.execute("update outbox.quota set cursors = 5000, limited_percent = 10")
