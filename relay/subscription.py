@@ -121,6 +121,23 @@ def _merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return result
 
 
+RETRY = "select outbox.retry(%s, %s)"
+
+
+def retry(connection: Connection, name: str, group_key: str | None) -> int:
+    """Makes due what waits for its next attempt, or of one group alone; how many messages.
+
+    Raises UnknownError where there is no such subscription to an endpoint.
+    """
+    try:
+        with transaction(connection):
+            connection.execute(TIMEOUT)
+            row = connection.execute(RETRY, (name, group_key)).fetchone()
+    except errors.NoDataFound as unknown:
+        raise UnknownError(f"there is no http subscription {name}") from unknown
+    return int(row[0]) if row else 0
+
+
 # It waits for runs, and looks through what is unread for as long as 20 s.
 PATIENCE: LiteralString = """
     select set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true)

@@ -1,4 +1,4 @@
-"""`outbox-relay subscriptions show|set|delete`: one subscription, as over HTTP."""
+"""`outbox-relay subscriptions show|set|retry|delete`: one subscription, as over HTTP."""
 
 import argparse
 
@@ -11,7 +11,7 @@ from relay.table import printable
 
 
 def add(subparsers: Subparsers) -> None:
-    """The three, below `outbox-relay subscriptions`."""
+    """The four, below `outbox-relay subscriptions`."""
     showing = command(
         subparsers,
         "show",
@@ -51,6 +51,16 @@ def add(subparsers: Subparsers) -> None:
         metavar="PATH=VALUE",
         help="as table outbox.http_setting lists them, null for the default; may be repeated",
     )
+    retrying = command(
+        subparsers,
+        "retry",
+        "make due what waits for its next attempt, in order: for an endpoint that is mended",
+        "outbox-relay subscriptions retry billing",
+        "outbox-relay subscriptions retry billing --group order-17",
+    )
+    retrying.set_defaults(command=retry)
+    retrying.add_argument("name", metavar="NAME")
+    retrying.add_argument("--group", metavar="KEY", help="of this group key alone")
     deleting = command(
         subparsers,
         "delete",
@@ -92,6 +102,13 @@ def change(settings: Settings, arguments: argparse.Namespace) -> int:
     with commands.migrated(settings) as connection:
         subscription.change(connection, arguments.name, given, chosen)
     print(f"{printable(arguments.name)} is changed")
+    return commands.DONE
+
+
+def retry(settings: Settings, arguments: argparse.Namespace) -> int:
+    with commands.migrated(settings) as connection:
+        messages = subscription.retry(connection, arguments.name, arguments.group)
+    print(f"{messages} due now; those behind them in their groups follow")
     return commands.DONE
 
 

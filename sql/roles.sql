@@ -47,7 +47,7 @@ grant update (name, channels, types, settings, paused, paused_reason) on outbox.
 grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, created_at)
     on outbox.idempotent_request to outbox_service;
 grant execute on function
-    outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
+    outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive, outbox.retry,
     outbox.unread, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency, outbox.finished_ranges
     to outbox_service;
 
@@ -73,7 +73,7 @@ grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) 
 grant execute on function
     outbox.promote, outbox.clear_acked, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
     outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.turn_attempts, outbox.partitions_left_out, outbox.replay,
-    outbox.seal_secret, outbox.note_waiting
+    outbox.seal_secret, outbox.note_waiting, outbox.retry
     to outbox_relay;
 
 -- A reader sees views, and no payload, header or setting in them. The functions are what stands behind the views.

@@ -126,6 +126,15 @@ OPERATIONS = (
     ),
     Operation(
         method="POST",
+        path=f"{SUBSCRIPTION}/retry",
+        run=steps.retry,
+        scope="manage",
+        body=steps.RetryForm,
+        body_required=False,
+        answer=steps.Retried,
+    ),
+    Operation(
+        method="POST",
         path=f"{SUBSCRIPTION}/test",
         run=steps.send_test,
         scope="manage",

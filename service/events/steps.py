@@ -1,4 +1,4 @@
-"""POST /v1/subscriptions/{id}/…: pause, resume, rotate-secret, replay, test."""
+"""POST /v1/subscriptions/{id}/…: pause, resume, rotate-secret, replay, retry, test."""
 
 from typing import Literal, LiteralString
 
@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.database import Transaction
-from service.events.fields import Id, Time
+from service.events.fields import GroupKey, Id, Time
 from service.events.operation import Call, NoQuery
 from service.events.permission import kind_of, no_subscription, require_http, require_scope
 from service.events.subscription import Subscription, find
@@ -49,6 +49,20 @@ class Replayed(msgspec.Struct, frozen=True, rename="camel"):
 
     messages: int
     dry_run: bool
+
+
+class RetryForm(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Of one group alone, or without it of all."""
+
+    group_key: GroupKey | UnsetType = UNSET
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """How many messages are due now; those behind them in their groups follow."""
+
+    messages: int
 
 
 class Sent(msgspec.Struct, frozen=True, rename="camel"):
@@ -121,6 +135,34 @@ async def rotate_secret(call: Call[RotationForm, NoQuery]) -> Secret:
     return await call.database.run(work)
 
 
+class Named(msgspec.Struct, frozen=True):
+    """By which name the functions of the database know a subscription."""
+
+    name: str
+
+
+# KEY SHARE makes a rename and a delete wait, but nothing that a run does: replay waits for runs.
+NAME: LiteralString = "select name from outbox.subscription where id = %(id)s for key share"
+RETRY: LiteralString = "select outbox.retry(%(name)s, %(group_key)s) as messages"
+
+
+async def retry(call: Call[RetryForm, NoQuery]) -> Retried:
+    """Makes due what waits for its next attempt, in order: for an endpoint that is mended."""
+    group_key = None if call.body.group_key is UNSET else call.body.group_key
+
+    async def work(transaction: Transaction) -> Retried:
+        await require_http(transaction, call.caller, call.id)
+        named = await (await transaction.select(Named, NAME, {"id": call.id})).fetchone()
+        if named is None:
+            raise no_subscription()
+        parameters = {"name": named.name, "group_key": group_key}
+        retried = await (await transaction.select(Retried, RETRY, parameters)).fetchone()
+        assert retried is not None
+        return retried
+
+    return await call.database.run(work)
+
+
 class Count(msgspec.Struct, frozen=True):
     """What outbox.replay returns."""
 
@@ -146,14 +188,6 @@ EXISTS: LiteralString = """
 """
 
 
-class Named(msgspec.Struct, frozen=True):
-    """By which name outbox.replay knows a subscription."""
-
-    name: str
-
-
-# KEY SHARE makes a rename and a delete wait, but nothing that a run does: replay waits for runs.
-LOCK: LiteralString = "select name from outbox.subscription where id = %(id)s for key share"
 REPLAY: LiteralString = """
     select outbox.replay(%(name)s, %(from)s, %(from_message_id)s, %(dry_run)s) as messages
 """
@@ -174,7 +208,7 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
 
     async def work(transaction: Transaction) -> Count:
         require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
-        locked = await (await transaction.select(Named, LOCK, parameters)).fetchone()
+        locked = await (await transaction.select(Named, NAME, parameters)).fetchone()
         if locked is None:
             raise no_subscription()
         if form.from_message_id is not UNSET:

@@ -1,4 +1,4 @@
--- What operators see of endpoints, without payloads, answers or settings; and what resuming a subscription does.
+-- What operators see of endpoints, without payloads, answers or settings; and what resuming and retrying do.
 set search_path = pg_catalog, pg_temp;
 
 -- The head of each group that a row of outbox.delivery holds up, and each such message without a group. `behind` of
@@ -52,6 +52,90 @@ create trigger close_breaker after update of paused on outbox.subscription
     for each row when (new.kind = 'http' and old.paused and not new.paused)
     execute function outbox.close_breaker();
 
-revoke execute on function outbox.close_breaker() from public;
+-- The wait after so many attempts by a subscription's `retry`, without its jitter; NULL: there is no further attempt.
+-- The relay computes the same for each failure (relay/push/schedule.py).
+create function outbox.retry_delay(retry jsonb, attempts integer) returns interval
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    with given as (
+        select array(select jsonb_array_elements_text(retry -> 'schedule_seconds'))::float8[] as schedule,
+               coalesce((retry ->> 'initial_delay_seconds')::float8, 5) as first,
+               coalesce((retry ->> 'multiplier')::float8, 2) as multiplier,
+               coalesce((retry ->> 'max_delay_seconds')::float8, 36000) as longest,
+               coalesce((retry ->> 'max_attempts')::integer, 9) as most
+    )
+    select case
+        when retry -> 'schedule_seconds' is not null then schedule[attempts]
+        when attempts >= most then null
+        when retry ?| array['initial_delay_seconds', 'multiplier']
+            -- The longest wait there may be is reached by then, and float8 ends somewhere.
+            then least(first * multiplier ^ least(attempts - 1, 60), longest)
+        else least((array[5, 30, 120, 600, 1800, 7200, 18000, 36000])[least(attempts, 8)], longest)
+    end * interval '1 second'
+    from given
+$$;
+
+-- What waits for its next attempt waits by the new schedule, from its latest attempt on. What has had the attempts that it
+-- may have now is due at once, for the relay to make a dead letter of.
+create function outbox.reschedule() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    before jsonb := coalesce(old.settings -> 'retry', '{}');
+    after  jsonb := coalesce(new.settings -> 'retry', '{}');
+begin
+    update outbox.delivery as d
+    set due_at = greatest(clock_timestamp(), d.due_at
+                          - coalesce(outbox.retry_delay(before, d.attempts), '0')
+                          + coalesce(outbox.retry_delay(after, d.attempts), '0'))
+    from outbox.cursor
+    where cursor.id = d.cursor_id and cursor.subscription_id = new.id
+      and d.attempts > 0 and d.token is null and d.outcome is null
+      and d.due_at > clock_timestamp() and d.due_at < 'infinity';
+    return null;
+end
+$$;
+create trigger reschedule after update of settings on outbox.subscription
+    for each row when (new.kind = 'http' and old.settings -> 'retry' is distinct from new.settings -> 'retry')
+    execute function outbox.reschedule();
+
+-- Makes due what waits for its next attempt, or the head of one group: for an endpoint that is mended. An open breaker
+-- lets its next probe go at once. Parked messages stay: they go by redriving their dead letters. Returns how many are due.
+-- Raises no_data_found where there is no such http subscription.
+create function outbox.retry(subscription text, group_key text default null) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    retried_id bigint;
+    due        bigint;
+begin
+    select s.id into retried_id from outbox.subscription as s where s.name = retry.subscription and s.kind = 'http';
+    if not found then
+        raise exception 'there is no http subscription %', subscription using errcode = 'no_data_found';
+    end if;
+    update outbox.delivery as d
+    set due_at = clock_timestamp()
+    from outbox.cursor
+    where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
+      and d.token is null and d.outcome is null
+      and d.due_at > clock_timestamp() and d.due_at < 'infinity'
+      and (retry.group_key is null or d.group_key = retry.group_key);
+    get diagnostics due = row_count;
+    -- With a token its probe is under way, until then at the latest.
+    update outbox.breaker as b set retry_at = clock_timestamp()
+    where b.subscription_id = retried_id and b.retry_at > clock_timestamp() and b.token is null;
+    return due;
+end
+$$;
+
+revoke execute on function
+    outbox.close_breaker(),
+    outbox.retry_delay(jsonb, integer),
+    outbox.reschedule(),
+    outbox.retry(text, text)
+from public;
 
 insert into outbox.migration (version, name) values (9, 'push_views');

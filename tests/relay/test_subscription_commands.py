@@ -135,3 +135,20 @@ def test_a_name_that_is_none_is_told(told: Told, arguments: list[str]) -> None:
         1,
         "outbox-relay: there is no subscription biling\n",
     )
+
+
+WAITING = """
+    insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
+    select cursor.id, number, 'g' || number, 1, clock_timestamp() + interval '1 hour'
+    from outbox.cursor join outbox.subscription on subscription.id = subscription_id
+    cross join generate_series(1, 2) as number
+    where name = 'billing' and priority = 3
+"""
+
+
+def test_what_waits_for_its_next_attempt_is_made_due(told: Told, connection: Connection) -> None:
+    connection.execute(WAITING)
+    assert told("retry", "billing", "--group", "g2").stdout.startswith("1 due now")
+    assert told("retry", "billing").stdout.startswith("1 due now")
+    missing = told("retry", "kafka")
+    assert (missing.returncode, "no http subscription kafka" in missing.stderr) == (1, True)

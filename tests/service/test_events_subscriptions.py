@@ -385,6 +385,7 @@ def test_a_subscription_with_nothing_to_deliver_is_deleted(platform: Platform) -
         ("/test", None),
         ("/rotate-secret", None),
         ("/replay", {"from": "2020-01-01T00:00:00Z"}),
+        ("/retry", None),
         ("/pause", None),
     ],
 )
@@ -460,3 +461,19 @@ def test_more_shards_than_the_database_has_room_for_are_refused(platform: Platfo
     problem = answer.json()
     assert (answer.status_code, problem["field"]) == (409, "shards")
     assert problem["detail"].startswith("shards = 64 takes 320 cursors, and of at most 100 there")
+
+
+WAITING = """
+    insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
+    select cursor.id, number, 'g' || number, 1, clock_timestamp() + interval '1 hour'
+    from outbox.cursor, generate_series(1, 2) as number
+    where subscription_id = %s and priority = 3
+"""
+
+
+def test_what_waits_for_its_next_attempt_is_made_due(platform: Platform) -> None:
+    made = platform.subscription()
+    platform.database.execute(WAITING, [made["id"]])
+    assert platform.ask("POST", path(made, "/retry"), {"groupKey": "g1"}) == {"messages": 1}
+    assert platform.ask("POST", path(made, "/retry")) == {"messages": 1}
+    assert platform.ask("POST", path(made, "/retry"), {}) == {"messages": 0}

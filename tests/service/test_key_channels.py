@@ -171,6 +171,7 @@ STEPS: list[tuple[str, str, object]] = [
     ("POST", "/resume", None),
     ("POST", "/rotate-secret", None),
     ("POST", "/replay", {"from": "2020-01-01T00:00:00Z"}),
+    ("POST", "/retry", None),
     ("POST", "/test", None),
     ("DELETE", "?discardUndelivered=true", None),
 ]
