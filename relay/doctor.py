@@ -73,7 +73,7 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     try:
         migrations.check(connection)
     except migrations.MigrationError as fault:
-        yield Finding("fault", "migrations", str(fault), "outbox-relay migrate")
+        yield Finding("fault", "migrations", fault.fault, fault.mend)
         return Outside()
     yield ok("migrations", "all are in")
     missing = _missing_rights(connection)

@@ -10,7 +10,12 @@ from relay.database import Connection, transaction
 
 
 class MigrationError(RuntimeError):
-    """The database does not fit this code; the message says what to do."""
+    """The database does not fit this code; the message says why, and then the mend."""
+
+    def __init__(self, fault: str, mend: str) -> None:
+        super().__init__(f"{fault}: {mend}")
+        self.fault = fault
+        self.mend = mend
 
 
 class Migration(msgspec.Struct, frozen=True, order=True):
@@ -68,32 +73,55 @@ def check(connection: Connection) -> None:
         ran = applied(connection)
     except errors.InsufficientPrivilege as refused:
         raise MigrationError(
-            "this role may not read outbox.migration: grant it outbox_relay (sql/roles.sql)"
+            "this role may not read outbox.migration", "grant it outbox_relay (sql/roles.sql)"
         ) from refused
     _refuse_newer(ran)
+    _refuse_without_rows(connection, ran)
     missing = [one for one in known() if one.version not in ran and not one.example]
     if missing:
         names = ", ".join(f"{one.version:03} {one.name}" for one in missing)
-        raise MigrationError(f"the database lacks {names}: run `outbox-relay migrate`")
+        raise MigrationError(f"the database lacks {names}", "run `outbox-relay migrate`")
 
 
 def _refuse_newer(ran: set[int]) -> None:
     unknown = ran - {one.version for one in known()}
     if unknown:
         raise MigrationError(
-            f"the database has migration {max(unknown):03}, which this version does not know: "
-            "install the version that made it, or a newer one"
+            f"the database has migration {max(unknown):03}, which this version does not know",
+            "install the version that made it, or a newer one",
         )
+
+
+SCHEMAS = """
+    select string_agg(nspname, ', ' order by nspname)
+    from pg_catalog.pg_namespace where nspname in ('outbox', 'sale')
+"""
+
+
+def _refuse_without_rows(connection: Connection, ran: set[int]) -> None:
+    """Each migration writes its row as it makes its tables: these came without their rows."""
+    if ran or not _is_there(connection):
+        return
+    (schemas,) = connection.execute(SCHEMAS).fetchone() or ("outbox",)
+    raise MigrationError(
+        "the schema is there and outbox.migration is empty, as after a restore of "
+        "`pg_dump --schema-only`",
+        f"restore the dump's data as well, or begin anew: `drop schema {schemas} cascade`, which "
+        "drops what was published here, and then `outbox-relay migrate`",
+    )
 
 
 def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]:
     """Runs what has not run yet, each in a transaction of its own, and yields it once it is in.
 
     `connection` is in autocommit. With `outbox_only` the payment example is left out. Raises
-    MigrationError for a newer database; what psycopg raises for a statement takes back its file.
+    MigrationError for a newer database, or one without its rows; what psycopg raises for a
+    statement takes back its file.
     """
     with transaction(connection):
-        _refuse_newer(applied(connection))
+        ran = applied(connection)
+        _refuse_newer(ran)
+        _refuse_without_rows(connection, ran)
     for migration in known():
         if outbox_only and migration.example:
             continue
@@ -129,7 +157,9 @@ def _apply(connection: Connection, migration: Migration) -> bool:
     connection.execute(migration.path.read_bytes())
     # Each file records itself, so that `psql -1 -f` serves as well.
     if migration.version not in applied(connection):
-        raise MigrationError(f"{migration.path.name} does not insert into outbox.migration")
+        raise MigrationError(
+            f"{migration.path.name} does not insert into outbox.migration", "write that into it"
+        )
     # Some also set the session's settings, which a pooler would hand on.
     connection.execute(RESET)
     return True

@@ -118,8 +118,10 @@ begin
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
 
-    update outbox.installation
-    set id = gen_random_uuid(), system_identifier = (select system_identifier from pg_control_system());
+    -- A dump of some tables may have come without its row.
+    insert into outbox.installation (system_identifier)
+    select system_identifier from pg_control_system()
+    on conflict (single) do update set id = excluded.id, system_identifier = excluded.system_identifier;
 
     return query
     select subscription.name, cursor.priority, cursor.id, latest.fresh_id

@@ -151,7 +151,7 @@ def test_a_database_that_is_not_migrated_is_a_fault(postgres_server: PostgresSer
     with postgres_server.clone("template0") as empty_url:
         faults = [one for one in findings(empty_url) if one.level == "fault"]
     assert [(one.what, one.mend) for one in faults if one.what != "Kafka"] == [
-        ("migrations", "outbox-relay migrate")
+        ("migrations", "run `outbox-relay migrate`")
     ]
 
 
