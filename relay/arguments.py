@@ -63,7 +63,9 @@ def time(text: str) -> datetime:
             f"{text!r} is no time: write 2026-03-01T09:00:00Z"
         ) from None
     if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} names no offset: write {text}Z for UTC")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no offset: write {moment.isoformat()}Z for UTC"
+        )
     return moment
 
 

@@ -28,10 +28,17 @@ MIN_LIBRDKAFKA = (2, 16)
 MAX_CLOCK_DIFFERENCE_SECONDS = 5.0
 
 
-class Outside(msgspec.Struct, frozen=True):
-    """What the subscriptions want of the world beyond the database."""
+# A relay elsewhere may have others, and then this says nothing about it.
+THIS_SHELLS = (
+    "Kafka, endpoints, secrets and retention were judged by the settings of this shell "
+    "(KAFKA_*, RELAY_*, OUTBOX_SECRET_KEY): run it where the relay runs, as it runs"
+)
 
-    kafka: kafka_findings.Wanted = kafka_findings.Wanted()
+
+class Outside(msgspec.Struct, frozen=True):
+    """What the subscriptions want of the world beyond the database; `kafka` None: nobody asks."""
+
+    kafka: kafka_findings.Wanted | None = kafka_findings.Wanted()
     endpoints: tuple[http_findings.Endpoint, ...] = ()
 
 
@@ -57,7 +64,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
             "start it, correct DATABASE_URL, or grant what is missing",
         )
     yield from http_findings.look_up(outside.endpoints, settings)
-    yield from kafka_findings.examine(settings, outside.kafka)
+    if outside.kafka is not None:
+        yield from kafka_findings.examine(settings, outside.kafka)
+    yield ok("settings", THIS_SHELLS)
 
 
 def _librdkafka() -> Finding:
@@ -76,16 +85,19 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
         yield Finding("fault", "migrations", fault.fault, fault.mend)
         return Outside()
     yield ok("migrations", "all are in")
-    missing = _missing_rights(connection)
-    yield from missing
+    reader = _reader(connection)
+    rights = [reader] if reader is not None else _rights(connection)
+    yield from rights
     yield from schema_findings.examine(connection)
-    if any(finding.level == "fault" for finding in missing):
+    if any(finding.level == "fault" for finding in rights):
         return Outside()
     yield from log_findings.examine(connection, settings)
     yield from role_findings.examine(connection)
-    yield from secret_findings.examine(connection, settings)
     yield from http_findings.examine(connection)
     yield _clock(connection)
+    if reader is not None:
+        return Outside(kafka=None)
+    yield from secret_findings.examine(connection, settings)
     return Outside(
         kafka_findings.wanted(connection, settings), tuple(http_findings.endpoints(connection))
     )
@@ -175,10 +187,27 @@ MISSING_RIGHTS = """
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
 """
+# Nobody but a reader is meant: whoever is more has the rights of a relay, or should have them.
+READER = """
+    select current_user where pg_has_role(to_regrole('outbox_reader'), 'usage')
+        and not pg_has_role(to_regrole('outbox_relay'), 'usage')
+"""
 ROLE = "select current_user, rolsuper from pg_roles where rolname = current_user"
 
 
-def _missing_rights(connection: Connection) -> list[Finding]:
+def _reader(connection: Connection) -> Finding | None:
+    """What a reader can't see, where the session is one's."""
+    found = connection.execute(READER).fetchone()
+    if found is None:
+        return None
+    text = (
+        f"{found[0]} only reads (outbox_reader): whether a relay has its rights, where endpoints "
+        "lead, their secrets and Kafka are not looked at"
+    )
+    return ok("rights", text)
+
+
+def _rights(connection: Connection) -> list[Finding]:
     role, superuser = connection.execute(ROLE).fetchone() or ("?", False)
     missing = [right for (right,) in connection.execute(MISSING_RIGHTS)]
     if missing:

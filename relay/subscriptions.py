@@ -21,7 +21,7 @@ TIMEOUT = """
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """One subscription. Of an endpoint's address no query is told: it may hold a token.
+    """One subscription. Of an endpoint's address no path is told: it may hold a token.
 
     `breaker` is NULL but for endpoints: closed, failing, open (until `breaker_retry_at`) or
     half-open. The last four count the rows of messages that a run did not confirm.
@@ -47,7 +47,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
 SUBSCRIPTIONS = """
     select subscription.name, kind, channels, types, delivery,
-           regexp_replace(settings ->> 'endpoint', '[?].*', '?…') as endpoint,
+           target.origin || case when target.has_path then '…' else '' end as endpoint,
            paused, paused_reason,
            case when kind = 'http' and breaker.state is null then 'closed'
                 when breaker.state = 'closed' then 'failing'
@@ -57,6 +57,7 @@ SUBSCRIPTIONS = """
            coalesce(retrying, 0) as retrying, coalesce(in_flight, 0) as in_flight,
            coalesce(behind, 0) as behind, coalesce(parked, 0) as parked
     from outbox.subscription
+    left join outbox.subscription_endpoint as target on target.subscription = subscription.name
     left join outbox.breaker_state as breaker on breaker.subscription = subscription.name
     left join outbox.delivery_summary as rows on rows.subscription = subscription.name
     left join (

@@ -76,15 +76,20 @@ grant execute on function
     outbox.seal_secret, outbox.note_waiting, outbox.retry
     to outbox_relay;
 
--- A reader sees views, and no payload, header or setting in them. The functions are what stands behind the views.
+-- A reader sees views, and no payload, header or setting in them; and of tables what `outbox-relay status`, `doctor` and
+-- the lists of subscriptions and channels look at. The functions are what stands behind the views.
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
-    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance
+    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint
     to outbox_reader, outbox_relay;
 grant execute on function
-    outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels
+    outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
+    outbox.foreign_cluster
     to outbox_reader, outbox_relay;
+grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
+grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
+    on outbox.subscription to outbox_reader;
 
 -- Who may connect: no longer every login of the cluster. The roles are the cluster's: a member of one of the four is one
 -- in every other database that has this schema, and comes in there as well. Two that must be kept apart need two

@@ -23,6 +23,13 @@ join outbox.cursor on cursor.id = head.cursor_id
 join outbox.subscription on subscription.id = cursor.subscription_id
 where head.due_at is not null;
 
+-- Where requests go, without the path: it may hold a token.
+create view outbox.subscription_endpoint as
+select name as subscription, regexp_replace(settings ->> 'endpoint', '^([a-z]+://[^/?#]*)/?(.*)$', '\1/') as origin,
+       settings ->> 'endpoint' !~ '^[a-z]+://[^/?#]*/?$' as has_path
+from outbox.subscription
+where kind = 'http';
+
 -- Of each subscription the latest 100,000 attempts of today and yesterday, and no more. Whole days, as the partitions
 -- are: a filter that takes rows out of one would read on past the limit.
 create view outbox.recent_attempt as

@@ -37,12 +37,13 @@ def outbox_relay(
 
 
 @contextmanager
-def relay_role(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    """The URL of the connection's database for a login role that is outbox_relay and no more."""
+def relay_role(connection: psycopg.Connection[Any], group: str = "outbox_relay") -> Iterator[str]:
+    """The URL of the connection's database for a login that is a member of `group` and no more."""
     info = connection.info
     role = f"relay_{uuid.uuid4().hex[:12]}"
     name = sql.Identifier(role)
-    connection.execute(sql.SQL("create role {} login in role outbox_relay").format(name))
+    made = sql.SQL("create role {} login in role {}").format(name, sql.Identifier(group))
+    connection.execute(made)
     try:
         yield f"postgresql://{role}@{info.host}:{info.port}/{info.dbname}"
     finally:

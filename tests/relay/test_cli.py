@@ -286,3 +286,16 @@ def test_what_hangs_keeps_it_alive_no_longer_than_its_time() -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 1
+
+
+@pytest.mark.parametrize("written", ["2026-03-01", "2026-03-01 09:00", "2026-03-01T09:00:00.5"])
+def test_a_time_without_an_offset_is_refused_with_one_that_is_taken(
+    database_url: str, written: str
+) -> None:
+    environment = {"DATABASE_URL": database_url}
+    replay = ("replay", "kafka", "--dry-run", "--from")
+    refused = outbox_relay(*replay, written, environment=environment)
+    proposed = refused.stderr.rpartition(" write ")[2].split()[0]
+    assert refused.returncode == 2
+    taken = outbox_relay(*replay, proposed, environment=environment)
+    assert taken.returncode == 0, taken.stderr

@@ -117,7 +117,7 @@ def test_the_list_tells_how_the_endpoint_does_and_never_its_token(
     assert (one.retrying, one.in_flight, one.parked, one.behind) == (1, 1, 1, 1)
     told = outbox_relay("subscriptions", "--json", environment={"DATABASE_URL": database_url})
     shown = {row["name"]: row for row in json.loads(told.stdout)}
-    assert shown["billing"]["endpoint"] == "https://billing.example.com/in?…"
+    assert shown["billing"]["endpoint"] == "https://billing.example.com/…"
     assert shown["kafka"]["breaker"] is None
     text = subscriptions.render(subscriptions.read(connection))
     assert "open until" in text

@@ -169,7 +169,14 @@ MAY: dict[str, list[str]] = {
         "select outbox.replay('kafka', from_message_id => 1)",
         "select * from outbox.rebase()",
     ],
-    "outbox_reader": VIEWS,
+    "outbox_reader": [
+        *VIEWS,
+        "table outbox.checkpoint",
+        "table outbox.cursor",
+        "table outbox.migration",
+        "select name, paused, waiting_reason from outbox.subscription",
+        "select outbox.foreign_cluster()",
+    ],
 }
 MUST_NOT: dict[str, list[str]] = {
     "outbox_publisher": [
@@ -234,8 +241,10 @@ MUST_NOT: dict[str, list[str]] = {
         *READS_OF_THE_LOG,
         *WRITES_TO_THE_LOG,
         *SUBSCRIPTIONS,
-        *RELAYS_OWN,
+        *(statement for statement in RELAYS_OWN if statement != "table outbox.checkpoint"),
         "table outbox.subscription",
+        "select settings from outbox.subscription",
+        "select from outbox.cursor for update",
         "table outbox.installation",
         "table outbox.delivery",
         "table outbox.attempt",

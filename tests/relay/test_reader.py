@@ -1,0 +1,75 @@
+"""Who only reads may look at everything that says how it stands, and is told what it can't see."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from relay import doctor, subscriptions
+from relay.database import Connection
+from tests.relay.operating import bury, outbox_relay, publish, relay_role, settings
+
+ENDPOINT = "https://billing.example.com/in/t0ken?key=hunter2"
+
+
+@pytest.fixture
+def connection(any_database_url: str) -> Iterator[Connection]:
+    """A database with an endpoint, a message and a dead letter."""
+    with psycopg.connect(any_database_url, autocommit=True) as connection:
+        subscriptions.add(connection, "billing", channel="orders", endpoint=ENDPOINT, settings={})
+        publish(connection)
+        bury(connection, 1)
+        yield connection
+
+
+@pytest.fixture
+def reader_url(connection: Connection) -> Iterator[str]:
+    with relay_role(connection, "outbox_reader") as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["status", "status --json", "subscriptions", "subscriptions --json", "channels list"],
+)
+def test_a_reader_sees_what_a_relay_sees(
+    reader_url: str, any_database_url: str, words: str
+) -> None:
+    seen = outbox_relay(*words.split(), environment={"DATABASE_URL": reader_url})
+    assert (seen.returncode, seen.stderr) == (0, "")
+    owners = outbox_relay(*words.split(), environment={"DATABASE_URL": any_database_url})
+    assert seen.stdout.count("billing") == owners.stdout.count("billing")
+    assert "t0ken" not in seen.stdout
+    assert "hunter2" not in seen.stdout
+
+
+def test_the_doctor_examines_what_a_reader_sees_and_says_what_not(
+    reader_url: str, any_database_url: str
+) -> None:
+    kafka = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    seen = list(doctor.examine(settings(reader_url, **kafka)))
+    # Of each database but the owner's rights and what leads outside.
+    hidden = {"rights", "endpoint", "endpoints", "secrets", "Kafka", "topics", "transactions"}
+    whole = [one.what for one in doctor.examine(settings(any_database_url))]
+    assert [one.what for one in seen if one.what != "rights"] == [
+        what for what in whole if what not in hidden
+    ]
+    (rights,) = [one for one in seen if one.what == "rights"]
+    assert (rights.level, "are not looked at" in rights.text) == ("ok", True)
+    assert [one for one in seen if one.level == "fault"] == []
+
+
+def test_the_doctor_says_that_it_judged_by_its_own_settings(any_database_url: str) -> None:
+    (said,) = [one for one in doctor.examine(settings(any_database_url)) if one.what == "settings"]
+    assert "of this shell" in said.text
+
+
+@pytest.mark.parametrize(
+    "words", ["dead-letters list", "dead-letters show 1", "subscriptions show billing"]
+)
+def test_what_a_reader_may_not_see_is_refused_with_what_it_takes(
+    reader_url: str, words: str
+) -> None:
+    refused = outbox_relay(*words.split(), environment={"DATABASE_URL": reader_url})
+    assert refused.returncode == 1
+    assert "needs a role with more rights" in refused.stderr
