@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test prove chaos lint bench bench-peers bench-growth bench-outage bench-push lock
+.PHONY: help install demo run test test-long prove chaos lint bench bench-peers bench-growth bench-outage bench-push lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ demo: $(STAMP) ## payments, webhooks, kills and a reckoning, on real Postgres an
 run: $(STAMP) ## the whole stack until Ctrl-C
 	$(BIN)/python -m local
 
-test: $(STAMP) ## every promise, on real Postgres and real Kafka
-	$(BIN)/python -m pytest -n 3
+test: $(STAMP) ## the promises, on real Postgres and real Kafka
+	$(BIN)/python -m pytest -n 3 -m "not long"
+
+test-long: $(STAMP) ## those that take outages, kills, stops and failovers
+	$(BIN)/python -m pytest -n 3 -m long
 
 prove: $(STAMP) ## every interleaving of small transactions and relays, all of them
 	$(BIN)/python -m tests.schedules

@@ -111,9 +111,14 @@ class Stack:
 
 
 @contextmanager
-def temporary_directory() -> Iterator[Path]:
-    """A new folder that goes in the end; a server under another user may pass through it."""
-    with tempfile.TemporaryDirectory(prefix="outbox-", ignore_cleanup_errors=True) as name:
+def temporary_directory(parent: Path | None = None) -> Iterator[Path]:
+    """A new folder that goes in the end; a server under another user may pass through it.
+
+    In `parent`, or where temporary files go.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="outbox-", dir=parent, ignore_cleanup_errors=True
+    ) as name:
         directory = Path(name)
         directory.chmod(0o711)
         yield directory

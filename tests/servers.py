@@ -1,6 +1,8 @@
 """The servers of one test run: each started when first asked for, shared by all workers."""
 
 import json
+import os
+import shutil
 import socket
 import socketserver
 import threading
@@ -24,6 +26,16 @@ TEMPLATE = "template_migrated"
 # No test pulls the plug of the machine, and a killed server needs no fsync to keep its data.
 POSTGRES_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 START_TIMEOUT_SECONDS = 300
+# Each test has a database of its own, some four hundred small files: in memory they take a tenth of
+# the time. Where there is little of it, a disk will do.
+MEMORY = Path("/dev/shm")
+LEAST_FREE_BYTES = 8 << 30
+
+
+def place() -> Path | None:
+    """Where the servers' data goes; None: where temporary files go."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= LEAST_FREE_BYTES
+    return MEMORY if has_room and "TMPDIR" not in os.environ else None
 
 
 class Servers:
@@ -35,7 +47,7 @@ class Servers:
 
     def __init__(self) -> None:
         self._exit = ExitStack()
-        self._directory = self._exit.enter_context(temporary_directory())
+        self._directory = self._exit.enter_context(temporary_directory(place()))
         self._started: dict[ServerName, Postgres | Kafka] = {}
         self._failed: dict[ServerName, str] = {}
         self._lock = threading.Lock()

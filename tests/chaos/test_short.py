@@ -10,6 +10,8 @@ from tests.chaos import report
 from tests.chaos.campaign import Orders, run
 from tests.chaos.plan import FAULTS
 
+pytestmark = pytest.mark.long
+
 SEED = 2889
 SECONDS = 45
 

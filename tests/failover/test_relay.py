@@ -13,6 +13,8 @@ from tests.eventually import eventually
 from tests.failover.pair import Pair
 from tests.relay.stage import ExactlyOnceStage
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 Port = Callable[[], int]

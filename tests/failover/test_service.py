@@ -13,6 +13,8 @@ from tests.failover.pair import Pair
 from tests.servers import TEMPLATE
 from tests.service.shop import ORDERS, Shop
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def client(pair: Pair) -> Iterator[TestClient]:

@@ -12,6 +12,8 @@ import pytest
 from local.program import Program, get_status
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:

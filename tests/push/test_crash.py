@@ -15,6 +15,8 @@ from tests.push.stage import ALLOWED, Answers, PushRelay, PushStage, inversions
 from tests.receiver import OK, Reaction, Received, respond
 from tests.relay.traps import CHECKPOINT, Trap
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def wire(stage: PushStage) -> Iterator[Proxy]:

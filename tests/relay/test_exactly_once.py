@@ -5,9 +5,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+import pytest
+
 from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage
 from tests.relay.writers import writing
+
+pytestmark = pytest.mark.long
 
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 

@@ -14,6 +14,8 @@ from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage, Stage
 from tests.servers import TEMPLATE, make_template
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 
 REFUSED = "outbox_relay_cursors_refused_total"

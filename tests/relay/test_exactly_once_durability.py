@@ -19,6 +19,8 @@ from tests.relay.stage import ExactlyOnceStage
 from tests.relay.traps import CHECKPOINT, Trap
 from tests.servers import TEMPLATE, make_template
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 
 PUBLISH = "select outbox.publish('orders', 'event', '{}', group_key => 'g')"

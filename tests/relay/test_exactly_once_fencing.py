@@ -2,6 +2,7 @@
 
 from threading import Event
 
+import pytest
 from confluent_kafka import Producer
 
 from local.kafka import Kafka
@@ -9,6 +10,8 @@ from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage
 from tests.relay.traps import Trap, commit_of, new_producer, spied
 from tests.relay.wires import Wires
+
+pytestmark = pytest.mark.long
 
 pytest_plugins = [
     "tests.relay.stages",

@@ -24,6 +24,8 @@ from tests.relay.wires import Wires
 from tests.relay.writers import writing
 from tests.servers import TEMPLATE, make_template
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = [
     "tests.relay.stages",
     "tests.relay.exactly_once_stages",

@@ -11,6 +11,8 @@ from tests.relay.test_kafka_dead_letters import SMALL_LIMIT, set_limit
 from tests.relay.traps import CHECKPOINT, kill_at
 from tests.relay.wires import Wires
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = [
     "tests.relay.stages",
     "tests.relay.exactly_once_stages",

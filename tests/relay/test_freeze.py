@@ -14,6 +14,8 @@ from tests.eventually import eventually
 from tests.relay.stage import Stage
 from tests.servers import POSTGRES_SETTINGS, make_template
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 # So long may a run wait for the broker; five seconds later, one that does nothing has lost its

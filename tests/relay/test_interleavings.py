@@ -13,6 +13,8 @@ from tests.relay.nasty_writers import Writers, committed, inversions
 from tests.relay.recording import Arrival, RecordingSink, Relay, repeats
 from tests.sql.log import Session, one
 
+pytestmark = pytest.mark.long
+
 # Mostly small, so that runs end in the middle of everything.
 LIMITS = (3, 7, 7, 200)
 SEED = 20_260_517

@@ -4,11 +4,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from local.kafka import Kafka
 from local.program import Program
 from tests.eventually import eventually
 from tests.relay.stage import Stage, memory_bytes
 from tests.relay.writers import writing
+
+pytestmark = pytest.mark.long
 
 pytest_plugins = ["tests.relay.stages"]
 

@@ -12,6 +12,8 @@ from tests.proxy import Proxy
 from tests.relay.stage import Stage
 from tests.relay.wires import Wires
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 MESSAGES = 1_000

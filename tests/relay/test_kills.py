@@ -9,6 +9,8 @@ from tests.eventually import eventually
 from tests.relay.stage import Stage
 from tests.relay.writers import writing
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 KILLS = 12

@@ -10,6 +10,8 @@ from tests.receiver import Receiver
 from tests.relay.stage import Stage
 from tests.sql.log import Session, let_days_pass, one, publish
 
+pytestmark = pytest.mark.long
+
 SUBSCRIPTIONS = 100
 RELAYS = 3
 RETENTION_DAYS = 3650

@@ -2,8 +2,12 @@
 
 import time
 
+import pytest
+
 from local.kafka import Kafka
 from tests.relay.stage import Stage
+
+pytestmark = pytest.mark.long
 
 pytest_plugins = ["tests.relay.stages"]
 

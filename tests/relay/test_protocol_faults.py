@@ -15,6 +15,8 @@ from tests.mock_cluster import (
 )
 from tests.relay.stage import Stage
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def cluster() -> Iterator[MockCluster]:

@@ -8,6 +8,8 @@ import pytest
 from local.kafka import Kafka
 from tests.relay.stage import ExactlyOnceStage
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 
 

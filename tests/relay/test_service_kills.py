@@ -15,6 +15,8 @@ from tests.eventually import eventually
 from tests.log_reader import read_log
 from tests.relay.stage import Stage
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 CUSTOMERS = 4

@@ -12,6 +12,8 @@ from tests.eventually import eventually
 from tests.proxy import Proxy
 from tests.service.shop import Shop, event
 
+pytestmark = pytest.mark.long
+
 CUTS = 3
 # What goes over the wire at each moment of a webhook's transaction.
 MOMENTS = {

@@ -15,6 +15,8 @@ from tests.proxy import Proxy
 from tests.relay.stage import Stage
 from tests.relay.writers import writing
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 IN_A_RUN = """

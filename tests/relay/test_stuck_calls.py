@@ -13,6 +13,8 @@ from local.program import Program
 from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 
 StuckRelay = Callable[..., Program]

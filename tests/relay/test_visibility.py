@@ -12,6 +12,8 @@ from tests.relay.conftest import Open
 from tests.relay.recording import Relay
 from tests.sql.log import Session, publish
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def database_url(any_database_url: str) -> str:

@@ -15,6 +15,8 @@ from tests.relay.stage import Stage
 from tests.relay.writers import writing
 from tests.servers import TEMPLATE, make_template
 
+pytestmark = pytest.mark.long
+
 pytest_plugins = ["tests.relay.stages"]
 
 CUTS = 3

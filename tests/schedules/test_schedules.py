@@ -12,6 +12,8 @@ from tests.schedules.script import Script
 from tests.schedules.scripts import SCRIPTS
 from tests.schedules.stage import Played, SessionFailed, Stage, prepared_database
 
+pytestmark = pytest.mark.long
+
 SEED = 20_261_122
 EACH = 15
 EACH_PUSHED = 4

@@ -18,6 +18,8 @@ from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.shop import ORDERS, WEBHOOKS, Json, Message, Shop, cents, event
 
+pytestmark = pytest.mark.long
+
 PROCESSES = 2
 POOL_SIZE = 8
 

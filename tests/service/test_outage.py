@@ -25,6 +25,8 @@ from tests.eventually import eventually
 from tests.servers import TEMPLATE, make_template
 from tests.service.shop import WEBHOOKS, Shop, event
 
+pytestmark = pytest.mark.long
+
 TIMEOUT_SECONDS = 1.0
 # What asyncio, psycopg's cancellation and a busy machine may add to the timeout.
 SLACK_SECONDS = 6.0
