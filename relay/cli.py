@@ -9,7 +9,7 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from relay import commands, logs, migrations, subscription_commands
+from relay import commands, logs, migrations, subscription_commands, terminal
 from relay.arguments import Subparsers, command, identity, limit, setting, time, words
 from relay.daemon import Refused, StuckError
 from relay.database import EncodingError
@@ -35,6 +35,7 @@ Command = Callable[[Settings, argparse.Namespace], int]
 
 def main() -> int:
     """Runs one command. Exit codes: 0 done, 1 fault, 2 bad configuration."""
+    terminal.prepare()
     try:
         written = words(sys.argv[1:])
     except ValueError as fault:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
 from psycopg.errors import Diagnostic
 
 from relay import (
@@ -22,6 +21,7 @@ from relay import (
     status_server,
     status_text,
     subscriptions,
+    terminal,
 )
 from relay import replay as replaying
 from relay.database import Connection, connect, transaction
@@ -83,7 +83,10 @@ def _tell(notice: Diagnostic) -> None:
 def show_status(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
         now = status.read(connection)
-    print(msgspec.json.encode(now).decode() if arguments.json else status_text.render(now))
+    if arguments.json:
+        terminal.print_json(now)
+    else:
+        print(status_text.render(now))
     return DONE
 
 
@@ -136,7 +139,7 @@ def list_subscriptions(settings: Settings, arguments: argparse.Namespace) -> int
     with migrated(settings) as connection:
         found = subscriptions.read(connection)
     if arguments.json:
-        print(msgspec.json.encode(found).decode())
+        terminal.print_json(found)
     else:
         print(subscriptions.render(found))
     return DONE
@@ -198,7 +201,7 @@ def list_channels(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
         waiting = channels.read(connection)
     if arguments.json:
-        print(msgspec.json.encode(waiting).decode())
+        terminal.print_json(waiting)
     else:
         print(channels.render(waiting))
     return DONE

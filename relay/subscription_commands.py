@@ -2,9 +2,7 @@
 
 import argparse
 
-import msgspec
-
-from relay import commands, subscription
+from relay import commands, subscription, terminal
 from relay.arguments import Subparsers, command, setting
 from relay.settings import Settings
 from relay.table import printable
@@ -78,8 +76,10 @@ def add(subparsers: Subparsers) -> None:
 def show(settings: Settings, arguments: argparse.Namespace) -> int:
     with commands.migrated(settings) as connection:
         one = subscription.read(connection, arguments.name)
-    encoded = msgspec.json.encode(one).decode()
-    print(encoded if arguments.json else subscription.render(one))
+    if arguments.json:
+        terminal.print_json(one)
+    else:
+        print(subscription.render(one))
     return commands.DONE
 
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from service import commands, health, logs, openapi, settings
+from service import commands, health, logs, openapi, settings, terminal
 from service.access import Access
 from service.authorization import Authorization
 from service.bodies import Bodies, UntilAnswered
@@ -157,6 +157,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 fault, 2 settings or arguments.
     """
+    terminal.prepare()
     arguments = commands.parser().parse_args()
     try:
         configured, ignored = settings.from_environment(os.environ)

@@ -1,0 +1,97 @@
+"""Commands print on a terminal of any encoding."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from local.program import script
+from relay.database import Connection
+from service import keys
+from tests.relay.operating import bury
+
+ENCODINGS = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "cp437": {"PYTHONIOENCODING": "cp437:strict"},
+    "the C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+COMMANDS = [
+    "outbox-relay --help",
+    "outbox-relay subscriptions set --help",
+    "outbox-relay status",
+    "outbox-relay doctor",
+    "outbox-relay migrate",
+    "outbox-relay subscriptions",
+    "outbox-relay subscriptions show kafka",
+    "outbox-relay dead-letters list",
+    "outbox-relay dead-letters show 1",
+    "outbox-relay channels list",
+    "outbox-relay subscriptions pause kafakß👋…",
+    "outbox-relay subscriptions frob…",
+    "outbox-service --help",
+    "outbox-service keys create --help",
+    "outbox-service keys list",
+    "outbox-service keys frob…",
+]
+AS_JSON = ["outbox-relay subscriptions --json", "outbox-relay subscriptions show kafka --json"]
+REASON = "Umzug läuft… → 👋"
+
+
+@pytest.fixture
+def url(database_url: str) -> Iterator[str]:
+    """A database with names and reasons in other letters than ASCII's."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        fill(connection)
+    # It says once who may connect from now on.
+    assert run("outbox-relay migrate", database_url, {}).returncode == 0
+    yield database_url
+
+
+def fill(connection: Connection) -> None:
+    pause = "update outbox.subscription set paused = true, paused_reason = %s"
+    connection.execute(pause, [REASON])
+    bury(connection, 1, payload=f'{{"said": "{REASON}"}}'.encode())
+    connection.execute("update outbox.dead_letter set type = %s, detail = %s", [REASON, REASON * 9])
+    keys.create(connection, REASON, ("read",))
+
+
+def run(command: str, url: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    program, *arguments = command.split()
+    return subprocess.run(
+        [os.fsencode(script(program)), *(argument.encode() for argument in arguments)],
+        env={"DATABASE_URL": url, **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_is_printed_in_utf_8_is_printed_in_every_encoding(url: str, encoding: str) -> None:
+    for command in COMMANDS:
+        told = run(command, url, ENCODINGS[encoding])
+        assert b"Traceback" not in told.stderr, told.stderr
+        there = run(command, url, {"PYTHONIOENCODING": "utf-8"})
+        assert told.returncode == there.returncode, command
+        assert len(told.stdout.splitlines()) == len(there.stdout.splitlines()), command
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_json_is_the_same_in_every_encoding(url: str, encoding: str) -> None:
+    for command in AS_JSON:
+        written, utf_8 = (
+            run(command, url, environment).stdout
+            for environment in (ENCODINGS[encoding], {"PYTHONIOENCODING": "utf-8"})
+        )
+        text = written.decode("ascii" if "locale" in encoding else encoding)
+        assert json.loads(text) == json.loads(utf_8)
+        assert REASON in utf_8.decode()
+
+
+def test_what_ascii_lacks_is_written_as_near_as_can_be(url: str) -> None:
+    told = run("outbox-relay subscriptions", url, ENCODINGS["ascii"]).stdout.decode("ascii")
+    assert r"Umzug l\u00e4uft... -> \ud83d\udc4b" in told
