@@ -23,6 +23,20 @@ ROLES = """
     where rolname in ('outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader')
 """
 
+# From PostgreSQL 16 on the right to make roles is none to grant those that somebody else made.
+NOT_GRANTABLE = """
+    select quote_ident(owner.rolname),
+           string_agg(quote_ident(made.rolname), ', ' order by made.rolname)
+    from pg_namespace
+    join pg_roles as owner on owner.oid = nspowner
+    join pg_roles as made on made.rolname
+        in ('outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader')
+    where nspname = 'outbox' and owner.rolcreaterole and not owner.rolsuper
+      and current_setting('server_version_num')::integer >= 160000
+      and not pg_has_role(owner.oid, made.oid, 'MEMBER WITH ADMIN OPTION')
+    group by owner.rolname
+"""
+
 
 def examine(connection: Connection) -> Iterator[Finding]:
     """Who comes in here, and where else the four roles do. Raises psycopg.Error."""
@@ -41,3 +55,7 @@ def examine(connection: Connection) -> Iterator[Finding]:
             "is one there, if there is an outbox"
         )
         yield ok("roles", text)
+    for owner, groups in connection.execute(NOT_GRANTABLE):
+        text = f"{owner} may not grant {groups} to logins, since another role made them"
+        mend = f"as a superuser, or as who made them: grant {groups} to {owner} with admin option"
+        yield Finding("warning", "roles", text, mend)

@@ -18,6 +18,30 @@ begin
 end
 $$;
 
+-- From PostgreSQL 16 on who may make roles may still grant none that somebody else made, such as these in a cluster
+-- where another database was first.
+do $$
+declare
+    groups  pg_catalog.text[] := array['outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader'];
+    lacking pg_catalog.text;
+    grantor pg_catalog.text;
+begin
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    if current_setting('server_version_num')::integer < 160000 then
+        return;
+    end if;
+    select string_agg(quote_ident(rolname), ', ' order by rolname) into lacking from pg_roles
+    where rolname = any (groups) and not pg_has_role(current_user, oid, 'MEMBER WITH ADMIN OPTION');
+    if lacking is not null then
+        select string_agg(distinct quote_ident(pg_get_userbyid(member)) || ' or ', '') into grantor
+        from pg_auth_members join pg_roles on pg_roles.oid = roleid
+        where rolname = any (groups) and admin_option;
+        raise warning '% may not grant % to logins, since another role made them: let %a superuser run: grant % to % with admin option',
+                      current_user, lacking, coalesce(grantor, ''), lacking, quote_ident(current_user);
+    end if;
+end
+$$;
+
 revoke all on schema outbox from public;
 revoke all on all tables in schema outbox from public;
 revoke all on all functions in schema outbox from public;
