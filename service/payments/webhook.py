@@ -118,19 +118,21 @@ async def apply(
     return "applied"
 
 
+# Of what others wrote. Where nothing is signed that is anybody, at any rate.
+MAX_WORD_LENGTH = 64
+
+
 def _log_refusal(name: str, payload: Payload | None, answer: Acknowledgement) -> None:
     """Money may hang on an event that nobody took: what it takes to find it at the provider's."""
-    if payload is None:
-        log.warning("not acknowledged", reason=answer.reason, event_type=name)
-        return
-    target = route(payload)
-    log.warning(
-        "not acknowledged",
-        reason=answer.reason,
-        event_type=name,
-        target_kind=target.kind if target else None,
-        target_id=target.id if target else None,
-        attempt_id=payload.attempt.id if payload.attempt else None,
-        transaction_id=payload.transaction.id if payload.transaction else None,
-        amount=text(payload.amount()),
-    )
+    told: dict[str, str | None] = {"event_type": name}
+    if payload is not None:
+        target = route(payload)
+        told |= {
+            "target_kind": target.kind if target else None,
+            "target_id": target.id if target else None,
+            "attempt_id": payload.attempt.id if payload.attempt else None,
+            "transaction_id": payload.transaction.id if payload.transaction else None,
+            "amount": text(payload.amount()),
+        }
+    cut = {field: word and word[:MAX_WORD_LENGTH] for field, word in told.items()}
+    log.warning("not acknowledged", reason=answer.reason, **cut)

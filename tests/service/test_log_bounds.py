@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import psycopg
@@ -24,6 +25,7 @@ from tests.service.test_front import Front, start
 from tests.service.test_front_sockets import TEXT, frame, handshake
 
 LONG = "x" * 30_000
+WORD = "x" * 200
 LINE = 4096
 FLOOD = refusals.MAX_LINES * 3
 
@@ -162,6 +164,18 @@ def test_what_succeeds_is_told_line_by_line(shop: Shop, monkeypatch: pytest.Monk
         for _ in range(FLOOD):
             shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid="1"))
     assert len([line for line in written if line.get("path") == WEBHOOKS]) == FLOOD
+
+
+def test_an_event_that_nobody_took_is_told_in_a_few_words_of_its_own(shop: Shop) -> None:
+    """Without a signature anybody writes them."""
+    order = str(uuid4())
+    taken = event("ATTEMPT_SUCCESS", order=order, paid="1", attempt_id=WORD, transaction_id=WORD)
+    with capture_logs() as written:
+        shop.send(taken)
+        shop.send({**taken, "eventType": WORD})
+    refused = [line for line in written if line["event"] == "not acknowledged"]
+    assert [line.get("target_id") for line in refused] == [order, order]
+    assert max(len(json.dumps(line)) for line in refused) < 600
 
 
 def test_a_crowd_of_websockets_writes_a_few_lines(front: Front) -> None:
