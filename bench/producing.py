@@ -8,8 +8,8 @@ from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
 from relay.sinks.cloudevents import CloudEvents, Headers
-from relay.sinks.kafka import BATCH_BYTES
 from relay.sinks.producers import CONSTANTS, DEFAULTS
+from relay.sinks.wire import BATCH_BYTES
 
 WARM_UP_TIMEOUT_SECONDS = 30
 FLUSH_TIMEOUT_SECONDS = 60

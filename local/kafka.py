@@ -81,7 +81,7 @@ class Kafka(Server):
         fetches the jars. Raises StartError with the end of the broker's log.
         """
         broker = cls(data_dir.absolute(), port or free_port(), settings, java_options)
-        broker._format()
+        broker.format()
         broker.launch()
         return broker
 
@@ -93,6 +93,12 @@ class Kafka(Server):
     def command(self) -> Sequence[str | Path]:
         properties = self._write_properties(self.data_dir)
         return [*self._java(self._java_options), "kafka.Kafka", properties]
+
+    def format_options(self) -> list[str]:
+        """Of Kafka's storage tool: the id of a new cluster, whose only controller this node is."""
+        # The leading zeros keep it from starting with a dash, which reads as an option.
+        cluster_id = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).decode().rstrip("=")
+        return ["--standalone", "-t", cluster_id]
 
     def _java(self, options: Sequence[str]) -> list[str]:
         log_level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -127,7 +133,7 @@ class Kafka(Server):
         """Make a topic and wait for it; see the function of this name."""
         create_topic(self.bootstrap_servers, name, partitions, **config)
 
-    def _format(self) -> None:
+    def format(self) -> None:
         """Format into a folder beside, then rename: killed half-way, it leaves no half log."""
         if (self.data_dir / "log" / "meta.properties").exists():
             return
@@ -135,9 +141,7 @@ class Kafka(Server):
         new = Path(tempfile.mkdtemp(prefix=f".{self.data_dir.name}-", dir=self.data_dir.parent))
         try:
             properties = self._write_properties(new)
-            # The leading zeros keep it from starting with a dash, which reads as an option.
-            cluster_id = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).decode().rstrip("=")
-            tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id]
+            tool = ["kafka.tools.StorageTool", "format", *self.format_options()]
             command: list[str | Path] = [*self._java(QUICK_START), *tool, "-c", properties]
             run("formatting Kafka's log", command, self.log, timeout_seconds=60)
             new.rename(self.data_dir)

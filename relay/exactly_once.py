@@ -6,7 +6,7 @@ fences the former one, reads what its last transaction noted, and writes the che
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
 import structlog
 
@@ -17,7 +17,7 @@ from relay.database import Connection
 from relay.disk import Disk
 from relay.record import MOST_CHARACTERS, Record, Unreadable, decode, encode
 from relay.settings import Settings
-from relay.sink import Outcome, Transactions
+from relay.sink import GENERATION, Outcome, Transactions
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -27,6 +27,16 @@ TAKE_OVER_SECONDS = 1.0
 # Snapshots whose text is no longer than this always fit.
 SMALL_CHARACTERS = 2000
 TELL_SECONDS = 60.0
+
+# What a claim reads besides.
+KNOWN_AS: LiteralString = """
+select c.generation, c.noted from outbox.cursor c where c.id = %(cursor)s::bigint
+"""
+NOTED = "update outbox.cursor set noted = true where id = %(cursor)s"
+RENAME = """
+update outbox.cursor set generation = generation + 1, noted = noted and %(noted)s::boolean
+where id = %(cursor)s
+"""
 
 
 class ExactlyOnce:
@@ -47,6 +57,8 @@ class ExactlyOnce:
         # Cursors of other relays that have work: the checkpoint, and since when it is the latest.
         self._waiting: dict[int, tuple[int, float]] = {}
         self._told_at: dict[int, float] = {}
+        # Of these Kafka held no note when they were fenced, and none was committed since.
+        self._unnoted: set[int] = set()
 
     def is_anothers(self, cursor: Cursor) -> bool:
         """Whether another relay worked on it last, and its work has not waited for long."""
@@ -65,13 +77,18 @@ class ExactlyOnce:
     def adopts(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Makes this relay the claimed cursor's owner.
 
-        True where the run in doubt had happened: its checkpoint is written and committed, and the
-        claim is over.
+        True where the claim is over: the run in doubt had happened, and its checkpoint is written
+        and committed; or it is the first time, which has to be known before anything is in doubt.
         """
-        name = _name(claimed, cursor.id)
+        name, noted = _generation_name(claimed, cursor.id), _is_noted(claimed)
         if self._transactions.take(name, claimed.token):
             return False
-        record = self._read(self._transactions.fence(name), cursor)
+        note = self._transactions.fence(name)
+        if not note:
+            self._unnoted.add(cursor.id)
+            return self._has_no_note(cursor, claimed, noted=noted)
+        self._unnoted.discard(cursor.id)
+        record = self._read(note, cursor)
         follows = record is not None and _follows(record, claimed)
         if record is not None and follows and remembers(self._connection, cursor, record):
             self._adopt(cursor, claimed, record)
@@ -123,7 +140,7 @@ class ExactlyOnce:
             last_id=outcome.last_id,
             last_at=outcome.created_at[-1],
         )
-        self._commit(claimed, record)
+        self._commit(cursor, claimed, record)
 
     def commit_nothing(self, cursor: Cursor, claimed: Claimed, checkpoint: Next) -> None:
         """Commits a checkpoint that stands where the claimed one does, without a message.
@@ -131,12 +148,23 @@ class ExactlyOnce:
         It shows that no other owner has committed a run since. Raises as `commit`.
         """
         self._transactions.begin()
-        self._commit(claimed, Record(**_follow(claimed, checkpoint), place=None))
+        self._commit(cursor, claimed, Record(**_follow(claimed, checkpoint), place=None))
 
     def forget(self, claimed: Claimed, cursor_ids: Iterable[int]) -> None:
         """These cursors are gone."""
         for cursor_id in cursor_ids:
             self._transactions.forget(_name(claimed, cursor_id))
+
+    def rename(self, cursor: Cursor, claimed: Claimed) -> None:
+        """The cursor's transactions have another name from the commit of this run on.
+
+        For as long as a topic takes nothing, brokers can't end an aborted transaction that wrote to
+        it, and let its owner begin no other. That owner ends here, before anybody can read the new
+        name: whoever could still commit under the old one was fenced by it.
+        """
+        self._transactions.forget(_generation_name(claimed, cursor.id))
+        values = {"cursor": cursor.id, "noted": cursor.id not in self._unnoted}
+        self._connection.execute(RENAME, values)
 
     def own(self, checkpoint: Next) -> None:
         """For a checkpoint without messages, which Kafka never hears of."""
@@ -150,17 +178,35 @@ class ExactlyOnce:
         self._transactions.abort()
         return self._transactions.held
 
-    def _commit(self, claimed: Claimed, record: Record) -> None:
+    def _commit(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
         assert claimed.origin is not None
         # What a crash of Postgres can take back must not lie behind a committed cursor: its
         # transaction ids will be used again.
         self._disk.reach(self._connection, claimed.origin.insert_lsn)
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
+        self._unnoted.discard(cursor.id)
 
-    def _read(self, note: str | None, cursor: Cursor) -> Record | None:
-        if not note:
-            return None
+    def _has_no_note(self, cursor: Cursor, claimed: Claimed, *, noted: bool) -> bool:
+        """Goes on from Postgres's checkpoint. Whether the claim is over."""
+        self._transactions.own(claimed.token)
+        if not noted:
+            self._connection.execute(NOTED, {"cursor": cursor.id})
+            self._connection.execute("commit")
+            return True
+        self._telemetry.cursor_lost(cursor.subscription)
+        logger.warning(
+            "kafka_cursor_lost",
+            subscription=cursor.subscription,
+            cursor=cursor.id,
+            ours=claimed.n,
+            effect="if the last run was in doubt, it comes again, with the same keys",
+            mend="none is needed; Kafka forgets a group's offsets after offsets.retention.minutes, "
+            "or where somebody deletes the group or the topic",
+        )
+        return False
+
+    def _read(self, note: str, cursor: Cursor) -> Record | None:
         try:
             return decode(note)
         except Unreadable as wrong:
@@ -199,9 +245,22 @@ class ExactlyOnce:
 
 
 def _name(claimed: Claimed, cursor_id: int) -> str:
-    """What a cursor's transactions and its group are called."""
+    """What a cursor's group is called, and its transactions of the first generation."""
     assert claimed.origin is not None
     return f"outbox.{claimed.origin.installation}.{cursor_id}"
+
+
+def _generation_name(claimed: Claimed, cursor_id: int) -> str:
+    """What the claimed cursor's transactions are called now."""
+    assert claimed.besides is not None
+    generation = claimed.besides[0]
+    return _name(claimed, cursor_id) + (f"{GENERATION}{generation}" if generation else "")
+
+
+def _is_noted(claimed: Claimed) -> bool:
+    """Whether a transaction of the claimed cursor may have been committed."""
+    assert claimed.besides is not None
+    return bool(claimed.besides[1])
 
 
 def _follow(claimed: Claimed, checkpoint: Next) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from relay.checkpoint import (
 )
 from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
 from relay.database import Connection
-from relay.exactly_once import ExactlyOnce
+from relay.exactly_once import KNOWN_AS, ExactlyOnce
 from relay.interval import WAITING_SECONDS, Interval
 from relay.reading import Reading
 from relay.settings import Settings
@@ -113,10 +113,12 @@ class Runs:
 
     def _claim(self, cursor: Cursor, limit: int) -> Ran | None:
         began_at = time.monotonic()
-        claimed = claim(self._connection, cursor, self._relay, self._timeout_seconds)
+        exactly_once = self._exactly_once
+        besides = KNOWN_AS if exactly_once is not None else None
+        claimed = claim(self._connection, cursor, self._relay, self._timeout_seconds, besides)
         if claimed is None:
             return None
-        position, exactly_once = claimed.position, self._exactly_once
+        position = claimed.position
         if position is None and not claimed.due and not claimed.merging:
             leave(self._connection)
             return Ran()
@@ -149,6 +151,9 @@ class Runs:
                 self._exactly_once.commit(cursor, reading.claimed, checkpoint, outcome)
             else:
                 self._exactly_once.own(checkpoint)
+        if self._exactly_once is not None and outcome.stopped is not None and outcome.stopped.stuck:
+            reading.end()
+            self._exactly_once.rename(cursor, reading.claimed)
         blocked = outcome.stopped.blocked if outcome.stopped else ()
         finished = finish(
             reading,
@@ -191,8 +196,8 @@ class Runs:
                 channels=sorted(forked)[:MOST_TOLD],
                 number=len(forked),
                 reason=next(one.reason for one in blocked if one.channel in forked),
-                mend="make the topics or let the relay's user write to them; a mistyped channel: "
-                "outbox-relay channels drop",
+                mend="make the topics, let the relay's user write to them, or bring their brokers "
+                "back; a mistyped channel: outbox-relay channels drop",
             )
         beyond = [one.channel for one in blocked if one.channel not in forked]
         if not beyond:
@@ -237,6 +242,8 @@ class Runs:
             here = place(connection, cursor, claimed.n)
             checkpoint = Next(claimed.n + 1, new_token(), here, outcome.messages, outcome.bytes)
             exactly_once.commit(cursor, claimed, checkpoint, outcome, arrived)
+        if exactly_once is not None and outcome.stopped is not None and outcome.stopped.stuck:
+            exactly_once.rename(cursor, claimed)
         blocked = outcome.stopped.blocked if outcome.stopped else ()
         with connection.pipeline():
             if checkpoint is not None:

@@ -39,11 +39,13 @@ class Stopped(msgspec.Struct, frozen=True):
     """The message that a run ended before: neither it nor a later one went.
 
     `blocked` are channels that take nothing: none of their messages before it was read, and some
-    behind it may be theirs. Where there are none, the next run begins with it at once.
+    behind it may be theirs. Where there are none, the next run begins with it at once. `stuck`: a
+    transaction that was given up can't be ended whole, for as long as its topics take nothing.
     """
 
     message_id: int
     blocked: tuple[Blocked, ...] = ()
+    stuck: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -67,6 +69,11 @@ class SinkAway(Exception):
 
     No message is to blame, and nothing that was in flight is still on its way.
     """
+
+
+# What stands in the name of a cursor's transactions before their generation, where it is not the
+# first: what is noted with them does not go by it.
+GENERATION = "/"
 
 
 class Transactions(Protocol):
@@ -93,7 +100,7 @@ class Transactions(Protocol):
         """A transaction begins, where none has. Raises SinkAway."""
 
     def forget(self, name: str) -> None:
-        """The cursor is gone."""
+        """Nobody goes by this name any more; one without a generation stands for all of them."""
 
     def own(self, token: int) -> None:
         """The cursor's checkpoint has this token, and nothing is in doubt."""

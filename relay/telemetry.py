@@ -88,6 +88,12 @@ class Telemetry:
             by_subscription,
             registry=registry,
         )
+        self._cursors_lost = Counter(
+            "outbox_relay_cursors_lost_total",
+            "Exactly once: cursors of which Kafka held no note any more; a run in doubt repeats.",
+            by_subscription,
+            registry=registry,
+        )
         self._waiting = Gauge(
             "outbox_relay_channel_waiting_seconds",
             "How long a channel has waited for its topic.",
@@ -158,6 +164,7 @@ class Telemetry:
             self._faults,
             self._adopted,
             self._cursors_refused,
+            self._cursors_lost,
             self._waiting,
             self._attempts,
             self._breaker_open,
@@ -225,6 +232,10 @@ class Telemetry:
     def cursor_refused(self, subscription: str) -> None:
         """What Kafka holds of a cursor is not this database's."""
         self._cursors_refused.labels(subscription).inc()
+
+    def cursor_lost(self, subscription: str) -> None:
+        """Kafka held no note of a cursor that it may have held one of."""
+        self._cursors_lost.labels(subscription).inc()
 
     def waiting(self, seconds: Mapping[tuple[str, str], float]) -> None:
         """All channels that wait for their topics, by subscription and channel, and how long."""

@@ -76,9 +76,9 @@ grant execute on function
     to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. UPDATE of the columns that a fork waits
--- by also lets it lock a cursor.
+-- by also lets it lock a cursor; those of exactly once say how Kafka knows it.
 grant select on outbox.message, outbox.subscription, outbox.installation, outbox.migration to outbox_relay;
-grant select, insert, update (waiting_since, waiting_reason) on outbox.cursor to outbox_relay;
+grant select, insert, update (waiting_since, waiting_reason, generation, noted) on outbox.cursor to outbox_relay;
 grant select, insert, delete on outbox.checkpoint to outbox_relay;
 grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;

@@ -6,11 +6,12 @@ from relay.cursor import Terms
 from relay.heartbeat import Heartbeat
 from relay.settings import Settings
 from relay.sink import SinkAway
-from relay.sinks.kafka import KafkaSink, Wire
+from relay.sinks.kafka import KafkaSink
 from relay.sinks.producers import DEFAULTS, Producers
 from relay.sinks.reports import Reports
 from relay.sinks.topics import Topics
 from relay.sinks.transactions import CURSORS, Transactions
+from relay.sinks.wire import Wire
 
 
 def kafka_sink(
@@ -28,4 +29,5 @@ def kafka_sink(
     )
     prefix = settings.topic_prefix
     topics = Topics(properties, prefix + terms.topic_prefix, own=prefix + CURSORS)
-    return KafkaSink(wire, topics, settings.event_source)
+    codec = properties.get("compression.type", properties.get("compression.codec", "none"))
+    return KafkaSink(wire, topics, settings.event_source, compressing=codec != "none")

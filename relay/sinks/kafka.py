@@ -4,33 +4,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Protocol
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 
 from relay import encoding
-from relay.sink import (
-    REPLAYED_HEADER,
-    Blocked,
-    Dead,
-    Outcome,
-    Row,
-    SinkAway,
-    Stopped,
-    Transactions,
-)
-from relay.sinks.cloudevents import CloudEvents, Headers
-from relay.sinks.reports import Failures, Refused, Reports
-from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS, Missing, Topic, Topics
+from relay.sink import REPLAYED_HEADER, Blocked, Dead, Outcome, Row, SinkAway, Stopped
+from relay.sinks import errors
+from relay.sinks.cloudevents import CloudEvents
+from relay.sinks.doubt import Doubt, Unwritable
+from relay.sinks.reports import Refused
+from relay.sinks.sizes import batch_bytes
+from relay.sinks.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
+from relay.sinks.topics import Missing, Topics
+from relay.sinks.wire import BATCH_BYTES, Route, Wire
 
-# librdkafka's default, and what a batch costs besides its messages.
-BATCH_BYTES = 1_000_000
+# What a batch costs besides its messages.
 BATCH_OVERHEAD_BYTES = 512
-# Payloads so far below their topic's limit need no closer look; and what each header costs.
+# Payloads so far below their topic's limit need no closer look.
 COARSE_BYTES = 8192
-HEADER_OVERHEAD_BYTES = 8
 # No refusal has shortened the runs.
 ANY_LENGTH = 1 << 60
 # How far behind a message whose channel is unknown it is looked for others of that kind.
@@ -43,79 +34,8 @@ GIVEN_UP_SECONDS = 30.0
 # So is what prefix and channel together would send to the topic of the relay's own cursors.
 OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
 
-# A broker says these of a message (or of the batch that it came in), and would say them for ever.
-NEVER = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError._INVALID_DIFFERENT_RECORD,
-    }
-)
-# A producer says these after a refusal, of every message that comes behind it.
-STOPPED = frozenset({KafkaError._GAPLESS_GUARANTEE, KafkaError._FATAL, KafkaError._STATE})
-# What the relay itself threw away.
-PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A topic with the producer that serves it, and `produce` for it: one lookup a message.
-
-    A batch above its topic's limit would be refused with all its good messages, so each limit has
-    a batch size of its own. Payload and own headers above `careful_bytes` may be too large in all.
-    """
-
-    topic: Topic
-    batch_bytes: int
-    careful_bytes: int
-    producer: Producer
-    produce: Callable[..., None]
-
-
-class Wire(Protocol):
-    """The producers that runs go through."""
-
-    @property
-    def transactions(self) -> Transactions | None:
-        """Those of a sink that delivers exactly once."""
-
-    @property
-    def routes(self) -> dict[bytes, Route]:
-        """By channel, for as long as their producers live."""
-
-    @property
-    def reports(self) -> Reports:
-        """Of all its producers."""
-
-    def any(self) -> Producer | AdminClient:
-        """A client to ask the cluster with."""
-
-    def begin(self) -> None:
-        """A run begins."""
-
-    def get(self, batch_bytes: int) -> Producer | None:
-        """One whose batches are at most so large; None: from the next run on."""
-
-    def alone(self, route: Route) -> Producer:
-        """One for a message that goes while no other is in flight."""
-
-    def barrier(self) -> None:
-        """Returns when everything that was produced is acknowledged.
-
-        Raises Refused, and SinkAway where that takes too long.
-        """
-
-    def purge(self) -> Failures:
-        """Nothing that was produced and not confirmed arrives from now on; what failed before."""
-
-    def refused(self, *, alone: bool) -> Failures:
-        """The same after Refused, where one message may have been `alone`."""
-
-    def close(self) -> None:
-        """Ends all producers."""
+# Reason and detail of a letter.
+Doom = tuple[str, str]
 
 
 class Progress:
@@ -127,22 +47,33 @@ class Progress:
         self.alone = False
         self.bytes = 0
         self.created_at: list[int] = []
+        # Of the messages that were sent; and of those whose topics were asked for their limits.
+        self.channels: set[bytes] = set()
+        self.asked: set[bytes] = set()
         self.dead: list[Dead] = []
         self.stopped: Stopped | None = None
+
+    def take_back(self, blocked: tuple[Blocked, ...] = (), *, stuck: bool = False) -> None:
+        """Nothing counts from the first message that was sent on."""
+        self.stopped = Stopped(self.first_id, blocked, stuck=stuck)
+        self.dead = [one for one in self.dead if one.message_id < self.first_id]
+        self.created_at, self.bytes = [], 0
 
 
 class KafkaSink:
     """One cluster. The broker's word on a message is believed only of one that was sent alone.
 
-    So a run ends before a message that may be too large, which is a run of its own; and a run of
-    which a batch was refused is given up, and the next one is half as long.
+    So a run of which a batch was refused is given up, and the next one is half as long. What is too
+    large for its topic's limit needs no word, as long as nothing is compressed: where it is
+    (`compressing`), such a message is a run of its own.
     """
 
-    def __init__(self, wire: Wire, topics: Topics, event_source: str) -> None:
+    def __init__(self, wire: Wire, topics: Topics, event_source: str, *, compressing: bool) -> None:
         self.transactions = wire.transactions
         self._wire = wire
         self._topics = topics
         self._events = CloudEvents(event_source)
+        self._compressing = compressing
         self._most_messages = ANY_LENGTH
         self._given_up: dict[bytes, float] = {}
         self._has_topics_until = float("-inf")
@@ -160,6 +91,10 @@ class KafkaSink:
         return self._topics.is_missing(channel.encode())
 
     def give_up(self, channels: Iterable[str]) -> bool:
+        names = [channel.encode() for channel in channels]
+        if any(self._topics.passes(name) for name in names):
+            # No message is to blame for brokers that are gone.
+            return False
         now = time.monotonic()
         if now >= self._has_topics_until:
             try:
@@ -173,7 +108,7 @@ class KafkaSink:
         ends_at = now + GIVEN_UP_SECONDS
         if len(self._given_up) > MOST_GIVEN_UP:
             self._given_up.clear()
-        self._given_up.update((channel.encode(), ends_at) for channel in channels)
+        self._given_up.update((name, ends_at) for name in names)
         return True
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
@@ -181,10 +116,12 @@ class KafkaSink:
         try:
             self._wire.begin()
             self._produce(iter(rows), progress)
-            self._wire.barrier()
+            self._confirm(progress)
             self._most_messages = min(self._most_messages * 2, ANY_LENGTH)
         except Refused:
             self._give_up(progress)
+        except Unwritable as topics:
+            self._set_aside(progress, topics)
         except BaseException:
             # Nothing may still be on its way when the caller lets the cursor's lock go.
             self._wire.purge()
@@ -198,16 +135,22 @@ class KafkaSink:
             last_id=progress.last_id,
         )
 
+    def _confirm(self, progress: Progress) -> None:
+        # In a transaction that was not ended whole, another run's topics may be what is waited for.
+        exactly_once = self.transactions is not None
+        channels = self._wire.routes if exactly_once else progress.channels
+        self._wire.barrier(Doubt(self._topics, channels).look)
+
     def _produce(self, rows: Iterator[Row], progress: Progress) -> None:
         """Produces rows up to one that can't go with them, which `progress.stopped` then names."""
         routes, headers_of = self._wire.routes, self._events.headers
-        created_at = progress.created_at
+        created_at, sent = progress.created_at, progress.channels.add
         # How many more may go: none behind one that goes alone, nor behind a dead one.
         room = self._most_messages
         careful = room == 1
         for row in rows:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
-            route = routes.get(channel)
+            route, alone = routes.get(channel), careful
             if route is None:
                 if (doom := self._death(channel)) is None:
                     progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
@@ -218,12 +161,20 @@ class KafkaSink:
                     headers = headers_of(type_, unique, own, content_type, at)
                 except Exception as wrong:
                     doom = encoding.NOT_ENCODABLE, encoding.fault(wrong)
-                if key is None and route.topic.compacted:
-                    name = route.topic.name
-                    doom = (
-                        "INVALID_RECORD",
-                        f"topic {name} is compacted: a message needs a group key",
-                    )
+                else:
+                    if marks:
+                        headers[REPLAYED_HEADER] = b"true"
+                    if key is None and route.topic.compacted:
+                        doom = _without_key(route.topic)
+                    elif len(payload) + len(own or b"") > route.careful_bytes:
+                        size = batch_bytes(row, headers)
+                        if size > route.topic.limit_bytes:
+                            if not self._is_current(channel, route, progress):
+                                progress.stopped = Stopped(message_id)
+                                return
+                            # How large it will be is known to the broker alone.
+                            alone |= self._compressing
+                            doom = None if self._compressing else _too_large(route.topic, size)
             if route is None or doom is not None:
                 # Nobody need be asked, so that the run goes on; but a transaction carries messages
                 # or letters, and never both.
@@ -235,18 +186,17 @@ class KafkaSink:
                 progress.dead.append(Dead(message_id, *doom))
                 room = room if self.transactions is None else 0
                 continue
-            if marks:
-                headers[REPLAYED_HEADER] = b"true"
             produce = route.produce
-            if careful or not room or len(payload) + len(own or b"") > route.careful_bytes:
-                alone = careful or _weight(row, headers) > route.topic.limit_bytes
-                if not room or (created_at and alone):
+            if alone or not room:
+                if not room or created_at:
                     progress.stopped = Stopped(message_id)
                     return
-                if alone:
-                    produce = partial(self._wire.alone(route).produce, route.topic.name)
-                    room = 1
-                    progress.alone = True
+                produce = partial(self._wire.alone(route).produce, route.topic.name)
+                room = 1
+                progress.alone = True
+            if not created_at:
+                progress.first_id = message_id
+            sent(channel)
             # By position: names, the missing ones too, would be looked up for every message. In
             # between stand partition, callback, on_delivery and timestamp, as they are by default.
             try:
@@ -254,7 +204,7 @@ class KafkaSink:
             except (BufferError, KafkaException) as failed:
                 again = partial(produce, payload, key, -1, None, None, 0, headers)
                 producer = self._wire.alone(route) if progress.alone else route.producer
-                error = self._insist(producer, again, failed)
+                error = self._insist(producer, again, failed, channel)
                 if error is not None:
                     if created_at:
                         progress.stopped = Stopped(message_id)
@@ -262,18 +212,27 @@ class KafkaSink:
                     progress.dead.append(Dead(message_id, error.name(), error.str()))
                     room = 0
                     continue
-            if not created_at:
-                progress.first_id = message_id
             created_at.append(at)
             progress.last_id = message_id
             progress.bytes += len(payload)
             room -= 1
+
+    def _is_current(self, channel: bytes, route: Route, progress: Progress) -> bool:
+        """Whether a route's topic is what it was; asked once in a run. Else there is none now."""
+        if channel not in progress.asked:
+            progress.asked.add(channel)
+            self._wire.reports.heartbeat.beat()
+            if self._topics.look_up([channel])[channel] != route.topic:
+                del self._wire.routes[channel]
+                return False
+        return True
 
     def _insist(
         self,
         producer: Producer,
         produce: Callable[[], None],
         failed: BufferError | KafkaException,
+        channel: bytes,
     ) -> KafkaError | None:
         """Until the full queue takes the message; why it never will, or None once it went."""
         reports = self._wire.reports
@@ -281,10 +240,14 @@ class KafkaSink:
         while True:
             if isinstance(failed, KafkaException):
                 error: KafkaError = failed.args[0]
-                if error.code() in NEVER:
+                if error.code() in errors.NEVER:
                     return error
-                if error.code() in STOPPED:
+                if error.code() in errors.BEHIND_A_REFUSAL:
                     raise Refused from failed
+                if error.code() in errors.UNWRITABLE:
+                    closed = _closed(error)
+                    self._topics.refused(channel, closed)
+                    raise Unwritable({channel: closed.reason}) from failed
                 raise SinkAway(error.str()) from failed
             reports.make_room(producer, deadline)
             try:
@@ -299,20 +262,20 @@ class KafkaSink:
 
         One that was sent alone is dead. Raises SinkAway where it was not about the messages.
         """
-        channels = {route.topic.name: channel for channel, route in self._wire.routes.items()}
         failures = self._wire.refused(alone=progress.alone)
         sent = len(progress.created_at)
         lost_topic, unnamed, refusal = False, False, None
         for error, message in failures:
-            if error.code() in TOPIC_ERRORS and message is None:
+            if error.code() in errors.UNWRITABLE and message is None:
                 unnamed = True
-            elif error.code() in TOPIC_ERRORS and message is not None:
+            elif error.code() in errors.UNWRITABLE and message is not None:
                 # From now on its channel is blocked.
-                self._topics.refused(channels[str(message.topic())], error.str())
+                channel = self._topics.channel(str(message.topic()))
+                self._topics.refused(channel, _closed(error))
                 lost_topic = True
-            elif error.code() in NEVER:
+            elif error.code() in errors.NEVER:
                 refusal = error
-            elif error.code() not in PURGED:
+            elif error.code() not in errors.PURGED | errors.BEHIND_A_REFUSAL:
                 raise SinkAway(error.str())
         # A producer that stops at a refusal may swallow the report of it; others do not.
         blameless = refusal is None and not lost_topic and not unnamed
@@ -320,12 +283,26 @@ class KafkaSink:
             raise self._wire.reports.away("the messages were refused, and no reason was given")
         if progress.alone and refusal is not None:
             progress.dead.append(Dead(progress.first_id, refusal.name(), refusal.str()))
-        else:
-            progress.stopped = Stopped(progress.first_id)
-            progress.dead = [one for one in progress.dead if one.message_id < progress.first_id]
-            if not lost_topic:
-                self._most_messages = max(sent // 2, 1)
-        progress.created_at, progress.bytes = [], 0
+            progress.created_at, progress.bytes = [], 0
+            return
+        progress.take_back()
+        if not lost_topic:
+            self._most_messages = max(sent // 2, 1)
+
+    def _set_aside(self, progress: Progress, topics: Unwritable) -> None:
+        """The channels of topics that take nothing wait from here on, and the others go anew.
+
+        Raises SinkAway where the transaction could not be aborted.
+        """
+        self._wire.purge()
+        if self.transactions is not None and not self.transactions.held:
+            raise self._wire.reports.away(str(topics))
+        blocked = [
+            Blocked(channel.decode(), reason)
+            for channel, reason in topics.reasons.items()
+            if channel in progress.channels
+        ]
+        progress.take_back(tuple(blocked), stuck=True)
 
     def _look_ahead(self, channel: bytes, rows: Iterator[Row]) -> tuple[Blocked, ...]:
         """Looks up the topics of all unknown channels from here on; which of them take nothing.
@@ -338,7 +315,8 @@ class KafkaSink:
         blocked = []
         for one, found in self._topics.look_up(channels).items():
             if isinstance(found, Missing):
-                blocked.append(Blocked(one.decode(), found.reason or ""))
+                reason = found.closed.reason if found.closed else ""
+                blocked.append(Blocked(one.decode(), reason))
             else:
                 self._route(one, found)
         return tuple(blocked)
@@ -357,7 +335,7 @@ class KafkaSink:
             partial(producer.produce, topic.name),
         )
 
-    def _death(self, channel: bytes) -> tuple[str, str] | None:
+    def _death(self, channel: bytes) -> Doom | None:
         """Reason and detail of the letters of a channel whose messages go nowhere now."""
         if self._topics.is_own(channel):
             own = self._topics.own
@@ -369,11 +347,16 @@ class KafkaSink:
         return None
 
 
-def _weight(row: Row, headers: Headers) -> int:
-    """At most so many bytes weighs a record batch of this message alone."""
-    size = len(row[7]) + len(row[3] or b"") + BATCH_OVERHEAD_BYTES
-    for name, value in headers.items():
-        # Own headers are text: at most four bytes a character.
-        size += len(name) + len(value or b"") * (1 if isinstance(value, bytes) else 4)
-        size += HEADER_OVERHEAD_BYTES
-    return size
+def _without_key(topic: Topic) -> Doom:
+    return "INVALID_RECORD", f"topic {topic.name} is compacted: a message needs a group key"
+
+
+def _too_large(topic: Topic, size: int) -> Doom:
+    limit = f"topic {topic.name} takes {topic.limit_bytes} bytes (max.message.bytes)"
+    return "MSG_SIZE_TOO_LARGE", f"{limit}; with its headers the message has {size}"
+
+
+def _closed(error: KafkaError) -> Closed:
+    """Of a topic whose message was refused by an error of UNWRITABLE."""
+    passes = error.code() not in errors.MISSING
+    return Closed(f"{error.name()}: {error.str()}", passes)

@@ -1,14 +1,15 @@
 """Idempotent librdkafka producers: their constants, the barrier over all of them, and their end."""
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from relay.sinks.kafka import BATCH_BYTES, Route
-from relay.sinks.reports import SLICE_SECONDS, Failures, Refused, Reports
-from relay.sinks.topics import DEFAULT_LIMIT_BYTES
+from relay.sinks.reports import SLICE_SECONDS, Failures, Refused, Reports, nothing
+from relay.sinks.topic import DEFAULT_LIMIT_BYTES
+from relay.sinks.wire import BATCH_BYTES, Route
 
 # What holds the guarantees; nobody may set it otherwise.
 CONSTANTS: dict[str, Any] = {
@@ -65,10 +66,10 @@ class Producers:
     def alone(self, route: Route) -> Producer:
         return self._get(route.batch_bytes, gapless=False)
 
-    def barrier(self) -> None:
+    def barrier(self, silent: Callable[[], None] = nothing) -> None:
         deadline = self.reports.deadline()
         for producer in self._producers.values():
-            self.reports.flush(producer, deadline)
+            self.reports.flush(producer, deadline, silent)
         if self.reports.failures:
             raise Refused
 

@@ -19,6 +19,12 @@ Failures = list[tuple[KafkaError, Message | None]]
 # After a signal to stop, what is in flight gets this long to be acknowledged.
 STOP_SECONDS = 4.0
 SLICE_SECONDS = 0.2
+# A flush in which nothing was acknowledged for so long may be waiting for one topic alone.
+SILENT_SECONDS = 1.0
+
+
+def nothing() -> None:
+    """What is called where nobody wants to know."""
 
 
 class Refused(Exception):
@@ -60,13 +66,24 @@ class Reports:
             raise self.away("the producer's queue stays full")
         _called_back(producer.poll, 0.01)
 
-    def flush(self, producer: Producer, deadline: float) -> None:
-        """Returns when nothing is in flight. Raises Refused, and SinkAway after the deadline."""
-        while _called_back(producer.flush, SLICE_SECONDS):
+    def flush(
+        self, producer: Producer, deadline: float, silent: Callable[[], None] = nothing
+    ) -> None:
+        """Returns when nothing is in flight; calls `silent` while nothing is acknowledged.
+
+        Raises Refused, SinkAway after the deadline, and what `silent` raises.
+        """
+        before, since = -1, 0.0
+        while left := _called_back(producer.flush, SLICE_SECONDS):
+            now = time.monotonic()
             if self._stop.is_set():
-                deadline = min(deadline, time.monotonic() + STOP_SECONDS)
-            if time.monotonic() > deadline:
+                deadline = min(deadline, now + STOP_SECONDS)
+            if now > deadline:
                 raise self.away("no acknowledgement in time")
+            if left != before:
+                before, since = left, now
+            elif now > since + SILENT_SECONDS:
+                silent()
 
     def away(self, otherwise: str) -> SinkAway:
         """The cluster's last word on what is wrong, or `otherwise` where it said nothing."""

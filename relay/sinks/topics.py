@@ -2,73 +2,41 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
-from confluent_kafka.admin._topic import TopicDescription
 
 from relay.sink import SinkAway
+from relay.sinks.topic import ASK_TIMEOUT_SECONDS, Asked, Closed, Topic
 
-# What a broker takes by default, with everything around the message: message.max.bytes.
-DEFAULT_LIMIT_BYTES = 1_048_588
-ASK_TIMEOUT_SECONDS = 5.0
-# How often missing topics are asked for again, all in one request; of very many, some each time.
+# How often topics that take nothing are asked for again, all together; of very many some each time.
 MISSING_AGAIN_SECONDS = 0.5
 MOST_ASKED = 250
 # And how often a message is tried on a topic that is there but refused to be written to.
 REFUSED_AGAIN_SECONDS = 5.0
+FIND_TIMEOUT_SECONDS = 1.0
 # What nobody has looked for is forgotten: its channel was dropped, or another relay has it. And
 # however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
 MOST_REMEMBERED = 10_000
 
-# The topic's own answers, and not the cluster's: its channel waits, the others flow.
-TOPIC_ERRORS = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.TOPIC_EXCEPTION,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    }
-)
-# Allowed to write and not to ask for a configuration, or no broker that knows: Kafka's defaults are
-# the best guess.
-NOT_TOLD = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError._UNSUPPORTED_FEATURE,
-        KafkaError.UNSUPPORTED_VERSION,
-    }
-)
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """A topic that takes messages. It refuses a batch above `limit_bytes` as a whole."""
-
-    name: str
-    limit_bytes: int
-    # Compacted, it refuses a message without a key, and the whole batch with it.
-    compacted: bool
-
 
 class Missing(msgspec.Struct):
-    """A topic that took nothing when it was last asked for; times are of the monotonic clock.
+    """A topic that took nothing when it was last asked for: it was not there, not for this user, or
+    could not be written to. Times are of the monotonic clock.
 
-    `reason` is None until there is an answer. `wanted_at`: when a channel that waits asked for it.
+    `closed` is None until there is an answer. `wanted_at`: when a channel that waits asked for it.
     `refused`: a message was, though the topic is there; `found`: by now it is there, and a message
     can be tried.
     """
 
     name: str
-    reason: str | None = None
+    closed: Closed | None = None
     asked_at: float = float("-inf")
     wanted_at: float = float("-inf")
     refused: bool = False
@@ -81,7 +49,7 @@ class Missing(msgspec.Struct):
 
 
 class Topics:
-    """The topics of one cluster, looked up once, and again while they are missing.
+    """The topics of one cluster, looked up once, and again while they take nothing.
 
     `own` is the topic of the relay's own cursors, to which no message goes.
     """
@@ -91,7 +59,7 @@ class Topics:
         self._prefix = prefix
         self.own = own
         self._missing: dict[bytes, Missing] = {}
-        self._answers: dict[bytes, Future[TopicDescription]] = {}
+        self._answers: dict[bytes, Asked] = {}
         self._asked_at = float("-inf")
 
     def look_up(self, channels: Iterable[bytes]) -> dict[bytes, Topic | Missing]:
@@ -104,23 +72,28 @@ class Topics:
         unknown: list[bytes] = []
         for channel in channels:
             missing = self._missing.get(channel)
-            if missing is not None and missing.is_fresh(now) and missing.reason is not None:
+            if missing is not None and missing.is_fresh(now) and missing.closed is not None:
                 found[channel] = missing
             else:
                 unknown.append(channel)
-        there: dict[bytes, str] = {}
-        for channel, answer in self._ask(unknown).items():
-            name = self._prefix + channel.decode()
-            reason = _reason(name, answer)
-            if reason is None:
-                there[channel] = name
+        if unknown:
+            self.find_broker()
+        for channel, asked in self.ask(unknown).items():
+            # A leader that is missing is mostly there in a moment: only a topic that has held a run
+            # up is looked at so closely.
+            topic = asked.found(writable=channel in self._missing)
+            if isinstance(topic, Topic):
+                found[channel] = topic
                 self._missing.pop(channel, None)
             else:
-                found[channel] = self._missing[channel] = Missing(name, reason, now)
+                found[channel] = self._missing[channel] = Missing(asked.name, topic, now)
         if len(self._missing) > MOST_REMEMBERED:
             self._forget(now)
-        configs = self._configs(there.values())
-        return found | {channel: configs[name] for channel, name in there.items()}
+        return found
+
+    def channel(self, name: str) -> bytes:
+        """Which channel goes to the topic of this name."""
+        return name.removeprefix(self._prefix).encode()
 
     def is_own(self, channel: bytes) -> bool:
         """Whether the channel's topic is the relay's own: prefix and channel name it together."""
@@ -140,20 +113,40 @@ class Topics:
         self._ask_again(now)
         return not missing.found
 
-    def refused(self, channel: bytes, reason: str) -> None:
+    def passes(self, channel: bytes) -> bool:
+        """Whether a channel waits for what passes by itself, and not for its topic to be made."""
+        missing = self._missing.get(channel)
+        return missing is not None and missing.closed is not None and missing.closed.passes
+
+    def note_unwritable(self, answers: Mapping[bytes, Asked]) -> dict[bytes, str]:
+        """Which of these take no message now, and why: their channels wait from now on."""
+        now = time.monotonic()
+        reasons = {}
+        for channel, asked in answers.items():
+            try:
+                topic = asked.found(writable=True)
+            except SinkAway:
+                continue
+            if isinstance(topic, Closed):
+                reasons[channel] = topic.reason
+                self._missing[channel] = Missing(asked.name, topic, now)
+        return reasons
+
+    def refused(self, channel: bytes, closed: Closed) -> None:
         """Notes that a message was refused though the topic is there: its metadata can't tell."""
         now = time.monotonic()
         name = self._prefix + channel.decode()
-        self._missing[channel] = Missing(name, reason, now, refused=True)
+        self._missing[channel] = Missing(name, closed, now, refused=True)
 
     def _ask_again(self, now: float) -> None:
         """Takes the answers that have come, and asks for what is due."""
         if self._answers:
             if not all(answer.done() for answer in self._answers.values()):
                 return
-            for channel, answer in self._answers.items():
-                self._take(channel, answer, now)
+            answered = [self._take(*answer, now) for answer in self._answers.items()]
             self._answers = {}
+            if not all(answered):
+                self.find_broker()
         if now < self._asked_at + MISSING_AGAIN_SECONDS:
             return
         self._asked_at = now
@@ -164,7 +157,7 @@ class Topics:
             if not missing.found and not missing.is_fresh(now)
         ]
         due.sort(key=lambda channel: self._missing[channel].asked_at)
-        self._answers = self._ask(due[:MOST_ASKED])
+        self._answers = self.ask(due[:MOST_ASKED])
 
     def _forget(self, now: float) -> None:
         """What no channel that waits has asked for; of a refusal nobody else can tell."""
@@ -175,75 +168,49 @@ class Topics:
             or (missing.refused and missing.is_fresh(now))
         }
 
-    def _take(self, channel: bytes, answer: Future[TopicDescription], now: float) -> None:
+    def _take(self, channel: bytes, asked: Asked, now: float) -> bool:
+        """Whether it was an answer."""
         missing = self._missing.get(channel)
         if missing is None:
-            return
+            return True
         missing.asked_at = now
         try:
-            reason = _reason(missing.name, answer)
+            topic = asked.found(writable=True)
         except SinkAway:
             # Whoever sends a message will say so.
-            return
-        missing.found = reason is None
-        if reason is not None:
-            missing.reason, missing.refused = reason, False
+            return False
+        missing.found = isinstance(topic, Topic)
+        if isinstance(topic, Closed):
+            missing.closed, missing.refused = topic, False
+        return True
 
-    def _ask(self, channels: Iterable[bytes]) -> dict[bytes, Future[TopicDescription]]:
-        """One request for all, with what the relay's user may do with them."""
-        names = {self._prefix + channel.decode(): channel for channel in channels}
+    def find_broker(self) -> None:
+        """Learns anew which broker can be asked: the one that was known may be gone, and librdkafka
+        would wait for it.
+        """
+        with suppress(KafkaException):
+            self._admin.list_topics(self.own, timeout=FIND_TIMEOUT_SECONDS)
+
+    def ask(
+        self, channels: Iterable[bytes], timeout_seconds: float = ASK_TIMEOUT_SECONDS
+    ) -> dict[bytes, Asked]:
+        """Two requests for all, with what the relay's user may do with them."""
+        names = {channel: self._prefix + channel.decode() for channel in channels}
         if not names:
             return {}
-        answers = self._admin.describe_topics(
-            TopicCollection(list(names)),
+        descriptions = self._admin.describe_topics(
+            TopicCollection(list(names.values())),
             include_authorized_operations=True,
-            request_timeout=ASK_TIMEOUT_SECONDS,
+            request_timeout=timeout_seconds,
         )
-        return {names[name]: answer for name, answer in answers.items()}
-
-    def _configs(self, names: Iterable[str]) -> dict[str, Topic]:
-        """The topics with what their configurations say, by one request for all."""
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        if not resources:
-            return {}
-        answers = self._admin.describe_configs(resources, request_timeout=ASK_TIMEOUT_SECONDS)
-        return {one.name: _topic(one.name, answer) for one, answer in answers.items()}
-
-
-def _reason(name: str, answer: Future[TopicDescription]) -> str | None:
-    """Why a topic takes no messages; None: it does, as far as the cluster tells. Raises SinkAway.
-
-    Brokers that are asked tell what their client may do with a topic; others tell it by refusing.
-    https://cwiki.apache.org/confluence/display/KAFKA/KIP-430+-+Return+Authorized+Operations+in+Describe+Responses
-    """
-    try:
-        operations = answer.result(ASK_TIMEOUT_SECONDS + 1).authorized_operations
-    except KafkaException as failed:
-        error = failed.args[0]
-        if error.code() in TOPIC_ERRORS:
-            return f"{error.name()}: topic {name} does not exist, or may not be written to"
-        if error.code() == KafkaError.LEADER_NOT_AVAILABLE:
-            return None
-        raise SinkAway(f"metadata of topic {name}: {error.str()}") from failed
-    except TimeoutError as failed:
-        raise SinkAway(f"metadata of topic {name}: no answer") from failed
-    if operations and AclOperation.WRITE not in operations:
-        return f"TOPIC_AUTHORIZATION_FAILED: topic {name} may not be written to"
-    return None
-
-
-def _topic(name: str, answer: Future[Mapping[str, Any]]) -> Topic:
-    try:
-        config = answer.result(ASK_TIMEOUT_SECONDS + 1)
-    except KafkaException as failed:
-        error = failed.args[0]
-        if error.code() in NOT_TOLD:
-            return Topic(name, DEFAULT_LIMIT_BYTES, compacted=False)
-        raise SinkAway(f"configuration of topic {name}: {error.str()}") from failed
-    except TimeoutError as failed:
-        raise SinkAway(f"configuration of topic {name}: no answer") from failed
-    return Topic(
-        name,
-        limit_bytes=int(config["max.message.bytes"].value),
-        compacted="compact" in config["cleanup.policy"].value,
-    )
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names.values()]
+        configs = {
+            resource.name: answer
+            for resource, answer in self._admin.describe_configs(
+                resources, request_timeout=timeout_seconds
+            ).items()
+        }
+        return {
+            channel: Asked(name, descriptions[name], configs[name])
+            for channel, name in names.items()
+        }

@@ -1,7 +1,8 @@
 """Kafka's transactions: a producer for each cursor, whose transactions carry the cursor as well.
 
 A transaction's offset has the cursor in its metadata: partition 0 of one topic to which nobody ever
-writes, in a consumer group for each cursor. Both are named as the transactional id is.
+writes, in a consumer group for each cursor. The group is named as the transactional id is, without
+its generation.
 https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery+and+Transactional+Messaging
 """
 
@@ -12,11 +13,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from relay.sink import SinkAway
-from relay.sinks.kafka import BATCH_BYTES, PURGED, Route
+from relay.sink import GENERATION, SinkAway
+from relay.sinks import errors
 from relay.sinks.producers import CONSTANTS, LIBRARY, discard
-from relay.sinks.reports import Failures, Refused, Reports, said
-from relay.sinks.topics import ASK_TIMEOUT_SECONDS, TOPIC_ERRORS
+from relay.sinks.reports import Failures, Refused, Reports, nothing, said
+from relay.sinks.topic import ASK_TIMEOUT_SECONDS
+from relay.sinks.wire import BATCH_BYTES, Route
 
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
 CURSORS = "outbox.cursors"
@@ -115,7 +117,7 @@ class Transactions:
             # One deadline for both: whoever does nothing for longer loses its session.
             deadline = self.reports.deadline()
             self._try(deadline, owner.producer.init_transactions)
-            note, owner.group = self._read(name, deadline)
+            note, owner.group = self._read(name.partition(GENERATION)[0], deadline)
         except BaseException:
             discard(owner.producer)
             raise
@@ -123,7 +125,9 @@ class Transactions:
         return note
 
     def forget(self, name: str) -> None:
-        self._drop(name)
+        for one in list(self._owners):
+            if one == name or one.startswith(name + GENERATION):
+                self._drop(one)
 
     @property
     def held(self) -> bool:
@@ -182,8 +186,8 @@ class Transactions:
     def alone(self, route: Route) -> Producer:
         return route.producer
 
-    def barrier(self) -> None:
-        self.reports.flush(self._owner.producer, self.reports.deadline())
+    def barrier(self, silent: Callable[[], None] = nothing) -> None:
+        self.reports.flush(self._owner.producer, self.reports.deadline(), silent)
         if self.reports.failures:
             raise Refused
 
@@ -194,7 +198,7 @@ class Transactions:
     def refused(self, *, alone: bool) -> Failures:
         refused = self._refused_topic()
         failures = self.purge()
-        if refused is not None and all(error.code() in PURGED for error, _ in failures):
+        if refused is not None and all(error.code() in errors.PURGED for error, _ in failures):
             # What was purged with it had no place in the transaction either.
             topics = {message.topic(): message for _, message in failures if message is not None}
             failures.append((refused, topics.popitem()[1] if len(topics) == 1 else None))
@@ -214,7 +218,7 @@ class Transactions:
             self._owner.producer.send_offsets_to_transaction([offset], group, SLICE_SECONDS)
         except (KafkaException, SystemError) as failed:
             error = said(failed)
-            return error if error.code() in TOPIC_ERRORS else None
+            return error if error.code() in errors.MISSING else None
         return None
 
     def close(self) -> None:
@@ -234,17 +238,19 @@ class Transactions:
         """After an abortable error the producer goes on; after a fatal one it ends."""
         owner = self._owner
         owner.begun = False
+        # Whatever it was, the topics are looked up anew, by all.
+        for one in self._owners.values():
+            one.routes.clear()
         try:
             if owner.token is None:
                 raise SinkAway("it is in doubt whether the transaction was committed")
             deadline = self.reports.deadline(ABORT_SECONDS)
+            # It would wait for reports that nobody takes meanwhile.
+            discard(owner.producer)
             self._try(deadline, owner.producer.abort_transaction)
         except Exception:
             # Nobody who gives a run up is to be kept from it.
             self._drop(self._name)
-        else:
-            # Whatever it was, the topics are looked up anew.
-            owner.routes.clear()
 
     def _try(self, deadline: float, call: Callable[..., Any], *arguments: object) -> None:
         """Calls again while Kafka says that this will do. Raises SinkAway."""
@@ -258,12 +264,12 @@ class Transactions:
             else:
                 return
 
-    def _read(self, name: str, deadline: float) -> tuple[str | None, Any]:
+    def _read(self, group: str, deadline: float) -> tuple[str | None, Any]:
         """The metadata of the group's offset, and what names the group to a transaction."""
         consumer = Consumer(
             {
                 **self._properties,
-                "group.id": name,
+                "group.id": group,
                 "enable.auto.commit": False,
                 # Waits for a commit that is still being written.
                 "isolation.level": "read_committed",

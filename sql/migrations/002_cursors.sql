@@ -36,12 +36,16 @@ create table outbox.cursor (
     subscription_id bigint   not null references outbox.subscription on delete cascade,
     shard           smallint not null,
     priority        smallint not null,
-    -- NULL: the subscription's channels. A name: forked for that one channel when its topic was missing,
+    -- NULL: the subscription's channels. A name: forked for that one channel when its topic took nothing,
     -- so that it waits alone; the unforked cursor leaves the channel out from the same position on.
     channel         text,
-    -- While a fork's topic is missing: nothing of its channel was delivered since then.
+    -- While a fork's topic is missing or takes nothing: nothing of its channel was delivered since then.
     waiting_since   timestamptz,
     waiting_reason  text,
+    -- For exactly once. What its transactions' name ends with: the next number where one was given up that can't be
+    -- ended whole, since a topic that it wrote to takes nothing. And whether Kafka may hold a note of the cursor.
+    generation      integer  not null default 0,
+    noted           boolean  not null default false,
 
     constraint priority_is_1_to_5 check (priority between 1 and 5),
     constraint the_waiting_have_a_reason check ((waiting_since is null) = (waiting_reason is null))

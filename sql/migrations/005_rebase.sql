@@ -118,6 +118,8 @@ begin
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
 
+    -- Under the new id Kafka holds no note of any cursor.
+    update outbox.cursor set noted = false where noted;
     -- A dump of some tables may have come without its row.
     insert into outbox.installation (system_identifier)
     select system_identifier from pg_control_system()

@@ -8,9 +8,9 @@ from confluent_kafka import KafkaError
 
 from relay.heartbeat import Heartbeat
 from relay.sink import SinkAway
-from relay.sinks.kafka import BATCH_BYTES
 from relay.sinks.reports import Reports
 from relay.sinks.transactions import CURSORS, Transactions
+from relay.sinks.wire import BATCH_BYTES
 from tests.mock_cluster import MockCluster
 
 # https://kafka.apache.org/protocol#protocol_api_keys

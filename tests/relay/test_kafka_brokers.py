@@ -1,0 +1,107 @@
+"""A topic that can't be written to makes its channel wait alone; the others go on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.program import Program
+from tests.conftest import Spawn
+from tests.eventually import eventually
+from tests.relay.stage import ExactlyOnceStage
+from tests.two_brokers import FIRST, SECOND, TwoBrokers, two_brokers
+
+DELIVERIES = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+WAITING = """
+select distinct channel, split_part(waiting_reason, ':', 1) from outbox.cursor
+where waiting_since is not null
+"""
+FORKS = "select count(*) from outbox.cursor where channel is not null"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoBrokers]:
+    with two_brokers(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def brokers(cluster: TwoBrokers) -> TwoBrokers:
+    """Both are there when a test begins."""
+    if not cluster.second.running:
+        cluster.second.launch()
+    return cluster
+
+
+@pytest.fixture
+def stage(
+    database_url: str, brokers: TwoBrokers, topic_prefix: str, spawn: Spawn
+) -> ExactlyOnceStage:
+    stage = ExactlyOnceStage(database_url, brokers.bootstrap_servers, topic_prefix, spawn)
+    brokers.create_topic(topic_prefix + "outbox.cursors", [FIRST])
+    brokers.create_topic(topic_prefix + "orders", [FIRST], [FIRST])
+    return stage
+
+
+def alone(brokers: TwoBrokers, stage: ExactlyOnceStage, channel: str) -> None:
+    """The channel's topic lies on the second broker too, and nowhere else in part."""
+    brokers.create_topic(stage.topic_prefix + channel, [SECOND], [FIRST])
+
+
+def replicated(brokers: TwoBrokers, stage: ExactlyOnceStage, channel: str) -> None:
+    """The channel's topic lies on both brokers, and wants both."""
+    least = {"min.insync.replicas": "2"}
+    brokers.create_topic(stage.topic_prefix + channel, [FIRST, SECOND], **least)
+
+
+FAULTS = {"LEADER_NOT_AVAILABLE": alone, "NOT_ENOUGH_REPLICAS": replicated}
+
+
+def arrived(stage: ExactlyOnceStage, channel: str) -> int:
+    """How many messages came again. Raises AssertionError until all are there, in order."""
+    return stage.in_order(channel).repeats
+
+
+def wait_alone(stage: ExactlyOnceStage, *channels: str, reason: str) -> None:
+    assert sorted(stage.query(WAITING)) == [(channel, reason) for channel in channels]
+
+
+def faults(relay: Program) -> int:
+    return relay.output().count("session_failed")
+
+
+@DELIVERIES
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_topic_that_cannot_be_written_to_holds_up_nobody_else_and_goes_on_when_it_can(
+    stage: ExactlyOnceStage, brokers: TwoBrokers, fault: str, delivery: str
+) -> None:
+    stage.deliver(delivery)
+    FAULTS[fault](brokers, stage, "fragile")
+    relay = stage.relay()
+    for channel in ("fragile", "orders"):
+        stage.publish(50, channel)
+    stage.all_arrived("fragile", "orders")
+    brokers.second.kill()
+    for _ in range(3):
+        for channel in ("fragile", "orders"):
+            stage.publish(50, channel)
+    repeats = eventually(lambda: arrived(stage, "orders"), 30)
+    eventually(lambda: wait_alone(stage, "fragile", reason=fault), 30)
+    # Now that it is known, nobody is held up at all.
+    stage.publish(50, "fragile")
+    stage.publish(50, "orders")
+    assert eventually(lambda: arrived(stage, "orders"), 5) == repeats
+    # Each of them at most once more.
+    assert repeats <= 150 * (delivery == "at_least_once")
+    assert stage.dead_letters() == []
+    assert faults(relay) == 0
+    brokers.second.launch()
+    eventually(lambda: arrived(stage, "fragile"), 20)
+    stage.publish(50, "fragile")
+    stage.all_arrived("fragile", "orders")
+    if delivery == "exactly_once":
+        assert arrived(stage, "fragile") == 0
+
+    def merged() -> None:
+        assert stage.query(FORKS) == [(0,)]
+
+    eventually(merged, 20)
