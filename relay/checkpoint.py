@@ -170,8 +170,7 @@ def finish(
     connection, written, forked = reading.connection, None, None
     with connection.pipeline():
         reading.end()
-        if dead:
-            connection.execute(BURY, _buried(cursor, dead))
+        bury(connection, cursor, dead)
         if checkpoint is not None:
             written = write(connection, cursor, relay, checkpoint)
         if cursor.channel is not None:
@@ -185,6 +184,12 @@ def finish(
     row = written.fetchone() if written else None
     channels = forked.fetchall() if forked else []
     return Finished(row[0] if row else None, frozenset(channel for (channel,) in channels))
+
+
+def bury(connection: Connection, cursor: Cursor, dead: Sequence[Dead]) -> None:
+    """Writes dead letters of messages in the log, in the transaction that is under way."""
+    if dead:
+        connection.execute(BURY, _buried(cursor, dead))
 
 
 def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> Written:

@@ -11,11 +11,20 @@ from typing import Any, LiteralString
 import structlog
 
 from relay import redriven
-from relay.checkpoint import Next, Place, place, write
+from relay.checkpoint import Next, Place, bury, place, write
 from relay.cursor import Claimed, Cursor, Position
 from relay.database import Connection
 from relay.disk import Disk
-from relay.record import MOST_CHARACTERS, Record, Unreadable, decode, encode
+from relay.record import (
+    DEAD_CHARACTERS,
+    MOST_CHARACTERS,
+    Record,
+    Unreadable,
+    buried,
+    decode,
+    encode,
+    noted,
+)
 from relay.settings import Settings
 from relay.sink import GENERATION, Outcome, Transactions
 from relay.telemetry import Telemetry
@@ -80,13 +89,12 @@ class ExactlyOnce:
         True where the claim is over: the run in doubt had happened, and its checkpoint is written
         and committed; or it is the first time, which has to be known before anything is in doubt.
         """
-        name, noted = _generation_name(claimed, cursor.id), _is_noted(claimed)
+        name = _generation_name(claimed, cursor.id)
         if self._transactions.take(name, claimed.token):
             return False
         note = self._transactions.fence(name)
         if not note:
-            self._unnoted.add(cursor.id)
-            return self._has_no_note(cursor, claimed, noted=noted)
+            return self._has_no_note(cursor, claimed)
         self._unnoted.discard(cursor.id)
         record = self._read(note, cursor)
         follows = record is not None and _follows(record, claimed)
@@ -105,7 +113,8 @@ class ExactlyOnce:
             return True
         most = 2**63 - 1
         longest = Place(position.seen, position.target, most, most, most)
-        if len(encode(Record("F" * 8, most, most, most, most, most, longest))) <= MOST_CHARACTERS:
+        record = Record("F" * 8, most, most, most, most, most, longest)
+        if len(encode(record)) + DEAD_CHARACTERS <= MOST_CHARACTERS:
             return True
         if time.monotonic() >= self._told_at.get(cursor.id, float("-inf")) + TELL_SECONDS:
             self._told_at[cursor.id] = time.monotonic()
@@ -137,6 +146,7 @@ class ExactlyOnce:
             **_follow(claimed, checkpoint),
             place=None if letters else checkpoint.place,
             letters=letters,
+            dead=() if letters else noted(outcome.dead),
             last_id=outcome.last_id,
             last_at=outcome.created_at[-1],
         )
@@ -183,14 +193,18 @@ class ExactlyOnce:
         # What a crash of Postgres can take back must not lie behind a committed cursor: its
         # transaction ids will be used again.
         self._disk.reach(self._connection, claimed.origin.insert_lsn)
+        self._unnoted.discard(cursor.id)
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
-        self._unnoted.discard(cursor.id)
 
-    def _has_no_note(self, cursor: Cursor, claimed: Claimed, *, noted: bool) -> bool:
+    def _has_no_note(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Goes on from Postgres's checkpoint. Whether the claim is over."""
         self._transactions.own(claimed.token)
-        if not noted:
+        was_noted = _is_noted(claimed)
+        if cursor.id in self._unnoted and was_noted:
+            return False
+        self._unnoted.add(cursor.id)
+        if not was_noted:
             self._connection.execute(NOTED, {"cursor": cursor.id})
             self._connection.execute("commit")
             return True
@@ -232,6 +246,7 @@ class ExactlyOnce:
         where = record.place or place(self._connection, cursor, claimed.n)
         checkpoint = Next(record.n, record.token, where, record.messages, record.bytes)
         with self._connection.pipeline():
+            bury(self._connection, cursor, buried(record.dead))
             write(self._connection, cursor, self._relay, checkpoint)
             redriven.delivered(self._connection, cursor, record.letters)
             self._connection.execute("commit")

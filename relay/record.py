@@ -2,21 +2,29 @@
 
 import base64
 import zlib
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
 
 from relay.checkpoint import Place
+from relay.sink import Dead
 
 # A broker takes 4,096 bytes by default (offset.metadata.max.bytes), this short of them in any case.
 MOST_CHARACTERS = 4000
+# What MOST_NOTED letters take of them, whose reasons mostly are one.
+DEAD_CHARACTERS = 1000
+
+# Message ids by their reason.
+Letters = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Record(msgspec.Struct, frozen=True):
     """A run as Kafka holds it: checkpoint `parent_n` + 1, and the one that it follows.
 
     `place` is None where the run sent redriven `letters`, by message id, and the cursor stays where
-    its parent stands.
+    its parent stands. `dead` are the messages that the run gave up between those that it sent.
     """
 
     timeline: str
@@ -30,6 +38,7 @@ class Record(msgspec.Struct, frozen=True):
     # The last message of the run, and when it was written.
     last_id: int = 0
     last_at: int = 0
+    dead: Letters = ()
 
     @property
     def n(self) -> int:
@@ -56,6 +65,8 @@ class _Packed(msgspec.Struct, array_like=True):
     letters: tuple[int, ...]
     last_id: int
     last_at: int
+    # Each id as its distance from the one before.
+    dead: Letters = ()
 
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
@@ -69,7 +80,8 @@ def encode(record: Record) -> str:
         packed = pack(place.seen)
         if place.target is not None:
             packed = (packed, pack(place.target), place.after_id, place.fresh_id, place.upto_id)
-    fields = {**msgspec.structs.asdict(record), "place": packed}
+    dead = [(reason, _distances(ids)) for reason, ids in record.dead]
+    fields = {**msgspec.structs.asdict(record), "place": packed, "dead": tuple(dead)}
     # Two snapshots mostly share their long transactions, which compression finds.
     return base64.b85encode(zlib.compress(msgspec.msgpack.encode(_Packed(**fields)))).decode()
 
@@ -90,7 +102,27 @@ def decode(text: str) -> Record:
     elif packed.place is not None:
         seen, target, *ids = packed.place
         place = Place(unpack(seen), unpack(target), *ids)
-    return Record(**{**msgspec.structs.asdict(packed), "place": place})
+    dead = tuple((reason, tuple(accumulate(ids))) for reason, ids in packed.dead)
+    return Record(**{**msgspec.structs.asdict(packed), "place": place, "dead": dead})
+
+
+def noted(dead: Sequence[Dead]) -> Letters:
+    """The letters of a run as its record has them: without their details."""
+    reasons = dict.fromkeys(letter.reason for letter in dead)
+    return tuple(
+        (reason, tuple(one.message_id for one in dead if one.reason == reason))
+        for reason in reasons
+    )
+
+
+def buried(letters: Letters) -> list[Dead]:
+    """The letters of a run that was in doubt."""
+    detail = "the run that gave it up was in doubt, and noted no more of it"
+    return [Dead(one, reason, detail) for reason, ids in letters for one in ids]
+
+
+def _distances(ids: tuple[int, ...]) -> tuple[int, ...]:
+    return (*ids[:1], *(after - before for before, after in pairwise(ids)))
 
 
 def pack(snapshot: str) -> bytes:

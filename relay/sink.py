@@ -20,6 +20,10 @@ BLOCKED = 2
 POSTGRES_EPOCH_SECONDS = 946_684_800
 
 
+# A transaction notes the letters of its run, and has little room for it.
+MOST_NOTED = 100
+
+
 class Dead(msgspec.Struct, frozen=True):
     """A message that can never be delivered: the broker's name for it, and its words."""
 
@@ -51,9 +55,8 @@ class Stopped(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a run: every message before `stopped` is acknowledged or in `dead`.
 
-    With transactions, a run has acknowledged messages or dead ones, and never both. `created_at`
-    holds when each acknowledged message was written, in the log's order: as in Row; `last_id` is
-    the id of the last.
+    With transactions at most MOST_NOTED are dead. `created_at` holds when each acknowledged message
+    was written, in the log's order: as in Row; `last_id` is the id of the last.
     """
 
     messages: int

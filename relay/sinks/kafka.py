@@ -8,7 +8,16 @@ from itertools import islice
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from relay import encoding
-from relay.sink import REPLAYED_HEADER, Blocked, Dead, Outcome, Row, SinkAway, Stopped
+from relay.sink import (
+    MOST_NOTED,
+    REPLAYED_HEADER,
+    Blocked,
+    Dead,
+    Outcome,
+    Row,
+    SinkAway,
+    Stopped,
+)
 from relay.sinks import errors
 from relay.sinks.cloudevents import CloudEvents
 from relay.sinks.doubt import Doubt, Unwritable
@@ -148,6 +157,7 @@ class KafkaSink:
         # How many more may go: none behind one that goes alone, nor behind a dead one.
         room = self._most_messages
         careful = room == 1
+        most_dead = MOST_GIVEN_UP if self.transactions is None else MOST_NOTED
         for row in rows:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route, alone = routes.get(channel), careful
@@ -176,15 +186,12 @@ class KafkaSink:
                             alone |= self._compressing
                             doom = None if self._compressing else _too_large(route.topic, size)
             if route is None or doom is not None:
-                # Nobody need be asked, so that the run goes on; but a transaction carries messages
-                # or letters, and never both.
+                # Nobody need be asked, so that the run goes on.
                 assert doom is not None
-                mixed = created_at and self.transactions is not None
-                if mixed or len(progress.dead) >= MOST_GIVEN_UP:
+                if len(progress.dead) >= most_dead:
                     progress.stopped = Stopped(message_id)
                     return
                 progress.dead.append(Dead(message_id, *doom))
-                room = room if self.transactions is None else 0
                 continue
             produce = route.produce
             if alone or not room:

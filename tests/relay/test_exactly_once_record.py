@@ -4,12 +4,25 @@ import base64
 import zlib
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.checkpoint import Place
-from relay.record import MOST_CHARACTERS, Record, Unreadable, decode, encode, pack, unpack
+from relay.record import (
+    DEAD_CHARACTERS,
+    MOST_CHARACTERS,
+    Record,
+    Unreadable,
+    buried,
+    decode,
+    encode,
+    noted,
+    pack,
+    unpack,
+)
+from relay.sink import MOST_NOTED, Dead
 
 # The machine is busy: how long an example takes says nothing.
 unhurried = settings(deadline=None)
@@ -39,6 +52,11 @@ places = st.one_of(
         upto_id=BIGINT,
     ),
 )
+deaths = st.lists(
+    st.builds(Dead, BIGINT, st.sampled_from(["MSG_SIZE_TOO_LARGE", "not_encodable"]), st.just("")),
+    max_size=60,
+    unique_by=lambda letter: letter.message_id,
+)
 records = st.builds(
     Record,
     timeline=st.text("0123456789ABCDEF", min_size=8, max_size=8),
@@ -49,6 +67,7 @@ records = st.builds(
     bytes=BIGINT,
     place=places,
     letters=st.lists(BIGINT, max_size=60).map(tuple),
+    dead=deaths.map(noted),
 )
 
 
@@ -62,6 +81,24 @@ def test_a_snapshot_is_read_back_as_it_was(snapshot: str) -> None:
 @given(records)
 def test_a_record_is_read_back_as_it_was(record: Record) -> None:
     assert decode(encode(record)) == record
+
+
+@unhurried
+@given(deaths)
+def test_letters_are_read_back_with_their_reasons(dead: list[Dead]) -> None:
+    read = {(one.message_id, one.reason) for one in buried(noted(dead))}
+    assert read == {(one.message_id, one.reason) for one in dead}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_letters_of_a_run_fit_into_the_room_that_is_kept_for_them(seed: int) -> None:
+    random = Random(seed)
+    ids = sorted(random.sample(range(2**40, 2**40 + 20_000), MOST_NOTED))
+    dead = [Dead(one, "TOPIC_IS_THE_RELAYS_OWN", "") for one in ids]
+    place = Place("1:1:", "2:2:", 2**40, 2**40, 2**40)
+    bare = Record("FFFFFFFF", 1, 2**60, 2**60, 20_000, 16_000_000, place)
+    full = msgspec.structs.replace(bare, dead=noted(dead))
+    assert len(encode(full)) - len(encode(bare)) <= DEAD_CHARACTERS
 
 
 @unhurried

@@ -1,12 +1,13 @@
 """What can never be delivered is given up alone; everything around it goes on."""
 
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
+import random
+
+import pytest
 
 from tests.eventually import eventually
 from tests.log_reader import read_log, reckon
 from tests.relay.stage import Stage, values
+from tests.topic_config import configure
 
 pytest_plugins = ["tests.relay.stages"]
 
@@ -18,12 +19,8 @@ SMALL_LIMIT = "20000"
 
 
 def set_limit(stage: Stage, topic: str, max_message_bytes: int) -> None:
-    """Changes a topic's max.message.bytes, as an operator does."""
-    name, value = "max.message.bytes", str(max_message_bytes)
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": stage.bootstrap_servers})
-    admin.incremental_alter_configs([resource], request_timeout=30)[resource].result(30)
+    """Changes a topic's max.message.bytes."""
+    configure(stage.bootstrap_servers, topic, **{"max.message.bytes": str(max_message_bytes)})
 
 
 def neighbours_arrived_once_in_order(stage: Stage, letters: list[int], channel: str) -> None:
@@ -60,6 +57,42 @@ def test_many_that_are_too_large_by_their_headers_die_and_hold_up_nobody(stage: 
     letters = [letter for letter, reason in stage.dead_letters() if reason == "MSG_SIZE_TOO_LARGE"]
     assert len(letters) == 40
     neighbours_arrived_once_in_order(stage, letters, "orders")
+
+
+BETWEEN = """
+insert into outbox.message (channel, type, group_key, payload)
+select 'orders', 'event', 'g' || n %% 7,
+       convert_to(rpad(n::text, case when n %% 2 = 0 then 30000 else 20 end), 'UTF8')
+from generate_series(1, 200) as n
+"""
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_many_that_are_too_large_between_good_ones_die_in_one_run(
+    stage: Stage, delivery: str
+) -> None:
+    stage = stage.exactly_once()
+    stage.deliver(delivery)
+    stage.create_topic("orders", partitions=2, **{"max.message.bytes": SMALL_LIMIT})
+    stage.execute(BETWEEN)
+    before = stage.checkpoints()
+    assert stage.relay("--once").wait(60) == 0
+    letters = [letter for letter, _ in stage.dead_letters()]
+    assert letters == list(range(2, 201, 2))
+    eventually(lambda: neighbours_arrived_once_in_order(stage, letters, "orders"))
+    # One, and one that finds the rest of the delta empty.
+    assert stage.checkpoints() - before <= 2
+
+
+def test_where_messages_are_compressed_only_the_broker_says_which_are_too_large(
+    stage: Stage,
+) -> None:
+    stage.create_topic("orders", partitions=1, **{"max.message.bytes": SMALL_LIMIT})
+    stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)
+    stage.execute(PUBLISH, "orders", "g", random.Random(1).randbytes(30_000))
+    assert stage.relay("--once", KAFKA_COMPRESSION_TYPE="gzip").wait(60) == 0
+    assert stage.dead_letters() == [(2, "MSG_SIZE_TOO_LARGE")]
+    assert values(stage.arrivals("orders")) == [b"x" * 30_000]
 
 
 def test_a_dead_letter_says_why_and_keeps_the_whole_message(stage: Stage) -> None:
