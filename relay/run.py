@@ -24,7 +24,7 @@ from relay.exactly_once import KNOWN_AS, ExactlyOnce
 from relay.interval import WAITING_SECONDS, Interval
 from relay.reading import Reading
 from relay.settings import Settings
-from relay.sink import Blocked, Outcome, Sink, SinkAway
+from relay.sink import Blocked, Outcome, Sink, SinkAway, Unanswered
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -142,6 +142,10 @@ class Runs:
         rows = reading.rows()
         try:
             outcome = self._sink.deliver(rows)
+        except Unanswered:
+            rows.close()
+            self._leave_behind(reading, cursor)
+            raise
         finally:
             rows.close()
         checkpoint = following(reading, outcome)
@@ -181,6 +185,14 @@ class Runs:
             exhausted=outcome.stopped is None and reading.exhausted,
             blocked=waits,
         )
+
+    def _leave_behind(self, reading: Reading, cursor: Cursor) -> None:
+        """A transaction that can't be aborted now may be one that can't be ended for long."""
+        exactly_once = self._exactly_once
+        if exactly_once is not None and not exactly_once.abort():
+            reading.end()
+            exactly_once.rename(cursor, reading.claimed)
+            self._connection.execute("commit")
 
     def _set_aside(
         self, cursor: Cursor, blocked: Sequence[Blocked], forked: frozenset[str]

@@ -74,6 +74,10 @@ class SinkAway(Exception):
     """
 
 
+class Unanswered(SinkAway):
+    """What was sent was not acknowledged in time."""
+
+
 # What stands in the name of a cursor's transactions before their generation, where it is not the
 # first: what is noted with them does not go by it.
 GENERATION = "/"

@@ -126,7 +126,8 @@ class KafkaSink:
             self._wire.begin()
             self._produce(iter(rows), progress)
             self._confirm(progress)
-            self._most_messages = min(self._most_messages * 2, ANY_LENGTH)
+            if progress.created_at:
+                self._most_messages = min(self._most_messages * 2, ANY_LENGTH)
         except Refused:
             self._give_up(progress)
         except Unwritable as topics:
@@ -254,6 +255,7 @@ class KafkaSink:
                 if error.code() in errors.UNWRITABLE:
                     closed = _closed(error)
                     self._topics.refused(channel, closed)
+                    self._wire.routes.pop(channel, None)
                     raise Unwritable({channel: closed.reason}) from failed
                 raise SinkAway(error.str()) from failed
             reports.make_room(producer, deadline)
@@ -279,6 +281,7 @@ class KafkaSink:
                 # From now on its channel is blocked.
                 channel = self._topics.channel(str(message.topic()))
                 self._topics.refused(channel, _closed(error))
+                self._wire.routes.pop(channel, None)
                 lost_topic = True
             elif error.code() in errors.NEVER:
                 refusal = error
@@ -297,13 +300,8 @@ class KafkaSink:
             self._most_messages = max(sent // 2, 1)
 
     def _set_aside(self, progress: Progress, topics: Unwritable) -> None:
-        """The channels of topics that take nothing wait from here on, and the others go anew.
-
-        Raises SinkAway where the transaction could not be aborted.
-        """
+        """The channels of topics that take nothing wait from here on, and the others go anew."""
         self._wire.purge()
-        if self.transactions is not None and not self.transactions.held:
-            raise self._wire.reports.away(str(topics))
         blocked = [
             Blocked(channel.decode(), reason)
             for channel, reason in topics.reasons.items()

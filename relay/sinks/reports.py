@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from relay.heartbeat import Heartbeat
-from relay.sink import SinkAway
+from relay.sink import SinkAway, Unanswered
 
 logger = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class Reports:
     ) -> None:
         """Returns when nothing is in flight; calls `silent` while nothing is acknowledged.
 
-        Raises Refused, SinkAway after the deadline, and what `silent` raises.
+        Raises Refused, SinkAway, which is Unanswered after the deadline, and what `silent` raises.
         """
         before, since = -1, 0.0
         while left := _called_back(producer.flush, SLICE_SECONDS):
@@ -79,7 +79,7 @@ class Reports:
             if self._stop.is_set():
                 deadline = min(deadline, now + STOP_SECONDS)
             if now > deadline:
-                raise self.away("no acknowledgement in time")
+                raise Unanswered(self.last_error or "no acknowledgement in time")
             if left != before:
                 before, since = left, now
             elif now > since + SILENT_SECONDS:

@@ -7,6 +7,7 @@ https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -104,6 +105,7 @@ class Transactions:
         self._drop(name)
         self._name = name
         self._make_topic()
+        self._end_former(name)
         properties = {
             **self._properties,
             **CONSTANTS,
@@ -263,6 +265,21 @@ class Transactions:
                     raise SinkAway(f"{error.name()}: {error.str()}") from failed
             else:
                 return
+
+    def _end_former(self, name: str) -> None:
+        """Ends what the generation before left open, where its topics let that be done.
+
+        Who reads what is committed would else wait for its timeout.
+        """
+        group, _, generation = name.partition(GENERATION)
+        if not generation:
+            return
+        before = int(generation) - 1
+        former = f"{group}{GENERATION}{before}" if before else group
+        producer = Producer({**self._properties, "transactional.id": former}, logger=LIBRARY)
+        with suppress(KafkaException, SystemError):
+            producer.init_transactions(SLICE_SECONDS)
+        discard(producer)
 
     def _read(self, group: str, deadline: float) -> tuple[str | None, Any]:
         """The metadata of the group's offset, and what names the group to a transaction."""

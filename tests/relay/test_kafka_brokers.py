@@ -8,6 +8,7 @@ from local.program import Program
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage
+from tests.relay.writers import writing
 from tests.two_brokers import FIRST, SECOND, TwoBrokers, two_brokers
 
 DELIVERIES = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
@@ -105,3 +106,52 @@ def test_a_topic_that_cannot_be_written_to_holds_up_nobody_else_and_goes_on_when
         assert stage.query(FORKS) == [(0,)]
 
     eventually(merged, 20)
+
+
+@DELIVERIES
+def test_a_relay_that_starts_while_a_topic_cannot_be_written_to_holds_up_nobody(
+    stage: ExactlyOnceStage, brokers: TwoBrokers, delivery: str
+) -> None:
+    stage.deliver(delivery)
+    alone(brokers, stage, "fragile")
+    replicated(brokers, stage, "wide")
+    brokers.second.kill()
+    relay = stage.relay()
+    for channel in ("fragile", "wide", "orders"):
+        stage.publish(50, channel)
+    eventually(lambda: arrived(stage, "orders"), 40)
+
+    def both_wait() -> None:
+        assert {channel for channel, _ in stage.query(WAITING)} == {"fragile", "wide"}
+
+    eventually(both_wait, 20)
+    relay.kill()
+    stage.relay()
+    stage.publish(50, "orders")
+    eventually(lambda: arrived(stage, "orders"), 20)
+    both_wait()
+    brokers.second.launch()
+    stage.all_arrived("fragile", "wide", "orders")
+    assert stage.dead_letters() == []
+
+
+@DELIVERIES
+def test_nothing_is_lost_or_overtaken_when_a_broker_dies_and_comes_back_under_load(
+    stage: ExactlyOnceStage, brokers: TwoBrokers, delivery: str
+) -> None:
+    stage.deliver(delivery)
+    replicated(brokers, stage, "wide")
+    stage.relay()
+    with (
+        writing(stage.database_url, "wide", seed=50),
+        writing(stage.database_url, "orders", seed=51),
+    ):
+        stage.moved_on(10)
+        brokers.second.kill()
+        eventually(lambda: wait_alone(stage, "wide", reason="NOT_ENOUGH_REPLICAS"), 40)
+        stage.moved_on(10)
+        brokers.second.launch()
+    reckonings = stage.all_arrived("wide", "orders", timeout_seconds=60)
+    if delivery == "exactly_once":
+        assert [one.repeats for one in reckonings] == [0, 0]
+    assert stage.dead_letters() == []

@@ -15,6 +15,7 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from tests.eventually import eventually
 from tests.relay.operating import outbox_relay
 from tests.relay.stage import Stage
+from tests.topic_config import configure
 
 pytest_plugins = ["tests.relay.stages"]
 
@@ -258,3 +259,22 @@ def test_beyond_a_thousand_channels_without_topics_the_rest_are_dead_letters_and
         assert "too_many_waiting_channels" in relay.output()
 
     eventually(told, 30)
+
+
+def test_where_a_clock_is_off_its_channel_waits_alone_and_no_message_is_blamed(
+    stage: Stage,
+) -> None:
+    stage.create_topic("orders")
+    # To this topic's broker every message comes from the past.
+    topic = stage.create_topic("late", partitions=1, **{"message.timestamp.before.max.ms": "0"})
+    relay = stage.relay()
+    stage.publish(100, "late")
+    stage.publish(50, "orders")
+    eventually(lambda: stage.reckoning("orders").demand_all_in_order(), 20)
+    assert eventually(lambda: waits(stage, "late"), 20).startswith("INVALID_TIMESTAMP")
+    stage.publish(50, "orders")
+    eventually(lambda: stage.reckoning("orders").demand_all_in_order(), 20)
+    configure(stage.bootstrap_servers, topic, **{"message.timestamp.before.max.ms": "3600000"})
+    stage.all_arrived("orders", "late")
+    assert stage.dead_letters() == []
+    assert "session_failed" not in relay.output()
