@@ -1,6 +1,5 @@
 """Kafka: a run is produced as it is read, and confirmed by one barrier at its end."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -21,6 +20,7 @@ from relay.sink import (
 from relay.sinks import errors
 from relay.sinks.cloudevents import CloudEvents
 from relay.sinks.doubt import Doubt, Unwritable
+from relay.sinks.given_up import MOST_GIVEN_UP, Doom, GivenUp
 from relay.sinks.reports import Refused
 from relay.sinks.sizes import batch_bytes
 from relay.sinks.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
@@ -35,16 +35,6 @@ COARSE_BYTES = 8192
 ANY_LENGTH = 1 << 60
 # How far behind a message whose channel is unknown it is looked for others of that kind.
 LOOK_AHEAD_MESSAGES = 1000
-# What is written to a channel for which there is no room among those that wait is dead, until room
-# is looked for again. So many letters that nobody has to be asked for in one run.
-NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
-MOST_GIVEN_UP = 1000
-GIVEN_UP_SECONDS = 30.0
-# So is what prefix and channel together would send to the topic of the relay's own cursors.
-OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
-
-# Reason and detail of a letter.
-Doom = tuple[str, str]
 
 
 class Progress:
@@ -84,8 +74,7 @@ class KafkaSink:
         self._events = CloudEvents(event_source)
         self._compressing = compressing
         self._most_messages = ANY_LENGTH
-        self._given_up: dict[bytes, float] = {}
-        self._has_topics_until = float("-inf")
+        self._given_up = GivenUp(wire, topics)
 
     def open(self) -> None:
         try:
@@ -100,25 +89,7 @@ class KafkaSink:
         return self._topics.is_missing(channel.encode())
 
     def give_up(self, channels: Iterable[str]) -> bool:
-        names = [channel.encode() for channel in channels]
-        if any(self._topics.passes(name) for name in names):
-            # No message is to blame for brokers that are gone.
-            return False
-        now = time.monotonic()
-        if now >= self._has_topics_until:
-            try:
-                topics = self._wire.any().list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
-            except KafkaException as failed:
-                raise self._wire.reports.away(failed.args[0].str()) from failed
-            if all(name.startswith("__") for name in topics):
-                # A broker that has just started may know no topic yet.
-                return False
-            self._has_topics_until = now + GIVEN_UP_SECONDS
-        ends_at = now + GIVEN_UP_SECONDS
-        if len(self._given_up) > MOST_GIVEN_UP:
-            self._given_up.clear()
-        self._given_up.update((name, ends_at) for name in names)
-        return True
+        return self._given_up.add(channels)
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
         progress = Progress()
@@ -163,7 +134,7 @@ class KafkaSink:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route, alone = routes.get(channel), careful
             if route is None:
-                if (doom := self._death(channel)) is None:
+                if (doom := self._given_up.doom(channel)) is None:
                     progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
                     return
             else:
@@ -271,6 +242,8 @@ class KafkaSink:
 
         One that was sent alone is dead. Raises SinkAway where it was not about the messages.
         """
+        # Those of a producer that is dropped go with it.
+        routes = self._wire.routes
         failures = self._wire.refused(alone=progress.alone)
         sent = len(progress.created_at)
         lost_topic, unnamed, refusal = False, False, None
@@ -281,7 +254,7 @@ class KafkaSink:
                 # From now on its channel is blocked.
                 channel = self._topics.channel(str(message.topic()))
                 self._topics.refused(channel, _closed(error))
-                self._wire.routes.pop(channel, None)
+                routes.pop(channel, None)
                 lost_topic = True
             elif error.code() in errors.NEVER:
                 refusal = error
@@ -315,7 +288,9 @@ class KafkaSink:
         The others have routes from the next run on. Together, because each look holds up everybody.
         """
         channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
-        channels = {one for one in channels - self._wire.routes.keys() if self._death(one) is None}
+        channels = {
+            one for one in channels - self._wire.routes.keys() if self._given_up.doom(one) is None
+        }
         self._wire.reports.heartbeat.beat()
         blocked = []
         for one, found in self._topics.look_up(channels).items():
@@ -339,17 +314,6 @@ class KafkaSink:
             producer,
             partial(producer.produce, topic.name),
         )
-
-    def _death(self, channel: bytes) -> Doom | None:
-        """Reason and detail of the letters of a channel whose messages go nowhere now."""
-        if self._topics.is_own(channel):
-            own = self._topics.own
-            detail = f"topic {own} is the relay's own: change the subscription's topic_prefix"
-            return OWN_TOPIC, detail
-        ends_at = self._given_up.get(channel)
-        if ends_at is not None and time.monotonic() < ends_at:
-            return NO_ROOM, "its topic is missing as well"
-        return None
 
 
 def _without_key(topic: Topic) -> Doom:
