@@ -11,6 +11,8 @@ from tests.relay.stage import ExactlyOnceStage
 from tests.relay.writers import writing
 from tests.two_brokers import FIRST, SECOND, TwoBrokers, two_brokers
 
+pytestmark = pytest.mark.long
+
 DELIVERIES = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 WAITING = """
 select distinct channel, split_part(waiting_reason, ':', 1) from outbox.cursor
