@@ -72,7 +72,7 @@ def test_no_good_message_dies_when_a_batch_is_refused_as_too_large(
 
 
 WAITING = "select waiting_reason from outbox.cursor where waiting_since is not null"
-# Delivery, request and error: said of a partition's messages, or when it is added to the transaction.
+# Delivery, request, error: said of a partition's messages, or when a transaction takes it on.
 REFUSALS = [
     ("at_least_once", PRODUCE_API_KEY, "TOPIC_AUTHORIZATION_FAILED"),
     ("exactly_once", PRODUCE_API_KEY, "TOPIC_AUTHORIZATION_FAILED"),
