@@ -65,6 +65,14 @@ begin
     if fault is not null then
         return fault;
     end if;
+    -- JSON can write what no text holds. Seldom enough for a block that can be left.
+    if headers ~* '\\u(0000|d[89a-f])' then
+        begin
+            perform from json_each(headers::json);
+        exception when untranslatable_character or invalid_text_representation then
+            return 'headers hold a NUL (\u0000) or half a surrogate pair, which is no text';
+        end;
+    end if;
     for name, value, kind in
         select header.name, header.value #>> '{}', json_typeof(header.value)
         from json_each(headers::json) as header (name, value)

@@ -164,6 +164,24 @@ NOT_ITS_OWN = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [r'{"a": "b", "n": "\u0000"}', r'{"a": "\uD800"}', r'{"a": "x\udc00"}', r'{"a\u0000": "b"}'],
+)
+def test_headers_that_no_text_holds_are_refused_in_a_sentence(db: Session, headers: str) -> None:
+    sentence = "headers hold a NUL .* or half a surrogate pair"
+    with pytest.raises(errors.CheckViolation, match=sentence) as refused:
+        db.execute(PUBLISH, GOOD | {"headers": headers})
+    assert refused.value.diag.column_name == "headers"
+
+
+@pytest.mark.parametrize(
+    "headers", [r'{"a": "\ud83d\ude00"}', r'{"a": "\\u0000"}', r'{"a": "\\ud800"}']
+)
+def test_headers_with_escapes_of_text_are_taken(db: Session, headers: str) -> None:
+    db.execute(PUBLISH, GOOD | {"headers": headers})
+
+
 @pytest.mark.parametrize("name", NOT_ITS_OWN)
 def test_headers_that_are_not_a_messages_own_are_refused_by_name(db: Session, name: str) -> None:
     for statement in (
