@@ -146,6 +146,7 @@ COMMANDS = [
     "subscriptions set second --setting concurrency=2 --type c",
     "subscriptions pause kafka --reason moving",
     "subscriptions resume kafka",
+    "subscriptions retry second",
     "dead-letters list --subscription kafka --reason r --type order.paid --since 2020-01-01T00:00Z",
     "dead-letters show 1",
     "dead-letters redrive 1",
