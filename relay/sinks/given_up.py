@@ -15,7 +15,7 @@ Doom = tuple[str, str]
 # What is written to a channel for which there is no room among those that wait is dead, until room
 # is looked for again. So many letters that nobody has to be asked for in one run.
 NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
-MOST_GIVEN_UP = 1000
+MOST_GIVEN_UP = 5000
 GIVEN_UP_SECONDS = 30.0
 # So is what prefix and channel together would send to the topic of the relay's own cursors.
 OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"

@@ -34,7 +34,7 @@ COARSE_BYTES = 8192
 # No refusal has shortened the runs.
 ANY_LENGTH = 1 << 60
 # How far behind a message whose channel is unknown it is looked for others of that kind.
-LOOK_AHEAD_MESSAGES = 1000
+LOOK_AHEAD_MESSAGES = 5000
 
 
 class Progress:

@@ -93,6 +93,11 @@ def _partitions(name: str, answer: Future[TopicDescription]) -> list[TopicPartit
     return list(description.partitions)
 
 
+def not_shown(name: str) -> Closed:
+    """Of a topic that is not among all that the cluster shows."""
+    return _missing(name, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+
 def _missing(name: str, error: KafkaError) -> Closed:
     return Closed(f"{error.name()}: topic {name} does not exist, or may not be written to")
 

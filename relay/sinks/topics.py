@@ -12,10 +12,11 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from relay.sink import SinkAway
-from relay.sinks.topic import ASK_TIMEOUT_SECONDS, Asked, Closed, Topic
+from relay.sinks.topic import ASK_TIMEOUT_SECONDS, Asked, Closed, Topic, not_shown
 
 # How often topics that take nothing are asked for again, all together; of very many some each time.
 MISSING_AGAIN_SECONDS = 0.5
+# So many by their names; of more the cluster is first asked which there are.
 MOST_ASKED = 250
 # And how often a message is tried on a topic that is there but refused to be written to.
 REFUSED_AGAIN_SECONDS = 5.0
@@ -63,7 +64,7 @@ class Topics:
         self._asked_at = float("-inf")
 
     def look_up(self, channels: Iterable[bytes]) -> dict[bytes, Topic | Missing]:
-        """The topics of these channels, by two requests for all together.
+        """The topics of these channels, by three requests at most for all together.
 
         Raises SinkAway where the cluster does not answer.
         """
@@ -76,7 +77,9 @@ class Topics:
                 found[channel] = missing
             else:
                 unknown.append(channel)
-        if unknown:
+        if len(unknown) > MOST_ASKED:
+            unknown = self._in_sight(unknown, found, now)
+        elif unknown:
             self.find_broker()
         for channel, asked in self.ask(unknown).items():
             # A leader that is missing is mostly there in a moment: only a topic that has held a run
@@ -90,6 +93,27 @@ class Topics:
         if len(self._missing) > MOST_REMEMBERED:
             self._forget(now)
         return found
+
+    def _in_sight(
+        self, channels: Iterable[bytes], found: dict[bytes, Topic | Missing], now: float
+    ) -> list[bytes]:
+        """Those whose topics the cluster shows at all; the others are found to be missing.
+
+        Describing a topic that is not there costs about a millisecond, and whoever may publish can
+        make up names by the thousand.
+        """
+        try:
+            shown = self._admin.list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
+        except KafkaException as failed:
+            raise SinkAway(f"metadata of all topics: {failed.args[0].str()}") from failed
+        in_sight = []
+        for channel in channels:
+            name = self._prefix + channel.decode()
+            if name in shown:
+                in_sight.append(channel)
+            else:
+                found[channel] = self._missing[channel] = Missing(name, not_shown(name), now)
+        return in_sight
 
     def channel(self, name: str) -> bytes:
         """Which channel goes to the topic of this name."""

@@ -278,3 +278,24 @@ def test_where_a_clock_is_off_its_channel_waits_alone_and_no_message_is_blamed(
     stage.all_arrived("orders", "late")
     assert stage.dead_letters() == []
     assert "session_failed" not in relay.output()
+
+
+MADE_UP = """
+    insert into outbox.message (channel, type, payload)
+    select 'made-up-' || n, 'test.event', '{}' from generate_series(1, 20000) as n
+"""
+RUNS = "select count(*) from outbox.checkpoint where relay <> ''"
+
+
+def test_twenty_thousand_names_that_were_made_up_take_a_few_runs(stage: Stage) -> None:
+    stage.create_topic("good")
+    stage.execute(MADE_UP)
+    stage.publish(1, "good")
+    stage.relay()
+
+    def arrived() -> None:
+        assert len(stage.arrivals("good")) == 1
+
+    eventually(arrived, 60)
+    ((runs,),) = stage.query(RUNS)
+    assert runs <= 15
