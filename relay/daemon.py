@@ -148,6 +148,7 @@ class Relay:
         deadline = time.monotonic() + STOP_SECONDS
         for lane in self._lanes.values():
             lane.stop()
+        self._sessions.stop()
         for lane in self._lanes.values():
             lane.join(max(deadline - time.monotonic(), 0.0))
         self._sessions.close(max(deadline - time.monotonic(), 0.5))

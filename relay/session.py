@@ -80,6 +80,11 @@ class Sessions:
         if self._push is not None:
             self._push[0].forget(subscription_id)
 
+    def stop(self) -> None:
+        """No further run to an endpoint begins."""
+        if self._push is not None:
+            self._push[0].turns.close()
+
     def close(self, within_seconds: float) -> None:
         """Ends what the sessions shared; after the last of them."""
         if self._push is not None:

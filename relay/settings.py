@@ -103,6 +103,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="1 to 1000: how many runs to endpoints may hold a connection at once",
         ),
     ] = 10
+    push_in_flight_bytes: Annotated[
+        int,
+        msgspec.Meta(
+            ge=16_777_216,
+            le=1 << 40,
+            description="16777216 to 1099511627776: payloads of all open requests together",
+        ),
+    ] = 134_217_728
     allow_networks: Annotated[
         str,
         msgspec.Meta(

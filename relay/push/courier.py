@@ -24,8 +24,10 @@ from relay.push.http.client import MOST_CONNECTIONS, Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
 from relay.push.item import Item
+from relay.push.room import Room
 from relay.push.rows import Overdue
 from relay.push.slots import Slots
+from relay.push.turns import Owner, Turns
 from relay.settings import Settings
 from relay.telemetry import Telemetry
 
@@ -67,10 +69,15 @@ class Courier:
         # When the attempts were made whose failures no run has counted yet, by subscription.
         self._lock = threading.Lock()
         self._late_failures: dict[int, list[float]] = {}
+        self.turns = Turns(settings.push_connections)
+        most_connections = _most_connections(settings)
+        bytes = settings.push_in_flight_bytes
+        self._room = Room(most_connections, bytes, self.loop.call_soon)
         self._slots: dict[int, Slots] = {}
         self._loop_thread = threading.Thread(target=self._turn, name="courier", daemon=True)
         self._loop_thread.start()
-        self.client = asyncio.run_coroutine_threadsafe(self._open(settings), self.loop).result()
+        opening = self._open(settings, most_connections)
+        self.client = asyncio.run_coroutine_threadsafe(opening, self.loop).result()
         self._writer = threading.Thread(target=self._write, name="overdue outcomes", daemon=True)
         self._writer.start()
         # Requests make many objects and few cycles: the collector would take a tenth of the time
@@ -78,9 +85,13 @@ class Courier:
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
 
-    def slots(self, subscription_id: int) -> Slots:
-        """Those of one subscription, for as long as the relay runs."""
-        return self._slots.setdefault(subscription_id, Slots(Endpoint(endpoint="").concurrency))
+    def slots(self, subscription_id: int, owner: Owner = None) -> Slots:
+        """Those of one subscription, for as long as the relay runs; `owner` counts at first."""
+        slots = self._slots.get(subscription_id)
+        if slots is None:
+            capacity = Endpoint(endpoint="").concurrency
+            slots = self._slots[subscription_id] = Slots(capacity, self._room, owner)
+        return slots
 
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone; what is still in flight for it ends by itself."""
@@ -153,12 +164,12 @@ class Courier:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    async def _open(self, settings: Settings) -> Client:
+    async def _open(self, settings: Settings, most_connections: int) -> Client:
         proxy = settings.proxy
         return Client(
             Guard.of(settings),
             proxy=Proxy(proxy) if proxy is not None else None,
-            most_connections=_most_connections(settings),
+            most_connections=most_connections,
         )
 
     async def _close(self, patience_seconds: float) -> None:

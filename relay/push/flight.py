@@ -22,7 +22,7 @@ from relay.push.http.client import Request
 from relay.push.item import Item, fresh
 from relay.push.signature import sign
 from relay.push.slots import Slots
-from relay.push.verdict import GONE, UNSENT, Verdict, judge
+from relay.push.verdict import GONE, UNSENT, Verdict, by_schedule, judge
 from relay.push.waiting import Waiting
 from relay.sink import Row
 
@@ -37,6 +37,8 @@ TAIL_SECONDS = 0.05
 # Many requests share one loop: with a hundred endpoints at work an answer takes its time.
 SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
+# A run that gets nothing on its way for so long leaves its connection to one that waits for it.
+GIVE_WAY_SECONDS = 0.1
 # What each run may have in the air though the loop is behind, so that every subscription gets on.
 FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
@@ -194,6 +196,7 @@ class Flight:
         if not self._timed:
             self._timed = True
             self._loop.call_later(FEED_SECONDS, self._end_of_time)
+            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, 0)
 
     def _close(self, exhausted: bool) -> None:
         """There is no more; `exhausted`: because the log has been read as far as it goes."""
@@ -206,6 +209,14 @@ class Flight:
     def _end_of_time(self) -> None:
         self._sending = False
         self._resume()
+
+    def _give_way(self, sent_before: int) -> None:
+        if not self._can_send:
+            return
+        if self._sent == sent_before and self._courier.turns.are_awaited:
+            self._end_of_time()
+        else:
+            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, self._sent)
 
     def _resume(self) -> None:
         self._pump()
@@ -232,9 +243,9 @@ class Flight:
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None
-        size, limit = len(item.row[7]), self._target.endpoint.max_payload_bytes
-        if size > limit:
-            detail = f"{size} bytes, and max_payload_bytes is {limit}"
+        limit = self._target.endpoint.max_payload_bytes
+        if item.size > limit:
+            detail = f"{item.size} bytes, and max_payload_bytes is {limit}"
             self._give_up(item, "payload_too_large", detail)
             return
         try:
@@ -245,8 +256,8 @@ class Flight:
         self._sent += 1
         item.sent_at = time.monotonic()
         self._in_flight[item] = item.sent_at
-        self._slots.take(retry=not item.fresh)
-        self._courier.spawn(self._send(item, item.row, headers))
+        self._slots.take(item.size, retry=not item.fresh)
+        self._courier.spawn(self._send(item, headers))
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
         """It can never be sent, and no request is made for it."""
@@ -263,26 +274,29 @@ class Flight:
             return
         item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
         item.verdict = Verdict("dead", item.attempts)
+        item.drop_payload()
         self._land(item)
 
-    async def _send(self, item: Item, row: Row, headers: dict[str, str]) -> None:
+    async def _send(self, item: Item, headers: dict[str, str]) -> None:
         target = self._target
         try:
-            item.answer = await self._ask(row, headers)
+            item.answer = await self._ask(item, headers)
+            item.verdict = judge(
+                target.endpoint,
+                item.attempts,
+                item.answer,
+                probing=target.probing,
+                now=target.now(),
+                random=random.random,
+            )
         except Exception as fault:
             # A mistake of ours: it is tried again by its schedule, and its slot is free.
             logger.error("request_failed", subscription=target.subscription, exc_info=fault)
             item.answer = Answer(None, "fault", type(fault).__name__, b"", None, None, 0.0)
+            item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
         finally:
-            self._slots.give_back(retry=not item.fresh)
-        item.verdict = judge(
-            target.endpoint,
-            item.attempts,
-            item.answer,
-            probing=target.probing,
-            now=target.now(),
-            random=random.random,
-        )
+            item.drop_payload()
+            self._slots.give_back(item.size, retry=not item.fresh)
         if item.answer.error in UNSENT:
             # It is as if it had not been tried.
             item.sent_at = 0.0
@@ -300,8 +314,9 @@ class Flight:
         self._land(item)
         self._resume()
 
-    async def _ask(self, row: Row, headers: dict[str, str]) -> Answer:
-        target = self._target
+    async def _ask(self, item: Item, headers: dict[str, str]) -> Answer:
+        target, row = self._target, item.row
+        assert row is not None
         stamp = int(target.now())
         headers["webhook-timestamp"] = str(stamp)
         headers["webhook-signature"] = sign(target.keys, row[4], stamp, row[7])

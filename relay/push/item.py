@@ -18,6 +18,8 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     message_id: int
     row: Row | None
     group_key: bytes | None
+    # Of the payload, in bytes.
+    size: int
     fresh: bool = True
     attempts: int = 0
     replayed: bool = False
@@ -35,7 +37,18 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
         """Whether a row of its group waits in the database."""
         return self.fresh and self.row is not None and bool(self.row[9] & BLOCKED)
 
+    def drop_payload(self) -> None:
+        """It goes no more, and what is left of its way may be long."""
+        if self.row is not None:
+            self.row = (*self.row[:7], b"", *self.row[8:])
+
 
 def fresh(row: Row) -> Item:
     """A message as it was read from the log."""
-    return Item(message_id=row[0], row=row, group_key=row[3], replayed=bool(row[9] & REPLAYED))
+    return Item(
+        message_id=row[0],
+        row=row,
+        group_key=row[3],
+        size=len(row[7]),
+        replayed=bool(row[9] & REPLAYED),
+    )

@@ -74,7 +74,7 @@ left join lateral (
     where m.priority::integer = %(priority)s::integer and m.id + 0 = d.message_id
     limit 1) m on d.dead_letter_id is null
 left join outbox.dead_letter l on l.id = d.dead_letter_id
-where coalesce(d.bytes, 0) < 16000000
+where coalesce(d.bytes, 0) < 4000000
 order by d.place, d.message_id
 """
 
@@ -101,10 +101,11 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
 def _item(*columns: object) -> Item:
     row, rest = columns[:9], columns[9:]
     group_key, number, outcome, reason, detail, dead_letter_id, replayed = rest
-    message_id = row[0]
+    message_id, payload = row[0], row[7]
     values = {
         "message_id": message_id,
         "row": (*row, 0) if row[1] is not None else None,
+        "size": len(payload) if isinstance(payload, bytes) else 0,
         "group_key": group_key,
         "fresh": False,
         "attempts": number,

@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import structlog
@@ -19,6 +20,8 @@ from relay.push.item import Item
 from relay.push.rate import Rate
 from relay.push.schedule import most_attempts
 from relay.push.signing import Signing
+from relay.push.slots import Slots
+from relay.push.turns import Owner
 from relay.push.verdict import Verdict
 from relay.reading import Reading
 from relay.run import Ran, frozen_after_seconds
@@ -53,6 +56,7 @@ class State(msgspec.Struct, frozen=True):
     now: float
     closed_at: float
     waits: bool
+    made_by: Owner
 
 
 # What was tried before gets slots of its own, not what is merely in flight beyond its run.
@@ -67,7 +71,7 @@ select s.settings::text, x.keys, x.sealed,
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,
-       s.waiting_reason is not null
+       s.waiting_reason is not null, s.made_by
 from outbox.subscription s
 join outbox.breaker b on b.subscription_id = s.id
 cross join lateral (
@@ -79,6 +83,11 @@ cross join lateral (
 ) x
 where s.id = %(subscription)s
 """
+
+
+# Whose a subscription is says its first run; until then it is one of all such ones, which have
+# their turns together. No key has this name.
+NOT_KNOWN = ""
 
 
 class PushRuns:
@@ -96,6 +105,7 @@ class PushRuns:
         self._telemetry = telemetry
         self._rate = Rate()
         self._signing = Signing(Keyring(settings.secret_keys), telemetry)
+        self._slots: Slots | None = None
         self._late_failures = 0
         # Where the cursor stands in the order of a probe that sent a half-open breaker's message.
         self._probed_last = (0, 0, 0)
@@ -104,7 +114,9 @@ class PushRuns:
 
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work."""
-        with borrowed(self._connections) as connection:
+        with self._connection() as connection:
+            if connection is None:
+                return []
             return probe(connection, self._settings.name, subscription_id)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
@@ -113,11 +125,11 @@ class PushRuns:
         None where the cursor is another relay's. Raises psycopg.Error; the transaction is then over
         and nothing of it is written.
         """
-        if not self._courier.slots(cursor.subscription_id).wait(SLOT_SECONDS):
+        if self._slots is not None and not self._slots.wait(SLOT_SECONDS):
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
-        with borrowed(self._connections) as connection:
-            if self._signing.still_waits(connection, cursor):
+        with self._connection() as connection:
+            if connection is None or self._signing.still_waits(connection, cursor):
                 return WAITS
             granted = self._rate.grant(connection, cursor.subscription_id)
             if granted == 0:
@@ -127,6 +139,17 @@ class PushRuns:
             except BaseException:
                 give_up(connection)
                 raise
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection | None]:
+        """In its owner's turn, which may take its time. None: the relay stops."""
+        owner = NOT_KNOWN if self._slots is None else self._slots.owner
+        with self._courier.turns.turn(owner) as granted:
+            if not granted:
+                yield None
+                return
+            with borrowed(self._connections) as connection:
+                yield connection
 
     def _claim(
         self, connection: Connection, cursor: Cursor, limit: int, granted: int
@@ -151,7 +174,7 @@ class PushRuns:
         if self._rate.is_news(state.endpoint):
             leave(connection)
             return Ran(exhausted=False)
-        slots = self._courier.slots(cursor.subscription_id)
+        slots = self._slots = self._courier.slots(cursor.subscription_id, state.made_by)
         slots.capacity = state.endpoint.concurrency
         if not state.is_open:
             self._blocked_until.pop(cursor.id, None)
@@ -164,7 +187,7 @@ class PushRuns:
         if not target.probing and self._opens_by_late_failures(connection, target, state):
             connection.execute("commit")
             return Ran(progressed=True, blocked=True)
-        return self._deliver(connection, cursor, claimed, target, limit, began_at)
+        return self._deliver(connection, cursor, claimed, target, slots, limit, began_at)
 
     def _target(
         self, connection: Connection, cursor: Cursor, state: State, keys: Keys, granted: int
@@ -226,6 +249,7 @@ class PushRuns:
         cursor: Cursor,
         claimed: Claimed,
         target: Target,
+        slots: Slots,
         limit: int,
         began_at: float,
     ) -> Ran:
@@ -244,7 +268,6 @@ class PushRuns:
         # Where the probe is a row, the log is of no concern.
         if claimed.position is not None and not (target.probing and due):
             reading = Reading(connection, cursor, claimed, limit, blocking=True)
-        slots = self._courier.slots(cursor.subscription_id)
         send_before = self._send_before(began_at)
         flight = Flight(self._courier, target, cursor.id, slots, send_before=send_before)
         pages = reading.pages() if reading is not None else _nothing()
@@ -266,11 +289,11 @@ class PushRuns:
             cool_down = target.endpoint.breaker.cool_down_seconds
             self._blocked_until[cursor.id] = time.monotonic() + cool_down
         read = reading is None or (landed.done_id is None and reading.exhausted)
-        return Ran(
-            progressed=progressed,
-            exhausted=read and not claimed.due,
-            blocked=landed.gone is not None or landed.unable or target.probing,
-        )
+        exhausted = read and not claimed.due
+        # What was there found neither a slot nor room.
+        stuck = not (landed.sent or progressed or exhausted)
+        unwanted = landed.gone is not None or landed.unable
+        return Ran(progressed, exhausted, blocked=stuck or unwanted or target.probing)
 
     def _send_before(self, began_at: float) -> float:
         """By the loop's clock; later, somebody else may hold the cursor."""

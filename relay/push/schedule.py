@@ -74,8 +74,10 @@ def retry_after_seconds(value: str | None, date: str | None, now: float) -> floa
     """
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]+", value.strip()):
-        seconds = float(value)
+    # Blanks and tabs are what a header may have around its value; Python would strip more.
+    digits = value.strip(" \t")
+    if re.fullmatch(r"[0-9]+", digits):
+        seconds = float(digits)
     else:
         until = _moment(value)
         if until is None:

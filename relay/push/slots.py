@@ -3,6 +3,9 @@
 import threading
 from collections.abc import Callable
 
+from relay.push.room import Room
+from relay.push.turns import Owner
+
 # With retries about, so much of the capacity is kept for them, and so much is the most they get
 # while fresh messages wait: neither starves the other, whichever of them hangs.
 KEPT_FOR_RETRIES = 4
@@ -10,10 +13,18 @@ MOST_RETRIES = 2
 
 
 class Slots:
-    """Counted on the courier's loop; other threads only look."""
+    """Counted on the courier's loop; other threads only look.
 
-    def __init__(self, capacity: int) -> None:
+    A request needs one of them, and the share of its subscription in what all endpoints have.
+    """
+
+    def __init__(self, capacity: int, room: Room, owner: Owner) -> None:
         self.capacity = capacity
+        self.owner = owner
+        self._room = room
+        self._share = room.share(owner)
+        # The size of the message that found no room when it was next.
+        self._wanted_bytes = 0
         self._fresh = 0
         self._retries = 0
         self._freed = threading.Event()
@@ -34,20 +45,43 @@ class Slots:
         most = max(self.capacity // MOST_RETRIES, 1) if fresh_wait else self.capacity
         return self.free > 0 and self._retries < most
 
-    def take(self, *, retry: bool) -> None:
+    def has_room(self, size: int) -> bool:
+        """Whether a request with so many bytes of payload may go besides all others'.
+
+        Where not, the run that is under way looks again when there is more room.
+        """
+        if self._share.has_room(size):
+            self._wanted_bytes = 0
+            return True
+        self._wanted_bytes = size
+        self._room.call(self._look_again)
+        return False
+
+    def take(self, size: int, *, retry: bool) -> None:
         if retry:
             self._retries += 1
         else:
             self._fresh += 1
+        self._share.take(size)
 
-    def give_back(self, *, retry: bool) -> None:
+    def give_back(self, size: int, *, retry: bool) -> None:
         if retry:
             self._retries -= 1
         else:
             self._fresh -= 1
+        self._share.give_back(size)
         self._freed.set()
 
     def wait(self, seconds: float) -> bool:
-        """For another thread: whether one is free, or gets free in time."""
+        """For another thread: whether a request can go, or can in time."""
         self._freed.clear()
-        return self.free > 0 or (self._freed.wait(seconds) and self.free > 0)
+        return self._can_go or (self._freed.wait(seconds) and self._can_go)
+
+    @property
+    def _can_go(self) -> bool:
+        return self.free > 0 and self._share.has_room(self._wanted_bytes)
+
+    def _look_again(self) -> None:
+        self._freed.set()
+        if self.resume is not None:
+            self.resume()

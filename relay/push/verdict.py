@@ -56,13 +56,24 @@ def judge(
         # Meanwhile other heads that are due are probed, or what is next in the log.
         return Verdict("retry", attempts, 0.0)
     asked = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
-    attempts += 1
     status = answer.status or 0
     final = 400 <= status < 500 and status not in NOT_FINAL
     if final and endpoint.client_errors == "dead_letter":
-        return Verdict("dead", attempts, asked_seconds=asked)
+        return Verdict("dead", attempts + 1, asked_seconds=asked)
+    return by_schedule(endpoint, attempts, random, asked_seconds=asked)
+
+
+def by_schedule(
+    endpoint: Endpoint,
+    attempts: int,
+    random: Callable[[], float],
+    *,
+    asked_seconds: float = 0.0,
+) -> Verdict:
+    """Of an attempt that failed, whatever came of it."""
+    attempts += 1
     delay = delay_seconds(endpoint.retry, attempts, random)
     if delay is None:
         limit = f"{attempts} attempts"
-        return Verdict("dead", attempts, exhausted=limit, asked_seconds=asked)
-    return Verdict("retry", attempts, max(delay, asked), asked_seconds=asked)
+        return Verdict("dead", attempts, exhausted=limit, asked_seconds=asked_seconds)
+    return Verdict("retry", attempts, max(delay, asked_seconds), asked_seconds=asked_seconds)

@@ -9,7 +9,7 @@ from relay.push.slots import Slots
 
 # What waits in memory for a slot or for its group: enough that no slot idles, and no more.
 MOST_MESSAGES = 512
-MOST_BYTES = 8_000_000
+MOST_BYTES = 2_000_000
 
 
 class Waiting:
@@ -47,11 +47,10 @@ class Waiting:
         """One that was loaded or read, in the order of its group."""
         group = item.group_key
         if item.blocked or (group is not None and group in self._stuck):
-            if item.fresh:
-                self.behind.append(item)
+            self._leave_behind(item)
             return
         self._count += 1
-        self._bytes += _size(item)
+        self._bytes += item.size
         if group is None:
             self._make_ready(item)
         elif (followers := self._followers.get(group)) is not None:
@@ -63,7 +62,7 @@ class Waiting:
     def take(self, *, fresh_come: bool) -> Item | None:
         """The next to send: retries and first attempts in turn, as far as each has slots.
 
-        `fresh_come`: more first attempts may be read.
+        None as well while there is no room for it. `fresh_come`: more first attempts may be read.
         """
         fresh_wait = bool(self._fresh) or fresh_come
         retry = (
@@ -74,12 +73,16 @@ class Waiting:
         first = bool(self._fresh) and self._slots.takes_fresh(retrying=self._retrying)
         if not retry and not first:
             return None
-        self._retried_last = retry and (not first or not self._retried_last)
-        if self._retried_last:
+        retry = retry and (not first or not self._retried_last)
+        item = self._retries[0] if retry else self._fresh[0][1]
+        if not self._slots.has_room(item.size):
+            return None
+        self._retried_last = retry
+        if retry:
             self._retries_left -= 1
-            item = self._retries.popleft()
+            self._retries.popleft()
         else:
-            item = heapq.heappop(self._fresh)[1]
+            heapq.heappop(self._fresh)
         self._drop(item)
         return item
 
@@ -99,12 +102,11 @@ class Waiting:
         self._stuck.add(group)
         for follower in self._followers.pop(group):
             self._drop(follower)
-            if follower.fresh:
-                self.behind.append(follower)
+            self._leave_behind(follower)
 
     def put_behind(self, item: Item) -> None:
         """One of the log that was taken and is not sent now; its group waits for it."""
-        self.behind.append(item)
+        self._leave_behind(item)
         if item.group_key is not None:
             self.hold(item.group_key)
 
@@ -122,8 +124,10 @@ class Waiting:
 
     def _drop(self, item: Item) -> None:
         self._count -= 1
-        self._bytes -= _size(item)
+        self._bytes -= item.size
 
-
-def _size(item: Item) -> int:
-    return len(item.row[7]) if item.row is not None else 0
+    def _leave_behind(self, item: Item) -> None:
+        """It needs a row; one that is no message of the log has it already."""
+        if item.fresh:
+            item.drop_payload()
+            self.behind.append(item)

@@ -31,12 +31,20 @@ _numbers = itertools.count(1)
 class PushRelay:
     """One relay's session and courier; its rounds are the test's."""
 
-    def __init__(self, database_url: str, name: str | None = None, *, secret_key: str = "") -> None:
+    def __init__(
+        self,
+        database_url: str,
+        name: str | None = None,
+        *,
+        secret_key: str = "",
+        **environment: str,
+    ) -> None:
         self.settings = settings(
             database_url,
             RELAY_NAME=name or f"relay-{next(_numbers)}",
             OUTBOX_SECRET_KEY=secret_key,
             **ALLOWED,
+            **environment,
         )
         self.telemetry = Telemetry()
         self.connection = connect(self.settings)
@@ -86,6 +94,10 @@ class PushRelay:
         raise AssertionError("the cursors do not come to an end")
 
 
+SUBSCRIBE = """
+select subscription_id
+from outbox.subscribe(%s, 'orders', %s, %s, %s, %s, made_by => %s)
+"""
 INSERT = """
 insert into outbox.message (channel, type, group_key, priority, idempotency_key, payload)
 select %(channel)s, %(type)s, key.group_key, %(priority)s, key.text,
@@ -135,18 +147,23 @@ class PushStage:
         *,
         types: list[str] | None = None,
         shards: int = 1,
+        made_by: str | None = None,
         **given: object,
     ) -> int:
-        """To channel `orders`; `given` are settings, over AT_ONCE and NEVER_OPENS. Its id."""
+        """To channel `orders`; `given` are settings, over AT_ONCE and NEVER_OPENS. Its id.
+
+        `made_by`: the name of a limited API key; None: it is the operator's own.
+        """
         wanted = {"retry": AT_ONCE, "breaker": NEVER_OPENS} | given
         subscription_id: int = one(
             self.db,
-            "select subscription_id from outbox.subscribe(%s, 'orders', %s, %s, %s, %s)",
+            SUBSCRIBE,
             name,
             f"{self.receiver.url}/{name}",
             Jsonb(wanted),
             types,
             shards,
+            made_by,
         )
         return subscription_id
 

@@ -1,0 +1,83 @@
+"""What all endpoints share, and how much of it one subscription may take."""
+
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from relay.push.turns import Owner
+
+
+class Use:
+    """So many open requests, and bytes of payload that are held for them."""
+
+    __slots__ = ("__weakref__", "bytes", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = 0
+
+
+class Room:
+    """For so many open requests at once, with so many bytes of payload.
+
+    A request takes at most half of what its owner and its subscription leave of it: what is left,
+    less what each of the two has already. So an owner whose endpoints hang has half of it in the
+    end, one subscription a third, and a smaller message still goes where a larger one waits. A
+    subscription that has no request open may open one, while there is one for anybody. Counted on
+    one loop; other threads only look.
+    """
+
+    def __init__(self, most_requests: int, most_bytes: int, soon: Callable[..., object]) -> None:
+        """`soon` calls a function in the loop's next turn."""
+        self.most_requests = most_requests
+        self.most_bytes = most_bytes
+        self.use = Use()
+        self._soon = soon
+        self._owners: WeakValueDictionary[str, Use] = WeakValueDictionary()
+        self._operator = Use()
+        self._waiting: dict[Callable[[], None], None] = {}
+
+    def share(self, owner: Owner) -> "Share":
+        """Of a subscription of this owner."""
+        if owner is None:
+            return Share(self, self._operator)
+        return Share(self, self._owners.setdefault(owner, Use()))
+
+    def call(self, waiting: Callable[[], None]) -> None:
+        """Calls it once, when there is more room."""
+        self._waiting[waiting] = None
+
+    def left(self) -> None:
+        """Somebody has left it."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for one in waiting:
+                self._soon(one)
+
+
+class Share:
+    """What one subscription has of it."""
+
+    def __init__(self, room: Room, owner: Use) -> None:
+        self._room = room
+        self._owner = owner
+        self._own = Use()
+
+    def has_room(self, size: int) -> bool:
+        """Whether a request with so many bytes of payload may be opened."""
+        room, everybody, owner, own = self._room, self._room.use, self._owner, self._own
+        bytes = room.most_bytes - everybody.bytes - owner.bytes - own.bytes
+        if bytes < 2 * size:
+            return False
+        requests = room.most_requests - everybody.requests
+        return requests - owner.requests - own.requests >= 2 or (requests > 0 and not own.requests)
+
+    def take(self, size: int) -> None:
+        for use in (self._room.use, self._owner, self._own):
+            use.requests += 1
+            use.bytes += size
+
+    def give_back(self, size: int) -> None:
+        for use in (self._room.use, self._owner, self._own):
+            use.requests -= 1
+            use.bytes -= size
+        self._room.left()
