@@ -19,6 +19,7 @@ RUN_SECONDS = 1.0
 # Rows that arrive together: 64 of the largest messages are 63 MB.
 CHUNK_ROWS = 64
 # By page, each costs a round trip: where the last one's rows were small on average, more at once.
+PAGE_BYTES = 1_000_000
 SMALL_ROW_BYTES = 4_000
 SMALL_CHUNK_ROWS = 128
 # How far one statement walks: a filter that leaves everything out must not read the whole log, and
@@ -44,7 +45,7 @@ select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.con
                   select from outbox.delivery d
                   where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
                     and d.due_at is not null)
-              then 2 else 0 end
+              then 2 else 0 end as marks
 from outbox.message m
 where m.priority = %(priority)s::smallint
   and m.xid = any (array(select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
@@ -69,7 +70,7 @@ limit %(limit)s::integer
 # The range: everything between two ids that `target` shows and `seen` does not, streamed in the
 # order of the index by id.
 READ_RANGE = """
-select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
+select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
        m.payload, m.created_at,
        case when %(replaying)s::boolean and exists (
                 select from outbox.replay r
@@ -81,7 +82,7 @@ select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.con
                   select from outbox.delivery d
                   where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
                     and d.due_at is not null)
-              then 2 else 0 end
+              then 2 else 0 end as marks
 from outbox.message m
 where m.priority::integer = %(priority)s::integer
   and m.id + 0 > %(after)s::bigint
@@ -101,6 +102,22 @@ where m.priority::integer = %(priority)s::integer
        or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
 order by m.id + 0
 limit %(limit)s::integer
+"""
+
+# One of these two between them: up to so many bytes, and one message at the least. Sizes are known
+# without the payloads being read, and what goes beyond is not read.
+PAGE_BEGINS = """
+select id, channel, type, group_key, idempotency_key, headers, content_type, payload, created_at,
+       marks
+from (
+    select page.*, sum(octet_length(payload) + coalesce(octet_length(headers), 0))
+                   over (order by id rows between unbounded preceding and 1 preceding) as before
+    from ("""
+PAGE_ENDS = """
+    ) page
+) page
+where coalesce(before, 0) < %(bytes)s::bigint
+order by id
 """
 
 
@@ -196,10 +213,11 @@ class Reading:
         while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
             statement, upto = self._span()
             limit = min(most, self._left)
-            page = list(self._read(statement, upto, limit, few=True))
-            self.after_id = page[-1][0] if len(page) == limit else upto
-            self._left -= len(page)
+            page = list(self._read(PAGE_BEGINS + statement + PAGE_ENDS, upto, limit, few=True))
             size = sum(len(row[7]) + len(row[5] or b"") for row in page)
+            is_full = len(page) == limit or size >= PAGE_BYTES
+            self.after_id = page[-1][0] if is_full else upto
+            self._left -= len(page)
             self.bytes += size
             most = SMALL_CHUNK_ROWS if size < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
             if page:
@@ -220,7 +238,8 @@ class Reading:
             # Nothing is parsed on the way: what was written is what is sent.
             cursor.adapters.register_loader("text", ByteaBinaryLoader)
             cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
-            parameters = self._parameters | {"after": self.after_id, "upto": upto, "limit": limit}
+            bounds = {"after": self.after_id, "upto": upto, "limit": limit, "bytes": PAGE_BYTES}
+            parameters = self._parameters | bounds
             if few:
                 yield from cursor.execute(statement, parameters, prepare=True).fetchall()
                 return

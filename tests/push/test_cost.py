@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from relay.push.rows import DELETE, LOAD, PROMOTE
-from relay.reading import READ_RANGE
+from relay.reading import PAGE_BEGINS, PAGE_BYTES, PAGE_ENDS, READ_RANGE
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
 from tests.push.stage import LATER, PushRelay, PushStage
@@ -152,9 +152,9 @@ def test_reading_the_log_with_blocked_groups_touches_pages_by_what_it_reads(
         "priority": 3, "seen": "3:3:", "target": target, "channels": ["orders"],
         "subscription": filled.subscription, "channel": None, "shards": 1, "shard": 0,
         "after": filled.first + 1000,
-        "upto": filled.first + ROWS, "limit": 128,
+        "upto": filled.first + ROWS, "limit": 128, "bytes": PAGE_BYTES,
     }  # fmt: skip
-    plan = explain(filled.db, READ_RANGE, values)
+    plan = explain(filled.db, PAGE_BEGINS + READ_RANGE + PAGE_ENDS, values)
     assert plan.sequential() == []
     assert plan.sorted_rows() == 0
     assert plan.buffers <= 128 * 10

@@ -5,7 +5,7 @@ from typing import Any, LiteralString
 import pytest
 
 from relay.push import flight
-from tests.push.stage import PushRelay, PushStage
+from tests.push.stage import LATER, PushRelay, PushStage
 from tests.sql.log import drop_checks, one
 
 INSERT: LiteralString = """
@@ -101,6 +101,31 @@ def test_a_half_open_breaker_s_probe_that_can_not_be_sent_leaves_it_to_the_next(
     assert stage.breaker() == "closed"
     assert stage.keys() == ["g:1"]
     assert [letter[0] for letter in stage.letters()] == ["bad"]
+
+
+def test_a_fault_in_judging_an_answer_is_a_retry_by_schedule_and_costs_no_slot(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription_id = stage.subscribe(concurrency=2, retry=LATER)
+    stage.publish("g:1", "g:2", "h:1", "i:1")
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as broke:
+        broke.setattr(flight, "judge", broken)
+        for _ in range(4):
+            relay.round()
+        assert sorted(stage.rows()) == [
+            ("g:1", 1, "retry"),
+            ("g:2", 0, "behind"),
+            ("h:1", 1, "retry"),
+            ("i:1", 1, "retry"),
+        ]
+        assert relay.courier.slots(subscription_id).free == 2
+    stage.let_time_pass()
+    relay.drain()
+    assert (stage.rows(), stage.letters()) == ([], [])
 
 
 @pytest.mark.parametrize("where", ["sign", "Request", "post"])

@@ -4,7 +4,10 @@ import threading
 
 import pytest
 
+from relay.heartbeat import Heartbeat
 from relay.push import courier, flight
+from relay.run import Ran
+from relay.session import Sessions
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.push.stage import ALLOWED, PushRelay, PushStage
@@ -113,3 +116,22 @@ def test_a_run_whose_requests_all_hang_gives_its_connection_to_who_waits_for_one
         eventually(came)
         run.join()
         next_run.join()
+
+
+def test_a_relay_that_stops_keeps_nobody_waiting_for_a_turn(stage: PushStage) -> None:
+    stage.subscribe("good")
+    stage.publish("g:1")
+    with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="1") as relay:
+        (cursor,) = relay.probe()
+        sessions = Sessions(relay.settings, relay.telemetry, threading.Event())
+        ran: list[Ran | None] = []
+        with sessions.open(cursor, Heartbeat()) as runs:
+            courier, _ = sessions._shared()
+            assert courier.turns.ask("another").result()
+            waits = threading.Thread(target=lambda: ran.append(runs.run(cursor, 1)))
+            waits.start()
+            sessions.stop()
+            waits.join()
+        sessions.close(0.5)
+    assert ran == [Ran(blocked=True)]
+    assert stage.keys() == []

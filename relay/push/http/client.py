@@ -78,7 +78,7 @@ class Client:
 
     async def _exchange(self, request: Request, deadline: float) -> Reply:
         url = parse(request.url)
-        written = _encoded(url, request)
+        head = _head(url, request)
         connection = self._pool.take(url)
         if connection is None:
             if time.monotonic() >= request.send_before:
@@ -88,7 +88,7 @@ class Client:
         if time.monotonic() >= request.send_before:
             self._hand_back(connection)
             raise _lease_over()
-        return await connection.exchange(written, deadline)
+        return await connection.exchange(head, request.body, deadline)
 
     def _hand_back(self, connection: Connection) -> None:
         if connection.requests:
@@ -101,14 +101,14 @@ def _lease_over() -> Fault:
     return Fault("lease_over", "the time to send was over before it was sent")
 
 
-def _encoded(url: Url, request: Request) -> bytes:
+def _head(url: Url, request: Request) -> bytes:
     """Raises ValueError where a header would say more than its name and value."""
     lines = [f"{name}: {value}" for name, value in request.headers.items()]
     head = "\r\n".join([_beginning(url), f"content-length: {len(request.body)}", *lines])
     own_breaks = len(lines) + _beginning(url).count("\n") + 1
     if head.count("\n") != own_breaks or head.count("\r") != own_breaks or "\0" in head:
         raise ValueError("a header with a line break")
-    return b"%b\r\n\r\n%b" % (head.encode("ascii"), request.body)
+    return b"%b\r\n\r\n" % head.encode("ascii")
 
 
 @lru_cache(maxsize=10_000)

@@ -67,9 +67,10 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._wire: socket.socket | None = None
-        self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Reply] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        # There while it is connected: the two hold each other.
+        self._parser: httptools.HttpResponseParser | None = None
         # The TCP transport below TLS, where there is one.
         self._carrier: asyncio.Transport | None = None
         # Something came that nobody had asked for.
@@ -140,7 +141,7 @@ class Connection(asyncio.Protocol):
         self._spoke = True
         return False
 
-    async def exchange(self, request: bytes, deadline: float) -> Reply:
+    async def exchange(self, head: bytes, body: bytes, deadline: float) -> Reply:
         """Writes one request and waits for its answer, until `deadline` of the loop's clock.
 
         Raises Fault, and TimeoutError. It is written before anything is waited for.
@@ -155,12 +156,15 @@ class Connection(asyncio.Protocol):
         waiter: asyncio.Future[Reply] = self._loop.create_future()
         self._waiter = waiter
         self._timer = self._loop.call_at(deadline, self._end_of_time)
-        self._transport.write(request)
+        # Not put together: the body may be large, and waits here until it has been answered.
+        self._transport.writelines((head, body))
         try:
             return await waiter
         finally:
             if waiter.cancelled():
                 self.abort()
+            # It holds the fault, whose traceback holds this frame and the body: a circle.
+            del waiter
 
     def abort(self) -> None:
         """Closes it at once; an answer that is under way is lost."""
@@ -171,6 +175,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
         # So that a write goes to the socket at once, and only what the socket did not take is
         # buffered: the time to send is looked at just before the write.
         self._transport.set_write_buffer_limits(high=0)
@@ -203,6 +208,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._has_gone()
+        assert self._parser is not None
         self._bytes += len(data)
         if not self._has_head:
             self._raw = self._raw + data if self._raw else data
@@ -230,7 +236,7 @@ class Connection(asyncio.Protocol):
             self._fail(Fault("disconnected", f"the connection broke: {os.strerror(exc.errno)}"))
         else:
             self._fail(Fault("disconnected", _NO_ANSWER))
-        self._transport = self._wire = None
+        self._transport = self._wire = self._parser = None
         self._owner.lost(self)
 
     def _end_of_time(self) -> None:
@@ -311,6 +317,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._has_head:
             return
+        assert self._parser is not None
         status = self._parser.get_status_code()
         head = self._raw.split(b"\r\n\r\n", self._informational)[-1]
         if not head.lstrip(b"\r\n").startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")):

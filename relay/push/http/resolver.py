@@ -48,7 +48,11 @@ class Resolver:
             asked = self._asked[key] = self._ask(origin)
             asked.add_done_callback(lambda done: self._note(key, done))
         # Shielded: whoever runs out of time leaves the others their answer.
-        return await asyncio.shield(asked)
+        try:
+            return await asyncio.shield(asked)
+        finally:
+            # It holds the fault, whose traceback holds this frame and the request: a circle.
+            del asked
 
     def _forget(self) -> None:
         """Drops what is too old to be used: whoever changes an endpoint leaves names behind."""
