@@ -1,6 +1,7 @@
 """However large the messages, and however many endpoints hang: the relay's memory has a bound."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight, "FEED_SECONDS", 0.2)
 
 
-def flood(stage: PushStage, subscriptions: int, messages: int, **given: object) -> None:
+def flood(stage: PushStage, subscriptions: int, messages: int, **given: Any) -> None:
     """One key's endpoints that never answer to large messages."""
     for number in range(subscriptions):
         stage.receiver.paths[f"/flood{number}"] = hang
