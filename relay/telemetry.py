@@ -219,9 +219,8 @@ class Telemetry:
         """A run or session failed: its kind is a word.
 
         'database', 'broker', 'fenced', 'internal', 'maintenance', 'stuck' where a call to Kafka
-        does not return, 'connections' where none to an
-        endpoint could be opened here, 'snapshot' where one is too large, or 'secret' where one does
-        not open.
+        does not return, 'connections' where no more requests to endpoints could be opened here,
+        'snapshot' where one is too large, or 'secret' where one does not open.
         """
         self._faults.labels(subscription, kind).inc()
 

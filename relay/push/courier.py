@@ -14,6 +14,7 @@ import psycopg
 import structlog
 import uvloop
 
+from relay import heap
 from relay.database import Connection, connect
 from relay.descriptors import raise_limit
 from relay.push import attempts, rows
@@ -48,7 +49,7 @@ MOST_KEPT = 10_000
 # of runs; and of connections to endpoints, what is too few to work with.
 OTHER_DESCRIPTORS = 128
 LEAST_CONNECTIONS = 16
-# How often a relay that can't open connections says so.
+# How often a relay that has no more connections or room says so.
 TELL_SECONDS = 10.0
 
 
@@ -84,6 +85,7 @@ class Courier:
         # to look through all that never goes.
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
+        heap.map_what_is_large()
 
     def slots(self, subscription_id: int, owner: Owner = None) -> Slots:
         """Those of one subscription, for as long as the relay runs; `owner` counts at first."""
@@ -120,8 +122,8 @@ class Courier:
         if not task.cancelled() and (fault := task.exception()) is not None:
             logger.error("request_failed", exc_info=fault)
 
-    def tell_unable(self, target: Target, why: str) -> None:
-        """No connection could be made for want of something of ours; on the loop only."""
+    def tell_waits(self, target: Target, why: str) -> None:
+        """Nothing could be sent for want of something of ours; on the loop only."""
         self._telemetry.fault(target.subscription, "connections")
         if self.loop.time() >= self._tells_at:
             self._tells_at = self.loop.time() + TELL_SECONDS

@@ -44,6 +44,7 @@ FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MOST_BEHIND = 2000
 MOST_FAILED = 1000
+NO_ROOM = "its owner's share of open requests or of RELAY_PUSH_IN_FLIGHT_BYTES is taken"
 # The loop has died where this is over.
 LANDING_SECONDS = 30.0
 
@@ -303,7 +304,7 @@ class Flight:
         if item.answer.error == "no_connection":
             self._unable = True
             self._sending = False
-            self._courier.tell_unable(target, item.answer.detail)
+            self._courier.tell_waits(target, item.answer.detail)
         if self._landed.done():
             self._come_late(item)
             if self._slots.resume is not None:
@@ -380,6 +381,8 @@ class Flight:
         self._sending = False
         if self._slots.resume == self._resume:
             self._slots.resume = None
+        if self._slots.lacks_room and self._waiting.has_ready:
+            self._courier.tell_waits(self._target, NO_ROOM)
         flying = list(self._in_flight)
         for item in flying:
             item.token = self._target.probe_token or secrets.randbits(63)

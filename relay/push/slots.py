@@ -23,7 +23,8 @@ class Slots:
         self.owner = owner
         self._room = room
         self._share = room.share(owner)
-        # The size of the message that found no room when it was next.
+        # Whether the message that was next found no room, and its size.
+        self.lacks_room = False
         self._wanted_bytes = 0
         self._fresh = 0
         self._retries = 0
@@ -50,12 +51,11 @@ class Slots:
 
         Where not, the run that is under way looks again when there is more room.
         """
-        if self._share.has_room(size):
-            self._wanted_bytes = 0
-            return True
-        self._wanted_bytes = size
-        self._room.call(self._look_again)
-        return False
+        self.lacks_room = not self._share.has_room(size)
+        self._wanted_bytes = size if self.lacks_room else 0
+        if self.lacks_room:
+            self._room.call(self._look_again)
+        return not self.lacks_room
 
     def take(self, size: int, *, retry: bool) -> None:
         if retry:

@@ -9,7 +9,7 @@ from relay.push.slots import Slots
 
 # What waits in memory for a slot or for its group: enough that no slot idles, and no more.
 MOST_MESSAGES = 512
-MOST_BYTES = 2_000_000
+MOST_BYTES = 4_000_000
 
 
 class Waiting:
