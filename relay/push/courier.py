@@ -72,8 +72,7 @@ class Courier:
         self._late_failures: dict[int, list[float]] = {}
         self.turns = Turns(settings.push_connections)
         most_connections = _most_connections(settings)
-        bytes = settings.push_in_flight_bytes
-        self._room = Room(most_connections, bytes, self.loop.call_soon)
+        self._room = Room(most_connections, settings.push_in_flight_bytes, self.loop.call_soon)
         self._slots: dict[int, Slots] = {}
         self._loop_thread = threading.Thread(target=self._turn, name="courier", daemon=True)
         self._loop_thread.start()
@@ -89,11 +88,12 @@ class Courier:
 
     def slots(self, subscription_id: int, owner: Owner = None) -> Slots:
         """Those of one subscription, for as long as the relay runs; `owner` counts at first."""
-        slots = self._slots.get(subscription_id)
-        if slots is None:
-            capacity = Endpoint(endpoint="").concurrency
-            slots = self._slots[subscription_id] = Slots(capacity, self._room, owner)
-        return slots
+        with self._lock:
+            slots = self._slots.get(subscription_id)
+            if slots is None:
+                capacity = Endpoint(endpoint="").concurrency
+                slots = self._slots[subscription_id] = Slots(capacity, self._room, owner)
+            return slots
 
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone; what is still in flight for it ends by itself."""

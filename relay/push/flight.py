@@ -37,7 +37,7 @@ TAIL_SECONDS = 0.05
 # Many requests share one loop: with a hundred endpoints at work an answer takes its time.
 SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
-# A run that gets nothing on its way for so long leaves its connection to one that waits for it.
+# A run that gets no answer for so long leaves its connection to one that waits for it.
 GIVE_WAY_SECONDS = 0.1
 # What each run may have in the air though the loop is behind, so that every subscription gets on.
 FEW_IN_FLIGHT = 2
@@ -211,13 +211,14 @@ class Flight:
         self._sending = False
         self._resume()
 
-    def _give_way(self, sent_before: int) -> None:
+    def _give_way(self, settled_before: int) -> None:
         if not self._can_send:
             return
-        if self._sent == sent_before and self._courier.turns.are_awaited:
+        settled = len(self._settled)
+        if settled == settled_before and self._courier.turns.are_awaited:
             self._end_of_time()
         else:
-            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, self._sent)
+            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
 
     def _resume(self) -> None:
         self._pump()

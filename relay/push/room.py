@@ -42,16 +42,16 @@ class Room:
             return Share(self, self._operator)
         return Share(self, self._owners.setdefault(owner, Use()))
 
-    def call(self, waiting: Callable[[], None]) -> None:
-        """Calls it once, when there is more room."""
-        self._waiting[waiting] = None
+    def wait(self, look: Callable[[], None]) -> None:
+        """Calls `look` once, when there is more room."""
+        self._waiting[look] = None
 
-    def left(self) -> None:
-        """Somebody has left it."""
+    def wake(self) -> None:
+        """There is more room."""
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
-            for one in waiting:
-                self._soon(one)
+            for look in waiting:
+                self._soon(look)
 
 
 class Share:
@@ -65,11 +65,13 @@ class Share:
     def has_room(self, size: int) -> bool:
         """Whether a request with so many bytes of payload may be opened."""
         room, everybody, owner, own = self._room, self._room.use, self._owner, self._own
-        bytes = room.most_bytes - everybody.bytes - owner.bytes - own.bytes
-        if bytes < 2 * size:
+        bytes_left = room.most_bytes - everybody.bytes - owner.bytes - own.bytes
+        if bytes_left < 2 * size:
             return False
-        requests = room.most_requests - everybody.requests
-        return requests - owner.requests - own.requests >= 2 or (requests > 0 and not own.requests)
+        requests_left = room.most_requests - everybody.requests
+        if not own.requests:
+            return requests_left > 0
+        return requests_left - owner.requests - own.requests >= 2
 
     def take(self, size: int) -> None:
         for use in (self._room.use, self._owner, self._own):
@@ -80,4 +82,4 @@ class Share:
         for use in (self._room.use, self._owner, self._own):
             use.requests -= 1
             use.bytes -= size
-        self._room.left()
+        self._room.wake()

@@ -54,7 +54,7 @@ class Slots:
         self.lacks_room = not self._share.has_room(size)
         self._wanted_bytes = size if self.lacks_room else 0
         if self.lacks_room:
-            self._room.call(self._look_again)
+            self._room.wait(self._look_again)
         return not self.lacks_room
 
     def take(self, size: int, *, retry: bool) -> None:

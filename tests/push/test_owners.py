@@ -63,7 +63,7 @@ def test_endpoints_that_hang_leave_connections_to_another_owner(
     monkeypatch.setattr(courier, "raise_limit", lambda: courier.OTHER_DESCRIPTORS + 20 + 60)
     flood(stage, FLOODS[:20], 100)
     stage.subscribe("good", types=["order.paid"], breaker={"minimum": 1, "threshold": 0.01})
-    with PushRelay(stage.database_url) as relay:
+    with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20") as relay:
         for cursor in relay.probe():
             relay.run(cursor)
         stage.publish(*(f"g{number}:1" for number in range(50)))
@@ -79,7 +79,7 @@ def test_a_run_that_could_send_nothing_takes_no_connection_again(
 ) -> None:
     monkeypatch.setattr(courier, "raise_limit", lambda: courier.OTHER_DESCRIPTORS + 20 + 16)
     flood(stage, FLOODS[:16], 100)
-    with PushRelay(stage.database_url) as relay:
+    with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20") as relay:
         ran = {cursor.subscription: relay.run(cursor) for cursor in relay.probe()}
         stuck = next(name for name, one in ran.items() if one is not None and not one.progressed)
         (cursor,) = (one for one in relay.probe() if one.subscription == stuck)

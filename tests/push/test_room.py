@@ -87,12 +87,12 @@ def test_who_waits_is_called_once_when_somebody_leaves() -> None:
     for _ in range(2):
         share.take(0)
 
-    def wait() -> None:
+    def look() -> None:
         raise AssertionError
 
-    everything.call(wait)
-    everything.call(wait)
+    everything.wait(look)
+    everything.wait(look)
     assert called == []
     share.give_back(0)
     share.give_back(0)
-    assert called == [wait]
+    assert called == [look]
