@@ -108,7 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.Meta(
             ge=16_777_216,
             le=1 << 40,
-            description="16777216 to 1099511627776: payloads of all open requests together",
+            description="16777216 to 1099511627776: what all open requests hold",
         ),
     ] = 134_217_728
     allow_networks: Annotated[

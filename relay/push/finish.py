@@ -83,7 +83,7 @@ def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
     """Where the log has got to; a run of rows alone leaves the place as it is."""
     claimed, landed = sent.claimed, sent.landed
     failures = sent.failed + sent.late_failures
-    size = sum(item.size for item in sent.of("acked"))
+    size = sum(item.payload_bytes for item in sent.of("acked"))
     checkpoint = None
     if sent.reading is not None:
         stopped = None if landed.done_id is None else Stopped(landed.done_id + 1)

@@ -246,8 +246,8 @@ class Flight:
     def _launch(self, item: Item) -> None:
         assert item.row is not None
         limit = self._target.endpoint.max_payload_bytes
-        if item.size > limit:
-            detail = f"{item.size} bytes, and max_payload_bytes is {limit}"
+        if item.payload_bytes > limit:
+            detail = f"{item.payload_bytes} bytes, and max_payload_bytes is {limit}"
             self._give_up(item, "payload_too_large", detail)
             return
         try:
@@ -258,7 +258,7 @@ class Flight:
         self._sent += 1
         item.sent_at = time.monotonic()
         self._in_flight[item] = item.sent_at
-        self._slots.take(item.size, retry=not item.fresh)
+        self._slots.take(item.held_bytes, retry=not item.fresh)
         self._courier.spawn(self._send(item, headers))
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
@@ -276,7 +276,7 @@ class Flight:
             return
         item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
         item.verdict = Verdict("dead", item.attempts)
-        item.drop_payload()
+        item.let_go()
         self._land(item)
 
     async def _send(self, item: Item, headers: dict[str, str]) -> None:
@@ -297,8 +297,8 @@ class Flight:
             item.answer = Answer(None, "fault", type(fault).__name__, b"", None, None, 0.0)
             item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
         finally:
-            item.drop_payload()
-            self._slots.give_back(item.size, retry=not item.fresh)
+            item.let_go()
+            self._slots.give_back(item.held_bytes, retry=not item.fresh)
         if item.answer.error in UNSENT:
             # It is as if it had not been tried.
             item.sent_at = 0.0

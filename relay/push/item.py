@@ -18,8 +18,9 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     message_id: int
     row: Row | None
     group_key: bytes | None
-    # Of the payload, in bytes.
-    size: int
+    payload_bytes: int
+    # Of payload and headers, for as long as its request is open.
+    held_bytes: int
     fresh: bool = True
     attempts: int = 0
     replayed: bool = False
@@ -37,10 +38,10 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
         """Whether a row of its group waits in the database."""
         return self.fresh and self.row is not None and bool(self.row[9] & BLOCKED)
 
-    def drop_payload(self) -> None:
-        """It goes no more, and what is left of its way may be long."""
+    def let_go(self) -> None:
+        """Of payload and headers: it goes no more, and what is left of its way may be long."""
         if self.row is not None:
-            self.row = (*self.row[:7], b"", *self.row[8:])
+            self.row = (*self.row[:5], None, self.row[6], b"", *self.row[8:])
 
 
 def fresh(row: Row) -> Item:
@@ -49,6 +50,7 @@ def fresh(row: Row) -> Item:
         message_id=row[0],
         row=row,
         group_key=row[3],
-        size=len(row[7]),
+        payload_bytes=len(row[7]),
+        held_bytes=len(row[7]) + len(row[5] or b""),
         replayed=bool(row[9] & REPLAYED),
     )

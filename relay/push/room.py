@@ -7,7 +7,7 @@ from relay.push.turns import Owner
 
 
 class Use:
-    """So many open requests, and bytes of payload that are held for them."""
+    """So many open requests, and the bytes that they hold: payloads and headers."""
 
     __slots__ = ("__weakref__", "bytes", "requests")
 
@@ -17,7 +17,7 @@ class Use:
 
 
 class Room:
-    """For so many open requests at once, with so many bytes of payload.
+    """For so many open requests at once, and for so many bytes that they hold.
 
     A request takes at most half of what its owner and its subscription leave of it: what is left,
     less what each of the two has already. So an owner whose endpoints hang has half of it in the
@@ -63,7 +63,7 @@ class Share:
         self._own = Use()
 
     def has_room(self, size: int) -> bool:
-        """Whether a request with so many bytes of payload may be opened."""
+        """Whether a request that holds so many bytes may be opened."""
         room, everybody, owner, own = self._room, self._room.use, self._owner, self._own
         bytes_left = room.most_bytes - everybody.bytes - owner.bytes - own.bytes
         if bytes_left < 2 * size:

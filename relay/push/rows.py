@@ -101,11 +101,13 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
 def _item(*columns: object) -> Item:
     row, rest = columns[:9], columns[9:]
     group_key, number, outcome, reason, detail, dead_letter_id, replayed = rest
-    message_id, payload = row[0], row[7]
+    message_id, headers, payload = row[0], row[5], row[7]
+    payload_bytes = len(payload) if isinstance(payload, bytes) else 0
     values = {
         "message_id": message_id,
         "row": (*row, 0) if row[1] is not None else None,
-        "size": len(payload) if isinstance(payload, bytes) else 0,
+        "payload_bytes": payload_bytes,
+        "held_bytes": payload_bytes + (len(headers) if isinstance(headers, bytes) else 0),
         "group_key": group_key,
         "fresh": False,
         "attempts": number,

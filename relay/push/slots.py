@@ -47,7 +47,7 @@ class Slots:
         return self.free > 0 and self._retries < most
 
     def has_room(self, size: int) -> bool:
-        """Whether a request with so many bytes of payload may go besides all others'.
+        """Whether a request that holds so many bytes may go besides all others'.
 
         Where not, the run that is under way looks again when there is more room.
         """

@@ -50,7 +50,7 @@ class Waiting:
             self._leave_behind(item)
             return
         self._count += 1
-        self._bytes += item.size
+        self._bytes += item.held_bytes
         if group is None:
             self._make_ready(item)
         elif (followers := self._followers.get(group)) is not None:
@@ -75,7 +75,7 @@ class Waiting:
             return None
         retry = retry and (not first or not self._retried_last)
         item = self._retries[0] if retry else self._fresh[0][1]
-        if not self._slots.has_room(item.size):
+        if not self._slots.has_room(item.held_bytes):
             return None
         self._retried_last = retry
         if retry:
@@ -124,10 +124,10 @@ class Waiting:
 
     def _drop(self, item: Item) -> None:
         self._count -= 1
-        self._bytes -= item.size
+        self._bytes -= item.held_bytes
 
     def _leave_behind(self, item: Item) -> None:
         """It needs a row; one that is no message of the log has it already."""
         if item.fresh:
-            item.drop_payload()
+            item.let_go()
             self.behind.append(item)

@@ -14,8 +14,10 @@ from tests.receiver import hang
 LARGE = 950_000
 BUDGET = 16_777_216
 INSERT = """
-insert into outbox.message (channel, type, payload)
-select 'orders', 'large', convert_to(repeat('x', %s), 'UTF8') from generate_series(1, %s)
+insert into outbox.message (channel, type, headers, payload)
+select 'orders', 'large', json_build_object('of-its-own', repeat('x', %s))::text,
+       convert_to(repeat('x', %s), 'UTF8')
+from generate_series(1, %s)
 """
 
 
@@ -32,7 +34,7 @@ def flood(stage: PushStage, subscriptions: int, messages: int, **given: Any) -> 
         stage.subscribe(
             f"flood{number}", types=["large"], made_by="greedy", concurrency=1000, **given
         )
-    stage.db.execute(INSERT, [LARGE, messages])
+    stage.db.execute(INSERT, [10, LARGE, messages])
 
 
 def test_payloads_that_wait_for_answers_have_a_budget_and_leave_others_theirs(
@@ -49,6 +51,15 @@ def test_payloads_that_wait_for_answers_have_a_budget_and_leave_others_theirs(
         relay.round()
         for name in ("own", "another", "operator"):
             assert stage.keys(name) == ["g:1"]
+
+
+def test_headers_are_of_the_budget_as_payloads_are(stage: PushStage) -> None:
+    flood(stage, 1, 0, timeout_seconds=60)
+    stage.db.execute(INSERT, [16_000, 10, 700])
+    with PushRelay(stage.database_url, RELAY_PUSH_IN_FLIGHT_BYTES=str(BUDGET)) as relay:
+        for _ in range(4):
+            relay.round()
+        assert 100 < len(stage.receiver.requests) <= BUDGET / 2 / 16_000
 
 
 def test_a_payload_whose_request_has_timed_out_is_held_no_more(stage: PushStage) -> None:
