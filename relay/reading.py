@@ -18,7 +18,8 @@ RUN_BYTES = 16_000_000
 RUN_SECONDS = 1.0
 # Rows that arrive together: 64 of the largest messages are 63 MB.
 CHUNK_ROWS = 64
-# By page, each costs a round trip: where the last one's rows were small on average, more at once.
+# By page, each costs a round trip: where the last one's rows were small on average, more at once,
+# and never many more bytes than these.
 PAGE_BYTES = 1_000_000
 SMALL_ROW_BYTES = 4_000
 SMALL_CHUNK_ROWS = 128

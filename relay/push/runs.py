@@ -292,8 +292,8 @@ class PushRuns:
         exhausted = read and not claimed.due
         # What was there found neither a slot nor room.
         stuck = not (landed.sent or progressed or exhausted)
-        unwanted = landed.gone is not None or landed.unable
-        return Ran(progressed, exhausted, blocked=stuck or unwanted or target.probing)
+        blocked = stuck or target.probing or landed.unable or landed.gone is not None
+        return Ran(progressed, exhausted, blocked)
 
     def _send_before(self, began_at: float) -> float:
         """By the loop's clock; later, somebody else may hold the cursor."""
