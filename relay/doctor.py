@@ -180,7 +180,7 @@ MISSING_RIGHTS = """
         'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, float8)',
         'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer, integer)',
-        'outbox.partitions_left_out(integer)',
+        'outbox.partitions_left_out(integer, integer)',
         'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
         'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',
         'outbox.seal_secret(bigint, timestamptz, text, text)'
@@ -191,6 +191,8 @@ MISSING_RIGHTS = """
 READER = """
     select current_user where pg_has_role(to_regrole('outbox_reader'), 'usage')
         and not pg_has_role(to_regrole('outbox_relay'), 'usage')
+        and not pg_has_role(
+            (select relowner from pg_class where oid = 'outbox.message'::regclass), 'usage')
 """
 ROLE = "select current_user, rolsuper from pg_roles where rolname = current_user"
 
@@ -204,7 +206,8 @@ def _reader(connection: Connection) -> Finding | None:
         f"{found[0]} only reads (outbox_reader): whether a relay has its rights, where endpoints "
         "lead, their secrets and Kafka are not looked at"
     )
-    return ok("rights", text)
+    mend = "for a relay: grant outbox_relay to its login; and run this as that login"
+    return Finding("warning", "rights", text, mend)
 
 
 def _rights(connection: Connection) -> list[Finding]:

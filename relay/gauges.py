@@ -10,6 +10,7 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from psycopg import errors
 
 from relay.database import Connection, connect, transaction
 from relay.settings import Settings
@@ -56,15 +57,28 @@ class DatabaseCollector(Collector):
 
     def _ask(self) -> Sample:
         try:
-            with connect(self._settings) as connection, transaction(connection):
-                connection.execute(TIMEOUT)
-                backlog = read_backlog(connection)
-                left = undelivered(connection, backlog)
-                return Sample(backlog, left, _letters(connection), maintenance(connection))
+            with connect(self._settings) as connection:
+                with transaction(connection):
+                    connection.execute(TIMEOUT)
+                    letters, noted = _letters(connection), maintenance(connection)
+                backlog, left = _counts(connection)
+                return Sample(backlog, left, letters, noted)
         except psycopg.Error as fault:
             # No series rather than an old figure: an alert can ask for its absence.
             logger.warning("metrics_without_database", fault=str(fault))
             return NOTHING
+
+
+def _counts(connection: Connection) -> tuple[list[Backlog], list[Undelivered]]:
+    """Where very much waits for very many, counting it may take too long; the rest is there."""
+    try:
+        with transaction(connection):
+            connection.execute(TIMEOUT)
+            backlog = read_backlog(connection)
+            return backlog, undelivered(connection, backlog)
+    except errors.QueryCanceled as fault:
+        logger.warning("backlog_not_counted", fault=str(fault))
+        return [], []
 
 
 LETTERS = """

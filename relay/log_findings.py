@@ -157,7 +157,7 @@ def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]
     if ahead:
         yield ok("partitions", text)
     else:
-        mend = "keep a relay running, or: select outbox.make_partitions()"
+        mend = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
         yield Finding("warning", "partitions", text, mend)
     for partition, needed_by in connection.execute(OVERDUE, (settings.retention_days,)):
         text = f"{partition} is past retention, {needed_by}: it fills the disk"

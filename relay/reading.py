@@ -121,6 +121,15 @@ where coalesce(before, 0) < %(bytes)s::bigint
 order by id
 """
 
+# Ids begin anew, far on, with each partition: to walk there span by span would take hours.
+NEXT_ID = """
+select m.id + 0 from outbox.message m
+where m.priority::integer = %(priority)s::integer
+  and m.id + 0 > %(after)s::bigint and m.id + 0 <= %(end)s::bigint
+order by m.id + 0
+limit 1
+"""
+
 
 class Reading:
     """One run's way through the log: iterate over `rows()`, then ask `after_id` and `exhausted`.
@@ -200,6 +209,8 @@ class Reading:
                         last_id = upto
                 finally:
                     self.after_id, self.bytes = last_id, size
+            if left == limit:
+                self._skip_gap()
             self._left -= limit - left
             few = False
 
@@ -223,15 +234,35 @@ class Reading:
             most = SMALL_CHUNK_ROWS if size < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
             if page:
                 yield page
+            else:
+                self._skip_gap()
             if self.bytes >= RUN_BYTES:
                 return
 
+    @property
+    def _is_late(self) -> bool:
+        return self.after_id < self.position.fresh_id - 1
+
+    @property
+    def _end(self) -> int:
+        """Up to which id it goes on as now."""
+        return self.position.fresh_id - 1 if self._is_late else self.position.upto_id
+
     def _span(self) -> tuple[LiteralString, int]:
         """The statement that reads on, and how far."""
-        late = self.after_id < self.position.fresh_id - 1
-        end = self.position.fresh_id - 1 if late else self.position.upto_id
-        upto = min(self.after_id + (LATE_SPAN_IDS if late else SPAN_IDS), end)
-        return (READ_LATE if late else READ_RANGE), upto
+        if self._is_late:
+            return READ_LATE, min(self.after_id + LATE_SPAN_IDS, self._end)
+        return READ_RANGE, min(self.after_id + SPAN_IDS, self._end)
+
+    def _skip_gap(self) -> None:
+        """After a span that gave nothing: goes on before the next message that there is."""
+        if self.exhausted:
+            return
+        self.end()
+        end = self._end
+        bounds = {"priority": self._parameters["priority"], "after": self.after_id, "end": end}
+        found = self.connection.execute(NEXT_ID, bounds, prepare=True).fetchone()
+        self.after_id = end if found is None else found[0] - 1
 
     def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
         """Mostly there are `few`: prepared, they are read sooner than a stream would be planned."""

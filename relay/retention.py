@@ -7,7 +7,7 @@ import psycopg
 import structlog
 
 from relay import secrets_at_rest
-from relay.database import Connection, transaction
+from relay.database import Connection, ReadOnlyError, transaction
 from relay.keyring import Keyring
 from relay.settings import Settings
 from relay.telemetry import Telemetry
@@ -26,7 +26,8 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
     `connection` is in autocommit: each step is a transaction of its own and holds its locks no
     longer than that. What is locked by others is left for the next round, and a step that fails
     stops no other. How the round went is noted in outbox.maintenance: one that left something out
-    is not done. Raises psycopg.Error where the session is lost.
+    is not done. Raises psycopg.Error where the session is lost, ReadOnlyError on a server that
+    takes no writes.
     """
     steps = Steps(connection)
     left_out: list[str] = []
@@ -35,6 +36,9 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
         for step in STEPS:
             try:
                 left_out += step(steps, settings, telemetry)
+            except ReadOnlyError:
+                # It is another server's to look after by now.
+                raise
             except psycopg.Error as fault:
                 telemetry.fault("", "maintenance")
                 if connection.closed:
@@ -119,9 +123,9 @@ def _seal(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
     return []
 
 
-def _left_out(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
-    """What the steps before could neither make nor drop."""
-    partitions: list[str] = steps.alone(LEFT_OUT)
+def _left_out(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    """What the steps before could neither make, nor turn to, nor drop."""
+    partitions: list[str] = steps.alone(LEFT_OUT, settings.retention_days)
     return partitions
 
 
@@ -150,7 +154,7 @@ TRIM_CHECKPOINTS = "select outbox.trim_checkpoints()"
 TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
 # Kept for 30 days.
 TURN_ATTEMPTS = "select outbox.turn_attempts()"
-LEFT_OUT = "select outbox.partitions_left_out()"
+LEFT_OUT = "select outbox.partitions_left_out(%s)"
 TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
 NOTE = "select outbox.note_maintenance(%s, %s)"
 

@@ -83,7 +83,7 @@ class Maintenance(msgspec.Struct, frozen=True):
 
     @property
     def late(self) -> bool:
-        """Somebody has to look: the log grows, and days may be missing soon."""
+        """Somebody has to look: the log grows, and nothing is made ahead of it."""
         return self.age_seconds > LATE_SECONDS
 
 

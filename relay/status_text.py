@@ -68,12 +68,13 @@ def _subscription_table(status: Status) -> str:
     undelivered = {one.subscription: one for one in status.undelivered}
     rows = []
     for one in status.subscriptions:
-        left = undelivered[one.name]
+        # None where it was made or renamed between the two looks.
+        left = undelivered.get(one.name)
         rows.append(
             (
                 one.name,
-                _counted(left.messages, left.more),
-                duration(left.oldest_age_seconds),
+                _counted(left.messages, left.more) if left is not None else "",
+                duration(left.oldest_age_seconds) if left is not None else "",
                 one.messages_in_5_minutes,
                 one.bytes_in_5_minutes,
                 _ago(one.last_checkpoint_age_seconds),

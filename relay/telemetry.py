@@ -130,7 +130,8 @@ class Telemetry:
         )
         self._lag = RunHistogram(
             "outbox_relay_lag_seconds",
-            "From the writing of a message to its acknowledgement by the broker or endpoint.",
+            "From the writing of a message to its acknowledgement by the broker or the endpoint, "
+            "at whatever attempt.",
             LAG_BUCKETS_SECONDS,
         )
         registry.register(self._lag)
@@ -186,8 +187,8 @@ class Telemetry:
     ) -> None:
         """One run that its checkpoint holds.
 
-        `created_at` (one for each message, in any order, cheapest when ascending) and
-        `acknowledged_at` are microseconds by the database's clock, since one epoch.
+        `created_at` (one for each message whose lag is counted here, in any order, cheapest when
+        ascending) and `acknowledged_at` are microseconds by the database's clock, since one epoch.
         """
         self._messages.labels(subscription).inc(messages)
         self._bytes.labels(subscription).inc(bytes)
@@ -196,16 +197,22 @@ class Telemetry:
         self._lag.observe_until(subscription, created_at, acknowledged_at)
 
     def attempts(
-        self, subscription: str, outcomes: Mapping[str, int], seconds: Sequence[float]
+        self,
+        subscription: str,
+        outcomes: Mapping[str, int],
+        seconds: Sequence[float],
+        lags: Sequence[float] = (),
     ) -> None:
         """One run's requests to an endpoint.
 
         `outcomes`: how many ended as `acked` or in each error word of the attempts log, of which a
-        status is counted with its class; `seconds`: how long each took.
+        status is counted with its class; `seconds`: how long each took; `lags`: of those that were
+        acknowledged, the seconds since the message was written.
         """
         for outcome, count in outcomes.items():
             self._attempts.labels(subscription, _class_of(outcome)).inc(count)
         self._requests.observe(subscription, seconds)
+        self._lag.observe(subscription, lags)
 
     def breaker(self, subscription: str, is_open: bool) -> None:
         """The state of a subscription's breaker; half-open is open."""

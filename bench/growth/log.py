@@ -40,7 +40,8 @@ from outbox.checkpoint group by cursor_id
 """
 AGE = """
 update outbox.log_partition
-set from_time = from_time - days, upto_time = upto_time - days, xid = '3'
+set from_time = from_time - days, upto_time = upto_time - days, made_at = made_at - days,
+    xid = '3'
 from make_interval(days => %(days)s) as days
 """
 RETIRE = """

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from relay.database import Connection
 from relay.push.flight import Target
 from relay.push.item import Item
+from relay.sink import POSTGRES_EPOCH_SECONDS
 from relay.telemetry import Telemetry
 
 Made = tuple[Target, Item]
@@ -85,15 +86,20 @@ def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[obj
 
 
 def count(telemetry: Telemetry, made: Iterable[Made]) -> None:
-    """Adds them to the metrics."""
+    """Adds them to the metrics; each once, with its run or when it comes after it."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     seconds: dict[str, list[float]] = defaultdict(list)
+    lags: dict[str, list[float]] = defaultdict(list)
     for target, item in made:
         if item.answer is not None and item.sent_at:
             outcomes[target.subscription][item.answer.error or "acked"] += 1
             seconds[target.subscription].append(item.answer.seconds)
+            if item.answer.error is None and item.row is not None:
+                written_at = POSTGRES_EPOCH_SECONDS + item.row[8] / 1_000_000
+                acknowledged_at = target.clock + item.sent_at + item.answer.seconds
+                lags[target.subscription].append(acknowledged_at - written_at)
     for subscription, counted in outcomes.items():
-        telemetry.attempts(subscription, counted, seconds[subscription])
+        telemetry.attempts(subscription, counted, seconds[subscription], lags[subscription])
 
 
 def _is_logged(target: Target, item: Item) -> bool:

@@ -60,7 +60,7 @@ def finish(
     checkpoint = _checkpoint(connection, sent)
     _judge(connection, sent)
     cursor, endpoint, landed = sent.cursor, sent.target.endpoint, sent.landed
-    acked, dead, written = sent.of("acked"), sent.of("dead"), None
+    acked, dead = sent.of("acked"), sent.of("dead")
     attempts.write(connection, [(sent.target, item) for item in landed.settled], relay)
     with connection.pipeline():
         rows.delete(connection, cursor, [item for item in acked if not item.fresh])
@@ -72,10 +72,9 @@ def finish(
         ended = [item for item in (*acked, *dead) if not item.fresh]
         rows.promote(connection, cursor, [*ended, *dead, *landed.behind])
         if checkpoint is not None:
-            written = write(connection, cursor, relay, checkpoint)
+            write(connection, cursor, relay, checkpoint)
         connection.execute("commit")
-    row = written.fetchone() if written is not None else None
-    _count(telemetry, sent, checkpoint, row[0] if row else 0, time.monotonic() - began_at)
+    _count(telemetry, sent, checkpoint, time.monotonic() - began_at)
     return checkpoint is not None or bool(kept or ended)
 
 
@@ -112,7 +111,6 @@ def _count(
     telemetry: Telemetry,
     sent: Sent,
     checkpoint: Next | None,
-    acknowledged_at: int,
     seconds: float,
 ) -> None:
     for item in sent.of("dead"):
@@ -120,12 +118,12 @@ def _count(
         telemetry.dead(sent.cursor.subscription, reason or "")
     attempts.count(telemetry, [(sent.target, item) for item in sent.landed.settled])
     if checkpoint is not None:
-        acked = [item.row for item in sent.of("acked") if item.fresh and item.row is not None]
         telemetry.run_done(
             sent.cursor.subscription,
             messages=checkpoint.messages,
             bytes=checkpoint.bytes,
             seconds=seconds,
-            created_at=[row[8] for row in acked],
-            acknowledged_at=acknowledged_at,
+            # Of endpoints the lag is counted with the attempts.
+            created_at=(),
+            acknowledged_at=0,
         )

@@ -7,8 +7,9 @@ set search_path = pg_catalog, pg_temp;
 -- turns, as while no relay runs, the log goes on in the partition that it has.
 create table outbox.log_partition (
     number    integer     primary key check (number >= 0),
-    -- The transaction that made it.
+    -- The transaction that made it, and when.
     xid       xid8        not null default pg_current_xact_id(),
+    made_at   timestamptz not null default clock_timestamp(),
     -- NULL: none of its ids has been drawn.
     from_time timestamptz,
     -- NULL: its ids may still be drawn.
@@ -28,6 +29,23 @@ as $$
     where upto_time is null or upto_time > since - interval '1 minute'
 $$;
 
+-- Those that are attached to the log, whoever made them: an operator may detach one to keep it elsewhere.
+create view outbox.attached_partition as
+select substr(class.relname, 9)::integer as number, class.oid, class.relname::text as partition, class.reltuples
+from pg_inherits
+join pg_class as class on class.oid = pg_inherits.inhrelid
+where pg_inherits.inhparent = 'outbox.message'::regclass and class.relname ~ '^message_[0-9]{1,8}$';
+
+-- The partition that ids are drawn for now. Not by the sequence alone: a copy brings none, and TRUNCATE may restart it.
+create function outbox.present_partition() returns integer
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select greatest(
+        coalesce(pg_sequence_last_value(pg_get_serial_sequence('outbox.message', 'id')::regclass), 0) / 100000000000,
+        (select max(number) from outbox.log_partition where from_time is not null))::integer
+$$;
+
 -- Turns to the next partition where the present one has been written to for a quarter of the retention, a day at least,
 -- and makes one ahead. So the log is seven partitions however long it is kept: a statement over it locks each of them with
 -- its indexes, and the plans that the relay keeps look at each. Returns how many were made. What others lock for longer
@@ -41,39 +59,57 @@ declare
     room     constant bigint   := 100000000000;
     sequence constant regclass := pg_get_serial_sequence('outbox.message', 'id');
     width    constant interval := greatest(retention_days / 4.0, 1) * interval '1 day';
+    now      constant timestamptz := clock_timestamp();
     made     integer := 0;
     present  integer;
-    name     text;
+    written  timestamptz;
 begin
     -- One at a time; readers and writers of the log don't meet it.
     lock table outbox.log_partition in exclusive mode;
-    present := coalesce(pg_sequence_last_value(sequence), 0) / room;
+    present := outbox.present_partition();
+    -- The clock may have been ahead when it was begun.
+    update outbox.log_partition set from_time = now where number = present and from_time > now;
     -- A transaction that has written to the log takes no notice of a partition that is made meanwhile, and its next
-    -- message would be refused. So those that were open when the next one was made are over before it is turned to.
-    if exists (select from outbox.log_partition where number = present and from_time <= clock_timestamp() - width)
-        and exists (select from outbox.log_partition
-                    where number = present + 1 and xid < pg_snapshot_xmin(pg_current_snapshot()))
+    -- message would be refused. So those that were open when the next one was made are over before it is turned to; the
+    -- hour is for those that hold the log and have written nothing, which nobody can tell from others.
+    if exists (select from outbox.log_partition where number = present and from_time <= now - width)
+        and exists (select from outbox.log_partition join outbox.attached_partition using (number)
+                    where number = present + 1 and made_at < now - interval '1 hour'
+                      and xid < pg_snapshot_xmin(pg_current_snapshot()))
     then
         present := present + 1;
+    end if;
+    if present > coalesce(pg_sequence_last_value(sequence), 0) / room then
         -- It is not undone where this transaction is rolled back: the next call then finds it done.
         perform setval(sequence, present * room);
     end if;
-    -- What lies before the sequence is over, whoever has moved it on.
+    -- What lies before is over, whoever has moved the sequence on. The clock may have been ahead of this one when its last
+    -- messages were written; a day at most, since what they say of their time is their owner's.
+    select max(last.created_at) into written
+    from generate_series(1, 5) as class
+    cross join lateral (
+        select created_at from outbox.message where priority::integer = class order by id + 0 desc limit 1
+    ) as last
+    where exists (select from outbox.log_partition where number < present and upto_time is null);
     update outbox.log_partition
-    set from_time = coalesce(from_time, clock_timestamp()), upto_time = clock_timestamp()
+    set from_time = least(from_time, now), upto_time = greatest(now, least(coalesce(written, now), now + interval '1 day'))
     where number < present and upto_time is null;
-    update outbox.log_partition set from_time = clock_timestamp() where number = present and from_time is null;
 
+    insert into outbox.log_partition (number, from_time, upto_time)
+    select number, now, now from outbox.attached_partition where number < present
+    on conflict do nothing;
     for ahead in present .. present + 1 loop
-        continue when exists (select from outbox.log_partition where number = ahead);
-        name := 'message_' || ahead;
-        execute format('create table outbox.%I (like outbox.message including defaults including constraints)', name);
-        execute format('alter table outbox.message attach partition outbox.%I for values from (%s) to (%s)',
-                       name, ahead * room, (ahead + 1) * room);
-        insert into outbox.log_partition (number, from_time)
-        values (ahead, case when ahead = present then clock_timestamp() end);
-        made := made + 1;
+        if not exists (select from outbox.attached_partition where number = ahead) then
+            execute format('create table outbox.%I (like outbox.message including defaults including constraints)',
+                           'message_' || ahead);
+            execute format('alter table outbox.message attach partition outbox.%I for values from (%s) to (%s)',
+                           'message_' || ahead, ahead * room, (ahead + 1) * room);
+            delete from outbox.log_partition where number = ahead;
+            made := made + 1;
+        end if;
+        insert into outbox.log_partition (number) values (ahead) on conflict do nothing;
     end loop;
+    update outbox.log_partition set from_time = coalesce(from_time, now), upto_time = null where number = present;
     return made;
 exception when lock_not_available then
     return 0;
@@ -136,13 +172,13 @@ returns table (
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select class.relname::text, known.from_time, known.upto_time,
-           nullif(class.reltuples, -1)::bigint,
-           pg_total_relation_size(class.oid),
+    select attached.partition, known.from_time, known.upto_time,
+           nullif(attached.reltuples, -1)::bigint,
+           pg_total_relation_size(attached.oid),
            coalesce(known.upto_time <= clock_timestamp() - make_interval(days => retention_days), false),
-           outbox.partition_needed_by(class.relname::text)
+           outbox.partition_needed_by(attached.partition)
     from outbox.log_partition as known
-    join pg_class as class on class.oid = to_regclass('outbox.message_' || known.number)
+    join outbox.attached_partition as attached using (number)
     order by known.number
 $$;
 
@@ -154,7 +190,8 @@ $$;
 create function outbox.retire_partition(partition text, retention_days integer) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '200ms'
+-- Writers queue behind this: a tenth of a second is what they may wait at once.
+set lock_timeout = '80ms'
 as $$
 declare
     known    outbox.log_partition;
@@ -165,11 +202,13 @@ begin
         raise exception 'outbox.retire_partition runs in READ COMMITTED only'
             using errcode = 'invalid_transaction_state';
     end if;
-    select * into known from outbox.log_partition where 'message_' || number = partition;
+    select log_partition.* into known from outbox.log_partition
+    join outbox.attached_partition as attached using (number) where attached.partition = retire_partition.partition;
     if not found then
         raise exception 'outbox.% is no partition of outbox.message', partition using errcode = 'undefined_table';
     end if;
-    if known.upto_time is null or known.upto_time > clock_timestamp() - make_interval(days => retention_days) then
+    if known.number >= outbox.present_partition() or known.upto_time is null
+        or known.upto_time > clock_timestamp() - make_interval(days => retention_days) then
         return 'kept';
     end if;
     if outbox.partition_needed_by(partition) is not null then
@@ -291,6 +330,7 @@ revoke execute on function
     outbox.note_maintenance(text, text),
     outbox.make_partitions(integer),
     outbox.first_id_since(timestamptz),
+    outbox.present_partition(),
     outbox.partition_needed_by(text),
     outbox.partition_state(integer),
     outbox.retire_partition(text, integer),

@@ -530,7 +530,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD'
 set timezone = 'UTC'
-set lock_timeout = '200ms'
+set lock_timeout = '80ms'
 as $$
 declare
     today   date    := (clock_timestamp() at time zone 'UTC')::date;
@@ -569,19 +569,24 @@ $$;
 
 -- The partitions, of the log and of the attempts, that should have been made or dropped by now and were not, since
 -- other sessions held what that takes: the log's next, the attempts' of today and tomorrow and those past their time.
-create function outbox.partitions_left_out(keep_days integer default 30) returns text[]
-language sql stable security definer
+create function outbox.partitions_left_out(retention_days integer default 7, keep_days integer default 30) returns text[]
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with wanted as (
         select 'attempt' || to_char((clock_timestamp() at time zone 'UTC')::date + ahead, '_YYYYMMDD') as partition
         from generate_series(0, 1) as ahead
         union all
-        select 'message_' || max(number) + 1 from outbox.log_partition having count(*) filter (where from_time is null) = 0
+        select 'message_' || outbox.present_partition() + 1
     )
     select coalesce(array_agg(partition order by partition), '{}')
     from (
         select partition from wanted where to_regclass('outbox.' || partition) is null
+        union all
+        -- It should have been left: a transaction that is older than the next one is open, somewhere in the cluster.
+        select 'message_' || number from outbox.log_partition
+        where number = outbox.present_partition()
+          and from_time < clock_timestamp() - greatest(retention_days / 4.0, 1) * interval '1 day' - interval '1 day'
         union all
         select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
         where pg_inherits.inhparent = 'outbox.attempt'::regclass
@@ -1107,7 +1112,7 @@ revoke execute on function
     outbox.take_rate(bigint),
     outbox.take_answer_budget(bigint, integer[]),
     outbox.turn_attempts(integer, integer),
-    outbox.partitions_left_out(integer),
+    outbox.partitions_left_out(integer, integer),
     outbox.random_key(),
     outbox.note_waiting(bigint, text),
     outbox.rotate_secret(bigint, text, text),

@@ -76,8 +76,7 @@ as $$
         when retry -> 'schedule_seconds' is not null then schedule[attempts]
         when attempts >= most then null
         when retry ?| array['initial_delay_seconds', 'multiplier']
-            -- The longest wait there may be is reached by then, and float8 ends somewhere.
-            then least(first * multiplier ^ least(attempts - 1, 60), longest)
+            then least(first * multiplier ^ (attempts - 1), longest)
         else least((array[5, 30, 120, 600, 1800, 7200, 18000, 36000])[least(attempts, 8)], longest)
     end * interval '1 second'
     from given

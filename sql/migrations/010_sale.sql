@@ -125,7 +125,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, YMD'
 set timezone = 'UTC'
-set lock_timeout = '200ms'
+set lock_timeout = '80ms'
 as $$
 declare
     this_month timestamp   := date_trunc('month', clock_timestamp() at time zone 'UTC');

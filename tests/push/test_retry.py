@@ -110,8 +110,8 @@ def _given(draw: random.Random) -> dict[str, object]:
     if draw.random() < 0.3:
         return {"schedule_seconds": [draw.randrange(9000) for _ in range(draw.randrange(12))]}
     choices: dict[str, Callable[[], object]] = {
-        "initial_delay_seconds": lambda: draw.choice([0, 0.5, 7, 86400]),
-        "multiplier": lambda: draw.choice([1, 1.5, 2, 100]),
+        "initial_delay_seconds": lambda: draw.choice([0, 0.5, 7, 3600, 86400]),
+        "multiplier": lambda: draw.choice([1, 1.05, 1.5, 2, 100]),
         "max_delay_seconds": lambda: draw.choice([0, 60, 604800]),
         "max_attempts": lambda: draw.randrange(1, 101),
     }

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from relay import status, status_text
 from relay.gauges import DatabaseCollector
 from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
-from tests.receiver import respond
+from tests.receiver import OK, respond
 
 AGED = "update outbox.message set created_at = created_at - interval '2 hours'"
 STATES = ("unread", "retrying", "in_flight", "behind", "parked")
@@ -94,3 +94,25 @@ def test_status_says_that_everything_is_delivered_only_where_it_is(
     assert left.messages == (0 if status_code == 200 else 3)
     assert ("everything is delivered" in text) == (status_code == 200)
     assert "no backlog" not in text
+
+
+def lags(relay: PushRelay) -> tuple[float | None, float | None]:
+    """How many deliveries were counted, and within a second."""
+    registry = relay.telemetry.registry
+    labels = {"subscription": "billing"}
+    within = registry.get_sample_value("outbox_relay_lag_seconds_bucket", {**labels, "le": "1.0"})
+    return registry.get_sample_value("outbox_relay_lag_seconds_count", labels), within
+
+
+def test_what_was_delivered_on_a_retry_counts_with_all_its_lag(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe(retry=LATER)
+    stage.receiver.react = Answers().give("a:1", respond(503), OK)
+    stage.publish("a:1", "b:1")
+    stage.db.execute(AGED + " where idempotency_key = 'a:1'")
+    relay.drain()
+    assert lags(relay) == (1, 1)
+    stage.let_time_pass()
+    relay.drain()
+    assert lags(relay) == (2, 1)

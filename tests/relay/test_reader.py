@@ -1,9 +1,11 @@
 """Who only reads may look at everything that says how it stands, and is told what it can't see."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from relay import doctor, subscriptions
 from relay.database import Connection
@@ -55,8 +57,22 @@ def test_the_doctor_examines_what_a_reader_sees_and_says_what_not(
         what for what in whole if what not in hidden
     ]
     (rights,) = [one for one in seen if one.what == "rights"]
-    assert (rights.level, "are not looked at" in rights.text) == ("ok", True)
+    assert (rights.level, "are not looked at" in rights.text) == ("warning", True)
     assert [one for one in seen if one.level == "fault"] == []
+
+
+def test_an_owner_who_also_reads_is_examined_as_an_owner(
+    connection: Connection, any_database_url: str
+) -> None:
+    with relay_role(connection, "outbox_reader") as url:
+        name = urlsplit(url).username
+        assert name is not None
+        connection.execute(
+            sql.SQL("alter table outbox.message owner to {}").format(sql.Identifier(name))
+        )
+        seen = {one.what: one.text for one in doctor.examine(settings(url))}
+        connection.execute("alter table outbox.message owner to postgres")
+    assert "only reads" not in seen["rights"]
 
 
 def test_the_doctor_says_that_it_judged_by_its_own_settings(any_database_url: str) -> None:

@@ -63,7 +63,8 @@ def let_days_pass(db: Session, days: int) -> None:
     db.execute(
         """
         update outbox.log_partition
-        set from_time = from_time - days, upto_time = upto_time - days, xid = '3'
+        set from_time = from_time - days, upto_time = upto_time - days, xid = '3',
+            made_at = made_at - days
         from make_interval(days => %s) as days
         """,
         [days],
@@ -72,14 +73,20 @@ def let_days_pass(db: Session, days: int) -> None:
 
 def turn(db: Session) -> None:
     """The log goes on in its next partition; that before it ends now."""
-    let_days_pass(db, 0)
+    db.execute("update outbox.log_partition set xid = '3'")
     try_to_turn(db)
 
 
 def try_to_turn(db: Session) -> None:
     """The same, unless somebody writes who began before the next partition was made."""
-    long_ago = "update outbox.log_partition set from_time = '2020-01-01' where upto_time is null"
-    db.execute(long_ago + " and from_time is not null")
+    db.execute(
+        """
+        update outbox.log_partition
+        set made_at = '2020-01-01',
+            from_time = case when upto_time is null and from_time is not null then '2020-01-01'
+                        else from_time end
+        """
+    )
     db.execute("select outbox.make_partitions()")
 
 

@@ -221,3 +221,97 @@ def test_the_name_of_a_partition_is_taken_from_nobody_else(db: Session) -> None:
     for name in ("message", "message_7", "subscription; drop table x"):
         with pytest.raises(psycopg.errors.UndefinedTable):
             db.execute("select outbox.retire_partition(%s, 0)", [name])
+
+
+def test_a_log_whose_ids_begin_anew_goes_on_where_it_is(db: Session) -> None:
+    publish(db)
+    turn(db)
+    db.execute("truncate outbox.message restart identity")
+    db.execute("select outbox.make_partitions()")
+    assert publish(db) == ROOM + 1
+    let_days_pass(db, 30)
+    assert one(db, "select outbox.retire_partition('message_1', 7)") == "kept"
+
+
+def test_a_partition_that_was_detached_is_nobodys_to_take(db: Session) -> None:
+    message_id = publish(db)
+    turn(db)
+    let_days_pass(db, 30)
+    db.execute("alter table outbox.message detach partition outbox.message_0")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        db.execute("select outbox.retire_partition('message_0', 7)")
+    assert one(db, "select id from outbox.message_0") == message_id
+    assert partitions(db) == ["message_1", "message_2"]
+
+
+def test_a_partition_that_is_gone_is_not_turned_to_and_made_again(db: Session) -> None:
+    db.execute("drop table outbox.message_1")
+    turn(db)
+    assert publish(db) == 1
+    assert partitions(db) == MADE
+    turn(db)
+    assert publish(db) == ROOM + 1
+
+
+def test_partitions_that_nobody_knows_of_are_known_again(db: Session) -> None:
+    """As after a dump that left the table of them out."""
+    publish(db)
+    turn(db)
+    turn(db)
+    db.execute("delete from outbox.log_partition")
+    assert one(db, "select outbox.make_partitions()") == 0
+    assert db.execute(PARTITIONS).fetchall() == [
+        ("message_0", False, False),
+        ("message_1", False, False),
+        ("message_2", False, True),
+        ("message_3", True, True),
+    ]
+
+
+def test_a_turn_that_is_held_up_is_told(db: Session, open_session: Open) -> None:
+    lose(db, 1)
+    writer = open_session()
+    with writer.transaction():
+        publish(writer)
+        db.execute("select outbox.make_partitions()")
+        try_to_turn(db)
+        assert one(db, "select outbox.partitions_left_out()") == ["message_0"]
+    turn(db)
+    assert one(db, "select outbox.partitions_left_out()") == []
+
+
+def test_a_clock_that_was_ahead_keeps_no_message_from_a_replay_nor_the_log_from_turning(
+    db: Session,
+) -> None:
+    since = one(db, "select clock_timestamp() + interval '5 minutes'")
+    publish(db)
+    db.execute("update outbox.message set created_at = created_at + interval '10 minutes'")
+    turn(db)
+    assert one(db, "select outbox.first_id_since(%s)", since) == 0
+    db.execute("update outbox.log_partition set from_time = '2100-01-01' where number = 1")
+    db.execute("select outbox.make_partitions()")
+    assert one(db, "select max(from_time) < clock_timestamp() from outbox.log_partition")
+
+
+def test_a_message_of_another_century_keeps_its_partition_a_day_at_most(db: Session) -> None:
+    publish(db)
+    db.execute("update outbox.message set created_at = 'infinity'")
+    turn(db)
+    over = "select upto_time < clock_timestamp() + interval '25 hours' from outbox.log_partition"
+    assert one(db, over + " where number = 0")
+
+
+def test_writers_wait_a_tenth_of_a_second_for_a_partition_that_goes(
+    db: Session, open_session: Open
+) -> None:
+    """Who holds the log for long makes it give up."""
+    turn(db)
+    let_days_pass(db, 30)
+    holder, writer = open_session(), open_session()
+    writer.execute("set statement_timeout = '30s'")
+    with holder.transaction():
+        publish(holder)
+        assert one(db, "select outbox.retire_partition('message_0', 7)") == "locked"
+    settings = "select array_to_string(proconfig, ' ') from pg_proc where proname = %s"
+    for name in ("retire_partition", "turn_attempts", "turn_received"):
+        assert "lock_timeout=80ms" in one(db, settings, name)
