@@ -79,7 +79,8 @@ class Claimed(msgspec.Struct, frozen=True):
 
     `n`, `token`, `relay` and `seen` are of its latest checkpoint. `due`: a delivery row is.
     `replaying`: some of the delta was delivered before. `merging`: forks of it have come to where
-    it stands, between deltas. `origin` is there for exactly once.
+    it stands, between deltas. `noted`: its subscription says what it waits for. `origin` is there
+    for exactly once.
     `besides` is the row of the statement that was given to the claim.
     """
 
@@ -94,6 +95,7 @@ class Claimed(msgspec.Struct, frozen=True):
     due: bool
     replaying: bool
     merging: bool
+    noted: bool
     origin: Origin | None
     besides: tuple[Any, ...] | None = None
 
@@ -300,6 +302,7 @@ select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.
                      and f.waiting_since is null
                      and fk.target is null and fk.seen::text = k.seen::text
                      and not exists (select from outbox.delivery d where d.cursor_id = f.id)),
+       s.waiting_since is not null,
        case when s.delivery = 'exactly_once' then array[
            (select i.id::text from outbox.installation i),
            substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
@@ -356,7 +359,7 @@ def claim(
     row = found.fetchone()
     assert row is not None, f"cursor {cursor.id} has no checkpoint"
     delivery, topic_prefix, n, token, written_by, *where = row
-    *where, channels, types, shards, due, replaying, merging, origin = where
+    *where, channels, types, shards, due, replaying, merging, noted, origin = where
     if Terms(delivery, topic_prefix) != cursor.terms:
         leave(connection)
         return None
@@ -372,6 +375,7 @@ def claim(
         due=due,
         replaying=replaying,
         merging=merging,
+        noted=noted,
         origin=Origin(*origin) if origin else None,
         besides=read.fetchone() if read is not None else None,
     )

@@ -19,9 +19,10 @@ from relay.checkpoint import (
     write,
 )
 from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
-from relay.database import Connection
+from relay.database import Connection, transaction
 from relay.exactly_once import KNOWN_AS, ExactlyOnce
 from relay.interval import WAITING_SECONDS, Interval
+from relay.note import note
 from relay.reading import Reading
 from relay.settings import Settings
 from relay.sink import Blocked, Outcome, Sink, SinkAway, Unanswered
@@ -168,6 +169,10 @@ class Runs:
             blocked=blocked,
         )
         self._count(cursor, outcome)
+        if reading.claimed.noted and outcome.messages:
+            # Whoever said that the cluster was out of reach, it is not.
+            with transaction(self._connection):
+                note(self._connection, cursor.subscription_id, None)
         if finished.acknowledged_at is not None:
             self._telemetry.run_done(
                 cursor.subscription,

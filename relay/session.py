@@ -11,18 +11,22 @@ from typing import Protocol
 import psycopg
 
 from relay.cursor import Cursor
-from relay.database import Connection, Pool, connect, pool
+from relay.database import Connection, Pool, connect, pool, transaction
 from relay.heartbeat import Heartbeat
+from relay.interval import Interval
+from relay.note import note
 from relay.push.courier import Courier
 from relay.push.runs import PushRuns
 from relay.run import Ran, Runs
 from relay.settings import Settings
-from relay.sink import Sink
+from relay.sink import Sink, SinkAway
 from relay.sinks.cluster import kafka_sink
 from relay.telemetry import Telemetry
 
 CLOSE_SECONDS = 0.5
 PURGE_SECONDS = 1.0
+# How often it is noted that a cluster is out of reach.
+TELL_SECONDS = 5.0
 
 
 class Works(Protocol):
@@ -48,6 +52,7 @@ class Sessions:
         self._stop = stop
         self._lock = threading.Lock()
         self._push: tuple[Courier, Pool] | None = None
+        self._told: dict[int, Interval] = {}
 
     @contextmanager
     def open(self, cursor: Cursor, heartbeat: Heartbeat) -> Iterator[Works]:
@@ -71,12 +76,27 @@ class Sessions:
             ):
                 heartbeat.let_go = partial(let_go, sink, connection)
                 yield runs
+        except SinkAway as away:
+            self._tell(cursor.subscription_id, f"relay {self._settings.name}: {away}")
+            raise
         finally:
             heartbeat.beat()
             sink.close()
 
+    def _tell(self, subscription_id: int, reason: str) -> None:
+        """Lets `outbox-relay status` say it; the first run that arrives takes it back."""
+        told = self._told.setdefault(subscription_id, Interval(TELL_SECONDS))
+        if told.is_over():
+            with (
+                suppress(psycopg.Error),
+                connect(self._settings) as connection,
+                transaction(connection),
+            ):
+                note(connection, subscription_id, reason)
+
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone."""
+        self._told.pop(subscription_id, None)
         if self._push is not None:
             self._push[0].forget(subscription_id)
 

@@ -8,6 +8,7 @@ import structlog
 from relay.cursor import Cursor
 from relay.database import Connection, transaction
 from relay.keyring import CannotOpenError, Keyring, Keys
+from relay.note import note
 from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -22,7 +23,6 @@ SECRETS = """
 select x.key, x.sealed from outbox.secret x
 where x.subscription_id = %s and (x.expires_at is null or x.expires_at > clock_timestamp())
 """
-NOTE = "select outbox.note_waiting(%s, %s)"
 
 
 class Signing:
@@ -62,7 +62,7 @@ class Signing:
         if keys is None:
             self._tell(cursor)
         if waits or keys is None:
-            connection.execute(NOTE, (cursor.subscription_id, self._fault))
+            note(connection, cursor.subscription_id, self._fault)
         return keys
 
     def _open(self, rows: Iterable[Row]) -> Keys | None:

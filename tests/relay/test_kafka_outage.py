@@ -9,6 +9,7 @@ import pytest
 from local.kafka import Kafka
 from local.program import Program
 from tests.eventually import eventually
+from tests.relay.operating import outbox_relay
 from tests.relay.stage import Stage, memory_bytes
 from tests.relay.writers import writing
 
@@ -50,6 +51,38 @@ def test_while_the_broker_is_away_nothing_is_marked_and_no_message_blamed(
     print(f"{seconds:.1f} s from the broker's return, {reckoning.repeats} repeats")
     assert seconds < 15
     assert stage.dead_letters() == []
+
+
+REASON = "select waiting_reason from outbox.subscription"
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_status_says_why_nothing_goes_for_as_long_as_the_broker_is_away(
+    fragile_stage: Stage, broker: Kafka, delivery: str
+) -> None:
+    stage = fragile_stage if delivery == "at_least_once" else fragile_stage.exactly_once()
+    stage.create_topic("orders")
+    stage.relay(RELAY_NAME="relay-7")
+    stage.publish(1, "orders")
+    stage.all_arrived("orders")
+    broker.kill()
+    stage.publish(1, "orders")
+
+    def told() -> None:
+        ((reason,),) = stage.query(REASON)
+        assert reason is not None
+        assert reason.startswith("relay relay-7: ")
+        shown = outbox_relay("status", environment={"DATABASE_URL": stage.database_url})
+        assert reason[:40] in shown.stdout
+
+    eventually(told, 40)
+    broker.restart()
+    stage.all_arrived("orders", timeout_seconds=60)
+    eventually(lambda: nobody_waits(stage), 10)
+
+
+def nobody_waits(stage: Stage) -> None:
+    assert stage.query(REASON) == [(None,)]
 
 
 def test_a_broker_frozen_past_the_barrier_and_woken_loses_nothing_and_keeps_the_order(

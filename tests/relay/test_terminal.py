@@ -57,6 +57,8 @@ def in_utf_8(url: str) -> dict[str, subprocess.CompletedProcess[bytes]]:
 
 
 def fill(connection: Connection) -> None:
+    # The template of this database may be older than maintenance may be, or just become so.
+    connection.execute("select outbox.note_maintenance('', null)")
     pause = "update outbox.subscription set paused = true, paused_reason = %s"
     connection.execute(pause, [REASON])
     bury(connection, 1, payload=f'{{"said": "{REASON}"}}'.encode())
