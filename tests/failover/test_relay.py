@@ -10,8 +10,9 @@ import pytest
 from local.program import Program
 from tests.conftest import Spawn
 from tests.eventually import eventually
-from tests.failover.pair import Pair
+from tests.pair import Pair
 from tests.relay.stage import ExactlyOnceStage
+from tests.servers import TEMPLATE
 
 pytestmark = pytest.mark.long
 
@@ -23,7 +24,7 @@ Port = Callable[[], int]
 @pytest.fixture
 def stage(pair: Pair, kafka: str, topic_prefix: str, spawn: Spawn) -> ExactlyOnceStage:
     """On the pair's address."""
-    return ExactlyOnceStage(pair.url, kafka, topic_prefix, spawn)
+    return ExactlyOnceStage(pair.url(TEMPLATE), kafka, topic_prefix, spawn)
 
 
 def waits(relay: Program, port: int) -> None:

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from tests.eventually import eventually
-from tests.failover.pair import Pair
+from tests.pair import Pair
 from tests.servers import TEMPLATE
 from tests.service.shop import ORDERS, Shop
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def client(pair: Pair) -> Iterator[TestClient]:
     """The service on the pair's address, with a full pool."""
-    settings = Settings(database_url=pair.url, pool_size=4, database_timeout_seconds=5)
+    settings = Settings(database_url=pair.url(TEMPLATE), pool_size=4, database_timeout_seconds=5)
     headers = {"Content-Type": "application/json"}
     with TestClient(create_app(settings), raise_server_exceptions=False, headers=headers) as client:
         yield client
