@@ -13,12 +13,13 @@ from tests.chaos import plan
 from tests.chaos.checker import Verdict
 from tests.chaos.faults import Assailant, assailants
 from tests.chaos.heartbeat import Heart, Watcher
+from tests.chaos.hush import Hush, Interval
 from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
 from tests.chaos.reckoning import judge, judge_webhooks, log_faults, read_log, webhook_faults
-from tests.chaos.writers import Writer, set_up, writers
-from tests.customers import Customer, customers
+from tests.chaos.returns import late_returns
+from tests.chaos.writers import Shopper, Writer, set_up, writers
 
 CUSTOMERS = 2
 DRAIN_TIMEOUT_SECONDS = 90
@@ -45,9 +46,11 @@ class Orders(NamedTuple):
 @dataclass
 class Played:
     """What happened. `beats`: of each subscription, the times at which each group's heartbeats
-    came, on the monotonic clock; `until`: when the last of them could have come."""
+    came, on the monotonic clock; `hushes`: when there were none to come; `until`: when the last of
+    them could have come."""
 
     injected: list[Injected]
+    hushes: list[Interval]
     kills: int
     missed: list[str]
     beats: dict[str, list[list[float]]]
@@ -81,7 +84,7 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
     through to its end.
     """
     began = time.monotonic()
-    tell("starting Postgres, Kafka, the service, two relays and an endpoint")
+    tell("starting two Postgres servers, Kafka, the service, two relays and an endpoint")
     with places(directory) as here:
         set_up(here)
         cast = Cast(here, orders, tell)
@@ -94,6 +97,7 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
         verdicts = [judge(here, subscription, log) for subscription in SUBSCRIPTIONS]
         verdicts.append(judge_webhooks(here, log))
         faults = [*played.faults, *log_faults(here, played.paid), *webhook_faults(here)]
+        faults += late_returns(played.injected, played.beats, played.until)
     if played.kills < orders.kills_at_least:
         faults.append(f"{played.kills} kills where {orders.kills_at_least} were asked for")
     return Result(orders, time.monotonic() - began, played, verdicts, faults)
@@ -110,17 +114,18 @@ class Cast:
     peace: threading.Event = field(default_factory=threading.Event)
     silence: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    hush: Hush = field(default_factory=Hush)
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         here, orders = self.here, self.orders
         strikes = plan.plan(orders.seed, orders.seconds, orders.faults)
         self.watchers = [Watcher(here, one, self.over) for one in SUBSCRIPTIONS]
-        self.heart = Heart(here, self.silence)
-        self.writers = writers(here, orders.seed, self.silence)
-        self.customers = customers(here.service_url, self.silence, CUSTOMERS)
+        self.heart = Heart(here, self.hush, self.silence)
+        self.writers = writers(here, orders.seed, self.hush, self.silence)
+        self.customers = [Shopper(here, self.hush, self.silence) for _ in range(CUSTOMERS)]
         self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
-        self.assailants = assailants(here, strikes, self.tell, self.peace)
+        self.assailants = assailants(here, strikes, self.hush, self.tell, self.peace)
 
     def end(self) -> None:
         """Nobody goes on, so that nothing is started again while it is taken down."""
@@ -149,6 +154,7 @@ class Cast:
         self.faults += [f"{each.name} paid for nothing" for each in self.customers if not each.paid]
         return Played(
             sorted((one for each in self.assailants for one in each.injected), key=_began),
+            self.hush.times,
             sum(each.kills for each in self.assailants),
             [name for each in self.assailants for name in each.missed],
             {
@@ -206,7 +212,7 @@ class Cast:
         paid = sum(len(customer.paid) for customer in self.customers)
         return f"{transactions} transactions, {paid} orders paid, {kills} kills"
 
-    def _join(self, threads: Sequence[Heart | Watcher | Writer | Customer | Assailant]) -> None:
+    def _join(self, threads: Sequence[Heart | Watcher | Writer | Shopper | Assailant]) -> None:
         """Waits for their ends; what ended one before its time is a fault."""
         deadline = time.monotonic() + THREAD_TIMEOUT_SECONDS
         for thread in threads:

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from tests.chaos.hush import Hush
 from tests.chaos.places import HEARTBEAT, PARTITIONS, SHARDS, Places, Subscription
 from tests.chaos.topics import headers
 
@@ -30,12 +31,13 @@ from unnest(%(groups)s::text[]) as group_key
 
 
 class Heart(threading.Thread):
-    """Beats until it is told to stop, whenever the database is there."""
+    """Beats until it is told to stop, whenever the database takes it."""
 
-    def __init__(self, here: Places, stop: threading.Event) -> None:
+    def __init__(self, here: Places, hush: Hush, stop: threading.Event) -> None:
         super().__init__(name="heart", daemon=True)
         self.fault: BaseException | None = None
         self._here = here
+        self._hush = hush
         self._stop_asked = stop
         self._beat = 0
 
@@ -46,7 +48,7 @@ class Heart(threading.Thread):
                     with self._here.connect() as session:
                         session.execute(STATEMENT_TIMEOUT)
                         self._beat_on(session)
-                except psycopg.OperationalError:
+                except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction):
                     self._stop_asked.wait(BEAT_SECONDS)
         except BaseException as fault:
             self.fault = fault
@@ -54,6 +56,7 @@ class Heart(threading.Thread):
     def _beat_on(self, session: psycopg.Connection[Any]) -> None:
         groups = [group for (group,) in session.execute(GROUPS, [SHARDS])]
         while not self._stop_asked.wait(BEAT_SECONDS):
+            self._hush.heed(self._stop_asked)
             self._beat += 1
             session.execute(BEAT, {"beat": self._beat, "groups": groups})
 

@@ -4,6 +4,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tests.chaos.hush import Interval
+
 # A pause may begin a moment after its cause is over: a connection that was cut is dialled anew.
 AFTERMATH_SECONDS = 1.0
 
@@ -17,20 +19,35 @@ class Injected(NamedTuple):
     ended: float
 
 
-def longest_pause(arrivals: Sequence[float], injected: Injected, until: float) -> float:
+def longest_pause(
+    arrivals: Sequence[float], injected: Injected, hushes: Sequence[Interval], until: float
+) -> float:
     """Seconds of the longest time without an arrival while a fault was on, or right after it.
 
-    Counted from the fault's beginning at the earliest to the arrival that ended it. `arrivals` in
-    their order; a pause that no arrival ended lasts `until`.
+    Counted from the fault's beginning at the earliest to the arrival that ended it, but for the
+    time in which nobody wrote. `arrivals` in their order; a pause that no arrival ended lasts
+    `until`.
     """
     longest = 0.0
     before = injected.began
     for index in range(bisect_right(arrivals, injected.began), len(arrivals)):
-        longest = max(longest, arrivals[index] - before)
+        longest = max(longest, waited(Interval(before, arrivals[index]), hushes))
         before = arrivals[index]
         if before >= injected.ended + AFTERMATH_SECONDS:
             return longest
-    return max(longest, until - before)
+    return max(longest, waited(Interval(before, until), hushes))
+
+
+def waited(pause: Interval, hushes: Sequence[Interval]) -> float:
+    """Seconds of a pause in which there was something to wait for."""
+    quiet = (min(pause.ended, hush.ended) - max(pause.began, hush.began) for hush in hushes)
+    return pause.ended - pause.began - sum(seconds for seconds in quiet if seconds > 0)
+
+
+def seconds_until_next(arrivals: Sequence[float], ended: float, until: float) -> float:
+    """From the end of a fault to the first arrival after it, or `until` where there is none."""
+    index = bisect_right(arrivals, ended)
+    return (arrivals[index] if index < len(arrivals) else until) - ended
 
 
 def alone(injected: Injected, others: Sequence[Injected], seconds: float) -> bool:

@@ -14,11 +14,11 @@ from confluent_kafka import KafkaError, KafkaException
 
 from local.__main__ import migrate
 from local.kafka import QUICK_START, Kafka
-from local.postgres import Postgres
 from local.program import Program, get_status, script
 from local.server import Server, free_port
 from local.stack import DATABASE, create_database
 from tests.chaos import plan, webhooks
+from tests.pair import Pair, replicated
 from tests.proxy import Proxy
 
 # A channel with a topic from the start; of one, the topic comes late; of one, it takes little.
@@ -68,14 +68,17 @@ class PatientKafka(Kafka):
 
 
 class Places(NamedTuple):
-    """The addresses here go straight to the servers; relays and service go through the wires."""
+    """The addresses here go straight to the servers; relays and service go through the wires.
+
+    Of the two Postgres servers, to that which is the primary just then.
+    """
 
     directory: Path
-    postgres: Postgres
+    pair: Pair
     kafka: Kafka
     wires: dict[str, Proxy]
     programs: dict[str, Program]
-    # Of each program: it answers when the program turns.
+    # Of each program: it answers there.
     ports: dict[str, int]
 
     @property
@@ -83,22 +86,21 @@ class Places(NamedTuple):
         """Where customers and providers go."""
         return f"http://127.0.0.1:{self.ports[plan.SERVICE]}"
 
-    def health_url(self, program: str) -> str:
-        """Says 200 while the program turns, whether the servers are there or not."""
-        return f"http://127.0.0.1:{self.ports[program]}/healthz"
-
-    def await_work(self, program: str, stop: threading.Event) -> bool:
-        """Waits until a program that was just started does what it is for; whether in time."""
+    def await_work(
+        self, program: str, stop: threading.Event, timeout_seconds: float = WORK_TIMEOUT_SECONDS
+    ) -> bool:
+        """Waits until a program does from now on what it is for; whether in time."""
         began = time.monotonic()
-        while (seconds := time.monotonic() - began) < WORK_TIMEOUT_SECONDS and not stop.is_set():
+        while (seconds := time.monotonic() - began) < timeout_seconds and not stop.is_set():
             if self._works(program, seconds):
                 return True
             stop.wait(LOOK_SECONDS)
         return False
 
     def _works(self, program: str, seconds: float) -> bool:
-        """A relay: whether it has written a checkpoint within the last `seconds`."""
-        if get_status(self.health_url(program)) != 200:
+        """A relay: it has written a checkpoint within the last `seconds`. The service: it could."""
+        path = "/readyz" if program == plan.SERVICE else "/healthz"
+        if get_status(f"http://127.0.0.1:{self.ports[program]}{path}") != 200:
             return False
         if program in (plan.SERVICE, plan.ENDPOINT):
             return True
@@ -117,7 +119,7 @@ class Places(NamedTuple):
     @property
     def database_url(self) -> str:
         """Of the database, as its owner."""
-        return self.postgres.dsn(DATABASE)
+        return self.pair.primary.dsn(DATABASE)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -125,16 +127,16 @@ class Places(NamedTuple):
         return self.kafka.bootstrap_servers
 
     def server(self, target: str) -> Server:
-        """The process that a target's name means."""
+        """The process that a target's name means just now."""
         servers: dict[str, Server] = {
-            plan.POSTGRES: self.postgres,
+            plan.POSTGRES: self.pair.primary,
             plan.KAFKA: self.kafka,
             **self.programs,
         }
         return servers[target]
 
     def connect(self) -> psycopg.Connection[Any]:
-        """A session in autocommit mode, straight to Postgres. Raises psycopg.OperationalError."""
+        """A session in autocommit mode on the primary. Raises psycopg.OperationalError."""
         return psycopg.connect(self.database_url, autocommit=True, connect_timeout=5)
 
     def make_topics(self, channel: str) -> None:
@@ -165,14 +167,14 @@ class Places(NamedTuple):
 def places(directory: Path) -> Iterator[Places]:
     """All of it over `directory`, started and at the end stopped. Raises StartError."""
     with ExitStack() as stack:
-        postgres, kafka, kafka_wire = _servers(directory, stack)
+        pair, kafka, kafka_wire = _servers(directory, stack)
         wires = {
-            plan.POSTGRES_WIRE: stack.enter_context(Proxy(postgres.port)),
+            plan.POSTGRES_WIRE: pair.address,
             plan.KAFKA_WIRE: stack.enter_context(kafka_wire),
         }
         ports = {name: free_port() for name in (*plan.RELAYS, plan.SERVICE, plan.ENDPOINT)}
-        here = Places(directory, postgres, kafka, wires, {}, ports)
-        create_database(postgres, DATABASE)
+        here = Places(directory, pair, kafka, wires, {}, ports)
+        create_database(pair.primary, DATABASE)
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         migrate(directory, {**environment, "DATABASE_URL": here.database_url})
         _subscribe(here)
@@ -191,8 +193,8 @@ def places(directory: Path) -> Iterator[Places]:
         yield here
 
 
-def _servers(directory: Path, stack: ExitStack) -> tuple[Postgres, Kafka, Proxy]:
-    """Postgres and Kafka, and the proxy that Kafka sends its guests to."""
+def _servers(directory: Path, stack: ExitStack) -> tuple[Pair, Kafka, Proxy]:
+    """Postgres, twice, and Kafka, and the proxy that Kafka sends its guests to."""
     kafka_port, back_port, controller_port = free_port(), free_port(), free_port()
     wire = Proxy(back_port)
     controller = f"127.0.0.1:{controller_port}"
@@ -217,12 +219,11 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[Postgres, Kafka, Proxy]
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(start_kafka)
         try:
-            postgres = Postgres.start(directory / "postgres", settings=POSTGRES_SETTINGS)
-            stack.enter_context(postgres)
+            pair = stack.enter_context(replicated(directory / "postgres", POSTGRES_SETTINGS))
         finally:
             kafka = starting.result()
             stack.enter_context(kafka)
-    return postgres, kafka, wire
+    return pair, kafka, wire
 
 
 def _programs(here: Places, environment: dict[str, str]) -> dict[str, Program]:

@@ -35,7 +35,9 @@ WARM_UP_SECONDS = 3.0
 class Fault(NamedTuple):
     """A kind of fault: `weight` is its share among all, `seconds` how long it may last.
 
-    `recovery_seconds`: how long its target is busy coming back, about; it is left alone meanwhile.
+    `recovery_seconds`: how long its target is busy coming back, about; it is left alone meanwhile,
+    and so are those `besides`. `return_seconds`: how soon after it deliveries go on, where no other
+    fault is on; None: whenever they can.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Fault(NamedTuple):
     seconds: tuple[float, float]
     recovery_seconds: float
     what: str
+    besides: tuple[str, ...] = ()
+    return_seconds: float | None = None
 
     @property
     def kills(self) -> bool:
@@ -65,7 +69,28 @@ FAULTS = {
             "kill -9 of the webhooks' receiver, restarted",
         ),
         Fault("kill-kafka", (KAFKA,), 0.8, (0, 1), 10, "kill -9 of Kafka, started again"),
-        Fault("kill-postgres", (POSTGRES,), 0.7, (0, 1), 6, "kill -9 of Postgres, started again"),
+        Fault("kill-postgres", (POSTGRES,), 0.8, (0, 1), 6, "kill -9 of Postgres, started again"),
+        Fault(
+            "switch-postgres",
+            (POSTGRES,),
+            1.2,
+            (0, 2),
+            16,
+            "its standby takes over; the former primary keeps its connections",
+            besides=(POSTGRES_WIRE,),
+            return_seconds=10,
+        ),
+        # So quiet that each relay meets the new broker with the producers of before.
+        Fault(
+            "rest-kafka",
+            (KAFKA,),
+            6,
+            (0, 2),
+            12,
+            "Kafka is stopped and started again while nobody writes",
+            besides=(*RELAYS, KAFKA_WIRE, POSTGRES, POSTGRES_WIRE, BACKEND),
+            return_seconds=10,
+        ),
         # Some of these outlast RELAY_BARRIER_SECONDS and the idle timeout that follows from it.
         Fault("freeze-relay", RELAYS, 2, (0.5, 8), 2, "SIGSTOP of a relay for 0.5 to 8 s"),
         Fault("freeze-service", (SERVICE,), 0.7, (0.5, 4), 1, "SIGSTOP of the service, 0.5 to 4 s"),
@@ -106,6 +131,12 @@ def plan(seed: int, seconds: float, faults: Sequence[Fault]) -> list[Strike]:
 
     Raises ValueError for no faults at all.
     """
+
+    def free(fault: Fault) -> list[str]:
+        if any(free_at[name] > at for name in fault.besides):
+            return []
+        return [name for name in fault.targets if free_at[name] <= at]
+
     if not faults:
         raise ValueError("name at least one fault")
     random = Random(seed)
@@ -113,12 +144,13 @@ def plan(seed: int, seconds: float, faults: Sequence[Fault]) -> list[Strike]:
     strikes = []
     at = WARM_UP_SECONDS
     while at < seconds:
-        able = [fault for fault in faults if any(free_at[target] <= at for target in fault.targets)]
+        able = [fault for fault in faults if free(fault)]
         if able:
             (fault,) = random.choices(able, [fault.weight for fault in able])
-            target = random.choice([name for name in fault.targets if free_at[name] <= at])
+            target = random.choice(free(fault))
             length = random.uniform(*fault.seconds)
             strikes.append(Strike(at, fault, target, length))
-            free_at[target] = at + length + fault.recovery_seconds
+            for name in (target, *fault.besides):
+                free_at[name] = at + length + fault.recovery_seconds
         at += random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     return strikes

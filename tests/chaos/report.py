@@ -70,7 +70,7 @@ def _faults(played: Played) -> Table:
 def _pauses(played: Played, injected: Injected) -> list[float]:
     """Of each subscription, in the group that waited longest."""
     return [
-        max(longest_pause(group, injected, played.until) for group in groups or [[]])
+        max(longest_pause(group, injected, played.hushes, played.until) for group in groups or [[]])
         for groups in played.beats.values()
     ]
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.chaos.pauses import Injected, alone, longest_pause
+from tests.chaos.hush import Interval
+from tests.chaos.pauses import Injected, alone, longest_pause, seconds_until_next
 
 BEATS = [0.0, 1.0, 1.1, 4.0, 4.1, 9.0]
 
@@ -21,11 +22,23 @@ def fault(began: float, ended: float) -> Injected:
     ],
 )
 def test_the_longest_pause_is_found(began: float, ended: float, seconds: float) -> None:
-    assert longest_pause(BEATS, fault(began, ended), until=20.0) == pytest.approx(seconds)
+    assert longest_pause(BEATS, fault(began, ended), [], until=20.0) == pytest.approx(seconds)
+
+
+def test_nobody_waits_while_nobody_writes() -> None:
+    hushes = [Interval(1.0, 3.0), Interval(4.05, 8.5), Interval(30.0, 40.0)]
+    assert longest_pause(BEATS, fault(0.9, 3.0), hushes, until=20.0) == pytest.approx(1.0)
+    assert longest_pause(BEATS, fault(4.05, 8.5), hushes, until=20.0) == pytest.approx(0.5)
+
+
+def test_the_return_is_the_first_beat_after_the_fault() -> None:
+    assert seconds_until_next(BEATS, ended=1.2, until=20.0) == pytest.approx(2.8)
+    assert seconds_until_next(BEATS, ended=9.5, until=20.0) == pytest.approx(10.5)
 
 
 def test_the_time_after_a_fault_and_its_aftermath_is_not_its_own() -> None:
-    assert longest_pause([0.5, 1.0, 1.5, 2.0, 2.5, 9.0], fault(0.4, 0.4), 9) == pytest.approx(0.5)
+    arrivals = [0.5, 1.0, 1.5, 2.0, 2.5, 9.0]
+    assert longest_pause(arrivals, fault(0.4, 0.4), [], until=9) == pytest.approx(0.5)
 
 
 def test_a_fault_is_alone_where_no_other_was_on_from_before_it_to_the_end_of_its_pause() -> None:

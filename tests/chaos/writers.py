@@ -1,4 +1,4 @@
-"""Writers that do all that a transaction may do, and go on when the database goes away."""
+"""Writers that do all that a transaction may do, and go on when the database goes away or moves."""
 
 import threading
 from random import Random
@@ -6,7 +6,9 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from tests.chaos.hush import Hush
 from tests.chaos.places import AUDIT, BILLING, LATE, NARROW, NARROW_BYTES, PARCELS, Places
+from tests.customers import Customer
 
 WRITERS = 5
 PARCELS_IN_COMMON = 60
@@ -32,11 +34,14 @@ def set_up(here: Places) -> None:
 class Writer(threading.Thread):
     """One session after the other; `fault` is what ended it before its time."""
 
-    def __init__(self, here: Places, name: str, seed: str, stop: threading.Event) -> None:
+    def __init__(
+        self, here: Places, name: str, seed: str, hush: Hush, stop: threading.Event
+    ) -> None:
         super().__init__(name=name, daemon=True)
         self.transactions = 0
         self.fault: BaseException | None = None
         self._here = here
+        self._hush = hush
         self._stop_asked = stop
         self._random = Random(seed)
 
@@ -47,15 +52,21 @@ class Writer(threading.Thread):
                     with self._here.connect() as session:
                         session.execute(STATEMENT_TIMEOUT)
                         self._write_on(session)
-                except (psycopg.OperationalError, psycopg.Rollback):
-                    # The server is down or has just ended this session, perhaps at a rollback.
-                    # Whether the transaction under way committed, the log tells.
+                except (
+                    psycopg.OperationalError,
+                    psycopg.errors.ReadOnlySqlTransaction,
+                    psycopg.Rollback,
+                ):
+                    # The server is down, is the primary no more, or has just ended this session,
+                    # perhaps at a rollback. Whether the transaction under way committed, the log
+                    # tells.
                     self._stop_asked.wait(0.1)
         except BaseException as fault:
             self.fault = fault
 
     def _write_on(self, session: psycopg.Connection[Any]) -> None:
         while not self._stop_asked.wait(self._random.uniform(0, LONGEST_PAUSE_SECONDS)):
+            self._hush.heed(self._stop_asked)
             self.transactions += 1
             with session.transaction():
                 self._write(session)
@@ -116,6 +127,20 @@ class LongWriter(Writer):
             parcel = PARCELS_IN_COMMON + part % PARCELS_HELD_LONG
             self._step(session, parcel)
             self._stop_asked.wait(self._random.uniform(0.2, 2))
+            if self._hush.on:
+                return
+
+
+class Shopper(Customer):
+    """A customer who heeds the hush."""
+
+    def __init__(self, here: Places, hush: Hush, stop: threading.Event) -> None:
+        super().__init__(here.service_url, stop)
+        self._hush = hush
+
+    def _buy(self) -> None:
+        self._hush.heed(self._stop_asked)
+        super()._buy()
 
 
 # The publish is called for the row that the update gives back, and so after it has the lock.
@@ -143,7 +168,9 @@ select outbox.publish(%(channel)s, 'chaos.oversize',
 """
 
 
-def writers(here: Places, seed: int, stop: threading.Event) -> list[Writer]:
+def writers(here: Places, seed: int, hush: Hush, stop: threading.Event) -> list[Writer]:
     """The threads, not yet started."""
-    several = [Writer(here, f"w{number}", f"{seed}-{number}", stop) for number in range(WRITERS)]
-    return [*several, LongWriter(here, "long", f"{seed}-long", stop)]
+    several = [
+        Writer(here, f"w{number}", f"{seed}-{number}", hush, stop) for number in range(WRITERS)
+    ]
+    return [*several, LongWriter(here, "long", f"{seed}-long", hush, stop)]
