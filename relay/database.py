@@ -176,7 +176,7 @@ def _configure(connection: Connection) -> None:
 
 @contextmanager
 def borrowed(connections: Pool) -> Iterator[Connection]:
-    """A connection of the pool, which does not go back to it where its server takes no writes.
+    """A connection of the pool, which keeps none of a server that takes no writes.
 
     One that was ended in a quiet time is passed over. (The pool's own check waits a second, then
     two, after each of them.)
@@ -188,7 +188,8 @@ def borrowed(connections: Pool) -> Iterator[Connection]:
                 yield connection
                 return
         except (ReadOnlyError, errors.ReadOnlySqlTransaction, errors.FeatureNotSupported):
-            connection.close()
+            # The others are to the same server: new ones ask by name who the primary is.
+            connections.drain()
             raise
         finally:
             connections.putconn(connection)
