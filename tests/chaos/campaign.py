@@ -10,15 +10,15 @@ from typing import NamedTuple
 import psycopg
 
 from tests.chaos import plan
+from tests.chaos.assailant import Assailant, assailants
 from tests.chaos.checker import Verdict
-from tests.chaos.faults import Assailant, assailants
+from tests.chaos.faults import Faults
 from tests.chaos.heartbeat import Heart, Watcher
 from tests.chaos.hush import Hush, Interval
 from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
 from tests.chaos.reckoning import judge, judge_webhooks, log_faults, read_log, webhook_faults
-from tests.chaos.returns import late_returns
 from tests.chaos.writers import Shopper, Writer, set_up, writers
 
 CUSTOMERS = 2
@@ -97,7 +97,6 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
         verdicts = [judge(here, subscription, log) for subscription in SUBSCRIPTIONS]
         verdicts.append(judge_webhooks(here, log))
         faults = [*played.faults, *log_faults(here, played.paid), *webhook_faults(here)]
-        faults += late_returns(played.injected, played.beats, played.until)
     if played.kills < orders.kills_at_least:
         faults.append(f"{played.kills} kills where {orders.kills_at_least} were asked for")
     return Result(orders, time.monotonic() - began, played, verdicts, faults)
@@ -124,8 +123,9 @@ class Cast:
         self.heart = Heart(here, self.hush, self.silence)
         self.writers = writers(here, orders.seed, self.hush, self.silence)
         self.customers = [Shopper(here, self.hush, self.silence) for _ in range(CUSTOMERS)]
+        faults = Faults(here, self.watchers, self.hush, self.tell, self.peace)
         self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
-        self.assailants = assailants(here, strikes, self.hush, self.tell, self.peace)
+        self.assailants = assailants(here, strikes, faults, self.tell, self.peace)
 
     def end(self) -> None:
         """Nobody goes on, so that nothing is started again while it is taken down."""

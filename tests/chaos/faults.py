@@ -1,4 +1,4 @@
-"""Strikes as planned: for each target a thread of its own, which also mends what it broke."""
+"""How each fault is inflicted, and when what it struck counts as back."""
 
 import threading
 import time
@@ -10,20 +10,19 @@ from typing import Any
 import psycopg
 
 from tests.chaos import plan
+from tests.chaos.heartbeat import Watcher
 from tests.chaos.hush import Hush
-from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places
 from tests.chaos.plan import Strike
 
 SLOW_BYTES_PER_SECOND = 30_000
 LOOK_SECONDS = 0.2
-# What ends by itself is started again, as a supervisor does, and told.
-SUPERVISED = (*plan.RELAYS, plan.SERVICE, plan.ENDPOINT)
-# What came back gets on with its work before it is struck again, however late it came.
-REST_SECONDS = 1.5
-# Until all have left the former primary: the longest freeze of a relay is under it.
-LEAVE_TIMEOUT_SECONDS = 20
-# It is quiet when nothing has been written or was to be delivered for so long.
+# Whoever is at work at the new primary within this has left the former one by itself; a relay may
+# be frozen, killed and started again meanwhile.
+LEAVE_SECONDS = 30
+# A relay gives up a call to Kafka that has not returned by then: that late is too late.
+RETURN_SECONDS = 15
+# It is quiet when nothing was written, nor was to be delivered, for so long.
 QUIET_SECONDS = 1.0
 QUIET_TIMEOUT_SECONDS = 30
 
@@ -32,7 +31,7 @@ select pid from pg_stat_activity
 where datname = current_database() and application_name like 'outbox-relay%' order by pid
 """
 TERMINATE = "select pg_terminate_backend(%s)"
-# The channel without a topic waits whatever happens.
+# A channel without a topic waits whatever happens.
 QUIET = """
 select not exists (
            select from outbox.cursor_backlog
@@ -48,38 +47,24 @@ class Missed(Exception):
     """There was nothing to strike."""
 
 
-class Assailant(threading.Thread):
-    """Strikes one target, one strike after the other.
-
-    `injected` and `kills`: what was done; `missed`: faults that found no victim; `faults`: programs
-    that ended by themselves or did not come back, a sentence each; `failure`: why it could not go
-    on.
-    """
+class Faults:
+    """All of them, over one campaign's places."""
 
     def __init__(
         self,
         here: Places,
-        target: str,
-        strikes: Sequence[Strike],
+        watchers: Sequence[Watcher],
         hush: Hush,
         tell: Callable[[str], None],
         stop: threading.Event,
     ) -> None:
-        super().__init__(name=f"assailant of {target}", daemon=True)
-        self.injected: list[Injected] = []
-        self.kills = 0
-        self.missed: list[str] = []
-        self.faults: list[str] = []
-        self.failure: Exception | None = None
         self._here = here
-        self._target = target
-        self._strikes = strikes
+        self._watchers = watchers
         self._hush = hush
         self._tell = tell
         self._stop_asked = stop
-        self._began = time.monotonic()
-        self._random = Random(len(strikes))
-        self._inflict = {
+        self._random = Random(0)
+        self._ways = {
             "kill": self._kill,
             "freeze": self._freeze,
             "cut": self._cut,
@@ -92,59 +77,20 @@ class Assailant(threading.Thread):
             "old": self._old,
         }
 
-    def run(self) -> None:
-        try:
-            if self._target in SUPERVISED:
-                self._here.await_work(self._target, self._stop_asked)
-            rested_at = time.monotonic() + REST_SECONDS
-            for strike in self._strikes:
-                if not self._watch_until(max(self._began + strike.at_seconds, rested_at)):
-                    return
-                self._strike(strike)
-                rested_at = time.monotonic() + REST_SECONDS
-            while not self._stop_asked.is_set():
-                self._watch_until(time.monotonic() + 1)
-        except Exception as failure:
-            self.failure = failure
+    def inflict(self, strike: Strike) -> None:
+        """Returns when it is over. Raises Missed, and StartError where a server stays away."""
+        self._ways[strike.fault.name.partition("-")[0]](strike)
 
-    def _watch_until(self, at: float) -> bool:
-        """Whether it is time, False where the campaign is over first."""
-        while not self._stop_asked.is_set():
-            self._supervise()
-            left = at - time.monotonic()
-            if left <= 0:
-                return True
-            self._stop_asked.wait(min(left, LOOK_SECONDS))
-        return False
-
-    def _supervise(self) -> None:
-        if self._target in SUPERVISED and not self._here.programs[self._target].running:
-            program = self._here.programs[self._target]
-            status = program.wait(1)
-            self._blame(f"{self._target} ended by itself with {status}")
-            program.launch()
-
-    def _blame(self, fault: str) -> None:
-        self.faults.append(fault)
-        self._tell(fault)
-
-    def _strike(self, strike: Strike) -> None:
-        self._tell(f"{strike.fault.name} {strike.target} {strike.seconds:.1f} s")
-        began = time.monotonic()
-        try:
-            self._inflict[strike.fault.name.partition("-")[0]](strike)
-        except Missed as missed:
-            self.missed.append(strike.fault.name)
-            self._tell(f"{strike.fault.name} missed: {missed}")
-            return
-        self.kills += strike.fault.kills
-        self.injected.append(Injected(strike.fault.name, strike.target, began, time.monotonic()))
-        self._tell(f"{strike.fault.name} {strike.target} is over")
-        if strike.target in SUPERVISED:
+    def await_return(self, strike: Strike) -> list[str]:
+        """Until what was struck is at work; of what does not get there in time, a sentence each."""
+        if strike.target in self._here.programs:
             # On a busy machine a start takes long, and killing what has not begun shows nothing.
             self._here.await_work(strike.target, self._stop_asked)
         if strike.fault.name == "switch-postgres":
-            self._renew_standby()
+            return self._leave_former()
+        if strike.fault.name == "rest-kafka":
+            return self._await_beats()
+        return []
 
     def _kill(self, strike: Strike) -> None:
         server = self._here.server(strike.target)
@@ -192,20 +138,25 @@ class Assailant(threading.Thread):
         self._stop_asked.wait(strike.seconds)
         pair.promote()
 
-    def _renew_standby(self) -> None:
-        """All have to leave the former primary by themselves: it is there until they have."""
-        for program in (*plan.RELAYS, plan.SERVICE):
-            if not self._here.await_work(program, self._stop_asked, LEAVE_TIMEOUT_SECONDS):
-                if self._stop_asked.is_set():
-                    return
-                self._blame(f"{program} did not go on at the new primary")
+    def _leave_former(self) -> list[str]:
+        """The former primary keeps its connections until nobody needs to be told any more."""
+        programs = (*plan.RELAYS, plan.SERVICE)
+        away = [name for name in programs if not self._works(name)]
+        if self._stop_asked.is_set():
+            return []
         self._here.pair.rejoin()
+        self._tell("the former primary is the standby")
+        return [f"{name} did not go on at the new primary" for name in away]
+
+    def _works(self, program: str) -> bool:
+        return self._here.await_work(program, self._stop_asked, LEAVE_SECONDS)
 
     def _rest(self, strike: Strike) -> None:
         """The broker is gone and back before there is anything to send again."""
         kafka = self._here.server(strike.target)
         with self._hush.kept():
             self._await_quiet()
+            self._tell("it is quiet")
             kafka.stop()
             self._stop_asked.wait(strike.seconds)
             kafka.launch()
@@ -221,12 +172,19 @@ class Assailant(threading.Thread):
 
     def _is_quiet(self) -> bool:
         names = [subscription.name for subscription in SUBSCRIPTIONS]
-        try:
-            with self._here.connect() as session:
-                ((quiet,),) = session.execute(QUIET, [names, LATE])
-        except psycopg.OperationalError:
-            return False
+        with self._session() as session:
+            ((quiet,),) = session.execute(QUIET, [names, LATE])
         return bool(quiet)
+
+    def _await_beats(self) -> list[str]:
+        """The first messages after the quiet go soon, in each delivery."""
+        began = time.monotonic()
+        while late := [each for each in self._watchers if not each.saw_all_since(began)]:
+            if time.monotonic() > began + RETURN_SECONDS:
+                return [f"{each.name} saw none for {RETURN_SECONDS} s" for each in late]
+            if self._stop_asked.wait(LOOK_SECONDS):
+                break
+        return []
 
     def _end(self, strike: Strike) -> None:
         with self._session() as session:
@@ -236,7 +194,7 @@ class Assailant(threading.Thread):
             session.execute(TERMINATE, [self._random.choice(backends)])
 
     def _old(self, strike: Strike) -> None:
-        """Ends early where Postgres is killed meanwhile."""
+        """Ends early where Postgres is killed or switched over meanwhile."""
         with self._session() as session, session.transaction():
             session.execute("set transaction isolation level repeatable read")
             session.execute("select count(*) from chaos.parcel")
@@ -244,24 +202,9 @@ class Assailant(threading.Thread):
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection[Any]]:
-        """Raises Missed where Postgres is away, or goes."""
+        """On the primary. Raises Missed where it is away, or goes."""
         try:
             with self._here.connect() as session:
                 yield session
         except psycopg.OperationalError as error:
             raise Missed(str(error)) from error
-
-
-def assailants(
-    here: Places,
-    strikes: Sequence[Strike],
-    hush: Hush,
-    tell: Callable[[str], None],
-    stop: threading.Event,
-) -> list[Assailant]:
-    """One for each target, and for each program that is to be watched; not yet started."""
-
-    def own(target: str) -> list[Strike]:
-        return [strike for strike in strikes if strike.target == target]
-
-    return [Assailant(here, target, own(target), hush, tell, stop) for target in plan.TARGETS]

@@ -102,6 +102,11 @@ class Watcher(threading.Thread):
         finally:
             self._consumer.close()
 
+    def saw_all_since(self, at: float) -> bool:
+        """Whether a beat of each shard came after that time."""
+        latest = [times[-1] for times in list(self.arrivals.values()) if times]
+        return len(latest) == SHARDS and min(latest) > at
+
     def _note(self, message: Message, now: float) -> None:
         key = dict(headers(message))["idempotency-key"].decode()
         group, beat = key.split(":")

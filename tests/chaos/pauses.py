@@ -44,12 +44,6 @@ def waited(pause: Interval, hushes: Sequence[Interval]) -> float:
     return pause.ended - pause.began - sum(seconds for seconds in quiet if seconds > 0)
 
 
-def seconds_until_next(arrivals: Sequence[float], ended: float, until: float) -> float:
-    """From the end of a fault to the first arrival after it, or `until` where there is none."""
-    index = bisect_right(arrivals, ended)
-    return (arrivals[index] if index < len(arrivals) else until) - ended
-
-
 def alone(injected: Injected, others: Sequence[Injected], seconds: float) -> bool:
     """Whether no other fault was on from a moment before it until its pause of `seconds` ended."""
     begin = injected.began - AFTERMATH_SECONDS

@@ -36,8 +36,7 @@ class Fault(NamedTuple):
     """A kind of fault: `weight` is its share among all, `seconds` how long it may last.
 
     `recovery_seconds`: how long its target is busy coming back, about; it is left alone meanwhile,
-    and so are those `besides`. `return_seconds`: how soon after it deliveries go on, where no other
-    fault is on; None: whenever they can.
+    and so are those `besides`.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Fault(NamedTuple):
     recovery_seconds: float
     what: str
     besides: tuple[str, ...] = ()
-    return_seconds: float | None = None
 
     @property
     def kills(self) -> bool:
@@ -78,7 +76,6 @@ FAULTS = {
             16,
             "its standby takes over; the former primary keeps its connections",
             besides=(POSTGRES_WIRE,),
-            return_seconds=10,
         ),
         # So quiet that each relay meets the new broker with the producers of before.
         Fault(
@@ -89,7 +86,6 @@ FAULTS = {
             12,
             "Kafka is stopped and started again while nobody writes",
             besides=(*RELAYS, KAFKA_WIRE, POSTGRES, POSTGRES_WIRE, BACKEND),
-            return_seconds=10,
         ),
         # Some of these outlast RELAY_BARRIER_SECONDS and the idle timeout that follows from it.
         Fault("freeze-relay", RELAYS, 2, (0.5, 8), 2, "SIGSTOP of a relay for 0.5 to 8 s"),
