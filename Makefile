@@ -35,7 +35,7 @@ test-long: $(STAMP) ## those that take outages, kills, stops and failovers
 prove: $(STAMP) ## every interleaving of small transactions and relays, all of them
 	$(BIN)/python -m tests.schedules
 
-chaos: $(STAMP) ## ten minutes of kills, freezes, cut wires and outages, and a reckoning
+chaos: $(STAMP) ## ten minutes of kills, freezes, cut wires and failovers, and a reckoning
 	$(BIN)/python -m tests.chaos --kills-at-least 200
 
 lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes

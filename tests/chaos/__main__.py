@@ -1,4 +1,4 @@
-"""`make chaos`: kills, freezes and cut wires under load on real Postgres and real Kafka.
+"""`make chaos`: kills, freezes, cut wires and failovers under load on real Postgres and Kafka.
 
 Two relays carry one log to Kafka for two subscriptions, at least once and exactly once, and as
 signed webhooks to an endpoint with faults of its own, while writers and paying customers fill it
