@@ -18,15 +18,19 @@ create table outbox.log_partition (
     constraint it_is_begun_before_it_ends check (upto_time is null or from_time <= upto_time)
 );
 
+-- How far the ids had come at a time, noted once an hour: the way from a time into the log.
+create table outbox.log_mark (
+    at timestamptz primary key,
+    id bigint not null
+);
+
 -- The lowest id that a message of `since` or later may have.
 create function outbox.first_id_since(since timestamptz) returns bigint
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     -- A message draws its id before its time: a minute is allowed between the two.
-    select coalesce(min(number), 0) * 100000000000
-    from outbox.log_partition
-    where upto_time is null or upto_time > since - interval '1 minute'
+    select coalesce(max(id), 0) from outbox.log_mark where at <= since - interval '1 minute'
 $$;
 
 -- Those that are attached to the log, whoever made them: an operator may detach one to keep it elsewhere.
@@ -83,16 +87,25 @@ begin
         -- It is not undone where this transaction is rolled back: the next call then finds it done.
         perform setval(sequence, present * room);
     end if;
-    -- What lies before is over, whoever has moved the sequence on. The clock may have been ahead of this one when its last
-    -- messages were written; a day at most, since what they say of their time is their owner's.
-    select max(last.created_at) into written
-    from generate_series(1, 5) as class
-    cross join lateral (
-        select created_at from outbox.message where priority::integer = class order by id + 0 desc limit 1
-    ) as last
-    where exists (select from outbox.log_partition where number < present and upto_time is null);
+    -- The clock may have been ahead of this one when the last messages were written; a day at most, since what they say of
+    -- their time is their owner's.
+    if exists (select from outbox.log_partition where number < present and upto_time is null)
+        or not exists (select from outbox.log_mark where at > now - interval '1 hour')
+    then
+        select greatest(now, least(coalesce(max(last.created_at), now), now + interval '1 day')) into written
+        from generate_series(1, 5) as class
+        cross join lateral (
+            select created_at from outbox.message where priority::integer = class order by id + 0 desc limit 1
+        ) as last;
+        insert into outbox.log_mark (at, id) values (written, coalesce(pg_sequence_last_value(sequence), 0))
+        on conflict do nothing;
+        delete from outbox.log_mark
+        where id < (select coalesce(min(number), 0) * room from outbox.attached_partition)
+          and at < (select max(at) from outbox.log_mark);
+    end if;
+    -- What lies before is over, whoever has moved the sequence on.
     update outbox.log_partition
-    set from_time = least(from_time, now), upto_time = greatest(now, least(coalesce(written, now), now + interval '1 day'))
+    set from_time = least(from_time, now), upto_time = written
     where number < present and upto_time is null;
 
     insert into outbox.log_partition (number, from_time, upto_time)

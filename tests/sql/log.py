@@ -69,6 +69,7 @@ def let_days_pass(db: Session, days: int) -> None:
         """,
         [days],
     )
+    db.execute("update outbox.log_mark set at = at - make_interval(days => %s)", [days])
 
 
 def turn(db: Session) -> None:

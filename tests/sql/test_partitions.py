@@ -9,7 +9,7 @@ from psycopg import errors, sql
 
 from tests.eventually import eventually
 from tests.sql.conftest import Open
-from tests.sql.log import Session, let_days_pass, one, publish, try_to_turn, turn
+from tests.sql.log import Session, let_days_pass, one, pass_everything, publish, try_to_turn, turn
 
 ROOM = 100_000_000_000
 PARTITIONS = "select partition, from_time is null, upto_time is null from outbox.partition_state()"
@@ -208,6 +208,33 @@ def test_a_time_leads_to_the_partition_that_was_written_to_then(db: Session, day
     since = "select outbox.first_id_since(clock_timestamp() - make_interval(days => %s, mins => 5))"
     expected = {0: 3, 1: 2, 3: 1, 4: 1, 6: 0}
     assert one(db, since, days) == expected[days] * ROOM
+
+
+def test_a_time_leads_to_the_hour_in_which_it_was(db: Session) -> None:
+    earlier = "update outbox.log_mark set at = at - interval '90 minutes'"
+    marked = []
+    for _ in range(3):
+        marked.append(publish(db))
+        db.execute(earlier)
+        db.execute("select outbox.make_partitions()")
+        db.execute("select outbox.make_partitions()")
+    since = "select outbox.first_id_since(clock_timestamp() - make_interval(mins => %s))"
+    assert [one(db, since, minutes) for minutes in (5, 95, 185)] == [marked[1], marked[0], 0]
+
+
+def test_marks_of_what_is_gone_are_forgotten(db: Session) -> None:
+    for _ in range(3):
+        publish(db)
+        turn(db)
+        let_days_pass(db, 9)
+    pass_everything(db)
+    for _ in range(2):
+        db.execute(
+            "select outbox.retire_partition(partition, 7) from outbox.partition_state(7)"
+            " where past_retention"
+        )
+    db.execute("select outbox.make_partitions()")
+    assert one(db, "select min(id) from outbox.log_mark") >= 2 * ROOM
 
 
 def test_a_message_that_drew_its_id_just_before_a_turn_is_not_passed_over(db: Session) -> None:
