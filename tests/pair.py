@@ -82,7 +82,7 @@ class Pair:
         ((now,),) = _tell(self.primary, NOW)
 
         def over() -> None:
-            assert _tell(self.primary, END_OLDER, now) == []
+            assert _tell(self.primary, END_OLDER, now) == [], "a session does not end"
 
         eventually(over, LONGEST_SECONDS)
 
@@ -97,7 +97,7 @@ class Pair:
         ((written,),) = _tell(self.primary, WRITTEN)
 
         def caught_up() -> None:
-            assert _tell(self.standby, CAUGHT_UP, written) == [(True,)]
+            assert _tell(self.standby, CAUGHT_UP, written) == [(True,)], "the standby lags behind"
 
         eventually(caught_up, LONGEST_SECONDS)
         self.address.switch(self.standby.port)

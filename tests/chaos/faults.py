@@ -181,7 +181,7 @@ class Faults:
         began = time.monotonic()
         while late := [each for each in self._watchers if not each.saw_all_since(began)]:
             if time.monotonic() > began + RETURN_SECONDS:
-                return [f"{each.name} saw none for {RETURN_SECONDS} s" for each in late]
+                return [f"{each.name} saw none within {RETURN_SECONDS} s" for each in late]
             if self._stop_asked.wait(LOOK_SECONDS):
                 break
         return []

@@ -73,7 +73,7 @@ FAULTS = {
             (POSTGRES,),
             1.2,
             (0, 2),
-            16,
+            8,
             "its standby takes over; the former primary keeps its connections",
             besides=(POSTGRES_WIRE,),
         ),
