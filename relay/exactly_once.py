@@ -31,8 +31,12 @@ from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
 
-# Fencing costs 0.1 to 0.6 s each time: an owner that gets on keeps its cursor.
+# Fencing costs 0.1 to 0.6 s each time: an owner that gets on keeps its cursor. Where it costs more,
+# as on a busy machine or just after a broker's return, others wait longer: two relays that take a
+# cursor from each other before either has committed get nowhere.
 TAKE_OVER_SECONDS = 1.0
+TAKE_OVER_FENCES = 4.0
+LONGEST_TAKE_OVER_SECONDS = 5.0
 # Snapshots whose text is no longer than this always fit.
 SMALL_CHARACTERS = 2000
 TELL_SECONDS = 60.0
@@ -65,6 +69,7 @@ class ExactlyOnce:
         self._telemetry = telemetry
         # Cursors of other relays that have work: the checkpoint, and since when it is the latest.
         self._waiting: dict[int, tuple[int, float]] = {}
+        self._fence_seconds = 0.0
         self._told_at: dict[int, float] = {}
         # Of these Kafka held no note when they were fenced, and none was committed since.
         self._unnoted: set[int] = set()
@@ -77,7 +82,8 @@ class ExactlyOnce:
         if n != cursor.n:
             since = time.monotonic()
             self._waiting[cursor.id] = (cursor.n, since)
-        return time.monotonic() < since + TAKE_OVER_SECONDS
+        patience = max(TAKE_OVER_SECONDS, TAKE_OVER_FENCES * self._fence_seconds)
+        return time.monotonic() < since + min(patience, LONGEST_TAKE_OVER_SECONDS)
 
     def has_moved_on(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Whether another relay got on with it between the probe and the claim."""
@@ -92,7 +98,9 @@ class ExactlyOnce:
         name = _generation_name(claimed, cursor.id)
         if self._transactions.take(name, claimed.token):
             return False
+        began_at = time.monotonic()
         note = self._transactions.fence(name)
+        self._fence_seconds = time.monotonic() - began_at
         if not note:
             return self._has_no_note(cursor, claimed)
         self._unnoted.discard(cursor.id)

@@ -7,6 +7,7 @@ from zlib import crc32
 from tests.chaos import endpoint
 from tests.chaos.checker import Arrival, Committed, Letter, Verdict, check
 from tests.chaos.places import CHANNELS, Places, Subscription
+from tests.chaos.plan import RELAYS
 from tests.chaos.topics import read
 from tests.chaos.webhooks import WEBHOOKS
 
@@ -42,11 +43,17 @@ where subscription.name = %s
 """
 
 
+# A promoted standby is another history of the database: what Kafka holds of a run that was in doubt
+# at the switchover can't be adopted there, and comes again. That is promised only where it is told.
+TOLD = "kafka_cursor_refused"
+
+
 def judge(here: Places, subscription: Subscription, log: Mapping[str, Committed]) -> Verdict:
     """Reads all topics and letters of a subscription. Raises KafkaException and TimeoutError."""
+    told = any(TOLD in here.programs[relay].output() for relay in RELAYS)
     return check(
         subscription.name,
-        exactly_once=subscription.exactly_once,
+        exactly_once=subscription.exactly_once and not told,
         log=log,
         arrivals=_arrivals(here, subscription),
         letters=_letters(here, subscription.name),
