@@ -168,11 +168,8 @@ class Runs:
             checkpoint=checkpoint,
             blocked=blocked,
         )
+        self._take_note_back(cursor, reading.claimed, outcome)
         self._count(cursor, outcome)
-        if reading.claimed.noted and outcome.messages:
-            # Whoever said that the cluster was out of reach, it is not.
-            with transaction(self._connection):
-                note(self._connection, cursor.subscription_id, None)
         if finished.acknowledged_at is not None:
             self._telemetry.run_done(
                 cursor.subscription,
@@ -271,8 +268,15 @@ class Runs:
             if blocked:
                 redriven.postpone(connection, cursor, [one.channel for one in blocked])
             connection.execute("commit")
+        self._take_note_back(cursor, claimed, outcome)
         self._count(cursor, outcome)
         return Ran(progressed=bool(arrived or outcome.dead), exhausted=False)
+
+    def _take_note_back(self, cursor: Cursor, claimed: Claimed, outcome: Outcome) -> None:
+        """Whoever noted that the cluster was out of reach: something has arrived there."""
+        if claimed.noted and outcome.messages:
+            with transaction(self._connection):
+                note(self._connection, cursor.subscription_id, None)
 
     def _count(self, cursor: Cursor, outcome: Outcome) -> None:
         for letter in outcome.dead:

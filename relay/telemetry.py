@@ -182,8 +182,8 @@ class Telemetry:
         messages: int,
         bytes: int,
         seconds: float,
-        created_at: Sequence[int],
-        acknowledged_at: int,
+        created_at: Sequence[int] = (),
+        acknowledged_at: int = 0,
     ) -> None:
         """One run that its checkpoint holds.
 

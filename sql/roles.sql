@@ -71,7 +71,8 @@ grant update (name, channels, types, settings, paused, paused_reason) on outbox.
 grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, created_at)
     on outbox.idempotent_request to outbox_service;
 grant execute on function
-    outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive, outbox.retry,
+    outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
+    outbox.retry,
     outbox.unread, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency, outbox.finished_ranges
     to outbox_service;
 

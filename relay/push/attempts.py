@@ -86,7 +86,7 @@ def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[obj
 
 
 def count(telemetry: Telemetry, made: Iterable[Made]) -> None:
-    """Adds them to the metrics; each once, with its run or when it comes after it."""
+    """Adds them and their lag to the metrics; each once, with its run or when it comes late."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     seconds: dict[str, list[float]] = defaultdict(list)
     lags: dict[str, list[float]] = defaultdict(list)

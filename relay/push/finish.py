@@ -123,7 +123,4 @@ def _count(
             messages=checkpoint.messages,
             bytes=checkpoint.bytes,
             seconds=seconds,
-            # Of endpoints the lag is counted with the attempts.
-            created_at=(),
-            acknowledged_at=0,
         )

@@ -55,7 +55,6 @@ class State(msgspec.Struct, frozen=True):
     has_heads: bool
     now: float
     closed_at: float
-    waits: bool
     made_by: Owner
 
 
@@ -71,7 +70,7 @@ select s.settings::text, x.keys, x.sealed,
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,
-       s.waiting_reason is not null, s.made_by
+       s.made_by
 from outbox.subscription s
 join outbox.breaker b on b.subscription_id = s.id
 cross join lateral (
@@ -166,7 +165,7 @@ class PushRuns:
         settings, plain, sealed, *rest = claimed.besides
         state = State(decode(settings), *rest)
         secrets = zip(plain, sealed, strict=True)
-        keys = self._signing.keys(connection, cursor, secrets, waits=state.waits)
+        keys = self._signing.keys(connection, cursor, secrets, waits=claimed.noted)
         if keys is None:
             connection.execute("commit")
             return WAITS

@@ -50,8 +50,12 @@ as $$
         (select max(number) from outbox.log_partition where from_time is not null))::integer
 $$;
 
--- Turns to the next partition where the present one has been written to for a quarter of the retention, a day at least,
--- and makes one ahead. So the log is seven partitions however long it is kept: a statement over it locks each of them with
+-- How long a partition is written to: a quarter of the retention, a day at least.
+create function outbox.partition_width(retention_days integer) returns interval
+language sql immutable
+return greatest(retention_days / 4.0, 1) * interval '1 day';
+
+-- Turns to the next partition where the present one has been written to for long enough, and makes one ahead. So the log is seven partitions however long it is kept: a statement over it locks each of them with
 -- its indexes, and the plans that the relay keeps look at each. Returns how many were made. What others lock for longer
 -- than the lock timeout is left for the next call.
 create function outbox.make_partitions(retention_days integer default 7) returns integer
@@ -62,7 +66,7 @@ as $$
 declare
     room     constant bigint   := 100000000000;
     sequence constant regclass := pg_get_serial_sequence('outbox.message', 'id');
-    width    constant interval := greatest(retention_days / 4.0, 1) * interval '1 day';
+    width    constant interval := outbox.partition_width(retention_days);
     now      constant timestamptz := clock_timestamp();
     made     integer := 0;
     present  integer;
@@ -344,6 +348,7 @@ revoke execute on function
     outbox.make_partitions(integer),
     outbox.first_id_since(timestamptz),
     outbox.present_partition(),
+    outbox.partition_width(integer),
     outbox.partition_needed_by(text),
     outbox.partition_state(integer),
     outbox.retire_partition(text, integer),

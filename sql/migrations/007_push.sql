@@ -586,7 +586,7 @@ as $$
         -- It should have been left: a transaction that is older than the next one is open, somewhere in the cluster.
         select 'message_' || number from outbox.log_partition
         where number = outbox.present_partition()
-          and from_time < clock_timestamp() - greatest(retention_days / 4.0, 1) * interval '1 day' - interval '1 day'
+          and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
         union all
         select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
         where pg_inherits.inhparent = 'outbox.attempt'::regclass

@@ -3,8 +3,10 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from relay import status, status_text
+from relay import gauges, status, status_text
+from relay.database import Connection
 from relay.gauges import DatabaseCollector
+from relay.undelivered import Backlog
 from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
 from tests.receiver import OK, respond
 
@@ -116,3 +118,20 @@ def test_what_was_delivered_on_a_retry_counts_with_all_its_lag(
     stage.let_time_pass()
     relay.drain()
     assert lags(relay) == (2, 1)
+
+
+def test_what_takes_too_long_to_count_hides_neither_letters_nor_maintenance(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_for_ever(connection: Connection) -> list[Backlog]:
+        connection.execute("set local statement_timeout = '10ms'")
+        connection.execute("select pg_sleep(60)")
+        return []
+
+    monkeypatch.setattr(gauges, "read_backlog", count_for_ever)
+    stage.subscribe()
+    assert gauge(relay, "waiting_dead_letters") == 0
+    assert gauge(relay, "undelivered_oldest_age_seconds") is None
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(relay.settings))
+    assert registry.get_sample_value("outbox_relay_maintenance_age_seconds") is not None

@@ -2,7 +2,7 @@
 
 from tests.relay.conftest import Open
 from tests.relay.recording import Relay
-from tests.sql.log import Session, one, pass_everything, publish, turn
+from tests.sql.log import Session, one, publish, turn
 
 # A few of each delta; span by span there would be millions.
 RUNS = "select count(*) from outbox.checkpoint where relay <> ''"
@@ -53,11 +53,3 @@ def test_a_filter_that_leaves_all_out_goes_over_a_turn(db: Session, relay: Relay
     wanted = publish(db, channel="parcels")
     assert relay.drain() == [wanted]
     assert one(db, RUNS) <= MOST_RUNS
-
-
-def test_what_others_wrote_before_a_turn_costs_nothing(db: Session, relay: Relay) -> None:
-    publish(db)
-    pass_everything(db)
-    turn(db)
-    message = publish(db)
-    assert relay.drain() == [message]

@@ -1,0 +1,75 @@
+"""How long a relay leaves an exactly-once cursor to another goes by what taking it over costs."""
+
+from typing import Any, cast
+
+import pytest
+
+from relay import exactly_once
+from relay.cursor import Claimed, Cursor, Origin, Terms
+from relay.exactly_once import ExactlyOnce
+from relay.telemetry import Telemetry
+from tests.relay.operating import settings
+
+MINE = Cursor(1, 1, "exact", "kafka", 0, 3, None, 7, "", None, None, Terms("exactly_once"))
+ANOTHERS = Cursor(2, 1, "exact", "kafka", 0, 3, None, 7, "b", None, None, Terms("exactly_once"))
+CLAIMED = Claimed(
+    n=7,
+    token=7,
+    relay="",
+    seen="3:3:",
+    position=None,
+    channels=None,
+    types=None,
+    shards=1,
+    due=False,
+    replaying=False,
+    merging=False,
+    noted=False,
+    origin=Origin("i", "1", "0/0"),
+    besides=(0, True),
+)
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class SlowBroker:
+    """Transactions of which each fence takes so long."""
+
+    def __init__(self, clock: Clock, fence_seconds: float) -> None:
+        self._clock = clock
+        self._fence_seconds = fence_seconds
+
+    def take(self, name: str, token: int) -> bool:
+        return False
+
+    def fence(self, name: str) -> str | None:
+        self._clock.now += self._fence_seconds
+        return None
+
+    def own(self, token: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("fence_seconds", "patience"), [(0.1, 1.0), (0.5, 2.0), (1.0, 4.0), (9.0, 5.0)]
+)
+def test_the_slower_fencing_is_the_longer_another_is_left_alone(
+    fence_seconds: float, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(exactly_once, "time", clock)
+    broker = cast(Any, SlowBroker(clock, fence_seconds))
+    relay = ExactlyOnce(cast(Any, None), broker, settings("postgresql://h/d"), Telemetry())
+    relay.adopts(MINE, CLAIMED)
+    assert relay.is_anothers(ANOTHERS)
+    clock.now += patience - 0.01
+    assert relay.is_anothers(ANOTHERS)
+    clock.now += 0.02
+    assert not relay.is_anothers(ANOTHERS)
