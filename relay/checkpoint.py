@@ -50,9 +50,11 @@ def following(reading: Reading, outcome: Outcome) -> Next | None:
     done_id = reading.after_id if stopped is None else stopped.message_id - 1
     if stopped is not None and done_id <= position.after_id:
         return None
-    place = Place(position.seen, position.target, done_id, position.fresh_id, position.upto_id)
-    if stopped is None and reading.exhausted:
+    # With its last message a delta is over, though the run was stopped before it looked for more.
+    if done_id >= position.upto_id:
         place = Place(position.target)
+    else:
+        place = Place(position.seen, position.target, done_id, position.fresh_id, position.upto_id)
     n = reading.claimed.n + 1
     return Next(n, new_token(), place, outcome.messages, outcome.bytes)
 

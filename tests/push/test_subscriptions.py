@@ -169,6 +169,17 @@ def test_a_rate_limit_that_is_lifted_lets_everything_go(stage: PushStage, relay:
     assert len(stage.keys()) == 20
 
 
+def test_a_limit_that_is_used_up_by_the_last_message_leaves_no_work(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe(rate_per_second=2)
+    stage.publish("a:1")
+    for _ in range(2):
+        relay.round()
+    assert stage.keys() == ["a:1"]
+    assert relay.probe() == []
+
+
 FILL = """
 insert into outbox.message (channel, type, idempotency_key, payload)
 select 'noise', 'tick', 'noise' || n, '{}' from generate_series(1, 20000) as n
