@@ -53,7 +53,7 @@ select exists (select from outbox.delivery
 LEFT_BEHIND = """
 select waiting.name, waiting.rows, waiting.is_open
 from (
-    select s.name, b.opened_at is not null as is_open,
+    select s.id, s.name, b.opened_at is not null as is_open,
            (select count(*) from outbox.delivery d
             join outbox.cursor c on c.id = d.cursor_id
             where c.subscription_id = s.id) as rows
@@ -63,8 +63,9 @@ from (
 ) waiting
 where waiting.rows > 0
    or (waiting.is_open and exists (
-           select from outbox.subscription_backlog behind
-           where behind.subscription = waiting.name and behind.messages > 0))
+           select from outbox.cursor c
+           cross join lateral outbox.unread(c.id, 100001) behind
+           where c.subscription_id = waiting.id and behind.wanted))
 order by waiting.name
 """
 

@@ -118,7 +118,7 @@ def _gauges(sample: Sample) -> list[Metric]:
 def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
     messages = GaugeMetricFamily(
         "outbox_relay_backlog_messages",
-        "Messages that no run has read yet, counted up to 100,001.",
+        "Messages that no run has read yet, counted up to 100,001; a million in all, shared.",
         labels=["subscription", "priority"],
     )
     age = GaugeMetricFamily(
@@ -136,7 +136,7 @@ def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
 def _undelivered(rows: Iterable[Undelivered]) -> list[Metric]:
     messages = GaugeMetricFamily(
         "outbox_relay_undelivered_messages",
-        "Messages that are not delivered: unread (counted up to 100,001 a priority), retrying, "
+        "Messages that are not delivered: unread (counted as the backlog is), retrying, "
         "in_flight, behind one of their group, or parked.",
         labels=["subscription", "state"],
     )

@@ -117,17 +117,26 @@ cross join lateral (
 ) as latest;
 
 -- What waits for each cursor. It looks at 100,001 messages of the log and no further, of a channel that waits for its
--- topic at 1,001, since there may be many: beyond that `more` is true, and `messages` and `oldest_at` speak of the
--- messages looked at.
+-- topic at 1,001, since there may be many, and of everything together at about a million, in equal shares: beyond that
+-- `more` is true, and `messages` and `oldest_at` speak of the messages looked at.
 create view outbox.cursor_backlog as
-select position.cursor_id, position.subscription, position.priority, position.shard, position.channel,
+select behind.cursor_id, behind.subscription, behind.priority, behind.shard, behind.channel,
        waiting.messages, waiting.more, waiting.oldest_at
-from outbox.cursor_position as position
-cross join lateral (select case when position.waiting_since is null then 100001 else 1001 end as messages) as look_at
+from (
+    select position.*, count(*) filter (where first.is_there) over () as cursors_behind
+    from outbox.cursor_position as position
+    cross join lateral (
+        select exists (select from outbox.unread(position.cursor_id, 1)) as is_there
+    ) as first
+) as behind
+cross join lateral (
+    select least(case when behind.waiting_since is null then 100001 else 1001 end,
+                 greatest(1000000 / greatest(behind.cursors_behind, 1), 1001))::integer as messages
+) as look_at
 cross join lateral (
     select count(*) filter (where wanted) as messages, count(*) >= look_at.messages as more,
            min(created_at) filter (where wanted) as oldest_at
-    from outbox.unread(position.cursor_id, look_at.messages)
+    from outbox.unread(behind.cursor_id, look_at.messages)
 ) as waiting;
 
 -- The channels that wait for their topics, and how many messages wait with them, in one walk for all channels of a

@@ -233,10 +233,14 @@ begin
     perform outbox.clear_acked(c) from unnest(cursors) as c;
     with kind (place, sentence) as (
         select 1, format('unread messages (%s%s)',
-                         case when bool_or(more) or sum(messages) = 0 then 'at least ' end, greatest(sum(messages), 1))
-        from outbox.cursor_backlog as backlog
-        where backlog.cursor_id = any (cursors)
-          and exists (select from unnest(cursors) as c where outbox.has_unread(c, give_up_at))
+                         case when bool_or(unread.more) or sum(unread.messages) = 0 then 'at least ' end,
+                         greatest(sum(unread.messages), 1))
+        from unnest(cursors) as c
+        cross join lateral (
+            select count(*) filter (where wanted) as messages, count(*) > 100000 as more
+            from outbox.unread(c, 100001)
+        ) as unread
+        where exists (select from unnest(cursors) as c where outbox.has_unread(c, give_up_at))
         having count(*) > 0
         union all
         select 2, format('messages on their way (%s)', count(*))

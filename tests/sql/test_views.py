@@ -136,6 +136,19 @@ def test_counting_stops_at_a_hundred_thousand(db: Session) -> None:
     assert backlog(db) == (10, False)
 
 
+def test_counting_is_shared_among_all_that_are_behind(db: Session) -> None:
+    db.execute(
+        "insert into outbox.subscription (name) select 's-' || n from generate_series(1, 19) n"
+    )
+    db.execute(
+        "insert into outbox.message (channel, type, payload)"
+        " select 'orders', 't', '' from generate_series(1, 50100)"
+    )
+    # Of a hundred cursors twenty are behind.
+    counted = "select messages, more from outbox.cursor_backlog where messages > 0"
+    assert db.execute(counted).fetchall() == [(50_000, True)] * 20
+
+
 def test_holders_are_named_while_their_run_lasts(db: Session, open_session: Open) -> None:
     relay = open_session()
     mine = cursor_id(db)
