@@ -3,6 +3,10 @@
 Updates are messages on channel `outbox.live`, which stays inside the database. Each process reads
 them with a snapshot as its position: what a transaction writes is seen when it has committed, and a
 late commit is not passed over, whatever ids were handed out meanwhile.
+
+A snapshot means something on one timeline of Postgres alone. After a failover the new primary may
+lack transactions that were read, and give their ids to others: then the clients are asked to come
+again.
 """
 
 import asyncio
@@ -116,6 +120,7 @@ class Seen(msgspec.Struct, frozen=True):
     """
 
     target: str
+    timeline: str
     id: int | None
     group_key: str | None
     payload: bytes | None
@@ -135,10 +140,11 @@ class Seen(msgspec.Struct, frozen=True):
 UPDATES = msgspec.json.Decoder(OrderPaymentUpdated)
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """A position to start from."""
+class Start(msgspec.Struct, frozen=True):
+    """A position to start from: a snapshot of a timeline."""
 
     now: str
+    timeline: str
     order_exists: bool
 
 
@@ -154,12 +160,14 @@ class Live:
         self._clients: defaultdict[str, set[Client]] = defaultdict(set)
         self._count = 0
         self._seen: str | None = None
+        self._timeline = ""
         self._connected = asyncio.Event()
         # A position is taken for a first client, or moved by a read, but never both at once.
         self._position = asyncio.Lock()
 
     START: LiteralString = """
         select pg_current_snapshot()::text as now,
+               substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline,
                exists (select from sale.sale_order where id = %(order_id)s) as order_exists
     """
 
@@ -169,9 +177,9 @@ class Live:
         Raises Problem: 404 no such order, 503 no database or too many clients.
         """
 
-        async def start(transaction: Transaction) -> Snapshot | None:
+        async def start(transaction: Transaction) -> Start | None:
             return await (
-                await transaction.select(Snapshot, self.START, {"order_id": order_id})
+                await transaction.select(Start, self.START, {"order_id": order_id})
             ).fetchone()
 
         if self._count + self._joining >= self._max_clients:
@@ -179,12 +187,12 @@ class Live:
         self._joining += 1
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_SECONDS), self._position:
-                snapshot = await self._database.run(start)
-                assert snapshot is not None, "a select without FROM has one row"
-                if not snapshot.order_exists:
+                begins = await self._database.run(start)
+                assert begins is not None, "a select without FROM has one row"
+                if not begins.order_exists:
                     raise Problem(404, "The order does not exist.", field="orderId")
                 if not self._count:
-                    self._seen = snapshot.now
+                    self._seen, self._timeline = begins.now, begins.timeline
                 return self._add(Client(str(order_id)))
         except TimeoutError:
             raise unavailable("The updates can't be joined now; connect again.") from None
@@ -242,6 +250,10 @@ class Live:
                 return
             seen = self._seen
             rows = await self._database.run(lambda transaction: _read_since(transaction, seen))
+            if rows[0].timeline != self._timeline:
+                log.warning("live clients are asked to come again", cause="another timeline")
+                self.close(TRY_AGAIN_LATER)
+                return
             self._deliver(rows)
             self._seen = rows[0].target
 
@@ -281,7 +293,9 @@ ON_THE_INDEX: LiteralString = """
 # at every poll, so they are left out: see outbox.finished_ranges. One statement has one snapshot,
 # so `target` is exactly what was read, and the next read goes on from there.
 READ: LiteralString = """
-    select pg_current_snapshot()::text as target, message.id, message.group_key, message.payload
+    select pg_current_snapshot()::text as target,
+           substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline,
+           message.id, message.group_key, message.payload
     from (values (true)) as always
     left join lateral (
         select fresh.id, fresh.group_key, fresh.payload

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Spawn
 from tests.pair import Pair, replicated
-from tests.servers import make_template
+from tests.relay.stage import ExactlyOnceStage
+from tests.servers import TEMPLATE, make_template
 
 
 @pytest.fixture
@@ -15,3 +17,9 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     with replicated(tmp_path) as pair:
         make_template(pair.primary)
         yield pair
+
+
+@pytest.fixture
+def stage(pair: Pair, kafka: str, topic_prefix: str, spawn: Spawn) -> ExactlyOnceStage:
+    """On the pair's address."""
+    return ExactlyOnceStage(pair.url(TEMPLATE), kafka, topic_prefix, spawn)

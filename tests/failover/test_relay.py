@@ -8,23 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from local.program import Program
-from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.pair import Pair
 from tests.relay.stage import ExactlyOnceStage
-from tests.servers import TEMPLATE
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
-
 Port = Callable[[], int]
-
-
-@pytest.fixture
-def stage(pair: Pair, kafka: str, topic_prefix: str, spawn: Spawn) -> ExactlyOnceStage:
-    """On the pair's address."""
-    return ExactlyOnceStage(pair.url(TEMPLATE), kafka, topic_prefix, spawn)
 
 
 def waits(relay: Program, port: int) -> None:
