@@ -1,5 +1,6 @@
 """What is not delivered is counted and has an age, in whatever state it waits."""
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -96,6 +97,14 @@ def test_status_says_that_everything_is_delivered_only_where_it_is(
     assert left.messages == (0 if status_code == 200 else 3)
     assert ("everything is delivered" in text) == (status_code == 200)
     assert "no backlog" not in text
+
+
+def test_status_shows_a_subscription_that_was_made_while_it_looked(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    now = msgspec.structs.replace(status.read(relay.connection), undelivered=[])
+    assert "billing" in status_text.render(now)
 
 
 def lags(relay: PushRelay) -> tuple[float | None, float | None]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 from relay import doctor, migrations, retention, status_server
-from relay.database import Connection
+from relay.database import Connection, ReadOnlyError
 from relay.finding import Finding
 from relay.telemetry import Telemetry
 from tests.conftest import PostgresServer
@@ -291,6 +292,21 @@ def test_a_part_that_fails_stops_no_other(
     noted = connection.execute("select fault from outbox.maintenance").fetchone()
     assert noted is not None
     assert noted[0].startswith(f"outbox.{part.partition('(')[0]}: ")
+
+
+def test_a_server_that_takes_no_writes_ends_the_round_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(connection: Connection) -> NoReturn:
+        asked.append(connection)
+        raise ReadOnlyError("the server takes no writes")
+
+    monkeypatch.setattr(retention, "transaction", refuse)
+    with pytest.raises(ReadOnlyError):
+        maintain(database_url)
+    assert len(asked) == 1
 
 
 def test_the_note_tells_which_part_failed_and_why(

@@ -71,6 +71,23 @@ def test_letters_sent_again_arrive_once_in_the_order_of_the_log(db: Session, rel
     assert [letter[2:] for letter in letters(db)] == [(2, True, True)] * 4
 
 
+WAITS = "select waiting_since is not null from outbox.subscription"
+
+
+def test_letters_that_arrive_take_back_what_its_subscription_says_it_waits_for(
+    db: Session, relay: Relay
+) -> None:
+    refuse(relay, publish(db))
+    relay.drain()
+    db.execute("select outbox.note_waiting(id, 'the brokers are away') from outbox.subscription")
+    db.execute(REDRIVE_ALL)
+    # Nothing of them has arrived yet.
+    assert one(db, WAITS)
+    refuse(relay)
+    relay.drain()
+    assert not one(db, WAITS)
+
+
 def test_a_second_redrive_of_the_same_letters_adds_nothing(db: Session, relay: Relay) -> None:
     messages = [publish(db, "a") for _ in range(3)]
     refuse(relay, *messages)
