@@ -39,7 +39,8 @@ CONNECTION_DEFAULTS: dict[str, Any] = {
 #
 # What search_path puts before pg_catalog could shadow each operator, function, type and table that
 # a statement names; pg_temp is searched first unless it is named last. The bounds are those of
-# Postgres itself; whoever needs others says so in the transaction.
+# Postgres itself; whoever needs others says so in the transaction. With row_security off a policy
+# that would hide rows is an error: a cursor would pass over what it can't see, for ever.
 SETTINGS: LiteralString = """
 select case
            when pg_catalog.pg_is_in_recovery() then 'recovery'
@@ -61,6 +62,7 @@ select case
        pg_catalog.set_config('standard_conforming_strings', 'on', true),
        pg_catalog.set_config('array_nulls', 'on', true),
        pg_catalog.set_config('quote_all_identifiers', 'off', true),
+       pg_catalog.set_config('row_security', 'off', true),
        pg_catalog.set_config('statement_timeout', '0', true),
        pg_catalog.set_config('lock_timeout', '0', true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true),

@@ -73,7 +73,9 @@ def check(connection: Connection) -> None:
         ran = applied(connection)
     except errors.InsufficientPrivilege as refused:
         raise MigrationError(
-            "this role may not read outbox.migration", "grant it outbox_relay (sql/roles.sql)"
+            f"this role may not read outbox.migration: {str(refused).splitlines()[0]}",
+            "grant it outbox_relay (sql/roles.sql); where it has that, and row-level security was "
+            "enabled: alter table outbox.… disable row level security",
         ) from refused
     _refuse_newer(ran)
     _refuse_without_rows(connection, ran)

@@ -72,7 +72,8 @@ CONNECTION_DEFAULTS = {"target_session_attrs": "primary", "client_encoding": "ut
 #
 # What search_path puts before pg_catalog could shadow all that a statement names; pg_temp is
 # searched first unless it is named last. A row lock that is not granted, a frozen client, a bad
-# plan: each ends on the server as well.
+# plan: each ends on the server as well. With row_security off a policy that would hide rows is an
+# error: a payment for an order that nobody sees would be acknowledged.
 BOUND: LiteralString = """
     select case
                when pg_catalog.current_setting('default_transaction_read_only')
@@ -93,6 +94,7 @@ BOUND: LiteralString = """
            pg_catalog.set_config('standard_conforming_strings', 'on', true),
            pg_catalog.set_config('array_nulls', 'on', true),
            pg_catalog.set_config('quote_all_identifiers', 'off', true),
+           pg_catalog.set_config('row_security', 'off', true),
            pg_catalog.set_config('statement_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('lock_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true),
