@@ -151,6 +151,9 @@ create table outbox.message (
         check (octet_length(payload) + coalesce(octet_length(group_key), 0)
                + coalesce(octet_length(headers), 0) <= 983040)
 ) partition by range (id);
+-- A table without a key or this takes no UPDATE or DELETE as soon as somebody publishes all tables, as change data capture
+-- does by default; and outbox.rebase updates. Nothing is logged for it but then.
+alter table outbox.message replica identity full;
 
 -- These two and no more: every further index is paid for by every business transaction. They are spelled differently, so
 -- that a query chooses its index by what it writes: `priority::integer` and `id + 0`, or `priority`, `xid` and `id`. The

@@ -119,6 +119,8 @@ begin
         if not exists (select from outbox.attached_partition where number = ahead) then
             execute format('create table outbox.%I (like outbox.message including defaults including constraints)',
                            'message_' || ahead);
+            -- LIKE leaves this out.
+            execute format('alter table outbox.%I replica identity full', 'message_' || ahead);
             execute format('alter table outbox.message attach partition outbox.%I for values from (%s) to (%s)',
                            'message_' || ahead, ahead * room, (ahead + 1) * room);
             delete from outbox.log_partition where number = ahead;

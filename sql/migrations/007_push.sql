@@ -479,6 +479,8 @@ create table outbox.attempt (
 create index attempt_subscription_id on outbox.attempt (subscription_id, id);
 create index attempt_message_id on outbox.attempt (message_id);
 create table outbox.attempt_default partition of outbox.attempt default;
+-- So that rows can be deleted where all tables are published: see outbox.message.
+alter table outbox.attempt_default replica identity full;
 
 -- What of the failed answers is kept is at the endpoints' will: of each subscription so much a day (UTC) and no more.
 create table outbox.answer_budget (
@@ -544,6 +546,7 @@ begin
         begin
             execute format('create table outbox.%I partition of outbox.attempt for values from (%L) to (%L)',
                            name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
+            execute format('alter table outbox.%I replica identity full', name);
             turned := turned + 1;
         exception when lock_not_available or check_violation then
             null;
@@ -764,6 +767,7 @@ create table outbox.replay (
     created_at timestamptz not null default clock_timestamp()
 );
 create index replay_cursor on outbox.replay (cursor_id);
+alter table outbox.replay replica identity full;
 
 -- Sets a subscription back to what was written at `from_time`, or to the message `from_message_id`: everything from
 -- there on comes (again), in order, with its first idempotency key. What was pending stays pending. Returns how many
