@@ -26,6 +26,7 @@ from relay import (
 from relay import replay as replaying
 from relay.database import Connection, connect, transaction
 from relay.keyring import Keyring
+from relay.log_stream import LogStream
 from relay.settings import Settings
 from relay.signals import stop_on_signals
 from relay.table import printable
@@ -35,9 +36,9 @@ DONE, FAULT, BAD_CONFIGURATION = 0, 1, 2
 
 
 def complain(code: int, *faults: str) -> int:
-    """Tells what is wrong on standard error; gives `code` back."""
+    """Tells what is wrong on standard error; gives `code` back. Nobody there holds up the end."""
     for fault in faults:
-        print(f"outbox-relay: {printable(fault)}", file=sys.stderr)
+        LogStream(sys.stderr).write(f"outbox-relay: {printable(fault)}\n")
     return code
 
 

@@ -3,10 +3,12 @@
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
+
+from relay.log_stream import LogStream
 
 # A channel, an error, what a broker or a server says: others choose words of it.
 MAX_WORD_LENGTH = 1000
@@ -15,7 +17,7 @@ MAX_TRACEBACK_LENGTH = 16_384
 
 def configure(level: str) -> None:
     """Readable lines on a terminal, else JSON; `level` as in Settings.log_level."""
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     renderer: list[Any] = (
         # Without the rich traceback: it would print local variables, and secrets are among them.
         [cut, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
@@ -33,7 +35,7 @@ def configure(level: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         # Writes a line at once, so that threads don't mix theirs.
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 

@@ -3,11 +3,13 @@
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
+
+from service.log_stream import LogStream
 
 # A path, a method, a type of event, an error: whoever sends a request chooses words of it.
 MAX_WORD_LENGTH = 300
@@ -16,6 +18,7 @@ MAX_TRACEBACK_LENGTH = 16_384
 
 def configure() -> None:
     """Sends structlog's and the standard library's records to standard output in one form."""
+    output = LogStream(sys.stdout)
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -24,16 +27,16 @@ def configure() -> None:
     ]
     last: Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if sys.stdout.isatty()
+        if sys.stdout is not None and sys.stdout.isatty()
         else structlog.processors.JSONRenderer(serializer=_serialize)
     )
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, output)),
         cache_logger_on_first_use=True,
     )
-    stream = logging.StreamHandler(sys.stdout)
+    stream = logging.StreamHandler(output)
     stream.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -1,0 +1,65 @@
+"""Where the log goes: nobody waits for whoever reads it, and nobody fails because they are gone."""
+
+import os
+import select
+import threading
+from typing import TextIO
+
+# For once, since a reader may be slow for a moment. While lines are lost nobody waits for the next.
+PATIENCE_SECONDS = 0.1
+
+
+class LogStream:
+    """Writes to a stream as a file does, but loses what can't be written now, and says how much.
+
+    A pipe that nobody empties holds a writer for ever, one that nobody holds any more is an error,
+    and so is a full disk: none of them may end what the log only tells of.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._lost = 0
+        # The last line was cut off.
+        self._cut = False
+
+    def write(self, text: str) -> int:
+        """Takes whole lines."""
+        with self._lock:
+            if self._put(self._told() + text if self._lost else text):
+                self._lost = 0
+            else:
+                self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def _told(self) -> str:
+        line = f'{{"event": "log_lines_lost", "level": "warning", "number": {self._lost}}}\n'
+        return f"\n{line}" if self._cut else line
+
+    def _put(self, text: str) -> bool:
+        """Whether it could be written whole."""
+        if self._stream is None:
+            return True
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):
+            # It is in memory.
+            self._stream.write(text)
+            return True
+        data = memoryview(text.encode(self._stream.encoding or "ascii", "backslashreplace"))
+        ready = select.poll()
+        ready.register(descriptor, select.POLLOUT)
+        timeout_seconds = 0 if self._lost else PATIENCE_SECONDS
+        written = 0
+        try:
+            while written < len(data) and ready.poll(timeout_seconds * 1000):
+                # No more than a pipe that is ready takes at once.
+                written += os.write(descriptor, data[written : written + select.PIPE_BUF])
+        except OSError:
+            pass
+        if written:
+            self._cut = written < len(data)
+        return written == len(data)
