@@ -15,6 +15,7 @@ LONG_TRANSACTION_SECONDS = 300.0
 def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Everything about the log. Needs the rights of outbox_relay; raises psycopg.Error."""
     yield _foreign(connection)
+    yield _sequence(connection)
     yield from _cursors(connection)
     yield _maintenance(connection)
     yield from _partitions(connection, settings)
@@ -29,6 +30,25 @@ def _foreign(connection: Connection) -> Finding:
             "fault", "cluster", fault, "if writers have run here: outbox-relay rebase --from TIME"
         )
     return ok("cluster", "the log's transaction ids are this cluster's")
+
+
+# A session that keeps ids for later writes them behind those that others have drawn meanwhile.
+SEQUENCE = """
+    select sequence.oid::regclass::text,
+           seqcache = 1 and seqincrement > 0 and not seqcycle
+    from pg_sequence
+    join pg_class as sequence on sequence.oid = seqrelid
+    where seqrelid = pg_get_serial_sequence('outbox.message', 'id')::regclass
+"""
+
+
+def _sequence(connection: Connection) -> Finding:
+    name, in_order = connection.execute(SEQUENCE).fetchone() or ("outbox.message.id", False)
+    if not in_order:
+        text = f"sequence {name} does not give ids in order: groups may be sent in another one"
+        mend = f"alter sequence {name} increment 1 cache 1 no cycle, then end the writers' sessions"
+        return Finding("fault", "ids", text, mend)
+    return ok("ids", "drawn in the order of the writes")
 
 
 INCOMPLETE_SUBSCRIPTIONS = """

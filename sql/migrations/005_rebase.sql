@@ -146,7 +146,25 @@ as $$
     where highest_id > coalesce(pg_sequence_last_value(identity.sequence), 0)
 $$;
 
+-- `truncate outbox.message restart identity` would give ids anew that letters and marks of time still have: a message
+-- that can't go would take another one's letter, and a replay from a time would begin behind what it looks for.
+create function outbox.give_no_id_twice() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform outbox.advance_sequence('outbox.message', greatest(
+        (select max(message_id) from outbox.dead_letter),
+        (select max(upto_id) from outbox.checkpoint),
+        (select max(id) from outbox.log_mark)));
+    return null;
+end
+$$;
+create trigger give_no_id_twice after truncate on outbox.message
+    for each statement execute function outbox.give_no_id_twice();
+
 revoke execute on function
+    outbox.give_no_id_twice(),
     outbox.foreign_cluster(),
     outbox.rebase(timestamptz),
     outbox.advance_sequence(regclass, bigint)

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -202,6 +203,15 @@ def test_a_database_of_another_cluster_is_a_fault(
     finding = found(database_url, "cluster")
     assert finding.level == "fault"
     assert "outbox-relay rebase" in finding.text
+
+
+@pytest.mark.parametrize("slip", ["cache 50", "increment -1", "cycle"])
+def test_ids_that_are_not_drawn_in_order_are_a_fault(
+    database_url: str, connection: Connection, slip: LiteralString
+) -> None:
+    connection.execute("alter sequence outbox.message_id_seq " + slip)
+    finding = found(database_url, "ids")
+    assert (finding.level, "increment 1 cache 1 no cycle" in finding.mend) == ("fault", True)
 
 
 def test_a_cursor_that_is_missing_is_a_fault(database_url: str, connection: Connection) -> None:
