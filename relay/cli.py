@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -36,6 +37,8 @@ Command = Callable[[Settings, argparse.Namespace], int]
 def main() -> int:
     """Runs one command. Exit codes: 0 done, 1 fault, 2 bad configuration."""
     terminal.prepare()
+    # As the first process of a container it would else be ignored; `run` has a way of its own.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         written = words(sys.argv[1:])
     except ValueError as fault:

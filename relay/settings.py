@@ -248,12 +248,15 @@ def _ports(text: str) -> range:
 
 
 def _read(environ: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    """What of the environment is the relay's, and UTF-8."""
+    """What of the environment is the relay's, and UTF-8.
+
+    Without a line's end: what a secret or a file is read from mostly has one, and nobody means it.
+    """
     texts = {}
     for name, value in environ.items():
         if name.startswith(("RELAY_", "KAFKA_", "OUTBOX_")) or name == "DATABASE_URL":
             try:
-                texts[name] = utf8(value)
+                texts[name] = utf8(value).rstrip("\r\n")
             except ValueError:
                 faults.append(f"{name} is not UTF-8: write it so")
     return texts

@@ -59,9 +59,19 @@ WALK_SHARE = 4
 
 log = logging.getLogger(__name__)
 
-# What a connection gets where DATABASE_URL says nothing else: of several hosts the one that is no
-# standby. And text as psycopg writes it, whatever the role's or the database's default is.
-CONNECTION_DEFAULTS = {"target_session_attrs": "primary", "client_encoding": "utf8"}
+# What a connection gets where DATABASE_URL says nothing else: bounds on how long this end waits for
+# a server that vanished without a word. What lies between the two forgets a connection that is
+# quiet for some minutes, and the request that finds that out waits for nothing; so it is not quiet.
+# Of several hosts the one that is no standby. And text as psycopg writes it, whatever the role's
+# or the database's default is.
+CONNECTION_DEFAULTS: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "target_session_attrs": "primary",
+    "client_encoding": "utf8",
+}
 
 # Every transaction begins with it: what the service relies on, whatever the server, the database or
 # the role have set. For the transaction only: a pooler hands the session on.

@@ -120,12 +120,15 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
 
 
 def _read(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of the environment is the service's, as text."""
+    """What of the environment is the service's, as text.
+
+    Without a line's end: what a secret or a file is read from mostly has one, and nobody means it.
+    """
     texts = {}
     for name, value in environment.items():
         if name.startswith((PREFIX, "WEBHOOK_", "OUTBOX_")) or name == "DATABASE_URL":
             try:
-                texts[name] = utf8(value)
+                texts[name] = utf8(value).rstrip("\r\n")
             except ValueError:
                 raise SettingsError(f"{name} is not UTF-8; write it so") from None
     return texts

@@ -69,6 +69,20 @@ def test_what_says_where_endpoints_may_be_is_told_by_name_and_never_with_a_passw
     assert "hunter3" not in fault
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_s_end_behind_a_value_is_none_of_it(end: str) -> None:
+    given = {
+        **BASE,
+        "KAFKA_SASL_PASSWORD": "secret ",
+        "RELAY_PORT": "9400",
+        "OUTBOX_SECRET_KEY": SECRET_KEY,
+    }
+    ended = {name: value + end for name, value in given.items()}
+    assert Settings.from_environment(ended) == Settings.from_environment(
+        {**given, "RELAY_NAME": Settings.from_environment(ended).name}
+    )
+
+
 def test_every_fault_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({"RELAY_PORT": "x", "RELAY_COLOUR": "red", "KAFKA_ACKS": "0"})
@@ -90,7 +104,7 @@ def test_every_fault_is_told_at_once() -> None:
         ("RELAY_BARRIER_SECONDS", "-1"),
         ("RELAY_TOPIC_PREFIX", "x" * 50),
         ("RELAY_TOPIC_PREFIX", "shop/"),
-        ("RELAY_TOPIC_PREFIX", "shop\n"),
+        ("RELAY_TOPIC_PREFIX", "sh\nop"),
         ("RELAY_EVENT_SOURCE", ""),
         ("RELAY_EVENT_SOURCE", "two words"),
         ("RELAY_NAME", "two words"),

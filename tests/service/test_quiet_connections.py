@@ -1,5 +1,8 @@
 """A connection that was ended in a quiet time costs no request anything."""
 
+import asyncio
+import os
+import socket
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -8,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
+from service.database import Database
 from service.settings import Settings
 from tests.proxy import Proxy
 
@@ -46,3 +50,28 @@ def test_the_next_request_gets_a_fresh_one(
             assert client.get("/readyz").status_code == 200
             end(database_url, proxy)
         assert client.get("/readyz").status_code == 200
+
+
+# What a router or a load balancer allows at the least, in seconds, before it forgets one.
+SHORTEST_MEMORY_SECONDS = 60
+
+
+def test_no_connection_is_so_quiet_that_it_is_forgotten_on_the_way(database_url: str) -> None:
+    async def options() -> list[int]:
+        database = Database(Settings(database_url=database_url, pool_size=1))
+        await database.pool.open()
+        try:
+            async with database.pool.connection() as connection:
+                with socket.socket(fileno=os.dup(connection.fileno())) as wire:
+                    return [
+                        wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                        wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                        wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                    ]
+        finally:
+            await database.pool.close()
+
+    kept_alive, idle_seconds, unanswered_milliseconds = asyncio.run(options())
+    assert kept_alive == 1
+    assert idle_seconds < SHORTEST_MEMORY_SECONDS
+    assert 0 < unanswered_milliseconds < SHORTEST_MEMORY_SECONDS * 1000

@@ -87,6 +87,13 @@ def test_elsewhere_the_names_have_to_be_said(address: str, hosts: dict[str, str]
     assert settings.hosts == ("*",)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_s_end_behind_a_value_is_none_of_it(end: str) -> None:
+    given = {**URL, "WEBHOOK_SECRET": "whsec_plJ3nmyCDGBKInavdOK15jsl", "SERVICE_PAYMENTS": "on"}
+    ended = {name: value + end for name, value in given.items()}
+    assert from_environment(ended) == from_environment(given)
+
+
 def test_what_kubernetes_injects_is_ignored() -> None:
     injected = {
         "SERVICE_SERVICE_HOST": "10.0.0.1",

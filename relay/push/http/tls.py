@@ -1,8 +1,10 @@
 """TLS by the standard library: who the endpoint is has to be proved, and why it was not is told."""
 
+import os
 import ssl
+from contextlib import suppress
 
-from relay.push.http.fault import Fault
+from relay.push.http.fault import Fault, NoConnectionError
 
 # https://docs.openssl.org/master/man1/openssl-verification-options/#diagnostics
 _NOT_YET_VALID, _EXPIRED = 9, 10
@@ -31,9 +33,15 @@ CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:!aNULL:!eNULL:!aDSS:!S
 def client_context() -> ssl.SSLContext:
     """TLS 1.2 or newer; the chain and the name are checked against the system's authorities.
 
-    SSL_CERT_FILE and SSL_CERT_DIR name others, as OpenSSL documents.
+    SSL_CERT_FILE and SSL_CERT_DIR name others, as OpenSSL documents. Raises NoConnectionError where
+    there are none: every endpoint would be refused, and no endpoint is to blame.
     """
     context = ssl.create_default_context()
+    if not (context.get_ca_certs() or _reads_later()):
+        raise NoConnectionError(
+            "no certificate authority is known: install ca-certificates, or name a file of them "
+            "in SSL_CERT_FILE"
+        )
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # The endpoint chooses among what is offered here. Over finite fields a handshake takes half a
     # second of the loop that serves all endpoints, and a group of the endpoint's own making takes
@@ -45,6 +53,14 @@ def client_context() -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _reads_later() -> bool:
+    """Whether there are authorities that OpenSSL reads as it needs them."""
+    directory = ssl.get_default_verify_paths().capath
+    with suppress(OSError):
+        return directory is not None and bool(os.listdir(directory))
+    return False
 
 
 def fault_of(where: str, error: ssl.SSLError) -> Fault:

@@ -105,6 +105,20 @@ def test_an_authority_that_nobody_named_is_not_trusted(authority: trustme.CA) ->
         assert "certificate verify failed" in answer.detail
 
 
+def test_a_machine_without_authorities_blames_no_endpoint(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with secure(authority.issue_cert(NAME), answering) as (server, _):
+        (answer,) = ask(server.port)
+        assert answer.error == "no_connection"
+        assert "install ca-certificates" in answer.detail
+        # As soon as there is one it is asked.
+        authority.cert_pem.write_to_path(tmp_path / "nowhere.pem")
+        assert ask(server.port)[0].error is None
+
+
 @pytest.mark.usefixtures("trusted")
 def test_what_is_wrong_with_a_certificate_is_told_apart(authority: trustme.CA) -> None:
     now = datetime.now(UTC)
