@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.health import PROBES
 from service.metrics import Metrics
 from service.refusals import Lines, Refusals
+from service.turns import asks_for
 
 log = structlog.get_logger()
 
@@ -45,6 +46,8 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on and looks at the status of what comes back."""
+        if scope["type"] != "lifespan":
+            asks_for.set(f"address {_address(scope)}")
         if scope["type"] == "websocket":
             await self._app(scope, receive, self._watch_socket(scope, send))
             return
@@ -96,14 +99,18 @@ class Access:
         route = self._route(scope)
         if route in QUIET and status < 400:
             return
-        address, _ = scope.get("client") or ("unknown", 0)
         if status == 401:
-            self._unauthorized.note(address, route, status)
+            self._unauthorized.note(_address(scope), route, status)
         elif status >= 400 and not _has_key(scope) and not self._lines.take():
-            self._refused.note(address, route, status)
+            self._refused.note(_address(scope), route, status)
         else:
             method = scope.get("method", "WEBSOCKET")
             log.info("request", method=method, path=scope["path"], status=status, **figures)
+
+
+def _address(scope: Scope) -> str:
+    address, _ = scope.get("client") or ("unknown", 0)
+    return str(address)
 
 
 def _has_key(scope: Scope) -> bool:

@@ -94,7 +94,7 @@ async def end(*tasks: asyncio.Task[None]) -> None:
 def create_app(settings: Settings) -> Starlette:
     """The ASGI app; it connects to the database when it is started, and again whenever it must."""
     database = Database(settings)
-    metrics = Metrics(database.pool)
+    metrics = Metrics(database)
     live = Live(database, metrics, settings.max_connections // 2)
     payments = Payments(database, settings.payments)
     unauthorized, refused = Refusals("unauthorized"), Refusals("refused")

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from service.database import Database, Transaction
 from service.keys import FORM, PREFIX, Scope, hash_of
 from service.problems import Problem
+from service.turns import asks_for
 
 # RFC 6750, section 2.1; the scheme's case does not count (RFC 9110, section 11.1).
 BEARER = re.compile(rf"(?i:bearer) +({FORM}) *")
@@ -18,6 +19,7 @@ BEARER = re.compile(rf"(?i:bearer) +({FORM}) *")
 # A key that was made meanwhile works after this time.
 UNKNOWN_SECONDS = 1.0
 MAX_UNKNOWN = 4096
+MAX_SEEN = 4096
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -60,6 +62,8 @@ class Authorization:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._unknown = UnknownKeys()
+        # Hashes of keys that were valid, the latest last, and for whom those ask.
+        self._seen: dict[bytes, str] = {}
 
     async def caller(self, headers: Headers, scopes: Sequence[Scope]) -> Caller:
         """Raises Problem: 401 without a valid key, 403 for one that has none of the scopes.
@@ -74,17 +78,33 @@ class Authorization:
         if key_hash in self._unknown:
             raise _unauthorized(UNKNOWN)
         if (caller := await self._find(key_hash)) is None:
+            self._seen.pop(key_hash, None)
             self._unknown.add(key_hash)
             raise _unauthorized(UNKNOWN)
+        self._remember(key_hash, caller)
         if not set(scopes) & set(caller.scopes):
             raise lacks(caller, " or ".join(scopes))
         return caller
 
     async def _find(self, key_hash: bytes) -> Caller | None:
+        """A key that was valid before has its own turn; strangers, however many, share theirs."""
+
         async def find(transaction: Transaction) -> Caller | None:
             return await (await transaction.select(Caller, USE, {"hash": key_hash})).fetchone()
 
+        if (name := self._seen.get(key_hash)) is None:
+            return await self._database.look_up(find)
+        asks_for.set(name)
         return await self._database.run(find)
+
+    def _remember(self, key_hash: bytes, caller: Caller) -> None:
+        """From here on the request asks for the key, as its next one does from the beginning."""
+        name = f"key {caller.name}"
+        asks_for.set(name)
+        self._seen.pop(key_hash, None)
+        if len(self._seen) >= MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._seen[key_hash] = name
 
 
 class UnknownKeys:

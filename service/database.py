@@ -21,8 +21,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from service.faults import Faults
 from service.problems import unavailable
 from service.settings import Settings
+from service.turns import Turns, asks_for
 
 # What a standby says to READ WRITE, and a primary that was made read-only to a write.
 READ_ONLY = (sqlstates.FeatureNotSupported, sqlstates.ReadOnlySqlTransaction)
@@ -53,9 +55,10 @@ BEYOND_LIMITS = (
 
 CANCEL_SECONDS = 1.0
 
-# Requests that may read much hold a connection for long: they get one in so many together,
-# so that payments and the others always find one.
-WALK_SHARE = 4
+# Requests that may read much hold a connection for long, and strangers may ask without end whether
+# a key is one: each of these two gets one connection in so many, so that payments and the others
+# always find one.
+SHARE = 4
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +238,12 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._timeout_seconds = settings.database_timeout_seconds
-        self._walks = asyncio.Semaphore(max(1, settings.pool_size // WALK_SHARE))
+        share = max(1, settings.pool_size // SHARE)
+        self._turns = Turns(settings.pool_size, kept=settings.pool_size // SHARE)
+        self._walks = Turns(share, kept=share // 2)
+        self._strangers = Turns(share, kept=share // 2)
+        self._returning: set[asyncio.Task[None]] = set()
+        self._faults = Faults()
         self.pool = AsyncConnectionPool(
             settings.database_url,
             connection_class=Connection,
@@ -250,8 +258,6 @@ class Database:
             min_size=min(2, settings.pool_size),
             max_size=settings.pool_size,
             timeout=self._timeout_seconds,
-            # Requests that wait for a connection longer than they may are refused, not collected.
-            max_waiting=settings.pool_size * 50,
             # Give up soon: the next request then tries again at once, instead of waiting for
             # a pause that doubled all through a long outage.
             reconnect_timeout=3.0,
@@ -276,7 +282,7 @@ class Database:
         await connection.set_read_only(False)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection[Any]]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         """One that was not ended in a quiet time, by the server or by a proxy before it.
 
         (The pool's own check waits a second, then two, after each that was.)
@@ -289,7 +295,34 @@ class Database:
                         yield connection
                     return
             finally:
-                await self.pool.putconn(connection)
+                await self._give_back(connection)
+
+    async def _give_back(self, connection: Connection) -> None:
+        """In a task of its own: interrupted here, the pool would never have it again."""
+        returning = asyncio.create_task(self.pool.putconn(connection))
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        await asyncio.shield(returning)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return self._turns.waiting + self._walks.waiting + self._strangers.waiting
+
+    @asynccontextmanager
+    async def _turn(
+        self, turns: Turns, name: str, deadline: float, detail: str
+    ) -> AsyncIterator[None]:
+        """Raises Problem 503 where it does not come by `deadline` of the loop's clock."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turns.take(name)
+        except TimeoutError:
+            raise unavailable(f"{detail}; send the request again.") from None
+        try:
+            yield
+        finally:
+            turns.end(name)
 
     async def walk(
         self,
@@ -301,16 +334,22 @@ class Database:
 
         Raises Problem 503 where its turn does not come while a request waits for the database.
         """
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._walks.acquire()
-        except TimeoutError:
-            detail = "Others are reading much of the log already; send the request again."
-            raise unavailable(detail) from None
-        try:
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        detail = "Others are reading much of the log already"
+        async with self._turn(self._walks, asks_for.get(), deadline, detail):
             return await self.run(work, timeout_seconds=timeout_seconds)
-        finally:
-            self._walks.release()
+
+    async def look_up(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
+        """As `run`, for what strangers may ask; few of them go at once, and as one together."""
+        stranger = asks_for.get()
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        detail = "Too many keys that were never seen here are being looked up"
+        async with self._turn(self._strangers, stranger, deadline, detail):
+            asks_for.set("strangers")
+            try:
+                return await self.run(work)
+            finally:
+                asks_for.set(stranger)
 
     async def run(
         self,
@@ -333,23 +372,28 @@ class Database:
             reraise=True,
         )
         bound_seconds = timeout_seconds or self._timeout_seconds
-        try:
-            async with asyncio.timeout(bound_seconds):
-                async for attempt in retrying:
-                    with attempt:
-                        async with self._transaction(traceparent, bound_seconds) as transaction:
-                            result = await work(transaction)
-        except BEYOND_LIMITS:
-            raise
-        except BUSY as error:
-            log.warning("database busy: %s", type(error).__name__)
-            raise unavailable(
-                f"It took longer than {bound_seconds:g} s: others hold what it needs, or it is "
-                "much; send the request again."
-            ) from error
-        except UNAVAILABLE as error:
-            log.warning("database unavailable: %s", type(error).__name__)
-            raise unavailable("The database can't be reached; send the request again.") from error
+        deadline = asyncio.get_running_loop().time() + bound_seconds
+        detail = "Too many requests wait for the database, or it can't be reached"
+        async with self._turn(self._turns, asks_for.get(), deadline, detail):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    async for attempt in retrying:
+                        with attempt:
+                            async with self._transaction(traceparent, bound_seconds) as transaction:
+                                result = await work(transaction)
+            except BEYOND_LIMITS:
+                raise
+            except BUSY as error:
+                self._faults.note("database busy", type(error).__name__)
+                raise unavailable(
+                    f"It took longer than {bound_seconds:g} s: others hold what it needs, or it is "
+                    "much; send the request again."
+                ) from error
+            except UNAVAILABLE as error:
+                self._faults.note("database unavailable", type(error).__name__)
+                raise unavailable(
+                    "The database can't be reached; send the request again."
+                ) from error
         return result
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from service.metrics import Metrics
 from service.payments.switch import Payments
+from service.turns import asks_for
 
 # Asked all day long by machines, under whatever address a process happens to have.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -19,6 +20,7 @@ async def is_alive(_: Request) -> Response:
 async def is_ready(request: Request) -> Response:
     """GET /readyz: the database answers and has what is served; else Problem 503."""
     payments: Payments = request.state.payments
+    asks_for.set("readiness")
     await payments.look()
     return Response(b'{"status":"ready"}', media_type="application/json")
 

@@ -1,7 +1,6 @@
 """What Prometheus scrapes. One registry per app, so that two apps in one process don't collide."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,7 +13,8 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from psycopg_pool import AsyncConnectionPool
+
+from service.database import Database
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -25,7 +25,7 @@ class Metrics:
     `webhooks` by event type (six and `unknown`) and outcome: applied, repeated, refused, not_found.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, database: Database) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "service_requests",
@@ -62,7 +62,7 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self.registry.register(PoolCollector(pool))
+        self.registry.register(PoolCollector(database))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -71,15 +71,15 @@ class Metrics:
 class PoolCollector(Collector):
     """The connection pool, asked when it is scraped."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Connections, idle connections, waiting requests."""
-        stats = self._pool.get_stats()
-        for key, name, help_text in (
-            ("pool_size", "service_pool_connections", "Connections to the database."),
-            ("pool_available", "service_pool_idle_connections", "Connections that are free."),
-            ("requests_waiting", "service_pool_waiting_requests", "Waiting for a connection."),
+        stats = self._database.pool.get_stats()
+        for name, help_text, value in (
+            ("connections", "Connections to the database.", stats.get("pool_size", 0)),
+            ("idle_connections", "Connections that are free.", stats.get("pool_available", 0)),
+            ("waiting_requests", "Waiting for their turn at one.", self._database.waiting),
         ):
-            yield GaugeMetricFamily(name, help_text, value=stats.get(key, 0))
+            yield GaugeMetricFamily(f"service_pool_{name}", help_text, value=value)

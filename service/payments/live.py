@@ -24,6 +24,7 @@ from service.metrics import Metrics
 from service.money import text
 from service.payments.sale import Order, OrderStatus
 from service.problems import Problem, unavailable
+from service.turns import asks_for
 
 EVENT: Final = "ORDER_PAYMENT_UPDATED"
 
@@ -222,6 +223,7 @@ class Live:
 
     async def run(self) -> None:
         """Reads until cancelled. A database that is away for long costs clients, not the loop."""
+        asks_for.set("live updates")
         clock = asyncio.get_running_loop().time
         last_read = clock()
         while True:

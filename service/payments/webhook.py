@@ -18,6 +18,7 @@ from service.payments.router import Target, route
 from service.problems import Problem
 from service.settings import Settings
 from service.tracing import traceparent
+from service.turns import asks_for
 
 log = structlog.get_logger()
 
@@ -43,6 +44,7 @@ async def receive_payment(request: Request) -> Response:
     raw = await body.read(request, settings.max_body_bytes)
     if settings.webhook_secret is not None:
         signature.verify(settings.webhook_secret, request.headers, raw, time.time())
+        asks_for.set("the payment provider")
     written = body.decode(ENVELOPE, lone_surrogates.replaced(raw)).event_type
     header = request.headers.get("x-webhook-event-type")
     name = _event_name(header, written, is_signed=settings.webhook_secret is not None)

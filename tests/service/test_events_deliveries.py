@@ -9,7 +9,7 @@ from tests.service.platform import DEAD_LETTERS, Json, Platform
 
 DELIVERIES = """
     insert into outbox.delivery (cursor_id, message_id, group_key, due_at, token, reason)
-    select c.id, 100 * c.id + n, 'g' || n / 2,
+    select c.id, 9000000 + 100 * c.id + n, 'g' || n / 2,
            case mod(n, 6) when 0 then clock_timestamp() when 2 then 'infinity'
                       when 4 then clock_timestamp() end,
            case when mod(n, 6) = 4 then 1 end, 'http_500'

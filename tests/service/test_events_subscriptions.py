@@ -465,7 +465,7 @@ def test_more_shards_than_the_database_has_room_for_are_refused(platform: Platfo
 
 WAITING = """
     insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
-    select cursor.id, number, 'g' || number, 1, clock_timestamp() + interval '1 hour'
+    select cursor.id, 8000000 + number, 'g' || number, 1, clock_timestamp() + interval '1 hour'
     from outbox.cursor, generate_series(1, 2) as number
     where subscription_id = %s and priority = 3
 """

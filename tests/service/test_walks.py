@@ -8,7 +8,6 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from service.database import WALK_SHARE
 from tests.eventually import eventually
 from tests.service.platform import SUBSCRIPTIONS, Platform
 
@@ -50,7 +49,7 @@ def test_many_of_one_key_at_once_hold_up_nobody_else(
             callers.submit(platform.send, method, path, body)
 
         def some_wait() -> None:
-            assert platform.database.execute(WAITING).fetchone() == (8 // WALK_SHARE,)
+            assert platform.database.execute(WAITING).fetchone() == (1,)
 
         eventually(some_wait)
         for _ in range(MANY):
@@ -70,7 +69,7 @@ def test_who_does_not_get_its_turn_is_told_to_come_again(
 
         def refused() -> None:
             done = [one.result() for one in answers if one.done()]
-            assert len(done) == MANY - 8 // WALK_SHARE
+            assert len(done) == MANY - 1
             assert {answer.status_code for answer in done} == {503}
             assert all("Retry-After" in answer.headers for answer in done)
 

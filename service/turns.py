@@ -1,0 +1,80 @@
+"""Whose request to the database is next, where more ask than there are connections."""
+
+import asyncio
+from collections import Counter
+from contextvars import ContextVar
+
+# For whom the request under way asks: an address, a key, or a part of the service itself. Those
+# that ask for one have their turns one after the other, and keep nobody else waiting.
+asks_for: ContextVar[str] = ContextVar("asks_for", default="the service")
+
+
+class Turns:
+    """`most` at once, of which the last `kept` are for those that have none.
+
+    So whoever asks for much, and holds what it has for long, leaves something to the others. Of
+    those that wait, who has the fewest is next. Used on one event loop.
+    """
+
+    def __init__(self, most: int, kept: int) -> None:
+        self._left = most
+        self._kept = kept
+        self._taken: Counter[str] = Counter()
+        # By who waits; those of one in the order in which they came.
+        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many do."""
+        return sum(map(len, self._waiting.values()))
+
+    async def take(self, name: str) -> None:
+        """Waits for a turn, however long that takes. Who got one has to `end` it."""
+        if self._is_free(name):
+            self._grant(name)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, {})[turn] = None
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._forget(name, turn)
+            else:
+                # It came in the same moment.
+                self.end(name)
+            raise
+
+    def end(self, name: str) -> None:
+        """One of this name's is over, and the next one's begins."""
+        self._left += 1
+        self._taken[name] -= 1
+        if not self._taken[name]:
+            del self._taken[name]
+        while self._waiting:
+            # Among equals it is the turn of who was served longest ago.
+            following = min(self._waiting, key=self._taken.__getitem__)
+            if not self._is_free(following):
+                return
+            asked = self._waiting.pop(following)
+            turn = next(iter(asked))
+            del asked[turn]
+            if asked:
+                self._waiting[following] = asked
+            # One that was given up may not have got to forgetting it yet.
+            if not turn.done():
+                self._grant(following)
+                turn.set_result(None)
+
+    def _is_free(self, name: str) -> bool:
+        return self._left > (self._kept if self._taken[name] else 0)
+
+    def _grant(self, name: str) -> None:
+        self._left -= 1
+        self._taken[name] += 1
+
+    def _forget(self, name: str, turn: asyncio.Future[None]) -> None:
+        if asked := self._waiting.get(name):
+            asked.pop(turn, None)
+            if not asked:
+                del self._waiting[name]
