@@ -11,6 +11,7 @@ import structlog
 from relay import frozen, migrations, retention
 from relay.cursor import Cursor, probe
 from relay.database import Connection, EncodingError, connect, transaction
+from relay.heartbeat import Watch
 from relay.interval import WAITING_SECONDS, Interval
 from relay.lane import Lane
 from relay.retry import until_stopped
@@ -105,6 +106,7 @@ class Relay:
         # Those whose threads stand in calls that do not return.
         self._abandoned: list[Lane] = []
         self._sessions = Sessions(settings, telemetry, stop)
+        self._watch = Watch()
         self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
         self._maintenance: threading.Thread | None = None
         self._away = False
@@ -277,8 +279,10 @@ class Relay:
 
         Raises StuckError where too many do: only the process's end gets rid of a thread.
         """
+        self._watch.look()
         for subscription_id, lane in list(self._lanes.items()):
-            if lane.still_seconds < self._stuck_after_seconds:
+            still_seconds = self._watch.still_seconds(lane.still_seconds)
+            if still_seconds < self._stuck_after_seconds:
                 continue
             del self._lanes[subscription_id]
             self._abandoned.append(lane)
@@ -286,7 +290,7 @@ class Relay:
             logger.error(
                 "call_does_not_return",
                 subscription=lane.subscription,
-                seconds=round(lane.still_seconds, 1),
+                seconds=round(still_seconds, 1),
                 effect="its thread is given up, and another takes its place",
             )
             lane.abandon()

@@ -10,6 +10,7 @@ from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
+from relay.heartbeat import Heartbeat
 from relay.settings import Settings
 
 Connection = psycopg.Connection[Any]
@@ -93,12 +94,31 @@ def demand_writable(row: Sequence[Any] | None) -> None:
         raise ReadOnlyError(f"the server takes no writes: {reasons[row[0]]}")
 
 
-def connect(settings: Settings) -> Connection:
+class Watched(psycopg.Connection[Any]):
+    """One whose thread is expected to get on with its calls to Kafka.
+
+    A claim over a long backlog, a commit on a slow disk take what they take, and end by the bounds
+    of Postgres and TCP.
+    """
+
+    heartbeat: Heartbeat
+
+    def wait(self, *arguments: Any, **named: Any) -> Any:
+        with self.heartbeat.elsewhere():
+            return super().wait(*arguments, **named)
+
+
+def connect(settings: Settings, heartbeat: Heartbeat | None = None) -> Connection:
     """A connection in autocommit mode whose transactions are READ COMMITTED.
 
+    While its thread waits for the database, by `heartbeat` nobody expects it to get on.
     Raises psycopg.OperationalError, and EncodingError where no relay can run on the database.
     """
-    connection: Connection = psycopg.connect(settings.database_url, **_parameters(settings))
+    heartbeat = heartbeat or Heartbeat()
+    with heartbeat.elsewhere():
+        # Each host that is silent takes its time.
+        connection = Watched.connect(settings.database_url, **_parameters(settings))
+    connection.heartbeat = heartbeat
     # The server says it to every session, as it begins.
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":

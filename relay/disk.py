@@ -7,6 +7,7 @@ again if the server dies in between.
 from typing import LiteralString
 
 from relay.database import SETTINGS, Connection, connect
+from relay.heartbeat import Heartbeat
 from relay.settings import Settings
 
 FLUSHED = "select pg_current_wal_flush_lsn() >= %(lsn)s::pg_lsn"
@@ -25,8 +26,9 @@ FLUSH: LiteralString = (
 class Disk:
     """Brings the write-ahead log to disk; over a connection of its own, once that is needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, heartbeat: Heartbeat | None = None) -> None:
         self._settings = settings
+        self._heartbeat = heartbeat
         self._connection: Connection | None = None
 
     def reach(self, connection: Connection, lsn: str) -> None:
@@ -38,7 +40,7 @@ class Disk:
         if row is not None and row[0]:
             return
         if self._connection is None:
-            self._connection = connect(self._settings)
+            self._connection = connect(self._settings, self._heartbeat)
         self._connection.execute(FLUSH, prepare=True)
 
     def close(self) -> None:

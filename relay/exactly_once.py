@@ -15,6 +15,7 @@ from relay.checkpoint import Next, Place, bury, place, write
 from relay.cursor import Claimed, Cursor, Position
 from relay.database import Connection
 from relay.disk import Disk
+from relay.heartbeat import Heartbeat
 from relay.record import (
     DEAD_CHARACTERS,
     MOST_CHARACTERS,
@@ -61,9 +62,10 @@ class ExactlyOnce:
         transactions: Transactions,
         settings: Settings,
         telemetry: Telemetry,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._connection = connection
-        self._disk = Disk(settings)
+        self._disk = Disk(settings, heartbeat)
         self._transactions = transactions
         self._relay = settings.name
         self._telemetry = telemetry

@@ -1,7 +1,16 @@
 """Signs of life of a thread that calls what may never return: librdkafka, whatever its timeouts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# Who did not look for so long was held up itself: the process or its machine stood still, or the
+# database did that it waited for.
+LONGEST_LOOK_SECONDS = 5.0
+
+
+def nothing() -> None:
+    """Where there is nothing to let go of."""
 
 
 class Heartbeat:
@@ -11,7 +20,7 @@ class Heartbeat:
     """
 
     def __init__(self) -> None:
-        self.let_go: Callable[[], None] = lambda: None
+        self.let_go: Callable[[], None] = nothing
         self._watched = False
         self._beat_at: float | None = None
 
@@ -29,8 +38,36 @@ class Heartbeat:
         """There is no work."""
         self._beat_at = None
 
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """In here the thread calls something else, which may well take longer: the database."""
+        beat_at, self._beat_at = self._beat_at, None
+        try:
+            yield
+        finally:
+            if beat_at is not None:
+                self.beat()
+
     @property
     def still_seconds(self) -> float:
         """Since the last beat; 0 where none is expected."""
         beat_at = self._beat_at
         return 0.0 if beat_at is None else time.monotonic() - beat_at
+
+
+class Watch:
+    """Looks at heartbeats every few seconds. While nobody looked, nobody is blamed."""
+
+    def __init__(self) -> None:
+        self._looked_at = self._since = time.monotonic()
+
+    def look(self) -> None:
+        """A look at all of them begins."""
+        now = time.monotonic()
+        if now > self._looked_at + LONGEST_LOOK_SECONDS:
+            self._since = now
+        self._looked_at = now
+
+    def still_seconds(self, seconds: float) -> float:
+        """Of so many seconds without a beat, those that count."""
+        return min(seconds, self._looked_at - self._since)

@@ -21,6 +21,7 @@ from relay.checkpoint import (
 from relay.cursor import Claimed, Cursor, claim, give_up, leave, probe
 from relay.database import Connection, transaction
 from relay.exactly_once import KNOWN_AS, ExactlyOnce
+from relay.heartbeat import Heartbeat
 from relay.interval import WAITING_SECONDS, Interval
 from relay.note import note
 from relay.reading import Reading
@@ -62,7 +63,12 @@ class Runs:
     """Runs of one subscription's cursors, over one connection and one sink."""
 
     def __init__(
-        self, connection: Connection, sink: Sink, settings: Settings, telemetry: Telemetry
+        self,
+        connection: Connection,
+        sink: Sink,
+        settings: Settings,
+        telemetry: Telemetry,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._connection = connection
         self._sink = sink
@@ -74,7 +80,9 @@ class Runs:
         self._aborts: dict[int, int] = {}
         self._exactly_once = None
         if sink.transactions is not None:
-            self._exactly_once = ExactlyOnce(connection, sink.transactions, settings, telemetry)
+            self._exactly_once = ExactlyOnce(
+                connection, sink.transactions, settings, telemetry, heartbeat
+            )
 
     def close(self) -> None:
         """Ends what the runs had besides the connection and the sink."""

@@ -71,13 +71,14 @@ class Sessions:
             sink.open()
             heartbeat.beat()
             with (
-                connect(self._settings) as connection,
-                closing(Runs(connection, sink, self._settings, self._telemetry)) as runs,
+                connect(self._settings, heartbeat) as connection,
+                closing(Runs(connection, sink, self._settings, self._telemetry, heartbeat)) as runs,
             ):
                 heartbeat.let_go = partial(let_go, sink, connection)
                 yield runs
         except SinkAway as away:
-            self._tell(cursor.subscription_id, f"relay {self._settings.name}: {away}")
+            with heartbeat.elsewhere():
+                self._tell(cursor.subscription_id, f"relay {self._settings.name}: {away}")
             raise
         finally:
             heartbeat.beat()

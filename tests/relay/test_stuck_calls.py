@@ -1,10 +1,7 @@
 """A call to Kafka that never returns holds nothing up for longer than every deadline."""
 
-import os
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,12 +9,13 @@ import pytest
 from local.program import Program
 from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage
+from tests.relay.stuck import asked, start
 
 pytestmark = pytest.mark.long
 
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 
-StuckRelay = Callable[..., Program]
+StuckRelay = Callable[[str, int], Program]
 FOR_EVER = 1_000_000
 
 
@@ -25,38 +23,16 @@ FOR_EVER = 1_000_000
 def stuck_relay(
     exactly_once: ExactlyOnceStage, tmp_path: Path, free_port: Callable[[], int]
 ) -> Iterator[StuckRelay]:
-    """Starts a relay whose first calls of one kind do not return; killed in the end."""
-    programs: list[Program] = []
+    """Starts a relay whose first calls of one kind do not return."""
+    with ExitStack() as stack:
 
-    def start(call: str, times: int) -> Program:
-        environment = exactly_once.environment(
-            RELAY_BARRIER_SECONDS="1", RELAY_PORT=str(free_port())
-        )
-        program = Program(
-            "relay",
-            [sys.executable, "-m", "tests.relay.stuck_relay", call, str(times), "run"],
-            log=tmp_path / "relay.log",
-            environment={"PATH": os.environ["PATH"], **environment},
-        )
-        programs.append(program)
-        program.launch()
-        return program
+        def relay(call: str, times: int) -> Program:
+            environment = exactly_once.environment(
+                RELAY_BARRIER_SECONDS="1", RELAY_PORT=str(free_port())
+            )
+            return stack.enter_context(start(tmp_path, environment, call, times))
 
-    yield start
-    for program in programs:
-        program.kill()
-        print(program.log_tail(16_000))
-
-
-def asked(relay: Program, path: str) -> tuple[int, str]:
-    """Status and body of the relay's page."""
-    try:
-        assert relay.environment is not None
-        url = f"http://127.0.0.1:{relay.environment['RELAY_PORT']}{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        return refused.code, refused.read().decode()
+        yield relay
 
 
 @pytest.mark.parametrize(
