@@ -12,7 +12,7 @@ import psycopg
 
 from relay.cursor import Cursor
 from relay.database import Connection, Pool, connect, pool, transaction
-from relay.heartbeat import Heartbeat
+from relay.heartbeat import Heartbeat, nothing
 from relay.interval import Interval
 from relay.note import note
 from relay.push.courier import Courier
@@ -83,6 +83,9 @@ class Sessions:
         finally:
             heartbeat.beat()
             sink.close()
+            # The sink knows the heartbeat. In a circle its clients, each with threads and sockets,
+            # would last until the next collection, and end in whichever thread that comes.
+            heartbeat.let_go = nothing
 
     def _tell(self, subscription_id: int, reason: str) -> None:
         """Lets `outbox-relay status` say it; the first run that arrives takes it back."""

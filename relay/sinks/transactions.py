@@ -6,6 +6,7 @@ its generation.
 https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery+and+Transactional+Messaging
 """
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -42,13 +43,19 @@ class Owner:
         # The cursor's checkpoint as its owner knows it; None while a run is in doubt.
         self.token: int | None = None
         self.begun = False
-        self._reports = reports
-        self._shaken = False
+        # No callback of the producer's knows its owner: in a circle it would last until the next
+        # collection, with its threads and sockets.
+        shaken = self._shaken = threading.Event()
+
+        def on_error(error: KafkaError) -> None:
+            shaken.set()
+            reports.on_error(error)
+
         self.producer = Producer(
             {
                 **properties,
                 **reports.callbacks,
-                "error_cb": self._on_error,
+                "error_cb": on_error,
                 "batch.size": batch_bytes,
             },
             logger=LIBRARY,
@@ -60,13 +67,9 @@ class Owner:
         It remembers the group's coordinator and may wait without end for one that it gave up:
         https://github.com/confluentinc/librdkafka/issues/5511. A new producer asks again.
         """
-        if not self._shaken:
+        if not self._shaken.is_set():
             self.producer.poll(0)
-        return self._shaken
-
-    def _on_error(self, error: KafkaError) -> None:
-        self._shaken = True
-        self._reports.on_error(error)
+        return self._shaken.is_set()
 
 
 class Transactions:
