@@ -83,6 +83,7 @@ class KafkaSink:
             raise self._wire.reports.away(failed.args[0].str()) from failed
 
     def close(self) -> None:
+        self._wire.reports.close()
         self._wire.close()
 
     def blocked(self, channel: str) -> bool:
@@ -94,6 +95,7 @@ class KafkaSink:
     def deliver(self, rows: Iterable[Row]) -> Outcome:
         progress = Progress()
         try:
+            self._wire.reports.demand_open()
             self._wire.begin()
             self._produce(iter(rows), progress)
             self._confirm(progress)
@@ -121,6 +123,7 @@ class KafkaSink:
         exactly_once = self.transactions is not None
         channels = self._wire.routes if exactly_once else progress.channels
         self._wire.barrier(Doubt(self._topics, channels).look)
+        self._wire.reports.demand_open()
 
     def _produce(self, rows: Iterator[Row], progress: Progress) -> None:
         """Produces rows up to one that can't go with them, which `progress.stopped` then names."""

@@ -68,7 +68,7 @@ class Producers:
 
     def barrier(self, silent: Callable[[], None] = nothing) -> None:
         deadline = self.reports.deadline()
-        for producer in self._producers.values():
+        for producer in list(self._producers.values()):
             self.reports.flush(producer, deadline, silent)
         if self.reports.failures:
             raise Refused

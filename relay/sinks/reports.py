@@ -45,6 +45,18 @@ class Reports:
         self.patience_seconds = patience_seconds
         self.heartbeat = heartbeat
         self._stop = stop
+        self._closed = False
+
+    def close(self) -> None:
+        """The sink ends; from outside, while its own thread may still come back from a call."""
+        self._closed = True
+
+    def demand_open(self) -> None:
+        """Raises SinkAway after the end: what was thrown away then has reported to somebody else,
+        and what is sent now would come behind what a successor sends.
+        """
+        if self._closed:
+            raise SinkAway("the session was ended from outside")
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -65,6 +77,7 @@ class Reports:
         if self._stop.is_set() or time.monotonic() > deadline:
             raise self.away("the producer's queue stays full")
         _called_back(producer.poll, 0.01)
+        self.demand_open()
 
     def flush(
         self, producer: Producer, deadline: float, silent: Callable[[], None] = nothing

@@ -232,7 +232,10 @@ class Transactions:
 
     @property
     def _owner(self) -> Owner:
-        return self._owners[self._name]
+        owner = self._owners.get(self._name)
+        if owner is None:
+            raise SinkAway("the session was ended from outside")
+        return owner
 
     def _drop(self, name: str) -> None:
         owner = self._owners.pop(name, None)
