@@ -124,7 +124,7 @@ class Lane:
                     offered = self._next_offer()
         except Exception as fault:
             # Whatever it was, half a run gets through sooner.
-            self._rounds.halve()
+            self._rounds.halve(fault.messages if isinstance(fault, SinkAway) else None)
             if self.progress == progress:
                 raise
             self._note(fault)

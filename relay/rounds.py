@@ -26,9 +26,11 @@ class Rounds:
         self._waits_until: dict[int, float] = {}
         self._limit = RUN_MESSAGES
 
-    def halve(self) -> None:
-        """The last run failed: the next is half as long, so that a slow link progresses."""
-        self._limit = max(self._limit // 2, 1)
+    def halve(self, messages: int | None = None) -> None:
+        """The last run failed, which had so many messages: the next is half as long, so that a slow
+        link progresses.
+        """
+        self._limit = max(min(self._limit, messages or RUN_MESSAGES) // 2, 1)
 
     def serve(
         self,
@@ -53,11 +55,13 @@ class Rounds:
                     pending[cursor.id] = pending.pop(cursor.id)
                     forks += ran is not None and not ran.blocked
                 if ran is not None and ran.aborted:
-                    self.halve()
-                elif ran is not None:
-                    self._limit = min(self._limit * 2, RUN_MESSAGES)
-                    if ran.blocked and not cursor.waits:
-                        self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
+                    self.halve(ran.messages)
+                elif ran is not None and ran.progressed:
+                    # One that has only looked its topics up says nothing about the link. Longer by
+                    # a little: what was too long for a slow one is soon reached again.
+                    self._limit = min(self._limit + self._limit // 8 + 1, RUN_MESSAGES)
+                if ran is not None and ran.blocked and not cursor.waits:
+                    self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
                 if ran is None or ran.exhausted or ran.blocked:
                     del pending[cursor.id]
             if pending:

@@ -50,13 +50,14 @@ class Ran(msgspec.Struct, frozen=True):
     """How a run ended.
 
     `progressed`: something was committed; `exhausted`: nothing more was to be had; `blocked`: what
-    is left has to wait; `aborted`: its transaction was.
+    is left has to wait; `aborted`: it was given up, and had so many `messages`.
     """
 
     progressed: bool = False
     exhausted: bool = True
     blocked: bool = False
     aborted: bool = False
+    messages: int | None = None
 
 
 class Runs:
@@ -77,6 +78,7 @@ class Runs:
         self._telemetry = telemetry
         self._waiting = Interval(WAITING_SECONDS)
         self._refusing = Interval(TELL_SECONDS)
+        self._holding = Interval(TELL_SECONDS)
         self._aborts: dict[int, int] = {}
         self._exactly_once = None
         if sink.transactions is not None:
@@ -102,6 +104,8 @@ class Runs:
         # Asked before the claim, so that a channel that waits for days writes nothing.
         if cursor.channel is not None and cursor.waits and self._sink.blocked(cursor.channel):
             return Ran(blocked=True)
+        if self._sink.held_seconds:
+            return Ran(blocked=True)
         exactly_once = self._exactly_once
         if exactly_once is not None and exactly_once.is_anothers(cursor):
             return None
@@ -111,14 +115,28 @@ class Runs:
             # Aborted before the lock is let go.
             aborted = exactly_once is not None and exactly_once.abort()
             give_up(self._connection)
+            if isinstance(fault, SinkAway) and self._sink.held_seconds:
+                self._tell_held(cursor)
+                return Ran(exhausted=False, blocked=True, aborted=True, messages=fault.messages)
             aborts = self._aborts.get(cursor.id, 0) + 1
             if aborted and isinstance(fault, SinkAway) and aborts <= MOST_ABORTS:
                 self._aborts[cursor.id] = aborts
-                return Ran(exhausted=False, aborted=True)
+                return Ran(exhausted=False, aborted=True, messages=fault.messages)
             raise
         if ran is not None and ran.progressed:
             self._aborts.pop(cursor.id, None)
         return ran
+
+    def _tell_held(self, cursor: Cursor) -> None:
+        self._telemetry.fault(cursor.subscription, "held_back")
+        if self._holding.is_over():
+            logger.warning(
+                "kafka_holds_back",
+                subscription=cursor.subscription,
+                seconds=round(self._sink.held_seconds, 1),
+                effect="what was in flight comes again; then it goes as fast as the quota allows",
+                mend="a higher producer_byte_rate for this client",
+            )
 
     def _claim(self, cursor: Cursor, limit: int) -> Ran | None:
         began_at = time.monotonic()

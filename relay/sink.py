@@ -70,8 +70,11 @@ class Outcome(msgspec.Struct, frozen=True):
 class SinkAway(Exception):
     """The receiving system can't be reached, or refuses everybody.
 
-    No message is to blame, and nothing that was in flight is still on its way.
+    No message is to blame, and nothing that was in flight is still on its way. `messages`: how many
+    the run had that was given up; None where none was.
     """
+
+    messages: int | None = None
 
 
 class Unanswered(SinkAway):
@@ -128,6 +131,10 @@ class Sink(Protocol):
     @property
     def transactions(self) -> Transactions | None:
         """None: messages are seen as they are delivered, and some may be seen again."""
+
+    @property
+    def held_seconds(self) -> float:
+        """How long the receiving system wants nothing: a quota is used up."""
 
     def open(self) -> None:
         """Returns once the receiving system answers; raises SinkAway where it does not."""

@@ -89,6 +89,10 @@ class KafkaSink:
     def blocked(self, channel: str) -> bool:
         return self._topics.is_missing(channel.encode())
 
+    @property
+    def held_seconds(self) -> float:
+        return self._wire.reports.held_seconds
+
     def give_up(self, channels: Iterable[str]) -> bool:
         return self._given_up.add(channels)
 
@@ -105,9 +109,11 @@ class KafkaSink:
             self._give_up(progress)
         except Unwritable as topics:
             self._set_aside(progress, topics)
-        except BaseException:
+        except BaseException as fault:
             # Nothing may still be on its way when the caller lets the cursor's lock go.
             self._wire.purge()
+            if isinstance(fault, SinkAway):
+                fault.messages = len(progress.created_at) or None
             raise
         return Outcome(
             messages=len(progress.created_at),

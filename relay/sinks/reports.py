@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, ThrottleEvent
 
 from relay.heartbeat import Heartbeat
 from relay.sink import SinkAway, Unanswered
@@ -21,6 +21,8 @@ STOP_SECONDS = 4.0
 SLICE_SECONDS = 0.2
 # A flush in which nothing was acknowledged for so long may be waiting for one topic alone.
 SILENT_SECONDS = 1.0
+# A broker may say more, after much was sent; by then its quota has long been free again.
+MOST_HELD_SECONDS = 60.0
 
 
 def nothing() -> None:
@@ -42,6 +44,8 @@ class Reports:
     ) -> None:
         self.failures: Failures = []
         self.last_error = ""
+        # By the monotonic clock: until then a broker takes nothing from this client.
+        self._held_until = 0.0
         self.patience_seconds = patience_seconds
         self.heartbeat = heartbeat
         self._stop = stop
@@ -61,7 +65,11 @@ class Reports:
     @property
     def callbacks(self) -> dict[str, Any]:
         """A producer's configuration."""
-        return {"on_delivery": self._on_failure, "error_cb": self.on_error}
+        return {
+            "on_delivery": self._on_failure,
+            "error_cb": self.on_error,
+            "throttle_cb": self._on_throttle,
+        }
 
     def deadline(self, patience_seconds: float | None = None) -> float:
         """When a wait that begins now has to end, by the monotonic clock."""
@@ -109,6 +117,16 @@ class Reports:
 
     def _on_failure(self, error: KafkaError, message: Message) -> None:
         self.failures.append((error, message))
+
+    @property
+    def held_seconds(self) -> float:
+        """How long a broker has asked to be left alone; what is sent meanwhile waits there."""
+        return max(self._held_until - time.monotonic(), 0.0)
+
+    def _on_throttle(self, event: ThrottleEvent) -> None:
+        """Called back with every answer of a broker at which a quota is used up."""
+        seconds = min(event.throttle_time, MOST_HELD_SECONDS)
+        self._held_until = max(self._held_until, time.monotonic() + seconds)
 
     def on_error(self, error: KafkaError) -> None:
         """Called back with what is wrong with a connection, or with all."""

@@ -39,6 +39,7 @@ class RecordingSink:
     """
 
     transactions = None
+    held_seconds = 0.0
 
     def __init__(self, arrivals: list[Arrival] | None = None) -> None:
         self.arrivals: list[Arrival] = [] if arrivals is None else arrivals

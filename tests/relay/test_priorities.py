@@ -85,3 +85,32 @@ def test_after_an_aborted_run_the_next_is_half_as_long(db: Session, relay: Relay
 
     Rounds().serve(relay.probe(), abort_thrice, relay.probe, lambda: len(limits) == 4)
     assert limits == [RUN_MESSAGES // divisor for divisor in (1, 2, 4, 8)]
+
+
+def test_a_run_that_sent_nothing_makes_the_next_no_longer(db: Session, relay: Relay) -> None:
+    """As that which looks the topics up, the first of each session."""
+    publish(db, "a")
+    limits: list[int] = []
+
+    def look_up(_: Cursor, limit: int) -> Ran:
+        limits.append(limit)
+        return Ran(exhausted=len(limits) == 2)
+
+    rounds = Rounds()
+    rounds.halve()
+    rounds.serve(relay.probe(), look_up, relay.probe, lambda: len(limits) == 2)
+    assert limits == [RUN_MESSAGES // 2] * 2
+
+
+def test_what_failed_is_halved_and_not_what_it_might_have_been(db: Session, relay: Relay) -> None:
+    publish(db, "a")
+    limits: list[int] = []
+
+    def serve_once(_: Cursor, limit: int) -> Ran:
+        limits.append(limit)
+        return Ran()
+
+    rounds = Rounds()
+    rounds.halve(100)
+    rounds.serve(relay.probe(), serve_once, relay.probe, lambda: bool(limits))
+    assert limits == [50]

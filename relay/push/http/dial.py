@@ -92,8 +92,10 @@ class Dialler:
         # In the loop's next turn, when TLS reads from it and nothing has come yet.
         loop.call_soon(count, carrier, connection)
         try:
+            # A name that is whole by its dot has none here, nor in certificates (RFC 6066, 3).
+            name = origin.host.rstrip(".")
             transport = await loop.start_tls(
-                carrier, connection, self._context, server_hostname=origin.host
+                carrier, connection, self._context, server_hostname=name
             )
         except BaseException:
             carrier.abort()

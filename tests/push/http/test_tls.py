@@ -98,6 +98,13 @@ def test_a_trusted_endpoint_gets_its_messages_and_its_name_in_the_handshake(
         assert set(names) == {NAME}
 
 
+@pytest.mark.usefixtures("trusted")
+def test_a_name_that_ends_with_a_dot_is_proved_without_it(authority: trustme.CA) -> None:
+    with secure(authority.issue_cert(NAME), answering) as (server, names):
+        assert ask(server.port, host=f"{NAME}.")[0].error is None
+        assert names == [NAME]
+
+
 def test_an_authority_that_nobody_named_is_not_trusted(authority: trustme.CA) -> None:
     with secure(authority.issue_cert(NAME), answering) as (server, _):
         (answer,) = ask(server.port)
