@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from service import lone_surrogates
 from service.bodies import Bodies
 from service.money import Money
-from service.problems import Problem
+from service.problems import MAX_FIELD_LENGTH, Problem, shortened
 from service.settings import Settings
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
@@ -81,15 +81,20 @@ def decode(
         return shape.decode(body)
     except msgspec.ValidationError as error:
         raise misfit(error, shape.type, meanings) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if (path := lone_surrogates.find(body)) is not None:
-            detail = (
-                rf"{path or 'The body'} holds half a surrogate pair (as \ud800 is), no character."
-            )
-            raise Problem(422, detail, field=path or None) from None
-        raise Problem(422, f"The body is not JSON in UTF-8: {error}.") from None
+    except UnicodeDecodeError as error:
+        raise _no_json(error) from None
+    except msgspec.DecodeError as error:
+        if (lone := lone_surrogates.find(body)) is None:
+            raise _no_json(error) from None
+        where = lone.path or f"The body, at byte {lone.offset},"
+        detail = rf"{where} holds half a surrogate pair (as \ud800 is), no character."
+        raise Problem(422, detail, field=lone.path or None) from None
     except RecursionError:
         raise Problem(422, "The body is nested too deeply.") from None
+
+
+def _no_json(error: Exception) -> Problem:
+    return Problem(422, f"The body is not JSON in UTF-8: {error}.")
 
 
 def _decode_money(kind: type, value: object) -> object:
@@ -117,6 +122,7 @@ def misfit(
     if pattern := _PATTERN.match(reason):
         regex = ast.literal_eval(pattern["regex"])
         reason = _NUL if regex == WITHOUT_NUL else meanings.get(regex, reason)
+    path, reason = (shortened(text, MAX_FIELD_LENGTH) for text in (path, reason))
     return Problem(422, f"{path or 'The body'} does not fit: {reason}.", field=path or None)
 
 

@@ -10,6 +10,8 @@ from service.problems import Problem, refuse
 
 # What a page of another site may ask for is looked at by nobody: it can't read the answer.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+# No name is longer (RFC 1035, 2.3.4), and one of 16,000 labels has as many names above it.
+MAX_NAME_LENGTH = 253
 DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -66,7 +68,7 @@ class Hosts:
         return Problem(403, "The page of another site may not do that; see SERVICE_HOSTS.")
 
     def _is_listed(self, name: str) -> bool:
-        if self._names is None:
+        if self._names is None or len(name) > MAX_NAME_LENGTH:
             return False
         above = name.split(".")[1:]
         return name in self._names or any(

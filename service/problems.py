@@ -10,13 +10,16 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 RETRY_AFTER_SECONDS = 5
+# What an answer repeats of its request, however long that is.
+MAX_FIELD_LENGTH = 500
+MAX_DETAIL_LENGTH = 2000
 
 
 class Problem(Exception):
     """An answer other than 2xx.
 
     `field` is the path in the request that is to blame (`payload.transaction.total`);
-    `extensions` are further members of the problem's object.
+    `extensions` are further members of the problem's object. What is too long is cut.
     """
 
     def __init__(
@@ -30,8 +33,8 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
-        self.field = field
+        self.detail = shortened(detail, MAX_DETAIL_LENGTH)
+        self.field = None if field is None else shortened(field, MAX_FIELD_LENGTH)
         self.headers = headers
         self.extensions = extensions
 
@@ -52,6 +55,11 @@ class Problem(Exception):
             media_type="application/problem+json",
             headers=self.headers,
         )
+
+
+def shortened(text: str, max_length: int) -> str:
+    """As much of it as that, with a mark where something is left out."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
