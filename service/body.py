@@ -11,6 +11,7 @@ import msgspec.inspect
 from starlette.requests import ClientDisconnect, Request
 
 from service import lone_surrogates
+from service.authorization import Caller
 from service.bodies import Bodies
 from service.money import Money
 from service.problems import MAX_FIELD_LENGTH, Problem, shortened
@@ -35,7 +36,7 @@ async def read(request: Request, max_bytes: int) -> bytes:
 
     Raises Problem: 415 for another type, which a browser sends for any page without asking first
     (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 503 where
-    all that is held is too much; 400 if its sender goes away (nobody reads that answer; it is for
+    its sender has too much held; 400 if its sender goes away (nobody reads that answer; it is for
     the log). What was read counts until the request is answered: see UntilAnswered.
     """
     _require_json(request)
@@ -44,8 +45,10 @@ async def read(request: Request, max_bytes: int) -> bytes:
     if declared.isascii() and declared.isdecimal() and int(declared[:20]) > max_bytes:
         raise _too_large(max_bytes)
     bodies: Bodies = request.state.bodies
+    caller: Caller | None = getattr(request.state, "caller", None)
+    sender = caller.id if caller else None
     try:
-        async with bodies.begin(settings.client_timeout_seconds) as body:
+        async with bodies.begin(sender, settings.client_timeout_seconds) as body:
             async for chunk in request.stream():
                 bodies.add(body, chunk)
                 if len(body.bytes) > max_bytes:

@@ -13,9 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import httpx2
+import psycopg
 import pytest
 
 from local.program import Program, get_status
+from service import keys
+from service.bodies import MAX_HELD_BYTES
 from service.server.http import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.conftest import Spawn
 from tests.eventually import eventually
@@ -364,6 +368,33 @@ def test_few_descriptors_are_enough_to_answer(
     used = front.metric("process_cpu_seconds_total")
     time.sleep(1)
     assert front.metric("process_cpu_seconds_total") - used < 0.5
+
+
+def test_half_sent_bodies_of_strangers_keep_no_body_of_a_key_out(
+    patient: Front, database_url: str
+) -> None:
+    """More of them than is held, and each is smaller than the one that comes with a key."""
+    with psycopg.connect(database_url, autocommit=True) as database:
+        key = keys.create(database, "publisher", ["publish"], None, None)
+    half = post(WEBHOOKS, "Content-Length: 200000") + b" " * 120_000
+    message = {"channelId": "c", "type": "t", "payload": {"text": "a" * 150_000}}
+    refused = f'service_requests_total{{method="POST",route="{WEBHOOKS}",status="503"}}'
+    with ExitStack() as stack:
+        for _ in range(MAX_HELD_BYTES // 120_000 + 100):
+            stack.enter_context(patient.raw()).send(half)
+        eventually(lambda: _is(patient.metric(refused) > 0))
+        for _ in range(10):
+            answer = httpx2.post(
+                f"http://127.0.0.1:{patient.port}/v1/messages",
+                json=message,
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=20,
+            )
+            assert answer.status_code == 201, answer.text
+
+
+def _is(condition: bool) -> None:
+    assert condition
 
 
 @pytest.mark.parametrize("half", ["nothing", "half a header", "half a body", "no last chunk"])
