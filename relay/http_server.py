@@ -67,8 +67,9 @@ class HttpServer:
     `at_once` answers what takes no time, or says None; `answer` may block. The standard library's
     server in threads spends a thread on each client that sends half a request, and has no bound on
     how long that takes. This one waits in one thread for all of them: a head has 32 KB, 100 headers
-    and 10 s, an answer is taken within 10 s, and where more connect than there may be, the oldest
-    is closed for the newest. `ended` is told why a connection was ended before its time.
+    and 10 s, an answer is taken within 10 s, and where more connect than there may be, the one that
+    has let it wait for longest is closed for the newest; one whose answer is being made only where
+    there are no others. `ended` is told why a connection was ended before its time.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class HttpServer:
         self._ended = ended
         self._max_connections = max_connections
         self._timeout_seconds = timeout_seconds
-        self._connections: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
+        # Connections in the order in which they began to wait for their client, or to be answered.
+        self._waiting: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
+        self._asking: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
         self._answers: dict[Request, asyncio.Future[Answer]] = {}
         self._threads = asyncio.Semaphore(MAX_THREADS)
         self._stop = asyncio.Event()
@@ -113,17 +116,17 @@ class HttpServer:
         server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections[writer] = None
-        if len(self._connections) > self._max_connections:
-            oldest, _ = self._connections.popitem(last=False)
+        if len(self._waiting) + len(self._asking) >= self._max_connections:
+            longest, _ = (self._waiting or self._asking).popitem(last=False)
             self._ended("too_many_connections")
-            oldest.transport.abort()
+            longest.transport.abort()
+        self._waiting[writer] = None
         try:
             await self._converse(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
             pass  # The client is gone, or was closed for another one.
         finally:
-            self._connections.pop(writer, None)
+            self._waiting.pop(writer, None)
             writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +134,7 @@ class HttpServer:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 method, request = _parse(await reader.readuntil(b"\r\n\r\n"))
-            answer = self._at_once(request) or await self._shared(request)
+            answer = self._at_once(request) or await self._made(request, writer)
         except asyncio.LimitOverrunError:
             answer = self._refusal(431)
         except TimeoutError:
@@ -152,6 +155,17 @@ class HttpServer:
     def _refusal(self, status: int) -> Answer:
         self._ended(f"answered_{status}")
         return Answer(status)
+
+    async def _made(self, request: Request, writer: asyncio.StreamWriter) -> Answer:
+        """The answer; meanwhile nobody waits for this client."""
+        self._waiting.pop(writer, None)
+        self._asking[writer] = None
+        try:
+            return await self._shared(request)
+        finally:
+            if writer in self._asking:
+                del self._asking[writer]
+                self._waiting[writer] = None
 
     async def _shared(self, request: Request) -> Answer:
         """The answer, made in a thread for all that ask for it meanwhile."""

@@ -184,7 +184,7 @@ def assert_idle(server: StatusServer) -> None:
     ended = server._telemetry.registry.get_sample_value(
         "outbox_relay_status_connections_ended_total", {"reason": "not_closed"}
     )
-    assert (ended, len(server._server._connections)) == (5, 0)
+    assert (ended, len(server._server._waiting)) == (5, 0)
 
 
 def test_readiness_that_takes_long_is_asked_for_once_and_holds_up_nobody(
@@ -208,6 +208,30 @@ def test_readiness_that_takes_long_is_asked_for_once_and_holds_up_nobody(
         for client in clients[:-1]:
             assert everything(client).startswith(b"HTTP/1.1 200 ")
     assert len(asked) == 1
+
+
+def test_connections_that_say_nothing_cost_nobody_the_answer_that_is_being_made(
+    patient: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred of them, where twenty may be, while the database hangs."""
+    hangs, asked = threading.Event(), threading.Event()
+
+    def fault() -> str | None:
+        asked.set()
+        hangs.wait(30)
+        return None
+
+    monkeypatch.setattr(patient._readiness, "fault", fault)
+    with ExitStack() as stack:
+        stack.callback(hangs.set)
+        client = connected(stack, patient.port, READY)
+        assert asked.wait(20)
+        for _ in range(100):
+            connected(stack, patient.port)
+        # The last to come is answered, so that all of them have been taken.
+        assert health(patient) == 200
+        hangs.set()
+        assert everything(client).startswith(b"HTTP/1.1 200 ")
 
 
 def test_metrics_that_are_asked_for_in_many_ways_hold_up_nobody(
