@@ -31,6 +31,10 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 MAX_WAITING_CHANNELS = 500
 # Of a sentence that names subscriptions.
 LONGEST_LABEL = 200
+# Names that come between two rounds of maintenance, each with series of its own. All further ones
+# share the series of OTHERS, which is no subscription's name.
+MOST_NEW_NAMES = 200
+OTHERS = "(others)"
 
 
 class Telemetry:
@@ -171,6 +175,9 @@ class Telemetry:
             self._breaker_open,
         )
         self._lock = threading.Lock()
+        # Those of the last round's subscriptions, and the new ones since.
+        self._known: frozenset[str] = frozenset()
+        self._new: set[str] = set()
         self._waiting_channels: set[tuple[str, str]] = set()
         self._refusal: str | None = None
         self._turned_at = time.monotonic()
@@ -190,6 +197,7 @@ class Telemetry:
         `created_at` (one for each message whose lag is counted here, in any order, cheapest when
         ascending) and `acknowledged_at` are microseconds by the database's clock, since one epoch.
         """
+        subscription = self._shown(subscription)
         self._messages.labels(subscription).inc(messages)
         self._bytes.labels(subscription).inc(bytes)
         self._checkpoints.labels(subscription).inc()
@@ -209,6 +217,7 @@ class Telemetry:
         status is counted with its class; `seconds`: how long each took; `lags`: of those that were
         acknowledged, the seconds since the message was written.
         """
+        subscription = self._shown(subscription)
         for outcome, count in outcomes.items():
             self._attempts.labels(subscription, _class_of(outcome)).inc(count)
         self._requests.observe(subscription, seconds)
@@ -216,11 +225,14 @@ class Telemetry:
 
     def breaker(self, subscription: str, is_open: bool) -> None:
         """The state of a subscription's breaker; half-open is open."""
-        self._breaker_open.labels(subscription).set(is_open)
+        shown = self._shown(subscription)
+        # Several together have no state.
+        if shown != OTHERS:
+            self._breaker_open.labels(shown).set(is_open)
 
     def dead(self, subscription: str, reason: str) -> None:
         """One message was given up; `reason` is dead_letter.reason, of a status its class."""
-        self._dead.labels(subscription, _class_of(reason)).inc()
+        self._dead.labels(self._shown(subscription), _class_of(reason)).inc()
 
     def fault(self, subscription: str, kind: str) -> None:
         """A run or session failed: its kind is a word.
@@ -229,19 +241,19 @@ class Telemetry:
         does not return, 'connections' where no more requests to endpoints could be opened here,
         'snapshot' where one is too large, or 'secret' where one does not open.
         """
-        self._faults.labels(subscription, kind).inc()
+        self._faults.labels(self._shown(subscription), kind).inc()
 
     def cursor_adopted(self, subscription: str) -> None:
         """A run that was in doubt had happened."""
-        self._adopted.labels(subscription).inc()
+        self._adopted.labels(self._shown(subscription)).inc()
 
     def cursor_refused(self, subscription: str) -> None:
         """What Kafka holds of a cursor is not this database's."""
-        self._cursors_refused.labels(subscription).inc()
+        self._cursors_refused.labels(self._shown(subscription)).inc()
 
     def cursor_lost(self, subscription: str) -> None:
         """Kafka held no note of a cursor that it may have held one of."""
-        self._cursors_lost.labels(subscription).inc()
+        self._cursors_lost.labels(self._shown(subscription)).inc()
 
     def waiting(self, seconds: Mapping[tuple[str, str], float]) -> None:
         """All channels that wait for their topics, by subscription and channel, and how long."""
@@ -267,20 +279,29 @@ class Telemetry:
 
         Otherwise whoever may subscribe could make the relay remember any number of names.
         """
-        # What is not about one subscription.
-        known = {"", *subscriptions}
-        for metric in self._of_subscriptions:
-            shown = {
-                sample.labels["subscription"]
-                for family in metric.collect()
-                for sample in family.samples
-            }
-            for gone in shown - known:
-                metric.remove_by_labels({"subscription": gone})
-        self._lag.keep(known)
-        self._requests.keep(known)
         with self._lock:
-            self._waiting_channels = {one for one in self._waiting_channels if one[0] in known}
+            self._known, self._new = frozenset(subscriptions), set()
+            kept = {one for one in self._waiting_channels if one[0] in self._known}
+            self._waiting_channels = kept
+        # "": what is not about one subscription.
+        shown = {"", OTHERS, *subscriptions}
+        for metric in self._of_subscriptions:
+            # One by one by all their labels: `remove_by_labels` looks at all series for each.
+            for family in metric.collect():
+                for sample in family.samples:
+                    if sample.labels["subscription"] not in shown:
+                        metric.remove(*sample.labels.values())
+        self._lag.keep(shown)
+        self._requests.keep(shown)
+
+    def _shown(self, subscription: str) -> str:
+        """The label that stands for it."""
+        with self._lock:
+            if subscription and not (subscription in self._known or subscription in self._new):
+                if len(self._new) >= MOST_NEW_NAMES:
+                    return OTHERS
+                self._new.add(subscription)
+            return subscription
 
     def refused(self, reason: str | None) -> None:
         """The relay does not run on this database, and why; None: it runs."""

@@ -2,6 +2,8 @@
 
 import random
 import socket
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection
@@ -14,7 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from relay import status_server
 from relay.settings import SettingsError
 from relay.status_server import StatusServer
-from relay.telemetry import LAG_BUCKETS_SECONDS, LONGEST_LABEL, MAX_WAITING_CHANNELS, Telemetry
+from relay.telemetry import (
+    LAG_BUCKETS_SECONDS,
+    LONGEST_LABEL,
+    MAX_WAITING_CHANNELS,
+    MOST_NEW_NAMES,
+    OTHERS,
+    Telemetry,
+)
 from tests.conftest import CreateTopic, PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.relay.operating import publish, settings
@@ -158,19 +167,20 @@ def test_of_an_answers_status_the_metrics_show_the_class() -> None:
         assert (counted["http_5xx"], sum(counted.values())) == (100, len(answers))
 
 
+def count_everything(telemetry: Telemetry, name: str) -> None:
+    telemetry.run_done(name, messages=1, bytes=1, seconds=0.1, created_at=[1], acknowledged_at=2)
+    telemetry.attempts(name, {"acked": 1, "timeout": 1}, [0.1])
+    telemetry.breaker(name, True)
+    telemetry.dead(name, "timeout")
+    telemetry.fault(name, "database")
+    telemetry.cursor_adopted(name)
+    telemetry.cursor_refused(name)
+
+
 def test_subscriptions_that_are_gone_leave_no_series() -> None:
     telemetry = Telemetry()
     for number in range(50):
-        name = f"s-{number}"
-        telemetry.run_done(
-            name, messages=1, bytes=1, seconds=0.1, created_at=[1], acknowledged_at=2
-        )
-        telemetry.attempts(name, {"acked": 1, "timeout": 1}, [0.1])
-        telemetry.breaker(name, True)
-        telemetry.dead(name, "timeout")
-        telemetry.fault(name, "database")
-        telemetry.cursor_adopted(name)
-        telemetry.cursor_refused(name)
+        count_everything(telemetry, f"s-{number}")
     telemetry.waiting({(f"s-{number}", "orders"): 1.0 for number in range(50)})
     telemetry.fault("", "database")
     before = samples(telemetry)
@@ -182,6 +192,59 @@ def test_subscriptions_that_are_gone_leave_no_series() -> None:
     telemetry.waiting({("s-7", f"channel-{n}"): 1.0 for n in range(MAX_WAITING_CHANNELS + 1)})
     waiting = [name for name, _ in samples(telemetry) if name.endswith("waiting_seconds")]
     assert len(waiting) == MAX_WAITING_CHANNELS
+
+
+def names_in(telemetry: Telemetry) -> dict[str | None, int]:
+    """How many series each subscription has."""
+    return Counter(dict(labels).get("subscription") for _, labels in samples(telemetry))
+
+
+def test_however_many_names_come_between_two_rounds_the_series_are_bounded() -> None:
+    telemetry = Telemetry()
+    telemetry.keep({"billing"})
+    for number in range(MOST_NEW_NAMES + 1000):
+        count_everything(telemetry, f"s-{number}")
+    count_everything(telemetry, "billing")
+    names = names_in(telemetry)
+    assert len(names.keys() - {None}) == MOST_NEW_NAMES + 2
+    # Who was there before keeps its own.
+    assert names["billing"] == names["s-0"]
+    acked = (("outcome", "acked"), ("subscription", OTHERS))
+    assert samples(telemetry)["outbox_relay_attempts_total", acked] == 1000
+
+
+def test_after_a_round_new_names_have_room_again() -> None:
+    telemetry = Telemetry()
+    for number in range(MOST_NEW_NAMES + 1):
+        telemetry.fault(f"s-{number}", "database")
+    telemetry.keep({"s-0"})
+    telemetry.fault("billing", "database")
+    assert names_in(telemetry).keys() == {None, "s-0", OTHERS, "billing"}
+
+
+def test_many_breakers_that_share_a_label_are_not_shown_as_one() -> None:
+    telemetry = Telemetry()
+    for number in range(MOST_NEW_NAMES + 1):
+        telemetry.breaker(f"s-{number}", True)
+    assert OTHERS not in names_in(telemetry)
+
+
+def test_forgetting_ten_times_as_many_names_takes_ten_times_as_many_steps() -> None:
+    def steps(names: int) -> int:
+        """Calls of Python functions."""
+        telemetry = Telemetry()
+        for number in range(names):
+            count_everything(telemetry, f"s-{number}")
+        calls = Counter[str]()
+        sys.setprofile(lambda _, event, __: calls.update([event]))
+        try:
+            telemetry.keep(())
+        finally:
+            sys.setprofile(None)
+        assert names_in(telemetry).keys() == {None}
+        return calls["call"]
+
+    assert steps(200) < 12 * steps(20)
 
 
 def test_a_label_that_names_subscriptions_is_bounded() -> None:
