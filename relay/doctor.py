@@ -183,7 +183,7 @@ MISSING_RIGHTS = """
         'outbox.partitions_left_out(integer, integer)',
         'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
         'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',
-        'outbox.seal_secret(bigint, timestamptz, text, text)'
+        'outbox.seal_secret(bigint, timestamptz, text, text)', 'outbox.tell_left_out()'
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
 """

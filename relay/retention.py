@@ -117,6 +117,13 @@ def _trim_idempotency(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
     return []
 
 
+def _tell_left_out(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    events = steps.alone(TELL_LEFT_OUT)
+    if events:
+        logger.warning("events_left_out", events=events)
+    return []
+
+
 def _seal(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
     steps.function = "outbox.seal_secret"
     secrets_at_rest.seal(steps.connection, Keyring(settings.secret_keys))
@@ -137,6 +144,7 @@ STEPS = (
     _trim_dead_letters,
     _turn_attempts,
     _trim_idempotency,
+    _tell_left_out,
     _seal,
     _left_out,
 )
@@ -156,6 +164,7 @@ TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
 TURN_ATTEMPTS = "select outbox.turn_attempts()"
 LEFT_OUT = "select outbox.partitions_left_out(%s)"
 TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
+TELL_LEFT_OUT = "select outbox.tell_left_out()"
 NOTE = "select outbox.note_maintenance(%s, %s)"
 
 

@@ -1,4 +1,7 @@
-"""The circuit breaker of a subscription: its state is the database's, and all relays obey it."""
+"""The circuit breaker of a subscription: its state is the database's, and all relays obey it.
+
+What the database tells of it is logged; it tells each change the first few times in a while.
+"""
 
 import secrets
 
@@ -11,7 +14,7 @@ from relay.push.verdict import GONE, Verdict
 
 logger = structlog.get_logger()
 
-JUDGE = "select outbox.judge_breaker(%s, %s, %s, %s, %s, %s, %s)"
+JUDGE = "select opened, told from outbox.judge_breaker(%s, %s, %s, %s, %s, %s, %s)"
 
 
 def opens(connection: Connection, target: Target, *, acked: int, failed: int) -> bool:
@@ -29,10 +32,10 @@ def opens(connection: Connection, target: Target, *, acked: int, failed: int) ->
             limits.cool_down_seconds,
         ),
     ).fetchone()
-    opened = bool(row and row[0])
-    if opened:
+    opened, told = row or (False, False)
+    if told:
         logger.warning("breaker_opened", subscription=target.subscription)
-    return opened
+    return bool(opened)
 
 
 HOLD = "select outbox.hold_half_open(%s, %s, %s)"
@@ -74,8 +77,10 @@ DISABLE = "select outbox.disable(%s, %s)"
 
 def disable(connection: Connection, target: Target, detail: str) -> None:
     """The endpoint said that it is gone: the subscription is paused, and keeps everything."""
-    connection.execute(DISABLE, (target.subscription_id, f"410 Gone: {detail}"[:500]))
-    logger.warning("subscription_disabled", subscription=target.subscription, reason="410 Gone")
+    reason = f"410 Gone: {detail}"[:500]
+    row = connection.execute(DISABLE, (target.subscription_id, reason)).fetchone()
+    if row and row[0]:
+        logger.warning("subscription_disabled", subscription=target.subscription, reason="410 Gone")
 
 
 def judge_overdue(connection: Connection, target: Target, item: Item) -> None:

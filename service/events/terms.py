@@ -79,7 +79,7 @@ class Breaker(
     window: Annotated[float, Meta(ge=1, le=3600)] | UnsetType | None = UNSET
     minimum: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType | None = UNSET
     threshold: Annotated[float, Meta(ge=0.01, le=1)] | UnsetType | None = UNSET
-    cool_down: Annotated[float, Meta(ge=0.1, le=86_400)] | UnsetType | None = UNSET
+    cool_down: Annotated[float, Meta(ge=1, le=86_400)] | UnsetType | None = UNSET
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -29,7 +29,7 @@ insert into outbox.http_setting (path, kind, lowest, highest, words) values
     ('breaker.window_seconds',      'number',  1,    3600,    null),
     ('breaker.minimum',             'integer', 1,    1000000, null),
     ('breaker.threshold',           'number',  0.01, 1,       null),
-    ('breaker.cool_down_seconds',   'number',  0.1,  86400,   null);
+    ('breaker.cool_down_seconds',   'number',  1,    86400,   null);
 
 -- What is wrong with such settings, in a sentence that names the setting and the mend; NULL: nothing.
 create function outbox.http_settings_fault(settings jsonb) returns text
@@ -270,6 +270,63 @@ as $$
     from outbox.subscription as s where s.id = tell.subscription_id
 $$;
 
+-- What has been told of a subscription lately, by its type: who pauses and resumes in a loop, or has a breaker that opens
+-- and closes by design, fills neither the log nor anybody's. Each type is told under the lock of the one row that it is
+-- about, so that nobody waits for one of these.
+create table outbox.told (
+    subscription_id bigint      not null,
+    type            text        not null,
+    since           timestamptz not null default clock_timestamp(),
+    events          integer     not null default 1,
+    left_out        integer     not null generated always as (greatest(events - 5, 0)) stored,
+
+    primary key (subscription_id, type)
+);
+
+-- The same for what may come often: the first five in five minutes, and then how many were left out. Whether it was told.
+create function outbox.tell_at_times(subscription_id bigint, type text, detail json) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    within boolean;
+begin
+    insert into outbox.told as t (subscription_id, type) values (tell_at_times.subscription_id, tell_at_times.type)
+    on conflict on constraint told_pkey do update set events = t.events + 1
+    returning t.left_out = 0 into within;
+    if within then
+        perform outbox.tell(tell_at_times.subscription_id, tell_at_times.type, detail);
+    end if;
+    return within;
+end
+$$;
+
+-- Begins to count anew, and tells what was left out. Returns how many were.
+create function outbox.tell_left_out() returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    over     record;
+    left_out bigint := 0;
+begin
+    for over in
+        delete from outbox.told as t
+        where (t.subscription_id, t.type) in (
+            select one.subscription_id, one.type from outbox.told as one
+            where one.since < clock_timestamp() - interval '5 minutes'
+            for update skip locked)
+        returning t.*
+    loop
+        continue when over.left_out = 0;
+        left_out := left_out + over.left_out;
+        perform outbox.tell(over.subscription_id, 'subscription.events_left_out',
+                            json_build_object('type', over.type, 'number', over.left_out, 'since', over.since));
+    end loop;
+    return left_out;
+end
+$$;
+
 -- Pauses and resumes are told, whoever makes them and how: by SQL, by a command, over HTTP, or outbox.disable.
 create function outbox.tell_pause() returns trigger
 language plpgsql security definer
@@ -277,9 +334,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not new.paused then
-        perform outbox.tell(new.id, 'subscription.resumed', '{}');
+        perform outbox.tell_at_times(new.id, 'subscription.resumed', '{}');
     else
-        perform outbox.tell(
+        perform outbox.tell_at_times(
             new.id,
             case when current_setting('outbox.disables', true) = 'on' then 'subscription.disabled'
                  else 'subscription.paused' end,
@@ -291,22 +348,28 @@ $$;
 create trigger tell_pause after update of paused on outbox.subscription
     for each row when (old.paused <> new.paused) execute function outbox.tell_pause();
 
--- Pauses a subscription that can't go on by itself; nothing of it is dropped.
-create function outbox.disable(subscription_id bigint, reason text) returns void
+-- Pauses a subscription that can't go on by itself; nothing of it is dropped. True: that was told.
+create function outbox.disable(subscription_id bigint, reason text) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    disabled boolean;
 begin
     -- For the trigger that tells it.
     perform set_config('outbox.disables', 'on', true);
     update outbox.subscription as s set paused = true, paused_reason = reason
     where s.id = disable.subscription_id and not s.paused;
+    disabled := found;
     perform set_config('outbox.disables', 'off', true);
+    return disabled and exists (
+        select from outbox.told as t
+        where t.subscription_id = disable.subscription_id and t.type = 'subscription.disabled' and t.left_out = 0);
 end
 $$;
 
 -- Five days of nothing but failures: whoever owns the endpoint has to look.
-create function outbox.disable_if_dead(subscription_id bigint) returns void
+create function outbox.disable_if_dead(subscription_id bigint) returns boolean
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -316,7 +379,7 @@ as $$
 $$;
 
 -- What a run's outcomes mean for a closed breaker; its own numbers are not in a checkpoint yet. Opens at `threshold` of
--- at least `minimum` attempts within the window, counted over all relays since it last closed. True: it opened.
+-- at least `minimum` attempts within the window, counted over all relays since it last closed.
 create function outbox.judge_breaker(
     subscription_id   bigint,
     acked             bigint,
@@ -324,8 +387,10 @@ create function outbox.judge_breaker(
     window_seconds    float8,
     minimum           bigint,
     threshold         float8,
-    cool_down_seconds float8
-) returns boolean
+    cool_down_seconds float8,
+    out opened        boolean,
+    out told          boolean
+)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -335,16 +400,18 @@ declare
     b     outbox.breaker;
     since timestamptz;
 begin
+    opened := false;
+    told := false;
     select * into b from outbox.breaker as one where one.subscription_id = judge_breaker.subscription_id for no key update;
     if not found or b.opened_at is not null then
-        return false;
+        return;
     end if;
     if acked > 0 or failed = 0 then
         if acked > 0 and b.failing_since is not null then
             update outbox.breaker as one set failing_since = null where one.subscription_id = b.subscription_id;
         end if;
         if failed = 0 then
-            return false;
+            return;
         end if;
     elsif b.failing_since is null then
         update outbox.breaker as one set failing_since = clock_timestamp() where one.subscription_id = b.subscription_id;
@@ -361,15 +428,15 @@ begin
                           where old.cursor_id = c.id and old.created_at <= since
                           order by old.n desc limit 1), -1);
     if acked + failed < minimum or failed < threshold * (acked + failed) then
-        return false;
+        return;
     end if;
     update outbox.breaker as one
     set opened_at = clock_timestamp(), retry_at = clock_timestamp() + make_interval(secs => cool_down_seconds),
         failing_since = coalesce(one.failing_since, clock_timestamp())
     where one.subscription_id = b.subscription_id;
-    perform outbox.tell(b.subscription_id, 'subscription.breaker_opened',
-                        json_build_object('failed', failed, 'of', acked + failed));
-    return true;
+    opened := true;
+    told := outbox.tell_at_times(b.subscription_id, 'subscription.breaker_opened',
+                                 json_build_object('failed', failed, 'of', acked + failed));
 end
 $$;
 
@@ -394,7 +461,7 @@ end
 $$;
 
 -- What came of the half-open breaker's message, known by its token: it closes, or stays open for another cool-down.
--- NULL: nothing was sent, so that the next run may. True: it closed.
+-- NULL: nothing was sent, so that the next run may. True: it closed, and that was told.
 create function outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds float8)
 returns boolean
 language plpgsql volatile security definer
@@ -406,9 +473,9 @@ begin
         set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
-            perform outbox.tell(subscription_id, 'subscription.breaker_closed', '{}');
+            return outbox.tell_at_times(subscription_id, 'subscription.breaker_closed', '{}');
         end if;
-        return found;
+        return false;
     end if;
     update outbox.breaker as b
     set token = null,
@@ -1107,6 +1174,8 @@ revoke execute on function
     outbox.promote(bigint, text[]),
     outbox.clear_acked(bigint),
     outbox.tell(bigint, text, json),
+    outbox.tell_at_times(bigint, text, json),
+    outbox.tell_left_out(),
     outbox.tell_pause(),
     outbox.disable(bigint, text),
     outbox.disable_if_dead(bigint),

@@ -18,7 +18,7 @@ insert into outbox.subscription (name, kind, shards, settings)
 values (%(name)s, 'http', %(shards)s, jsonb_build_object(
     'endpoint', %(endpoint)s::text, 'timeout_seconds', 2, 'max_payload_bytes', %(size)s::integer,
     'retry', jsonb_build_object('initial_delay_seconds', 0.2, 'multiplier', 1, 'max_attempts', 100),
-    'breaker', jsonb_build_object('window_seconds', 10, 'cool_down_seconds', 0.5)))
+    'breaker', jsonb_build_object('window_seconds', 10, 'cool_down_seconds', 1)))
 """
 SECRET = """
 select 'whsec_' || encode(key, 'base64') from outbox.secret

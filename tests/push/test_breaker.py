@@ -1,10 +1,12 @@
 """The circuit breaker: one for all relays, in the database; test_probes.py has its probes."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.push import flight, runs
 from tests.eventually import eventually
@@ -192,6 +194,26 @@ def test_a_probe_that_succeeds_closes_it_and_all_comes_in_order(
         ("subscription.breaker_opened", "billing"),
         ("subscription.breaker_closed", "billing"),
     ]
+
+
+def test_one_that_opens_and_closes_all_the_time_is_told_and_logged_a_few_times(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    breaker = {"minimum": 1, "threshold": 0.01, "cool_down_seconds": 600}
+    stage.subscribe(breaker=breaker, retry={"schedule_seconds": [0] * 100, "jitter": 0})
+    with capture_logs() as lines:
+        for number in range(8):
+            stage.receiver.react = NO
+            stage.publish(f"g{number}:1")
+            relay.round()
+            assert stage.breaker() == "open"
+            stage.receiver.react = OK
+            stage.cool_down()
+            relay.round()
+            assert stage.breaker() == "closed"
+    told = Counter(type.removeprefix("subscription.") for type, _ in stage.events())
+    assert told == {"breaker_opened": 5, "breaker_closed": 5}
+    assert Counter(line["event"] for line in lines) == told
 
 
 def test_what_failed_before_it_closed_does_not_open_it_again(

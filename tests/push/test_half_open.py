@@ -150,7 +150,7 @@ def test_behind_a_parked_letter_and_a_long_backlog_the_log_comes_to_its_probe(
     rows, _, _ = written(stage)
     rounds_of_one_cool_down(stage, relay)
     assert rows < len(stage.rows()) < rows + BACKLOG
-    stage.settle("billing", breaker=BREAKER | {"cool_down_seconds": 0.1})
+    stage.settle("billing", breaker=BREAKER | {"cool_down_seconds": 1})
 
     def closed() -> None:
         relay.round()

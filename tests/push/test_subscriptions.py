@@ -205,3 +205,9 @@ def test_a_setting_that_the_relay_could_not_read_is_refused(stage: PushStage, se
         stage.db.execute(
             "update outbox.subscription set settings = settings || %s::jsonb", [setting]
         )
+
+
+def test_a_breaker_cools_down_for_a_second_at_least(stage: PushStage) -> None:
+    stage.subscribe(breaker={"cool_down_seconds": 1})
+    with pytest.raises(errors.CheckViolation, match="must be a number from 1 to 86400"):
+        stage.settle("billing", breaker={"cool_down_seconds": 0.9})

@@ -258,6 +258,7 @@ PARTS = [
     "trim_dead_letters(integer)",
     "turn_attempts(integer, integer)",
     "trim_idempotency(integer)",
+    "tell_left_out()",
 ]
 OLD_ANSWER = """
     with key as (
@@ -266,6 +267,11 @@ OLD_ANSWER = """
     )
     insert into outbox.idempotent_request (api_key_id, key, fingerprint, created_at)
     select id, 'old', '', clock_timestamp() - interval '2 days' from key
+"""
+LEFT_OUT = """
+    insert into outbox.told (subscription_id, type, since, events)
+    select id, 'subscription.paused', clock_timestamp() - interval '6 minutes', 5
+    from outbox.subscription
 """
 
 
@@ -276,6 +282,7 @@ def test_a_part_that_fails_stops_no_other(
     an_old_partition(connection)
     connection.execute(OLD_ANSWER)
     connection.execute(OLD_ATTEMPTS)
+    connection.execute(LEFT_OUT)
     connection.execute("drop table outbox.message_2")
     connection.execute("delete from outbox.log_partition where number = 2")
     connection.execute(sql.SQL("drop function outbox.{}").format(sql.SQL(part)))
@@ -285,6 +292,7 @@ def test_a_part_that_fails_stops_no_other(
         "partition_state(integer)": "select not exists (select from outbox.message)",
         "turn_attempts(integer, integer)": "select to_regclass('outbox.attempt_20200101') is null",
         "trim_idempotency(integer)": "select not exists (select from outbox.idempotent_request)",
+        "tell_left_out()": "select not exists (select from outbox.told)",
     }
     for name, question in done.items():
         answer = connection.execute(question.encode()).fetchone()

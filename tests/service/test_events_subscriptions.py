@@ -144,7 +144,7 @@ def test_the_service_cannot_read_what_requests_are_signed_with(platform: Platfor
         ({"retry": {"maxAttempts": 0}}, "retry.maxAttempts"),
         ({"retry": {"schedule": [1, -1]}}, "retry.schedule[1]"),
         ({"retry": {"schedule": [1], "maxAttempts": 3}}, "retry"),
-        ({"breaker": {"coolDown": 0}}, "breaker.coolDown"),
+        ({"breaker": {"coolDown": 0.9}}, "breaker.coolDown"),
         ({"breaker": {"coolDownSeconds": 1}}, "breaker.coolDownSeconds"),
         ({"sharks": 1}, "sharks"),
     ],

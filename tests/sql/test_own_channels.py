@@ -97,6 +97,7 @@ def test_the_functions_that_write_them_are_nobodys(member: Member, group: str) -
     for forgery in (
         "select outbox.publish_own('outbox.events', 'forged', '{}')",
         "select outbox.tell(1, 'subscription.paused', '{}')",
+        "select outbox.tell_at_times(1, 'subscription.paused', '{}')",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
             session.execute(forgery.encode())

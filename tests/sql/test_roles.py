@@ -74,6 +74,7 @@ RELAYS_ALONE = [
     "select outbox.note_waiting(1, 'me')",
     "select outbox.seal_secret(1, now(), 'gAAAA')",
     "select outbox.promote(1, '{}')",
+    "select outbox.tell_left_out()",
     "update outbox.breaker set opened_at = null",
 ]
 KEYS = [

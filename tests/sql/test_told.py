@@ -1,5 +1,8 @@
 """What becomes of a subscription is told on `outbox.events`, whoever did it."""
 
+from collections import Counter
+from typing import Any
+
 from tests.sql.log import Session, one
 
 TOLD = """
@@ -11,7 +14,7 @@ PAUSE = "update outbox.subscription set paused = true, paused_reason = 'moving h
 RESUME = "update outbox.subscription set paused = false, paused_reason = null"
 
 
-def told(db: Session) -> list[tuple[object, ...]]:
+def told(db: Session) -> list[tuple[Any, ...]]:
     return db.execute(TOLD).fetchall()
 
 
@@ -67,3 +70,80 @@ def test_a_pause_in_the_transaction_that_disabled_another_is_told_as_a_pause(db:
         ("subscription.disabled", "kafka"),
         ("subscription.paused", "billing"),
     ]
+
+
+LATER = "update outbox.told set since = since - interval '6 minutes'"
+
+
+def flap(db: Session, times: int) -> None:
+    for _ in range(times):
+        db.execute(PAUSE)
+        db.execute(RESUME)
+
+
+def test_what_is_done_again_and_again_is_told_five_times_and_then_in_one_number(
+    db: Session,
+) -> None:
+    flap(db, 100)
+    assert Counter(type for type, *_ in told(db)) == {
+        "subscription.paused": 5,
+        "subscription.resumed": 5,
+    }
+    before = len(told(db))
+    db.execute(LATER)
+    assert one(db, "select outbox.tell_left_out()") == 190
+    numbers = [(detail["type"], detail["number"]) for _, _, detail in told(db)[before:]]
+    assert sorted(numbers) == [("subscription.paused", 95), ("subscription.resumed", 95)]
+    assert {row[:2] for row in told(db)[before:]} == {("subscription.events_left_out", "kafka")}
+
+
+def test_what_was_left_out_is_told_once_and_counting_begins_anew(db: Session) -> None:
+    flap(db, 6)
+    db.execute(LATER)
+    db.execute("select outbox.tell_left_out()")
+    before = len(told(db))
+    assert one(db, "select outbox.tell_left_out()") == 0
+    flap(db, 1)
+    assert [type for type, *_ in told(db)[before:]] == [
+        "subscription.paused",
+        "subscription.resumed",
+    ]
+
+
+def test_within_five_minutes_nothing_is_counted_anew(db: Session) -> None:
+    flap(db, 6)
+    assert one(db, "select outbox.tell_left_out()") == 0
+    before = len(told(db))
+    flap(db, 1)
+    assert len(told(db)) == before
+
+
+def test_where_nothing_was_left_out_nothing_is_told_of_it(db: Session) -> None:
+    flap(db, 5)
+    db.execute(LATER)
+    assert one(db, "select outbox.tell_left_out()") == 0
+    assert "subscription.events_left_out" not in [type for type, *_ in told(db)]
+
+
+def test_who_changes_again_and_again_silences_no_other_and_nothing_else(db: Session) -> None:
+    one(db, "select subscription_id from outbox.subscribe('billing', 'c', 'https://h/')")
+    for _ in range(6):
+        db.execute(PAUSE + " where name = 'kafka'")
+        db.execute(RESUME + " where name = 'kafka'")
+    before = len(told(db))
+    db.execute("select outbox.disable(id, '410 Gone') from outbox.subscription")
+    assert sorted(row[:2] for row in told(db)[before:]) == [
+        ("subscription.disabled", "billing"),
+        ("subscription.disabled", "kafka"),
+    ]
+
+
+def test_a_subscription_that_is_gone_is_told_nothing_of(db: Session) -> None:
+    one(db, "select subscription_id from outbox.subscribe('billing', 'c', 'https://h/')")
+    flap(db, 6)
+    db.execute("delete from outbox.subscription where name = 'billing'")
+    db.execute(LATER)
+    before = len(told(db))
+    db.execute("select outbox.tell_left_out()")
+    assert {name for _, name, _ in told(db)[before:]} == {"kafka"}
+    assert one(db, "select count(*) from outbox.told") == 0
