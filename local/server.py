@@ -73,13 +73,17 @@ def run(
     log: Path,
     *,
     timeout_seconds: float,
+    directory: Path | None = None,
     user_id: int | None = None,
 ) -> None:
     """Run a tool that ends by itself, its output appended to `log`.
 
     Raises StartError with the end of the log where it fails or takes longer than it may.
     """
-    with log.open("ab") as output, spawn(command, output, user_id=user_id) as process:
+    with (
+        log.open("ab") as output,
+        spawn(command, output, directory=directory, user_id=user_id) as process,
+    ):
         try:
             status: int | str = process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:

@@ -178,19 +178,28 @@ def _parameters(settings: Settings) -> dict[str, Any]:
     }
 
 
-# psycopg reads times and intervals, and writes bytes, as it was last told that the server does, and
-# in a pipeline it is told of SETTINGS too late. So the session says it besides. PgBouncer keeps
-# these four apart by client; where another pooler does not, SETTINGS still holds.
+# psycopg reads times, and writes bytes, as it was last told that the server does, and in a pipeline
+# it is told of SETTINGS too late. So the session says it besides. PgBouncer keeps these three apart
+# by client; where another pooler does not, SETTINGS still holds.
 STYLES: LiteralString = """
-select pg_catalog.set_config('datestyle', 'ISO, YMD', false),
-       pg_catalog.set_config('intervalstyle', 'postgres', false),
+select pg_catalog.pg_backend_pid(),
+       pg_catalog.set_config('datestyle', 'ISO, YMD', false),
        pg_catalog.set_config('timezone', 'UTC', false),
        pg_catalog.set_config('standard_conforming_strings', 'on', false)
 """
 
 
+def is_pooled(connection: Connection, server_pid: int) -> bool:
+    """Whether there is a pooler before the server: it hands out process ids of its own making."""
+    return connection.info.backend_pid != server_pid
+
+
 def _configure(connection: Connection) -> None:
-    connection.execute(STYLES)
+    (server_pid, *_) = connection.execute(STYLES).fetchone() or (0,)
+    if is_pooled(connection, server_pid):
+        # What one client prepared is another's by name: a pooler that keeps no account of it would
+        # run the wrong statement.
+        connection.prepare_threshold = None
     # Attributes of the client's, said with every BEGIN: no SET that a pooler would leak.
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.read_only = False

@@ -16,7 +16,7 @@ from relay import (
     schema_findings,
     secret_findings,
 )
-from relay.database import Connection, connect, transaction
+from relay.database import Connection, connect, is_pooled, transaction
 from relay.finding import Finding, ok
 from relay.settings import Settings
 from relay.status import TIMEOUT
@@ -48,13 +48,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
     outside = Outside()
     try:
         with connect(settings) as connection:
-            # Through a pooler a statement that was prepared on one server is unknown to the next.
-            connection.prepare_threshold = None
             yield _server_version(connection)
-            yield from _pooler(connection)
-            with transaction(connection):
-                connection.execute(TIMEOUT)
-                outside = yield from _database(connection, settings)
+            pooler = _pooler(connection)
+            yield pooler
+            if pooler.level == "ok":
+                with transaction(connection):
+                    connection.execute(TIMEOUT)
+                    outside = yield from _database(connection, settings)
     except psycopg.Error as fault:
         first = (str(fault).splitlines() or ["no answer"])[0]
         yield Finding(
@@ -118,27 +118,20 @@ def _server_version(connection: Connection) -> Finding:
 BACKEND = "select pg_backend_pid()"
 
 
-def _pooler(connection: Connection) -> Iterator[Finding]:
-    """A pooler hands out a process id of its own making; in statement mode it knows no BEGIN."""
-    seen = {connection.info.backend_pid}
+def _pooler(connection: Connection) -> Finding:
+    """In statement mode it knows no BEGIN, or runs one transaction on several servers."""
     try:
-        for _ in range(3):
-            with transaction(connection):
-                first = connection.execute(BACKEND).fetchone()
-                second = connection.execute(BACKEND).fetchone()
-            seen.add(first[0] if first else 0)
-            if first != second:
-                yield _statement_mode("one transaction ran on two servers")
-                return
-    except psycopg.Error as fault:
-        if connection.closed or fault.sqlstate is None:
-            raise
-        yield _statement_mode((str(fault).splitlines() or [""])[0])
-        return
-    if len(seen) == 1:
-        yield ok("pooler", "none")
-    else:
-        yield ok("pooler", "there is one, in session or transaction mode, and both are fine")
+        with transaction(connection):
+            (first,) = connection.execute(BACKEND).fetchone() or (0,)
+            (second,) = connection.execute(BACKEND).fetchone() or (0,)
+    except psycopg.errors.ProtocolViolation as fault:
+        # PgBouncer's word; it closes the connection besides.
+        return _statement_mode(str(fault))
+    if first != second:
+        return _statement_mode("one transaction ran on two servers")
+    if is_pooled(connection, first):
+        return ok("pooler", "there is one, in session or transaction mode, and both are fine")
+    return ok("pooler", "none")
 
 
 def _statement_mode(text: str) -> Finding:

@@ -117,12 +117,12 @@ BOUND: LiteralString = """
            end
 """
 
-# psycopg reads times and intervals, and writes bytes, as it was last told that the server does, and
-# in a pipeline it is told of BOUND too late. So the session says it besides. PgBouncer keeps these
-# four apart by client; where another pooler does not, BOUND still holds.
+# psycopg reads times, and writes bytes, as it was last told that the server does, and in a pipeline
+# it is told of BOUND too late. So the session says it besides. PgBouncer keeps these three apart by
+# client; where another pooler does not, BOUND still holds.
 STYLES: LiteralString = """
-    select pg_catalog.set_config('datestyle', 'ISO, YMD', false),
-           pg_catalog.set_config('intervalstyle', 'postgres', false),
+    select pg_catalog.pg_backend_pid(),
+           pg_catalog.set_config('datestyle', 'ISO, YMD', false),
            pg_catalog.set_config('timezone', 'UTC', false),
            pg_catalog.set_config('standard_conforming_strings', 'on', false)
 """
@@ -143,6 +143,8 @@ def connect(database_url: str) -> BlockingConnection[Any]:
     connection: BlockingConnection[Any] = BlockingConnection.connect(
         database_url, autocommit=True, **missing(defaults, database_url)
     )
+    # A pooler would hand it on, and a command gains nothing by it.
+    connection.prepare_threshold = None
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     connection.read_only = False
     return connection
@@ -276,7 +278,12 @@ class Database:
                 encoding,
             )
             raise OperationalError("the database's encoding is not UTF8")
-        await connection.execute(STYLES)
+        (server_pid, *_) = await (await connection.execute(STYLES)).fetchone() or (0,)
+        if connection.info.backend_pid != server_pid:
+            # There is a pooler before the server: it hands out process ids of its own making. What
+            # one client prepared is another's by name: one that keeps no account of it would run
+            # the wrong statement.
+            connection.prepare_threshold = None
         # Attributes of the client's, said with every BEGIN: no SET that a pooler would leak.
         await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
         await connection.set_read_only(False)

@@ -206,14 +206,21 @@ def migrate(url: str) -> None:
 
 
 @contextmanager
-def among_shadows(url: str, group: str, settings: Mapping[str, str] = SETTINGS) -> Iterator[str]:
-    """The URL for a new login that is a member of `group`; its role brings PATH and settings."""
+def among_shadows(
+    url: str, group: str | None, settings: Mapping[str, str] = SETTINGS
+) -> Iterator[str]:
+    """The URL for a new login; its role brings PATH and settings.
+
+    It is a member of `group`; without one, a superuser.
+    """
     name = f"shadowed_{uuid.uuid4().hex}"
     role = sql.Identifier(name)
     with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(
-            sql.SQL("create role {} login in role {}").format(role, sql.Identifier(group))
-        )
+        if group is None:
+            owner.execute(sql.SQL("create role {} login superuser").format(role))
+        else:
+            member = sql.SQL("create role {} login in role {}")
+            owner.execute(member.format(role, sql.Identifier(group)))
         owner.execute(sql.SQL("alter role {} set search_path = " + PATH).format(role))
         for setting, value in settings.items():
             bring = sql.SQL("alter role {} set {} = {}")

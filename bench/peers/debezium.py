@@ -14,7 +14,8 @@ from requests import RequestException
 
 from bench.arena import Arena, Connection
 from bench.peers.candidate import Candidate
-from local.jars import cache_dir, lock, sha256
+from local.cache import cache_dir, lock
+from local.jars import sha256
 from local.program import Program
 from local.server import StartError, free_port
 

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from local.jars import cache_dir, lock
+from local.cache import cache_dir, lock
 from local.server import run
 
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")

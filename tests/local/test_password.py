@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from local import postgres as launcher
-from local.postgres import UNPRIVILEGED_ID, Postgres, bin_dir
+from local import unprivileged
+from local.postgres import Postgres, bin_dir
 from local.server import StartError
 from local.stack import Stack, temporary_directory
 
@@ -91,11 +91,11 @@ def test_a_server_under_another_user_has_a_password_too(monkeypatch: pytest.Monk
     closed = [path for path in bin_dir().parents if not path.stat().st_mode & 0o001]
     if closed:
         pytest.skip(f"other users can't enter {closed[0]}, where the binaries are")
-    monkeypatch.setattr(launcher, "unshare_permitted", lambda: False)
+    monkeypatch.setattr(unprivileged, "unshare_permitted", lambda: False)
     with (
         temporary_directory() as directory,
         Postgres.start(directory / "data", with_password=True) as postgres,
     ):
         psycopg.connect(postgres.dsn()).close()
         assert postgres.passfile is not None
-        assert postgres.passfile.stat().st_uid != UNPRIVILEGED_ID
+        assert postgres.passfile.stat().st_uid != unprivileged.UNPRIVILEGED_ID

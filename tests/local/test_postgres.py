@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local import postgres as launcher
+from local import unprivileged
 from local.postgres import Postgres, bin_dir
 from local.server import StartError
 from local.stack import temporary_directory
@@ -123,13 +123,13 @@ def test_root_without_user_namespaces_runs_it_as_another_user(
     closed = [path for path in bin_dir().parents if not path.stat().st_mode & 0o001]
     if closed:
         pytest.skip(f"other users can't enter {closed[0]}, where the binaries are")
-    monkeypatch.setattr(launcher, "unshare_permitted", lambda: False)
+    monkeypatch.setattr(unprivileged, "unshare_permitted", lambda: False)
     with Postgres.start(open_directory / "data") as postgres:
         write(postgres, 1)
         postgres.kill()
         postgres.restart()
         assert read(postgres) == [1]
-        assert (open_directory / "data").stat().st_uid == launcher.UNPRIVILEGED_ID
+        assert (open_directory / "data").stat().st_uid == unprivileged.UNPRIVILEGED_ID
 
 
 @as_root
@@ -138,6 +138,6 @@ def test_root_without_user_namespaces_is_told_which_folder_is_closed(
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    monkeypatch.setattr(launcher, "unshare_permitted", lambda: False)
+    monkeypatch.setattr(unprivileged, "unshare_permitted", lambda: False)
     with pytest.raises(StartError, match=f"can't enter {closed}"):
         Postgres.start(closed / "data")

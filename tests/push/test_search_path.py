@@ -11,6 +11,7 @@ import pytest
 from relay.push import flight
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
+from tests.pooled import WAYS, by_way
 from tests.promises import Promise, promises
 from tests.push import test_breaker, test_dead_letters, test_probes, test_replay, test_sealed
 from tests.push.conftest import EMPTY
@@ -41,9 +42,13 @@ def stage(push_database_url: str, patience: None) -> Iterator[PushStage]:
         assert sprung(db) is None
 
 
-@pytest.fixture
-def relay(stage: PushStage) -> Iterator[PushRelay]:
-    with among_shadows(stage.database_url, "outbox_relay") as url, PushRelay(url) as relay:
+@pytest.fixture(params=WAYS)
+def relay(stage: PushStage, request: pytest.FixtureRequest) -> Iterator[PushRelay]:
+    with (
+        among_shadows(stage.database_url, "outbox_relay") as url,
+        by_way(request.param, url) as way,
+        PushRelay(way) as relay,
+    ):
         yield relay
 
 

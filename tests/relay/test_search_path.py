@@ -11,17 +11,17 @@ from urllib.request import urlopen
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from relay import cli, retention
 from tests.conftest import PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.log_reader import read_log
+from tests.pooled import WAYS, by_way
 from tests.relay.conftest import OpenRelay
 from tests.relay.operating import bury, outbox_relay
 from tests.relay.stage import Stage
 from tests.relay.test_kafka_dead_letters import set_limit
-from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
+from tests.shadows import among_shadows, shadowed, sprung
 from tests.sql.log import Session, let_days_pass, one, publish, turn
 
 
@@ -40,10 +40,23 @@ def clean_url(postgres_server: PostgresServer, template: str) -> Iterator[str]:
             assert sprung(owner) is None
 
 
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """To the database."""
+    return str(request.param)
+
+
 @pytest.fixture
-def database_url(clean_url: str) -> Iterator[str]:
+def database_url(clean_url: str, way: str) -> Iterator[str]:
     """For a login role of a relay, among the shadows."""
-    with among_shadows(clean_url, "outbox_relay") as url:
+    with among_shadows(clean_url, "outbox_relay") as url, by_way(way, url) as url:
+        yield url
+
+
+@pytest.fixture
+def operators_url(clean_url: str, way: str) -> Iterator[str]:
+    """For a superuser, among the shadows."""
+    with among_shadows(clean_url, None) as url, by_way(way, url) as url:
         yield url
 
 
@@ -191,7 +204,7 @@ def test_no_command_is_left_out() -> None:
 
 
 def test_an_operator_s_commands_do_their_work(
-    clean_url: str, db: Session, kafka: str, topic_prefix: str
+    operators_url: str, db: Session, kafka: str, topic_prefix: str
 ) -> None:
     message = publish(db)
     assert message == 1
@@ -199,7 +212,7 @@ def test_an_operator_s_commands_do_their_work(
     db.execute(FORK)
     environment = {
         "OUTBOX_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
-        "DATABASE_URL": make_conninfo(clean_url, options=SET_PATH),
+        "DATABASE_URL": operators_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "RELAY_TOPIC_PREFIX": topic_prefix,
     }

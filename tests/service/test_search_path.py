@@ -16,6 +16,7 @@ from local.program import script
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import PostgresServer
+from tests.pooled import WAYS, by_way
 from tests.promises import Promise, promises
 from tests.service import (
     test_authorization,
@@ -60,10 +61,13 @@ def database(clean_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@pytest.fixture(scope="module")
-def service_url(clean_url: str) -> Iterator[str]:
-    with among_shadows(clean_url, "outbox_service") as url:
-        yield url
+@pytest.fixture(scope="module", params=WAYS)
+def service_url(clean_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    with (
+        among_shadows(clean_url, "outbox_service") as url,
+        by_way(request.param, url) as way,
+    ):
+        yield way
 
 
 @pytest.fixture(scope="module")
