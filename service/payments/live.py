@@ -4,9 +4,9 @@ Updates are messages on channel `outbox.live`, which stays inside the database. 
 them with a snapshot as its position: what a transaction writes is seen when it has committed, and a
 late commit is not passed over, whatever ids were handed out meanwhile.
 
-A snapshot means something on one timeline of Postgres alone. After a failover the new primary may
-lack transactions that were read, and give their ids to others: then the clients are asked to come
-again.
+A snapshot means something in one history of the database alone. After a failover the new primary
+may lack transactions that were read, and after a crash the server has forgotten those that were not
+on disk; either gives their ids to others. Then the clients are asked to come again.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class Seen(msgspec.Struct, frozen=True):
     """
 
     target: str
-    timeline: str
+    history: str
     id: int | None
     group_key: str | None
     payload: bytes | None
@@ -142,10 +142,10 @@ UPDATES = msgspec.json.Decoder(OrderPaymentUpdated)
 
 
 class Start(msgspec.Struct, frozen=True):
-    """A position to start from: a snapshot of a timeline."""
+    """A position to start from: a snapshot of a history."""
 
-    now: str
-    timeline: str
+    target: str
+    history: str
     order_exists: bool
 
 
@@ -161,14 +161,15 @@ class Live:
         self._clients: defaultdict[str, set[Client]] = defaultdict(set)
         self._count = 0
         self._seen: str | None = None
-        self._timeline = ""
+        self._history = ""
         self._connected = asyncio.Event()
         # A position is taken for a first client, or moved by a read, but never both at once.
         self._position = asyncio.Lock()
 
     START: LiteralString = """
-        select pg_current_snapshot()::text as now,
-               substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline,
+        select pg_current_snapshot()::text as target,
+               substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+                   || coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '') as history,
                exists (select from sale.sale_order where id = %(order_id)s) as order_exists
     """
 
@@ -193,7 +194,7 @@ class Live:
                 if not begins.order_exists:
                     raise Problem(404, "The order does not exist.", field="orderId")
                 if not self._count:
-                    self._seen, self._timeline = begins.now, begins.timeline
+                    self._seen, self._history = begins.target, begins.history
                 return self._add(Client(str(order_id)))
         except TimeoutError:
             raise unavailable("The updates can't be joined now; connect again.") from None
@@ -252,8 +253,8 @@ class Live:
                 return
             seen = self._seen
             rows = await self._database.run(lambda transaction: _read_since(transaction, seen))
-            if rows[0].timeline != self._timeline:
-                log.warning("live clients are asked to come again", cause="another timeline")
+            if rows[0].history != self._history:
+                log.warning("live clients are asked to come again", cause="failover or crash")
                 self.close(TRY_AGAIN_LATER)
                 return
             self._deliver(rows)
@@ -290,13 +291,17 @@ ON_THE_INDEX: LiteralString = """
            set_config('jit', 'off', true)
 """
 
+# `history` names the timeline, which changes with a failover, and since when the server counts: it
+# begins anew after a crash (and with pg_stat_reset_shared, by which nothing is lost).
+#
 # What this statement sees and `seen` did not: the transactions that began after `seen` (fresh),
 # and those that were running then and are over (late). The rows of one that goes on would be walked
 # at every poll, so they are left out: see outbox.finished_ranges. One statement has one snapshot,
 # so `target` is exactly what was read, and the next read goes on from there.
 READ: LiteralString = """
     select pg_current_snapshot()::text as target,
-           substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline,
+           substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+               || coalesce(pg_stat_get_bgwriter_stat_reset_time()::text, '') as history,
            message.id, message.group_key, message.payload
     from (values (true)) as always
     left join lateral (
