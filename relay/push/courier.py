@@ -24,6 +24,7 @@ from relay.push.headers import Headers
 from relay.push.http.client import MOST_CONNECTIONS, Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
+from relay.push.http.resolver import MOST_LOOK_UPS
 from relay.push.item import Item
 from relay.push.room import Room
 from relay.push.rows import Overdue
@@ -45,9 +46,9 @@ MOST_OVERDUE = 500
 MOST_KEPT = 10_000
 
 
-# What is no connection to an endpoint: to Kafka's brokers, files, and the database's besides those
-# of runs; and of connections to endpoints, what is too few to work with.
-OTHER_DESCRIPTORS = 128
+# What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
+# runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
+OTHER_DESCRIPTORS = 128 + MOST_LOOK_UPS
 LEAST_CONNECTIONS = 16
 # How often a relay that has no more connections or room says so.
 TELL_SECONDS = 10.0

@@ -328,6 +328,7 @@ class Flight:
             row[7],
             target.endpoint.timeout_seconds,
             self._send_before,
+            self._slots.owner,
         )
         return await self._courier.client.post(request)
 

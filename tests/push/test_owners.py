@@ -6,6 +6,10 @@ import pytest
 
 from relay.heartbeat import Heartbeat
 from relay.push import courier, flight
+from relay.push.http import resolver
+from relay.push.http.client import Client
+from relay.push.http.guard import Guard
+from relay.push.http.proxy import Proxy
 from relay.run import Ran
 from relay.session import Sessions
 from tests.conftest import Spawn
@@ -76,6 +80,44 @@ def test_endpoints_that_hang_leave_connections_to_another_owner(
 
         eventually(all_came)
     assert stage.breaker("good") == "closed"
+
+
+def test_who_finds_no_place_to_look_its_endpoint_up_has_not_tried(
+    stage: PushStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its places are its key's, not the operator's."""
+    monkeypatch.setattr(resolver, "MOST_OF_A_KEY", 0)
+    for name, owner in (("limited", "key"), ("good", None)):
+        stage.subscribe(name, made_by=owner, timeout_seconds=1, breaker={"minimum": 1})
+        stage.settle(name, endpoint=f"http://localhost:{stage.receiver.port}/{name}")
+    stage.publish("g:1")
+    with PushRelay(stage.database_url) as relay:
+        relay.round()
+        assert (stage.keys("good"), stage.keys("limited")) == (["g:1"], [])
+        assert stage.count("select count(*) from outbox.attempt where error is not null") == 0
+        assert stage.breaker("limited") == "closed"
+        monkeypatch.setattr(resolver, "MOST_OF_A_KEY", 1)
+
+        def came() -> None:
+            relay.round()
+            assert stage.keys("limited") == ["g:1"]
+
+        eventually(came)
+
+
+def test_look_ups_are_counted_among_what_this_process_may_have_open(
+    stage: PushStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = []
+
+    def client(guard: Guard, *, most_connections: int, proxy: Proxy | None) -> Client:
+        most.append(most_connections)
+        return Client(guard, proxy=proxy, most_connections=most_connections)
+
+    monkeypatch.setattr(courier, "raise_limit", lambda: 1024)
+    monkeypatch.setattr(courier, "Client", client)
+    with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20"):
+        assert most[0] + resolver.MOST_LOOK_UPS + 20 < 1024
 
 
 def test_a_run_that_could_send_nothing_takes_no_connection_again(

@@ -18,6 +18,7 @@ from relay.push.http.pool import Pool
 from relay.push.http.proxy import Proxy
 from relay.push.http.resolver import LookUp, Resolver
 from relay.push.http.url import Url, parse
+from relay.push.turns import Owner
 
 MOST_CONNECTIONS = 10_000
 
@@ -27,7 +28,8 @@ _USER_AGENT = f"outbox-relay/{version('outbox-relay')}"
 class Request(msgspec.Struct, frozen=True):
     """One POST. `timeout_seconds` covers all of it, from the look-up to the answer's last byte.
 
-    Nothing of it is written at or after `send_before`, a moment of time.monotonic().
+    Nothing of it is written at or after `send_before`, a moment of time.monotonic(). `owner` is its
+    subscription's.
     """
 
     url: str
@@ -35,6 +37,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes
     timeout_seconds: float
     send_before: float
+    owner: Owner = None
 
 
 class Client:
@@ -83,7 +86,7 @@ class Client:
         if connection is None:
             if time.monotonic() >= request.send_before:
                 raise _lease_over()
-            connection = await self._pool.open(url, deadline)
+            connection = await self._pool.open(url, request.owner, deadline)
         # From here on nothing is waited for until the request is written.
         if time.monotonic() >= request.send_before:
             self._hand_back(connection)

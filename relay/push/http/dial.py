@@ -15,6 +15,7 @@ from relay.push.http.resolver import AddrInfo, Resolver
 from relay.push.http.tcp import connect
 from relay.push.http.tls import client_context, fault_of
 from relay.push.http.url import Origin
+from relay.push.turns import Owner
 
 # Of several addresses each gets its share of the time that is left, and no less than this.
 LEAST_CONNECT_SECONDS = 1.0
@@ -28,13 +29,15 @@ class Dialler:
         self._resolver = resolver
         self._proxy = proxy
 
-    async def dial(self, origin: Origin, connection: Connection, seconds: float) -> None:
-        """Opens `connection` to the origin. Raises Fault.
+    async def dial(
+        self, origin: Origin, owner: Owner, connection: Connection, seconds: float
+    ) -> None:
+        """Opens `connection` to the origin, of a subscription of `owner`. Raises Fault.
 
         Its caller ends it after `seconds`, which several addresses share.
         """
         self._guard.admit(origin)
-        addresses = await self._resolver.addresses(origin)
+        addresses = await self._resolver.addresses(origin, owner, seconds)
         # All of them, before the first is dialled: whoever names a private address beside a public
         # one waits for the private one's turn.
         for *_, address in addresses:

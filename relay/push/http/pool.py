@@ -7,6 +7,7 @@ from relay.push.http.connection import Connection
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import NoConnectionError
 from relay.push.http.url import Url
+from relay.push.turns import Owner
 
 # Below the 5 s that the commonest servers keep an idle connection.
 KEEP_ALIVE_SECONDS = 4.0
@@ -89,8 +90,11 @@ class Pool:
             self._retire(connection)
         return None
 
-    async def open(self, url: Url, deadline: float) -> Connection:
-        """A new one, by `deadline` of the loop's clock. Raises Fault, and TimeoutError."""
+    async def open(self, url: Url, owner: Owner, deadline: float) -> Connection:
+        """A new one for a subscription of `owner`, by `deadline` of the loop's clock.
+
+        Raises Fault, and TimeoutError.
+        """
         endpoint = self._endpoint(url)
         while not self._has_room(endpoint):
             if endpoint.resting:
@@ -109,7 +113,8 @@ class Pool:
             self._retire(next(iter(self._resting)))
         try:
             async with asyncio.timeout_at(deadline):
-                await self._dialler.dial(url.origin, connection, deadline - self._loop.time())
+                seconds = deadline - self._loop.time()
+                await self._dialler.dial(url.origin, owner, connection, seconds)
         except BaseException:
             connection.abort()
             self.lost(connection)

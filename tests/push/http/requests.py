@@ -12,9 +12,16 @@ from relay.push.http.guard import Guard
 LOOPBACK = [ip_network("127.0.0.1/32")]
 
 
-def request(url: str, *, timeout_seconds: float = 5.0, send_before: float = math.inf) -> Request:
+def request(
+    url: str,
+    *,
+    timeout_seconds: float = 5.0,
+    send_before: float = math.inf,
+    owner: str | None = None,
+) -> Request:
     """A small POST."""
-    return Request(url, {"content-type": "application/json"}, b"{}", timeout_seconds, send_before)
+    headers = {"content-type": "application/json"}
+    return Request(url, headers, b"{}", timeout_seconds, send_before, owner)
 
 
 def post(url: str, *, timeout_seconds: float = 5.0) -> Answer:
