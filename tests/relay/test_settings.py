@@ -1,5 +1,8 @@
 """Settings are read once, checked as a whole, and told by name when they don't fit."""
 
+import socket
+import time
+
 import pytest
 
 from relay.keyring import MOST_KEYS, Keyring, new_key
@@ -171,6 +174,26 @@ def test_security_properties_are_judged_together() -> None:
     assert settings.kafka["sasl.password"] == "s3cret"
     with pytest.raises(SettingsError, match="KAFKA_SASL_MECHANISM"):
         Settings.from_environment({**BASE, **sasl})
+
+
+def test_a_token_provider_that_hangs_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as provider:
+        url = f"http://127.0.0.1:{provider.getsockname()[1]}/token"
+        oidc = {
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+            "KAFKA_SASL_OAUTHBEARER_METHOD": "oidc",
+            "KAFKA_SASL_OAUTHBEARER_CLIENT_ID": "relay",
+            "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL": url,
+        }
+        began_at = time.monotonic()
+        with pytest.raises(SettingsError, match=r"client\.secret"):
+            Settings.from_environment({**BASE, **oidc})
+        oidc["KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET"] = "s3cret"
+        settings = Settings.from_environment({**BASE, **oidc})
+        # librdkafka gives it 20.
+        assert time.monotonic() - began_at < 10
+    assert settings.kafka["sasl.oauthbearer.token.endpoint.url"] == url
 
 
 @pytest.mark.parametrize(
