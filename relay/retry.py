@@ -1,6 +1,7 @@
 """The one place where a session's fault, the database's or the broker's, is tried again."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from tenacity import (
@@ -27,9 +28,19 @@ def until_stopped(
 ) -> None:
     """Runs the session again and again until `stop` is set, which also ends a wait.
 
-    After one of `faults`, told to `failed`, it waits; a session that returns begins anew at once.
+    After one of `faults`, told to `failed`, it waits, the longer the more of them came in a row. A
+    session that lasted for a while was no such: another begins at once, as after one that returns.
     Other exceptions rise.
     """
+
+    def lasting() -> None:
+        began_at = time.monotonic()
+        try:
+            session()
+        except faults as fault:
+            if time.monotonic() < began_at + LONGEST_WAIT_SECONDS:
+                raise
+            failed(fault)
 
     def tell(attempt: RetryCallState) -> None:
         fault = attempt.outcome.exception() if attempt.outcome else None
@@ -47,6 +58,6 @@ def until_stopped(
             before_sleep=tell,
         )
         try:
-            tries(session)
+            tries(lasting)
         except RetryError:
             return
