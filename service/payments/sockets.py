@@ -65,7 +65,7 @@ async def send_updates(socket: WebSocket, client: Client) -> None:
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
-    """Clients have nothing to say here; what they send is read and dropped."""
+    """Clients have nothing to say here; see WebSocketConnection."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
     scope.cancel()

@@ -16,9 +16,10 @@ MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
 # More than this of a body that was answered already, and the rest is dropped unread.
 MAX_DRAIN_BYTES = 65_536
-# A chunk has five bytes besides its body, and costs a microsecond whatever it holds. A long body in
-# chunks of a byte each is refused; some bytes each, as careless encoders make them, will do.
-MAX_FRAMING_BYTES_PER_BODY_BYTE = 4
+# A chunk costs a microsecond or two whatever it holds. A short body may come in chunks of a byte
+# each, as careless encoders make them; of a long one each has to bring something.
+MAX_SMALL_CHUNKS = 1000
+BYTES_PER_CHUNK = 64
 
 
 class Phase(Enum):
@@ -41,7 +42,7 @@ class HttpConnection(HttpToolsProtocol):
     miss are added here:
 
     - A head has 32 KB and 100 headers (431), and `timeout_seconds` (408); so has what comes
-      between chunks and after them.
+      between chunks and after them, in bytes. Chunks are few for what they hold (400).
     - A body's time is the reader's business (service/body.py). What is left of a request that was
       answered already is dropped, for `timeout_seconds`.
     - One request at a time. What comes before the answer is out is dropped, and the connection ends
@@ -60,6 +61,7 @@ class HttpConnection(HttpToolsProtocol):
         # Of this request: what came that is no body, and what is.
         self._other_bytes = 0
         self._body_bytes = 0
+        self._chunks = 0
         self._refusal: Problem | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -131,10 +133,16 @@ class HttpConnection(HttpToolsProtocol):
             # After an early answer its client may send the body or leave it (RFC 9110, 10.1.1).
             self.cycle.keep_alive = False
 
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > MAX_SMALL_CHUNKS + self._body_bytes // BYTES_PER_CHUNK:
+            self._refusal = Problem(400, "The body comes in too many chunks for its size.")
+            raise _Refused
+
     def on_body(self, body: bytes) -> None:
         self._other_bytes -= len(body)
         self._body_bytes += len(body)
-        # As uvicorn does it, but with nothing in between: a body may come in chunks of a byte each.
+        # As uvicorn does it, but with nothing in between: a body may come in small chunks.
         if self._phase is Phase.BODY:
             self.cycle.body += body
             if len(self.cycle.body) > HIGH_WATER_LIMIT:
@@ -143,7 +151,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._other_bytes = self._body_bytes = 0
+        self._other_bytes = self._body_bytes = self._chunks = 0
         if self._phase is Phase.BODY:
             self._enter(Phase.ANSWER)
             self._bound.work(self)
@@ -159,8 +167,7 @@ class HttpConnection(HttpToolsProtocol):
         """A header that does not end is not told by the parser; nor are chunk extensions."""
         if self._phase is Phase.DRAIN and self._body_bytes > MAX_DRAIN_BYTES:
             raise _Refused
-        framing = self._body_bytes * MAX_FRAMING_BYTES_PER_BODY_BYTE
-        if self._other_bytes > MAX_HEAD_BYTES + framing:
+        if self._other_bytes > MAX_HEAD_BYTES + self._body_bytes:
             self._refuse_head()
 
     def _refuse_head(self) -> None:
@@ -175,7 +182,7 @@ class HttpConnection(HttpToolsProtocol):
         self.cycle.body = bytearray()
         if self._phase is Phase.BODY:
             self._enter(Phase.DRAIN)
-            self._other_bytes = self._body_bytes = 0
+            self._other_bytes = self._body_bytes = self._chunks = 0
         else:
             self._enter(Phase.IDLE)
             self._bound.wait(self)
@@ -224,6 +231,8 @@ class HttpConnection(HttpToolsProtocol):
         self._bound.wait(self)
         self.transport.write(_encode(problem, self.server_state.default_headers))
         self.transport.write_eof()
+        # It was stopped where the body came faster than its reader took it.
+        self.flow.resume_reading()
 
     def end_if_overdue(self, now: float) -> None:
         """What the clock asks of every connection, about twice a second."""

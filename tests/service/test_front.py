@@ -213,12 +213,30 @@ def test_a_head_may_come_byte_by_byte(patient: Front) -> None:
         assert client.answer()[0] == 200
 
 
-def test_a_body_in_many_small_chunks_is_taken(patient: Front) -> None:
-    """As Python's own `json.JSONEncoder.iterencode` would have it sent."""
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in [b"[", b'"a"', b", "] * 20_000)
+def chunks(*content: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in content)
+
+
+def test_a_body_in_small_chunks_is_taken(patient: Front) -> None:
+    """A short one as Python's own `json.JSONEncoder.iterencode` would have it sent."""
+    for body in (chunks(*[b"[", b'"a"', b", "] * 333), chunks(*[b"[%s" % (b" " * 99)] * 2000)):
+        with patient.raw() as client:
+            client.send(BODIES["no chunk"] + body + b"0\r\n\r\n")
+            assert client.answer()[0] == 422
+
+
+def test_a_body_in_too_many_chunks_for_its_size_is_refused(patient: Front) -> None:
+    """Each costs as much as it would if it were large."""
+    for size in (1, 2, 30):
+        with patient.raw() as client:
+            client.send(BODIES["no chunk"] + chunks(*[b" " * size] * 2500))
+            status, answer = client.answer()
+            assert (status, b"too many chunks" in answer) == (400, True)
+    # Kept alive, a connection has as many for each request.
     with patient.raw() as client:
-        client.send(BODIES["no chunk"] + chunks + b"0\r\n\r\n")
-        assert client.answer()[0] == 422
+        for _ in range(3):
+            client.send(BODIES["no chunk"] + chunks(*[b" "] * 900) + b"0\r\n\r\n")
+            assert client.answer()[0] == 422
 
 
 def test_trailers_are_no_headers(patient: Front) -> None:

@@ -9,6 +9,7 @@ import httpx2
 import psycopg
 import pytest
 
+from service.server.websocket import MAX_FRAMES
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.raw import Raw, get
@@ -16,7 +17,7 @@ from tests.service.shop import Shop
 from tests.service.test_front import MEGABYTE, Front, only_ours, start
 from tests.service.test_live import publish
 
-PING, TEXT, CONTINUATION = 0x9, 0x1, 0x0
+PING, PONG, TEXT, BINARY, CONTINUATION = 0x9, 0xA, 0x1, 0x2, 0x0
 
 
 @pytest.fixture
@@ -101,12 +102,51 @@ def test_a_flood_of_pings_that_nobody_reads_costs_no_memory(front: Front, order_
     eventually(lambda: only_ours(front))
 
 
-def test_a_message_in_endless_fragments_is_refused(front: Front, order_id: str) -> None:
+FRAMES = {
+    "messages": frame(TEXT, b"x"),
+    "no text": frame(BINARY, b"\xff"),
+    "pings": frame(PING, b"x"),
+    "pongs": frame(PONG),
+    "fragments of messages": frame(TEXT, final=False) + frame(CONTINUATION),
+    "endless fragments": frame(CONTINUATION, final=False),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_client_that_is_not_silent_is_closed(front: Front, order_id: str, kind: str) -> None:
+    begun = frame(TEXT, final=False) if kind == "endless fragments" else b""
     with joined(front, order_id) as client:
-        client.send(frame(TEXT, final=False))
-        client.send_for(frame(CONTINUATION, final=False) * 200_000, 5)
-        client.rest()
+        # One after the other, as those would come that are meant.
+        for content in [begun, *[FRAMES[kind]] * (MAX_FRAMES + 1)]:
+            client.send(content)
+        assert b"\x88\x11" + struct.pack("!H", 1008) + b"too many frames" in client.rest()
     eventually(lambda: only_ours(front))
+    assert front.metric('service_connections_ended_total{reason="websocket_not_silent"}') == 1
+
+
+def test_a_client_that_speaks_before_it_is_answered_is_dropped(
+    front: Front, order_id: str, database: psycopg.Connection[Any]
+) -> None:
+    """Its order can't be read yet, while it sends what would have to be kept until then."""
+    with database.transaction():
+        database.execute("lock table sale.sale_order in access exclusive mode")
+        with front.raw() as client:
+            client.send(handshake(order_id))
+            client.send_for(frame(TEXT, b"x") * 100_000, 5)
+            eventually(client.assert_closed)
+    eventually(lambda: only_ours(front))
+
+
+def test_a_client_that_says_it_is_alive_gets_its_updates(
+    front: Front, order_id: str, database: psycopg.Connection[Any]
+) -> None:
+    with joined(front, order_id) as client:
+        for _ in range(MAX_FRAMES // 3):
+            client.send(frame(PING) + frame(TEXT, b"ping") + frame(PONG))
+        publish(database, order_id, "here it is")
+        content = b""
+        while b"here it is" not in content:
+            content += client.some()
 
 
 def test_a_client_that_reads_nothing_is_dropped(
