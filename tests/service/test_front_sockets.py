@@ -135,6 +135,7 @@ def test_a_client_that_speaks_before_it_is_answered_is_dropped(
             client.send_for(frame(TEXT, b"x") * 100_000, 5)
             eventually(client.assert_closed)
     eventually(lambda: only_ours(front))
+    assert front.metric('service_connections_ended_total{reason="websocket_not_silent"}') == 1
 
 
 def test_a_client_that_says_it_is_alive_gets_its_updates(

@@ -139,5 +139,7 @@ def test_small_chunks_are_unpacked_a_few_at_a_time_and_not_for_long(size: int) -
 
 
 def test_chunks_of_some_size_are_unpacked_to_the_end() -> None:
-    unpacked = asyncio.run(unpacked_of(CHUNKED, (b"40\r\n%s\r\n" % (b" " * 64)) * 16_384 + b"0\r\n\r\n"))
+    unpacked = asyncio.run(
+        unpacked_of(CHUNKED, (b"40\r\n%s\r\n" % (b" " * 64)) * 16_384 + b"0\r\n\r\n")
+    )
     assert sum(unpacked.parts) >= 16_384
