@@ -239,7 +239,8 @@ class Telemetry:
 
         'database', 'broker', 'fenced', 'internal', 'maintenance', 'stuck' where a call to Kafka
         does not return, 'connections' where no more requests to endpoints could be opened here,
-        'snapshot' where one is too large, or 'secret' where one does not open.
+        'snapshot' where one is too large, 'secret' where one does not open, or
+        'outcomes' where what was answered late could not be written down.
         """
         self._faults.labels(self._shown(subscription), kind).inc()
 

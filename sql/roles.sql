@@ -97,7 +97,8 @@ grant insert on outbox.attempt to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
 grant execute on function
     outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
-    outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.turn_attempts, outbox.partitions_left_out, outbox.replay,
+    outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.hold_for_outcomes,
+    outbox.turn_attempts, outbox.partitions_left_out, outbox.replay,
     outbox.seal_secret, outbox.note_waiting, outbox.retry
     to outbox_relay;
 

@@ -49,7 +49,7 @@ def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
     kept: set[Item] = set()
     failed: dict[int, list[Item]] = defaultdict(list)
     for target, item in logged:
-        if item.answer is not None and item.answer.error is not None:
+        if keeps(target, item):
             failed[target.subscription_id].append(item)
     for subscription_id, items in sorted(failed.items()):
         answers = [item.answer for item in items if item.answer is not None]
@@ -57,6 +57,12 @@ def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
         row = connection.execute(TAKE, (subscription_id, sizes)).fetchone()
         kept.update(items[: row[0] if row else 0])
     return kept
+
+
+def keeps(target: Target, item: Item) -> bool:
+    """Whether its answer is kept where the day's budget takes it."""
+    failed = item.answer is not None and item.answer.error is not None
+    return failed and _is_logged(target, item)
 
 
 def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[object, ...]:

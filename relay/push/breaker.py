@@ -83,6 +83,11 @@ def disable(connection: Connection, target: Target, detail: str) -> None:
         logger.warning("subscription_disabled", subscription=target.subscription, reason="410 Gone")
 
 
+def judges(target: Target, item: Item) -> bool:
+    """Whether such an outcome says something of its subscription, by what `judge_overdue` does."""
+    return target.probing or (item.answer is not None and item.answer.status == GONE)
+
+
 def judge_overdue(connection: Connection, target: Target, item: Item) -> None:
     """What an outcome that came after its run means for its subscription."""
     assert item.verdict is not None

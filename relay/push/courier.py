@@ -4,20 +4,15 @@ outcomes that come after their run.
 
 import asyncio
 import gc
-import queue
 import threading
-import time
 from collections.abc import Coroutine
 from contextlib import suppress
 
-import psycopg
 import structlog
 import uvloop
 
 from relay import heap
-from relay.database import Connection, connect
 from relay.descriptors import raise_limit
-from relay.push import attempts, rows
 from relay.push.endpoint import Endpoint
 from relay.push.flight import Target
 from relay.push.headers import Headers
@@ -26,10 +21,11 @@ from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
 from relay.push.http.resolver import MOST_LOOK_UPS
 from relay.push.item import Item
+from relay.push.overdue import Overdue
 from relay.push.room import Room
-from relay.push.rows import Overdue
 from relay.push.slots import Slots
 from relay.push.turns import Owner, Turns
+from relay.push.writer import Writer
 from relay.settings import Settings
 from relay.telemetry import Telemetry
 
@@ -40,11 +36,6 @@ STOP_SECONDS = 3.0
 # How often the loop looks at its own delay, and what is too much of it.
 BEAT_SECONDS = 0.02
 BEHIND_SECONDS = 0.04
-# Outcomes that are written in one transaction.
-MOST_OVERDUE = 500
-# Kept while the database is away; beyond it they are forgotten, and sent again after their lease.
-MOST_KEPT = 10_000
-
 
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
@@ -55,7 +46,7 @@ TELL_SECONDS = 10.0
 
 
 class Courier:
-    """A thread with the loop, and one with a connection of its own for what comes late."""
+    """A thread with the loop, and a writer of what comes late."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.loop = uvloop.new_event_loop()
@@ -67,7 +58,6 @@ class Courier:
         self._tells_at = 0.0
         self._beating = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._overdue: queue.Queue[Overdue | None] = queue.Queue(MOST_KEPT)
         # When the attempts were made whose failures no run has counted yet, by subscription.
         self._lock = threading.Lock()
         self._late_failures: dict[int, list[float]] = {}
@@ -79,8 +69,7 @@ class Courier:
         self._loop_thread.start()
         opening = self._open(settings, most_connections)
         self.client = asyncio.run_coroutine_threadsafe(opening, self.loop).result()
-        self._writer = threading.Thread(target=self._write, name="overdue outcomes", daemon=True)
-        self._writer.start()
+        self._writer = Writer(settings, telemetry)
         # Requests make many objects and few cycles: the collector would take a tenth of the time
         # to look through all that never goes.
         gc.freeze()
@@ -137,10 +126,7 @@ class Courier:
             with self._lock:
                 made_at = self._late_failures.setdefault(target.subscription_id, [])
                 made_at.append(target.clock + item.sent_at)
-        try:
-            self._overdue.put_nowait(Overdue(target, cursor_id, item))
-        except queue.Full:
-            logger.warning("outcome_forgotten", subscription=target.subscription)
+        self._writer.put(Overdue(target, cursor_id, item))
 
     def take_late_failures(self, subscription_id: int, since: float) -> int:
         """How many attempts failed after their runs, since the last time.
@@ -157,9 +143,7 @@ class Courier:
         with suppress(TimeoutError):
             closing = asyncio.run_coroutine_threadsafe(self._close(patience), self.loop)
             closing.result(patience + 0.5)
-        with suppress(queue.Full):
-            self._overdue.put_nowait(None)
-        self._writer.join(patience)
+        self._writer.close(patience)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._loop_thread.join(0.5)
 
@@ -181,48 +165,6 @@ class Courier:
         for task in self._tasks:
             task.cancel()
         await self.client.close()
-
-    def _write(self) -> None:
-        """Until None comes. Where the database is away, tries again with what has come by then."""
-        kept: list[Overdue] = []
-        connection: Connection | None = None
-        while True:
-            stop = self._gather(kept)
-            try:
-                if kept:
-                    connection = connection or connect(self._settings)
-                    rows.write_overdue(connection, kept, self._settings.name)
-                    attempts.count(self._telemetry, [(one.target, one.item) for one in kept])
-                    kept = []
-            except Exception as fault:
-                if isinstance(fault, psycopg.Error):
-                    logger.warning("outcomes_wait", outcomes=len(kept), fault=str(fault).strip())
-                else:
-                    # Their leases run out, and they are sent again.
-                    logger.error("outcomes_forgotten", outcomes=len(kept), exc_info=fault)
-                    kept = []
-                if connection is not None:
-                    connection.close()
-                connection = None
-                time.sleep(0 if stop else 0.5)
-            if stop:
-                break
-        if connection is not None:
-            connection.close()
-
-    def _gather(self, kept: list[Overdue]) -> bool:
-        """Adds what has come; True where that is the end."""
-        try:
-            one = self._overdue.get(timeout=None if not kept else 0.01)
-            while True:
-                if one is None:
-                    return True
-                kept.append(one)
-                if len(kept) >= MOST_OVERDUE:
-                    return False
-                one = self._overdue.get_nowait()
-        except queue.Empty:
-            return False
 
 
 def _most_connections(settings: Settings) -> int:

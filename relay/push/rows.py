@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 
-import msgspec
 from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
-from relay.cursor import Cursor, set_local
+from relay.cursor import Cursor
 from relay.database import Connection
-from relay.push import attempts, breaker
-from relay.push.flight import Target
 from relay.push.item import Item
 
 # What is loaded at once: heads that are due, and those behind each of them.
@@ -17,16 +14,6 @@ MOST_HEADS = 512
 MOST_FOLLOWERS = 32
 # A late outcome finds its row still leased for so long after its request's time-out.
 LEASE_SLACK_SECONDS = 2.0
-OVERDUE_SECONDS = 15.0
-
-
-class Overdue(msgspec.Struct, frozen=True):
-    """An outcome that came after its run."""
-
-    target: Target
-    cursor_id: int
-    item: Item
-
 
 CLEAR_ACKED = "select outbox.clear_acked(%s)"
 
@@ -286,49 +273,3 @@ def promote(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> No
     groups = sorted({group for item in items if (group := _group(item)) is not None})
     if groups:
         connection.execute(PROMOTE, (cursor.id, groups))
-
-
-# By token alone: where it is gone, the lease was over, and somebody else is at it.
-OVERDUE = """
-update outbox.delivery d
-set attempts = late.attempts, token = null, outcome = late.outcome, reason = late.reason,
-    detail = late.detail, due_at = clock_timestamp() + make_interval(secs => late.seconds)
-from unnest(%(cursors)s::bigint[], %(messages)s::bigint[], %(tokens)s::bigint[],
-            %(attempts)s::integer[], %(outcomes)s::text[], %(seconds)s::float8[],
-            %(reasons)s::text[], %(details)s::text[])
-     as late (cursor_id, message_id, token, attempts, outcome, seconds, reason, detail)
-where d.cursor_id = late.cursor_id and d.message_id = late.message_id and d.token = late.token
-"""
-
-
-OUTCOMES = {"acked": "acked", "dead": "dead"}
-
-
-def write_overdue(connection: Connection, overdue: Sequence[Overdue], relay: str) -> None:
-    """Writes outcomes to their own rows, and nothing else: the cursor's next holder finishes them.
-
-    (One that deleted its row and promoted the next would orphan a follower that the holder inserts
-    at the same moment.) In a transaction of its own.
-    """
-    items = [one.item for one in overdue]
-    answers = [item.answer for item in items if item.answer is not None]
-    verdicts = [item.verdict for item in items if item.verdict is not None]
-    with connection.transaction():
-        set_local(connection, f"outbox-relay {relay}", OVERDUE_SECONDS)
-        # As a run does: breakers, then budgets, then rows, so that the two never wait in a circle.
-        for one in sorted(overdue, key=lambda one: one.target.subscription_id):
-            breaker.judge_overdue(connection, one.target, one.item)
-        attempts.write(connection, [(one.target, one.item) for one in overdue], relay)
-        connection.execute(
-            OVERDUE,
-            {
-                "cursors": [one.cursor_id for one in overdue],
-                "messages": [item.message_id for item in items],
-                "tokens": [item.token for item in items],
-                "attempts": [one.attempts for one in verdicts],
-                "outcomes": [OUTCOMES.get(one.kind) for one in verdicts],
-                "seconds": [one.delay_seconds or 0.0 for one in verdicts],
-                "reasons": [answer.error for answer in answers],
-                "details": [answer.detail for answer in answers],
-            },
-        )

@@ -286,7 +286,7 @@ end
 $$;
 
 -- Forgets dead letters that were delivered after all, longer than `retention_days` ago. The others stay until somebody
--- redrives them. Returns how many went.
+-- redrives them; what others hold, and what is more than 100,000, until the next call. Returns how many went.
 create function outbox.trim_dead_letters(retention_days integer) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -295,8 +295,14 @@ declare
     trimmed bigint;
 begin
     delete from outbox.dead_letter as letter
-    where letter.delivered_at < clock_timestamp() - make_interval(days => retention_days)
-      and not exists (select from outbox.delivery where dead_letter_id = letter.id);
+    using (
+        select id from outbox.dead_letter as old
+        where old.delivered_at < clock_timestamp() - make_interval(days => retention_days)
+          and not exists (select from outbox.delivery where dead_letter_id = old.id)
+        limit 100000
+        for update skip locked
+    ) as free
+    where letter.id = free.id;
     get diagnostics trimmed = row_count;
     return trimmed;
 end

@@ -505,8 +505,12 @@ begin
     if per_second is null then
         return null;
     end if;
+    -- Whoever has it takes its share at this moment: waiting would keep a connection from other subscriptions.
     select r.used_until into used from outbox.rate_limit as r
-    where r.subscription_id = take_rate.subscription_id for no key update;
+    where r.subscription_id = take_rate.subscription_id for no key update skip locked;
+    if not found then
+        return 0;
+    end if;
     now := clock_timestamp();
     used := greatest(used, now - make_interval(secs => greatest(1, 1 / per_second)));
     granted := least(greatest(round(per_second / 2), 1),
@@ -589,6 +593,33 @@ begin
     where b.subscription_id = take_answer_budget.subscription_id;
     return kept;
 end
+$$;
+
+-- Of these subscriptions those of which another session holds something that outcomes after their run write: the breaker
+-- and the subscription itself where they judge it, the budget where an answer `failed`. The rest is held from here on,
+-- until the transaction ends. Waits for nobody, since whoever asks writes for all subscriptions.
+create function outbox.hold_for_outcomes(judged bigint[], failed bigint[]) returns bigint[]
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+    with free_subscription as materialized (
+        select id from outbox.subscription where id = any (judged) for no key update skip locked
+    ),
+    free_breaker as materialized (
+        select subscription_id as id from outbox.breaker where subscription_id = any (judged)
+        for no key update skip locked
+    ),
+    free_budget as materialized (
+        select subscription_id as id from outbox.answer_budget where subscription_id = any (failed)
+        for no key update skip locked
+    )
+    select array(
+        (select subscription_id from outbox.breaker where subscription_id = any (judged)
+         except (select id from free_subscription intersect select id from free_breaker))
+        union
+        (select subscription_id from outbox.answer_budget where subscription_id = any (failed)
+         except select id from free_budget))
 $$;
 
 -- Makes the partitions of today and the next days, and drops those older than `keep_days`. A day that already has
@@ -1184,6 +1215,7 @@ revoke execute on function
     outbox.judge_half_open(bigint, bigint, boolean, float8),
     outbox.take_rate(bigint),
     outbox.take_answer_budget(bigint, integer[]),
+    outbox.hold_for_outcomes(bigint[], bigint[]),
     outbox.turn_attempts(integer, integer),
     outbox.partitions_left_out(integer, integer),
     outbox.random_key(),

@@ -278,6 +278,9 @@ begin
             hint = format('Let them arrive, dead letters by a redrive, or lose them: '
                           'select outbox.delete_subscription(%L, discard_undelivered => true)', old.name);
     end if;
+    -- Letters that go are the greater part: an outcome that comes meanwhile can still be written to its row.
+    delete from outbox.dead_letter as letter where subscription_id = old.id
+        and not exists (select from outbox.delivery where dead_letter_id = letter.id);
     delete from outbox.delivery where cursor_id in (select id from outbox.cursor where subscription_id = old.id);
     delete from outbox.dead_letter where subscription_id = old.id;
     return old;

@@ -211,3 +211,17 @@ def test_only_letters_that_were_delivered_are_forgotten(db: Session) -> None:
     assert one(db, "select outbox.trim_dead_letters(7)") == 1
     left = [letter for (letter,) in db.execute("select id from outbox.dead_letter order by id")]
     assert left == [dead, on_its_way, young]
+
+
+def test_a_letter_that_another_session_holds_keeps_no_other_one(
+    db: Session, open_session: Open
+) -> None:
+    held, _ = [dead_letter(db, publish(db)) for _ in range(2)]
+    age = "update outbox.dead_letter set redriven_at = '2020-01-01', delivered_at = '2020-01-01'"
+    db.execute(age)
+    db.execute("set lock_timeout = '1s'")
+    other = open_session()
+    other.execute("begin")
+    other.execute("select from outbox.dead_letter where id = %s for update", [held])
+    assert one(db, "select outbox.trim_dead_letters(7)") == 1
+    assert one(db, "select id from outbox.dead_letter") == held

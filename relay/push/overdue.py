@@ -1,0 +1,115 @@
+"""What is written of outcomes that come after their run: of all subscriptions together."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from relay.cursor import set_local
+from relay.database import Connection
+from relay.push import attempts, breaker
+from relay.push.flight import Target
+from relay.push.item import Item
+
+# A relay that freezes in the middle gives back what it holds.
+FROZEN_SECONDS = 15.0
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """An outcome that came after its run."""
+
+    target: Target
+    cursor_id: int
+    item: Item
+
+
+def write(connection: Connection, overdue: Sequence[Overdue], relay: str) -> list[Overdue]:
+    """Writes outcomes to their own rows, and nothing else: the cursor's next holder finishes them.
+
+    (One that deleted its row and promoted the next would orphan a follower that the holder inserts
+    at the same moment.) In a transaction of its own, which waits for nobody: those of which another
+    session holds something are left as they were, and returned.
+    """
+    with connection.transaction():
+        set_local(connection, f"outbox-relay {relay}", FROZEN_SECONDS)
+        held = _held(connection, overdue)
+        free = [one for one in overdue if one.item not in held]
+        for one in free:
+            breaker.judge_overdue(connection, one.target, one.item)
+        attempts.write(connection, [(one.target, one.item) for one in free], relay)
+        connection.execute(OVERDUE, _columns(free))
+    return [one for one in overdue if one.item in held]
+
+
+HOLD_SUBSCRIPTIONS = "select outbox.hold_for_outcomes(%s::bigint[], %s::bigint[])"
+# By token alone: where it is gone, the lease was over, and somebody else is at it.
+HELD_ROWS = """
+with late as (
+    select d.cursor_id, d.message_id
+    from unnest(%(cursors)s::bigint[], %(messages)s::bigint[], %(tokens)s::bigint[])
+         as late (cursor_id, message_id, token)
+    join outbox.delivery d
+      on d.cursor_id = late.cursor_id and d.message_id = late.message_id and d.token = late.token
+),
+free as materialized (
+    select d.cursor_id, d.message_id
+    from late join outbox.delivery d using (cursor_id, message_id)
+    for no key update of d skip locked
+)
+select cursor_id, message_id from late
+except
+select cursor_id, message_id from free
+"""
+
+
+def _held(connection: Connection, overdue: Sequence[Overdue]) -> set[Item]:
+    """Locks what these will change; returns those of which something is another session's.
+
+    Whoever waited for one subscription's lock would keep the outcomes of all others until their
+    leases are over, and their messages would be sent twice.
+    """
+    failed = {one.target.subscription_id for one in overdue if attempts.keeps(one.target, one.item)}
+    judged = {one.target.subscription_id for one in overdue if breaker.judges(one.target, one.item)}
+    taken = set[int]()
+    if failed or judged:
+        row = connection.execute(HOLD_SUBSCRIPTIONS, (sorted(judged), sorted(failed))).fetchone()
+        taken.update(row[0] if row else ())
+    rows = {
+        "cursors": [one.cursor_id for one in overdue],
+        "messages": [one.item.message_id for one in overdue],
+        "tokens": [one.item.token for one in overdue],
+    }
+    held = set(connection.execute(HELD_ROWS, rows).fetchall())
+    return {
+        one.item
+        for one in overdue
+        if one.target.subscription_id in taken or (one.cursor_id, one.item.message_id) in held
+    }
+
+
+OVERDUE = """
+update outbox.delivery d
+set attempts = late.attempts, token = null, outcome = late.outcome, reason = late.reason,
+    detail = late.detail, due_at = clock_timestamp() + make_interval(secs => late.seconds)
+from unnest(%(cursors)s::bigint[], %(messages)s::bigint[], %(tokens)s::bigint[],
+            %(attempts)s::integer[], %(outcomes)s::text[], %(seconds)s::float8[],
+            %(reasons)s::text[], %(details)s::text[])
+     as late (cursor_id, message_id, token, attempts, outcome, seconds, reason, detail)
+where d.cursor_id = late.cursor_id and d.message_id = late.message_id and d.token = late.token
+"""
+OUTCOMES = {"acked": "acked", "dead": "dead"}
+
+
+def _columns(overdue: Sequence[Overdue]) -> dict[str, object]:
+    items = [one.item for one in overdue]
+    answers = [item.answer for item in items if item.answer is not None]
+    verdicts = [item.verdict for item in items if item.verdict is not None]
+    return {
+        "cursors": [one.cursor_id for one in overdue],
+        "messages": [item.message_id for item in items],
+        "tokens": [item.token for item in items],
+        "attempts": [one.attempts for one in verdicts],
+        "outcomes": [OUTCOMES.get(one.kind) for one in verdicts],
+        "seconds": [one.delay_seconds or 0.0 for one in verdicts],
+        "reasons": [answer.error for answer in answers],
+        "details": [answer.detail for answer in answers],
+    }
