@@ -211,6 +211,7 @@ where c.target is not null
       end
    or exists (select from outbox.delivery d
               where d.cursor_id = c.id and d.due_at <= (select clock_timestamp()))
+   or c.id in (select r.cursor_id from outbox.rescheduling r)
 order by c.priority, c.shard, c.id
 """
 

@@ -92,14 +92,14 @@ grant execute on function
 
 -- For endpoints it also reads what requests are signed with, and logs attempts. Breakers, rates, a subscription that has
 -- to be paused and a secret that is to be sealed change by functions alone.
-grant select on outbox.secret, outbox.replay, outbox.breaker to outbox_relay;
+grant select on outbox.secret, outbox.replay, outbox.breaker, outbox.rescheduling to outbox_relay;
 grant insert on outbox.attempt to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
 grant execute on function
     outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
     outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.hold_for_outcomes,
     outbox.turn_attempts, outbox.partitions_left_out, outbox.replay,
-    outbox.seal_secret, outbox.note_waiting, outbox.retry
+    outbox.seal_secret, outbox.note_waiting, outbox.retry, outbox.reschedule
     to outbox_relay;
 
 -- A reader sees views, and no payload, header or setting in them; and of tables what `outbox-relay status`, `doctor` and

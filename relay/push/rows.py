@@ -15,6 +15,16 @@ MOST_FOLLOWERS = 32
 # A late outcome finds its row still leased for so long after its request's time-out.
 LEASE_SLACK_SECONDS = 2.0
 
+# At a time, of those that wait by another schedule from now on.
+MOST_RESCHEDULED = 5000
+RESCHEDULE = "select outbox.reschedule(%s, %s)"
+
+
+def reschedule(connection: Connection, cursor: Cursor) -> None:
+    """The next part of a change of when rows are due; before anything else is done with them."""
+    connection.execute(RESCHEDULE, (cursor.id, MOST_RESCHEDULED))
+
+
 CLEAR_ACKED = "select outbox.clear_acked(%s)"
 
 # Heads first: what was redriven or replayed may have a lower id than the head that it is behind.

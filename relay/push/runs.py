@@ -53,6 +53,7 @@ class State(msgspec.Struct, frozen=True):
     failing: bool
     retrying: bool
     has_heads: bool
+    is_rescheduled: bool
     now: float
     closed_at: float
     made_by: Owner
@@ -68,6 +69,7 @@ select s.settings::text, x.keys, x.sealed,
                  and d.token is null and d.outcome is null),
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'),
+       exists (select from outbox.rescheduling r where r.cursor_id = %(cursor)s),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,
        s.made_by
@@ -158,12 +160,16 @@ class PushRuns:
         claimed = claim(connection, cursor, self._settings.name, frozen_after, STATE)
         if claimed is None:
             return None
-        if claimed.position is None and not claimed.due:
-            leave(connection)
-            return Ran()
         assert claimed.besides is not None
         settings, plain, sealed, *rest = claimed.besides
         state = State(decode(settings), *rest)
+        if state.is_rescheduled:
+            rows.reschedule(connection, cursor)
+            connection.execute("commit")
+            return Ran(progressed=True, exhausted=False)
+        if claimed.position is None and not claimed.due:
+            leave(connection)
+            return Ran()
         secrets = zip(plain, sealed, strict=True)
         keys = self._signing.keys(connection, cursor, secrets, waits=claimed.noted)
         if keys is None:

@@ -82,34 +82,93 @@ as $$
     from given
 $$;
 
--- What waits for its next attempt waits by the new schedule, from its latest attempt on. What has had the attempts that it
--- may have now is due at once, for the relay to make a dead letter of.
-create function outbox.reschedule() returns trigger
+-- A change of when that is due which waits for its next attempt. The holder of the cursor makes it, in the order of `id`
+-- and before it does anything else: rows may be millions, and whoever asks for the change waits for none of them. What a
+-- run that is under way writes by the former schedule is among them.
+create table outbox.rescheduling (
+    id            bigint   generated always as identity primary key,
+    cursor_id     bigint   not null references outbox.cursor on delete cascade,
+    -- The waits after 1 to 100 attempts, as they were and as they are now; NULL: all is due at once.
+    former_delays float8[] not null,
+    delays        float8[],
+    -- It is made up to the row of this message; 0: it has not begun.
+    done_id       bigint   not null default 0
+);
+create unique index rescheduling_one_has_not_begun on outbox.rescheduling (cursor_id) where done_id = 0;
+
+create function outbox.note_rescheduling(subscription_id bigint, former jsonb, retry jsonb) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with schedule as (
+        select array_agg(coalesce(extract(epoch from outbox.retry_delay(coalesce(former, '{}'), n)), 0) order by n)::float8[]
+                   as former_delays,
+               array_agg(coalesce(extract(epoch from outbox.retry_delay(retry, n)), 0) order by n)::float8[] as delays
+        from generate_series(1, 100) as n
+    )
+    insert into outbox.rescheduling as r (cursor_id, former_delays, delays)
+    select cursor.id, schedule.former_delays, case when retry is not null then schedule.delays end
+    from outbox.cursor cross join schedule
+    where cursor.subscription_id = note_rescheduling.subscription_id
+    order by cursor.id
+    -- What is due at once waits for no schedule.
+    on conflict (cursor_id) where done_id = 0 do update
+        set delays = case when r.delays is not null then excluded.delays end
+$$;
+
+-- Makes the next part of what outbox.rescheduling asks for: of `at_most` rows of the cursor, in the order of their
+-- messages. What has had the attempts that it may have now is due at once, for the relay to make a dead letter of. For
+-- the holder of the cursor.
+create function outbox.reschedule(cursor_id bigint, at_most integer) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    change  outbox.rescheduling;
+    upto_id bigint;
+begin
+    select * into change from outbox.rescheduling as r
+    where r.cursor_id = reschedule.cursor_id order by r.id limit 1 for update;
+    select max(message_id) into upto_id
+    from (
+        select d.message_id from outbox.delivery as d
+        where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id
+        order by d.message_id limit at_most
+    ) as part;
+    if upto_id is null then
+        delete from outbox.rescheduling as r where r.id = change.id;
+        return;
+    end if;
+    update outbox.delivery as d
+    set due_at = case when change.delays is null then clock_timestamp()
+                      else greatest(clock_timestamp(), d.due_at + make_interval(
+                               secs => change.delays[d.attempts] - change.former_delays[d.attempts])) end
+    where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id and d.message_id <= upto_id
+      and d.token is null and d.outcome is null
+      and d.due_at > clock_timestamp() and d.due_at < 'infinity'
+      and (change.delays is null or d.attempts between 1 and 100);
+    update outbox.rescheduling as r set done_id = upto_id where r.id = change.id;
+end
+$$;
+
+-- What waits for its next attempt waits by the new schedule, from its latest attempt on.
+create function outbox.retry_has_changed() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    before jsonb := coalesce(old.settings -> 'retry', '{}');
-    after  jsonb := coalesce(new.settings -> 'retry', '{}');
 begin
-    update outbox.delivery as d
-    set due_at = greatest(clock_timestamp(), d.due_at
-                          - coalesce(outbox.retry_delay(before, d.attempts), '0')
-                          + coalesce(outbox.retry_delay(after, d.attempts), '0'))
-    from outbox.cursor
-    where cursor.id = d.cursor_id and cursor.subscription_id = new.id
-      and d.attempts > 0 and d.token is null and d.outcome is null
-      and d.due_at > clock_timestamp() and d.due_at < 'infinity';
+    perform outbox.note_rescheduling(new.id, old.settings -> 'retry', coalesce(new.settings -> 'retry', '{}'));
     return null;
 end
 $$;
-create trigger reschedule after update of settings on outbox.subscription
+create trigger retry_has_changed after update of settings on outbox.subscription
     for each row when (new.kind = 'http' and old.settings -> 'retry' is distinct from new.settings -> 'retry')
-    execute function outbox.reschedule();
+    execute function outbox.retry_has_changed();
 
 -- Makes due what waits for its next attempt, or the head of one group: for an endpoint that is mended. An open breaker
--- lets its next probe go at once. Parked messages stay: they go by redriving their dead letters. Returns how many are due.
--- Raises no_data_found where there is no such http subscription.
+-- lets its next probe go at once. Parked messages stay: they go by redriving their dead letters. Returns how many that
+-- is; a million are counted at most. Raises no_data_found where there is no such http subscription.
 create function outbox.retry(subscription text, group_key text default null) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -122,14 +181,26 @@ begin
     if not found then
         raise exception 'there is no http subscription %', subscription using errcode = 'no_data_found';
     end if;
-    update outbox.delivery as d
-    set due_at = clock_timestamp()
-    from outbox.cursor
-    where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
-      and d.token is null and d.outcome is null
-      and d.due_at > clock_timestamp() and d.due_at < 'infinity'
-      and (retry.group_key is null or d.group_key = retry.group_key);
-    get diagnostics due = row_count;
+    if group_key is null then
+        select count(*) into due
+        from (
+            select from outbox.delivery as d join outbox.cursor on cursor.id = d.cursor_id
+            where cursor.subscription_id = retried_id
+              and d.token is null and d.outcome is null
+              and d.due_at > statement_timestamp() and d.due_at < 'infinity'
+            limit 1000000
+        ) as waiting;
+        perform outbox.note_rescheduling(retried_id, '{}', null);
+    else
+        update outbox.delivery as d
+        set due_at = clock_timestamp()
+        from outbox.cursor
+        where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
+          and d.token is null and d.outcome is null
+          and d.due_at > clock_timestamp() and d.due_at < 'infinity'
+          and d.group_key = retry.group_key;
+        get diagnostics due = row_count;
+    end if;
     -- With a token its probe is under way, until then at the latest.
     update outbox.breaker as b set retry_at = clock_timestamp()
     where b.subscription_id = retried_id and b.retry_at > clock_timestamp() and b.token is null;
@@ -140,7 +211,9 @@ $$;
 revoke execute on function
     outbox.close_breaker(),
     outbox.retry_delay(jsonb, integer),
-    outbox.reschedule(),
+    outbox.note_rescheduling(bigint, jsonb, jsonb),
+    outbox.reschedule(bigint, integer),
+    outbox.retry_has_changed(),
     outbox.retry(text, text)
 from public;
 

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from relay.push import rows
 from relay.push.schedule import Retry, delay_seconds
 from tests.push.stage import LATER, Answers, PushRelay, PushStage
-from tests.receiver import OK, respond
+from tests.receiver import OK, Reaction, Received, respond
 from tests.sql.log import one
 
 RETRY = "select outbox.retry('billing', %s)"
@@ -32,6 +33,11 @@ def failed(stage: PushStage, relay: PushRelay) -> Answers:
     for key in ("a:1", "b:1"):
         answers.give(key, OK)
     return answers
+
+
+def after(seconds: int) -> dict[str, object]:
+    """Settings of the second and last attempt."""
+    return {"schedule_seconds": [seconds], "jitter": 0}
 
 
 def waits(stage: PushStage) -> list[float]:
@@ -77,11 +83,72 @@ def test_parked_messages_stay(stage: PushStage, relay: PushRelay) -> None:
 
 
 @pytest.mark.usefixtures("failed")
-def test_another_schedule_is_in_force_for_what_waits(stage: PushStage) -> None:
-    stage.settle("billing", retry={"schedule_seconds": [30], "jitter": 0})
+def test_another_schedule_is_in_force_for_what_waits(stage: PushStage, relay: PushRelay) -> None:
+    stage.settle("billing", retry=after(30))
+    relay.drain()
     assert [25 < seconds <= 30 for seconds in waits(stage)] == [True, True]
-    stage.settle("billing", retry={"schedule_seconds": [3600], "jitter": 0})
+    stage.settle("billing", retry=after(3600))
+    relay.drain()
     assert [3590 < seconds <= 3600 for seconds in waits(stage)] == [True, True]
+    assert relay.probe() == []
+
+
+def test_a_run_that_began_before_goes_by_the_new_schedule_as_well(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    def change_and_fail(_: Received) -> Reaction:
+        stage.settle("billing", retry=after(30))
+        return respond(503)
+
+    stage.subscribe(retry=LATER)
+    stage.receiver.react = change_and_fail
+    stage.publish("a:1")
+    relay.drain()
+    assert [25 < seconds <= 30 for seconds in waits(stage)] == [True]
+
+
+@pytest.mark.usefixtures("failed")
+@pytest.mark.parametrize("change", ["schedule", "retry"])
+def test_who_changes_when_it_goes_waits_for_none_of_what_waits(
+    stage: PushStage, relay: PushRelay, change: str
+) -> None:
+    """However many rows there are, and whoever has them."""
+    with psycopg.connect(stage.database_url) as other:
+        other.execute("select from outbox.delivery for update")
+        with stage.db.transaction():
+            stage.db.execute("set local lock_timeout = '1s'")
+            if change == "schedule":
+                stage.settle("billing", retry=after(0))
+            else:
+                assert one(stage.db, RETRY, None) == 2
+        other.rollback()
+    relay.drain()
+    assert stage.rows() == []
+
+
+def test_a_change_is_made_part_by_part_and_before_anything_else_goes(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.subscribe(retry=LATER)
+    stage.receiver.react = respond(503)
+    stage.publish(*(f"g{number}:1" for number in range(5)))
+    relay.drain()
+    stage.receiver.requests.clear()
+    stage.publish("new:1")
+    monkeypatch.setattr(rows, "MOST_RESCHEDULED", 2)
+    stage.settle("billing", retry=after(3600))
+    relay.round()
+    assert [seconds > 1000 for seconds in waits(stage)] == [True, True, False, False, False]
+    # The second change finds the first one half made.
+    stage.settle("billing", retry=after(100_000))
+    stage.settle("billing", retry=after(30))
+    for _ in range(6):
+        relay.round()
+    assert [25 < seconds <= 30 for seconds in waits(stage)] == [True] * 5
+    assert stage.keys() == []
+    assert one(stage.db, RETRY, None) == 5
+    relay.drain()
+    assert sorted(set(stage.keys())) == ["g0:1", "g1:1", "g2:1", "g3:1", "g4:1", "new:1"]
 
 
 @pytest.mark.usefixtures("failed")
