@@ -20,9 +20,13 @@ MOST_RESCHEDULED = 5000
 RESCHEDULE = "select outbox.reschedule(%s, %s)"
 
 
-def reschedule(connection: Connection, cursor: Cursor) -> None:
-    """The next part of a change of when rows are due; before anything else is done with them."""
-    connection.execute(RESCHEDULE, (cursor.id, MOST_RESCHEDULED))
+def reschedule(connection: Connection, cursor: Cursor) -> bool:
+    """The next part of a change of when rows are due; whether it was the last.
+
+    Before anything else is done with them.
+    """
+    row = connection.execute(RESCHEDULE, (cursor.id, MOST_RESCHEDULED)).fetchone()
+    return bool(row and row[0])
 
 
 CLEAR_ACKED = "select outbox.clear_acked(%s)"

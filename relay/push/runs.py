@@ -164,9 +164,12 @@ class PushRuns:
         settings, plain, sealed, *rest = claimed.besides
         state = State(decode(settings), *rest)
         if state.is_rescheduled:
-            rows.reschedule(connection, cursor)
+            is_made = rows.reschedule(connection, cursor)
             connection.execute("commit")
-            return Ran(progressed=True, exhausted=False)
+            if not is_made:
+                return Ran(progressed=True, exhausted=False)
+            # Other rows are due by now.
+            return self._claim(connection, cursor, limit, granted)
         if claimed.position is None and not claimed.due:
             leave(connection)
             return Ran()

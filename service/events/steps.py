@@ -60,7 +60,7 @@ class RetryForm(
 
 
 class Retried(msgspec.Struct, frozen=True):
-    """How many messages are due now; those behind them in their groups follow."""
+    """How many messages go now, counted up to a million; those behind in their groups follow."""
 
     messages: int
 

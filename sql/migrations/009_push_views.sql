@@ -118,8 +118,8 @@ $$;
 
 -- Makes the next part of what outbox.rescheduling asks for: of `at_most` rows of the cursor, in the order of their
 -- messages. What has had the attempts that it may have now is due at once, for the relay to make a dead letter of. For
--- the holder of the cursor.
-create function outbox.reschedule(cursor_id bigint, at_most integer) returns void
+-- the holder of the cursor. True: one change is made as a whole.
+create function outbox.reschedule(cursor_id bigint, at_most integer) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -127,19 +127,16 @@ as $$
 declare
     change  outbox.rescheduling;
     upto_id bigint;
+    is_made boolean;
 begin
     select * into change from outbox.rescheduling as r
     where r.cursor_id = reschedule.cursor_id order by r.id limit 1 for update;
-    select max(message_id) into upto_id
+    select max(message_id), count(*) < at_most into upto_id, is_made
     from (
         select d.message_id from outbox.delivery as d
         where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id
         order by d.message_id limit at_most
     ) as part;
-    if upto_id is null then
-        delete from outbox.rescheduling as r where r.id = change.id;
-        return;
-    end if;
     update outbox.delivery as d
     set due_at = case when change.delays is null then clock_timestamp()
                       else greatest(clock_timestamp(), d.due_at + make_interval(
@@ -148,7 +145,12 @@ begin
       and d.token is null and d.outcome is null
       and d.due_at > clock_timestamp() and d.due_at < 'infinity'
       and (change.delays is null or d.attempts between 1 and 100);
-    update outbox.rescheduling as r set done_id = upto_id where r.id = change.id;
+    if is_made then
+        delete from outbox.rescheduling as r where r.id = change.id;
+    else
+        update outbox.rescheduling as r set done_id = upto_id where r.id = change.id;
+    end if;
+    return is_made;
 end
 $$;
 
