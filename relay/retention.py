@@ -98,6 +98,11 @@ def _trim_checkpoints(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
     return []
 
 
+def _trim_replays(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TRIM_REPLAYS)
+    return []
+
+
 def _trim_dead_letters(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
     letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
     if letters:
@@ -141,6 +146,7 @@ STEPS = (
     _make_partitions,
     _retire_partitions,
     _trim_checkpoints,
+    _trim_replays,
     _trim_dead_letters,
     _turn_attempts,
     _trim_idempotency,
@@ -159,6 +165,7 @@ ALONE = """
 MAKE_PARTITIONS = "select outbox.make_partitions(%s)"
 RETIRE_PARTITION = "select outbox.retire_partition(%s, %s)"
 TRIM_CHECKPOINTS = "select outbox.trim_checkpoints()"
+TRIM_REPLAYS = "select outbox.trim_replays()"
 TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
 # Kept for 30 days.
 TURN_ATTEMPTS = "select outbox.turn_attempts()"

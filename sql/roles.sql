@@ -99,7 +99,7 @@ grant execute on function
     outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
     outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.hold_for_outcomes,
     outbox.turn_attempts, outbox.partitions_left_out, outbox.replay,
-    outbox.seal_secret, outbox.note_waiting, outbox.retry, outbox.reschedule
+    outbox.seal_secret, outbox.note_waiting, outbox.retry, outbox.reschedule, outbox.trim_replays
     to outbox_relay;
 
 -- A reader sees views, and no payload, header or setting in them; and of tables what `outbox-relay status`, `doctor` and

@@ -935,7 +935,7 @@ begin
                 select cursor.id, cursor.shard, cursor.channel, latest.*
                 from outbox.cursor
                 cross join lateral (
-                    select n, seen, target, after_id from outbox.checkpoint
+                    select n, seen, target, after_id, fresh_id from outbox.checkpoint
                     where cursor_id = cursor.id order by n desc limit 1
                 ) as latest
                 where cursor.subscription_id = s.id and cursor.priority = class
@@ -965,16 +965,42 @@ begin
         loop
             replayed := replayed + c.wanted;
             continue when dry_run;
-            -- The marks of an earlier replay that is still under way go on.
-            delete from outbox.replay as r where r.cursor_id = c.id and r.delta::text is distinct from c.target::text;
+            -- The marks of an earlier replay that is still under way go on. They say it all where nothing of it has gone
+            -- yet, and those that this one contains go: whoever replays again and again has few.
+            delete from outbox.replay as r
+            where r.cursor_id = c.id
+              and (r.delta::text is distinct from c.target::text
+                   or r.seen::text = c.seen::text and r.after_id <= c.after_id and c.after_id >= c.fresh_id);
             update outbox.replay as r set delta = begun where r.cursor_id = c.id;
-            insert into outbox.replay (cursor_id, delta, seen, target, after_id)
-            values (c.id, begun, c.seen, c.target, c.after_id);
+            if not found or c.after_id >= c.fresh_id then
+                insert into outbox.replay (cursor_id, delta, seen, target, after_id)
+                values (c.id, begun, c.seen, c.target, c.after_id);
+            end if;
             insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
             values (c.id, c.n + 1, '3:3:', begun, c.first_id - 1, c.first_id, last_id, '');
         end loop;
     end loop;
     return replayed;
+end
+$$;
+
+-- Takes away the marks of replays that are over. What others hold is left for the next call. Returns how many went.
+create function outbox.trim_replays() returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    trimmed bigint;
+begin
+    delete from outbox.replay as r
+    where r.ctid = any (array(
+        select ended.ctid from outbox.replay as ended
+        where ended.delta::text is distinct from (
+            select latest.target::text from outbox.checkpoint as latest
+            where latest.cursor_id = ended.cursor_id order by latest.n desc limit 1)
+        for update skip locked));
+    get diagnostics trimmed = row_count;
+    return trimmed;
 end
 $$;
 
@@ -1224,7 +1250,8 @@ revoke execute on function
     outbox.seal_secret(bigint, timestamptz, text, text),
     outbox.subscribe(text, text, text, jsonb, text[], integer, text, text),
     outbox.send_test(bigint),
-    outbox.replay(text, timestamptz, bigint, boolean)
+    outbox.replay(text, timestamptz, bigint, boolean),
+    outbox.trim_replays()
 from public;
 
 select outbox.turn_attempts();

@@ -136,6 +136,63 @@ def test_a_replay_of_one_subscription_sends_nothing_to_another(
     assert stage.receiver.counts() == {"/billing": 2, "/other": 1}
 
 
+MARKS = "select count(*) from outbox.replay"
+TRIM = "select outbox.trim_replays()"
+
+
+def test_who_replays_again_and_again_leaves_no_more_behind_than_once(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.publish("a:1", "a:2", "a:3")
+    relay.drain()
+    stage.publish("a:4")
+    stage.receiver.requests.clear()
+    replay(stage, "billing", "a:2")
+    once = one(stage.db, MARKS)
+    for key in ("a:3", "a:1", "a:2", "a:1"):
+        replay(stage, "billing", key)
+    assert one(stage.db, MARKS) == once
+    relay.drain()
+    assert marked(stage) == [("a:1", True), ("a:2", True), ("a:3", True), ("a:4", False)]
+
+
+def test_replays_of_which_something_has_gone_are_marked_and_leave_few_behind(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.publish("a:1", "a:2")
+    relay.drain()
+    stage.publish("a:3", "a:4")
+    stage.receiver.requests.clear()
+    for limit in (1, 2, 3, 3, 3):
+        replay(stage, "billing", "a:1")
+        relay.round(limit)
+    replay(stage, "billing", "a:1")
+    # What was done before the first of them, and what since.
+    assert one(stage.db, MARKS) == 2
+    relay.drain()
+    came = marked(stage)
+    assert came.index(("a:3", False)) < came.index(("a:3", True))
+    assert [(key, again) for key, again in came if not again] == [("a:3", False), ("a:4", False)]
+    assert came[-4:] == [("a:1", True), ("a:2", True), ("a:3", True), ("a:4", False)]
+
+
+def test_the_marks_of_a_replay_go_when_it_is_over_and_not_before(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.publish("a:1", "a:2")
+    relay.drain()
+    stage.receiver.requests.clear()
+    replay(stage, "billing", "a:1")
+    relay.round(1)
+    assert one(stage.db, TRIM) == 0
+    relay.drain()
+    assert marked(stage) == [("a:1", True), ("a:2", True)]
+    assert (one(stage.db, TRIM), one(stage.db, MARKS)) == (1, 0)
+
+
 class MarkingSink(RecordingSink):
     """Remembers the keys that were marked as replayed."""
 
