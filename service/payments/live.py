@@ -11,7 +11,8 @@ on disk; either gives their ids to others. Then the clients are asked to come ag
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Final, Literal, LiteralString
 from uuid import UUID
@@ -35,8 +36,6 @@ MAX_BLIND_SECONDS = 30.0
 MAX_PENDING_UPDATES = 100
 # Of the rows of one read that are skipped, as many ids are logged.
 MAX_LOGGED_IDS = 10
-# A read may hold the position for as long as the database may take, and others queue as well.
-JOIN_TIMEOUT_SECONDS = 10.0
 
 # RFC 6455: going away; try again later (registered with IANA).
 GOING_AWAY = 1001
@@ -150,21 +149,25 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Live:
-    """The one reader of this process, and its clients. Reads only while somebody is connected."""
+    """The one reader of this process, and its clients. Reads only while somebody is connected.
+
+    There are `max_clients` at most. For one more, the order that has most gives its oldest, so that
+    who watches one order with thousands takes places from himself. As many as half of that may be
+    coming and going besides.
+    """
 
     def __init__(self, database: Database, metrics: Metrics, max_clients: int) -> None:
         self._database = database
         self._metrics = metrics
         self._max_clients = max_clients
-        # Those that ask to join hold a connection as well.
-        self._joining = 0
-        self._clients: defaultdict[str, set[Client]] = defaultdict(set)
+        # All that hold a connection: those that ask to join and those that are being closed, too.
+        self._present = 0
+        # Of each order in the order in which they came.
+        self._clients: defaultdict[str, dict[Client, None]] = defaultdict(dict)
         self._count = 0
         self._seen: str | None = None
         self._history = ""
         self._connected = asyncio.Event()
-        # A position is taken for a first client, or moved by a read, but never both at once.
-        self._position = asyncio.Lock()
 
     START: LiteralString = """
         select pg_current_snapshot()::text as target,
@@ -173,45 +176,56 @@ class Live:
                exists (select from sale.sale_order where id = %(order_id)s) as order_exists
     """
 
-    async def join(self, order_id: UUID) -> Client:
-        """A client of this order: it gets every update that commits after this returns.
+    @asynccontextmanager
+    async def client(self, order_id: UUID) -> AsyncIterator[Client]:
+        """A client of this order: it gets every update that commits from here on.
 
         Raises Problem: 404 no such order, 503 no database or too many clients.
         """
+        if self._present >= self._max_clients + self._max_clients // 2:
+            raise unavailable("Too many clients are connected.")
+        self._present += 1
+        try:
+            client = await self._join(order_id)
+            try:
+                yield client
+            finally:
+                self._forget(client)
+        finally:
+            self._present -= 1
+
+    async def _join(self, order_id: UUID) -> Client:
+        """Waits for no read: a crowd that asks for any orders keeps no update from others."""
 
         async def start(transaction: Transaction) -> Start | None:
             return await (
                 await transaction.select(Start, self.START, {"order_id": order_id})
             ).fetchone()
 
-        if self._count + self._joining >= self._max_clients:
-            raise unavailable("Too many clients are connected.")
-        self._joining += 1
-        try:
-            async with asyncio.timeout(JOIN_TIMEOUT_SECONDS), self._position:
-                begins = await self._database.run(start)
-                assert begins is not None, "a select without FROM has one row"
-                if not begins.order_exists:
-                    raise Problem(404, "The order does not exist.", field="orderId")
-                if not self._count:
-                    self._seen, self._history = begins.target, begins.history
-                return self._add(Client(str(order_id)))
-        except TimeoutError:
-            raise unavailable("The updates can't be joined now; connect again.") from None
-        finally:
-            self._joining -= 1
-
-    def _add(self, client: Client) -> Client:
-        self._clients[client.order_id].add(client)
+        begins = await self._database.run(start)
+        assert begins is not None, "a select without FROM has one row"
+        if not begins.order_exists:
+            raise Problem(404, "The order does not exist.", field="orderId")
+        if not self._count:
+            self._seen, self._history = begins.target, begins.history
+        if self._count >= self._max_clients:
+            crowd = max(self._clients.values(), key=len)
+            self._drop(next(iter(crowd)), TRY_AGAIN_LATER)
+        client = Client(str(order_id))
+        self._clients[client.order_id][client] = None
         self._count += 1
         self._connected.set()
         return client
 
-    def leave(self, client: Client) -> None:
-        """Forgets a client, connected or dropped."""
+    def _drop(self, client: Client, close_code: int) -> None:
+        client.drop(close_code)
+        self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        """It gets no more updates. It may have been forgotten already."""
         clients = self._clients[client.order_id]
         if client in clients:
-            clients.remove(client)
+            del clients[client]
             self._count -= 1
         if not clients:
             del self._clients[client.order_id]
@@ -219,8 +233,7 @@ class Live:
     def close(self, close_code: int = GOING_AWAY) -> None:
         """Drops everybody."""
         for client in [client for clients in self._clients.values() for client in clients]:
-            client.drop(close_code)
-            self.leave(client)
+            self._drop(client, close_code)
 
     async def run(self) -> None:
         """Reads until cancelled. A database that is away for long costs clients, not the loop."""
@@ -246,19 +259,21 @@ class Live:
                 await asyncio.sleep(RETRY_INTERVAL_SECONDS)
 
     async def _read(self) -> None:
-        async with self._position:
-            if not self._count or self._seen is None:
-                self._seen = None
-                self._connected.clear()
-                return
-            seen = self._seen
-            rows = await self._database.run(lambda transaction: _read_since(transaction, seen))
-            if rows[0].history != self._history:
-                log.warning("live clients are asked to come again", cause="failover or crash")
-                self.close(TRY_AGAIN_LATER)
-                return
-            self._deliver(rows)
-            self._seen = rows[0].target
+        if not self._count or self._seen is None:
+            self._seen = None
+            self._connected.clear()
+            return
+        seen = self._seen
+        rows = await self._database.run(lambda transaction: _read_since(transaction, seen))
+        if self._seen != seen:
+            # All have left meanwhile, and who came then begins from a position of his own.
+            return
+        if rows[0].history != self._history:
+            log.warning("live clients are asked to come again", cause="failover or crash")
+            self.close(TRY_AGAIN_LATER)
+            return
+        self._deliver(rows)
+        self._seen = rows[0].target
 
     def _deliver(self, rows: Sequence[Seen]) -> None:
         """Each update to the clients of its order. A row that is none skips itself alone."""
@@ -279,8 +294,7 @@ class Live:
         for client in list(self._clients.get(order_id, ())):
             if not client.offer(update):
                 log.warning("slow client dropped", order_id=order_id)
-                client.drop(TRY_AGAIN_LATER)
-                self.leave(client)
+                self._drop(client, TRY_AGAIN_LATER)
 
 
 # The planner has no statistics for xid8 and would read the whole table where it may; local to the

@@ -1,7 +1,8 @@
 """WebSocket /v1/api/sale/ws?orderId=…: the updates of one order's payment."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from uuid import UUID
 
 import anyio
 import structlog
@@ -24,27 +25,25 @@ async def watch_order(socket: WebSocket) -> None:
     does not exist, 503 while the database can't be reached.
     """
     live: Live = socket.state.live
-    try:
-        client = await _join(socket, live)
-    except Problem as problem:
-        await socket.send_denial_response(problem.response())
-        return
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(live.client(_order_id(socket)))
+        except Problem as problem:
+            await socket.send_denial_response(problem.response())
+            return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
             await send_updates(socket, client)
             tasks.cancel_scope.cancel()
-    finally:
-        live.leave(client)
 
 
-async def _join(socket: WebSocket, live: Live) -> Client:
+def _order_id(socket: WebSocket) -> UUID:
     if not (order_id := socket.query_params.get("orderId")):
         raise Problem(422, "The query parameter orderId is required.", field="orderId")
     if (known := uuid_or_none(order_id)) is None:
         raise Problem(404, "The order does not exist.", field="orderId")
-    return await live.join(known)
+    return known
 
 
 async def send_updates(socket: WebSocket, client: Client) -> None:

@@ -56,6 +56,16 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         self._outflow = Outflow(transport, self._bound.timeout_seconds)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._bound.work(self)
+        super().connection_lost(exc)
+
+    async def send(self, message: Any) -> None:
+        """One that has been closed waits for its client to close as well."""
+        await super().send(message)
+        if self.close_sent:
+            self._bound.wait(self)
+
     def data_received(self, data: bytes) -> None:
         """Raises NoHandshake for a whole head that is none; uvicorn would wait for more of it."""
         if not self.handshake_initiated:

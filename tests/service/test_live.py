@@ -3,7 +3,10 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +16,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketT
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.app import create_app
+from service.database import Transaction
 from service.payments import live, sockets
 from service.settings import Settings
 from tests.eventually import eventually
@@ -27,6 +31,14 @@ PUBLISH = "select sale.publish_update(%(order_id)s, %(update)s::json)"
 def other_process(database_url: str) -> Iterator[TestClient]:
     """A second service on the same database, sharing nothing else with the first."""
     with TestClient(create_app(Settings(database_url=database_url, pool_size=2))) as client:
+        yield client
+
+
+@pytest.fixture
+def patient(database_url: str) -> Iterator[TestClient]:
+    """A service that gives up no statement while a test runs."""
+    app = create_app(Settings(database_url=database_url, pool_size=4, database_timeout_seconds=60))
+    with TestClient(app) as client:
         yield client
 
 
@@ -177,25 +189,102 @@ def refusal(client: TestClient, order_id: str) -> int:
     return caught.value.status_code
 
 
-def test_a_client_too_many_is_refused(
+def test_for_a_client_too_many_the_order_with_most_clients_gives_its_oldest(
     shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.app.state.live, "_max_clients", 1)  # type: ignore[attr-defined]
-    order = shop.order()
-    with client.websocket_connect(f"{WS}?orderId={order['id']}"):
-        assert refusal(client, order["id"]) == 503
+    monkeypatch.setattr(client.app.state.live, "_max_clients", 4)  # type: ignore[attr-defined]
+    crowded, mine = shop.order(), shop.order()
+
+    def connect(order: Json) -> WebSocketTestSession:
+        return stack.enter_context(client.websocket_connect(f"{WS}?orderId={order['id']}"))
+
+    with ExitStack() as stack:
+        neighbour = connect(mine)
+        crowd = [connect(crowded) for _ in range(3)]
+        newcomer = connect(mine)
+        with pytest.raises(WebSocketDisconnect) as caught:
+            crowd[0].receive_json()
+        assert caught.value.code == 1013
+        publish(shop.database, mine["id"], "mine")
+        assert (reason(neighbour), reason(newcomer)) == ("mine", "mine")
+        publish(shop.database, crowded["id"], "crowded")
+        assert [reason(one) for one in crowd[1:]] == ["crowded", "crowded"]
 
 
-def test_a_client_does_not_wait_for_a_position_for_ever(
+def test_a_client_is_refused_where_too_many_are_coming_and_going(
     shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "JOIN_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(client.app.state.live, "_present", 1500)  # type: ignore[attr-defined]
+    assert refusal(client, shop.order()["id"]) == 503
+
+
+@pytest.fixture
+def read_is_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, Event]]:
+    """The first one that has read and was not let go, and what lets it, and all others, go."""
+    has_read, may_go = Event(), Event()
+    read = live._read_since
+
+    async def held(transaction: Transaction, seen: str) -> list[live.Seen]:
+        rows = await read(transaction, seen)
+        has_read.set()
+        await asyncio.to_thread(may_go.wait, 30)
+        return rows
+
+    monkeypatch.setattr(live, "_read_since", held)
+    yield has_read, may_go
+    may_go.set()
+
+
+def test_a_client_that_joins_waits_for_no_read(
+    shop: Shop, patient: TestClient, read_is_held: tuple[Event, Event]
+) -> None:
+    has_read, _ = read_is_held
+    path = f"{WS}?orderId={shop.order()['id']}"
+    with patient.websocket_connect(path):
+        assert has_read.wait(20)
+        with patient.websocket_connect(path):
+            pass
+
+
+def test_a_client_that_comes_as_the_last_one_leaves_begins_where_it_came(
+    shop: Shop, patient: TestClient, read_is_held: tuple[Event, Event]
+) -> None:
+    """What was being read for those before it is neither its beginning nor its end."""
+    has_read, may_go = read_is_held
     order = shop.order()
-    position = client.app.state.live._position  # type: ignore[attr-defined]
-    assert client.portal is not None
-    client.portal.call(position.acquire)
-    assert refusal(client, order["id"]) == 503
-    client.portal.call(position.release)
+    path = f"{WS}?orderId={order['id']}"
+    with patient.websocket_connect(path):
+        assert has_read.wait(20)
+    eventually(lambda: _is(not patient.app.state.live._count))  # type: ignore[attr-defined]
+    publish(shop.database, order["id"], "past")
+    with patient.websocket_connect(path) as socket:
+        publish(shop.database, order["id"], "first")
+        may_go.set()
+        assert reason(socket) == "first"
+        publish(shop.database, order["id"], "second")
+        assert reason(socket) == "second"
+
+
+def test_updates_wait_for_nobody_who_asks_to_join(
+    shop: Shop, patient: TestClient, database_url: str
+) -> None:
+    def waits_for_the_database() -> None:
+        assert shop.database.execute("select from pg_locks where not granted").fetchall()
+
+    order = shop.order()
+    with (
+        ThreadPoolExecutor(1) as strangers,
+        patient.websocket_connect(f"{WS}?orderId={order['id']}") as socket,
+        psycopg.connect(database_url) as holder,
+    ):
+        holder.execute("lock table sale.sale_order in access exclusive mode")
+        stranger = strangers.submit(refusal, patient, str(uuid4()))
+        eventually(waits_for_the_database)
+        publish(shop.database, order["id"], "on time")
+        assert reason(socket) == "on time"
+        assert not stranger.done()
+        holder.rollback()
+        assert stranger.result(30) == 404
 
 
 async def send_to(answers: Callable[[str], Awaitable[None]]) -> list[str]:
