@@ -53,9 +53,10 @@ class Body:
         return content
 
     def end(self) -> None:
-        """Its reader gets no more of it."""
-        self.is_ended = True
-        self._timeout.reschedule(asyncio.get_running_loop().time())
+        """Its reader gets no more of it, unless its time is over just now, as the slowest's is."""
+        if not self._timeout.expired():
+            self.is_ended = True
+            self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
 class Bodies:
