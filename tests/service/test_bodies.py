@@ -79,15 +79,18 @@ def test_where_a_sender_holds_too_much_his_slowest_is_ended_and_the_others_are_n
 
 
 def test_one_whose_time_is_over_as_it_would_be_ended_is_no_fault_of_who_is_read() -> None:
+    async def stall(bodies: Bodies, started: list[asyncio.Task[Body]]) -> None:
+        async with bodies.begin(None, 0) as slow:
+            bodies.add(slow, bytes(60 * KB))
+            # It begins after the other's clock has rung, and before the other knows.
+            started.append(asyncio.create_task(read(bodies, None, 60)))
+            await asyncio.Event().wait()
+
     async def both() -> Body:
-        bodies = Bodies(100 * KB)
+        started: list[asyncio.Task[Body]] = []
         with pytest.raises(Problem, match="more slowly"):
-            async with bodies.begin(None, 0) as slow:
-                bodies.add(slow, bytes(60 * KB))
-                # It begins after the other's clock has rung, and before the other knows.
-                task = asyncio.create_task(read(bodies, None, 60))
-                await asyncio.Event().wait()
-        return await task
+            await stall(Bodies(100 * KB), started)
+        return await started[0]
 
     assert asyncio.run(both()).held_bytes == 44 * KB
 

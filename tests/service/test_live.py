@@ -20,7 +20,7 @@ from service.database import Transaction
 from service.payments import live, sockets
 from service.settings import Settings
 from tests.eventually import eventually
-from tests.service.shop import Json, Shop, event
+from tests.service.shop import ORDERS, Json, Shop, event
 
 WS = "/v1/api/sale/ws"
 
@@ -469,3 +469,27 @@ def test_the_reader_stays_on_its_index(shop: Shop) -> None:
             root = row[0][0]["Plan"]
             assert root["Actual Rows"] == 1
             assert root["Shared Hit Blocks"] + root["Shared Read Blocks"] < 100
+
+
+def test_updates_wait_behind_no_requests(
+    shop: Shop, patient: TestClient, database_url: str
+) -> None:
+    """More of them than there are connections in the pool, and each waits for the database."""
+    order = shop.order()
+
+    def waiting() -> None:
+        assert len(shop.database.execute("select from pg_locks where not granted").fetchall()) >= 4
+
+    with (
+        ThreadPoolExecutor(8) as requests,
+        patient.websocket_connect(f"{WS}?orderId={order['id']}") as socket,
+        psycopg.connect(database_url) as holder,
+    ):
+        holder.execute("lock table sale.sale_order in access exclusive mode")
+        answers = [requests.submit(patient.get, f"{ORDERS}/{order['id']}") for _ in range(8)]
+        eventually(waiting)
+        publish(shop.database, order["id"], "on time")
+        assert reason(socket) == "on time"
+        assert not any(answer.done() for answer in answers)
+        holder.rollback()
+        assert {answer.result(30).status_code for answer in answers} == {200}
