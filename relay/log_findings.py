@@ -112,11 +112,13 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "paused", text, mend)
 
 
-# Whoever has held the partitions for the longest: the others come and go. A prepared transaction
-# has no session, and stays until somebody ends it.
+# Whoever has held the partitions for the longest: the others come and go. The log's next one is not
+# turned to while a transaction is open that is older, in whatever database of the cluster. A
+# prepared transaction has no session, and stays until somebody ends it.
 HELD_BY = """
-    select 'session ' || activity.pid || ' (' || activity.application_name || ')',
-           'select pg_terminate_backend(' || activity.pid || ')', activity.xact_start as since
+    select format('session %s (%s)', activity.pid, activity.application_name),
+           'has held some of the log for longest',
+           format('select pg_terminate_backend(%s)', activity.pid), activity.xact_start as since
     from pg_locks as held
     join pg_stat_activity as activity on activity.pid = held.pid
     where activity.datname = current_database() and activity.pid <> pg_backend_pid()
@@ -124,7 +126,18 @@ HELD_BY = """
         select relid from pg_partition_tree('outbox.message')
         union all select relid from pg_partition_tree('outbox.attempt'))
     union all
-    select format('prepared transaction %L', gid), format('rollback prepared %L', gid), prepared
+    select format('session %s (%s) in database %s', name, application_name, database),
+           'is older than the log''s next partition, which waits for it',
+           format('select pg_terminate_backend(%s)', name), held_since
+    from outbox.turn_holder where kind = 'session'
+    union all
+    select format('prepared transaction %L in database %s', name, database),
+           'is older than the log''s next partition, which waits for it',
+           format('rollback prepared %L', name), held_since
+    from outbox.turn_holder where kind = 'prepared transaction'
+    union all
+    select format('prepared transaction %L', gid), 'has held some of the log for longest',
+           format('rollback prepared %L', gid), prepared
     from pg_prepared_xacts where database = current_database()
     order by since nulls last
     limit 1
@@ -143,21 +156,22 @@ def _maintenance(connection: Connection) -> Finding:
     noted = maintenance(connection)
     failed = f"; the latest round failed: {noted.fault}" if noted.fault else ""
     ran = f"ran {duration(noted.age_seconds)} ago"
-    if not noted.late:
-        if not failed:
-            return ok("maintenance", ran)
+    if not noted.late and not failed:
+        return ok("maintenance", ran)
+    if noted.late:
+        text = f"has not run for {duration(noted.age_seconds)}{failed}"
+        mend = "keep a relay running; maintenance_failed in its log says what went wrong"
+    else:
+        text = ran + failed
         mend = "the relays' logs say more; after ten minutes it is an alarm"
-        return Finding("warning", "maintenance", ran + failed, mend)
-    text = f"has not run for {duration(noted.age_seconds)}{failed}"
-    mend = "keep a relay running; maintenance_failed in its log says what went wrong"
-    if holder := connection.execute(LOCKED_BY).fetchone():
+    if noted.late and (holder := connection.execute(LOCKED_BY).fetchone()):
         text = f"{text}; session {holder[0]} ({holder[1]}) has its lock"
         mend = f"unless it is a relay that works: select pg_terminate_backend({holder[0]})"
-    elif retention.HELD in (noted.fault or "") and (
-        holder := connection.execute(HELD_BY).fetchone()
-    ):
-        text = f"{text}; {holder[0]} has held some of the log for longest"
-        mend = f"unless it is still needed: {holder[1]}"
+    elif retention.HELD in (noted.fault or ""):
+        mend = "psql -q -f sql/inspect/horizon.sql names first who holds it"
+        if holder := connection.execute(HELD_BY).fetchone():
+            text = f"{text}; {holder[0]} {holder[1]}"
+            mend = f"unless it is still needed: {holder[2]}"
     return Finding("warning", "maintenance", text, mend)
 
 
@@ -203,7 +217,7 @@ def _horizon(connection: Connection) -> Iterator[Finding]:
             f"{kind} {name} {application} holds vacuum back {since} ({transactions} transactions)"
         )
         mend = {
-            "session": "end it: select pg_terminate_backend(pid)",
+            "session": f"end it: select pg_terminate_backend({name.removeprefix('pid ')})",
             "prepared transaction": f"commit prepared '{name}' or rollback prepared '{name}'",
         }.get(kind, "read from the slot, or: select pg_drop_replication_slot(name)")
         yield Finding("warning", "horizon", " ".join(text.split()), mend)

@@ -107,7 +107,7 @@ grant execute on function
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
-    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint
+    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint, outbox.turn_holder
     to outbox_reader, outbox_relay;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,

@@ -352,6 +352,21 @@ from (
 ) as holder
 order by transactions_ago desc, held_since;
 
+-- What is open and older than the log's next partition, which is not turned to before it is over, see
+-- outbox.make_partitions: sessions and prepared transactions of every database of the cluster.
+create view outbox.turn_holder as
+select kind, name, database, application_name, held_since
+from (
+    select 'session' as kind, pid::text as name, database::text, application_name, started_at as held_since, xid
+    from outbox.open_transactions()
+    union all
+    select 'prepared transaction', gid, database::text, null, prepared, transaction
+    from pg_prepared_xacts
+) as holder
+where exists (select from outbox.log_partition as ahead
+              where ahead.from_time is null and age(holder.xid) >= age(ahead.xid::xid))
+order by held_since;
+
 revoke execute on function
     outbox.unread(bigint, integer),
     outbox.pending(bigint, integer),

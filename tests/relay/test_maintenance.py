@@ -381,6 +381,33 @@ def test_a_prepared_transaction_that_holds_the_log_is_named(
         connection.execute("rollback prepared 'forgotten'")
 
 
+OVERDUE = "update outbox.log_partition set from_time = from_time - interval '9 days'"
+NEXT_IS_NEWER = """
+    update outbox.log_partition
+    set xid = pg_current_xact_id(), made_at = made_at - interval '2 hours'
+    where from_time is null
+"""
+
+
+def test_a_transaction_in_another_database_that_keeps_the_log_from_turning_is_named(
+    connection: Connection, database_url: str, postgres_server: PostgresServer
+) -> None:
+    with psycopg.connect(postgres_server.dsn(), application_name="elsewhere") as session:
+        session.execute("select pg_current_xact_id()")
+        connection.execute(OVERDUE)
+        connection.execute(NEXT_IS_NEWER)
+        maintain(database_url)
+        pid = session.info.backend_pid
+
+        def named() -> None:
+            finding = found(database_url)
+            assert f"session {pid} (elsewhere) in database postgres is older" in finding.text
+            assert finding.mend.endswith(f"select pg_terminate_backend({pid})")
+
+        # Others on this server may be older for a moment.
+        eventually(named)
+
+
 def an_old_partition(connection: Connection) -> None:
     publish(connection)
     connection.execute(PASS_IT)
