@@ -19,10 +19,14 @@ MOST_GIVEN_UP = 5000
 GIVEN_UP_SECONDS = 30.0
 # So is what prefix and channel together would send to the topic of the relay's own cursors.
 OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
+# And to those that brokers keep for themselves, which nobody may make or write to.
+KAFKAS_TOPIC = "TOPIC_IS_KAFKAS_OWN"
 
 
 class GivenUp:
-    """Those that found no room among the channels that wait, and the relay's own topic."""
+    """Those that found no room among the channels that wait, and those whose topic is the relay's
+    own or Kafka's.
+    """
 
     def __init__(self, wire: Wire, topics: Topics) -> None:
         self._wire = wire
@@ -57,6 +61,9 @@ class GivenUp:
             own = self._topics.own
             detail = f"topic {own} is the relay's own: change the subscription's topic_prefix"
             return OWN_TOPIC, detail
+        if (kafkas := self._topics.kafkas_own(channel)) is not None:
+            detail = f"topic {kafkas} is Kafka's own: change the subscription's topic_prefix"
+            return KAFKAS_TOPIC, detail
         ends_at = self._until.get(channel)
         if ends_at is not None and time.monotonic() < ends_at:
             return NO_ROOM, "its topic is missing as well"

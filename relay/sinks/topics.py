@@ -25,6 +25,9 @@ FIND_TIMEOUT_SECONDS = 1.0
 # however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
 MOST_REMEMBERED = 10_000
+KAFKAS_OWN = frozenset(
+    ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata")
+)
 
 
 class Missing(msgspec.Struct):
@@ -122,6 +125,11 @@ class Topics:
     def is_own(self, channel: bytes) -> bool:
         """Whether the channel's topic is the relay's own: prefix and channel name it together."""
         return self._prefix + channel.decode() == self.own
+
+    def kafkas_own(self, channel: bytes) -> str | None:
+        """The channel's topic where it is one of those that brokers keep for themselves."""
+        name = self._prefix + channel.decode()
+        return name if name in KAFKAS_OWN else None
 
     def is_missing(self, channel: bytes) -> bool:
         """Whether the topic of a channel that waits was missing when all that wait were last asked
