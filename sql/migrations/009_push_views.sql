@@ -190,6 +190,9 @@ begin
             where cursor.subscription_id = retried_id
               and d.token is null and d.outcome is null
               and d.due_at > statement_timestamp() and d.due_at < 'infinity'
+              -- Whoever asked before has made them go.
+              and not exists (select from outbox.rescheduling as r
+                              where r.cursor_id = d.cursor_id and r.delays is null and r.done_id < d.message_id)
             limit 1000000
         ) as waiting;
         perform outbox.note_rescheduling(retried_id, '{}', null);
