@@ -1,6 +1,5 @@
 """After a failover no WebSocket client waits for updates that its reader passes over."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -8,9 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from service.app import create_app
 from service.payments.live import TRY_AGAIN_LATER
-from service.settings import Settings
 from tests.eventually import eventually
 from tests.pair import Pair
 from tests.servers import TEMPLATE
@@ -23,15 +20,6 @@ DEAF = ("alter system set primary_conninfo = ''", "select pg_reload_conf()")
 FOLLOWS = "select count(*) from pg_stat_wal_receiver"
 # More than the service needs for anything below.
 MANY = 500
-
-
-@pytest.fixture
-def client(pair: Pair) -> Iterator[TestClient]:
-    """The service on the pair's address."""
-    settings = Settings(database_url=pair.url(TEMPLATE), pool_size=4, database_timeout_seconds=5)
-    headers = {"Content-Type": "application/json"}
-    with TestClient(create_app(settings), raise_server_exceptions=False, headers=headers) as client:
-        yield client
 
 
 def lose(pair: Pair) -> None:

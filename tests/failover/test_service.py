@@ -1,28 +1,17 @@
 """After a failover the service leaves the former server, and goes on at the new one by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.settings import Settings
 from tests.eventually import eventually
 from tests.pair import Pair
 from tests.servers import TEMPLATE
 from tests.service.shop import ORDERS, Shop
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture
-def client(pair: Pair) -> Iterator[TestClient]:
-    """The service on the pair's address, with a full pool."""
-    settings = Settings(database_url=pair.url(TEMPLATE), pool_size=4, database_timeout_seconds=5)
-    headers = {"Content-Type": "application/json"}
-    with TestClient(create_app(settings), raise_server_exceptions=False, headers=headers) as client:
-        yield client
 
 
 def ready(client: TestClient, status: int) -> None:
