@@ -1,4 +1,4 @@
-"""What the README shows is right for any payload: its SQL is taken from it and run."""
+"""What the documents show is right for any payload: their SQL is taken from them and run."""
 
 import json
 import re
@@ -8,7 +8,8 @@ import pytest
 
 from tests.sql.log import Session
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LITERAL = re.compile(r"'\{.*?\}'")
 
@@ -21,8 +22,8 @@ NASTY = json.dumps(
 
 
 def publishing() -> list[str]:
-    """The README's blocks of SQL that publish a payload which is written out."""
-    blocks = BLOCK.findall(README.read_text())
+    """The documents' blocks of SQL that publish a payload which is written out."""
+    blocks = [block for document in DOCUMENTS for block in BLOCK.findall(document.read_text())]
     return [
         block
         for block in blocks
@@ -31,13 +32,13 @@ def publishing() -> list[str]:
 
 
 def test_the_readme_shows_both_ways_to_publish() -> None:
-    shown = "".join(publishing())
+    shown = "".join(BLOCK.findall(DOCUMENTS[0].read_text()))
     assert "select outbox.publish(" in shown
     assert "insert into outbox.message" in shown
 
 
 @pytest.mark.parametrize("block", publishing())
-def test_a_payload_goes_into_the_log_byte_for_byte_as_the_readme_writes_it(
+def test_a_payload_goes_into_the_log_byte_for_byte_as_it_is_written(
     db: Session, block: str
 ) -> None:
     db.execute("create table orders (id integer, status text)")
