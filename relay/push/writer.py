@@ -118,9 +118,13 @@ class Writer:
         self._connection = None
 
     def _keep(self, held: Sequence[Overdue]) -> None:
-        """For another try, apart from what comes meanwhile."""
-        self._held = [*self._held, *held][-MOST_KEPT:]
-        self._again_at = time.monotonic() + AGAIN_SECONDS
+        """For another try, apart from what comes meanwhile, and no later for it."""
+        if not self._held:
+            self._again_at = time.monotonic() + AGAIN_SECONDS
+        self._held += held
+        if forgotten := self._held[:-MOST_KEPT]:
+            logger.warning("outcomes_forgotten", outcomes=len(forgotten))
+            del self._held[:-MOST_KEPT]
         waiting = Counter(one.target.subscription for one in held if _waits_long(one))
         if not waiting or not self._telling.is_over():
             return

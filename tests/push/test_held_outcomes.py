@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from relay.push import writer
+from relay.push.overdue import Overdue
 from tests.eventually import eventually
 from tests.push.stage import PushRelay, PushStage
 from tests.push.test_late import Held, impatient_round
@@ -143,6 +144,41 @@ def test_whose_outcomes_are_held_up_is_told(
         assert 'outbox_relay_faults_total{kind="outcomes",subscription="held"} 1.0' in faults
 
     eventually(told)
+
+
+def test_what_was_held_is_tried_again_though_others_come_all_the_while(
+    stage: PushStage, relay: PushRelay, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its lease would run out, and its message would go twice."""
+    put, came = writer.Writer.put, list[Overdue]()
+
+    def note(self: writer.Writer, one: Overdue) -> None:
+        came.append(one)
+        put(self, one)
+
+    monkeypatch.setattr(writer.Writer, "put", note)
+    both = Both(stage)
+    for name in both.answers:
+        stage.subscribe(name)
+    stage.publish("a:1")
+    impatient_round(relay)
+    stage.receiver.wait(2)
+    other.execute(ROW)
+    both.answers["free"].release()
+    state(stage, "free", "acked")
+    both.answers["held"].release()
+
+    def is_kept() -> None:
+        assert relay.courier._writer._held
+
+    eventually(is_kept)
+    other.rollback()
+
+    def written_while_others_come() -> None:
+        put(relay.courier._writer, came[0])
+        assert one(stage.db, STATE, "held") == "acked"
+
+    eventually(written_while_others_come)
 
 
 WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"
