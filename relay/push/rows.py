@@ -20,13 +20,13 @@ MOST_RESCHEDULED = 5000
 RESCHEDULE = "select outbox.reschedule(%s, %s)"
 
 
-def reschedule(connection: Connection, cursor: Cursor) -> bool:
+def reschedule(connection: Connection, cursor: Cursor) -> bool | None:
     """The next part of a change of when rows are due; whether it was the last.
 
-    Before anything else is done with them.
+    Before anything else is done with them. None: somebody is changing that change.
     """
     row = connection.execute(RESCHEDULE, (cursor.id, MOST_RESCHEDULED)).fetchone()
-    return bool(row and row[0])
+    return row[0] if row else None
 
 
 CLEAR_ACKED = "select outbox.clear_acked(%s)"

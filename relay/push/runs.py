@@ -166,6 +166,8 @@ class PushRuns:
         if state.is_rescheduled:
             is_made = rows.reschedule(connection, cursor)
             connection.execute("commit")
+            if is_made is None:
+                return WAITS
             if not is_made:
                 return Ran(progressed=True, exhausted=False)
             # Other rows are due by now.

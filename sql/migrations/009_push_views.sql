@@ -88,7 +88,8 @@ $$;
 create table outbox.rescheduling (
     id            bigint   generated always as identity primary key,
     cursor_id     bigint   not null references outbox.cursor on delete cascade,
-    -- The waits after 1 to 100 attempts, as they were and as they are now; NULL: all is due at once.
+    -- The waits after 1 to 100 attempts, as they were and as they are now, NULL where there is no further attempt; NULL as
+    -- a whole: all is due at once.
     former_delays float8[] not null,
     delays        float8[],
     -- It is made up to the row of this message; 0: it has not begun.
@@ -103,7 +104,7 @@ as $$
     with schedule as (
         select array_agg(coalesce(extract(epoch from outbox.retry_delay(coalesce(former, '{}'), n)), 0) order by n)::float8[]
                    as former_delays,
-               array_agg(coalesce(extract(epoch from outbox.retry_delay(retry, n)), 0) order by n)::float8[] as delays
+               array_agg(extract(epoch from outbox.retry_delay(retry, n)) order by n)::float8[] as delays
         from generate_series(1, 100) as n
     )
     insert into outbox.rescheduling as r (cursor_id, former_delays, delays)
@@ -118,7 +119,7 @@ $$;
 
 -- Makes the next part of what outbox.rescheduling asks for: of `at_most` rows of the cursor, in the order of their
 -- messages. What has had the attempts that it may have now is due at once, for the relay to make a dead letter of. For
--- the holder of the cursor. True: one change is made as a whole.
+-- the holder of the cursor. True: one change is made as a whole; NULL: none, since a transaction that goes on changes it.
 create function outbox.reschedule(cursor_id bigint, at_most integer) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -129,8 +130,13 @@ declare
     upto_id bigint;
     is_made boolean;
 begin
+    -- The first one or none, since they are made in order.
     select * into change from outbox.rescheduling as r
-    where r.cursor_id = reschedule.cursor_id order by r.id limit 1 for update;
+    where r.id = (select min(first.id) from outbox.rescheduling as first where first.cursor_id = reschedule.cursor_id)
+    for update skip locked;
+    if not found then
+        return null;
+    end if;
     select max(message_id), count(*) < at_most into upto_id, is_made
     from (
         select d.message_id from outbox.delivery as d
@@ -138,7 +144,7 @@ begin
         order by d.message_id limit at_most
     ) as part;
     update outbox.delivery as d
-    set due_at = case when change.delays is null then clock_timestamp()
+    set due_at = case when change.delays[d.attempts] is null then clock_timestamp()
                       else greatest(clock_timestamp(), d.due_at + make_interval(
                                secs => change.delays[d.attempts] - change.former_delays[d.attempts])) end
     where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id and d.message_id <= upto_id

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from relay.push import rows
 from relay.push.schedule import Retry, delay_seconds
+from relay.run import Ran
 from tests.push.stage import LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Reaction, Received, respond
 from tests.sql.log import one
@@ -162,6 +163,33 @@ def test_what_has_had_its_attempts_by_the_new_schedule_waits_no_longer(
     relay.drain()
     letters = [(key, exhausted) for key, _, exhausted, *_ in stage.letters()]
     assert letters == [("a:1", "1 attempts"), ("b:1", "1 attempts")]
+
+
+def test_what_has_had_its_attempts_waits_out_no_jitter_and_nothing_that_was_asked_for(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe(retry={"schedule_seconds": [600], "jitter": 1})
+    asked = respond(503, headers={"Retry-After": "3600"})
+    answers = Answers().give("a:1", respond(503)).give("b:1", asked)
+    stage.receiver.react = answers
+    stage.publish("a:1", "b:1")
+    relay.drain()
+    stage.settle("billing", retry={"schedule_seconds": []})
+    relay.drain()
+    assert [key for key, *_ in stage.letters()] == ["a:1", "b:1"]
+
+
+@pytest.mark.usefixtures("failed")
+def test_a_change_that_another_session_makes_is_waited_for_without_a_connection(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.settle("billing", retry=after(3600))
+    with psycopg.connect(stage.database_url) as other:
+        other.execute(RETRY, [None])
+        assert relay.run(relay.probe()[0]) == Ran(blocked=True)
+        other.commit()
+    relay.drain()
+    assert stage.rows() == []
 
 
 @pytest.mark.usefixtures("failed")
