@@ -324,9 +324,10 @@ class Relay:
         while not self._stop.is_set():
             try:
                 with connect(self._settings) as connection:
-                    retention.maintain(connection, self._settings, self._telemetry)
                     names = connection.execute(NAMES).fetchall()
-                self._telemetry.keep({name for (name,) in names})
+                    # At first, since a round may take its time or fail.
+                    self._telemetry.keep({name for (name,) in names})
+                    retention.maintain(connection, self._settings, self._telemetry)
             except psycopg.Error as fault:
                 logger.warning("maintenance_failed", fault=str(fault))
             self._stop.wait(retention.ROUND_SECONDS)

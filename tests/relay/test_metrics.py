@@ -3,6 +3,7 @@
 import random
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay import status_server
+from relay import daemon, retention, status_server
 from relay.settings import SettingsError
 from relay.status_server import StatusServer
 from relay.telemetry import (
@@ -220,6 +221,26 @@ def test_after_a_round_new_names_have_room_again() -> None:
     telemetry.keep({"s-0"})
     telemetry.fault("billing", "database")
     assert names_in(telemetry).keys() == {None, "s-0", OTHERS, "billing"}
+
+
+def test_of_a_relay_that_starts_among_many_subscriptions_each_has_its_own_series(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first maintenance may take minutes."""
+    names = [f"s-{number}" for number in range(MOST_NEW_NAMES + 1)]
+    with psycopg.connect(database_url) as connection:
+        subscribe = "insert into outbox.subscription (name) select unnest(%s::text[])"
+        connection.execute(subscribe, [names])
+    telemetry, stop = Telemetry(), threading.Event()
+
+    def maintain(*_: object) -> None:
+        for name in names:
+            telemetry.fault(name, "database")
+        stop.set()
+
+    monkeypatch.setattr(retention, "maintain", maintain)
+    daemon.Relay(settings(database_url), telemetry, stop)._maintain()
+    assert names_in(telemetry).keys() == {None, *names}
 
 
 def test_many_breakers_that_share_a_label_are_not_shown_as_one() -> None:
