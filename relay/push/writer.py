@@ -25,6 +25,8 @@ MOST_OVERDUE = 500
 MOST_KEPT = 10_000
 # How soon is tried again what could not be written.
 AGAIN_SECONDS = 0.5
+# And at a stop, when a session mostly holds it for its commit.
+LAST_SECONDS = 0.05
 # How long others may hold something before that is told, and how often it is.
 HELD_SECONDS = 2.0
 TELL_SECONDS = 10.0
@@ -41,6 +43,7 @@ class Writer:
         # What other sessions held when it was tried last, to be tried again.
         self._held: list[Overdue] = []
         self._again_at = 0.0
+        self._ends_at = 0.0
         self._telling = Interval(TELL_SECONDS)
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._turn, name="overdue outcomes", daemon=True)
@@ -54,7 +57,8 @@ class Writer:
             logger.warning("outcome_forgotten", subscription=one.target.subscription)
 
     def close(self, within_seconds: float) -> None:
-        """Writes what has come, once, and ends the thread."""
+        """Writes what has come, and ends the thread; what others hold is tried until then."""
+        self._ends_at = time.monotonic() + within_seconds
         with suppress(queue.Full):
             self._queue.put_nowait(None)
         self._thread.join(within_seconds)
@@ -68,6 +72,10 @@ class Writer:
                 self._held = []
             if self._next:
                 self._write(stop=stop)
+        while self._held and time.monotonic() < self._ends_at:
+            time.sleep(LAST_SECONDS)
+            self._next, self._held = self._held, []
+            self._write(stop=True)
         if self._connection is not None:
             self._connection.close()
 

@@ -1,14 +1,15 @@
 """What another session holds of one subscription keeps no outcome of another one."""
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from relay.push import writer
+from relay.push import overdue, writer
 from relay.push.overdue import Overdue
 from tests.eventually import eventually
 from tests.push.stage import PushRelay, PushStage
@@ -167,11 +168,7 @@ def test_what_was_held_is_tried_again_though_others_come_all_the_while(
     both.answers["free"].release()
     state(stage, "free", "acked")
     both.answers["held"].release()
-
-    def is_kept() -> None:
-        assert relay.courier._writer._held
-
-    eventually(is_kept)
+    eventually(lambda: is_kept(relay))
     other.rollback()
 
     def written_while_others_come() -> None:
@@ -179,6 +176,41 @@ def test_what_was_held_is_tried_again_though_others_come_all_the_while(
         assert one(stage.db, STATE, "held") == "acked"
 
     eventually(written_while_others_come)
+
+
+def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
+    stage: PushStage, relay: PushRelay, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, write = threading.Event(), overdue.write
+
+    def note(*given: Any) -> list[Overdue]:
+        held = write(*given)
+        if closing.is_set():
+            tried.set()
+        return held
+
+    monkeypatch.setattr(overdue, "write", note)
+    closing = threading.Event()
+    both = Both(stage)
+    stage.subscribe("held")
+    stage.publish("a:1")
+    impatient_round(relay)
+    stage.receiver.wait(1)
+    other.execute(ROW)
+    both.answers["held"].release()
+    eventually(lambda: is_kept(relay))
+    closing.set()
+    with ThreadPoolExecutor() as thread:
+        end = thread.submit(relay.end)
+        assert tried.wait(5)
+        other.rollback()
+        end.result(5)
+    assert one(stage.db, STATE, "held") == "acked"
+
+
+def is_kept(relay: PushRelay) -> None:
+    """Raises AssertionError unless an outcome waits for what another session holds."""
+    assert relay.courier._writer._held
 
 
 WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"
