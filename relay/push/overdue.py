@@ -1,5 +1,6 @@
 """What is written of outcomes that come after their run: of all subscriptions together."""
 
+import random
 from collections.abc import Sequence
 
 import msgspec
@@ -7,8 +8,10 @@ import msgspec
 from relay.cursor import set_local
 from relay.database import Connection
 from relay.push import attempts, breaker
+from relay.push.endpoint import decode
 from relay.push.flight import Target
 from relay.push.item import Item
+from relay.push.verdict import by_schedule
 
 # A relay that freezes in the middle gives back what it holds.
 FROZEN_SECONDS = 15.0
@@ -33,6 +36,7 @@ def write(connection: Connection, overdue: Sequence[Overdue], relay: str) -> lis
         set_local(connection, f"outbox-relay {relay}", FROZEN_SECONDS)
         held = _held(connection, overdue)
         free = [one for one in overdue if one.item not in held]
+        _go_by_new_schedules(connection, free)
         for one in free:
             breaker.judge_overdue(connection, one.target, one.item)
         attempts.write(connection, [(one.target, one.item) for one in free], relay)
@@ -84,6 +88,35 @@ def _held(connection: Connection, overdue: Sequence[Overdue]) -> set[Item]:
         for one in overdue
         if one.target.subscription_id in taken or (one.cursor_id, one.item.message_id) in held
     }
+
+
+SETTINGS = "select id, settings::text from outbox.subscription where id = any (%s::bigint[])"
+
+
+def _go_by_new_schedules(connection: Connection, overdue: Sequence[Overdue]) -> None:
+    """What is tried again waits as its subscription says by now.
+
+    What was in flight when that changed is no row that outbox.reschedule could have changed.
+    """
+    tried = [one for one in overdue if _is_tried_again(one.item)]
+    if not tried:
+        return
+    ids = sorted({one.target.subscription_id for one in tried})
+    settings = dict(connection.execute(SETTINGS, (ids,)).fetchall())
+    endpoints = {subscription_id: decode(text) for subscription_id, text in settings.items()}
+    for one in tried:
+        endpoint, item = endpoints.get(one.target.subscription_id), one.item
+        if endpoint is not None and endpoint.retry != one.target.endpoint.retry:
+            asked_seconds = item.verdict.asked_seconds if item.verdict is not None else 0.0
+            item.verdict = by_schedule(
+                endpoint, item.attempts, random.random, asked_seconds=asked_seconds
+            )
+
+
+def _is_tried_again(item: Item) -> bool:
+    """By its schedule, and not as a breaker's probe that nobody answered."""
+    verdict = item.verdict
+    return verdict is not None and verdict.kind == "retry" and verdict.attempts > item.attempts
 
 
 OVERDUE = """

@@ -265,3 +265,30 @@ def test_a_row_whose_message_is_gone_does_not_keep_its_group(
     stage.publish("a:3")
     relay.drain()
     assert stage.keys() == ["a:1", "a:2", "a:3"]
+
+
+WAITS = """
+    select extract(epoch from due_at - clock_timestamp())::float8 from outbox.delivery
+    where attempts = 1
+"""
+
+
+def test_what_fails_late_waits_by_the_schedule_of_now(stage: PushStage, relay: PushRelay) -> None:
+    held = in_flight(stage, relay, retry=LATER)
+    stage.settle("billing", retry={"schedule_seconds": [30], "jitter": 0})
+    relay.drain()
+    held.release(NO)
+    states(stage, ("a:1", 1, "retry"), ("a:2", 0, "behind"))
+    assert 20 < one(stage.db, WAITS) <= 30
+
+
+def test_what_fails_late_has_the_attempts_of_the_schedule_of_now(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    held = in_flight(stage, relay, retry=LATER)
+    stage.settle("billing", retry={"schedule_seconds": []})
+    relay.drain()
+    held.release(NO)
+    states(stage, ("a:1", 1, "dead"), ("a:2", 0, "behind"))
+    relay.drain()
+    assert stage.letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]
