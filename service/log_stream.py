@@ -3,9 +3,11 @@
 import os
 import select
 import threading
+import time
 from typing import TextIO
 
-# For once, since a reader may be slow for a moment. While lines are lost nobody waits for the next.
+# Of each second, since a reader may be slow for a moment; one that always is holds up nobody's work
+# for longer. While lines are lost nobody waits for the next.
 PATIENCE_SECONDS = 0.1
 
 
@@ -20,6 +22,8 @@ class LogStream:
         self._stream = stream
         self._lock = threading.Lock()
         self._lost = 0
+        self._patience_seconds = PATIENCE_SECONDS
+        self._second_ends_at = 0.0
         # The last line was cut off.
         self._cut = False
 
@@ -52,10 +56,9 @@ class LogStream:
         data = memoryview(text.encode(self._stream.encoding or "ascii", "backslashreplace"))
         ready = select.poll()
         ready.register(descriptor, select.POLLOUT)
-        timeout_seconds = 0 if self._lost else PATIENCE_SECONDS
         written = 0
         try:
-            while written < len(data) and ready.poll(timeout_seconds * 1000):
+            while written < len(data) and self._awaits(ready):
                 # No more than a pipe that is ready takes at once.
                 written += os.write(descriptor, data[written : written + select.PIPE_BUF])
         except OSError:
@@ -63,3 +66,13 @@ class LogStream:
         if written:
             self._cut = written < len(data)
         return written == len(data)
+
+    def _awaits(self, ready: select.poll) -> bool:
+        """Whether the reader takes more, within what is left of this second's patience."""
+        now = time.monotonic()
+        if now >= self._second_ends_at:
+            self._second_ends_at = now + 1.0
+            self._patience_seconds = PATIENCE_SECONDS
+        takes = bool(ready.poll(0 if self._lost else self._patience_seconds * 1000))
+        self._patience_seconds = max(self._patience_seconds - (time.monotonic() - now), 0.0)
+        return takes

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, Protocol
@@ -131,6 +132,19 @@ def test_a_line_that_did_not_fit_whole_spoils_none_after_it(pipe: tuple[LogStrea
     os.read(read, 65_536)
     log.write('{"event": "last"}\n')
     assert [line.get("number") for line in lines(os.read(read, 65_536).lstrip())] == [1, None]
+
+
+def test_a_reader_that_is_slow_all_the_time_takes_a_tenth_of_it_at_most(
+    pipe: tuple[LogStream, int],
+) -> None:
+    log, read = pipe
+    began_at = time.monotonic()
+    for _ in range(30):
+        # The second one finds the pipe full.
+        for _ in range(2):
+            log.write("x" * 3000 + "\n")
+        os.read(read, 65_536)
+    assert time.monotonic() - began_at < 1
 
 
 @pytest.mark.parametrize("stream", [RelaysStream, ServicesStream], ids=["relay", "service"])
