@@ -90,33 +90,39 @@ def _held(connection: Connection, overdue: Sequence[Overdue]) -> set[Item]:
     }
 
 
-SETTINGS = "select id, settings::text from outbox.subscription where id = any (%s::bigint[])"
+# Where a change is still to be made at the row, it waits by the former schedule until then.
+SETTINGS = """
+select tried.cursor_id, tried.message_id, s.settings::text
+from unnest(%s::bigint[], %s::bigint[]) as tried (cursor_id, message_id)
+join outbox.cursor c on c.id = tried.cursor_id
+join outbox.subscription s on s.id = c.subscription_id
+where not exists (select from outbox.rescheduling r
+                  where r.cursor_id = tried.cursor_id and r.done_id < tried.message_id)
+"""
 
 
 def _go_by_new_schedules(connection: Connection, overdue: Sequence[Overdue]) -> None:
     """What is tried again waits as its subscription says by now.
 
-    What was in flight when that changed is no row that outbox.reschedule could have changed.
+    What was in flight when a change was made was no row that outbox.reschedule could change.
     """
-    tried = [one for one in overdue if _is_tried_again(one.item)]
+    tried = {(one.cursor_id, one.item.message_id): one for one in overdue if _is_tried_again(one)}
     if not tried:
         return
-    ids = sorted({one.target.subscription_id for one in tried})
-    settings = dict(connection.execute(SETTINGS, (ids,)).fetchall())
-    endpoints = {subscription_id: decode(text) for subscription_id, text in settings.items()}
-    for one in tried:
-        endpoint, item = endpoints.get(one.target.subscription_id), one.item
-        if endpoint is not None and endpoint.retry != one.target.endpoint.retry:
-            asked_seconds = item.verdict.asked_seconds if item.verdict is not None else 0.0
-            item.verdict = by_schedule(
-                endpoint, item.attempts, random.random, asked_seconds=asked_seconds
+    cursors, messages = ([*ids] for ids in zip(*tried, strict=True))
+    for cursor_id, message_id, settings in connection.execute(SETTINGS, (cursors, messages)):
+        one, endpoint = tried[cursor_id, message_id], decode(settings)
+        verdict = one.item.verdict
+        if endpoint.retry != one.target.endpoint.retry and verdict is not None:
+            one.item.verdict = by_schedule(
+                endpoint, one.item.attempts, random.random, asked_seconds=verdict.asked_seconds
             )
 
 
-def _is_tried_again(item: Item) -> bool:
+def _is_tried_again(one: Overdue) -> bool:
     """By its schedule, and not as a breaker's probe that nobody answered."""
-    verdict = item.verdict
-    return verdict is not None and verdict.kind == "retry" and verdict.attempts > item.attempts
+    verdict = one.item.verdict
+    return verdict is not None and verdict.kind == "retry" and verdict.attempts > one.item.attempts
 
 
 OVERDUE = """

@@ -282,6 +282,17 @@ def test_what_fails_late_waits_by_the_schedule_of_now(stage: PushStage, relay: P
     assert 20 < one(stage.db, WAITS) <= 30
 
 
+def test_what_fails_late_before_a_change_is_made_waits_by_it_and_not_twice(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    held = in_flight(stage, relay, retry=LATER)
+    stage.settle("billing", retry={"schedule_seconds": [3600], "jitter": 0})
+    held.release(NO)
+    states(stage, ("a:1", 1, "retry"))
+    relay.drain()
+    assert 3590 < one(stage.db, WAITS) <= 3600
+
+
 def test_what_fails_late_has_the_attempts_of_the_schedule_of_now(
     stage: PushStage, relay: PushRelay
 ) -> None:
