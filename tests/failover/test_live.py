@@ -72,7 +72,7 @@ def test_clients_are_asked_to_come_again_and_are_told_of_what_comes_then(
             pair.fence()
             pair.address.switch(pair.standby.port)
             pair.promote()
-            eventually(lambda: ready(client), 10)
+            eventually(lambda: ready(client), 20)
             with pytest.raises(WebSocketDisconnect) as closed:
                 socket.receive_json()
         assert closed.value.code == TRY_AGAIN_LATER

@@ -39,10 +39,14 @@ def test_service_and_relay_wait_for_it_and_go_on(
             pair.switch()
             pair.promote()
             ready(client, 503)
+
+            def waits() -> None:
+                assert "takes no writes" in relay.output()
+
+            eventually(waits, 30)
             pooler.tell("reconnect")
-            eventually(lambda: ready(client, 200), 5)
+            eventually(lambda: ready(client, 200), 20)
             Shop(client, database).step(
                 Shop(client, database).order(number="N-2")["id"], "payments"
             )
             stage.all_arrived("orders.lifecycle")
-        assert "takes no writes" in relay.output()

@@ -32,6 +32,6 @@ def test_it_is_ready_where_it_could_write_and_refuses_nobody_then(
     ready(client, 503)
     assert client.post(f"{ORDERS}/{order['id']}/payments").status_code == 503
     pair.promote()
-    eventually(lambda: ready(client, 200), 5)
+    eventually(lambda: ready(client, 200), 20)
     for _ in range(8):
         shop.order()
