@@ -9,6 +9,7 @@ from bench.arena import Arena, Connection
 from bench.orders import SQL_ORDER_ID, TOTAL
 from local.postgres import bin_dir
 from service.database import BOUND, Transaction
+from service.payments import live
 from service.payments.completion import GIVE_POINTS, PAY, USE_ALLOCATIONS
 from service.payments.received import CHECKS, ITEMS, LOCK, REMEMBER
 
@@ -71,10 +72,7 @@ limit 3
 
 
 def _script(connection: Connection) -> list[str]:
-    published = [
-        _filled(Transaction.PUBLISH, channel=channel, type=type_, priority=priority, payload=text)
-        for channel, type_, priority, text in connection.execute(LAST_MESSAGES).fetchall()[::-1]
-    ]
+    published = [_published(*row) for row in connection.execute(LAST_MESSAGES).fetchall()[::-1]]
     reading = [_filled(statement) for statement in (BOUND, LOCK, REMEMBER, CHECKS, ITEMS)]
     writing = [_filled(statement) for statement in (PAY, GIVE_POINTS, USE_ALLOCATIONS)]
     return [
@@ -90,6 +88,14 @@ def _script(connection: Connection) -> list[str]:
         "commit;",
         r"\endpipeline",
     ]
+
+
+def _published(channel: str, type_: str, priority: int, text: str) -> str:
+    if channel == "outbox.live":
+        return _filled(live.PUBLISH, update=text)
+    return _filled(
+        Transaction.PUBLISH, channel=channel, type=type_, priority=priority, payload=text
+    )
 
 
 def _filled(statement: str, **constants: str | int) -> str:
