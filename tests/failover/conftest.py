@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.settings import Settings
 from tests.conftest import Spawn
+from tests.failover.serving import serving
 from tests.pair import Pair, replicated
 from tests.relay.stage import ExactlyOnceStage
 from tests.servers import TEMPLATE, make_template
@@ -31,7 +30,5 @@ def stage(pair: Pair, kafka: str, topic_prefix: str, spawn: Spawn) -> ExactlyOnc
 @pytest.fixture
 def client(pair: Pair) -> Iterator[TestClient]:
     """The service on the pair's address."""
-    settings = Settings(database_url=pair.url(TEMPLATE), pool_size=4, database_timeout_seconds=5)
-    headers = {"Content-Type": "application/json"}
-    with TestClient(create_app(settings), raise_server_exceptions=False, headers=headers) as client:
+    with serving(pair.url(TEMPLATE)) as client:
         yield client

@@ -12,10 +12,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from local.postgres import Postgres
-from service.app import create_app
 from service.payments.live import EVENT, TRY_AGAIN_LATER
-from service.settings import Settings
 from tests.eventually import eventually
+from tests.failover.serving import serving
 from tests.failover.test_live import pay, ready
 from tests.servers import TEMPLATE, make_template
 from tests.service.shop import Shop
@@ -47,9 +46,7 @@ def server(tmp_path: Path) -> Iterator[Postgres]:
 
 @pytest.fixture
 def client(server: Postgres) -> Iterator[TestClient]:
-    settings = Settings(database_url=server.dsn(TEMPLATE), pool_size=4, database_timeout_seconds=5)
-    headers = {"Content-Type": "application/json"}
-    with TestClient(create_app(settings), raise_server_exceptions=False, headers=headers) as client:
+    with serving(server.dsn(TEMPLATE)) as client:
         yield client
 
 
