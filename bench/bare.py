@@ -10,7 +10,7 @@ import psycopg
 from confluent_kafka import Producer
 
 from bench.producing import as_sent, flush, headers, producer
-from relay.sinks.cloudevents import Headers
+from relay.kafka.headers import Headers
 
 BARRIER_MESSAGES = 20_000
 

@@ -7,9 +7,9 @@ from psycopg import Cursor
 from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
-from relay.sinks.cloudevents import CloudEvents, Headers
-from relay.sinks.producers import CONSTANTS, DEFAULTS
-from relay.sinks.wire import BATCH_BYTES
+from relay.kafka.headers import CloudEvents, Headers
+from relay.kafka.producers import CONSTANTS, DEFAULTS
+from relay.kafka.routes import BATCH_BYTES
 
 WARM_UP_TIMEOUT_SECONDS = 30
 FLUSH_TIMEOUT_SECONDS = 60
@@ -45,7 +45,7 @@ _events = CloudEvents("/outbox")
 
 
 def headers(type_: bytes, idempotency_key: bytes, content_type: bytes, created_at: int) -> Headers:
-    """The relay's own; text is bytes as it came from Postgres, times are as in relay.sink.Row."""
+    """The relay's own; text is bytes as it came from Postgres, times as in relay.log.message."""
     return _events.headers(type_, idempotency_key, None, content_type, created_at)
 
 

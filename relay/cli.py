@@ -10,14 +10,16 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from relay import commands, logs, migrations, subscription_commands, terminal
-from relay.arguments import Subparsers, command, identity, limit, setting, time, words
-from relay.daemon import Refused, StuckError
+from relay import migrations
+from relay.commands import commands, subscriptions
+from relay.commands.arguments import Subparsers, command, identity, limit, setting, time, words
+from relay.daemon.relay import Refused, StuckError
 from relay.database import EncodingError
+from relay.operate.subscription import UndeliveredError
+from relay.operate.subscriptions import NameTakenError
+from relay.operate.unknown import UnknownError
+from relay.process import logs, terminal
 from relay.settings import Settings, SettingsError, described_fields, description
-from relay.subscription import UndeliveredError
-from relay.subscriptions import NameTakenError
-from relay.unknown import UnknownError
 
 logger = structlog.get_logger()
 
@@ -316,7 +318,7 @@ def _add_subscriptions(parent: Subparsers) -> None:
         metavar="PATH=VALUE",
         help="as table outbox.http_setting lists them; may be repeated",
     )
-    subscription_commands.add(subparsers)
+    subscriptions.add(subparsers)
     pausing = command(
         subparsers,
         "pause",

@@ -10,7 +10,7 @@ from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
-from relay.heartbeat import Heartbeat
+from relay.process.heartbeat import Heartbeat
 from relay.settings import Settings
 
 Connection = psycopg.Connection[Any]

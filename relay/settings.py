@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from relay import keyring
-from relay.utf8 import utf8
+from relay.process.utf8 import utf8
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

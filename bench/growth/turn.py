@@ -10,8 +10,8 @@ from bench.arena import Arena, Connection
 from bench.messages import TOPIC
 from bench.process import cpu_seconds, peak_memory_bytes
 from bench.watch import send_one, watch
-from relay.cursor import PROBE, probe
 from relay.database import connect
+from relay.log.cursor import PROBE, probe
 from relay.settings import Settings
 from tests.relay.plans import explain
 

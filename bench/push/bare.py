@@ -16,8 +16,8 @@ import psycopg
 import uvloop
 
 from bench.producing import as_sent
-from relay.push.headers import Headers
-from relay.push.signature import sign
+from relay.push.requests.headers import Headers
+from relay.push.requests.signature import sign
 
 # As the relay's own client says it.
 HEADERS = {"User-Agent": "outbox-relay/bench", "Accept-Encoding": "identity"}

@@ -12,8 +12,8 @@ from bench.push import drain
 from bench.push.arena import PushArena
 from bench.push.drain import Turn
 from bench.push.subscribers import fill, subscribe, subscribed
-from relay.cursor import probe
 from relay.database import connect
+from relay.log.cursor import probe
 from relay.settings import Settings
 
 DEAD_CHANNEL = "bench.dead"

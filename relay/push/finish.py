@@ -5,15 +5,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from relay.checkpoint import Next, following, new_token, place, write
-from relay.cursor import Claimed, Cursor
 from relay.database import Connection
-from relay.push import attempts, breaker, rows
-from relay.push.flight import Landed, Target
+from relay.log.checkpoint import Next, following, new_token, place, write
+from relay.log.cursor import Claimed, Cursor
+from relay.log.reading import Reading
+from relay.log.sink import Outcome, Stopped
+from relay.monitoring.telemetry import Telemetry
 from relay.push.item import Item
-from relay.reading import Reading
-from relay.sink import Outcome, Stopped
-from relay.telemetry import Telemetry
+from relay.push.requests.batch import Landed
+from relay.push.state import attempts, breaker, rows
+from relay.push.target import Target
 
 
 class Sent(msgspec.Struct, frozen=True):

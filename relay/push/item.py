@@ -2,9 +2,9 @@
 
 import msgspec
 
-from relay.push.answer import Answer
-from relay.push.verdict import Verdict
-from relay.sink import BLOCKED, REPLAYED, Row
+from relay.log.message import BLOCKED, REPLAYED, Row
+from relay.push.http.answer import Answer
+from relay.push.policy.verdict import Verdict
 
 
 class Item(msgspec.Struct, eq=False, kw_only=True):

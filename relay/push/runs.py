@@ -8,26 +8,27 @@ from contextlib import contextmanager
 import msgspec
 import structlog
 
-from relay.cursor import Claimed, Cursor, claim, give_up, leave, pending, probe
 from relay.database import Connection, Pool, borrowed
 from relay.keyring import Keyring, Keys
-from relay.push import breaker, rows
-from relay.push.courier import Courier
-from relay.push.endpoint import Endpoint, decode
+from relay.log.cursor import Claimed, Cursor, claim, give_up, leave, pending, probe
+from relay.log.message import Row
+from relay.log.reading import Reading
+from relay.log.run import Ran, frozen_after_seconds
+from relay.monitoring.telemetry import Telemetry
 from relay.push.finish import Sent, finish
-from relay.push.flight import Flight, Target
 from relay.push.item import Item
-from relay.push.rate import Rate
-from relay.push.schedule import most_attempts
+from relay.push.policy.schedule import most_attempts
+from relay.push.policy.settings import Endpoint, decode
+from relay.push.policy.verdict import Verdict
+from relay.push.requests.batch import Flight
+from relay.push.requests.loop import Courier
+from relay.push.requests.slots import Slots
 from relay.push.signing import Signing
-from relay.push.slots import Slots
+from relay.push.state import breaker, rows
+from relay.push.state.rate import Rate
+from relay.push.target import Target
 from relay.push.turns import Owner
-from relay.push.verdict import Verdict
-from relay.reading import Reading
-from relay.run import Ran, frozen_after_seconds
 from relay.settings import Settings
-from relay.sink import Row
-from relay.telemetry import Telemetry
 
 logger = structlog.get_logger()
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 import structlog
 
-from relay.cursor import Cursor
 from relay.database import Connection, transaction
 from relay.keyring import CannotOpenError, Keyring, Keys
-from relay.note import note
-from relay.telemetry import Telemetry
+from relay.log.cursor import Cursor
+from relay.log.note import note
+from relay.monitoring.telemetry import Telemetry
 
 logger = structlog.get_logger()
 

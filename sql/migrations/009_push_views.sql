@@ -60,7 +60,7 @@ create trigger close_breaker after update of paused on outbox.subscription
     execute function outbox.close_breaker();
 
 -- The wait after so many attempts by a subscription's `retry`, without its jitter; NULL: there is no further attempt.
--- The relay computes the same for each failure (relay/push/schedule.py).
+-- The relay computes the same for each failure (relay/push/policy/schedule.py).
 create function outbox.retry_delay(retry jsonb, attempts integer) returns interval
 language sql immutable
 set search_path = pg_catalog, pg_temp

@@ -4,7 +4,7 @@ import base64
 import time
 from pathlib import Path
 
-from relay.push.signature import sign
+from relay.push.requests.signature import sign
 from tests.chaos.endpoint import Entry, Journal, read
 from tests.receiver import OK, Received
 

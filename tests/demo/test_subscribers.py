@@ -16,7 +16,7 @@ from demo.subscribers.effects import EFFECTS
 from demo.subscribers.records import Record
 from demo.subscribers.signature import is_signed, key_of
 from demo.subscribers.subscriber import Subscriber
-from relay.push.signature import sign
+from relay.push.requests.signature import sign
 
 SECRET = "whsec_plJ3nmyCDGBKInavdOK15jsl"
 KEY = key_of(SECRET)

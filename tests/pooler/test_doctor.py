@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay import doctor
-from relay.finding import Finding
+from relay.doctor import examination
+from relay.doctor.finding import Finding
 from tests.pooled import pooled
 from tests.relay.operating import settings
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 def findings(database_url: str, pool_mode: str) -> Iterator[Finding]:
     with pooled(database_url, {"pool_mode": pool_mode}) as pooler:
-        yield from doctor.examine(
+        yield from examination.examine(
             settings(pooler.url(database_url), KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
         )
 
@@ -25,7 +25,7 @@ def findings(database_url: str, pool_mode: str) -> Iterator[Finding]:
 def test_the_mode_is_judged(
     database_url: str, pool_mode: str, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.kafka_findings.KAFKA_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("relay.doctor.kafka.KAFKA_TIMEOUT_SECONDS", 0.5)
     found = {one.what: one for one in findings(database_url, pool_mode)}
     assert found["pooler"].level == level
     assert "there is one" in found["pooler"].text or "transaction" in found["pooler"].mend

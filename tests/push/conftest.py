@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from relay.push import flight, runs
+from relay.push import runs
+from relay.push.requests import batch
 from tests.conftest import PostgresServer
 from tests.push.stage import PushRelay, PushStage
 from tests.receiver import Receiver
@@ -35,8 +36,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     And a probe is a head's, unless a test says otherwise: not once in eight the log's.
     """
     monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
-    monkeypatch.setattr(flight, "FEED_SECONDS", 5.0)
-    monkeypatch.setattr(flight, "TAIL_SECONDS", 10.0)
+    monkeypatch.setattr(batch, "FEED_SECONDS", 5.0)
+    monkeypatch.setattr(batch, "TAIL_SECONDS", 10.0)
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from typing import Any, LiteralString, Self
 
 from psycopg.types.json import Jsonb
 
-from relay.cursor import Cursor, probe
 from relay.database import connect, pool
-from relay.push.courier import Courier
+from relay.log.cursor import Cursor, probe
+from relay.log.reading import RUN_MESSAGES
+from relay.log.run import Ran
+from relay.monitoring.telemetry import Telemetry
+from relay.push.requests.loop import Courier
 from relay.push.runs import PushRuns
-from relay.reading import RUN_MESSAGES
-from relay.run import Ran
-from relay.telemetry import Telemetry
 from tests.receiver import OK, Reaction, Received, Receiver
 from tests.relay.operating import settings
 from tests.sql.log import Session, one

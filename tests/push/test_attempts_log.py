@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.push.answer import LONGEST_BODY_BYTES
-from relay.push.attempts import NOT_KEPT
+from relay.push.http.answer import LONGEST_BODY_BYTES
+from relay.push.state.attempts import NOT_KEPT
 from tests.eventually import eventually
 from tests.push.stage import LATER, PushRelay, PushStage
 from tests.push.test_late import in_flight

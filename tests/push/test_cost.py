@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from relay.push.rows import DELETE, LOAD, PROMOTE
-from relay.reading import PAGE_BEGINS, PAGE_BYTES, PAGE_ENDS, READ_RANGE
+from relay.log.reading import PAGE_BEGINS, PAGE_BYTES, PAGE_ENDS, READ_RANGE
+from relay.push.state.rows import DELETE, LOAD, PROMOTE
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
 from tests.push.stage import LATER, PushRelay, PushStage

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from relay.push import flight, runs
+from relay.push import runs
+from relay.push.requests import batch
 from tests.eventually import eventually
 from tests.push.stage import AT_ONCE, LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Reaction, cut, hang, respond
@@ -82,7 +83,7 @@ def test_a_due_heads_probe_that_outlives_its_run_writes_nothing_but_its_own_row(
     stage.publish(*HOT)
     answers.give("hot:1", hang).give("cold:1", hang)
     before = written(stage)
-    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
     rounds_of_one_cool_down(stage, relay)
     assert len(stage.receiver.wait(1)) == 1
     assert written(stage) == before
@@ -143,7 +144,7 @@ def test_behind_a_parked_letter_and_a_long_backlog_the_log_comes_to_its_probe(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row will ever be due there, and what can be sent stands beyond what one run takes."""
-    monkeypatch.setattr(flight, "MOST_BEHIND", 64)
+    monkeypatch.setattr(batch, "MOST_BEHIND", 64)
     answers = opened(stage, relay, due=False)
     stage.db.execute(PARK)
     stage.publish(*HOT, "new:1")

@@ -7,8 +7,8 @@ import psycopg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.push.headers import Headers
-from relay.sink import Row
+from relay.log.message import Row
+from relay.push.requests.headers import Headers
 from tests.sql.log import one
 from tests.sql.test_publish import NOT_ITS_OWN
 

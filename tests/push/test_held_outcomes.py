@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from relay.push import overdue, writer
-from relay.push.overdue import Overdue
+from relay.push.state import late, writer
+from relay.push.state.late import Overdue
 from tests.eventually import eventually
 from tests.push.stage import PushRelay, PushStage
 from tests.push.test_late import Held, impatient_round
@@ -181,7 +181,7 @@ def test_what_was_held_is_tried_again_though_others_come_all_the_while(
 def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
     stage: PushStage, relay: PushRelay, other: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried, write = threading.Event(), overdue.write
+    tried, write = threading.Event(), late.write
 
     def note(*given: Any) -> list[Overdue]:
         held = write(*given)
@@ -189,7 +189,7 @@ def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
             tried.set()
         return held
 
-    monkeypatch.setattr(overdue, "write", note)
+    monkeypatch.setattr(late, "write", note)
     closing = threading.Event()
     both = Both(stage)
     stage.subscribe("held")

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from relay import daemon
-from relay.cursor import Cursor, probe
-from relay.push import flight, rows
-from relay.telemetry import Telemetry
+from relay.daemon import relay as daemon
+from relay.log.cursor import Cursor, probe
+from relay.monitoring.telemetry import Telemetry
+from relay.push.requests import batch
+from relay.push.state import rows
 from tests.eventually import eventually
 from tests.push.stage import ALLOWED, LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Connection, Reaction, respond
@@ -24,8 +25,8 @@ OpenRelay = Callable[[], PushRelay]
 def impatient_round(relay: PushRelay) -> None:
     """One whose runs don't wait for what they have sent, so that it outlives them."""
     with pytest.MonkeyPatch.context() as impatience:
-        impatience.setattr(flight, "FEED_SECONDS", 0.5)
-        impatience.setattr(flight, "TAIL_SECONDS", 0.0)
+        impatience.setattr(batch, "FEED_SECONDS", 0.5)
+        impatience.setattr(batch, "TAIL_SECONDS", 0.0)
         relay.round()
 
 
@@ -96,7 +97,7 @@ def test_once_finishes_what_lands_just_after_it_looked(
     stage.subscribe()
     stage.receiver.react = held.react
     stage.publish("a:1")
-    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
 
     def look(*arguments: Any, **options: Any) -> list[Cursor]:
         found = probe(*arguments, **options)

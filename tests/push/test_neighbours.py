@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from relay.push import courier, flight
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.pool import Pool
+from relay.push.requests import batch, loop
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.push.stage import ALLOWED, NEVER_OPENS, Answers, PushRelay, PushStage
@@ -70,9 +70,9 @@ def test_a_stray_answer_acknowledges_no_message(stage: PushStage, relayed: None)
 def test_two_endpoints_that_hang_leave_connections_to_a_third(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flight, "FEED_SECONDS", 0.5)
-    monkeypatch.setattr(flight, "TAIL_SECONDS", 0.05)
-    monkeypatch.setattr(courier, "raise_limit", lambda: courier.OTHER_DESCRIPTORS + 20 + 60)
+    monkeypatch.setattr(batch, "FEED_SECONDS", 0.5)
+    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "raise_limit", lambda: loop.OTHER_DESCRIPTORS + 20 + 60)
     stage.receiver.paths |= {"/a": hang, "/b": hang}
     for name in ("a", "b"):
         stage.subscribe(name, concurrency=1000, timeout_seconds=60)

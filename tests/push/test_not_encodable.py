@@ -4,7 +4,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from relay.push import flight
+from relay.push.requests import batch
 from tests.push.stage import LATER, PushRelay, PushStage
 from tests.sql.log import drop_checks, one
 
@@ -113,7 +113,7 @@ def test_a_fault_in_judging_an_answer_is_a_retry_by_schedule_and_costs_no_slot(
         raise RuntimeError("broken")
 
     with monkeypatch.context() as broke:
-        broke.setattr(flight, "judge", broken)
+        broke.setattr(batch, "judge", broken)
         for _ in range(4):
             relay.round()
         assert sorted(stage.rows()) == [
@@ -142,7 +142,7 @@ def test_a_fault_of_ours_costs_an_attempt_and_no_slot(
         if where == "post":
             broke.setattr(relay.courier.client, "post", broken)
         else:
-            broke.setattr(flight, where, broken)
+            broke.setattr(batch, where, broken)
         for _ in range(4):
             relay.round()
         states = sorted(state for _, _, state in stage.rows())

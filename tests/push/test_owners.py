@@ -4,14 +4,14 @@ import threading
 
 import pytest
 
-from relay.heartbeat import Heartbeat
-from relay.push import courier, flight
+from relay.daemon.sessions import Sessions
+from relay.log.run import Ran
+from relay.process.heartbeat import Heartbeat
 from relay.push.http import resolver
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
-from relay.run import Ran
-from relay.session import Sessions
+from relay.push.requests import batch, loop
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.push.stage import ALLOWED, PushRelay, PushStage
@@ -23,7 +23,7 @@ FLOODS = [f"flood{number}" for number in range(30)]
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs outlives its run."""
-    monkeypatch.setattr(flight, "FEED_SECONDS", 0.2)
+    monkeypatch.setattr(batch, "FEED_SECONDS", 0.2)
 
 
 def flood(stage: PushStage, names: list[str], messages: int) -> None:
@@ -64,7 +64,7 @@ def test_endpoints_that_hang_leave_connections_to_another_owner(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there are few, and however many endpoints they are."""
-    monkeypatch.setattr(courier, "raise_limit", lambda: courier.OTHER_DESCRIPTORS + 20 + 60)
+    monkeypatch.setattr(loop, "raise_limit", lambda: loop.OTHER_DESCRIPTORS + 20 + 60)
     flood(stage, FLOODS[:20], 100)
     stage.subscribe("good", types=["order.paid"], breaker={"minimum": 1, "threshold": 0.01})
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20") as relay:
@@ -114,8 +114,8 @@ def test_look_ups_are_counted_among_what_this_process_may_have_open(
         most.append(most_connections)
         return Client(guard, proxy=proxy, most_connections=most_connections)
 
-    monkeypatch.setattr(courier, "raise_limit", lambda: 1024)
-    monkeypatch.setattr(courier, "Client", client)
+    monkeypatch.setattr(loop, "raise_limit", lambda: 1024)
+    monkeypatch.setattr(loop, "Client", client)
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20"):
         assert most[0] + resolver.MOST_LOOK_UPS + 20 < 1024
 
@@ -123,7 +123,7 @@ def test_look_ups_are_counted_among_what_this_process_may_have_open(
 def test_a_run_that_could_send_nothing_takes_no_connection_again(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "raise_limit", lambda: courier.OTHER_DESCRIPTORS + 20 + 16)
+    monkeypatch.setattr(loop, "raise_limit", lambda: loop.OTHER_DESCRIPTORS + 20 + 16)
     flood(stage, FLOODS[:16], 100)
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20") as relay:
         ran = {cursor.subscription: relay.run(cursor) for cursor in relay.probe()}
@@ -139,7 +139,7 @@ def test_a_run_that_could_send_nothing_takes_no_connection_again(
 def test_a_run_whose_requests_all_hang_gives_its_connection_to_who_waits_for_one(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flight, "FEED_SECONDS", 25.0)
+    monkeypatch.setattr(batch, "FEED_SECONDS", 25.0)
     flood(stage, ["flood"], 10)
     stage.settle("flood", concurrency=2)
     stage.subscribe("good", types=["order.paid"])
@@ -172,8 +172,8 @@ def test_a_relay_that_stops_keeps_nobody_waiting_for_a_turn(stage: PushStage) ->
         sessions = Sessions(relay.settings, relay.telemetry, threading.Event())
         ran: list[Ran | None] = []
         with sessions.open(cursor, Heartbeat()) as runs:
-            courier, _ = sessions._shared()
-            assert courier.turns.ask("another").result()
+            loop, _ = sessions._shared()
+            assert loop.turns.ask("another").result()
             waits = threading.Thread(target=lambda: ran.append(runs.run(cursor, 1)))
             waits.start()
             sessions.stop()

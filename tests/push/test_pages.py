@@ -1,8 +1,8 @@
 """The log comes to endpoints in pages of so many bytes: none too large, and nothing left out."""
 
-from relay.cursor import claim, leave
-from relay.reading import PAGE_BYTES, Reading
-from relay.sink import Row
+from relay.log.cursor import claim, leave
+from relay.log.message import Row
+from relay.log.reading import PAGE_BYTES, Reading
 from tests.push.stage import PushRelay, PushStage
 from tests.sql.log import Session
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from relay.cursor import probe
 from relay.database import connect
-from relay.run import Runs
-from relay.sink import REPLAYED, Outcome, Row
-from relay.telemetry import Telemetry
+from relay.kafka.runs import Runs
+from relay.log.cursor import probe
+from relay.log.message import REPLAYED, Row
+from relay.log.sink import Outcome
+from relay.monitoring.telemetry import Telemetry
 from tests.push.stage import LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, respond
 from tests.relay.operating import settings

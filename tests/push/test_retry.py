@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from relay.push import rows
-from relay.push.schedule import Retry, delay_seconds
-from relay.run import Ran
+from relay.log.run import Ran
+from relay.push.policy.schedule import Retry, delay_seconds
+from relay.push.state import rows
 from tests.push.stage import LATER, Answers, PushRelay, PushStage
 from tests.receiver import OK, Reaction, Received, respond
 from tests.sql.log import one

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.push.schedule import Retry, delay_seconds, most_attempts, retry_after_seconds
+from relay.push.policy.schedule import Retry, delay_seconds, most_attempts, retry_after_seconds
 
 # Sun, 22 Nov 2026 16:00:00 GMT
 NOW = 1_795_363_200.0

@@ -8,8 +8,10 @@ import pytest
 from prometheus_client import generate_latest
 from standardwebhooks.webhooks import Webhook
 
-from relay import retention, secrets_at_rest, subscriptions
+from relay.daemon import retention
 from relay.keyring import Keyring
+from relay.operate import subscriptions
+from relay.secrets import at_rest
 from tests.push.stage import ALLOWED, PushRelay, PushStage
 from tests.relay.operating import OTHER_KEY, SECRET_KEY, outbox_relay, settings
 from tests.sql.log import one
@@ -227,8 +229,8 @@ def test_keys_are_in_no_text_of_what_holds_them(
     held = [
         settings(stage.database_url, OUTBOX_SECRET_KEY=f"{SECRET_KEY},{OTHER_KEY}"),
         Keyring([SECRET_KEY]),
-        *secrets_at_rest._secrets(stage.db),
-        secrets_at_rest.look(stage.db, Keyring([SECRET_KEY])),
+        *at_rest._secrets(stage.db),
+        at_rest.look(stage.db, Keyring([SECRET_KEY])),
     ]
     shown = repr(held) + str(held)
     for text in (SECRET_KEY, OTHER_KEY, repr(key), repr(key)[2:20], key.hex()):

@@ -6,7 +6,7 @@ import time
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from relay.push.signature import sign
+from relay.push.requests.signature import sign
 
 SECRET = "plJ3nmyCDGBKInavdOK15jsl"
 BODY = b'{"event_type":"ping","data":{"success":true}}'

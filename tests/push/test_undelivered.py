@@ -4,10 +4,11 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from relay import gauges, status, status_text
 from relay.database import Connection
-from relay.gauges import DatabaseCollector
-from relay.undelivered import Backlog
+from relay.monitoring import gauges, status
+from relay.monitoring.gauges import DatabaseCollector
+from relay.monitoring.undelivered import Backlog
+from relay.operate import status_text
 from tests.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
 from tests.receiver import OK, respond
 

@@ -4,12 +4,14 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
-from relay.cursor import Cursor, probe
 from relay.database import connect
-from relay.reading import RUN_MESSAGES
-from relay.run import Ran, Runs
-from relay.sink import Blocked, Dead, Outcome, Row, Stopped
-from relay.telemetry import Telemetry
+from relay.kafka.runs import Runs
+from relay.log.cursor import Cursor, probe
+from relay.log.message import Row
+from relay.log.reading import RUN_MESSAGES
+from relay.log.run import Ran
+from relay.log.sink import Blocked, Dead, Outcome, Stopped
+from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
 _numbers = itertools.count(1)

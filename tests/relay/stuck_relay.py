@@ -10,8 +10,10 @@ from typing import Any
 
 import confluent_kafka
 
-from relay import cli, daemon
-from relay.sinks import producers, transactions
+from relay import cli
+from relay.daemon import relay
+from relay.kafka import producers
+from relay.kafka.exactly_once import transactions
 
 _libc = ctypes.CDLL(None)
 
@@ -30,7 +32,7 @@ def hang_in(call: str, times: int) -> None:
     stuck = type("Producer", (confluent_kafka.Producer,), {call: hang})
     for module in (producers, transactions):
         vars(module)["Producer"] = stuck
-    daemon.LEAST_STUCK_SECONDS = 0.0
+    relay.LEAST_STUCK_SECONDS = 0.0
 
 
 if __name__ == "__main__":

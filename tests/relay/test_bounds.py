@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from relay.reading import CHUNK_ROWS, RUN_BYTES, RUN_MESSAGES
+from relay.log.reading import CHUNK_ROWS, RUN_BYTES, RUN_MESSAGES
 from tests.relay.recording import Arrival, Relay
 from tests.sql.log import Session
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from relay.run import Ran
+from relay.log.run import Ran
 from tests.relay.conftest import Open, OpenRelay
 from tests.relay.recording import Arrival, RecordingSink, Relay
 from tests.sql.log import Session, one, publish

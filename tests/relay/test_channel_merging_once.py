@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 import psycopg
 import pytest
 
-from relay.run import Ran
-from relay.sink import Outcome, Row, SinkAway
+from relay.log.message import Row
+from relay.log.run import Ran
+from relay.log.sink import Outcome, SinkAway
 from tests.relay.recording import Arrival, RecordingSink, Relay, arrival
 from tests.sql.log import Session, one, publish
 

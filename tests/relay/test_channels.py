@@ -2,9 +2,9 @@
 
 import pytest
 
-from relay import checkpoint
-from relay.cursor import probe
-from relay.run import Ran
+from relay.log import checkpoint
+from relay.log.cursor import probe
+from relay.log.run import Ran
 from tests.relay.conftest import Open, OpenRelay
 from tests.relay.recording import Relay
 from tests.sql.log import Session, one, publish, publish_own

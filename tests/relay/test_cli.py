@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from local.program import script
-from relay import cli, signals
+from relay import cli
 from relay.database import Connection
+from relay.process import signals
 from tests.conftest import CreateTopic, PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.relay.operating import bury, outbox_relay, publish, relay_role

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay import commands, dead_letters, subscriptions
+from relay.commands import commands
 from relay.database import Connection
-from relay.dead_letters import Filter
+from relay.operate import dead_letters, subscriptions
+from relay.operate.dead_letters import Filter
 from tests.relay.operating import bury, outbox_relay, settings
 
 

@@ -10,19 +10,14 @@ import pytest
 from confluent_kafka import KafkaError
 from psycopg import sql
 
-from relay import (
-    doctor,
-    http_findings,
-    kafka_findings,
-    log_findings,
-    migrations,
-    role_findings,
-    subscriptions,
-)
+from relay import migrations
 from relay.database import Connection
-from relay.finding import Finding
+from relay.doctor import endpoints, examination, log, roles
+from relay.doctor import kafka as kafka_findings
+from relay.doctor.finding import Finding
+from relay.kafka.exactly_once.transactions import CURSORS
 from relay.keyring import Keyring
-from relay.sinks.transactions import CURSORS
+from relay.operate import subscriptions
 from tests.conftest import CreateTopic, PostgresServer
 from tests.mock_cluster import MockCluster
 from tests.relay.operating import (
@@ -58,7 +53,7 @@ def relay_url(connection: Connection) -> Iterator[str]:
 
 
 def findings(database_url: str, **environment: str) -> list[Finding]:
-    return list(doctor.examine(settings(database_url, **{**NO_BROKER, **environment})))
+    return list(examination.examine(settings(database_url, **{**NO_BROKER, **environment})))
 
 
 def found(database_url: str, what: str) -> Finding:
@@ -178,7 +173,7 @@ def test_where_else_in_the_cluster_the_roles_come_in_is_told(
     postgres_server: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(role_findings, "MOST_NAMED", 10_000)
+    monkeypatch.setattr(roles, "MOST_NAMED", 10_000)
     assert migrations.grant_roles(connection)
     with postgres_server.clone() as url:
         name = url.rpartition("/")[2]
@@ -262,7 +257,7 @@ def test_dead_letters_that_wait_are_a_warning(database_url: str, connection: Con
 def test_who_holds_vacuum_back_is_named(
     database_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_findings, "LONG_TRANSACTION_SECONDS", 0.0)
+    monkeypatch.setattr(log, "LONG_TRANSACTION_SECONDS", 0.0)
     gid = f"forgotten-{uuid.uuid4().hex}"
     with connection.transaction():
         publish(connection)
@@ -293,8 +288,8 @@ def subscribe(connection: Connection, endpoint: str) -> None:
 )
 def test_where_an_endpoint_leads_is_told(endpoint: str, allowed: str, told: str | None) -> None:
     url = "postgresql://nobody@127.0.0.1:1/none"
-    found = [http_findings.Endpoint("billing", endpoint)]
-    (finding,) = http_findings.look_up(found, settings(url, RELAY_ALLOW_NETWORKS=allowed))
+    found = [endpoints.Endpoint("billing", endpoint)]
+    (finding,) = endpoints.look_up(found, settings(url, RELAY_ALLOW_NETWORKS=allowed))
     assert finding.level == ("ok" if told is None else "warning")
     assert (told or "") in finding.text
 
@@ -306,10 +301,10 @@ def test_a_name_whose_look_up_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyP
         answered.wait(10)
         return []
 
-    monkeypatch.setattr(http_findings, "LOOK_UP_SECONDS", 0.01)
+    monkeypatch.setattr(endpoints, "LOOK_UP_SECONDS", 0.01)
     monkeypatch.setattr("socket.getaddrinfo", hang)
-    found = [http_findings.Endpoint("billing", "https://slow.example.com/")]
-    (finding,) = http_findings.look_up(found, settings("postgresql://nobody@127.0.0.1:1/none"))
+    found = [endpoints.Endpoint("billing", "https://slow.example.com/")]
+    (finding,) = endpoints.look_up(found, settings("postgresql://nobody@127.0.0.1:1/none"))
     answered.set()
     assert "did not resolve in time" in finding.text
 
@@ -370,7 +365,7 @@ def test_a_broker_is_not_missed_where_no_subscription_needs_one(
     database_url: str, connection: Connection
 ) -> None:
     connection.execute("update outbox.subscription set paused = true")
-    (kafka,) = [one for one in doctor.examine(settings(database_url)) if one.what == "Kafka"]
+    (kafka,) = [one for one in examination.examine(settings(database_url)) if one.what == "Kafka"]
     assert (kafka.level, "no subscription needs it" in kafka.text) == ("ok", True)
 
 

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from starlette.testclient import TestClient
 
-from relay import doctor
+from relay.doctor import examination
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import PostgresServer
@@ -37,7 +37,7 @@ def test_a_command_says_so_and_ends(other_url: str, command: str) -> None:
 
 
 def test_the_doctor_finds_it(other_url: str) -> None:
-    faults = [one for one in doctor.examine(settings(other_url)) if one.what == "database"]
+    faults = [one for one in examination.examine(settings(other_url)) if one.what == "database"]
     assert [(one.level, REFUSAL in one.text) for one in faults] == [("fault", True)]
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.checkpoint import Place
-from relay.record import (
+from relay.kafka.exactly_once.record import (
     DEAD_CHARACTERS,
     MOST_CHARACTERS,
     Record,
@@ -22,7 +21,8 @@ from relay.record import (
     pack,
     unpack,
 )
-from relay.sink import MOST_NOTED, Dead
+from relay.log.checkpoint import Place
+from relay.log.sink import MOST_NOTED, Dead
 
 # The machine is busy: how long an example takes says nothing.
 unhurried = settings(deadline=None)

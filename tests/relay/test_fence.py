@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay import cursor as log
-from relay.checkpoint import finish, following
-from relay.reading import Reading
-from relay.sink import Outcome
+from relay.log import cursor as log
+from relay.log.checkpoint import finish, following
+from relay.log.reading import Reading
+from relay.log.sink import Outcome
 from tests.eventually import eventually
 from tests.proxy import Proxy
 from tests.relay.conftest import OpenRelay

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from local.program import script
-from relay.arguments import setting, words
+from relay.commands.arguments import setting, words
 from tests.relay.operating import outbox_relay
 
 NOWHERE = "postgresql://relay@127.0.0.1:1/shop"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from relay import daemon
-from relay.status import foreign_cluster
-from relay.telemetry import Telemetry
+from relay.daemon import relay as daemon
+from relay.log.cluster import foreign_cluster
+from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 from tests.relay.recording import Relay
 from tests.sql.log import Session, cursor_id, one, publish

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.cursor import Terms
-from relay.heartbeat import Heartbeat
+from relay.kafka.cluster import kafka_sink
+from relay.log.cursor import Terms
+from relay.log.message import Row
+from relay.log.sink import SinkAway
+from relay.process.heartbeat import Heartbeat
 from relay.settings import Settings
-from relay.sink import Row, SinkAway
-from relay.sinks.cluster import kafka_sink
 from tests.conftest import CreateTopic
 from tests.topic_reader import read_topic
 

@@ -2,7 +2,7 @@
 
 from confluent_kafka import KafkaError
 
-from relay.sinks import errors
+from relay.kafka import errors
 
 FAMILIES = (
     errors.NEVER,

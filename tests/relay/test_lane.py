@@ -7,14 +7,14 @@ from typing import cast
 
 import pytest
 
-from relay import daemon
-from relay.cursor import Terms
-from relay.daemon import LONGEST_POLL_SECONDS
+from relay.daemon import relay as daemon
+from relay.daemon.relay import LONGEST_POLL_SECONDS
+from relay.daemon.worker import Lane
 from relay.database import connect
-from relay.lane import Lane
-from relay.reading import RUN_MESSAGES
-from relay.run import Runs
-from relay.telemetry import Telemetry
+from relay.kafka.runs import Runs
+from relay.log.cursor import Terms
+from relay.log.reading import RUN_MESSAGES
+from relay.monitoring.telemetry import Telemetry
 from tests.eventually import eventually
 from tests.relay.operating import settings
 from tests.relay.recording import RecordingSink, Relay

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from relay import cursor as log
-from relay.cursor import Cursor
-from relay.reading import READ_LATE, SPAN_IDS
-from relay.run import Ran
+from relay.log import cursor as log
+from relay.log.cursor import Cursor
+from relay.log.reading import READ_LATE, SPAN_IDS
+from relay.log.run import Ran
 from tests.relay.conftest import Open
 from tests.relay.plans import explain
 from tests.relay.recording import Relay

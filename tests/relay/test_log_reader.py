@@ -14,7 +14,7 @@ import pytest
 from httpx2 import Client
 
 from local.program import get_status, script
-from relay.log_stream import LogStream as RelaysStream
+from relay.process.log_stream import LogStream as RelaysStream
 from service.log_stream import LogStream as ServicesStream
 from tests.eventually import eventually
 from tests.relay.stage import Stage

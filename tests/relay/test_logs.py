@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from relay import logs
+from relay.process import logs
 
 LONG = "x" * 100_000
 

@@ -13,10 +13,13 @@ from prometheus_client import generate_latest
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from relay import doctor, migrations, retention, status_server
+from relay import migrations
+from relay.daemon import retention
 from relay.database import Connection, ReadOnlyError
-from relay.finding import Finding
-from relay.telemetry import Telemetry
+from relay.doctor import examination
+from relay.doctor.finding import Finding
+from relay.monitoring import server as status_server
+from relay.monitoring.telemetry import Telemetry
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
 from tests.relay.operating import outbox_relay, relay_role, settings
@@ -77,7 +80,7 @@ def maintain(database_url: str) -> None:
 
 def found(database_url: str) -> Finding:
     (finding,) = [
-        one for one in doctor.examine(settings(database_url)) if one.what == "maintenance"
+        one for one in examination.examine(settings(database_url)) if one.what == "maintenance"
     ]
     return finding
 

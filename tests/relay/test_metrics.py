@@ -14,10 +14,10 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay import daemon, retention, status_server
-from relay.settings import SettingsError
-from relay.status_server import StatusServer
-from relay.telemetry import (
+from relay.daemon import relay, retention
+from relay.monitoring import server as status_server
+from relay.monitoring.server import StatusServer
+from relay.monitoring.telemetry import (
     LAG_BUCKETS_SECONDS,
     LONGEST_LABEL,
     MAX_WAITING_CHANNELS,
@@ -25,6 +25,7 @@ from relay.telemetry import (
     OTHERS,
     Telemetry,
 )
+from relay.settings import SettingsError
 from tests.conftest import CreateTopic, PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.relay.operating import publish, settings
@@ -239,7 +240,7 @@ def test_of_a_relay_that_starts_among_many_subscriptions_each_has_its_own_series
         stop.set()
 
     monkeypatch.setattr(retention, "maintain", maintain)
-    daemon.Relay(settings(database_url), telemetry, stop)._maintain()
+    relay.Relay(settings(database_url), telemetry, stop)._maintain()
     assert names_in(telemetry).keys() == {None, *names}
 
 

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from relay import cursor as log
+from relay.log import cursor as log
 from tests.eventually import eventually
 from tests.relay.conftest import Open
 from tests.relay.plans import explain

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from relay import cursor as log
-from relay.cursor import Position
+from relay.log import cursor as log
+from relay.log.cursor import Position
 from service.payments import live
 from tests.relay.conftest import Open
 from tests.relay.plans import explain

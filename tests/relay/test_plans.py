@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay import cursor as log
-from relay.reading import READ_LATE, READ_RANGE
+from relay.log import cursor as log
+from relay.log.reading import READ_LATE, READ_RANGE
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
 from tests.relay.plans import Mode, Plan, explain

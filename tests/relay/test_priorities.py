@@ -1,9 +1,9 @@
 """The urgent overtakes a backlog, and the least urgent still moves in every round."""
 
-from relay.cursor import Cursor
-from relay.reading import RUN_MESSAGES
-from relay.rounds import SHORT_RUN_MESSAGES, Rounds
-from relay.run import Ran
+from relay.daemon.rounds import SHORT_RUN_MESSAGES, Rounds
+from relay.log.cursor import Cursor
+from relay.log.reading import RUN_MESSAGES
+from relay.log.run import Ran
 from tests.relay.recording import Arrival, Relay
 from tests.sql.log import Session, publish
 

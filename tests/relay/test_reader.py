@@ -7,8 +7,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay import doctor, subscriptions
 from relay.database import Connection
+from relay.doctor import examination
+from relay.operate import subscriptions
 from tests.relay.operating import bury, outbox_relay, publish, relay_role, settings
 
 ENDPOINT = "https://billing.example.com/in/t0ken?key=hunter2"
@@ -49,10 +50,10 @@ def test_the_doctor_examines_what_a_reader_sees_and_says_what_not(
     reader_url: str, any_database_url: str
 ) -> None:
     kafka = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    seen = list(doctor.examine(settings(reader_url, **kafka)))
+    seen = list(examination.examine(settings(reader_url, **kafka)))
     # Of each database but the owner's rights and what leads outside.
     hidden = {"rights", "endpoint", "endpoints", "secrets", "Kafka", "topics", "transactions"}
-    whole = [one.what for one in doctor.examine(settings(any_database_url))]
+    whole = [one.what for one in examination.examine(settings(any_database_url))]
     assert [one.what for one in seen if one.what != "rights"] == [
         what for what in whole if what not in hidden
     ]
@@ -70,13 +71,15 @@ def test_an_owner_who_also_reads_is_examined_as_an_owner(
         connection.execute(
             sql.SQL("alter table outbox.message owner to {}").format(sql.Identifier(name))
         )
-        seen = {one.what: one.text for one in doctor.examine(settings(url))}
+        seen = {one.what: one.text for one in examination.examine(settings(url))}
         connection.execute("alter table outbox.message owner to postgres")
     assert "only reads" not in seen["rights"]
 
 
 def test_the_doctor_says_that_it_judged_by_its_own_settings(any_database_url: str) -> None:
-    (said,) = [one for one in doctor.examine(settings(any_database_url)) if one.what == "settings"]
+    (said,) = [
+        one for one in examination.examine(settings(any_database_url)) if one.what == "settings"
+    ]
     assert "of this shell" in said.text
 
 

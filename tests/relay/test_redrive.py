@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.sink import SinkAway
+from relay.log.sink import SinkAway
 from tests.relay.recording import Arrival, Relay
 from tests.sql.log import Session, one, publish
 

@@ -6,10 +6,10 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from relay import retention
+from relay.daemon import retention
 from relay.database import Connection
+from relay.monitoring.telemetry import Telemetry
 from relay.settings import Settings
-from relay.telemetry import Telemetry
 from tests.relay.operating import bury, relay_role, settings
 from tests.sql.log import let_days_pass, publish, turn
 

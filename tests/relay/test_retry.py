@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay import retry
-from relay.retry import until_stopped
+from relay.daemon import retry
+from relay.daemon.retry import until_stopped
 
 
 class Away(Exception):

@@ -12,7 +12,8 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
-from relay import cli, retention
+from relay import cli
+from relay.daemon import retention
 from tests.conftest import PostgresServer, Spawn
 from tests.eventually import eventually
 from tests.log_reader import read_log

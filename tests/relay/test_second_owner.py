@@ -9,9 +9,9 @@ import pytest
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from relay import doctor
 from relay.database import Connection
-from relay.finding import Finding
+from relay.doctor import examination
+from relay.doctor.finding import Finding
 from tests.relay.operating import outbox_relay, settings
 
 MAKE_ROLE = "create role {} login createrole"
@@ -35,7 +35,7 @@ class Owner:
     def findings(self) -> list[Finding]:
         return [
             one
-            for one in doctor.examine(settings(self.url))
+            for one in examination.examine(settings(self.url))
             if (one.what, one.level) == ("roles", "warning")
         ]
 

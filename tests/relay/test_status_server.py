@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from local.program import get_status
-from relay.status_server import StatusServer
-from relay.telemetry import Telemetry
+from relay.monitoring.server import StatusServer
+from relay.monitoring.telemetry import Telemetry
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.relay.operating import settings

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from relay import subscriptions
 from relay.database import Connection
+from relay.operate import subscriptions
 from tests.relay.operating import bury, outbox_relay, publish
 
 ENDPOINT = "https://billing.example.com/in?token=hunter2"

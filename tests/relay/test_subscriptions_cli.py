@@ -9,12 +9,15 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay import keyring, replay, secrets_at_rest, status, status_text, subscriptions
-from relay.arguments import setting
+from relay import keyring
+from relay.commands.arguments import setting
 from relay.database import Connection
 from relay.keyring import Keyring
-from relay.subscriptions import NameTakenError
-from relay.unknown import UnknownError
+from relay.monitoring import status
+from relay.operate import replay, status_text, subscriptions
+from relay.operate.subscriptions import NameTakenError
+from relay.operate.unknown import UnknownError
+from relay.secrets import at_rest
 from tests.proxy import Proxy
 from tests.relay.operating import OTHER_KEY, SECRET_KEY, outbox_relay, publish, relay_role
 
@@ -243,7 +246,7 @@ def test_secrets_are_sealed_by_a_command_and_what_does_not_open_is_named(
 
 def test_a_relays_role_seals_and_puts_nothing_back(connection: Connection, secret: str) -> None:
     with relay_role(connection) as url, psycopg.connect(url, autocommit=True) as relay:
-        found = secrets_at_rest.seal(relay, Keyring([SECRET_KEY]))
+        found = at_rest.seal(relay, Keyring([SECRET_KEY]))
         assert found.plain == 1
         seal = "select outbox.seal_secret(subscription_id, created_at, %s) from outbox.secret"
         forged = Keyring([OTHER_KEY]).seal(b"k" * 32)
@@ -266,7 +269,7 @@ def test_sealing_sends_no_key_back_to_the_server_which_might_log_it(
     with Proxy(urlsplit(database_url).port or 0) as proxy:
         proxy.watch = seen.extend
         with psycopg.connect(proxy.url(database_url), autocommit=True) as relay:
-            assert secrets_at_rest.seal(relay, Keyring([SECRET_KEY])).plain == 1
+            assert at_rest.seal(relay, Keyring([SECRET_KEY])).plain == 1
     key = base64.b64decode(secret.removeprefix("whsec_"))
     assert b"gAAAA" in seen
     found = [one for one in (key, key.hex().encode(), base64.b64encode(key)) if one in seen]

@@ -4,10 +4,10 @@ from typing import Any, cast
 
 import pytest
 
-from relay import exactly_once
-from relay.cursor import Claimed, Cursor, Origin, Terms
-from relay.exactly_once import ExactlyOnce
-from relay.telemetry import Telemetry
+from relay.kafka.exactly_once import ownership
+from relay.kafka.exactly_once.ownership import ExactlyOnce
+from relay.log.cursor import Claimed, Cursor, Origin, Terms
+from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
 MINE = Cursor(1, 1, "exact", "kafka", 0, 3, None, 7, "", None, None, Terms("exactly_once"))
@@ -64,7 +64,7 @@ def test_the_slower_fencing_is_the_longer_another_is_left_alone(
     fence_seconds: float, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(exactly_once, "time", clock)
+    monkeypatch.setattr(ownership, "time", clock)
     broker = cast(Any, SlowBroker(clock, fence_seconds))
     relay = ExactlyOnce(cast(Any, None), broker, settings("postgresql://h/d"), Telemetry())
     relay.adopts(MINE, CLAIMED)

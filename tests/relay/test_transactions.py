@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError
 
-from relay.heartbeat import Heartbeat
-from relay.sink import SinkAway
-from relay.sinks.reports import Reports
-from relay.sinks.transactions import CURSORS, Transactions
-from relay.sinks.wire import BATCH_BYTES
+from relay.kafka.exactly_once.transactions import CURSORS, Transactions
+from relay.kafka.reports import Reports
+from relay.kafka.routes import BATCH_BYTES
+from relay.log.sink import SinkAway
+from relay.process.heartbeat import Heartbeat
 from tests.mock_cluster import MockCluster
 
 # https://kafka.apache.org/protocol#protocol_api_keys

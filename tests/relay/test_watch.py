@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from relay.heartbeat import LONGEST_LOOK_SECONDS, Watch
+from relay.process.heartbeat import LONGEST_LOOK_SECONDS, Watch
 
 LOOK_SECONDS = LONGEST_LOOK_SECONDS / 2
 

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from typing import Any, cast
 
-from relay.cursor import probe
 from relay.database import Connection, Pool, connect
+from relay.log.cursor import probe
+from relay.log.message import Row
+from relay.monitoring.telemetry import Telemetry
 from relay.push import runs
-from relay.push.answer import Answer
-from relay.push.courier import Courier
-from relay.push.flight import Flight, Landed
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.item import Item
+from relay.push.requests.batch import Flight, Landed
+from relay.push.requests.loop import Courier
 from relay.push.runs import PushRuns
-from relay.sink import Row
-from relay.telemetry import Telemetry
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival
 from tests.schedules.reader import Pause, await_death, no_pause

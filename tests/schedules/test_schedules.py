@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay import reading
+from relay.log import reading
 from tests.schedules.campaign import Job, Sample, explore
 from tests.schedules.explorer import Exhaustive, Repeated, interleavings
 from tests.schedules.readers import NAIVE

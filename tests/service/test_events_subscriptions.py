@@ -7,7 +7,8 @@ import msgspec
 import psycopg
 import pytest
 
-from relay.push import endpoint, schedule
+from relay.push.policy import schedule
+from relay.push.policy import settings as endpoint
 from service.events import terms
 from tests.service.meanwhile import meanwhile
 from tests.service.platform import SUBSCRIPTIONS, Json, Platform

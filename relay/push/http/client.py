@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import msgspec
 
-from relay.push.answer import Answer, printable
+from relay.push.http.answer import Answer, printable
 from relay.push.http.connection import Connection, Reply
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import Fault

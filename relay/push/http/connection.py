@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import httptools
 import msgspec
 
-from relay.push.answer import LONGEST_BODY_BYTES
+from relay.push.http.answer import LONGEST_BODY_BYTES
 from relay.push.http.fault import Fault
 
 # Of an answer. What goes beyond ends the connection.

@@ -2,7 +2,7 @@
 
 
 class Fault(Exception):
-    """A word of relay.push.answer.Answer, and a sentence without the URL: it may hold a secret."""
+    """A word of Answer (answer.py), and a sentence without the URL: it may hold a secret."""
 
     def __init__(self, word: str, detail: str) -> None:
         super().__init__(detail)

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import uvloop
 
-from relay.push.answer import Answer
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.push.answer import LONGEST_BODY_BYTES, Answer
 from relay.push.http import pool
+from relay.push.http.answer import LONGEST_BODY_BYTES, Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from tests.push.http.requests import LOOPBACK, post, request

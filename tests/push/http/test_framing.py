@@ -5,8 +5,8 @@ import socket
 import pytest
 import uvloop
 
-from relay.push.answer import LONGEST_BODY_BYTES, Answer
 from relay.push.http import pool
+from relay.push.http.answer import LONGEST_BODY_BYTES, Answer
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from tests.push.http.endpoint import endpoint, request

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from relay.push.answer import Answer
 from relay.push.http import resolver
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client
 from relay.push.http.fault import Fault
 from relay.push.http.guard import Guard

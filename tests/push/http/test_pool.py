@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import uvloop
 
-from relay.push.answer import Answer
 from relay.push.http import tcp
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from tests.push.http.endpoint import OK, endpoint, request, until_closed

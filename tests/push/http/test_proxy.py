@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from relay.push.answer import Answer
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy

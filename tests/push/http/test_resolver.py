@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from relay.push.answer import Answer
 from relay.push.http import pool, resolver
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from relay.push.http.resolver import MOST_OF_A_KEY

@@ -8,8 +8,8 @@ import time
 import pytest
 import uvloop
 
-from relay.push.answer import Answer
 from relay.push.http import pool
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from tests.push.http.endpoint import OK, Script, endpoint, request, until_closed

@@ -14,7 +14,7 @@ import pytest
 import trustme
 import uvloop
 
-from relay.push.answer import Answer
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.connection import (
     LONGEST_HANDSHAKE_BYTES,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from relay.push.answer import Answer
 from relay.push.http import pool
+from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from tests.push.http.endpoint import OK, endpoint, request, until_closed

@@ -1,0 +1,1 @@
+"""The commands of `outbox-relay`: settings and arguments in, exit code out."""

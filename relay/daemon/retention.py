@@ -1,0 +1,201 @@
+"""What keeps the log from growing for ever: partitions made and taken away, old rows trimmed."""
+
+import re
+from typing import Any, LiteralString
+
+import psycopg
+import structlog
+
+from relay.database import Connection, ReadOnlyError, transaction
+from relay.keyring import Keyring
+from relay.monitoring.telemetry import Telemetry
+from relay.secrets import at_rest
+from relay.settings import Settings
+
+logger = structlog.get_logger()
+
+# How a note begins of what could not be made or freed.
+HELD = "other sessions hold "
+# Between two rounds of one relay.
+ROUND_SECONDS = 60.0
+
+
+def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -> None:
+    """One round: makes the coming partitions, frees those that nobody needs, trims, seals.
+
+    `connection` is in autocommit: each step is a transaction of its own and holds its locks no
+    longer than that. What is locked by others is left for the next round, and a step that fails
+    stops no other. How the round went is noted in outbox.maintenance: one that left something out
+    is not done. Raises psycopg.Error where the session is lost, ReadOnlyError on a server that
+    takes no writes.
+    """
+    steps = Steps(connection)
+    left_out: list[str] = []
+    faults: list[str] = []
+    try:
+        for step in STEPS:
+            try:
+                left_out += step(steps, settings, telemetry)
+            except ReadOnlyError:
+                # It is another server's to look after by now.
+                raise
+            except psycopg.Error as fault:
+                telemetry.fault("", "maintenance")
+                if connection.closed:
+                    raise
+                first = (str(fault).splitlines() or [type(fault).__name__])[0]
+                faults.append(f"{steps.function}: {first}")
+                logger.warning("maintenance_failed", at=steps.function, fault=str(fault))
+        if left_out:
+            logger.warning("maintenance_left_out", partitions=left_out, mend="outbox-relay doctor")
+            faults.append(HELD + ", ".join(left_out))
+        steps.alone(NOTE, settings.name, "; ".join(faults) or None)
+    except TakenError:
+        logger.debug("maintenance_is_anothers", at=steps.function)
+
+
+TIMEOUT = """
+    select set_config('statement_timeout', '60s', true), set_config('lock_timeout', '2s', true)
+"""
+PARTITION_STATE = """
+    select partition, needed_by
+    from outbox.partition_state(%s)
+    where past_retention
+    order by from_time
+"""
+
+
+def _make_partitions(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    made = steps.alone(MAKE_PARTITIONS, settings.retention_days)
+    if made:
+        logger.info("partitions_made", partitions=made)
+    return []
+
+
+def _retire_partitions(steps: "Steps", settings: Settings, telemetry: Telemetry) -> list[str]:
+    """Those that others held."""
+    retention_days = settings.retention_days
+    steps.function = "outbox.partition_state"
+    with transaction(steps.connection):
+        steps.connection.execute(TIMEOUT)
+        expired = steps.connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
+    overdue = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
+    for partition, needed_by in overdue.items():
+        logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)
+    telemetry.overdue(overdue)
+    locked = []
+    for partition, needed_by in expired:
+        if needed_by is None:
+            outcome = steps.alone(RETIRE_PARTITION, partition, retention_days)
+            logger.info("partition_past_retention", partition=partition, outcome=outcome)
+            if outcome == "locked":
+                locked.append(partition)
+    return locked
+
+
+def _trim_checkpoints(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TRIM_CHECKPOINTS)
+    return []
+
+
+def _trim_replays(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TRIM_REPLAYS)
+    return []
+
+
+def _trim_dead_letters(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
+    if letters:
+        logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
+    return []
+
+
+def _turn_attempts(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TURN_ATTEMPTS)
+    return []
+
+
+def _trim_idempotency(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    answers = steps.alone(TRIM_IDEMPOTENCY)
+    if answers:
+        logger.info("idempotent_requests_forgotten", requests=answers)
+    return []
+
+
+def _tell_left_out(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    events = steps.alone(TELL_LEFT_OUT)
+    if events:
+        logger.warning("events_left_out", events=events)
+    return []
+
+
+def _seal(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    steps.function = "outbox.seal_secret"
+    at_rest.seal(steps.connection, Keyring(settings.secret_keys))
+    return []
+
+
+def _left_out(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    """What the steps before could neither make, nor turn to, nor drop."""
+    partitions: list[str] = steps.alone(LEFT_OUT, settings.retention_days)
+    return partitions
+
+
+# In this order; each says which partitions others kept it from.
+STEPS = (
+    _make_partitions,
+    _retire_partitions,
+    _trim_checkpoints,
+    _trim_replays,
+    _trim_dead_letters,
+    _turn_attempts,
+    _trim_idempotency,
+    _tell_left_out,
+    _seal,
+    _left_out,
+)
+
+
+# A relay that freezes in the middle of a step gives it back.
+ALONE = """
+    select set_config('statement_timeout', '60s', true),
+           set_config('idle_in_transaction_session_timeout', '60s', true),
+           outbox.hold_maintenance()
+"""
+MAKE_PARTITIONS = "select outbox.make_partitions(%s)"
+RETIRE_PARTITION = "select outbox.retire_partition(%s, %s)"
+TRIM_CHECKPOINTS = "select outbox.trim_checkpoints()"
+TRIM_REPLAYS = "select outbox.trim_replays()"
+TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
+# Kept for 30 days.
+TURN_ATTEMPTS = "select outbox.turn_attempts()"
+LEFT_OUT = "select outbox.partitions_left_out(%s)"
+TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
+TELL_LEFT_OUT = "select outbox.tell_left_out()"
+NOTE = "select outbox.note_maintenance(%s, %s)"
+
+
+class TakenError(Exception):
+    """Another session looks after the log at this moment."""
+
+
+class Steps:
+    """The steps of one round; `function` is the one in the database that was called last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.function = ""
+
+    def alone(self, step: LiteralString, *parameters: object) -> Any:
+        """What the step returns.
+
+        Raises TakenError where another relay is at one: the round is then left to it, instead of
+        queueing for its locks. Of those that meet, the last to begin a step goes on.
+        """
+        self.function = "".join(re.findall(r"outbox\.\w+", step))
+        with transaction(self.connection):
+            lock = self.connection.execute(ALONE).fetchone()
+            if not lock or not lock[-1]:
+                raise TakenError
+            row = self.connection.execute(step, parameters).fetchone()
+            return row[0] if row else None

@@ -1,0 +1,80 @@
+"""Which cursor next: strict between priorities, and yet every class moves."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from relay.log.cursor import Cursor
+from relay.log.reading import RUN_MESSAGES
+from relay.log.run import Ran
+
+# What a class below the highest that has work still gets, each round.
+SHORT_RUN_MESSAGES = 500
+# How soon a cursor is tried again of which nothing can go. (Those that wait for a topic come from
+# the probe no sooner than that.)
+WAITING_SECONDS = 0.5
+
+
+# Channels that catch up alone, once their topics are there: there may be hundreds, and in each
+# round so many of them have a run.
+MOST_FORKS = 1
+
+
+class Rounds:
+    """Turns of one subscription's cursors. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._waits_until: dict[int, float] = {}
+        self._limit = RUN_MESSAGES
+
+    def halve(self, messages: int | None = None) -> None:
+        """The last run failed, which had so many messages: the next is half as long, so that a slow
+        link progresses.
+        """
+        self._limit = max(min(self._limit, messages or RUN_MESSAGES) // 2, 1)
+
+    def serve(
+        self,
+        offered: Iterable[Cursor],
+        run: Callable[[Cursor, int], Ran | None],
+        probe: Callable[[], Iterable[Cursor]],
+        stopping: Callable[[], bool],
+    ) -> None:
+        """Runs the offered cursors, and those that get work meanwhile, until none can go on."""
+        pending = self._ready(offered)
+        while pending and not stopping():
+            highest = min((one.priority for one in pending.values() if not one.channel), default=0)
+            forks = 0
+            for cursor in sorted(pending.values(), key=_turn):
+                if stopping() or forks == MOST_FORKS:
+                    break
+                full = cursor.priority == highest and cursor.channel is None
+                limit = self._limit if full else SHORT_RUN_MESSAGES
+                ran = run(cursor, min(limit, self._limit))
+                if cursor.channel is not None:
+                    # Behind those that have not had their turn.
+                    pending[cursor.id] = pending.pop(cursor.id)
+                    forks += ran is not None and not ran.blocked
+                if ran is not None and ran.aborted:
+                    self.halve(ran.messages)
+                elif ran is not None and ran.progressed:
+                    # One that has only looked its topics up says nothing about the link. Longer by
+                    # a little: what was too long for a slow one is soon reached again.
+                    self._limit = min(self._limit + self._limit // 8 + 1, RUN_MESSAGES)
+                if ran is not None and ran.blocked and not cursor.waits:
+                    self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
+                if ran is None or ran.exhausted or ran.blocked:
+                    del pending[cursor.id]
+            if pending:
+                # While a backlog is worked off, something more urgent may have come.
+                pending |= self._ready(probe())
+
+    def _ready(self, cursors: Iterable[Cursor]) -> dict[int, Cursor]:
+        now = time.monotonic()
+        return {one.id: one for one in cursors if self._waits_until.get(one.id, 0.0) <= now}
+
+
+def _turn(cursor: Cursor) -> tuple[bool, int, int, int]:
+    """Forks come last, in the order of `pending`: sorting is stable."""
+    if cursor.channel is not None:
+        return True, 0, 0, 0
+    return False, cursor.priority, cursor.shard, cursor.id

@@ -1,0 +1,128 @@
+"""What a lane works with: the way to the database, and the one to the receiving system."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+
+import psycopg
+
+from relay.database import Connection, Pool, connect, pool, transaction
+from relay.kafka.cluster import kafka_sink
+from relay.kafka.runs import Runs
+from relay.log.cursor import Cursor
+from relay.log.note import note
+from relay.log.run import Works
+from relay.log.sink import Sink, SinkAway
+from relay.monitoring.telemetry import Telemetry
+from relay.process.heartbeat import Heartbeat, nothing
+from relay.process.interval import Interval
+from relay.push.requests.loop import Courier
+from relay.push.runs import PushRuns
+from relay.settings import Settings
+
+CLOSE_SECONDS = 0.5
+PURGE_SECONDS = 1.0
+# How often it is noted that a cluster is out of reach.
+TELL_SECONDS = 5.0
+
+
+class Sessions:
+    """Opens sessions of either kind.
+
+    The endpoints' share one courier and one pool of connections, made when they are needed: there
+    may be more endpoints than a database takes connections, and most of the time few have work.
+    """
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, stop: threading.Event) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._push: tuple[Courier, Pool] | None = None
+        self._told: dict[int, Interval] = {}
+
+    @contextmanager
+    def open(self, cursor: Cursor, heartbeat: Heartbeat) -> Iterator[Works]:
+        """A session for this cursor's subscription, on its terms.
+
+        One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
+        Raises SinkAway and psycopg.OperationalError.
+        """
+        if cursor.kind == "http":
+            courier, connections = self._shared()
+            yield PushRuns(connections, courier, self._settings, self._telemetry)
+            return
+        heartbeat.watch()
+        sink = kafka_sink(self._settings, cursor.terms, self._stop, heartbeat)
+        try:
+            sink.open()
+            heartbeat.beat()
+            with (
+                connect(self._settings, heartbeat) as connection,
+                closing(Runs(connection, sink, self._settings, self._telemetry, heartbeat)) as runs,
+            ):
+                heartbeat.let_go = partial(let_go, sink, connection)
+                yield runs
+        except SinkAway as away:
+            with heartbeat.elsewhere():
+                self._tell(cursor.subscription_id, f"relay {self._settings.name}: {away}")
+            raise
+        finally:
+            heartbeat.beat()
+            sink.close()
+            # The sink knows the heartbeat. In a circle its clients, each with threads and sockets,
+            # would last until the next collection, and end in whichever thread that comes.
+            heartbeat.let_go = nothing
+
+    def _tell(self, subscription_id: int, reason: str) -> None:
+        """Lets `outbox-relay status` say it; the first run that arrives takes it back."""
+        told = self._told.setdefault(subscription_id, Interval(TELL_SECONDS))
+        if told.is_over():
+            with (
+                suppress(psycopg.Error),
+                connect(self._settings) as connection,
+                transaction(connection),
+            ):
+                note(connection, subscription_id, reason)
+
+    def forget(self, subscription_id: int) -> None:
+        """The subscription is gone."""
+        self._told.pop(subscription_id, None)
+        if self._push is not None:
+            self._push[0].forget(subscription_id)
+
+    def stop(self) -> None:
+        """No further run to an endpoint begins."""
+        if self._push is not None:
+            self._push[0].turns.close()
+
+    def close(self, within_seconds: float) -> None:
+        """Ends what the sessions shared; after the last of them."""
+        if self._push is not None:
+            courier, connections = self._push
+            courier.close(within_seconds)
+            connections.close(CLOSE_SECONDS)
+
+    def _shared(self) -> tuple[Courier, Pool]:
+        with self._lock:
+            if self._push is None:
+                self._push = Courier(self._settings, self._telemetry), pool(self._settings)
+            return self._push
+
+
+def let_go(sink: Sink, connection: Connection) -> None:
+    """Ends a session to Kafka from another thread, while its own stands in a call for ever."""
+    # What it has queued must not come behind what its successor sends. This, too, may never return.
+    closing = threading.Thread(target=sink.close, name="let go", daemon=True)
+    closing.start()
+    closing.join(PURGE_SECONDS)
+    # The connection is the other thread's, and must not be freed under it. The server sees that
+    # nobody is there, and lets go of the lock on the cursor.
+    with (
+        suppress(psycopg.OperationalError, OSError),
+        socket.socket(fileno=os.dup(connection.fileno())) as ended,
+    ):
+        ended.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,242 @@
+"""What the doctor finds in the log: cursors, partitions, dead letters, who holds it back."""
+
+from collections.abc import Iterator
+
+from relay.daemon import retention
+from relay.database import Connection
+from relay.doctor.finding import Finding, ok
+from relay.log.cluster import foreign_cluster
+from relay.monitoring.status import maintenance
+from relay.operate.table import duration
+from relay.settings import Settings
+
+LONG_TRANSACTION_SECONDS = 300.0
+
+
+def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    """Everything about the log. Needs the rights of outbox_relay; raises psycopg.Error."""
+    yield _foreign(connection)
+    yield _sequence(connection)
+    yield from _cursors(connection)
+    yield _maintenance(connection)
+    yield from _partitions(connection, settings)
+    yield from _horizon(connection)
+    yield from _dead_letters(connection)
+
+
+def _foreign(connection: Connection) -> Finding:
+    fault = foreign_cluster(connection)
+    if fault is not None:
+        return Finding(
+            "fault", "cluster", fault, "if writers have run here: outbox-relay rebase --from TIME"
+        )
+    return ok("cluster", "the log's transaction ids are this cluster's")
+
+
+# A session that keeps ids for later writes them behind those that others have drawn meanwhile.
+SEQUENCE = """
+    select sequence.oid::regclass::text,
+           seqcache = 1 and seqincrement > 0 and not seqcycle
+    from pg_sequence
+    join pg_class as sequence on sequence.oid = seqrelid
+    where seqrelid = pg_get_serial_sequence('outbox.message', 'id')::regclass
+"""
+
+
+def _sequence(connection: Connection) -> Finding:
+    name, in_order = connection.execute(SEQUENCE).fetchone() or ("outbox.message.id", False)
+    if not in_order:
+        text = f"sequence {name} does not give ids in order: groups may be sent in another one"
+        mend = f"alter sequence {name} increment 1 cache 1 no cycle, then end the writers' sessions"
+        return Finding("fault", "ids", text, mend)
+    return ok("ids", "drawn in the order of the writes")
+
+
+INCOMPLETE_SUBSCRIPTIONS = """
+    select subscription.name, count(cursor.id), subscription.shards * 5
+    from outbox.subscription
+    left join outbox.cursor
+        on cursor.subscription_id = subscription.id and cursor.channel is null
+    group by subscription.id
+    having count(cursor.id) <> subscription.shards * 5
+    limit 20
+"""
+# The latest 1,000 of each cursor: n is the fence between relays and has no gaps.
+BROKEN_CHAINS = """
+    select cursor.id, count(chain.n), coalesce(max(chain.n) - min(chain.n) + 1, 0)
+    from outbox.cursor
+    left join lateral (
+        select n from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1000
+    ) as chain on true
+    group by cursor.id
+    having count(chain.n) = 0 or count(chain.n) <> max(chain.n) - min(chain.n) + 1
+    limit 20
+"""
+WAITING = """
+    select subscription.name, cursor.channel, cursor.waiting_reason,
+           extract(epoch from clock_timestamp() - min(cursor.waiting_since))::float8
+    from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where cursor.waiting_since is not null
+    group by subscription.name, cursor.channel, cursor.waiting_reason
+    union all
+    select name, null, waiting_reason,
+           extract(epoch from clock_timestamp() - waiting_since)::float8
+    from outbox.subscription where waiting_since is not null
+    limit 20
+"""
+PAUSED = "select name, paused_reason from outbox.subscription where paused order by name limit 20"
+
+
+def _cursors(connection: Connection) -> Iterator[Finding]:
+    broken = False
+    for name, found, wanted in connection.execute(INCOMPLETE_SUBSCRIPTIONS):
+        broken = True
+        text = f"subscription {name} has {found} cursors and needs {wanted}: messages pass it by"
+        yield Finding(
+            "fault", "cursors", text, "restore outbox.cursor, or make the subscription anew"
+        )
+    for cursor_id, found, wanted in connection.execute(BROKEN_CHAINS):
+        broken = True
+        text = f"cursor {cursor_id} has {found} checkpoints where its numbers say {wanted}"
+        mend = "restore outbox.checkpoint; a repeat is safe: outbox-relay rebase --from TIME"
+        yield Finding("fault", "cursors", text, mend)
+    if not broken:
+        yield ok("cursors", "complete, and their checkpoints without a gap")
+    for name, channel, reason, seconds in connection.execute(WAITING):
+        text = f"{channel or 'everything'} of {name} has waited for {duration(seconds)}: {reason}"
+        mend = "make the topic or allow it; a mistyped one: outbox-relay channels drop"
+        yield Finding("warning", "waiting", text, mend if channel else "mend that; it then goes on")
+    for name, reason in connection.execute(PAUSED):
+        text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
+        mend = f"once its reason is gone: outbox-relay subscriptions resume {name}"
+        yield Finding("warning", "paused", text, mend)
+
+
+# Whoever has held the partitions for the longest: the others come and go. The log's next one is not
+# turned to while a transaction is open that is older, in whatever database of the cluster. A
+# prepared transaction has no session, and stays until somebody ends it.
+HELD_BY = """
+    select format('session %s (%s)', activity.pid, activity.application_name),
+           'has held some of the log for longest',
+           format('select pg_terminate_backend(%s)', activity.pid), activity.xact_start as since
+    from pg_locks as held
+    join pg_stat_activity as activity on activity.pid = held.pid
+    where activity.datname = current_database() and activity.pid <> pg_backend_pid()
+      and held.granted and held.relation in (
+        select relid from pg_partition_tree('outbox.message')
+        union all select relid from pg_partition_tree('outbox.attempt'))
+    union all
+    select format('session %s (%s) in database %s', name, application_name, database),
+           'is older than the log''s next partition, which waits for it',
+           format('select pg_terminate_backend(%s)', name), held_since
+    from outbox.turn_holder where kind = 'session'
+    union all
+    select format('prepared transaction %L in database %s', name, database),
+           'is older than the log''s next partition, which waits for it',
+           format('rollback prepared %L', name), held_since
+    from outbox.turn_holder where kind = 'prepared transaction'
+    union all
+    select format('prepared transaction %L', gid), 'has held some of the log for longest',
+           format('rollback prepared %L', gid), prepared
+    from pg_prepared_xacts where database = current_database()
+    order by since nulls last
+    limit 1
+"""
+LOCKED_BY = """
+    select activity.pid, activity.application_name
+    from pg_locks as held
+    join pg_stat_activity as activity on activity.pid = held.pid
+    where activity.datname = current_database() and held.granted
+      and held.relation = 'outbox.maintenance'::regclass and held.mode = 'ExclusiveLock'
+    limit 1
+"""
+
+
+def _maintenance(connection: Connection) -> Finding:
+    noted = maintenance(connection)
+    failed = f"; the latest round failed: {noted.fault}" if noted.fault else ""
+    ran = f"ran {duration(noted.age_seconds)} ago"
+    if not noted.late and not failed:
+        return ok("maintenance", ran)
+    if noted.late:
+        text = f"has not run for {duration(noted.age_seconds)}{failed}"
+        mend = "keep a relay running; maintenance_failed in its log says what went wrong"
+    else:
+        text = ran + failed
+        mend = "the relays' logs say more; after ten minutes it is an alarm"
+    if noted.late and (holder := connection.execute(LOCKED_BY).fetchone()):
+        text = f"{text}; session {holder[0]} ({holder[1]}) has its lock"
+        mend = f"unless it is a relay that works: select pg_terminate_backend({holder[0]})"
+    elif retention.HELD in (noted.fault or ""):
+        mend = "psql -q -f sql/inspect/horizon.sql names first who holds it"
+        if holder := connection.execute(HELD_BY).fetchone():
+            text = f"{text}; {holder[0]} {holder[1]}"
+            mend = f"unless it is still needed: {holder[2]}"
+    return Finding("warning", "maintenance", text, mend)
+
+
+AHEAD = """
+    select count(*) from outbox.partition_state(%s) where from_time is null
+"""
+OVERDUE = """
+    select partition, needed_by from outbox.partition_state(%s)
+    where past_retention and needed_by is not null
+    order by partition limit 20
+"""
+
+
+def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
+    ahead = (connection.execute(AHEAD, (settings.retention_days,)).fetchone() or (0,))[0]
+    text = f"{ahead} made ahead of the log's ids"
+    if ahead:
+        yield ok("partitions", text)
+    else:
+        mend = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
+        yield Finding("warning", "partitions", text, mend)
+    for partition, needed_by in connection.execute(OVERDUE, (settings.retention_days,)):
+        text = f"{partition} is past retention, {needed_by}: it fills the disk"
+        yield Finding("warning", "retention", text, "see what holds that subscription up: status")
+
+
+HORIZON = """
+    select kind, name, coalesce(application_name, ''), transactions_ago,
+           extract(epoch from clock_timestamp() - held_since)::float8
+    from outbox.horizon
+    where held_since < clock_timestamp() - make_interval(secs => %s)
+       or (kind = 'replication slot' and transactions_ago > 1000000)
+    limit 20
+"""
+
+
+def _horizon(connection: Connection) -> Iterator[Finding]:
+    """A relay does not wait for them; vacuum does, everywhere in the cluster."""
+    held = connection.execute(HORIZON, (LONG_TRANSACTION_SECONDS,)).fetchall()
+    for kind, name, application, transactions, seconds in held:
+        since = f"for {duration(seconds)}" if seconds is not None else ""
+        text = (
+            f"{kind} {name} {application} holds vacuum back {since} ({transactions} transactions)"
+        )
+        mend = {
+            "session": f"end it: select pg_terminate_backend({name.removeprefix('pid ')})",
+            "prepared transaction": f"commit prepared '{name}' or rollback prepared '{name}'",
+        }.get(kind, "read from the slot, or: select pg_drop_replication_slot(name)")
+        yield Finding("warning", "horizon", " ".join(text.split()), mend)
+    if not held:
+        minutes = LONG_TRANSACTION_SECONDS / 60
+        yield ok("horizon", f"nobody holds vacuum back for more than {minutes:.0f} minutes")
+
+
+LETTERS = """
+    select subscription, sum(waiting)::bigint from outbox.dead_letter_summary
+    where waiting > 0 group by subscription order by subscription limit 20
+"""
+
+
+def _dead_letters(connection: Connection) -> Iterator[Finding]:
+    waiting = connection.execute(LETTERS).fetchall()
+    for name, letters in waiting:
+        mend = f"outbox-relay dead-letters list --subscription {name}"
+        yield Finding("warning", "dead letters", f"{letters} of {name} wait for somebody", mend)
+    if not waiting:
+        yield ok("dead letters", "none wait")

@@ -1,0 +1,1 @@
+"""Runs to Kafka: messages are produced as they are read, and confirmed by one barrier."""

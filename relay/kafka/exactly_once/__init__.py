@@ -1,0 +1,1 @@
+"""Exactly once: a run's cursor is committed with its messages, in one Kafka transaction."""

@@ -1,0 +1,171 @@
+"""What a Kafka transaction notes of its run, so that the cursor is committed with the messages."""
+
+import base64
+import zlib
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import msgspec
+
+from relay.log.checkpoint import Place
+from relay.log.sink import Dead
+
+# A broker takes 4,096 bytes by default (offset.metadata.max.bytes), this short of them in any case.
+MOST_CHARACTERS = 4000
+# What MOST_NOTED letters take of them, whose reasons mostly are one.
+DEAD_CHARACTERS = 1000
+
+# Message ids by their reason.
+Letters = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A run as Kafka holds it: checkpoint `parent_n` + 1, and the one that it follows.
+
+    `place` is None where the run sent redriven `letters`, by message id, and the cursor stays where
+    its parent stands. `dead` are the messages that the run gave up between those that it sent.
+    """
+
+    timeline: str
+    parent_n: int
+    parent_token: int
+    token: int
+    messages: int
+    bytes: int
+    place: Place | None
+    letters: tuple[int, ...] = ()
+    # The last message of the run, and when it was written.
+    last_id: int = 0
+    last_at: int = 0
+    dead: Letters = ()
+
+    @property
+    def n(self) -> int:
+        """The number of its own checkpoint."""
+        return self.parent_n + 1
+
+
+class Unreadable(ValueError):
+    """The metadata of the cursor's offset is not what a relay of this version writes."""
+
+
+# As it travels: snapshots are packed, everything else is msgpack.
+_Snapshot = bytes
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    timeline: str
+    parent_n: int
+    parent_token: int
+    token: int
+    messages: int
+    bytes: int
+    place: tuple[_Snapshot, _Snapshot, int, int, int] | _Snapshot | None
+    letters: tuple[int, ...]
+    last_id: int
+    last_at: int
+    # Each id as its distance from the one before.
+    dead: Letters = ()
+
+
+_decoder = msgspec.msgpack.Decoder(_Packed)
+
+
+def encode(record: Record) -> str:
+    """The record as text; above MOST_CHARACTERS a broker may refuse it."""
+    place = record.place
+    packed: Any = None
+    if place is not None:
+        packed = pack(place.seen)
+        if place.target is not None:
+            packed = (packed, pack(place.target), place.after_id, place.fresh_id, place.upto_id)
+    dead = [(reason, _distances(ids)) for reason, ids in record.dead]
+    fields = {**msgspec.structs.asdict(record), "place": packed, "dead": tuple(dead)}
+    # Two snapshots mostly share their long transactions, which compression finds.
+    return base64.b85encode(zlib.compress(msgspec.msgpack.encode(_Packed(**fields)))).decode()
+
+
+def decode(text: str) -> Record:
+    """Raises Unreadable."""
+    try:
+        # Bounded: the group's offsets are not only ours to write.
+        unzip = zlib.decompressobj()
+        packed = _decoder.decode(unzip.decompress(base64.b85decode(text), 1_000_000))
+        if not unzip.eof:
+            raise Unreadable("its end is missing")
+    except (ValueError, zlib.error, msgspec.DecodeError) as wrong:
+        raise Unreadable(str(wrong)) from wrong
+    place: Place | None = None
+    if isinstance(packed.place, _Snapshot):
+        place = Place(unpack(packed.place))
+    elif packed.place is not None:
+        seen, target, *ids = packed.place
+        place = Place(unpack(seen), unpack(target), *ids)
+    dead = tuple((reason, tuple(accumulate(ids))) for reason, ids in packed.dead)
+    return Record(**{**msgspec.structs.asdict(packed), "place": place, "dead": dead})
+
+
+def noted(dead: Sequence[Dead]) -> Letters:
+    """The letters of a run as its record has them: without their details."""
+    reasons = dict.fromkeys(letter.reason for letter in dead)
+    return tuple(
+        (reason, tuple(one.message_id for one in dead if one.reason == reason))
+        for reason in reasons
+    )
+
+
+def buried(letters: Letters) -> list[Dead]:
+    """The letters of a run that was in doubt."""
+    detail = "the run that gave it up was in doubt, and noted no more of it"
+    return [Dead(one, reason, detail) for reason, ids in letters for one in ids]
+
+
+def _distances(ids: tuple[int, ...]) -> tuple[int, ...]:
+    return (*ids[:1], *(after - before for before, after in pairwise(ids)))
+
+
+def pack(snapshot: str) -> bytes:
+    """A pg_snapshot as Postgres writes it, `xmin:xmax:xip,xip`, in about a byte a transaction.
+
+    Each number is its distance from the one before, in groups of seven bits, lowest first.
+    """
+    xmin, xmax, xip = snapshot.split(":")
+    packed = bytearray()
+    before = 0
+    for number in (int(xmin), int(xmax)):
+        _append(packed, number - before)
+        before = number
+    before = int(xmin)
+    for number in map(int, xip.split(",")) if xip else ():
+        _append(packed, number - before)
+        before = number
+    return bytes(packed)
+
+
+def unpack(packed: bytes) -> str:
+    """The pg_snapshot of `pack`. Raises Unreadable."""
+    distances = []
+    number = shift = 0
+    for byte in packed:
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            distances.append(number)
+            number = shift = 0
+    if len(distances) < 2 or shift:
+        raise Unreadable("a snapshot is cut off")
+    xmin, width, *rest = distances
+    in_progress = []
+    before = xmin
+    for distance in rest:
+        before += distance
+        in_progress.append(str(before))
+    return f"{xmin}:{xmin + width}:{','.join(in_progress)}"
+
+
+def _append(packed: bytearray, number: int) -> None:
+    while number > 127:
+        packed.append(number & 127 | 128)
+        number >>= 7
+    packed.append(number)

@@ -1,0 +1,339 @@
+"""Kafka's transactions: a producer for each cursor, whose transactions carry the cursor as well.
+
+A transaction's offset has the cursor in its metadata: partition 0 of one topic to which nobody ever
+writes, in a consumer group for each cursor. The group is named as the transactional id is, without
+its generation.
+https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery+and+Transactional+Messaging
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from relay.kafka import errors
+from relay.kafka.producers import CONSTANTS, LIBRARY, discard
+from relay.kafka.reports import Failures, Refused, Reports, nothing, said
+from relay.kafka.routes import BATCH_BYTES, Route
+from relay.kafka.topic import ASK_TIMEOUT_SECONDS
+from relay.log.sink import GENERATION, SinkAway
+
+# The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
+CURSORS = "outbox.cursors"
+# A zombie's open transaction holds up read_committed consumers until its cursor is claimed again or
+# this is over; it has to outlast a run's waits. Brokers allow 15 minutes.
+LEAST_TIMEOUT_SECONDS = 60.0
+MOST_TIMEOUT_SECONDS = 900.0
+SLICE_SECONDS = 1.0
+ABORT_SECONDS = 2.0
+
+
+class Owner:
+    """One cursor's producer, since it fenced all others."""
+
+    def __init__(self, properties: dict[str, Any], reports: Reports, batch_bytes: int) -> None:
+        self.batch_bytes = batch_bytes
+        self.routes: dict[bytes, Route] = {}
+        # Names the cursor's consumer group to a transaction.
+        self.group: Any = None
+        # The cursor's checkpoint as its owner knows it; None while a run is in doubt.
+        self.token: int | None = None
+        self.begun = False
+        # No callback of the producer's knows its owner: in a circle it would last until the next
+        # collection, with its threads and sockets.
+        shaken = self._shaken = threading.Event()
+
+        def on_error(error: KafkaError) -> None:
+            shaken.set()
+            reports.on_error(error)
+
+        self.producer = Producer(
+            {
+                **properties,
+                **reports.callbacks,
+                "error_cb": on_error,
+                "batch.size": batch_bytes,
+            },
+            logger=LIBRARY,
+        )
+
+    def is_shaken(self) -> bool:
+        """Whether librdkafka has lost a connection since the last run, and may not know it anew.
+
+        It remembers the group's coordinator and may wait without end for one that it gave up:
+        https://github.com/confluentinc/librdkafka/issues/5511. A new producer asks again.
+        """
+        if not self._shaken.is_set():
+            self.producer.poll(0)
+        return self._shaken.is_set()
+
+
+class Transactions:
+    """The transactions of one subscription's cursors in one cluster."""
+
+    def __init__(self, properties: dict[str, Any], reports: Reports, topic_prefix: str) -> None:
+        self._properties = properties
+        self.reports = reports
+        self._topic = topic_prefix + CURSORS
+        self._admin = AdminClient(properties)
+        self._made = False
+        seconds = max(LEAST_TIMEOUT_SECONDS, 3 * reports.patience_seconds)
+        self._timeout_ms = int(min(seconds, MOST_TIMEOUT_SECONDS) * 1000)
+        self._owners: dict[str, Owner] = {}
+        self._name = ""
+        # One producer takes a whole run, so the smallest limit of all topics is everybody's.
+        self._batch_bytes = BATCH_BYTES
+
+    @property
+    def transactions(self) -> "Transactions":
+        return self
+
+    # What a run claims by.
+
+    def take(self, name: str, token: int) -> bool:
+        owner = self._owners.get(name)
+        self._name = name
+        return (
+            owner is not None
+            and owner.token == token
+            and owner.batch_bytes <= self._batch_bytes
+            and not owner.is_shaken()
+        )
+
+    def fence(self, name: str) -> str | None:
+        self._drop(name)
+        self._name = name
+        self._make_topic()
+        self._end_former(name)
+        properties = {
+            **self._properties,
+            **CONSTANTS,
+            "transactional.id": name,
+            "transaction.timeout.ms": self._timeout_ms,
+            # No longer than the transaction: a message that expires takes the run with it.
+            "message.timeout.ms": self._timeout_ms,
+        }
+        owner = Owner(properties, self.reports, self._batch_bytes)
+        try:
+            # One deadline for both: whoever does nothing for longer loses its session.
+            deadline = self.reports.deadline()
+            self._try(deadline, owner.producer.init_transactions)
+            note, owner.group = self._read(name.partition(GENERATION)[0], deadline)
+        except BaseException:
+            discard(owner.producer)
+            raise
+        self._owners[name] = owner
+        return note
+
+    def forget(self, name: str) -> None:
+        for one in list(self._owners):
+            if one == name or one.startswith(name + GENERATION):
+                self._drop(one)
+
+    @property
+    def held(self) -> bool:
+        owner = self._owners.get(self._name)
+        return owner is not None and owner.token is not None
+
+    def own(self, token: int) -> None:
+        # An abort that failed has ended the owner; the next claim fences anew.
+        if self._name in self._owners:
+            self._owner.token = token
+
+    def commit(self, note: str) -> None:
+        owner = self._owner
+        offset = TopicPartition(self._topic, 0, 0, note)
+        try:
+            deadline = self.reports.deadline()
+            self._try(deadline, owner.producer.send_offsets_to_transaction, [offset], owner.group)
+            # From here on only `fence` can tell what became of it.
+            owner.token = None
+            self._try(deadline, owner.producer.commit_transaction)
+        except BaseException:
+            self._fail()
+            raise
+        owner.begun = False
+
+    def abort(self) -> None:
+        if self._name in self._owners and self._owner.begun:
+            self._fail()
+
+    # What a run is produced by.
+
+    @property
+    def routes(self) -> dict[bytes, Route]:
+        return self._owner.routes
+
+    def any(self) -> AdminClient:
+        return self._admin
+
+    def begin(self) -> None:
+        self.reports.take_failures()
+        owner = self._owner
+        if not owner.begun:
+            try:
+                owner.producer.begin_transaction()
+            except KafkaException as failed:
+                self._drop(self._name)
+                raise SinkAway(failed.args[0].str()) from failed
+            owner.begun = True
+
+    def get(self, batch_bytes: int) -> Producer | None:
+        if batch_bytes >= self._owner.batch_bytes:
+            return self._owner.producer
+        self._batch_bytes = min(self._batch_bytes, batch_bytes)
+        return None
+
+    def alone(self, route: Route) -> Producer:
+        return route.producer
+
+    def barrier(self, silent: Callable[[], None] = nothing) -> None:
+        self.reports.flush(self._owner.producer, self.reports.deadline(), silent)
+        if self.reports.failures:
+            raise Refused
+
+    def purge(self) -> Failures:
+        self.abort()
+        return self.reports.take_failures()
+
+    def refused(self, *, alone: bool) -> Failures:
+        refused = self._refused_topic()
+        failures = self.purge()
+        if refused is not None and all(error.code() in errors.PURGED for error, _ in failures):
+            # What was purged with it had no place in the transaction either.
+            topics = {message.topic(): message for _, message in failures if message is not None}
+            failures.append((refused, topics.popitem()[1] if len(topics) == 1 else None))
+        # What was refused leaves a gap in the producer's sequence numbers, at which the broker
+        # would refuse its next messages too.
+        self._drop(self._name)
+        return failures
+
+    def _refused_topic(self) -> KafkaError | None:
+        """Why the transaction takes no topic of its messages, though each report says `purged`.
+
+        It will be aborted, so that an offset more or less does no harm.
+        """
+        offset = TopicPartition(self._topic, 0, 0, "")
+        try:
+            group = self._owner.group
+            self._owner.producer.send_offsets_to_transaction([offset], group, SLICE_SECONDS)
+        except (KafkaException, SystemError) as failed:
+            error = said(failed)
+            return error if error.code() in errors.MISSING else None
+        return None
+
+    def close(self) -> None:
+        for name in list(self._owners):
+            self._drop(name)
+
+    @property
+    def _owner(self) -> Owner:
+        owner = self._owners.get(self._name)
+        if owner is None:
+            raise SinkAway("the session was ended from outside")
+        return owner
+
+    def _drop(self, name: str) -> None:
+        owner = self._owners.pop(name, None)
+        if owner is not None:
+            discard(owner.producer)
+
+    def _fail(self) -> None:
+        """After an abortable error the producer goes on; after a fatal one it ends."""
+        owner = self._owner
+        owner.begun = False
+        # Whatever it was, the topics are looked up anew, by all.
+        for one in self._owners.values():
+            one.routes.clear()
+        try:
+            if owner.token is None:
+                raise SinkAway("it is in doubt whether the transaction was committed")
+            deadline = self.reports.deadline(ABORT_SECONDS)
+            # It would wait for reports that nobody takes meanwhile.
+            discard(owner.producer)
+            self._try(deadline, owner.producer.abort_transaction)
+        except Exception:
+            # Nobody who gives a run up is to be kept from it.
+            self._drop(self._name)
+
+    def _try(self, deadline: float, call: Callable[..., Any], *arguments: object) -> None:
+        """Calls again while Kafka says that this will do. Raises SinkAway."""
+        while True:
+            try:
+                call(*arguments, SLICE_SECONDS)
+            except (KafkaException, SystemError) as failed:
+                error = said(failed)
+                if not error.retriable() or self.reports.is_over(deadline):
+                    raise SinkAway(f"{error.name()}: {error.str()}") from failed
+            else:
+                return
+
+    def _end_former(self, name: str) -> None:
+        """Ends what the generation before left open, where its topics let that be done.
+
+        Who reads what is committed would else wait for its timeout.
+        """
+        group, _, generation = name.partition(GENERATION)
+        if not generation:
+            return
+        before = int(generation) - 1
+        former = f"{group}{GENERATION}{before}" if before else group
+        producer = Producer({**self._properties, "transactional.id": former}, logger=LIBRARY)
+        with suppress(KafkaException, SystemError):
+            producer.init_transactions(SLICE_SECONDS)
+        discard(producer)
+
+    def _read(self, group: str, deadline: float) -> tuple[str | None, Any]:
+        """The metadata of the group's offset, and what names the group to a transaction."""
+        consumer = Consumer(
+            {
+                **self._properties,
+                "group.id": group,
+                "enable.auto.commit": False,
+                # Waits for a commit that is still being written.
+                "isolation.level": "read_committed",
+                "log_level": 2,
+            }
+        )
+        try:
+            while True:
+                try:
+                    (found,) = consumer.committed(
+                        [TopicPartition(self._topic, 0)], timeout=SLICE_SECONDS
+                    )
+                    if found.error is not None:
+                        raise KafkaException(found.error)
+                    return found.metadata, consumer.consumer_group_metadata()
+                except KafkaException as failed:
+                    # The coordinator may be starting, or moving.
+                    error = failed.args[0]
+                    refused = error.code() in (
+                        KafkaError.GROUP_AUTHORIZATION_FAILED,
+                        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+                    )
+                    if refused or self.reports.is_over(deadline):
+                        raise SinkAway(f"cursor in Kafka: {error.str()}") from failed
+        finally:
+            consumer.close()
+
+    def _make_topic(self) -> None:
+        if self._made:
+            return
+        try:
+            known = self._admin.list_topics(self._topic, timeout=ASK_TIMEOUT_SECONDS)
+            if known.topics[self._topic].error is not None:
+                topic = NewTopic(self._topic, num_partitions=1)
+                self._admin.create_topics([topic])[self._topic].result(ASK_TIMEOUT_SECONDS)
+        except (KafkaException, TimeoutError) as failed:
+            error = failed.args[0] if isinstance(failed, KafkaException) else None
+            if error is None or error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                words = error.str() if error else "no answer"
+                raise SinkAway(
+                    f"topic {self._topic}: {words}; let the relay's user make it, or make it with "
+                    "one partition"
+                ) from failed
+        self._made = True

@@ -1,0 +1,70 @@
+"""Channels whose messages are dead letters for now, without anybody being asked for each."""
+
+import time
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaException
+
+from relay.kafka.routes import Wire
+from relay.kafka.topic import ASK_TIMEOUT_SECONDS
+from relay.kafka.topics import Topics
+
+# Reason and detail of a letter.
+Doom = tuple[str, str]
+
+# What is written to a channel for which there is no room among those that wait is dead, until room
+# is looked for again. So many letters that nobody has to be asked for in one run.
+NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
+MOST_GIVEN_UP = 5000
+GIVEN_UP_SECONDS = 30.0
+# So is what prefix and channel together would send to the topic of the relay's own cursors.
+OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
+# And to those that brokers keep for themselves, which nobody may make or write to.
+KAFKAS_TOPIC = "TOPIC_IS_KAFKAS_OWN"
+
+
+class GivenUp:
+    """Those that found no room among the channels that wait, and those whose topic is the relay's
+    own or Kafka's.
+    """
+
+    def __init__(self, wire: Wire, topics: Topics) -> None:
+        self._wire = wire
+        self._topics = topics
+        self._until: dict[bytes, float] = {}
+        self._has_topics_until = float("-inf")
+
+    def add(self, channels: Iterable[str]) -> bool:
+        """Whether messages of these may die; False: they have to wait. Raises SinkAway."""
+        names = [channel.encode() for channel in channels]
+        if any(self._topics.passes(name) for name in names):
+            # No message is to blame for brokers that are gone.
+            return False
+        now = time.monotonic()
+        if now >= self._has_topics_until:
+            try:
+                topics = self._wire.any().list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
+            except KafkaException as failed:
+                raise self._wire.reports.away(failed.args[0].str()) from failed
+            if all(name.startswith("__") for name in topics):
+                # A broker that has just started may know no topic yet.
+                return False
+            self._has_topics_until = now + GIVEN_UP_SECONDS
+        if len(self._until) > MOST_GIVEN_UP:
+            self._until.clear()
+        self._until.update(dict.fromkeys(names, now + GIVEN_UP_SECONDS))
+        return True
+
+    def doom(self, channel: bytes) -> Doom | None:
+        """Reason and detail of the letters of a channel whose messages go nowhere now."""
+        if self._topics.is_own(channel):
+            own = self._topics.own
+            detail = f"topic {own} is the relay's own: change the subscription's topic_prefix"
+            return OWN_TOPIC, detail
+        if (kafkas := self._topics.kafkas_own(channel)) is not None:
+            detail = f"topic {kafkas} is Kafka's own: change the subscription's topic_prefix"
+            return KAFKAS_TOPIC, detail
+        ends_at = self._until.get(channel)
+        if ends_at is not None and time.monotonic() < ends_at:
+            return NO_ROOM, "its topic is missing as well"
+        return None

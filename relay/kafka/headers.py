@@ -1,0 +1,71 @@
+"""A message's headers in Kafka: CloudEvents 1.0, binary mode, then its own.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import time
+
+from relay.log.encoding import NotEncodable, own_headers
+from relay.log.message import POSTGRES_EPOCH_SECONDS, Row
+
+# As confluent_kafka takes them; none is None.
+Headers = dict[str, str | bytes | None]
+
+
+class CloudEvents:
+    """Makes headers with one `source`. A backlog shares its seconds, so their text is kept."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source.encode()
+        self._seconds: dict[int, bytes] = {}
+
+    def headers(
+        self,
+        type_: bytes,
+        idempotency_key: bytes,
+        own: bytes | None,
+        content_type: bytes,
+        created_at: int,
+    ) -> Headers:
+        """Of a Row's fields; `ce_id` is the idempotency key, `ce_time` when it was written, UTC.
+
+        Raises NotEncodable.
+        """
+        second, fraction = divmod(created_at, 1_000_000)
+        headers: Headers = {
+            "ce_specversion": b"1.0",
+            "ce_id": idempotency_key,
+            "ce_type": type_,
+            "ce_source": self._source,
+            "ce_time": b"%b.%06dZ" % (self._seconds.get(second) or self._text(second), fraction),
+            "content-type": content_type,
+            "idempotency-key": idempotency_key,
+        }
+        if own is not None:
+            headers.update(_named(own))
+        return headers
+
+    def of(self, row: Row) -> Headers:
+        """The headers of one row."""
+        return self.headers(row[2], row[4], row[5], row[6], row[8])
+
+    def _text(self, second: int) -> bytes:
+        if len(self._seconds) > 1000:
+            self._seconds.clear()
+        moment = time.gmtime(POSTGRES_EPOCH_SECONDS + second)
+        # Four digits: RFC 3339, as CloudEvents asks for.
+        if not 1 <= moment.tm_year <= 9999:
+            raise NotEncodable(f"created_at: the year {moment.tm_year} is not 1 to 9999")
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
+        self._seconds[second] = text
+        return text
+
+
+def _named(own: bytes) -> dict[str, str]:
+    """The message's own headers. librdkafka ends a name at its first NUL."""
+    headers = own_headers(own)
+    if rb"\u0000" in own:
+        for name in headers:
+            if "\0" in name:
+                raise NotEncodable(f"headers: the name {name[:100]!a} holds a NUL")
+    return headers

@@ -1,0 +1,96 @@
+"""Redriven dead letters: sent to their own cursor's sink, outside the log."""
+
+from collections.abc import Sequence
+
+from psycopg.types.numeric import Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
+
+from relay.database import Connection
+from relay.log.cursor import Cursor
+from relay.log.message import Row
+from relay.log.sink import Dead, Outcome
+
+# Few and rare. Their bytes are bounded by the window's sum, and their number by what a transaction
+# can note of them. One that is due takes those of its channel along that had to wait before it.
+LETTERS = """
+select message_id, channel, type, group_key, idempotency_key, headers, content_type, payload,
+       created_at, 0
+from (
+    select l.*, octet_length(l.payload) + coalesce(octet_length(l.headers), 0) as size,
+           sum(octet_length(l.payload) + coalesce(octet_length(l.headers), 0))
+               over (order by l.message_id) as bytes
+    from outbox.delivery d
+    join outbox.dead_letter l on l.id = d.dead_letter_id
+    where d.cursor_id = %(cursor)s
+      and l.channel in (
+          select goes.channel
+          from outbox.delivery due
+          join outbox.dead_letter goes on goes.id = due.dead_letter_id
+          where due.cursor_id = %(cursor)s and due.due_at <= clock_timestamp())
+) letter
+where bytes - size < 16000000
+order by message_id
+limit 200
+"""
+
+
+def read(connection: Connection, cursor: Cursor) -> list[Row]:
+    """The letters that are due, in the order of the log; at most 200 and about 16 MB."""
+    with connection.cursor(binary=True) as reader:
+        reader.adapters.register_loader("text", ByteaBinaryLoader)
+        reader.adapters.register_loader("timestamptz", Int8BinaryLoader)
+        return reader.execute(LETTERS, {"cursor": cursor.id}).fetchall()
+
+
+def arrived(rows: Sequence[Row], outcome: Outcome) -> tuple[int, ...]:
+    """The message ids of those that went."""
+    dead = {letter.message_id for letter in outcome.dead}
+    end = outcome.stopped.message_id if outcome.stopped else None
+    return tuple(row[0] for row in rows if row[0] not in dead and (end is None or row[0] < end))
+
+
+DELIVERED = """
+with gone as (
+    delete from outbox.delivery
+    where cursor_id = %(cursor)s and message_id = any (%(messages)s::bigint[])
+    returning dead_letter_id
+)
+update outbox.dead_letter set delivered_at = clock_timestamp(), attempts = attempts + 1
+where id in (select dead_letter_id from gone)
+"""
+
+
+def delivered(connection: Connection, cursor: Cursor, messages: Sequence[int]) -> None:
+    """Notes that these letters have arrived."""
+    if messages:
+        connection.execute(DELIVERED, {"cursor": cursor.id, "messages": list(messages)})
+
+
+DIED_AGAIN = """
+with gone as (
+    delete from outbox.delivery where cursor_id = %(cursor)s and message_id = %(message)s
+    returning dead_letter_id
+)
+update outbox.dead_letter
+set redriven_at = null, died_at = clock_timestamp(), attempts = attempts + 1,
+    reason = %(reason)s, detail = %(detail)s
+where id in (select dead_letter_id from gone)
+"""
+
+
+def died_again(connection: Connection, cursor: Cursor, letter: Dead) -> None:
+    """Puts a letter back among the dead."""
+    values = {"message": letter.message_id, "reason": letter.reason, "detail": letter.detail}
+    connection.execute(DIED_AGAIN, {"cursor": cursor.id, **values})
+
+
+POSTPONE = """
+update outbox.delivery d set due_at = clock_timestamp() + interval '5 seconds'
+from outbox.dead_letter l
+where d.cursor_id = %(cursor)s and l.id = d.dead_letter_id and l.channel = any (%(channels)s)
+"""
+
+
+def postpone(connection: Connection, cursor: Cursor, channels: Sequence[str]) -> None:
+    """The letters of these channels keep their places, and are tried again in five seconds."""
+    connection.execute(POSTPONE, {"cursor": cursor.id, "channels": list(channels)})

@@ -1,0 +1,262 @@
+"""The end of a run: one checkpoint, with its dead letters and its forks, and the commit."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from relay.database import Connection
+from relay.log.cursor import Cursor
+from relay.log.reading import Reading
+from relay.log.sink import Blocked, Dead, Outcome
+
+Written = psycopg.Cursor[Any]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a checkpoint says that its cursor stands; between deltas all but `seen` is None."""
+
+    seen: str
+    target: str | None = None
+    after_id: int | None = None
+    fresh_id: int | None = None
+    upto_id: int | None = None
+
+
+class Next(msgspec.Struct, frozen=True):
+    """The checkpoint that a run ends with: its place, and the token that only it has.
+
+    `messages` arrived, `failures` attempts did not.
+    """
+
+    n: int
+    token: int
+    place: Place
+    messages: int = 0
+    bytes: int = 0
+    failures: int = 0
+
+
+def new_token() -> int:
+    """What tells a checkpoint from another one with the same n, after a restore."""
+    return secrets.randbits(63)
+
+
+def following(reading: Reading, outcome: Outcome) -> Next | None:
+    """The checkpoint that a run has come to; None where it has not moved."""
+    position, stopped = reading.position, outcome.stopped
+    done_id = reading.after_id if stopped is None else stopped.message_id - 1
+    if stopped is not None and done_id <= position.after_id:
+        return None
+    # With its last message a delta is over, though the run was stopped before it looked for more.
+    if done_id >= position.upto_id:
+        place = Place(position.target)
+    else:
+        place = Place(position.seen, position.target, done_id, position.fresh_id, position.upto_id)
+    n = reading.claimed.n + 1
+    return Next(n, new_token(), place, outcome.messages, outcome.bytes)
+
+
+PLACE = """
+select seen::text, target::text, after_id, fresh_id, upto_id
+from outbox.checkpoint where cursor_id = %(cursor)s and n = %(n)s
+"""
+
+
+def place(connection: Connection, cursor: Cursor, n: int) -> Place:
+    """Where checkpoint `n` stands."""
+    row = connection.execute(PLACE, {"cursor": cursor.id, "n": n}).fetchone()
+    assert row is not None
+    return Place(*row)
+
+
+# Returns the database's clock, as Row counts: by then everything of the run was acknowledged.
+CHECKPOINT = """
+insert into outbox.checkpoint
+    (cursor_id, n, token, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes,
+     failures)
+values (%(cursor)s, %(n)s, %(token)s, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
+        %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s, %(failures)s)
+returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)
+          ::bigint
+"""
+
+BURY = """
+insert into outbox.dead_letter
+    (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
+     headers, content_type, payload, created_at, reason, detail, attempts)
+select %(subscription)s, %(cursor)s, m.id, m.priority, m.channel, m.type, m.group_key,
+       m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at,
+       dead.reason, dead.detail, 1
+from unnest(%(messages)s::bigint[], %(reasons)s::text[], %(details)s::text[])
+     as dead (message_id, reason, detail)
+cross join lateral (
+    select * from outbox.message
+    where priority::integer = %(priority)s::integer and id + 0 = dead.message_id
+) m
+on conflict (cursor_id, message_id) do update
+    set reason = excluded.reason, detail = excluded.detail, attempts = dead_letter.attempts + 1,
+        died_at = clock_timestamp(), redriven_at = null, delivered_at = null
+"""
+
+# So many cursors of one subscription may wait for topics: every run of the unforked one leaves
+# their channels out.
+MOST_WAITING = 1000
+
+# Forks stand where their origin stands, so neither loses nor repeats a message of their channels.
+FORK = """
+with forked as (
+    insert into outbox.cursor
+        (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
+    select c.subscription_id, c.shard, c.priority, missing.channel, clock_timestamp(),
+           missing.reason
+    from outbox.cursor c
+    cross join unnest(%(channels)s::text[], %(reasons)s::text[]) as missing (channel, reason)
+    where c.id = %(cursor)s
+    limit greatest(%(most)s - (select count(*) from outbox.cursor w
+                               where w.subscription_id = %(subscription)s
+                                 and w.waiting_since is not null), 0)
+    returning id, channel
+),
+placed as (
+    insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+    select forked.id, 0, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
+           %(fresh_id)s, %(upto_id)s, %(relay)s
+    from forked
+)
+select channel from forked
+"""
+
+# Written when a fork begins to wait, for another reason, or when it flows again; not in between.
+# Since when it waits is kept through tries of which nothing came.
+WAIT = """
+update outbox.cursor
+set waiting_since = case when %(reason)s::text is null then null
+                         when %(delivered)s::boolean then clock_timestamp()
+                         else coalesce(waiting_since, clock_timestamp()) end,
+    waiting_reason = %(reason)s::text
+where id = %(cursor)s
+  and (waiting_reason is distinct from %(reason)s::text or %(delivered)s::boolean)
+"""
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What a run's end has written.
+
+    `acknowledged_at` is the database's clock when everything was acknowledged, as Row counts; None
+    where the run did not move. `forked` are the channels that wait alone from now on.
+    """
+
+    acknowledged_at: int | None
+    forked: frozenset[str]
+
+
+def finish(
+    reading: Reading,
+    cursor: Cursor,
+    relay: str,
+    *,
+    dead: Sequence[Dead],
+    checkpoint: Next | None,
+    blocked: Sequence[Blocked] = (),
+) -> Finished:
+    """Writes the run's one checkpoint, with its dead letters and its forks, and commits.
+
+    A fork does not fork: that its own channel is `blocked` is noted at it. Raises
+    psycopg.errors.UniqueViolation where another holder wrote this checkpoint: the run is void. A
+    connection that is lost during the commit leaves open whether it happened; the next claim reads
+    it.
+    """
+    connection, written, forked = reading.connection, None, None
+    with connection.pipeline():
+        reading.end()
+        bury(connection, cursor, dead)
+        if checkpoint is not None:
+            written = write(connection, cursor, relay, checkpoint)
+        if cursor.channel is not None:
+            _wait(connection, cursor, checkpoint, blocked)
+        elif blocked:
+            place = checkpoint.place if checkpoint else _unmoved(reading)
+            forked = connection.execute(
+                FORK, _where(cursor, relay, place) | _forks(cursor, blocked)
+            )
+        connection.execute("commit")
+    row = written.fetchone() if written else None
+    channels = forked.fetchall() if forked else []
+    return Finished(row[0] if row else None, frozenset(channel for (channel,) in channels))
+
+
+def bury(connection: Connection, cursor: Cursor, dead: Sequence[Dead]) -> None:
+    """Writes dead letters of messages in the log, in the transaction that is under way."""
+    if dead:
+        connection.execute(BURY, _buried(cursor, dead))
+
+
+def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> Written:
+    """Writes one checkpoint in the transaction that is under way."""
+    values = {
+        "n": checkpoint.n,
+        "token": checkpoint.token,
+        "messages": checkpoint.messages,
+        "bytes": checkpoint.bytes,
+        "failures": checkpoint.failures,
+    }
+    return connection.execute(CHECKPOINT, _where(cursor, relay, checkpoint.place) | values)
+
+
+def _where(cursor: Cursor, relay: str, place: Place) -> dict[str, object]:
+    return {"cursor": cursor.id, "relay": relay, **msgspec.structs.asdict(place)}
+
+
+def _unmoved(reading: Reading) -> Place:
+    at = reading.position
+    return Place(at.seen, at.target, at.after_id, at.fresh_id, at.upto_id)
+
+
+def _buried(cursor: Cursor, dead: Sequence[Dead]) -> dict[str, object]:
+    return {
+        "subscription": cursor.subscription_id,
+        "cursor": cursor.id,
+        "priority": cursor.priority,
+        "messages": [letter.message_id for letter in dead],
+        "reasons": [letter.reason for letter in dead],
+        "details": [letter.detail for letter in dead],
+    }
+
+
+def _forks(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
+    return {
+        "subscription": cursor.subscription_id,
+        "channels": [one.channel for one in blocked],
+        "reasons": [one.reason for one in blocked],
+        "most": MOST_WAITING,
+    }
+
+
+def _wait(
+    connection: Connection, fork: Cursor, checkpoint: Next | None, blocked: Sequence[Blocked]
+) -> None:
+    """Notes at a fork what it waits for, or that it flows."""
+    delivered = checkpoint is not None and checkpoint.messages > 0
+    reason = blocked[0].reason if blocked else None
+    if (blocked and (delivered or reason != fork.waiting_reason)) or (checkpoint and fork.waits):
+        values = {"cursor": fork.id, "reason": reason, "delivered": delivered}
+        connection.execute(WAIT, values)
+
+
+MERGE = "select outbox.merge_forks(%(cursor)s)"
+
+
+def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> list[int]:
+    """Merges the forks that have come to where the cursor stands, and commits; their ids.
+
+    `checkpoint` stands where the latest one does: by it another holder sees that it came too late.
+    """
+    with connection.pipeline():
+        merged = connection.execute(MERGE, {"cursor": cursor.id})
+        write(connection, cursor, relay, checkpoint)
+        connection.execute("commit")
+    row = merged.fetchone()
+    return list(row[0]) if row else []

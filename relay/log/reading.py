@@ -1,0 +1,285 @@
+"""One run's way through the log: which messages come next, in which order, and where it ends."""
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from typing import LiteralString
+
+from psycopg.types.numeric import Int8BinaryLoader
+from psycopg.types.string import ByteaBinaryLoader
+
+from relay.database import Connection
+from relay.log.cursor import Claimed, Cursor
+from relay.log.message import Row
+
+# What bounds a run.
+RUN_MESSAGES = 20_000
+RUN_BYTES = 16_000_000
+RUN_SECONDS = 1.0
+# Rows that arrive together: 64 of the largest messages are 63 MB.
+CHUNK_ROWS = 64
+# By page, each costs a round trip: where the last one's rows were small on average, more at once,
+# and never many more bytes than these.
+PAGE_BYTES = 1_000_000
+SMALL_ROW_BYTES = 4_000
+SMALL_CHUNK_ROWS = 128
+# How far one statement walks: a filter that leaves everything out must not read the whole log, and
+# late messages are sorted.
+SPAN_IDS = 100_000
+LATE_SPAN_IDS = 20_000
+
+# What is forked stays the same while a run lasts: only the holder of the unforked cursor makes
+# forks and merges them. However many they are, one hash of their names is made for the statement.
+
+# Late messages: their transactions were open in `seen`, and are over in `target`. Few, and each
+# found by its xid.
+READ_LATE = """
+select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
+       m.payload, m.created_at,
+       case when %(replaying)s::boolean and exists (
+                select from outbox.replay r
+                where r.cursor_id = %(cursor)s::bigint
+                  and (pg_visible_in_snapshot(m.xid, r.seen)
+                       or m.id <= r.after_id and pg_visible_in_snapshot(m.xid, r.target)))
+            then 1 else 0 end
+       + case when %(blocking)s::boolean and exists (
+                  select from outbox.delivery d
+                  where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
+                    and d.due_at is not null)
+              then 2 else 0 end as marks
+from outbox.message m
+where m.priority = %(priority)s::smallint
+  and m.xid = any (array(select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
+                         where pg_visible_in_snapshot(x, %(target)s::pg_snapshot)))
+  and m.id > %(after)s::bigint
+  and m.id <= %(upto)s::bigint
+  and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
+           else m.channel = any (%(channels)s::text[]) end
+  and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
+  and case when %(channel)s::text is null then m.channel not in (
+               select f.channel from outbox.cursor f
+               where f.subscription_id = %(subscription)s::bigint
+                 and f.shard = %(shard)s::smallint and f.priority = %(priority)s::smallint
+                 and f.channel is not null)
+           else m.channel = %(channel)s::text end
+  and (%(shards)s::integer = 1
+       or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
+order by m.id
+limit %(limit)s::integer
+"""
+
+# The range: everything between two ids that `target` shows and `seen` does not, streamed in the
+# order of the index by id.
+READ_RANGE = """
+select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
+       m.payload, m.created_at,
+       case when %(replaying)s::boolean and exists (
+                select from outbox.replay r
+                where r.cursor_id = %(cursor)s::bigint
+                  and (pg_visible_in_snapshot(m.xid, r.seen)
+                       or m.id <= r.after_id and pg_visible_in_snapshot(m.xid, r.target)))
+            then 1 else 0 end
+       + case when %(blocking)s::boolean and exists (
+                  select from outbox.delivery d
+                  where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
+                    and d.due_at is not null)
+              then 2 else 0 end as marks
+from outbox.message m
+where m.priority::integer = %(priority)s::integer
+  and m.id + 0 > %(after)s::bigint
+  and m.id + 0 <= %(upto)s::bigint
+  and not pg_visible_in_snapshot(m.xid, %(seen)s::pg_snapshot)
+  and pg_visible_in_snapshot(m.xid, %(target)s::pg_snapshot)
+  and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
+           else m.channel = any (%(channels)s::text[]) end
+  and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
+  and case when %(channel)s::text is null then m.channel not in (
+               select f.channel from outbox.cursor f
+               where f.subscription_id = %(subscription)s::bigint
+                 and f.shard = %(shard)s::smallint and f.priority = %(priority)s::smallint
+                 and f.channel is not null)
+           else m.channel = %(channel)s::text end
+  and (%(shards)s::integer = 1
+       or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
+order by m.id + 0
+limit %(limit)s::integer
+"""
+
+# One of these two between them: up to so many bytes, and one message at the least. Sizes are known
+# without the payloads being read, and what goes beyond is not read.
+PAGE_BEGINS = """
+select id, channel, type, group_key, idempotency_key, headers, content_type, payload, created_at,
+       marks
+from (
+    select page.*, sum(octet_length(payload) + coalesce(octet_length(headers), 0))
+                   over (order by id rows between unbounded preceding and 1 preceding) as before
+    from ("""
+PAGE_ENDS = """
+    ) page
+) page
+where coalesce(before, 0) < %(bytes)s::bigint
+order by id
+"""
+
+# Ids begin anew, far on, with each partition: to walk there span by span would take hours.
+NEXT_ID = """
+select m.id + 0 from outbox.message m
+where m.priority::integer = %(priority)s::integer
+  and m.id + 0 > %(after)s::bigint and m.id + 0 <= %(end)s::bigint
+order by m.id + 0
+limit 1
+"""
+
+
+class Reading:
+    """One run's way through the log: iterate over `rows()`, then ask `after_id` and `exhausted`.
+
+    Ends at `limit` messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking rows.
+    `blocking`: rows whose group has a head in outbox.delivery are marked BLOCKED.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        cursor: Cursor,
+        claimed: Claimed,
+        limit: int,
+        *,
+        blocking: bool = False,
+    ) -> None:
+        assert claimed.position is not None
+        self.connection = connection
+        self.claimed = claimed
+        self.position = claimed.position
+        self.after_id = claimed.position.after_id
+        self.bytes = 0
+        # The statement that ends a stream's savepoint: where the stream was ended early, the
+        # transaction has failed down to it.
+        self._after_stream: LiteralString | None = None
+        self._left = limit
+        self._parameters: dict[str, object] = {
+            "cursor": cursor.id,
+            "replaying": claimed.replaying,
+            "blocking": blocking,
+            "types": claimed.types,
+            "priority": cursor.priority,
+            "seen": self.position.seen,
+            "target": self.position.target,
+            "channels": claimed.channels,
+            "subscription": cursor.subscription_id,
+            "channel": cursor.channel,
+            "shards": claimed.shards,
+            "shard": cursor.shard,
+        }
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the delta has been read to its end."""
+        return self.after_id >= self.position.upto_id
+
+    def end(self) -> None:
+        """Makes the transaction whole again after a stream. The lock and the settings stay.
+
+        In a pipeline it must come first: libpq still has the next result arrive in chunks, and this
+        statement has none.
+        """
+        if self._after_stream is not None:
+            self.connection.execute(self._after_stream)
+            self._after_stream = None
+
+    def rows(self) -> Generator[Row]:
+        """The messages of this run in the order in which they have to go."""
+        ends_at = time.monotonic() + RUN_SECONDS
+        few = True
+        while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
+            statement, upto = self._span()
+            limit = min(CHUNK_ROWS, self._left) if few else self._left
+            left = limit
+            size, last_id = self.bytes, self.after_id
+            with closing(self._read(statement, upto, limit, few)) as rows:
+                try:
+                    for row in rows:
+                        yield row
+                        last_id = row[0]
+                        size += len(row[7]) + len(row[5] or b"")
+                        left -= 1
+                        if size >= RUN_BYTES or (not left & 63 and time.monotonic() >= ends_at):
+                            return
+                    if left > 0:
+                        last_id = upto
+                finally:
+                    self.after_id, self.bytes = last_id, size
+            if left == limit:
+                self._skip_gap()
+            self._left -= limit - left
+            few = False
+
+    def pages(self) -> Generator[list[Row]]:
+        """The same for a sink that takes them slowly and stops early, a few at a time.
+
+        (A stream that is ended early costs a cancel each time.) A page that was given counts as
+        read.
+        """
+        ends_at = time.monotonic() + RUN_SECONDS
+        most = CHUNK_ROWS
+        while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
+            statement, upto = self._span()
+            limit = min(most, self._left)
+            page = list(self._read(PAGE_BEGINS + statement + PAGE_ENDS, upto, limit, few=True))
+            size = sum(len(row[7]) + len(row[5] or b"") for row in page)
+            is_full = len(page) == limit or size >= PAGE_BYTES
+            self.after_id = page[-1][0] if is_full else upto
+            self._left -= len(page)
+            self.bytes += size
+            most = SMALL_CHUNK_ROWS if size < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
+            if page:
+                yield page
+            else:
+                self._skip_gap()
+            if self.bytes >= RUN_BYTES:
+                return
+
+    @property
+    def _is_late(self) -> bool:
+        return self.after_id < self.position.fresh_id - 1
+
+    @property
+    def _end(self) -> int:
+        """Up to which id it goes on as now."""
+        return self.position.fresh_id - 1 if self._is_late else self.position.upto_id
+
+    def _span(self) -> tuple[LiteralString, int]:
+        """The statement that reads on, and how far."""
+        if self._is_late:
+            return READ_LATE, min(self.after_id + LATE_SPAN_IDS, self._end)
+        return READ_RANGE, min(self.after_id + SPAN_IDS, self._end)
+
+    def _skip_gap(self) -> None:
+        """After a span that gave nothing: goes on before the next message that there is."""
+        if self.exhausted:
+            return
+        self.end()
+        end = self._end
+        bounds = {"priority": self._parameters["priority"], "after": self.after_id, "end": end}
+        found = self.connection.execute(NEXT_ID, bounds, prepare=True).fetchone()
+        self.after_id = end if found is None else found[0] - 1
+
+    def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
+        """Mostly there are `few`: prepared, they are read sooner than a stream would be planned."""
+        with self.connection.cursor(binary=True) as cursor:
+            # Nothing is parsed on the way: what was written is what is sent.
+            cursor.adapters.register_loader("text", ByteaBinaryLoader)
+            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+            bounds = {"after": self.after_id, "upto": upto, "limit": limit, "bytes": PAGE_BYTES}
+            parameters = self._parameters | bounds
+            if few:
+                yield from cursor.execute(statement, parameters, prepare=True).fetchall()
+                return
+            # Ended early it is cancelled, which fails the transaction: down to here.
+            self.connection.execute("savepoint reading")
+            self._after_stream = "release savepoint reading"
+            try:
+                yield from cursor.stream(statement, parameters, binary=True, size=CHUNK_ROWS)
+            except GeneratorExit:
+                self._after_stream = "rollback to savepoint reading"
+                raise

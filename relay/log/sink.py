@@ -1,0 +1,145 @@
+"""What a sink is to a run: a stream of messages in, an outcome back."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from relay.log.message import Row
+
+# A transaction notes the letters of its run, and has little room for it.
+MOST_NOTED = 100
+
+
+class Dead(msgspec.Struct, frozen=True):
+    """A message that can never be delivered: the broker's name for it, and its words."""
+
+    message_id: int
+    reason: str
+    detail: str
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """A channel that takes nothing now, and why."""
+
+    channel: str
+    reason: str
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The message that a run ended before: neither it nor a later one went.
+
+    `blocked` are channels that take nothing: none of their messages before it was read, and some
+    behind it may be theirs. Where there are none, the next run begins with it at once. `stuck`: a
+    transaction that was given up can't be ended whole, for as long as its topics take nothing.
+    """
+
+    message_id: int
+    blocked: tuple[Blocked, ...] = ()
+    stuck: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a run: every message before `stopped` is acknowledged or in `dead`.
+
+    With transactions at most MOST_NOTED are dead. `created_at` holds when each acknowledged message
+    was written, in the log's order: as in Row; `last_id` is the id of the last.
+    """
+
+    messages: int
+    bytes: int
+    created_at: list[int]
+    dead: list[Dead]
+    stopped: Stopped | None = None
+    last_id: int = 0
+
+
+class SinkAway(Exception):
+    """The receiving system can't be reached, or refuses everybody.
+
+    No message is to blame, and nothing that was in flight is still on its way. `messages`: how many
+    the run had that was given up; None where none was.
+    """
+
+    messages: int | None = None
+
+
+class Unanswered(SinkAway):
+    """What was sent was not acknowledged in time."""
+
+
+# What stands in the name of a cursor's transactions before their generation, where it is not the
+# first: what is noted with them does not go by it.
+GENERATION = "/"
+
+
+class Transactions(Protocol):
+    """The receiving system's own transactions, where a run is to arrive exactly once.
+
+    They go by the cursor's `name`. Each is of one owner: the last that has fenced all others. The
+    messages of `Sink.deliver` go into the transaction of the cursor that was taken or fenced last.
+    """
+
+    @property
+    def held(self) -> bool:
+        """Whether the cursor that was taken last is still owned, with nothing in doubt."""
+
+    def take(self, name: str, token: int) -> bool:
+        """Goes on as the owner that `own` made at this token; False where that is over."""
+
+    def fence(self, name: str) -> str | None:
+        """Ends every other owner's transaction and becomes the owner.
+
+        Returns what the last committed transaction noted, or None. Raises SinkAway.
+        """
+
+    def begin(self) -> None:
+        """A transaction begins, where none has. Raises SinkAway."""
+
+    def forget(self, name: str) -> None:
+        """Nobody goes by this name any more; one without a generation stands for all of them."""
+
+    def own(self, token: int) -> None:
+        """The cursor's checkpoint has this token, and nothing is in doubt."""
+
+    def commit(self, note: str) -> None:
+        """Commits what was delivered, and `note` with it.
+
+        Raises SinkAway, also where it is in doubt whether that happened: `fence` finds it out.
+        """
+
+    def abort(self) -> None:
+        """Nobody will have seen what was delivered. Never raises."""
+
+
+class Sink(Protocol):
+    """Where the messages of one subscription go. Used by one thread at a time."""
+
+    @property
+    def transactions(self) -> Transactions | None:
+        """None: messages are seen as they are delivered, and some may be seen again."""
+
+    @property
+    def held_seconds(self) -> float:
+        """How long the receiving system wants nothing: a quota is used up."""
+
+    def open(self) -> None:
+        """Returns once the receiving system answers; raises SinkAway where it does not."""
+
+    def blocked(self, channel: str) -> bool:
+        """Whether a channel that waits takes nothing still. Asks for all that wait together."""
+
+    def give_up(self, channels: Iterable[str]) -> bool:
+        """There is no room for further channels that wait: messages of these are dead for now.
+
+        False where the receiving system may know no channel yet: then all wait. Raises SinkAway.
+        """
+
+    def deliver(self, rows: Iterable[Row]) -> Outcome:
+        """Sends the rows in their order and returns when each has its outcome.
+
+        May stop reading early. Raises SinkAway when the run has to be given up as a whole.
+        """
+
+    def close(self) -> None:
+        """Drops what is still in flight, within a second."""

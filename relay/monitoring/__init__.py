@@ -1,0 +1,1 @@
+"""What is counted and told: metrics, health, status."""

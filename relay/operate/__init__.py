@@ -1,0 +1,1 @@
+"""What operators do to subscriptions, channels and dead letters."""

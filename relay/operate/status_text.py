@@ -1,0 +1,138 @@
+"""How it stands, for people."""
+
+from collections.abc import Sequence
+
+from relay.monitoring.status import Endpoint, Maintenance, Status
+from relay.operate.table import duration, printable, table
+
+
+def render(status: Status) -> str:
+    """Tables under each other; those that would be empty are left out."""
+    parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
+    parts.append(_maintenance(status.maintenance))
+    parts.append(_subscription_table(status))
+    backlog = [one for one in status.backlog if one.messages]
+    if backlog:
+        parts.append(
+            table(
+                ("subscription", "priority", "backlog", "oldest"),
+                [
+                    (
+                        one.subscription,
+                        one.priority,
+                        _counted(one.messages, one.more),
+                        duration(one.oldest_age_seconds),
+                    )
+                    for one in backlog
+                ],
+            )
+        )
+    elif not any(one.messages for one in status.undelivered):
+        parts.append("everything is delivered")
+    if status.endpoints:
+        parts.append(_endpoint_table(status.endpoints))
+    if status.waiting:
+        parts.append(
+            table(
+                ("waiting channel", "of", "for", "because"),
+                [
+                    (w.channel, w.subscription, duration(w.seconds), w.reason)
+                    for w in status.waiting
+                ],
+            )
+        )
+    if status.dead_letters:
+        parts.append(
+            table(
+                ("dead letters", "channel", "reason", "waiting", "redriven", "last"),
+                [
+                    (d.subscription, d.channel, d.reason, d.waiting, d.redriven, d.last_died_at)
+                    for d in status.dead_letters
+                ],
+            )
+        )
+    if status.holders:
+        parts.append(
+            table(
+                ("relay at work", "subscription", "priority", "shard", "channel", "since"),
+                [
+                    (h.relay, h.subscription, h.priority, h.shard, h.channel, _ago(h.seconds))
+                    for h in status.holders
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def _subscription_table(status: Status) -> str:
+    undelivered = {one.subscription: one for one in status.undelivered}
+    rows = []
+    for one in status.subscriptions:
+        # None where it was made or renamed between the two looks.
+        left = undelivered.get(one.name)
+        rows.append(
+            (
+                one.name,
+                _counted(left.messages, left.more) if left is not None else "",
+                duration(left.oldest_age_seconds) if left is not None else "",
+                one.messages_in_5_minutes,
+                one.bytes_in_5_minutes,
+                _ago(one.last_checkpoint_age_seconds),
+                one.last_relay,
+                f"paused: {one.paused_reason or 'no reason given'}" if one.paused else "",
+            )
+        )
+    headers = ("subscription", "undelivered", "oldest", "messages in 5 min", "bytes in 5 min")
+    return table((*headers, "last checkpoint", "by", ""), rows)
+
+
+def _counted(messages: int, more: bool) -> str:
+    return f"{messages}{'+' if more else ''}"
+
+
+def _maintenance(noted: Maintenance) -> str:
+    by = f" by {printable(noted.relay)}" if noted.relay else ""
+    why = f"; the latest round failed: {printable(noted.fault)}" if noted.fault else ""
+    if noted.late:
+        return (
+            f"MAINTENANCE HAS NOT RUN FOR {duration(noted.age_seconds)}{why}: outbox-relay doctor"
+        )
+    return f"maintenance ran {_ago(noted.age_seconds)}{by}{why}"
+
+
+def _endpoint_table(endpoints: Sequence[Endpoint]) -> str:
+    return table(
+        (
+            "endpoint of",
+            "breaker",
+            "failing for",
+            "retrying",
+            "in flight",
+            "behind",
+            "parked",
+            "next due",
+        ),
+        [
+            (
+                one.subscription,
+                one.breaker,
+                duration(one.failing_seconds),
+                one.retrying,
+                one.in_flight,
+                one.behind,
+                one.parked,
+                _in(one.next_due_seconds),
+            )
+            for one in endpoints
+        ],
+    )
+
+
+def _in(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return "now" if seconds <= 0 else f"in {duration(seconds)}"
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{duration(seconds)} ago"

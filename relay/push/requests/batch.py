@@ -1,0 +1,402 @@
+"""One run's requests: which message goes when, and what is still in the air at the end.
+
+A group's messages go one after the other; what comes behind one that failed stays behind it.
+"""
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future
+
+import msgspec
+import structlog
+
+from relay.log import encoding
+from relay.log.message import Row
+from relay.push.http.answer import Answer
+from relay.push.http.client import Request
+from relay.push.item import Item, fresh
+from relay.push.policy.verdict import GONE, UNSENT, Verdict, by_schedule, judge
+from relay.push.requests.loop import Courier
+from relay.push.requests.queue import Waiting
+from relay.push.requests.signature import sign
+from relay.push.requests.slots import Slots
+from relay.push.target import Target
+
+logger = structlog.get_logger()
+
+# A run sends for so long; then it waits for requests that are younger than the tail.
+FEED_SECONDS = 0.5
+TAIL_SECONDS = 0.05
+# Many requests share one loop: with a hundred endpoints at work an answer takes its time.
+SOON_SECONDS = 0.15
+TAIL_ANSWERS = 3
+# A run that gets no answer for so long leaves its connection to one that waits for it.
+GIVE_WAY_SECONDS = 0.1
+# What each run may have in the air though the loop is behind, so that every subscription gets on.
+FEW_IN_FLIGHT = 2
+# Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
+MOST_BEHIND = 2000
+MOST_FAILED = 1000
+NO_ROOM = "its owner's share of open requests or of RELAY_PUSH_IN_FLIGHT_BYTES is taken"
+# The loop has died where this is over.
+LANDING_SECONDS = 30.0
+
+
+class Landed(msgspec.Struct, frozen=True):
+    """How a run's requests ended.
+
+    `settled` have a verdict, `flying` a token and no verdict yet; `behind` are messages of the log
+    that need a row because the run passes them. Of the log everything up to `done_id` is settled,
+    flying or behind; None: everything that was read. `gone` is what a 410 said; `unable`: no
+    connection could be opened here.
+    """
+
+    settled: list[Item]
+    flying: list[Item]
+    behind: list[Item]
+    done_id: int | None
+    sent: int
+    gone: str | None
+    unable: bool
+
+
+class Flight:
+    """The requests of one run. `fly`, `end` and `stop` are the run's; the rest is the loop's."""
+
+    def __init__(
+        self,
+        courier: Courier,
+        target: Target,
+        cursor_id: int,
+        slots: Slots,
+        *,
+        send_before: float,
+    ) -> None:
+        """No request is made at or after `send_before` by the loop's clock."""
+        self._courier = courier
+        self._loop = courier.loop
+        self._target = target
+        self._cursor_id = cursor_id
+        self._slots = slots
+        self._left = target.most
+        self._send_before = send_before
+        self._hungry = threading.Event()
+        self._landed: Future[Landed] = Future()
+        self._waiting = Waiting(slots, target.most, retrying=target.retrying)
+        self._timed = False
+        self._sending = True
+        # Rows may come; and whether their end was the log's.
+        self._more = True
+        self._closed = False
+        self._exhausted = False
+        self._read_upto = 0
+        self._in_flight: dict[Item, float] = {}
+        self._settled: list[Item] = []
+        self._acked = 0
+        self._failed = 0
+        self._answer_seconds = 0.0
+        self._sent = 0
+        self._gone: str | None = None
+        self._unable = False
+        # Outcomes that come after the landing wait for the run's commit: their rows are not there.
+        self._committed: bool | None = None
+        self._late: list[Item] = []
+
+    # The run's side.
+
+    def fly(self, due: Sequence[Item], pages: Generator[list[Row]]) -> Landed:
+        """Sends what is due and then the log's, until there is no more or the time is over."""
+        call = self._loop.call_soon_threadsafe
+        try:
+            call(self._begin, list(due))
+            exhausted = False
+            while self._more and self._sending:
+                page = next(pages, None)
+                if page is None:
+                    exhausted = True
+                    break
+                self._hungry.clear()
+                call(self._feed, page)
+                self._hungry.wait(LANDING_SECONDS)
+            call(self._close, exhausted)
+            return self._landed.result(LANDING_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def end(self, *, committed: bool) -> None:
+        """The run is over: outcomes that come late find their rows, or never will."""
+        self._loop.call_soon_threadsafe(self._release, committed)
+
+    def stop(self) -> None:
+        """The run is given up: when this returns, nothing more of it is sent."""
+        stopped = threading.Event()
+
+        def abandon() -> None:
+            self._sending = False
+            self._release(False)
+            stopped.set()
+
+        self._loop.call_soon_threadsafe(abandon)
+        stopped.wait(LANDING_SECONDS)
+
+    # The loop's side.
+
+    def _begin(self, due: Iterable[Item]) -> None:
+        self._slots.resume = self._resume
+        for item in due:
+            self._start_clock()
+            self._waiting.add(item)
+        self._pump()
+
+    def _feed(self, page: list[Row]) -> None:
+        self._start_clock()
+        for row in page:
+            self._waiting.add(fresh(row))
+        self._read_upto = page[-1][0]
+        self._resume()
+
+    def _start_clock(self) -> None:
+        """With the first message: the way to it may be long, where a filter leaves most out."""
+        if not self._timed:
+            self._timed = True
+            self._loop.call_later(FEED_SECONDS, self._end_of_time)
+            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, 0)
+
+    def _close(self, exhausted: bool) -> None:
+        """There is no more; `exhausted`: because the log has been read as far as it goes."""
+        self._start_clock()
+        self._more = False
+        self._closed = True
+        self._exhausted = exhausted
+        self._pump()
+
+    def _end_of_time(self) -> None:
+        self._sending = False
+        self._resume()
+
+    def _give_way(self, settled_before: int) -> None:
+        if not self._can_send:
+            return
+        settled = len(self._settled)
+        if settled == settled_before and self._courier.turns.are_awaited:
+            self._end_of_time()
+        else:
+            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
+
+    def _resume(self) -> None:
+        self._pump()
+        if len(self._waiting.behind) >= MOST_BEHIND or self._failed >= MOST_FAILED:
+            self._more = False
+        if not self._more or not self._can_send or not self._waiting.is_full:
+            self._hungry.set()
+
+    @property
+    def _can_send(self) -> bool:
+        return self._sending and self._left > 0
+
+    def _pump(self) -> None:
+        while self._can_send:
+            # Every subscription gets on, though the loop is behind.
+            if self._courier.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
+                break
+            item = self._waiting.take(fresh_come=self._more)
+            if item is None:
+                break
+            self._left -= 1
+            self._launch(item)
+        self._check()
+
+    def _launch(self, item: Item) -> None:
+        assert item.row is not None
+        limit = self._target.endpoint.max_payload_bytes
+        if item.payload_bytes > limit:
+            detail = f"{item.payload_bytes} bytes, and max_payload_bytes is {limit}"
+            self._give_up(item, "payload_too_large", detail)
+            return
+        try:
+            headers = self._courier.headers.of(item.row, replayed=item.replayed)
+        except Exception as wrong:
+            self._give_up(item, encoding.NOT_ENCODABLE, encoding.fault(wrong))
+            return
+        self._sent += 1
+        item.sent_at = time.monotonic()
+        self._in_flight[item] = item.sent_at
+        self._slots.take(item.held_bytes, retry=not item.fresh)
+        self._courier.spawn(self._send(item, headers))
+
+    def _give_up(self, item: Item, reason: str, detail: str) -> None:
+        """It can never be sent, and no request is made for it."""
+        behind = self._waiting.behind
+        if (
+            self._target.probing
+            and item.fresh
+            and behind
+            and behind[0].message_id < item.message_id
+        ):
+            # Its letter would cost a row for each before it: the probe is the next in the log.
+            self._left += 1
+            self._waiting.put_behind(item)
+            return
+        item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
+        item.verdict = Verdict("dead", item.attempts)
+        item.let_go()
+        self._land(item)
+
+    async def _send(self, item: Item, headers: dict[str, str]) -> None:
+        target = self._target
+        try:
+            item.answer = await self._ask(item, headers)
+            item.verdict = judge(
+                target.endpoint,
+                item.attempts,
+                item.answer,
+                probing=target.probing,
+                now=target.now(),
+                random=random.random,
+            )
+        except Exception as fault:
+            # A mistake of ours: it is tried again by its schedule, and its slot is free.
+            logger.error("request_failed", subscription=target.subscription, exc_info=fault)
+            item.answer = Answer(None, "fault", type(fault).__name__, b"", None, None, 0.0)
+            item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
+        finally:
+            item.let_go()
+            self._slots.give_back(item.held_bytes, retry=not item.fresh)
+        if item.answer.error in UNSENT:
+            # It is as if it had not been tried.
+            item.sent_at = 0.0
+        if item.answer.error == "no_connection":
+            self._unable = True
+            self._sending = False
+            self._courier.tell_waits(target, item.answer.detail)
+        if self._landed.done():
+            self._come_late(item)
+            if self._slots.resume is not None:
+                self._slots.resume()
+            return
+        del self._in_flight[item]
+        self._answer_seconds += item.answer.seconds
+        self._land(item)
+        self._resume()
+
+    async def _ask(self, item: Item, headers: dict[str, str]) -> Answer:
+        target, row = self._target, item.row
+        assert row is not None
+        stamp = int(target.now())
+        headers["webhook-timestamp"] = str(stamp)
+        headers["webhook-signature"] = sign(target.keys, row[4], stamp, row[7])
+        request = Request(
+            target.endpoint.endpoint,
+            headers,
+            row[7],
+            target.endpoint.timeout_seconds,
+            self._send_before,
+            self._slots.owner,
+        )
+        return await self._courier.client.post(request)
+
+    def _land(self, item: Item) -> None:
+        assert item.verdict is not None
+        self._settled.append(item)
+        if item.verdict.kind == "acked":
+            self._acked += 1
+            if item.group_key is not None:
+                self._waiting.go_on(item.group_key)
+            return
+        self._failed += item.sent_at > 0
+        if item.group_key is not None:
+            self._waiting.hold(item.group_key)
+        if item.answer is not None and item.answer.status == GONE:
+            self._gone = item.answer.detail
+            self._sending = False
+        limits = self._target.endpoint.breaker
+        if self._failed >= limits.minimum and self._failed >= limits.threshold * (
+            self._failed + self._acked
+        ):
+            # The database has the whole window, and decides; until then nothing more is risked.
+            self._sending = False
+
+    def _check(self) -> None:
+        """Lands once nothing can be sent any more and what is in flight has had its tail."""
+        if self._landed.done():
+            return
+        if self._can_send and (self._more or self._waiting.has_ready):
+            return
+        if not self._closed:
+            # The run reads no further; it may still be on its way to the next page.
+            self._hungry.set()
+            self._more = False
+            return
+        if self._in_flight:
+            newest = next(reversed(self._in_flight.values()))
+            rest = newest + self._tail_seconds() - time.monotonic()
+            if rest > 0:
+                self._loop.call_later(rest, self._check)
+                return
+        self._landed.set_result(self._result())
+
+    def _tail_seconds(self) -> float:
+        """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
+        mean_seconds = self._answer_seconds / max(self._acked + self._failed, 1)
+        if mean_seconds > SOON_SECONDS:
+            return TAIL_SECONDS
+        return max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
+
+    def _result(self) -> Landed:
+        self._sending = False
+        if self._slots.resume == self._resume:
+            self._slots.resume = None
+        if self._slots.lacks_room and self._waiting.has_ready:
+            self._courier.tell_waits(self._target, NO_ROOM)
+        flying = list(self._in_flight)
+        for item in flying:
+            item.token = self._target.probe_token or secrets.randbits(63)
+        held = [i for i in self._settled if i.verdict is not None and i.verdict.kind == "held"]
+        unsent = [*self._waiting.unsent(), *(item for item in held if item.fresh)]
+        behind, done_id = self._pass(flying, sorted(unsent, key=_id))
+        return Landed(self._settled, flying, behind, done_id, self._sent, self._gone, self._unable)
+
+    def _pass(self, flying: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:
+        """Which messages of the log get a row, and up to which one the run has come.
+
+        It comes to the last message that was attempted, or to the one before the first that was
+        not; what was read beyond stays in the log.
+        """
+        behind = self._waiting.behind
+        attempted = [
+            item.message_id
+            for item in (*self._settled, *flying)
+            if item.fresh and (item.verdict is None or item.verdict.kind != "held")
+        ]
+        done_id = max(attempted, default=0)
+        is_stuck = not done_id and not self._target.has_heads
+        if self._target.probing and (done_id or behind or unsent) and not is_stuck:
+            # While the breaker is open nothing gets a row but the probe, and what of the log that
+            # has to pass. Where none was sent all stays in the log, unless no row will ever be due,
+            # as behind a letter that is parked: then the probe is further on.
+            return [one for one in behind if one.message_id <= done_id], done_id
+        if not unsent and self._exhausted:
+            return behind, None
+        done_id = max(done_id, unsent[0].message_id - 1 if unsent else self._read_upto)
+        passed = [one for one in (*behind, *unsent) if one.message_id <= done_id]
+        return passed, done_id
+
+    def _come_late(self, item: Item) -> None:
+        if self._committed:
+            self._courier.overdue(self._target, self._cursor_id, item)
+        elif self._committed is None:
+            self._late.append(item)
+
+    def _release(self, committed: bool) -> None:
+        self._committed = committed
+        late, self._late = self._late, []
+        for item in late:
+            self._come_late(item)
+
+
+def _id(item: Item) -> int:
+    return item.message_id

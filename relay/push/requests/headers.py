@@ -1,0 +1,100 @@
+"""A message's headers over HTTP: CloudEvents 1.0, binary mode, then its own.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+"""
+
+import re
+from datetime import datetime, timedelta
+from functools import lru_cache
+from urllib.parse import quote
+
+from relay.log.encoding import NotEncodable, own_headers
+from relay.log.message import Row
+
+_POSTGRES_EPOCH = datetime(2000, 1, 1)
+# What the binding leaves as it is: printable ASCII but the blank, '"' and '%' (section 3.1.3.2).
+_PLAIN = "!#$&'()*+,/:;<=>?@[\\]^`{|}"
+
+# Names that are not a message's own to set, as servers that fold case and punctuation read them.
+# outbox.headers_fault refuses them when the message is written. Here they are withheld: a row that
+# came by another way must not frame, route or authorise a request.
+_NOT_ITS_OWN = re.compile(
+    r"(ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-.*)?"
+    r"|idempotency-key|content-type|replayed"
+    r"|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings"
+    r"|content-length|expect|accept|accept-encoding|user-agent"
+    r"|host|x-host|forwarded|via|x-method-override"
+    r"|authorization|cookie|cookie2|set-cookie|set-cookie2"
+    r"|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip"
+)
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
+
+# A value as it leaves us: printable ASCII.
+_VALUE = re.compile(r"[ -~]*")
+
+
+class Headers:
+    """Makes headers with one `source`, the relay's event source."""
+
+    def __init__(self, source: str) -> None:
+        self._source = _percent_encoded(source)
+
+    def of(self, row: Row, *, replayed: bool) -> dict[str, str]:
+        """All that stays the same on every attempt: webhook-timestamp and -signature are added.
+
+        Raises NotEncodable.
+        """
+        key = _plain("idempotency_key", row[4].decode())
+        headers = {
+            "ce-specversion": "1.0",
+            "ce-id": _percent_encoded(key),
+            "ce-type": _type(row[2]),
+            "ce-source": self._source,
+            "ce-time": _time(row[8]),
+            "content-type": _plain("content_type", row[6].decode()),
+            "idempotency-key": key,
+            "webhook-id": key,
+        }
+        if replayed:
+            headers["replayed"] = "true"
+        if row[5] is not None:
+            for name, value in own_headers(row[5]).items():
+                if _is_its_own(name):
+                    plain = value.isascii() and value.isprintable()
+                    headers[name] = value if plain else quote(value, safe=f' "{_PLAIN}')
+        return headers
+
+
+def _plain(field: str, value: str) -> str:
+    if not _VALUE.fullmatch(value):
+        raise NotEncodable(f"{field}: its value is no header's value")
+    return value
+
+
+@lru_cache(1000)
+def _is_its_own(name: str) -> bool:
+    folded = name.lower().translate(_FOLDED)
+    return bool(_TOKEN.fullmatch(name)) and not _NOT_ITS_OWN.fullmatch(folded)
+
+
+@lru_cache(1000)
+def _type(name: bytes) -> str:
+    return _percent_encoded(name.decode())
+
+
+def _percent_encoded(value: str) -> str:
+    return quote(value, safe=_PLAIN)
+
+
+def _time(created_at: int) -> str:
+    second, fraction = divmod(created_at, 1_000_000)
+    try:
+        return f"{_second(second)}.{fraction:06}Z"
+    except OverflowError as wrong:
+        raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
+
+
+@lru_cache(1000)
+def _second(second: int) -> str:
+    return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat()

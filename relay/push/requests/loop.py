@@ -1,0 +1,173 @@
+"""What all push subscriptions of one relay share: an event loop, its HTTP client, and the writer of
+outcomes that come after their run.
+"""
+
+import asyncio
+import gc
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+
+import structlog
+import uvloop
+
+from relay.monitoring.telemetry import Telemetry
+from relay.process import heap
+from relay.process.descriptors import raise_limit
+from relay.push.http.client import MOST_CONNECTIONS, Client
+from relay.push.http.guard import Guard
+from relay.push.http.proxy import Proxy
+from relay.push.http.resolver import MOST_LOOK_UPS
+from relay.push.item import Item
+from relay.push.policy.settings import Endpoint
+from relay.push.requests.headers import Headers
+from relay.push.requests.room import Room
+from relay.push.requests.slots import Slots
+from relay.push.state.late import Overdue
+from relay.push.state.writer import Writer
+from relay.push.target import Target
+from relay.push.turns import Owner, Turns
+from relay.settings import Settings
+
+logger = structlog.get_logger()
+
+# After a stop, requests in flight get so long to be answered and written down.
+STOP_SECONDS = 3.0
+# How often the loop looks at its own delay, and what is too much of it.
+BEAT_SECONDS = 0.02
+BEHIND_SECONDS = 0.04
+
+# What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
+# runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
+OTHER_DESCRIPTORS = 128 + MOST_LOOK_UPS
+LEAST_CONNECTIONS = 16
+# How often a relay that has no more connections or room says so.
+TELL_SECONDS = 10.0
+
+
+class Courier:
+    """A thread with the loop, and a writer of what comes late."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self.loop = uvloop.new_event_loop()
+        self.headers = Headers(settings.event_source)
+        self._settings = settings
+        self._telemetry = telemetry
+        # The loop does not get round in time: more requests would only wait for each other.
+        self.is_behind = False
+        self._tells_at = 0.0
+        self._beating = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        # When the attempts were made whose failures no run has counted yet, by subscription.
+        self._lock = threading.Lock()
+        self._late_failures: dict[int, list[float]] = {}
+        self.turns = Turns(settings.push_connections)
+        most_connections = _most_connections(settings)
+        self._room = Room(most_connections, settings.push_in_flight_bytes, self.loop.call_soon)
+        self._slots: dict[int, Slots] = {}
+        self._loop_thread = threading.Thread(target=self._turn, name="courier", daemon=True)
+        self._loop_thread.start()
+        opening = self._open(settings, most_connections)
+        self.client = asyncio.run_coroutine_threadsafe(opening, self.loop).result()
+        self._writer = Writer(settings, telemetry)
+        # Requests make many objects and few cycles: the collector would take a tenth of the time
+        # to look through all that never goes.
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
+        heap.map_what_is_large()
+
+    def slots(self, subscription_id: int, owner: Owner = None) -> Slots:
+        """Those of one subscription, for as long as the relay runs; `owner` counts at first."""
+        with self._lock:
+            slots = self._slots.get(subscription_id)
+            if slots is None:
+                capacity = Endpoint(endpoint="").concurrency
+                slots = self._slots[subscription_id] = Slots(capacity, self._room, owner)
+            return slots
+
+    def forget(self, subscription_id: int) -> None:
+        """The subscription is gone; what is still in flight for it ends by itself."""
+        self._slots.pop(subscription_id, None)
+        self.take_late_failures(subscription_id, 0.0)
+
+    def spawn(self, request: Coroutine[None, None, None]) -> None:
+        """Runs one request; on the loop only."""
+        task = self.loop.create_task(request)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        if not self._beating:
+            self._beating = True
+            self._beat_after(self.loop.time())
+
+    def _beat_after(self, due_at: float) -> None:
+        """Looks how late it is, for as long as there are requests."""
+        self.is_behind = self.loop.time() - due_at > BEHIND_SECONDS
+        self._beating = bool(self._tasks)
+        if self._beating:
+            due_at = self.loop.time() + BEAT_SECONDS
+            self.loop.call_at(due_at, self._beat_after, due_at)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            logger.error("request_failed", exc_info=fault)
+
+    def tell_waits(self, target: Target, why: str) -> None:
+        """Nothing could be sent for want of something of ours; on the loop only."""
+        self._telemetry.fault(target.subscription, "connections")
+        if self.loop.time() >= self._tells_at:
+            self._tells_at = self.loop.time() + TELL_SECONDS
+            logger.error("endpoints_wait", subscription=target.subscription, fault=why)
+
+    def overdue(self, target: Target, cursor_id: int, item: Item) -> None:
+        """An outcome that came after its run; on the loop only."""
+        failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
+        if failed and not target.probing:
+            with self._lock:
+                made_at = self._late_failures.setdefault(target.subscription_id, [])
+                made_at.append(target.clock + item.sent_at)
+        self._writer.put(Overdue(target, cursor_id, item))
+
+    def take_late_failures(self, subscription_id: int, since: float) -> int:
+        """How many attempts failed after their runs, since the last time.
+
+        Of those that were made after `since`, by the database's clock: seconds since 1970.
+        """
+        with self._lock:
+            made_at = self._late_failures.pop(subscription_id, [])
+        return sum(at > since for at in made_at)
+
+    def close(self, within_seconds: float = 2 * STOP_SECONDS) -> None:
+        """Waits a little for what is in flight, writes it down, and ends both threads."""
+        patience = min(STOP_SECONDS, within_seconds / 2)
+        with suppress(TimeoutError):
+            closing = asyncio.run_coroutine_threadsafe(self._close(patience), self.loop)
+            closing.result(patience + 0.5)
+        self._writer.close(patience)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._loop_thread.join(0.5)
+
+    def _turn(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    async def _open(self, settings: Settings, most_connections: int) -> Client:
+        proxy = settings.proxy
+        return Client(
+            Guard.of(settings),
+            proxy=Proxy(proxy) if proxy is not None else None,
+            most_connections=most_connections,
+        )
+
+    async def _close(self, patience_seconds: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await self.client.close()
+
+
+def _most_connections(settings: Settings) -> int:
+    """So many that something is left of what this process may have open."""
+    ours = OTHER_DESCRIPTORS + settings.push_connections
+    return min(max(raise_limit() - ours, LEAST_CONNECTIONS), MOST_CONNECTIONS)

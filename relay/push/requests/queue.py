@@ -1,0 +1,133 @@
+"""What of a run waits to be sent: a group's messages one after the other, the rest by their ids."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+
+from relay.push.item import Item
+from relay.push.requests.slots import Slots
+
+# What waits in memory for a slot or for its group: enough that no slot idles, and no more.
+MOST_MESSAGES = 512
+MOST_BYTES = 4_000_000
+
+
+class Waiting:
+    """The messages of one run that were not sent yet.
+
+    `behind` are those of the log that have to wait behind another of their group, beyond this run.
+    """
+
+    def __init__(self, slots: Slots, most: int, *, retrying: bool) -> None:
+        """Of at most `most` requests; `retrying`: of the subscription, some wait for another."""
+        self.behind: list[Item] = []
+        self._slots = slots
+        self._retrying = retrying
+        self._fresh: list[tuple[int, Item]] = []
+        self._retries: deque[Item] = deque()
+        self._retried_last = False
+        # Of few requests, as a rate limit leaves, retries get half.
+        self._retries_left = max(most // 2, 1)
+        # A group is a key here while one of its messages is ready or in flight.
+        self._followers: dict[bytes, deque[Item]] = {}
+        self._stuck: set[bytes] = set()
+        self._count = 0
+        self._bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._count >= MOST_MESSAGES or self._bytes >= MOST_BYTES
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether one could go, given a slot."""
+        return bool(self._fresh or self._retries)
+
+    def add(self, item: Item) -> None:
+        """One that was loaded or read, in the order of its group."""
+        group = item.group_key
+        if item.blocked or (group is not None and group in self._stuck):
+            self._leave_behind(item)
+            return
+        self._count += 1
+        self._bytes += item.held_bytes
+        if group is None:
+            self._make_ready(item)
+        elif (followers := self._followers.get(group)) is not None:
+            followers.append(item)
+        else:
+            self._followers[group] = deque()
+            self._make_ready(item)
+
+    def take(self, *, fresh_come: bool) -> Item | None:
+        """The next to send: retries and first attempts in turn, as far as each has slots.
+
+        None as well while there is no room for it. `fresh_come`: more first attempts may be read.
+        """
+        fresh_wait = bool(self._fresh) or fresh_come
+        retry = (
+            bool(self._retries)
+            and self._slots.takes_retry(fresh_wait=fresh_wait)
+            and (self._retries_left > 0 or not fresh_wait)
+        )
+        first = bool(self._fresh) and self._slots.takes_fresh(retrying=self._retrying)
+        if not retry and not first:
+            return None
+        retry = retry and (not first or not self._retried_last)
+        item = self._retries[0] if retry else self._fresh[0][1]
+        if not self._slots.has_room(item.held_bytes):
+            return None
+        self._retried_last = retry
+        if retry:
+            self._retries_left -= 1
+            self._retries.popleft()
+        else:
+            heapq.heappop(self._fresh)
+        self._drop(item)
+        return item
+
+    def go_on(self, group: bytes) -> None:
+        """The group's message has arrived: its next may go."""
+        followers = self._followers[group]
+        if followers:
+            self._make_ready(followers.popleft())
+        else:
+            del self._followers[group]
+
+    def hold(self, group: bytes) -> None:
+        """The group's message did not arrive: what is behind it stays there.
+
+        Also behind one that is given up: its group goes on once that is committed.
+        """
+        self._stuck.add(group)
+        for follower in self._followers.pop(group):
+            self._drop(follower)
+            self._leave_behind(follower)
+
+    def put_behind(self, item: Item) -> None:
+        """One of the log that was taken and is not sent now; its group waits for it."""
+        self._leave_behind(item)
+        if item.group_key is not None:
+            self.hold(item.group_key)
+
+    def unsent(self) -> Iterator[Item]:
+        """What of the log is still here."""
+        yield from (item for _, item in self._fresh)
+        for followers in self._followers.values():
+            yield from (item for item in followers if item.fresh)
+
+    def _make_ready(self, item: Item) -> None:
+        if item.fresh:
+            heapq.heappush(self._fresh, (item.message_id, item))
+        else:
+            self._retries.append(item)
+
+    def _drop(self, item: Item) -> None:
+        self._count -= 1
+        self._bytes -= item.held_bytes
+
+    def _leave_behind(self, item: Item) -> None:
+        """It needs a row; one that is no message of the log has it already."""
+        if item.fresh:
+            item.let_go()
+            self.behind.append(item)

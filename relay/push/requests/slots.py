@@ -1,0 +1,87 @@
+"""How many requests one relay may have in flight for one subscription, over all its runs."""
+
+import threading
+from collections.abc import Callable
+
+from relay.push.requests.room import Room
+from relay.push.turns import Owner
+
+# With retries about, so much of the capacity is kept for them, and so much is the most they get
+# while fresh messages wait: neither starves the other, whichever of them hangs.
+KEPT_FOR_RETRIES = 4
+MOST_RETRIES = 2
+
+
+class Slots:
+    """Counted on the courier's loop; other threads only look.
+
+    A request needs one of them, and the share of its subscription in what all endpoints have.
+    """
+
+    def __init__(self, capacity: int, room: Room, owner: Owner) -> None:
+        self.capacity = capacity
+        self.owner = owner
+        self._room = room
+        self._share = room.share(owner)
+        # Whether the message that was next found no room, and its size.
+        self.lacks_room = False
+        self._wanted_bytes = 0
+        self._fresh = 0
+        self._retries = 0
+        self._freed = threading.Event()
+        # The run that is under way: requests of earlier ones free slots for it.
+        self.resume: Callable[[], None] | None = None
+
+    @property
+    def free(self) -> int:
+        return self.capacity - self._fresh - self._retries
+
+    def takes_fresh(self, *, retrying: bool) -> bool:
+        """Whether a first attempt may go; `retrying`: some of its subscription's wait or will."""
+        kept = self.capacity // KEPT_FOR_RETRIES - self._retries if retrying else 0
+        return self.free > max(kept, 0)
+
+    def takes_retry(self, *, fresh_wait: bool) -> bool:
+        """Whether a further attempt may go."""
+        most = max(self.capacity // MOST_RETRIES, 1) if fresh_wait else self.capacity
+        return self.free > 0 and self._retries < most
+
+    def has_room(self, size: int) -> bool:
+        """Whether a request that holds so many bytes may go besides all others'.
+
+        Where not, the run that is under way looks again when there is more room.
+        """
+        self.lacks_room = not self._share.has_room(size)
+        self._wanted_bytes = size if self.lacks_room else 0
+        if self.lacks_room:
+            self._room.wait(self._look_again)
+        return not self.lacks_room
+
+    def take(self, size: int, *, retry: bool) -> None:
+        if retry:
+            self._retries += 1
+        else:
+            self._fresh += 1
+        self._share.take(size)
+
+    def give_back(self, size: int, *, retry: bool) -> None:
+        if retry:
+            self._retries -= 1
+        else:
+            self._fresh -= 1
+        self._share.give_back(size)
+        self._freed.set()
+
+    def wait(self, seconds: float) -> bool:
+        """For another thread: whether a request can go, or can in time."""
+        self._freed.clear()
+        return self._can_go or (self._freed.wait(seconds) and self._can_go)
+
+    @property
+    def _can_go(self) -> bool:
+        return self.free > 0 and self._share.has_room(self._wanted_bytes)
+
+    def _look_again(self) -> None:
+        self._freed.set()
+        if self.resume is not None:
+            self.resume()

@@ -1,0 +1,98 @@
+"""The circuit breaker of a subscription: its state is the database's, and all relays obey it.
+
+What the database tells of it is logged; it tells each change the first few times in a while.
+"""
+
+import secrets
+
+import structlog
+
+from relay.database import Connection
+from relay.push.item import Item
+from relay.push.policy.verdict import GONE, Verdict
+from relay.push.target import Target
+
+logger = structlog.get_logger()
+
+JUDGE = "select opened, told from outbox.judge_breaker(%s, %s, %s, %s, %s, %s, %s)"
+
+
+def opens(connection: Connection, target: Target, *, acked: int, failed: int) -> bool:
+    """Whether these outcomes open it; the run's transaction then says so, and tells everybody."""
+    limits = target.endpoint.breaker
+    row = connection.execute(
+        JUDGE,
+        (
+            target.subscription_id,
+            acked,
+            failed,
+            limits.window_seconds,
+            limits.minimum,
+            limits.threshold,
+            limits.cool_down_seconds,
+        ),
+    ).fetchone()
+    opened, told = row or (False, False)
+    if told:
+        logger.warning("breaker_opened", subscription=target.subscription)
+    return bool(opened)
+
+
+HOLD = "select outbox.hold_half_open(%s, %s, %s)"
+
+
+def half_open(
+    connection: Connection, subscription_id: int, cool_down_seconds: float, timeout_seconds: float
+) -> int | None:
+    """The token of the one message that may go now; None where another relay sends it.
+
+    Held until the transaction ends. If nobody ever tells what came of it, the next may go when its
+    request is over for sure.
+    """
+    token = secrets.randbits(63)
+    lease_seconds = timeout_seconds + cool_down_seconds
+    row = connection.execute(HOLD, (subscription_id, token, lease_seconds)).fetchone()
+    return token if row and row[0] else None
+
+
+JUDGE_HALF_OPEN = "select outbox.judge_half_open(%s, %s, %s, %s)"
+
+
+def judge_probe(connection: Connection, target: Target, verdict: Verdict | None) -> None:
+    """Closes it, or leaves it open for another cool-down; None: nothing was sent."""
+    cool_down_seconds = target.endpoint.breaker.cool_down_seconds
+    acked = None
+    if verdict is not None:
+        acked = verdict.kind == "acked"
+        # Not the message's own wait, which may be hours: others are probed meanwhile.
+        cool_down_seconds = max(cool_down_seconds, verdict.asked_seconds)
+    values = (target.subscription_id, target.probe_token, acked, cool_down_seconds)
+    row = connection.execute(JUDGE_HALF_OPEN, values).fetchone()
+    if row and row[0]:
+        logger.info("breaker_closed", subscription=target.subscription)
+
+
+DISABLE = "select outbox.disable(%s, %s)"
+
+
+def disable(connection: Connection, target: Target, detail: str) -> None:
+    """The endpoint said that it is gone: the subscription is paused, and keeps everything."""
+    reason = f"410 Gone: {detail}"[:500]
+    row = connection.execute(DISABLE, (target.subscription_id, reason)).fetchone()
+    if row and row[0]:
+        logger.warning("subscription_disabled", subscription=target.subscription, reason="410 Gone")
+
+
+def judges(target: Target, item: Item) -> bool:
+    """Whether such an outcome says something of its subscription, by what `judge_overdue` does."""
+    return target.probing or (item.answer is not None and item.answer.status == GONE)
+
+
+def judge_overdue(connection: Connection, target: Target, item: Item) -> None:
+    """What an outcome that came after its run means for its subscription."""
+    assert item.verdict is not None
+    assert item.answer is not None
+    if target.probing:
+        judge_probe(connection, target, item.verdict)
+    if item.answer.status == GONE:
+        disable(connection, target, item.answer.detail)

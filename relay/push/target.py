@@ -1,0 +1,37 @@
+"""Where a run's requests go."""
+
+import time
+
+import msgspec
+
+from relay.keyring import Keys
+from relay.push.policy.settings import Endpoint
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a run's requests go.
+
+    `clock` plus time.monotonic() is the database's, in seconds since 1970. `most` requests may be
+    made. `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for
+    another attempt; `has_heads`: of some group one will be due some time.
+    """
+
+    subscription_id: int
+    subscription: str
+    endpoint: Endpoint
+    keys: Keys
+    clock: float
+    most: int
+    failing: bool = False
+    retrying: bool = False
+    has_heads: bool = False
+    probe_token: int | None = None
+
+    def now(self) -> float:
+        """By the database's clock, in seconds since 1970."""
+        return self.clock + time.monotonic()
+
+    @property
+    def probing(self) -> bool:
+        """The breaker is half-open: one message goes."""
+        return self.probe_token is not None

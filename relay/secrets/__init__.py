@@ -1,0 +1,1 @@
+"""Endpoints' secrets as they lie in the database, and new ones."""

@@ -1,1 +1,0 @@
-"""Where messages go: each sink takes a run's messages and gives back their outcome."""
