@@ -9,9 +9,9 @@ from bench.arena import Arena, Connection
 from bench.orders import SQL_ORDER_ID, TOTAL
 from local.postgres import bin_dir
 from service.database import BOUND, Transaction
-from service.payments import live
 from service.payments.completion import GIVE_POINTS, PAY, USE_ALLOCATIONS
-from service.payments.received import CHECKS, ITEMS, LOCK, REMEMBER
+from service.payments.live import updates
+from service.payments.webhook.received import CHECKS, ITEMS, LOCK, REMEMBER
 
 TIMEOUT_SECONDS = 120
 PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -92,7 +92,7 @@ def _script(connection: Connection) -> list[str]:
 
 def _published(channel: str, type_: str, priority: int, text: str) -> str:
     if channel == "outbox.live":
-        return _filled(live.PUBLISH, update=text)
+        return _filled(updates.PUBLISH, update=text)
     return _filled(
         Transaction.PUBLISH, channel=channel, type=type_, priority=priority, payload=text
     )

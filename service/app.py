@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
@@ -15,24 +15,26 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from service import commands, health, logs, openapi, settings, terminal
-from service.access import Access
-from service.authorization import Authorization
-from service.bodies import Bodies, UntilAnswered
+from service import commands, openapi, settings
 from service.database import Database
-from service.events import operation
-from service.events.api import OPERATIONS
-from service.hosts import Hosts
-from service.metrics import Metrics
-from service.payments import orders_api, retention, switch
-from service.payments.live import Live
-from service.payments.sockets import watch_order
+from service.payments import retention, switch
+from service.payments.live.sockets import watch_order
+from service.payments.live.updates import Live
+from service.payments.orders import api
 from service.payments.switch import Gate, Payments
-from service.payments.webhook import receive_payment
+from service.payments.webhook.receive import receive_payment
+from service.platform.api import OPERATIONS
 from service.problems import Problem, on_fault, on_http_exception, on_problem
-from service.refusals import Refusals
-from service.server.server import Server
+from service.process import logs, terminal
 from service.settings import Settings, SettingsError
+from service.web import health, operation
+from service.web.access import Access
+from service.web.authorization import Authorization
+from service.web.bodies import Bodies, UntilAnswered
+from service.web.hosts import Hosts
+from service.web.metrics import Metrics
+from service.web.refusals import Refusals
+from service.web.server.server import Server
 
 POOL_CLOSE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.1
@@ -53,22 +55,23 @@ class State(TypedDict):
     metrics: Metrics
     live: Live
     payments: Payments
+    look: Callable[[], Awaitable[None]]
 
 
 def routes() -> Sequence[BaseRoute]:
     """Every path of the service."""
     return [
         Route(f"{SALE}/webhooks/payment", receive_payment, methods=["POST"]),
-        Route(f"{SALE}/orders", orders_api.create_order, methods=["POST"]),
-        Route(ORDER, orders_api.read_order, methods=["GET"]),
-        Route(f"{ORDER}/payments", orders_api.start_payment, methods=["POST"]),
+        Route(f"{SALE}/orders", api.create_order, methods=["POST"]),
+        Route(ORDER, api.read_order, methods=["GET"]),
+        Route(f"{ORDER}/payments", api.start_payment, methods=["POST"]),
         Route(
             f"{ORDER}/checks/{{checkId}}/payments",
-            orders_api.start_check_payment,
+            api.start_check_payment,
             methods=["POST"],
         ),
-        Route(f"{ORDER}/ship", orders_api.ship_order, methods=["POST"]),
-        Route(f"{ORDER}/deliver", orders_api.deliver_order, methods=["POST"]),
+        Route(f"{ORDER}/ship", api.ship_order, methods=["POST"]),
+        Route(f"{ORDER}/deliver", api.deliver_order, methods=["POST"]),
         WebSocketRoute(f"{SALE}/ws", watch_order),
         *operation.routes(OPERATIONS),
         Route("/healthz", health.is_alive),
@@ -107,6 +110,7 @@ def create_app(settings: Settings) -> Starlette:
         metrics=metrics,
         live=live,
         payments=payments,
+        look=payments.look,
     )
 
     @asynccontextmanager

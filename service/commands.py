@@ -8,10 +8,11 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from service import keys
 from service.database import connect, transaction
+from service.platform import keys
+from service.process.utf8 import utf8
 from service.settings import Settings
-from service.utf8 import utf8
+from service.web.keys import SCOPES
 
 DESCRIPTION = (
     "Serves the event platform's HTTP API, and payments where the database has their tables, until "
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--scope",
         required=True,
         action="append",
-        choices=keys.SCOPES,
+        choices=SCOPES,
         help="what it may do; more than one may be given: publish messages; manage subscriptions "
         "of kind http; operate those of kind kafka; read",
     )

@@ -8,14 +8,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.events import document as events
-from service.events.api import OPERATIONS
-from service.money import MAX_DECIMALS, MAX_DIGITS, Money
-from service.payments.creation import OrderForm
-from service.payments.event import Envelope, EventType, WebhookBody
-from service.payments.orders_api import Shipment
+from service.payments.money import MAX_DECIMALS, MAX_DIGITS, Money
+from service.payments.orders.api import Shipment
+from service.payments.orders.creation import OrderForm
 from service.payments.switch import Payments
-from service.payments.webhook import Acknowledgement
+from service.payments.webhook.event import Envelope, EventType, WebhookBody
+from service.payments.webhook.receive import Acknowledgement
+from service.platform import document as events
+from service.platform.api import OPERATIONS
 from service.problems import Problem
 
 AMOUNT = f"[0-9]{{1,{MAX_DIGITS}}}(\\.[0-9]{{1,{MAX_DECIMALS}}})?"

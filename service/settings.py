@@ -12,7 +12,7 @@ from msgspec import Meta
 from psycopg.conninfo import conninfo_to_dict
 
 from service import secret_keys
-from service.utf8 import utf8
+from service.process.utf8 import utf8
 
 PREFIX = "SERVICE_"
 

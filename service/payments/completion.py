@@ -8,8 +8,9 @@ from uuid import UUID
 import msgspec
 
 from service.database import Transaction
-from service.money import text
-from service.payments import lifecycle, live
+from service.payments.live import updates
+from service.payments.money import text
+from service.payments.orders import lifecycle
 from service.payments.sale import Item, Order, OrderStatus
 
 
@@ -67,7 +68,7 @@ async def pay(
         },
     )
     await _publish_success(transaction, order, items, paid, status)
-    await live.publish(transaction, order, status, paid)
+    await updates.publish(transaction, order, status, paid)
     if in_full:
         await _give_points(transaction, order)
         await _use_allocations(transaction, order)

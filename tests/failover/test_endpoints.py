@@ -8,8 +8,8 @@ from psycopg.types.json import Jsonb
 
 from tests.eventually import eventually
 from tests.pair import Pair
-from tests.push.stage import ALLOWED, SUBSCRIBE, keys
 from tests.receiver import OK, Receiver, respond
+from tests.relay.push.stage import ALLOWED, SUBSCRIBE, keys
 from tests.relay.stage import Stage
 
 pytestmark = pytest.mark.long

@@ -7,12 +7,12 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from service.payments.live import TRY_AGAIN_LATER
+from service.payments.live.updates import TRY_AGAIN_LATER
 from tests.eventually import eventually
 from tests.pair import Pair
 from tests.servers import TEMPLATE
+from tests.service.payments.test_live import WS
 from tests.service.shop import Json, Shop, event
-from tests.service.test_live import WS
 
 pytestmark = pytest.mark.long
 

@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from local.postgres import Postgres
-from service.payments.live import EVENT, TRY_AGAIN_LATER
+from service.payments.live.updates import EVENT, TRY_AGAIN_LATER
 from tests.eventually import eventually
 from tests.failover.serving import serving
 from tests.failover.test_live import pay, ready
 from tests.servers import TEMPLATE, make_template
+from tests.service.payments.test_live import WS
 from tests.service.shop import Shop
-from tests.service.test_live import WS
 
 pytestmark = pytest.mark.long
 

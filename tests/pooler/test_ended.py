@@ -6,8 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from local.pgbouncer import PgBouncer
+from tests.service.payments.test_live import WS
 from tests.service.shop import Shop, event
-from tests.service.test_live import WS
 
 pytestmark = pytest.mark.long
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import PostgresServer
-from tests.service.platform import Platform
+from tests.service.api import Platform
 from tests.service.shop import Shop
 
 # What a test sends as bytes is as good as what it sends as an object.

@@ -8,7 +8,7 @@ from typing import LiteralString
 import psycopg
 
 from tests.eventually import eventually
-from tests.service.platform import Platform
+from tests.service.api import Platform
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def test_a_signal_ends_it_after_what_is_in_flight_with_exit_code_0(
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("loop", ["payments.retention.keep", "payments.live.Live.run"])
+@pytest.mark.parametrize("loop", ["payments.retention.keep", "payments.live.updates.Live.run"])
 def test_a_loop_that_loses_its_cancellation_does_not_hold_up_the_stop(
     database_url: str, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:

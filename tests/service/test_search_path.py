@@ -18,28 +18,30 @@ from service.settings import Settings
 from tests.conftest import PostgresServer
 from tests.pooled import WAYS, by_way
 from tests.promises import Promise, promises
-from tests.service import (
-    test_authorization,
+from tests.service.api import Platform
+from tests.service.conftest import JSON
+from tests.service.payments import (
     test_check_events,
-    test_endpoint_hidden,
-    test_events_access,
-    test_events_deliveries,
-    test_events_messages,
-    test_events_subscriptions,
-    test_key_channels,
     test_order_events,
     test_orders_api,
     test_states,
 )
-from tests.service.conftest import JSON
-from tests.service.platform import Platform
+from tests.service.payments.test_live import WS
+from tests.service.platform import (
+    test_access,
+    test_deliveries,
+    test_endpoint_hidden,
+    test_key_channels,
+    test_messages,
+    test_subscriptions,
+)
 from tests.service.shop import Shop, event
-from tests.service.test_live import WS
+from tests.service.web import test_authorization
 from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
 
 PLATFORM = promises(
-    *(test_authorization, test_endpoint_hidden, test_events_access, test_events_deliveries),
-    *(test_events_messages, test_events_subscriptions, test_key_channels),
+    *(test_authorization, test_endpoint_hidden, test_access, test_deliveries),
+    *(test_messages, test_subscriptions, test_key_channels),
     of=("platform",),
 )
 SHOP = promises(test_check_events, test_order_events, test_orders_api, test_states, of=("shop",))

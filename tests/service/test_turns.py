@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 from service import faults
 from service.database import Database, Transaction
 from service.faults import Faults
-from service.keys import PREFIX
 from service.problems import Problem
 from service.settings import Settings
 from service.turns import Turns
+from service.web.keys import PREFIX
 from tests.eventually import eventually
-from tests.service.platform import SUBSCRIPTIONS, Platform
+from tests.service.api import SUBSCRIPTIONS, Platform
 
 # Of the service's eight connections the last two are for who has none.
 POOL, KEPT = 8, 2

@@ -1,0 +1,1 @@
+"""ORDER_PAYMENT_UPDATED over WebSockets, from the log to every process."""

@@ -1,0 +1,1 @@
+"""The orders API: made, read, and taken through its steps."""

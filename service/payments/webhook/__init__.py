@@ -1,0 +1,1 @@
+"""One event of the payment provider: verified, routed, applied to an order or a check, once."""

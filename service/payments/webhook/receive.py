@@ -1,0 +1,140 @@
+"""POST /v1/api/sale/webhooks/payment: one event, one transaction, one answer."""
+
+import time
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.database import Database, Transaction
+from service.payments.money import decoder, text
+from service.payments.webhook import check, order, signature
+from service.payments.webhook.event import Envelope, EventType, Payload, WebhookBody
+from service.payments.webhook.received import receive
+from service.payments.webhook.router import Target, route
+from service.problems import Problem
+from service.settings import Settings
+from service.turns import asks_for
+from service.web import body, lone_surrogates
+from service.web.metrics import Metrics
+from service.web.tracing import traceparent
+
+log = structlog.get_logger()
+
+ENVELOPE = decoder(Envelope)
+DECODER = decoder(WebhookBody)
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer; `reason` says why an event was not acknowledged."""
+
+    acknowledged: bool
+    reason: str | None = None
+
+
+async def receive_payment(request: Request) -> Response:
+    """Reads, verifies, routes and applies one event.
+
+    An event that comes twice is acknowledged twice and applied once. Raises Problem: 401 signature,
+    413 size, 422 a body that does not fit its event, 503 the database.
+    """
+    settings: Settings = request.state.settings
+    metrics: Metrics = request.state.metrics
+    raw = await body.read(request, settings.max_body_bytes)
+    if settings.webhook_secret is not None:
+        signature.verify(settings.webhook_secret, request.headers, raw, time.time())
+        asks_for.set("the payment provider")
+    written = body.decode(ENVELOPE, lone_surrogates.replaced(raw)).event_type
+    header = request.headers.get("x-webhook-event-type")
+    name = _event_name(header, written, is_signed=settings.webhook_secret is not None)
+    event = EventType.known(name)
+    payload = _payload(raw) if event is None else body.decode(DECODER, raw).payload
+    answer, outcome = await _handle(request, event, payload)
+    if not answer.acknowledged:
+        _log_refusal(name, payload, answer)
+    metrics.webhooks.labels(event or "unknown", outcome).inc()
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+def _event_name(header: str | None, body: str | None, *, is_signed: bool) -> str:
+    """The event's type. A signature covers the body alone, so there the body has to say it."""
+    if is_signed and header and body and header != body:
+        detail = "eventType differs from the header X-Webhook-Event-Type, which is not signed."
+        raise Problem(422, detail, field="eventType")
+    if is_signed and not body:
+        raise Problem(422, "eventType is required in the body, which is signed.", field="eventType")
+    if not (name := header or body):
+        raise Problem(
+            422,
+            "eventType is required, here or in the header X-Webhook-Event-Type.",
+            field="eventType",
+        )
+    return name
+
+
+def _payload(raw: bytes) -> Payload | None:
+    """What an event that is unknown tells, for the log; None where it has a form of its own.
+
+    A provider adds events, and disables endpoints that answer with 4xx.
+    """
+    try:
+        return body.decode(DECODER, raw).payload
+    except Problem:
+        return None
+
+
+async def _handle(
+    request: Request, event: EventType | None, payload: Payload | None
+) -> tuple[Acknowledgement, str]:
+    """The answer, and its outcome in one word for the metrics."""
+    if event is None or payload is None:
+        return Acknowledgement(False, "The event type is unknown."), "refused"
+    if (target := route(payload)) is None:
+        reason = "The event names neither an order nor a check."
+        return Acknowledgement(False, reason), "refused"
+    database: Database = request.state.database
+
+    async def work(transaction: Transaction) -> str:
+        return await apply(transaction, event, target, payload)
+
+    trace = traceparent(request.headers.get("traceparent"))
+    outcome = await database.run(work, traceparent=trace)
+    if outcome == "not_found":
+        kind = "check" if target.kind == "SaleCheck" else "order"
+        return Acknowledgement(False, f"The {kind} does not exist."), outcome
+    return Acknowledgement(True), outcome
+
+
+async def apply(
+    transaction: Transaction, event: EventType, target: Target, payload: Payload
+) -> str:
+    """Applies a new event to its order or check: `applied`, `repeated` or `not_found`."""
+    received = await receive(transaction, event, target, payload)
+    if received is None:
+        return "not_found"
+    if not received.is_new:
+        return "repeated"
+    part = check if target.kind == "SaleCheck" else order
+    await part.on_event(transaction, received)
+    return "applied"
+
+
+# Of what others wrote. Where nothing is signed that is anybody, at any rate.
+MAX_WORD_LENGTH = 64
+
+
+def _log_refusal(name: str, payload: Payload | None, answer: Acknowledgement) -> None:
+    """Money may hang on an event that nobody took: what it takes to find it at the provider's."""
+    told: dict[str, str | None] = {"event_type": name}
+    if payload is not None:
+        target = route(payload)
+        told |= {
+            "target_kind": target.kind if target else None,
+            "target_id": target.id if target else None,
+            "attempt_id": payload.attempt.id if payload.attempt else None,
+            "transaction_id": payload.transaction.id if payload.transaction else None,
+            "amount": text(payload.amount()),
+        }
+    cut = {field: word and word[:MAX_WORD_LENGTH] for field, word in told.items()}
+    log.warning("not acknowledged", reason=answer.reason, **cut)

@@ -1,0 +1,66 @@
+"""Money that no order or check took: never silent."""
+
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from service.database import Transaction
+from service.payments.money import text
+from service.payments.webhook.event import EventType
+from service.payments.webhook.received import Received
+
+CHANNEL = "payment.unapplied"
+
+NOT_IN_PAID = "The transaction's paid did not grow by this attempt."
+
+
+class PaymentUnapplied(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
+):
+    """The value on topic payment.unapplied; its key is the order's id.
+
+    `event` is what brought it up: a payment that came (ATTEMPT_SUCCESS), or a cancellation of what
+    had been paid for in part. `amount` is what somebody has to look after; without an attempt it is
+    the cumulative `paid` of the transaction.
+
+    One amount may be reported by more than one event: a payment when it came and its order had
+    ended, and once more when its check is cancelled. Amounts are therefore not to be added up. A
+    consumer keeps one case per order, check and attempt (`order_id`, `check_id`, `attempt_id`, or
+    `transaction_id` without an attempt), and looks at the order and its check before it pays
+    anything back.
+    """
+
+    order_id: UUID
+    order_number: str
+    check_id: UUID | None = None
+    amount: str
+    currency: str
+    reason: str
+    event: EventType
+    attempt_id: str | None = None
+    transaction_id: str | None = None
+
+
+async def publish(
+    transaction: Transaction,
+    received: Received,
+    amount: Decimal,
+    reason: str,
+    *,
+    check_id: UUID | None = None,
+) -> None:
+    """Publishes payment.unapplied ahead of everything else: priority 1."""
+    order, payload = received.order, received.payload
+    value = PaymentUnapplied(
+        order_id=order.id,
+        order_number=order.number,
+        check_id=check_id,
+        amount=text(amount),
+        currency=order.currency,
+        reason=reason,
+        event=received.event,
+        attempt_id=payload.attempt.id if payload.attempt else None,
+        transaction_id=payload.transaction.id if payload.transaction else None,
+    )
+    await transaction.publish(CHANNEL, CHANNEL, value, group_key=str(order.id), priority=1)

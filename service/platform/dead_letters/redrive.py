@@ -1,0 +1,140 @@
+"""POST /v1/dead-letters/redrive: sending again what was given up."""
+
+from typing import Annotated, LiteralString
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from service.database import Transaction
+from service.platform.fields import EventType, Id, Time
+from service.platform.permission import is_there, kind_of, require_scope
+from service.problems import Problem
+from service.web.authorization import Caller
+from service.web.operation import Call, NoQuery
+
+MAX_REDRIVEN = 10_000
+# Where outbox.send_test publishes, for any subscription.
+TEST_CHANNEL = "outbox.test"
+
+
+class Redrive(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Which letters: `ids`, or those of a subscription, further narrowed down."""
+
+    ids: Annotated[list[Id], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
+    subscription_id: Id | UnsetType = UNSET
+    type: EventType | None = None
+    from_: Time | None = msgspec.field(default=None, name="from")
+    to: Time | None = None
+
+
+class Redriven(msgspec.Struct, frozen=True):
+    """How many go again; `more` letters fit than one request redrives."""
+
+    redriven: int
+    more: bool
+
+
+# In the order of their messages, so that a part of a group's letters is its first part.
+REDRIVE: LiteralString = """
+    with chosen as materialized (
+        select array(
+            select letter.id from outbox.dead_letter as letter
+            where letter.subscription_id = %(subscription_id)s and letter.redriven_at is null
+              and (%(type)s::text is null or letter.type = %(type)s)
+              and (%(channels)s::text[] is null or letter.channel = 'outbox.test'
+                   or outbox.channel_allowed(letter.channel, %(channels)s))
+              and (%(from)s::timestamptz is null or letter.died_at >= %(from)s)
+              and (%(to)s::timestamptz is null or letter.died_at < %(to)s)
+            order by letter.message_id
+            limit %(at_most)s + 1) as ids
+    )
+    select outbox.redrive(ids[1:%(at_most)s]) as redriven, cardinality(ids) > %(at_most)s as more
+    from chosen
+"""
+REDRIVE_THESE: LiteralString = "select outbox.redrive(%(ids)s::bigint[]) as redriven, false as more"
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose letter it is, and of which channel; of a letter that there is not all is NULL."""
+
+    id: str
+    channel: str | None
+    kind: str | None
+    channels: list[str] | None
+    read_channels: list[str] | None
+
+
+OWNERS: LiteralString = """
+    select wanted::text as id, letter.channel, s.kind, s.channels, s.read_channels
+    from unnest(%(ids)s::bigint[]) as wanted
+    left join outbox.dead_letter as letter on letter.id = wanted
+    left join outbox.subscription as s on s.id = letter.subscription_id
+"""
+
+
+async def _require_letters(
+    transaction: Transaction, caller: Caller, parameters: dict[str, object]
+) -> None:
+    """Raises Problem: 422 for a letter that is not there for the caller, 403 as `redrive`."""
+    owners = await (await transaction.select(Owner, OWNERS, parameters)).fetchall()
+    for owner in owners:
+        if owner.kind is None or owner.channel is None or not _may_see(caller, owner):
+            raise _unknown("dead letter", owner.id, "ids")
+    for kind in {owner.kind for owner in owners if owner.kind is not None}:
+        require_scope(caller, kind)
+
+
+def _may_see(caller: Caller, owner: Owner) -> bool:
+    seen = owner.channel or ""
+    return is_there(caller, owner) and (seen == TEST_CHANNEL or caller.may_use(seen))
+
+
+async def _require_subscription(
+    transaction: Transaction, caller: Caller, subscription_id: str
+) -> None:
+    """Raises Problem: 422 for a subscription that is not there for the caller, 403 as `redrive`."""
+    try:
+        kind = await kind_of(transaction, caller, int(subscription_id))
+    except Problem:
+        raise _unknown("subscription", subscription_id, "subscriptionId") from None
+    require_scope(caller, kind)
+
+
+def _unknown(noun: str, written_id: str, field: str) -> Problem:
+    return Problem(422, f"There is no {noun} {written_id}, and nothing was redriven.", field=field)
+
+
+async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
+    """Sends letters again, in order and with their idempotency keys; a second time adds none."""
+    form = call.body
+    if (form.ids is UNSET) == (form.subscription_id is UNSET):
+        raise Problem(422, "Give ids or subscriptionId, one of them.", field="ids")
+    if form.ids is not UNSET:
+        for name, value in (("type", form.type), ("from", form.from_), ("to", form.to)):
+            if value is not None:
+                raise Problem(422, f"{name} narrows down subscriptionId, not ids.", field=name)
+
+    async def work(transaction: Transaction) -> Redriven:
+        if form.subscription_id is UNSET:
+            assert form.ids is not UNSET
+            statement = REDRIVE_THESE
+            parameters: dict[str, object] = {"ids": [int(written) for written in form.ids]}
+            await _require_letters(transaction, call.caller, parameters)
+        else:
+            statement = REDRIVE
+            parameters = {
+                "subscription_id": int(form.subscription_id),
+                "type": form.type,
+                "from": form.from_,
+                "to": form.to,
+                "channels": call.caller.channels,
+                "at_most": MAX_REDRIVEN,
+            }
+            await _require_subscription(transaction, call.caller, form.subscription_id)
+        done = await (await transaction.select(Redriven, statement, parameters)).fetchone()
+        assert done is not None
+        return done
+
+    return await call.database.run(work)

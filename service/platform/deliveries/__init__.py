@@ -1,0 +1,1 @@
+"""What became of messages: what waits, what was tried, each subscription in numbers."""

@@ -1,0 +1,118 @@
+"""GET /v1/attempts: every request that was made, and what came of it."""
+
+from datetime import datetime
+from typing import LiteralString
+
+import msgspec
+
+from service.platform.fields import Id
+from service.platform.pages import Page, PageQuery, number, page, select
+from service.web.operation import Call
+
+
+class AttemptQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):
+    """Filters."""
+
+    subscription_id: Id | None = None
+    message_id: Id | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One request; `answer` is the beginning of what a failed one was answered, as text.
+
+    `answer` and `detail` are for keys that may manage.
+    """
+
+    id: Id
+    subscription_id: Id
+    message_id: Id
+    idempotency_key: str
+    number: int
+    at: datetime
+    duration_seconds: float
+    status: int | None
+    error: str | None
+    detail: str | None
+    next_at: datetime | None
+    answer: str | None
+    relay: str
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """The same from SQL: an answer is any bytes."""
+
+    id: str
+    subscription_id: str
+    message_id: str
+    idempotency_key: str
+    number: int
+    at: datetime
+    duration_seconds: float
+    status: int | None
+    error: str | None
+    detail: str | None
+    next_at: datetime | None
+    answer: bytes | None
+    relay: str
+
+
+# A range of one index for each subscription, put together: no index is on the id alone.
+OF_SUBSCRIPTIONS: LiteralString = """
+    select a.id::text as id, a.subscription_id::text as subscription_id,
+           a.message_id::text as message_id, a.idempotency_key, a.number, a.at,
+           a.duration_seconds, a.status, a.error, a.detail, a.next_at, a.answer, a.relay
+    from (
+        select id from outbox.subscription
+        where kind = 'http' and %(subscription_id)s::bigint is null
+          and (%(visible)s::bigint[] is null or id = any (%(visible)s))
+        union all
+        select %(subscription_id)s::bigint
+        where %(subscription_id)s::bigint is not null
+          and (%(visible)s::bigint[] is null or %(subscription_id)s = any (%(visible)s))
+    ) as s
+    cross join lateral (
+        select * from outbox.attempt
+        where subscription_id = s.id and id < %(before)s
+        order by id desc limit %(rows)s
+    ) as a
+    order by a.id desc
+    limit %(rows)s
+"""
+OF_MESSAGE: LiteralString = """
+    select id::text as id, subscription_id::text as subscription_id,
+           message_id::text as message_id, idempotency_key, number, at, duration_seconds, status,
+           error, detail, next_at, answer, relay
+    from outbox.attempt
+    where message_id = %(message_id)s and attempt.id < %(before)s
+      and (%(subscription_id)s::bigint is null or attempt.subscription_id = %(subscription_id)s)
+      and (%(visible)s::bigint[] is null or attempt.subscription_id = any (%(visible)s))
+    order by attempt.id desc
+    limit %(rows)s
+"""
+BEYOND_ALL_IDS = 2**63 - 1
+
+
+async def list_attempts(call: Call[None, AttemptQuery]) -> Page[Attempt]:
+    """Attempts, the newest first; without a filter those of all subscriptions that there are."""
+    before, _ = call.query.place() or (BEYOND_ALL_IDS, 0)
+    parameters = {
+        "subscription_id": number(call.query.subscription_id),
+        "message_id": number(call.query.message_id),
+        "before": before,
+        "rows": call.query.limit + 1,
+    }
+    statement = OF_SUBSCRIPTIONS if call.query.message_id is None else OF_MESSAGE
+    rows = await select(call, Row, statement, parameters)
+    whole = "manage" in call.caller.scopes
+    items = [_shown(row, whole=whole) for row in rows]
+    return page(items, call.query.limit, lambda item: item.id)
+
+
+def _shown(row: Row, *, whole: bool) -> Attempt:
+    fields = msgspec.structs.asdict(row)
+    if not whole:
+        # The endpoint's own words, which may repeat its URL: many say which path they don't know.
+        fields["answer"] = fields["detail"] = None
+    elif row.answer is not None:
+        fields["answer"] = row.answer.decode(errors="replace")
+    return Attempt(**fields)

@@ -1,0 +1,1 @@
+"""Publishing over HTTP, each request with one effect."""

@@ -1,0 +1,192 @@
+"""POST /v1/messages, POST /v1/messages/transactional: publishing over HTTP."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, LiteralString
+
+import msgspec
+from msgspec import Meta, Raw
+from psycopg import errors as sqlstates
+
+from service.database import Transaction
+from service.platform.fields import (
+    EventType,
+    GroupKey,
+    HeaderName,
+    HeaderValue,
+    IdempotencyKey,
+    Priority,
+    PublishedChannelId,
+)
+from service.platform.messages import idempotency
+from service.platform.permission import require_channel
+from service.problems import Problem
+from service.web.operation import Call, NoQuery
+
+MAX_GROUP_KEY_BYTES = 1024
+MAX_MESSAGE_BYTES = 983_040
+# With room around the largest message that there may be.
+MAX_BODY_BYTES = 1_048_576
+MAX_TRANSACTIONAL_BODY_BYTES = 4 * MAX_BODY_BYTES
+
+
+Headers = Annotated[dict[HeaderName, HeaderValue], Meta(max_length=100)]
+
+
+class MessageForm(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A message to publish; `payload` is any JSON, and is carried byte for byte as written."""
+
+    channel_id: PublishedChannelId
+    type: EventType
+    payload: Raw
+    group_key: GroupKey | None = None
+    priority: Priority = 3
+    idempotency_key: IdempotencyKey | None = None
+    headers: Headers | None = None
+
+
+Batch = Annotated[list[MessageForm], Meta(min_length=1, max_length=100)]
+
+
+class Published(msgspec.Struct, frozen=True, rename="camel"):
+    """What a message is known by: its id here, its idempotency key at every consumer."""
+
+    id: str
+    idempotency_key: str
+
+
+async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
+    """Publishes one message."""
+    require_channel(call.caller, call.body.channel_id, "channelId")
+    columns = _columns([call.body], call.traceparent, "")
+
+    async def work(transaction: Transaction) -> bytes:
+        [published] = await _publish(transaction, columns)
+        return msgspec.json.encode(published)
+
+    return await _once(call, columns, "", work)
+
+
+async def publish_messages(call: Call[list[MessageForm], NoQuery]) -> bytes:
+    """Publishes up to 100 messages in one transaction, in their order: all of them or none."""
+    for index, form in enumerate(call.body):
+        require_channel(call.caller, form.channel_id, f"[{index}].channelId")
+    columns = _columns(call.body, call.traceparent, "[{}].")
+
+    async def work(transaction: Transaction) -> bytes:
+        return msgspec.json.encode(await _publish(transaction, columns))
+
+    return await _once(call, columns, "[{}].", work)
+
+
+async def _once(
+    call: Call[Any, NoQuery],
+    columns: dict[str, object],
+    place: str,
+    work: Callable[[Transaction], Awaitable[bytes]],
+) -> bytes:
+    try:
+        return await call.database.run(
+            lambda transaction: idempotency.once(call, transaction, work)
+        )
+    except sqlstates.CheckViolation as error:
+        if error.diag.column_name != "headers":
+            raise
+    raise await _headers_fault(call, columns, place)
+
+
+class HeadersFault(msgspec.Struct, frozen=True):
+    """What is wrong with the headers of which message, 0 the first."""
+
+    index: int
+    sentence: str
+
+
+# The rules are SQL's alone. It is asked again: the refusal does not say which of the messages.
+HEADERS_FAULT: LiteralString = """
+    select index - 1 as index, sentence
+    from unnest(%(headers)s::text[]) with ordinality as form (headers, index)
+    cross join lateral outbox.headers_fault(headers) as sentence
+    where sentence is not null
+    order by index
+    limit 1
+"""
+
+
+async def _headers_fault(
+    call: Call[Any, NoQuery], columns: dict[str, object], place: str
+) -> Problem:
+    async def work(transaction: Transaction) -> HeadersFault:
+        cursor = await transaction.select(HeadersFault, HEADERS_FAULT, columns)
+        fault = await cursor.fetchone()
+        assert fault is not None, "the database refused headers that have no fault"
+        return fault
+
+    fault = await call.database.run(work)
+    field = f"{place.format(fault.index)}headers"
+    return Problem(422, f"{field} does not fit: {fault.sentence}.", field=field)
+
+
+# Group order is the order of ids, so these are drawn in the order of the array.
+PUBLISH: LiteralString = """
+    with message as materialized (
+        select channel, type, payload, group_key, priority, headers,
+               coalesce(given_key, outbox.uuid7()::text) as idempotency_key
+        from unnest(%(channels)s::text[], %(types)s::text[], %(payloads)s::bytea[],
+                    %(group_keys)s::text[], %(priorities)s::integer[], %(keys)s::text[],
+                    %(headers)s::text[])
+            with ordinality as form
+                (channel, type, payload, group_key, priority, given_key, headers, position)
+        order by position
+    )
+    select outbox.publish_bytes(
+               channel, type, payload, 'application/json', group_key => group_key,
+               priority => priority, idempotency_key => idempotency_key,
+               headers => headers::json)::text as id,
+           idempotency_key
+    from message
+"""
+
+
+async def _publish(transaction: Transaction, columns: dict[str, object]) -> list[Published]:
+    return await (await transaction.select(Published, PUBLISH, columns)).fetchall()
+
+
+def _columns(
+    forms: Sequence[MessageForm], traceparent: str | None, place: str
+) -> dict[str, object]:
+    """The parameters of PUBLISH; `place` is the path of a message in the body, by its index."""
+    headers = [_headers(form, traceparent) for form in forms]
+    for index, (form, carried) in enumerate(zip(forms, headers, strict=True)):
+        _check_sizes(form, carried, place.format(index))
+    return {
+        "channels": [form.channel_id for form in forms],
+        "types": [form.type for form in forms],
+        "payloads": [bytes(form.payload) for form in forms],
+        "group_keys": [form.group_key for form in forms],
+        "priorities": [form.priority for form in forms],
+        "keys": [form.idempotency_key for form in forms],
+        "headers": headers,
+    }
+
+
+def _headers(form: MessageForm, traceparent: str | None) -> str | None:
+    headers = dict(form.headers or {})
+    if traceparent is not None and "traceparent" not in map(str.lower, headers):
+        headers["traceparent"] = traceparent
+    return msgspec.json.encode(headers).decode() if headers else None
+
+
+def _check_sizes(form: MessageForm, headers: str | None, place: str) -> None:
+    """The two limits that are in bytes, which no JSON Schema can say."""
+    group_key_bytes = len((form.group_key or "").encode())
+    if group_key_bytes > MAX_GROUP_KEY_BYTES:
+        detail = f"{place}groupKey is larger than {MAX_GROUP_KEY_BYTES} bytes."
+        raise Problem(422, detail, field=f"{place}groupKey")
+    size = len(bytes(form.payload)) + group_key_bytes + len((headers or "").encode())
+    if size > MAX_MESSAGE_BYTES:
+        detail = (
+            f"{place}payload, with groupKey and headers, is larger than {MAX_MESSAGE_BYTES} bytes."
+        )
+        raise Problem(422, detail, field=f"{place}payload")

@@ -1,0 +1,100 @@
+"""What a key may do with which channels and subscriptions.
+
+To a key that is limited to channels there are no subscriptions but those that read nothing else,
+and never have: what is left of a former channel would be shown with them.
+"""
+
+from typing import LiteralString, Protocol
+
+import msgspec
+
+from service.database import Transaction
+from service.problems import Problem
+from service.web.authorization import Caller, lacks
+from service.web.keys import Scope
+
+
+def require_channel(caller: Caller, channel: str, field: str) -> None:
+    """Raises Problem 403 where the key is limited to other channels; `field` names this one."""
+    if not caller.may_use(channel):
+        limits = ", ".join(caller.channels or ())
+        detail = f"{field} is beyond this key; it is limited to the channels {limits}."
+        raise Problem(403, detail, field=field)
+
+
+def require_scope(caller: Caller, kind: str) -> None:
+    """Raises Problem 403 where subscriptions of this kind are not the key's to pause or replay."""
+    scope: Scope = "operate" if kind == "kafka" else "manage"
+    if scope not in caller.scopes:
+        raise lacks(caller, f"{scope}, since the subscription is of kind {kind}")
+
+
+class Reads(Protocol):
+    """Which channels a subscription reads, and which it has ever read; None: all."""
+
+    @property
+    def channels(self) -> list[str] | None: ...
+
+    @property
+    def read_channels(self) -> list[str] | None: ...
+
+
+def is_there(caller: Caller, subscription: Reads) -> bool:
+    """Whether there is such a subscription for this caller. `visible` says the same in SQL."""
+    return caller.may_see(subscription.channels) and caller.may_see(subscription.read_channels)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What decides who may do what with a subscription."""
+
+    kind: str
+    channels: list[str] | None
+    read_channels: list[str] | None
+
+
+TARGET: LiteralString = """
+    select kind, channels, read_channels from outbox.subscription where id = %(id)s
+"""
+
+
+async def kind_of(transaction: Transaction, caller: Caller, subscription_id: int) -> str:
+    """The kind of a subscription; Problem 404 if there is none for this caller."""
+    found = await (await transaction.select(Target, TARGET, {"id": subscription_id})).fetchone()
+    if found is None or not is_there(caller, found):
+        raise no_subscription()
+    return found.kind
+
+
+async def require_http(transaction: Transaction, caller: Caller, subscription_id: int) -> None:
+    """Raises Problem: 404 where there is no subscription, 409 where it is not ours to change."""
+    kind = await kind_of(transaction, caller, subscription_id)
+    if kind != "http":
+        raise Problem(409, f"The subscription is of kind {kind}; only http ones do that.")
+
+
+class Visible(msgspec.Struct, frozen=True):
+    """A subscription that the caller may see."""
+
+    id: int
+
+
+VISIBLE: LiteralString = """
+    select id from outbox.subscription
+    where cardinality(channels) > 0 and read_channels is not null
+      and not exists (
+          select from unnest(read_channels) as channel
+          where not outbox.channel_allowed(channel, %(channels)s))
+"""
+
+
+async def visible(transaction: Transaction, caller: Caller) -> list[int] | None:
+    """The ids of the subscriptions that the caller may see; None: all."""
+    if caller.channels is None:
+        return None
+    found = await transaction.select(Visible, VISIBLE, {"channels": caller.channels})
+    return [row.id for row in await found.fetchall()]
+
+
+def no_subscription() -> Problem:
+    """404, whether there is none or none for this caller."""
+    return Problem(404, "The subscription does not exist.")

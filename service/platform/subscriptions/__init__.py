@@ -1,0 +1,1 @@
+"""Who gets what, where, and on which terms."""

@@ -1,0 +1,178 @@
+"""A subscription as the API shows it."""
+
+import re
+from datetime import datetime
+from typing import Any, Literal, LiteralString
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from service.database import Transaction
+from service.platform.fields import Id
+from service.platform.permission import is_there, no_subscription
+from service.platform.subscriptions import terms
+from service.platform.subscriptions.terms import Breaker, Retry
+from service.web.authorization import Caller
+
+# How a reason begins behind which stands what the endpoint answered.
+GONE = "410 Gone"
+
+
+class BreakerState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether requests are made; `retryAt` is when the half-open one may go."""
+
+    state: Literal["closed", "open", "halfOpen"]
+    failing_since: datetime | None
+    opened_at: datetime | None
+    retry_at: datetime | None
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Deliveries that are not in the log any more; `deadLetters` wait for a redrive."""
+
+    retrying: int
+    in_flight: int
+    parked: int
+    dead_letters: int
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A subscription with all terms that apply; those of an endpoint are of kind http alone.
+
+    `channelId` is there where it reads one channel, `channels` is null where it reads all.
+    """
+
+    id: Id
+    name: str
+    kind: Literal["http", "kafka"]
+    channel_id: str | UnsetType = UNSET
+    channels: list[str] | None
+    types: list[str] | None
+    delivery: Literal["at_least_once", "exactly_once"]
+    shards: int
+    paused: bool
+    paused_reason: str | None
+    created_at: datetime
+    counts: Counts
+    topic_prefix: str | UnsetType = UNSET
+    breaker_state: BreakerState | UnsetType = UNSET
+    endpoint: str | UnsetType = UNSET
+    concurrency: int | UnsetType = UNSET
+    rate_per_second: float | UnsetType | None = UNSET
+    timeout_seconds: float | UnsetType = UNSET
+    max_payload_bytes: int | UnsetType = UNSET
+    client_errors: str | UnsetType = UNSET
+    on_exhausted: str | UnsetType = UNSET
+    attempts_log: str | UnsetType = UNSET
+    retry: Retry | UnsetType = UNSET
+    breaker: Breaker | UnsetType = UNSET
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription as SQL has it; `breaker` is NULL for kinds that have none."""
+
+    id: int
+    name: str
+    kind: Literal["http", "kafka"]
+    channels: list[str] | None
+    read_channels: list[str] | None
+    types: list[str] | None
+    delivery: Literal["at_least_once", "exactly_once"]
+    shards: int
+    paused: bool
+    paused_reason: str | None
+    created_at: datetime
+    settings: str
+    breaker: Literal["closed", "open", "halfOpen"] | None
+    failing_since: datetime | None
+    opened_at: datetime | None
+    retry_at: datetime | None
+    retrying: int
+    in_flight: int
+    parked: int
+    dead_letters: int
+
+
+# The rows of a group's head are few, whatever waits behind them: only these are counted.
+READ: LiteralString = """
+    select s.id, s.name, s.kind, s.channels, s.read_channels, s.types, s.delivery, s.shards,
+           s.paused, s.paused_reason, s.created_at, s.settings::text as settings,
+           case when b.subscription_id is null then null when b.opened_at is null then 'closed'
+                when b.retry_at > clock_timestamp() then 'open' else 'halfOpen' end as breaker,
+           b.failing_since, b.opened_at, b.retry_at,
+           head.retrying, head.in_flight, head.parked,
+           (select count(*) from outbox.dead_letter
+            where subscription_id = s.id and redriven_at is null) as dead_letters
+    from outbox.subscription as s
+    left join outbox.breaker as b on b.subscription_id = s.id
+    cross join lateral (
+        select count(*) filter (where d.due_at < 'infinity' and d.token is null
+                                  and d.outcome is null) as retrying,
+               count(*) filter (where d.due_at < 'infinity'
+                                  and (d.token is not null or d.outcome is not null)) as in_flight,
+               count(*) filter (where d.due_at = 'infinity') as parked
+        from outbox.cursor as c
+        join outbox.delivery as d on d.cursor_id = c.id and d.due_at is not null
+        where c.subscription_id = s.id
+    ) as head
+    where s.id >= %(first)s and s.id <= %(last)s
+      and (%(visible)s::bigint[] is null or s.id = any (%(visible)s))
+    order by s.id
+    limit %(rows)s
+"""
+
+
+async def find(transaction: Transaction, caller: Caller, subscription_id: int) -> Subscription:
+    """The subscription as it stands, for this caller; Problem 404 if there is none for it."""
+    parameters = {"first": subscription_id, "last": subscription_id, "rows": 1, "visible": None}
+    row = await (await transaction.select(Row, READ, parameters)).fetchone()
+    if row is None or not is_there(caller, row):
+        raise no_subscription()
+    return shown(row, caller)
+
+
+def shown(row: Row, caller: Caller) -> Subscription:
+    """The row with all terms that apply, and what of it the caller may see."""
+    settings = msgspec.json.decode(row.settings)
+    shown: dict[str, Any] = {
+        "id": str(row.id),
+        "pausedReason": row.paused_reason,
+        "createdAt": row.created_at,
+        "counts": {
+            "retrying": row.retrying,
+            "inFlight": row.in_flight,
+            "parked": row.parked,
+            "deadLetters": row.dead_letters,
+        },
+    }
+    for name in ("name", "kind", "channels", "types", "delivery", "shards", "paused"):
+        shown[name] = getattr(row, name)
+    if row.channels is not None and len(row.channels) == 1:
+        shown["channelId"] = row.channels[0]
+    if row.kind == "http":
+        shown |= terms.effective(settings)
+        shown["breakerState"] = {
+            "state": row.breaker,
+            "failingSince": row.failing_since,
+            "openedAt": row.opened_at,
+            "retryAt": row.retry_at,
+        }
+    elif "topic_prefix" in settings:
+        shown["topicPrefix"] = settings["topic_prefix"]
+    if "manage" not in caller.scopes:
+        shown |= _withheld(shown)
+    return msgspec.convert(shown, Subscription)
+
+
+def _withheld(shown: dict[str, Any]) -> dict[str, Any]:
+    """What an endpoint's URL, and the endpoint's own words, are to a key that does not manage.
+
+    Path and query may hold a token, with which whoever reads could send in the platform's name.
+    """
+    kept: dict[str, Any] = {}
+    if "endpoint" in shown:
+        origin = re.match(r"https?://[\w.:\[\]-]*", shown["endpoint"])
+        kept["endpoint"] = f"{origin[0] if origin else ''}/…"
+    if (reason := shown["pausedReason"]) is not None:
+        kept["pausedReason"] = GONE if reason.startswith(GONE) else reason
+    return kept

@@ -1,0 +1,1 @@
+"""The process and its system: arguments in any bytes, terminals, and where the log goes."""

@@ -1,0 +1,1 @@
+"""HTTP and WebSockets: who asks, within which bounds, and how a refusal looks."""

@@ -1,0 +1,97 @@
+"""The connections of this process: how many there may be, and which of them wait for a client."""
+
+import asyncio
+from collections import Counter, OrderedDict
+from typing import Protocol
+
+import structlog
+
+from service.web.metrics import Metrics
+
+# Below this a client counts as one that stands still, whatever it sends or takes.
+MIN_BYTES_PER_SECOND = 1024
+
+log = structlog.get_logger()
+
+
+class Connection(Protocol):
+    """What HTTP and WebSocket connections have in common."""
+
+    transport: asyncio.Transport
+
+    def end_if_overdue(self, now: float) -> None:
+        """Ends the connection if its client has let it wait for too long; `now` is the loop's."""
+
+
+class Connections:
+    """At most `limit` connections, each of which may wait `timeout_seconds` for its client.
+
+    When one more comes than there may be, the one that has waited longest for its client is closed
+    for it, not the newcomer refused: who opens thousands and says nothing takes places from
+    himself, and a probe or a payment gets through. There is no share for each address, since behind
+    a proxy everybody comes from one.
+    """
+
+    def __init__(self, limit: int, timeout_seconds: float, metrics: Metrics) -> None:
+        self.limit = limit
+        self.timeout_seconds = timeout_seconds
+        self._metrics = metrics
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        self._ended: Counter[str] = Counter()
+
+    def opened(self, connection: Connection, count: int) -> None:
+        """A client has connected; `count` connections are there, this one included."""
+        self.wait(connection)
+        # Where all the others are at work, this one is the only one that waits.
+        if count > self.limit:
+            longest, _ = self._waiting.popitem(last=False)
+            self.ended("too_many_connections")
+            longest.transport.abort()
+
+    def wait(self, connection: Connection) -> None:
+        """From now on it waits for its client: for a request, or for the rest of one."""
+        self._waiting[connection] = None
+        self._waiting.move_to_end(connection)
+
+    def work(self, connection: Connection) -> None:
+        """It does not wait for its client: it has a request, or is gone."""
+        self._waiting.pop(connection, None)
+
+    def ended(self, reason: str) -> None:
+        """Counts a connection that was ended for its client's fault."""
+        self._ended[reason] += 1
+        self._metrics.ended_connections.labels(reason).inc()
+
+    def sweep(self, connections: set[Connection], now: float) -> None:
+        """Ends those that are overdue, and says once for all how many were ended and why."""
+        for connection in list(connections):
+            connection.end_if_overdue(now)
+        if self._ended:
+            # One line for however many: strangers don't decide how fast the log grows.
+            log.warning("connections ended", **self._ended)
+            self._ended.clear()
+
+
+class Outflow:
+    """What a client has not taken yet of what was written for it."""
+
+    def __init__(self, transport: asyncio.Transport, timeout_seconds: float) -> None:
+        self._transport = transport
+        self._timeout_seconds = timeout_seconds
+        self._bytes = 0
+        self._since = 0.0
+
+    def is_stuck(self, now: float) -> bool:
+        """True if the client has taken next to nothing for `timeout_seconds`.
+
+        A transport that is closing waits for what is written to go out, for ever if need be.
+        """
+        size = self._transport.get_write_buffer_size()
+        elapsed = now - self._since
+        if size and self._bytes:
+            if elapsed < self._timeout_seconds:
+                return False
+            if size > self._bytes - elapsed * MIN_BYTES_PER_SECOND:
+                return True
+        self._bytes, self._since = size, now
+        return False

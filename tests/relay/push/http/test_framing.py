@@ -1,0 +1,208 @@
+"""Answers as servers really write them: the status decides, and what is odd ends the connection."""
+
+import socket
+
+import pytest
+import uvloop
+
+from relay.push.http import pool
+from relay.push.http.answer import LONGEST_BODY_BYTES, Answer
+from relay.push.http.client import Client
+from relay.push.http.guard import Guard
+from tests.relay.push.http.endpoint import endpoint, request
+from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import request as small
+
+
+def answers(*written: bytes, closes: bool = False, timeout_seconds: float = 5.0) -> list[Answer]:
+    """Of two requests to a server that answers each so, and the connections that they took."""
+    connections = 0
+
+    def speak(connection: socket.socket) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            request(connection)
+            for part in written:
+                connection.sendall(part)
+            if closes:
+                return
+
+    async def both(url: str) -> list[Answer]:
+        client = Client(Guard(LOOPBACK))
+        got = []
+        for _ in range(2):
+            if closes:
+                # Or the second request may cross with the first connection's close.
+                await client.close()
+                client = Client(Guard(LOOPBACK))
+            got.append(await client.post(small(url, timeout_seconds=timeout_seconds)))
+        await client.close()
+        return got
+
+    with endpoint(speak) as server:
+        got = uvloop.run(both(server.url))
+        assert connections == server.connections
+        shared.append(connections == 1)
+        return got
+
+
+shared: list[bool] = []
+
+
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that may be used again is, at once."""
+    monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
+    shared.clear()
+
+
+LONG = b"X-Long: " + b"x" * 9000 + b"\r\n"
+FIELDS = b"".join(b"X-%d: y\r\n" % number for number in range(200))
+
+
+@pytest.mark.parametrize(
+    ("answer", "keeps"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+         True),
+        (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\n" + LONG + b"Content-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\n" + FIELDS + b"Content-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+         b"0\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", False),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", False),
+        (b"HTTP/1.1 205 Reset Content\r\n\r\nhello", False),
+        (b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", False),
+        (b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nX-Bad: a\x00b\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000), False),
+        (b"HTTP/1.1 299 Fine\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 5_000 + b"\r\n", False),
+    ],
+)  # fmt: skip
+def test_a_2xx_is_an_acknowledgement_however_it_is_framed(answer: bytes, keeps: bool) -> None:
+    got = answers(answer)
+    assert [(one.error, one.body) for one in got] == [(None, b"")] * 2
+    assert all(one.seconds < 4 for one in got)
+    assert shared == [keeps]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_an_answer_that_comes_in_pieces_is_the_same(size: int) -> None:
+    whole = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+        b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 17\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+    pieces = [whole[place : place + size] for place in range(0, len(whole), size)]
+    for one in answers(*pieces):
+        assert (one.status, one.body, one.retry_after) == (429, b"abcde", "17")
+    assert shared == [True]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 503 Nope\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 503 Nope\r\nContent-Length: 30\r\n\r\nabc",
+        b"HTTP/1.1 503 Nope\r\n\r\nabc",
+        b"HTTP/1.0 503 Nope\r\n\r\nabc",
+        b"HTTP/1.1 503 Nope\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ],
+)
+def test_a_refusals_body_is_kept_however_it_ends(answer: bytes) -> None:
+    for one in answers(answer, closes=True):
+        assert (one.status, one.error, one.body) == (503, "http_503", b"abc")
+
+
+def test_of_a_refusals_long_body_16_kib_are_kept_and_the_connection_ends() -> None:
+    body = bytes(range(256)) * 1000
+    head = b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % len(body)
+    for one in answers(head + body):
+        assert one.body == body[:LONGEST_BODY_BYTES]
+    assert shared == [False]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"220 mail.example.com ESMTP\r\n",
+        b"-ERR unknown command 'POST'\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"ICY 200 OK\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nICY\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"{}",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"\xff" * 100_000,
+    ],
+)
+def test_what_is_no_http_answer_is_a_failure_and_its_words_are_not_shown(answer: bytes) -> None:
+    for one in answers(answer):
+        assert (one.status, one.error, one.body) == (None, "protocol", b"")
+        assert one.detail == "what came is no HTTP answer"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"]
+)
+def test_an_answer_that_breaks_off_in_its_head_is_none(answer: bytes) -> None:
+    for one in answers(answer, closes=True):
+        assert (one.status, one.error) == (None, "disconnected")
+
+
+def test_an_answer_whose_head_never_ends_in_time_is_none() -> None:
+    for one in answers(b"HTTP/1.1 200 OK\r\nX-More: ", timeout_seconds=0.1):
+        assert (one.status, one.error) == (None, "timeout")
+
+
+def test_a_body_that_never_ends_in_time_changes_no_status() -> None:
+    for one in answers(b"HTTP/1.1 503 Nope\r\nContent-Length: 30\r\n\r\nabc", timeout_seconds=0.1):
+        assert (one.status, one.body) == (503, b"abc")
+
+
+def test_trailers_say_nothing() -> None:
+    answer = (
+        b"HTTP/1.1 503 Nope\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nRetry-After: 86400\r\n\r\n"
+    )
+    assert [one.retry_after for one in answers(answer)] == [None, None]
+
+
+def test_chunks_with_endless_extensions_end_the_connection() -> None:
+    flood = b"1;" + b"x" * 60_000
+
+    def speak(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 503 Nope\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(flood)
+
+    async def once(url: str) -> Answer:
+        client = Client(Guard(LOOPBACK))
+        answer = await client.post(small(url, timeout_seconds=30))
+        await client.close()
+        return answer
+
+    with endpoint(speak) as server:
+        answer = uvloop.run(once(server.url))
+        assert (answer.status, answer.body) == (503, b"")
+        assert answer.seconds < 10

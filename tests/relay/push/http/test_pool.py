@@ -1,0 +1,124 @@
+"""Connections are bounded over all endpoints, and running out of them is no endpoint's failure."""
+
+import asyncio
+import errno
+import socket
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+import uvloop
+
+from relay.push.http import tcp
+from relay.push.http.answer import Answer
+from relay.push.http.client import Client
+from relay.push.http.guard import Guard
+from tests.relay.push.http.endpoint import OK, endpoint, request, until_closed
+from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import request as small
+
+
+def answering(connection: socket.socket) -> None:
+    while True:
+        request(connection)
+        connection.sendall(OK)
+
+
+def hanging(connection: socket.socket) -> None:
+    until_closed(connection, 60)
+
+
+@pytest.mark.parametrize("hang", [1, 2, 3])
+def test_endpoints_that_hang_leave_connections_to_one_that_answers(hang: int) -> None:
+    async def beside(urls: list[str], good: str) -> list[Answer]:
+        client = Client(Guard(LOOPBACK), most_connections=40)
+        stuck = [
+            asyncio.create_task(client.post(small(url, timeout_seconds=60)))
+            for url in urls
+            for _ in range(200)
+        ]
+        await asyncio.sleep(0)
+        got = [await client.post(small(good, timeout_seconds=20)) for _ in range(30)]
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        await client.close()
+        return got
+
+    with ExitStack() as servers:
+        urls = [servers.enter_context(endpoint(hanging)).url for _ in range(hang)]
+        good = servers.enter_context(endpoint(answering))
+        got = uvloop.run(beside(urls, good.url))
+        assert [answer.error for answer in got] == [None] * 30
+
+
+def test_there_are_never_more_connections_than_may_be() -> None:
+    async def crowd(urls: list[str]) -> tuple[list[Answer], int]:
+        client, most = Client(Guard(LOOPBACK), most_connections=8), 0
+
+        async def one(url: str) -> Answer:
+            nonlocal most
+            answer = await client.post(small(url, timeout_seconds=30))
+            most = max(most, len(client._pool._of))
+            return answer
+
+        got = await asyncio.gather(*(one(url) for _ in range(40) for url in urls))
+        await client.close()
+        return got, most
+
+    with ExitStack() as servers:
+        urls = [servers.enter_context(endpoint(answering)).url for _ in range(5)]
+        got, most = uvloop.run(crowd(urls))
+        assert {answer.error for answer in got} == {None}
+        assert most <= 8
+
+
+def test_who_gets_no_connection_in_time_has_sent_nothing() -> None:
+    async def crowd(url: str) -> list[Answer]:
+        client = Client(Guard(LOOPBACK), most_connections=3)
+        got = await asyncio.gather(
+            *(client.post(small(url, timeout_seconds=0.3)) for _ in range(5))
+        )
+        await client.close()
+        return got
+
+    with endpoint(hanging) as server:
+        words = [str(answer.error) for answer in uvloop.run(crowd(server.url))]
+        assert set(words) == {"no_connection", "timeout"}
+        # When one is over another may just get its place, and have no time left to connect.
+        assert server.connections <= words.count("timeout")
+
+
+@pytest.mark.parametrize("number", sorted(tcp.LOCAL_ERRNOS))
+def test_what_this_machine_has_no_more_of_is_no_endpoints_failure(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> socket.socket:
+        raise OSError(number, "")
+
+    async def once() -> Answer:
+        client = Client(Guard(LOOPBACK))
+        answer = await client.post(small("http://127.0.0.1:1025/"))
+        await client.close()
+        return answer
+
+    monkeypatch.setattr(tcp, "socket", SimpleNamespace(socket=fail, AF_INET6=socket.AF_INET6))
+    answer = uvloop.run(once())
+    assert (answer.status, answer.error) == (None, "no_connection")
+    assert errno.errorcode[number] not in answer.detail
+
+
+def test_a_connection_that_was_given_up_while_it_was_made_leaves_nothing_behind() -> None:
+    async def crowd(url: str) -> int:
+        client = Client(Guard(LOOPBACK))
+        tasks = [asyncio.create_task(client.post(small(url))) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = len(client._pool._of)
+        await client.close()
+        return left
+
+    with endpoint(hanging) as server:
+        assert uvloop.run(crowd(server.url)) == 0

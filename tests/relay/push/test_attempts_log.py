@@ -1,0 +1,148 @@
+"""What is logged of requests, and how much of it an endpoint can make us keep."""
+
+from collections.abc import Callable
+
+import pytest
+
+from relay.push.http.answer import LONGEST_BODY_BYTES
+from relay.push.state.attempts import NOT_KEPT
+from tests.eventually import eventually
+from tests.receiver import respond
+from tests.relay.push.stage import LATER, PushRelay, PushStage
+from tests.relay.push.test_late import in_flight
+from tests.sql.log import one
+
+OpenRelay = Callable[[], PushRelay]
+
+MOST_BYTES = 10 * 1024 * 1024
+LARGE = respond(500, b"x" * LONGEST_BODY_BYTES)
+# What is on disk of answers, by subscription.
+KEPT = """
+select coalesce(sum(octet_length(answer) + octet_length(detail)), 0)::bigint
+from outbox.attempt where subscription_id = %s and detail is distinct from %s
+"""
+# (status, error, is its answer there, detail) in the order of the attempts.
+LOGGED = """
+select status, error, answer is not null, detail from outbox.attempt
+where subscription_id = %s order by id
+"""
+USE = """
+update outbox.answer_budget set day = (clock_timestamp() at time zone 'UTC')::date, bytes = %s
+where subscription_id = %s
+"""
+YESTERDAY = "update outbox.answer_budget set day = day - 1 where subscription_id = %s"
+
+
+def fail(stage: PushStage, relay: PushRelay, first: int, last: int) -> None:
+    """One failed attempt each for so many messages, one after the other."""
+    stage.publish(*(f"g{number}:1" for number in range(first, last + 1)))
+    relay.drain()
+
+
+def kept(stage: PushStage, subscription_id: int) -> list[bool]:
+    return [there for _, _, there, _ in stage.db.execute(LOGGED, [subscription_id]).fetchall()]
+
+
+def test_an_endpoint_makes_us_keep_ten_mebibytes_a_day_and_no_more(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    billing = stage.subscribe(retry=LATER)
+    stage.receiver.react = LARGE
+    messages = MOST_BYTES // LONGEST_BODY_BYTES + 60
+    fail(stage, relay, 1, messages)
+    assert MOST_BYTES * 0.99 < one(stage.db, KEPT, billing, NOT_KEPT) <= MOST_BYTES
+    logged = stage.db.execute(LOGGED, [billing]).fetchall()
+    # What came of each request is there all the same.
+    assert [row[:2] for row in logged] == [(500, "http_500")] * messages
+    assert {row[3] for row in logged if not row[2]} == {NOT_KEPT}
+
+
+def test_the_budget_is_one_for_all_relays_and_outlives_them(
+    stage: PushStage, open_relay: OpenRelay
+) -> None:
+    billing = stage.subscribe(retry=LATER)
+    stage.receiver.react = LARGE
+    stage.db.execute(USE, [MOST_BYTES - 3 * LONGEST_BODY_BYTES - 500, billing])
+    for number in range(1, 6):
+        fail(stage, open_relay(), number, number)
+    assert kept(stage, billing) == [True, True, True, False, False]
+
+
+def test_a_new_day_has_a_new_budget(stage: PushStage, relay: PushRelay) -> None:
+    billing = stage.subscribe(retry=LATER)
+    stage.receiver.react = LARGE
+    stage.db.execute(USE, [MOST_BYTES, billing])
+    fail(stage, relay, 1, 1)
+    stage.db.execute(YESTERDAY, [billing])
+    fail(stage, relay, 2, 2)
+    assert kept(stage, billing) == [False, True]
+
+
+def test_each_subscription_has_a_budget_of_its_own(stage: PushStage, relay: PushRelay) -> None:
+    billing, audit = stage.subscribe(retry=LATER), stage.subscribe("audit", retry=LATER)
+    stage.receiver.react = LARGE
+    stage.db.execute(USE, [MOST_BYTES, billing])
+    fail(stage, relay, 1, 1)
+    assert (kept(stage, billing), kept(stage, audit)) == ([False], [True])
+
+
+@pytest.mark.parametrize("answer", [respond(500), respond(500, b"x")])
+def test_small_answers_count_with_their_details(
+    stage: PushStage, relay: PushRelay, answer: bytes
+) -> None:
+    billing = stage.subscribe(retry=LATER)
+    stage.receiver.react = answer
+    fail(stage, relay, 1, 1)
+    on_disk = one(stage.db, KEPT, billing, NOT_KEPT)
+    assert on_disk > 0
+    assert one(stage.db, "select bytes from outbox.answer_budget") == on_disk
+
+
+def test_acknowledged_requests_and_what_is_not_logged_use_nothing(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    stage.subscribe()
+    stage.subscribe("audit", attempts_log="none", retry=LATER)
+    stage.receiver.react = lambda request: (
+        LARGE if request.path == "/audit" else respond(200, b"x" * 1000)
+    )
+    fail(stage, relay, 1, 3)
+    assert one(stage.db, "select sum(bytes)::bigint from outbox.answer_budget") == 0
+
+
+def test_once_used_up_the_budget_is_not_written_any_more(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    billing = stage.subscribe(retry=LATER)
+    stage.receiver.react = LARGE
+    stage.db.execute(USE, [MOST_BYTES - 100, billing])
+    fail(stage, relay, 1, 1)
+    version = "select xmin::text || ctid::text from outbox.answer_budget"
+    before = one(stage.db, version)
+    fail(stage, relay, 2, 4)
+    assert one(stage.db, version) == before
+    assert kept(stage, billing) == [False] * 4
+
+
+class TestLate:
+    @pytest.fixture
+    def patience(self) -> None:
+        """None: what hangs shall outlive its run."""
+
+    def test_answers_that_come_after_their_run_count_as_well(
+        self, stage: PushStage, relay: PushRelay
+    ) -> None:
+        held = in_flight(stage, relay)
+        stage.db.execute("update outbox.answer_budget set bytes = %s", [MOST_BYTES])
+        stage.db.execute(
+            "update outbox.answer_budget set day = (clock_timestamp() at time zone 'UTC')::date"
+        )
+        held.release(LARGE)
+
+        def written() -> None:
+            row = stage.db.execute(
+                "select status, answer is null, detail from outbox.attempt"
+            ).fetchone()
+            assert row == (500, True, NOT_KEPT)
+
+        eventually(written)
