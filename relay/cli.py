@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def _told(fault: psycopg.Error, settings: Settings) -> str:
-    """What went wrong at the database, and the mend. libpq never quotes the password here."""
+    """What went wrong at the database, and the hint. libpq never quotes the password here."""
     first = (str(fault).splitlines() or [type(fault).__name__])[0]
     match fault:
         case errors.InsufficientPrivilege():
@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = command(
         subparsers,
         "doctor",
-        "examine database, rights, log and Kafka; each finding with its mend",
+        "examine database, rights, log and Kafka; each finding with its hint",
         "outbox-relay doctor || echo 'a relay would not do its work here'",
     )
     doctor.set_defaults(command=commands.examine)

@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 # 32 bytes as base64, of either alphabet.
 KEY = re.compile(r"[A-Za-z0-9_+/-]{43}=")
-MOST_KEYS = 10
+MAX_KEYS = 10
 # Opening costs a tenth of a millisecond, and every run to an endpoint asks.
 KEPT_OPEN = 4096
 
@@ -43,8 +43,8 @@ def parse(text: str) -> tuple[str, ...]:
             f"{where}: a key is 32 random bytes in base64, as `outbox-relay secrets new-key` "
             "prints it; several have commas between them, the newest first"
         )
-    if len(keys) > MOST_KEYS:
-        raise ValueError(f"it has {len(keys)} keys, and {MOST_KEYS} are the most")
+    if len(keys) > MAX_KEYS:
+        raise ValueError(f"it has {len(keys)} keys, and {MAX_KEYS} are the most")
     return keys
 
 

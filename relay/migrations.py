@@ -10,12 +10,12 @@ from relay.database import Connection, transaction
 
 
 class MigrationError(RuntimeError):
-    """The database does not fit this code; the message says why, and then the mend."""
+    """The database does not fit this code; the message says why, and then the hint."""
 
-    def __init__(self, fault: str, mend: str) -> None:
-        super().__init__(f"{fault}: {mend}")
+    def __init__(self, fault: str, hint: str) -> None:
+        super().__init__(f"{fault}: {hint}")
         self.fault = fault
-        self.mend = mend
+        self.hint = hint
 
 
 class Migration(msgspec.Struct, frozen=True, order=True):

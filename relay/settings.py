@@ -184,21 +184,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("it is none")
         return parts
 
-    def with_kafka(self) -> "Settings":
+    def require_kafka(self) -> "Settings":
         """These settings, for what needs Kafka.
 
         Raises SettingsError where the environment names no broker.
         """
         if "bootstrap.servers" not in self.kafka:
-            mend = "write host:port,host:port, or pause the subscriptions of kind kafka"
-            raise SettingsError([f"KAFKA_BOOTSTRAP_SERVERS is not set: {mend}"])
+            hint = "write host:port,host:port, or pause the subscriptions of kind kafka"
+            raise SettingsError([f"KAFKA_BOOTSTRAP_SERVERS is not set: {hint}"])
         return self
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
         """Reads DATABASE_URL, OUTBOX_SECRET_KEY, KAFKA_* and RELAY_*.
 
-        Raises SettingsError with every fault at once: each names its variable and the mend.
+        Raises SettingsError with every fault at once: each names its variable and the hint.
         """
         faults: list[str] = []
         environ = _read(environ, faults)
@@ -215,11 +215,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if faults:
             raise SettingsError(faults)
         settings = cls(**values)
-        for name, read, mend in _PARSED:
+        for name, read, hint in _PARSED:
             try:
                 read(settings)
             except ValueError as wrong:
-                faults.append(f"{name}: {wrong}: {mend}")
+                faults.append(f"{name}: {wrong}: {hint}")
         if faults:
             raise SettingsError(faults)
         return settings
@@ -298,14 +298,14 @@ def _sorted_out(
 
 def _database_url(url: str, faults: list[str]) -> str:
     # libpq quotes what it could not read, and that may be the password: its words stay out.
-    mend = "write postgresql://user:password@host:5432/database"
+    hint = "write postgresql://user:password@host:5432/database"
     if not url:
-        faults.append(f"DATABASE_URL is not set: {mend}")
+        faults.append(f"DATABASE_URL is not set: {hint}")
     else:
         try:
             conninfo_to_dict(url)
         except psycopg.ProgrammingError:
-            faults.append(f"DATABASE_URL is no Postgres connection string: {mend}")
+            faults.append(f"DATABASE_URL is no Postgres connection string: {hint}")
     return url
 
 

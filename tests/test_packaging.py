@@ -40,7 +40,7 @@ def test_compose_starts_nothing_before_what_it_needs(services: dict[str, Any]) -
 
 
 def test_compose_gives_both_processes_settings_that_they_take(services: dict[str, Any]) -> None:
-    relay = RelaySettings.from_environment(environment(services["relay"])).with_kafka()
+    relay = RelaySettings.from_environment(environment(services["relay"])).require_kafka()
     service, _ = service_settings(environment(services["service"]))
     assert relay.port is not None
     assert service.host == "0.0.0.0"

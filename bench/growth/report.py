@@ -42,7 +42,7 @@ SHARES = {
     "retention": {POLL: FLAT, LOCKS: at_most(1.0)},
     "delivery": {RATE: at_least(0.9)},
 }
-MOST_MEBIBYTES = at_most(200)
+MAX_MEBIBYTES = at_most(200)
 
 
 def median(turns: Iterable[Turn], field: str) -> float:
@@ -66,7 +66,7 @@ def table(cells: Sequence[Cell]) -> Table:
             made.add_row(*_verdict("last ÷ first", field, last / first, target, "{:.2f}"))
         if dimension == "backlog":
             peak = max(median(cell.turns, MEMORY) for cell in found)
-            made.add_row(*_verdict("highest", MEMORY, peak, MOST_MEBIBYTES, "{:.0f}"))
+            made.add_row(*_verdict("highest", MEMORY, peak, MAX_MEBIBYTES, "{:.0f}"))
         made.add_section()
     return made
 

@@ -12,9 +12,9 @@ from relay import migrations
 from relay.daemon import frozen, retention
 from relay.daemon.retry import until_stopped
 from relay.daemon.sessions import Sessions
-from relay.daemon.worker import Lane
+from relay.daemon.worker import SubscriptionWorker
 from relay.database import Connection, EncodingError, connect, transaction
-from relay.kafka.runs import MOST_TOLD
+from relay.kafka.runs import MAX_TOLD
 from relay.log.cluster import foreign_cluster
 from relay.log.cursor import Cursor, probe
 from relay.log.run import frozen_after_seconds
@@ -41,7 +41,7 @@ FROZEN_LOOK_SECONDS = 2.0
 # A call that takes longer than the barrier and its slack, and than every other deadline, will not
 # return. So many threads are left standing in such calls; with one more the process ends.
 LEAST_STUCK_SECONDS = 15.0
-MOST_ABANDONED = 3
+MAX_ABANDONED = 3
 # How often the log names the channels that wait.
 REMIND_SECONDS = 60.0
 
@@ -105,9 +105,9 @@ class Relay:
         self._stop = stop
         # Set by each lane as it becomes idle.
         self._turned = threading.Event()
-        self._lanes: dict[int, Lane] = {}
+        self._workers: dict[int, SubscriptionWorker] = {}
         # Those whose threads stand in calls that do not return.
-        self._abandoned: list[Lane] = []
+        self._abandoned: list[SubscriptionWorker] = []
         self._sessions = Sessions(settings, telemetry, stop)
         self._watch = Watch()
         self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
@@ -134,13 +134,13 @@ class Relay:
                 self._replace_stuck()
                 # In this order: no lane at work brings requests into flight, none in flight makes a
                 # row due, and then the look finds all that can go.
-                busy = [lane for lane in self._lanes.values() if not lane.idle]
+                busy = [worker for worker in self._workers.values() if not worker.idle]
                 in_flight = not busy and self._in_flight(connection)
                 pending = self._look(connection, waiting=True)
                 if not pending and not busy and not in_flight:
                     return self._left_behind(connection)
                 before, progress = progress, self._progress()
-                if progress != before or any(lane.at_work for lane in busy):
+                if progress != before or any(worker.at_work for worker in busy):
                     moved_at = time.monotonic()
                 elif time.monotonic() - moved_at > STUCK_SECONDS:
                     self._complain(pending)
@@ -152,11 +152,11 @@ class Relay:
         """Stops the lanes: each finishes or gives up its run."""
         self._stop.set()
         deadline = time.monotonic() + STOP_SECONDS
-        for lane in self._lanes.values():
-            lane.stop()
+        for worker in self._workers.values():
+            worker.stop()
         self._sessions.stop()
-        for lane in self._lanes.values():
-            lane.join(max(deadline - time.monotonic(), 0.0))
+        for worker in self._workers.values():
+            worker.join(max(deadline - time.monotonic(), 0.0))
         self._sessions.close(max(deadline - time.monotonic(), 0.5))
 
     def _session(self) -> None:
@@ -194,11 +194,11 @@ class Relay:
             raise Refused(str(fault)) from fault
 
     def _progress(self) -> int:
-        return sum(lane.progress for lane in self._lanes.values())
+        return sum(worker.progress for worker in self._workers.values())
 
     def _wait(self, progress: int, quiet_seconds: float) -> None:
         """Until the next probe; `progress` is what the lanes had made at the last one."""
-        if self._lanes and not any(lane.idle for lane in self._lanes.values()):
+        if self._workers and not any(worker.idle for worker in self._workers.values()):
             # All are at work and look for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
             self._turned.wait(LONGEST_POLL_SECONDS)
@@ -219,14 +219,14 @@ class Relay:
         pending.sort(key=attrgetter("subscription_id"))
         for subscription_id, cursors in groupby(pending, attrgetter("subscription_id")):
             offered = list(cursors)
-            lane = self._lanes.get(subscription_id)
-            if lane is None:
-                lane = self._lanes[subscription_id] = self._lane(offered[0])
-            lane.offer(offered)
+            worker = self._workers.get(subscription_id)
+            if worker is None:
+                worker = self._workers[subscription_id] = self._worker(offered[0])
+            worker.offer(offered)
         return pending
 
-    def _lane(self, cursor: Cursor) -> Lane:
-        return Lane(
+    def _worker(self, cursor: Cursor) -> SubscriptionWorker:
+        return SubscriptionWorker(
             cursor.subscription,
             cursor.subscription_id,
             telemetry=self._telemetry,
@@ -248,9 +248,9 @@ class Relay:
             logger.warning(
                 "channels_still_wait",
                 subscription=subscription,
-                channels=channels[:MOST_TOLD],
+                channels=channels[:MAX_TOLD],
                 number=len(channels),
-                mend="outbox-relay channels list",
+                hint="outbox-relay channels list",
             )
 
     def _in_flight(self, connection: Connection) -> bool:
@@ -273,8 +273,8 @@ class Relay:
         with transaction(connection):
             found = connection.execute(SUBSCRIPTIONS).fetchall()
         there = {subscription_id for (subscription_id,) in found}
-        for subscription_id in self._lanes.keys() - there:
-            self._lanes.pop(subscription_id).stop()
+        for subscription_id in self._workers.keys() - there:
+            self._workers.pop(subscription_id).stop()
             self._sessions.forget(subscription_id)
 
     def _replace_stuck(self) -> None:
@@ -283,23 +283,23 @@ class Relay:
         Raises StuckError where too many do: only the process's end gets rid of a thread.
         """
         self._watch.look()
-        for subscription_id, lane in list(self._lanes.items()):
-            still_seconds = self._watch.still_seconds(lane.still_seconds)
+        for subscription_id, worker in list(self._workers.items()):
+            still_seconds = self._watch.still_seconds(worker.still_seconds)
             if still_seconds < self._stuck_after_seconds:
                 continue
-            del self._lanes[subscription_id]
-            self._abandoned.append(lane)
-            self._telemetry.fault(lane.subscription, "stuck")
+            del self._workers[subscription_id]
+            self._abandoned.append(worker)
+            self._telemetry.fault(worker.subscription, "stuck")
             logger.error(
                 "call_does_not_return",
-                subscription=lane.subscription,
+                subscription=worker.subscription,
                 seconds=round(still_seconds, 1),
                 effect="its thread is given up, and another takes its place",
             )
-            lane.abandon()
-        self._abandoned = [lane for lane in self._abandoned if lane.alive]
+            worker.abandon()
+        self._abandoned = [worker for worker in self._abandoned if worker.alive]
         self._telemetry.abandoned_threads = len(self._abandoned)
-        if len(self._abandoned) > MOST_ABANDONED:
+        if len(self._abandoned) > MAX_ABANDONED:
             raise StuckError(
                 f"{len(self._abandoned)} threads stand in calls to Kafka that do not return; the "
                 "relay ends, and has to be started anew"
@@ -315,7 +315,7 @@ class Relay:
             self._telemetry.refused(reason)
             raise Refused(reason)
         if needs_kafka:
-            self._settings.with_kafka()
+            self._settings.require_kafka()
 
     def _failed(self, fault: BaseException) -> None:
         self._telemetry.turned()
@@ -337,12 +337,12 @@ class Relay:
 
     def _complain(self, pending: list[Cursor]) -> None:
         for cursor in pending:
-            lane = self._lanes.get(cursor.subscription_id)
+            worker = self._workers.get(cursor.subscription_id)
             logger.error(
                 "cannot_go",
                 subscription=cursor.subscription,
                 priority=cursor.priority,
                 shard=cursor.shard,
                 channel=cursor.channel,
-                fault=lane.fault if lane else None,
+                fault=worker.fault if worker else None,
             )

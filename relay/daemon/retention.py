@@ -47,7 +47,7 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
                 faults.append(f"{steps.function}: {first}")
                 logger.warning("maintenance_failed", at=steps.function, fault=str(fault))
         if left_out:
-            logger.warning("maintenance_left_out", partitions=left_out, mend="outbox-relay doctor")
+            logger.warning("maintenance_left_out", partitions=left_out, hint="outbox-relay doctor")
             faults.append(HELD + ", ".join(left_out))
         steps.alone(NOTE, settings.name, "; ".join(faults) or None)
     except TakenError:
@@ -79,10 +79,10 @@ def _retire_partitions(steps: "Steps", settings: Settings, telemetry: Telemetry)
     with transaction(steps.connection):
         steps.connection.execute(TIMEOUT)
         expired = steps.connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
-    overdue = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
-    for partition, needed_by in overdue.items():
+    late = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
+    for partition, needed_by in late.items():
         logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)
-    telemetry.overdue(overdue)
+    telemetry.late(late)
     locked = []
     for partition, needed_by in expired:
         if needed_by is None:

@@ -16,7 +16,7 @@ WAITING_SECONDS = 0.5
 
 # Channels that catch up alone, once their topics are there: there may be hundreds, and in each
 # round so many of them have a run.
-MOST_FORKS = 1
+MAX_FORKS = 1
 
 
 class Rounds:
@@ -45,7 +45,7 @@ class Rounds:
             highest = min((one.priority for one in pending.values() if not one.channel), default=0)
             forks = 0
             for cursor in sorted(pending.values(), key=_turn):
-                if stopping() or forks == MOST_FORKS:
+                if stopping() or forks == MAX_FORKS:
                     break
                 full = cursor.priority == highest and cursor.channel is None
                 limit = self._limit if full else SHORT_RUN_MESSAGES

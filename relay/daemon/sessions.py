@@ -19,7 +19,7 @@ from relay.log.sink import Sink, SinkAway
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat, nothing
 from relay.process.interval import Interval
-from relay.push.requests.loop import Courier
+from relay.push.requests.loop import RequestLoop
 from relay.push.runs import PushRuns
 from relay.settings import Settings
 
@@ -41,7 +41,7 @@ class Sessions:
         self._telemetry = telemetry
         self._stop = stop
         self._lock = threading.Lock()
-        self._push: tuple[Courier, Pool] | None = None
+        self._push: tuple[RequestLoop, Pool] | None = None
         self._told: dict[int, Interval] = {}
 
     @contextmanager
@@ -52,8 +52,8 @@ class Sessions:
         Raises SinkAway and psycopg.OperationalError.
         """
         if cursor.kind == "http":
-            courier, connections = self._shared()
-            yield PushRuns(connections, courier, self._settings, self._telemetry)
+            request_loop, connections = self._shared()
+            yield PushRuns(connections, request_loop, self._settings, self._telemetry)
             return
         heartbeat.watch()
         sink = kafka_sink(self._settings, cursor.terms, self._stop, heartbeat)
@@ -102,14 +102,14 @@ class Sessions:
     def close(self, within_seconds: float) -> None:
         """Ends what the sessions shared; after the last of them."""
         if self._push is not None:
-            courier, connections = self._push
-            courier.close(within_seconds)
+            request_loop, connections = self._push
+            request_loop.close(within_seconds)
             connections.close(CLOSE_SECONDS)
 
-    def _shared(self) -> tuple[Courier, Pool]:
+    def _shared(self) -> tuple[RequestLoop, Pool]:
         with self._lock:
             if self._push is None:
-                self._push = Courier(self._settings, self._telemetry), pool(self._settings)
+                self._push = RequestLoop(self._settings, self._telemetry), pool(self._settings)
             return self._push
 
 

@@ -26,7 +26,7 @@ logger = structlog.get_logger()
 AT_WORK_SECONDS = 0.25
 
 
-class Lane:
+class SubscriptionWorker:
     """Works off the cursors that are offered to it, until it is stopped."""
 
     def __init__(

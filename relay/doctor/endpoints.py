@@ -56,13 +56,13 @@ def examine(connection: Connection) -> Iterator[Finding]:
     """What the database knows of them. Raises psycopg.Error."""
     for name, seconds in connection.execute(FAILING, (FAILING_SECONDS,)):
         text = f"nothing but failures of {name} for {duration(seconds)}; after 5 days it is paused"
-        mend = "see sql/inspect/failed_attempts.sql; mended, it goes on by itself"
-        yield Finding("warning", "breaker", text, mend)
+        hint = "see sql/inspect/failed_attempts.sql; mended, it goes on by itself"
+        yield Finding("warning", "breaker", text, hint)
     for name, parked in connection.execute(PARKED):
         text = f"{parked} groups of {name} wait for a message that was given up"
         redrive = f"outbox-relay dead-letters redrive --all --subscription {name}"
-        mend = f"mend what refused it, then: {redrive}"
-        yield Finding("warning", "parked", text, mend)
+        hint = f"mend what refused it, then: {redrive}"
+        yield Finding("warning", "parked", text, hint)
 
 
 def look_up(found: Sequence[Endpoint], settings: Settings) -> Iterator[Finding]:
@@ -102,11 +102,11 @@ def _finding(
         where = host if host == refused[0] else f"{host}, which is {refused[0]},"
         if guard.denies(refused[0]):
             text = f"{one.subscription}: {where} is denied: nothing is sent"
-            mend = "correct settings.endpoint, or RELAY_DENY_NETWORKS"
-            return Finding("warning", "endpoint", text, mend)
+            hint = "correct settings.endpoint, or RELAY_DENY_NETWORKS"
+            return Finding("warning", "endpoint", text, hint)
         text = f"{one.subscription}: {where} is not public: nothing is sent"
-        mend = "if it is yours, name its network in RELAY_ALLOW_NETWORKS"
-        return Finding("warning", "endpoint", text, mend)
+        hint = "if it is yours, name its network in RELAY_ALLOW_NETWORKS"
+        return Finding("warning", "endpoint", text, hint)
     inside = all(
         any(ip_address(address) in network for network in settings.networks)
         for address in addresses

@@ -1,4 +1,4 @@
-"""Whether everything that a relay needs is in order; each finding with its mend."""
+"""Whether everything that a relay needs is in order; each finding with its hint."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -77,7 +77,7 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     try:
         migrations.check(connection)
     except migrations.MigrationError as fault:
-        yield Finding("fault", "migrations", fault.fault, fault.mend)
+        yield Finding("fault", "migrations", fault.fault, fault.hint)
         return Outside()
     yield ok("migrations", "all are in")
     reader = _reader(connection)
@@ -194,8 +194,8 @@ def _reader(connection: Connection) -> Finding | None:
         f"{found[0]} only reads (outbox_reader): whether a relay has its rights, where endpoints "
         "lead, their secrets and Kafka are not looked at"
     )
-    mend = "for a relay: grant outbox_relay to its login; and run this as that login"
-    return Finding("warning", "rights", text, mend)
+    hint = "for a relay: grant outbox_relay to its login; and run this as that login"
+    return Finding("warning", "rights", text, hint)
 
 
 def _rights(connection: Connection) -> list[Finding]:
@@ -206,8 +206,8 @@ def _rights(connection: Connection) -> list[Finding]:
         return [Finding("fault", "rights", text, f"grant outbox_relay to {role} (sql/roles.sql)")]
     if superuser:
         text = f"{role} is a superuser, and a relay needs far less"
-        mend = "connect as a login role with: grant outbox_relay to …"
-        return [Finding("warning", "rights", text, mend)]
+        hint = "connect as a login role with: grant outbox_relay to …"
+        return [Finding("warning", "rights", text, hint)]
     return [ok("rights", f"{role} has what it needs")]
 
 
@@ -226,6 +226,6 @@ def _clock(connection: Connection) -> Finding:
 
 
 def line(finding: Finding) -> str:
-    """A finding for people, its mend below it."""
+    """A finding for people, its hint below it."""
     told = f"{finding.level:<8} {finding.what:<13} {printable(finding.text)}"
-    return f"{told}\n{'':<22} → {printable(finding.mend)}" if finding.mend else told
+    return f"{told}\n{'':<22} → {printable(finding.hint)}" if finding.hint else told

@@ -8,13 +8,13 @@ import msgspec
 class Finding(msgspec.Struct, frozen=True):
     """`fault`: the relay can't do its work. `warning`: it can, but somebody should look.
 
-    `mend` is what to do about it, empty where all is well.
+    `hint` is what to do about it, empty where all is well.
     """
 
     level: Literal["ok", "warning", "fault"]
     what: str
     text: str
-    mend: str = ""
+    hint: str = ""
 
 
 def ok(what: str, text: str) -> Finding:

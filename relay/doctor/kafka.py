@@ -80,8 +80,8 @@ def examine(settings: Settings, wanted: Wanted) -> Iterator[Finding]:
         admin = AdminClient({**settings.kafka, "log.queue": "true"})
         cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS)
     except confluent_kafka.KafkaException as fault:
-        mend = "start it, or correct KAFKA_BOOTSTRAP_SERVERS and the KAFKA_* of its security"
-        yield Finding("fault", "Kafka", f"{servers}: {fault.args[0].str()}", mend)
+        hint = "start it, or correct KAFKA_BOOTSTRAP_SERVERS and the KAFKA_* of its security"
+        yield Finding("fault", "Kafka", f"{servers}: {fault.args[0].str()}", hint)
         return
     yield ok("Kafka", f"{len(cluster.brokers)} brokers, {len(cluster.topics)} topics in sight")
     missing = sorted(wanted.topics - cluster.topics.keys())
@@ -107,12 +107,12 @@ def _transactions(settings: Settings, installation: str) -> Finding:
         transactions.begin()
         transactions.commit("")
     except SinkAway as refused:
-        mend = (
+        hint = (
             f"let the relay's user use transactional ids and groups that begin with outbox., and "
             f"topic {settings.topic_prefix}{CURSORS}; the brokers' log of transactions needs as "
             "many replicas as transaction.state.log.min.isr"
         )
-        return Finding("fault", "transactions", str(refused), mend)
+        return Finding("fault", "transactions", str(refused), hint)
     finally:
         transactions.close()
     return ok("transactions", "one that carries a cursor was committed")

@@ -47,8 +47,8 @@ def _sequence(connection: Connection) -> Finding:
     name, in_order = connection.execute(SEQUENCE).fetchone() or ("outbox.message.id", False)
     if not in_order:
         text = f"sequence {name} does not give ids in order: groups may be sent in another one"
-        mend = f"alter sequence {name} increment 1 cache 1 no cycle, then end the writers' sessions"
-        return Finding("fault", "ids", text, mend)
+        hint = f"alter sequence {name} increment 1 cache 1 no cycle, then end the writers' sessions"
+        return Finding("fault", "ids", text, hint)
     return ok("ids", "drawn in the order of the writes")
 
 
@@ -99,18 +99,18 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
     for cursor_id, found, wanted in connection.execute(BROKEN_CHAINS):
         broken = True
         text = f"cursor {cursor_id} has {found} checkpoints where its numbers say {wanted}"
-        mend = "restore outbox.checkpoint; a repeat is safe: outbox-relay rebase --from TIME"
-        yield Finding("fault", "cursors", text, mend)
+        hint = "restore outbox.checkpoint; a repeat is safe: outbox-relay rebase --from TIME"
+        yield Finding("fault", "cursors", text, hint)
     if not broken:
         yield ok("cursors", "complete, and their checkpoints without a gap")
     for name, channel, reason, seconds in connection.execute(WAITING):
         text = f"{channel or 'everything'} of {name} has waited for {duration(seconds)}: {reason}"
-        mend = "make the topic or allow it; a mistyped one: outbox-relay channels drop"
-        yield Finding("warning", "waiting", text, mend if channel else "mend that; it then goes on")
+        hint = "make the topic or allow it; a mistyped one: outbox-relay channels drop"
+        yield Finding("warning", "waiting", text, hint if channel else "mend that; it then goes on")
     for name, reason in connection.execute(PAUSED):
         text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
-        mend = f"once its reason is gone: outbox-relay subscriptions resume {name}"
-        yield Finding("warning", "paused", text, mend)
+        hint = f"once its reason is gone: outbox-relay subscriptions resume {name}"
+        yield Finding("warning", "paused", text, hint)
 
 
 # Whoever has held the partitions for the longest: the others come and go. The log's next one is not
@@ -161,19 +161,19 @@ def _maintenance(connection: Connection) -> Finding:
         return ok("maintenance", ran)
     if noted.late:
         text = f"has not run for {duration(noted.age_seconds)}{failed}"
-        mend = "keep a relay running; maintenance_failed in its log says what went wrong"
+        hint = "keep a relay running; maintenance_failed in its log says what went wrong"
     else:
         text = ran + failed
-        mend = "the relays' logs say more; after ten minutes it is an alarm"
+        hint = "the relays' logs say more; after ten minutes it is an alarm"
     if noted.late and (holder := connection.execute(LOCKED_BY).fetchone()):
         text = f"{text}; session {holder[0]} ({holder[1]}) has its lock"
-        mend = f"unless it is a relay that works: select pg_terminate_backend({holder[0]})"
+        hint = f"unless it is a relay that works: select pg_terminate_backend({holder[0]})"
     elif retention.HELD in (noted.fault or ""):
-        mend = "psql -q -f sql/inspect/horizon.sql names first who holds it"
+        hint = "psql -q -f sql/inspect/horizon.sql names first who holds it"
         if holder := connection.execute(HELD_BY).fetchone():
             text = f"{text}; {holder[0]} {holder[1]}"
-            mend = f"unless it is still needed: {holder[2]}"
-    return Finding("warning", "maintenance", text, mend)
+            hint = f"unless it is still needed: {holder[2]}"
+    return Finding("warning", "maintenance", text, hint)
 
 
 AHEAD = """
@@ -192,8 +192,8 @@ def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]
     if ahead:
         yield ok("partitions", text)
     else:
-        mend = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
-        yield Finding("warning", "partitions", text, mend)
+        hint = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
+        yield Finding("warning", "partitions", text, hint)
     for partition, needed_by in connection.execute(OVERDUE, (settings.retention_days,)):
         text = f"{partition} is past retention, {needed_by}: it fills the disk"
         yield Finding("warning", "retention", text, "see what holds that subscription up: status")
@@ -217,11 +217,11 @@ def _horizon(connection: Connection) -> Iterator[Finding]:
         text = (
             f"{kind} {name} {application} holds vacuum back {since} ({transactions} transactions)"
         )
-        mend = {
+        hint = {
             "session": f"end it: select pg_terminate_backend({name.removeprefix('pid ')})",
             "prepared transaction": f"commit prepared '{name}' or rollback prepared '{name}'",
         }.get(kind, "read from the slot, or: select pg_drop_replication_slot(name)")
-        yield Finding("warning", "horizon", " ".join(text.split()), mend)
+        yield Finding("warning", "horizon", " ".join(text.split()), hint)
     if not held:
         minutes = LONG_TRANSACTION_SECONDS / 60
         yield ok("horizon", f"nobody holds vacuum back for more than {minutes:.0f} minutes")
@@ -236,7 +236,7 @@ LETTERS = """
 def _dead_letters(connection: Connection) -> Iterator[Finding]:
     waiting = connection.execute(LETTERS).fetchall()
     for name, letters in waiting:
-        mend = f"outbox-relay dead-letters list --subscription {name}"
-        yield Finding("warning", "dead letters", f"{letters} of {name} wait for somebody", mend)
+        hint = f"outbox-relay dead-letters list --subscription {name}"
+        yield Finding("warning", "dead letters", f"{letters} of {name} wait for somebody", hint)
     if not waiting:
         yield ok("dead letters", "none wait")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from relay.database import Connection
 from relay.doctor.finding import Finding, ok
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 EVERYBODY = "select has_database_privilege('public', current_database(), 'CONNECT')"
 # The two that every cluster is born with are nobody's shop.
@@ -49,7 +49,7 @@ def examine(connection: Connection) -> Iterator[Finding]:
     (made,) = connection.execute(ROLES).fetchone() or (False,)
     elsewhere = [name for (name,) in connection.execute(ELSEWHERE)] if made else []
     if elsewhere:
-        names = ", ".join(elsewhere[:MOST_NAMED]) + (", …" if len(elsewhere) > MOST_NAMED else "")
+        names = ", ".join(elsewhere[:MAX_NAMED]) + (", …" if len(elsewhere) > MAX_NAMED else "")
         text = (
             f"the four roles are the cluster's, and may connect to {names} as well: a member here "
             "is one there, if there is an outbox"
@@ -57,5 +57,5 @@ def examine(connection: Connection) -> Iterator[Finding]:
         yield ok("roles", text)
     for owner, groups in connection.execute(NOT_GRANTABLE):
         text = f"{owner} may not grant {groups} to logins, since another role made them"
-        mend = f"as a superuser, or as who made them: grant {groups} to {owner} with admin option"
-        yield Finding("warning", "roles", text, mend)
+        hint = f"as a superuser, or as who made them: grant {groups} to {owner} with admin option"
+        yield Finding("warning", "roles", text, hint)

@@ -42,8 +42,8 @@ def examine(connection: Connection) -> Iterator[Finding]:
             f"every login may create in schema {name}, which a search_path names: a function or an "
             "operator made there is called by others in place of what they mean, with their rights"
         )
-        mend = f"revoke create on schema {_quoted(name)} from public"
-        yield Finding("warning", "schemas", text, mend)
+        hint = f"revoke create on schema {_quoted(name)} from public"
+        yield Finding("warning", "schemas", text, hint)
     if not found:
         yield ok("schemas", "PUBLIC may create in none that a search_path names")
 

@@ -8,7 +8,7 @@ from relay.keyring import Keyring
 from relay.secrets import at_rest
 from relay.settings import Settings
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -16,14 +16,14 @@ def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
     found = at_rest.look(connection, Keyring(settings.secret_keys))
     whole = found.plain + found.newest + found.older
     if found.unopened:
-        names = ", ".join(found.unopened[:MOST_NAMED])
-        more = ", …" if len(found.unopened) > MOST_NAMED else ""
+        names = ", ".join(found.unopened[:MAX_NAMED])
+        more = ", …" if len(found.unopened) > MAX_NAMED else ""
         text = f"sealed with a key that is not here: nothing is sent to {names}{more}"
-        mend = (
+        hint = (
             "give the relay that OUTBOX_SECRET_KEY besides, or make new secrets: "
             "outbox-relay subscriptions rotate-secret NAME --revoke-old now"
         )
-        yield Finding("fault", "secrets", text, mend)
+        yield Finding("fault", "secrets", text, hint)
     if not settings.secret_keys:
         if found.plain:
             text = f"{found.plain} as they are: who reads the database or a backup can sign"
@@ -31,7 +31,7 @@ def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
         return
     if found.plain or found.older:
         text = f"{found.plain} are not sealed, {found.older} by an older key"
-        mend = "a relay seals them within a minute, and so does: outbox-relay secrets seal"
-        yield Finding("warning", "secrets", text, mend)
+        hint = "a relay seals them within a minute, and so does: outbox-relay secrets seal"
+        yield Finding("warning", "secrets", text, hint)
     elif whole:
         yield ok("secrets", f"{whole}, sealed with the newest key")

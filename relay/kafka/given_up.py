@@ -15,7 +15,7 @@ Doom = tuple[str, str]
 # What is written to a channel for which there is no room among those that wait is dead, until room
 # is looked for again. So many letters that nobody has to be asked for in one run.
 NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
-MOST_GIVEN_UP = 5000
+MAX_GIVEN_UP = 5000
 GIVEN_UP_SECONDS = 30.0
 # So is what prefix and channel together would send to the topic of the relay's own cursors.
 OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
@@ -50,7 +50,7 @@ class GivenUp:
                 # A broker that has just started may know no topic yet.
                 return False
             self._has_topics_until = now + GIVEN_UP_SECONDS
-        if len(self._until) > MOST_GIVEN_UP:
+        if len(self._until) > MAX_GIVEN_UP:
             self._until.clear()
         self._until.update(dict.fromkeys(names, now + GIVEN_UP_SECONDS))
         return True

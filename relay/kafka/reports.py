@@ -22,7 +22,7 @@ SLICE_SECONDS = 0.2
 # A flush in which nothing was acknowledged for so long may be waiting for one topic alone.
 SILENT_SECONDS = 1.0
 # A broker may say more, after much was sent; by then its quota has long been free again.
-MOST_HELD_SECONDS = 60.0
+MAX_HELD_SECONDS = 60.0
 
 
 def nothing() -> None:
@@ -125,7 +125,7 @@ class Reports:
 
     def _on_throttle(self, event: ThrottleEvent) -> None:
         """Called back with every answer of a broker at which a quota is used up."""
-        seconds = min(event.throttle_time, MOST_HELD_SECONDS)
+        seconds = min(event.throttle_time, MAX_HELD_SECONDS)
         self._held_until = max(self._held_until, time.monotonic() + seconds)
 
     def on_error(self, error: KafkaError) -> None:

@@ -9,7 +9,7 @@ from relay.database import Connection, transaction
 from relay.kafka import redriven
 from relay.kafka.exactly_once.ownership import KNOWN_AS, ExactlyOnce
 from relay.log.checkpoint import (
-    MOST_WAITING,
+    MAX_WAITING,
     Next,
     Place,
     finish,
@@ -32,11 +32,11 @@ from relay.settings import Settings
 logger = structlog.get_logger()
 
 # How many channels a line of the log names.
-MOST_TOLD = 20
+MAX_TOLD = 20
 # How often channels for which there is no room are told.
 TELL_SECONDS = 60.0
 # So many aborted transactions in a row are tried again at once, by the same producer.
-MOST_ABORTS = 3
+MAX_ABORTS = 3
 
 
 class Runs:
@@ -98,7 +98,7 @@ class Runs:
                 self._tell_held(cursor)
                 return Ran(exhausted=False, blocked=True, aborted=True, messages=fault.messages)
             aborts = self._aborts.get(cursor.id, 0) + 1
-            if aborted and isinstance(fault, SinkAway) and aborts <= MOST_ABORTS:
+            if aborted and isinstance(fault, SinkAway) and aborts <= MAX_ABORTS:
                 self._aborts[cursor.id] = aborts
                 return Ran(exhausted=False, aborted=True, messages=fault.messages)
             raise
@@ -114,7 +114,7 @@ class Runs:
                 subscription=cursor.subscription,
                 seconds=round(self._sink.held_seconds, 1),
                 effect="what was in flight comes again; then it goes as fast as the quota allows",
-                mend="a higher producer_byte_rate for this client",
+                hint="a higher producer_byte_rate for this client",
             )
 
     def _claim(self, cursor: Cursor, limit: int) -> Ran | None:
@@ -212,10 +212,10 @@ class Runs:
             logger.warning(
                 "channels_wait",
                 subscription=cursor.subscription,
-                channels=sorted(forked)[:MOST_TOLD],
+                channels=sorted(forked)[:MAX_TOLD],
                 number=len(forked),
                 reason=next(one.reason for one in blocked if one.channel in forked),
-                mend="make the topics, let the relay's user write to them, or bring their brokers "
+                hint="make the topics, let the relay's user write to them, or bring their brokers "
                 "back; a mistyped channel: outbox-relay channels drop",
             )
         beyond = [one.channel for one in blocked if one.channel not in forked]
@@ -226,10 +226,10 @@ class Runs:
             logger.error(
                 "too_many_waiting_channels",
                 subscription=cursor.subscription,
-                channels=beyond[:MOST_TOLD],
-                most=MOST_WAITING,
+                channels=beyond[:MAX_TOLD],
+                most=MAX_WAITING,
                 effect="their messages become dead letters" if given_up else "all channels wait",
-                mend="outbox-relay channels list, then make the topics or drop the channels",
+                hint="outbox-relay channels list, then make the topics or drop the channels",
             )
         return given_up
 

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from relay.kafka import errors
 from relay.kafka.doubt import Doubt, Unwritable
-from relay.kafka.given_up import MOST_GIVEN_UP, Doom, GivenUp
+from relay.kafka.given_up import MAX_GIVEN_UP, Doom, GivenUp
 from relay.kafka.headers import CloudEvents
 from relay.kafka.reports import Refused
 from relay.kafka.routes import BATCH_BYTES, Route, Wire
@@ -17,7 +17,7 @@ from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
 from relay.kafka.topics import Missing, Topics
 from relay.log import encoding
 from relay.log.message import REPLAYED_HEADER, Row
-from relay.log.sink import MOST_NOTED, Blocked, Dead, Outcome, SinkAway, Stopped
+from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, SinkAway, Stopped
 
 # What a batch costs besides its messages.
 BATCH_OVERHEAD_BYTES = 512
@@ -130,7 +130,7 @@ class KafkaSink:
         # How many more may go: none behind one that goes alone, nor behind a dead one.
         room = self._most_messages
         careful = room == 1
-        most_dead = MOST_GIVEN_UP if self.transactions is None else MOST_NOTED
+        most_dead = MAX_GIVEN_UP if self.transactions is None else MAX_NOTED
         for row in rows:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route, alone = routes.get(channel), careful

@@ -17,14 +17,14 @@ from relay.log.sink import SinkAway
 # How often topics that take nothing are asked for again, all together; of very many some each time.
 MISSING_AGAIN_SECONDS = 0.5
 # So many by their names; of more the cluster is first asked which there are.
-MOST_ASKED = 250
+MAX_ASKED = 250
 # And how often a message is tried on a topic that is there but refused to be written to.
 REFUSED_AGAIN_SECONDS = 5.0
 FIND_TIMEOUT_SECONDS = 1.0
 # What nobody has looked for is forgotten: its channel was dropped, or another relay has it. And
 # however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 KAFKAS_OWN = frozenset(
     ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata")
 )
@@ -80,7 +80,7 @@ class Topics:
                 found[channel] = missing
             else:
                 unknown.append(channel)
-        if len(unknown) > MOST_ASKED:
+        if len(unknown) > MAX_ASKED:
             unknown = self._in_sight(unknown, found, now)
         elif unknown:
             self.find_broker()
@@ -93,7 +93,7 @@ class Topics:
                 self._missing.pop(channel, None)
             else:
                 found[channel] = self._missing[channel] = Missing(asked.name, topic, now)
-        if len(self._missing) > MOST_REMEMBERED:
+        if len(self._missing) > MAX_REMEMBERED:
             self._forget(now)
         return found
 
@@ -189,7 +189,7 @@ class Topics:
             if not missing.found and not missing.is_fresh(now)
         ]
         due.sort(key=lambda channel: self._missing[channel].asked_at)
-        self._answers = self.ask(due[:MOST_ASKED])
+        self._answers = self.ask(due[:MAX_ASKED])
 
     def _forget(self, now: float) -> None:
         """What no channel that waits has asked for; of a refusal nobody else can tell."""

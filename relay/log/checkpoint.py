@@ -103,7 +103,7 @@ on conflict (cursor_id, message_id) do update
 
 # So many cursors of one subscription may wait for topics: every run of the unforked one leaves
 # their channels out.
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 
 # Forks stand where their origin stands, so neither loses nor repeats a message of their channels.
 FORK = """
@@ -231,7 +231,7 @@ def _forks(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
         "subscription": cursor.subscription_id,
         "channels": [one.channel for one in blocked],
         "reasons": [one.reason for one in blocked],
-        "most": MOST_WAITING,
+        "most": MAX_WAITING,
     }
 
 

@@ -6,7 +6,7 @@ FOREIGN_CLUSTER = "select outbox.foreign_cluster()"
 
 
 def foreign_cluster(connection: Connection) -> str | None:
-    """Why no relay may run on this database, with the mend; None: one may.
+    """Why no relay may run on this database, with the hint; None: one may.
 
     Transaction ids mean nothing in another cluster than their own: messages would be skipped.
     """

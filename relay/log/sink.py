@@ -8,7 +8,7 @@ import msgspec
 from relay.log.message import Row
 
 # A transaction notes the letters of its run, and has little room for it.
-MOST_NOTED = 100
+MAX_NOTED = 100
 
 
 class Dead(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Stopped(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a run: every message before `stopped` is acknowledged or in `dead`.
 
-    With transactions at most MOST_NOTED are dead. `created_at` holds when each acknowledged message
+    With transactions at most MAX_NOTED are dead. `created_at` holds when each acknowledged message
     was written, in the log's order: as in Row; `last_id` is the id of the last.
     """
 

@@ -33,7 +33,7 @@ MAX_WAITING_CHANNELS = 500
 LONGEST_LABEL = 200
 # Names that come between two rounds of maintenance, each with series of its own. All further ones
 # share the series of OTHERS, which is no subscription's name.
-MOST_NEW_NAMES = 200
+MAX_NEW_NAMES = 200
 OTHERS = "(others)"
 
 
@@ -109,7 +109,7 @@ class Telemetry:
             "How many channels wait for their topics.",
             registry=registry,
         )
-        self._overdue = Gauge(
+        self._late = Gauge(
             "outbox_relay_overdue_partition",
             "1 for each partition past retention that somebody still needs: it fills the disk.",
             ("partition", "needed_by"),
@@ -269,11 +269,11 @@ class Telemetry:
                     self._waiting.labels(*key).set(value)
             self._waiting_number.set(len(seconds))
 
-    def overdue(self, partitions: Mapping[str, str]) -> None:
+    def late(self, partitions: Mapping[str, str]) -> None:
         """The partitions that are past retention and still needed, each with by whom."""
-        self._overdue.clear()
+        self._late.clear()
         for partition, needed_by in partitions.items():
-            self._overdue.labels(partition, needed_by[:LONGEST_LABEL]).set(1)
+            self._late.labels(partition, needed_by[:LONGEST_LABEL]).set(1)
 
     def keep(self, subscriptions: Collection[str]) -> None:
         """Forgets all series of subscriptions with other names: deleted or renamed ones.
@@ -299,7 +299,7 @@ class Telemetry:
         """The label that stands for it."""
         with self._lock:
             if subscription and not (subscription in self._known or subscription in self._new):
-                if len(self._new) >= MOST_NEW_NAMES:
+                if len(self._new) >= MAX_NEW_NAMES:
                     return OTHERS
                 self._new.add(subscription)
             return subscription

@@ -20,8 +20,8 @@ from relay.push.item import Item
 from relay.push.policy.schedule import most_attempts
 from relay.push.policy.settings import Endpoint, decode
 from relay.push.policy.verdict import Verdict
-from relay.push.requests.batch import Flight
-from relay.push.requests.loop import Courier
+from relay.push.requests.batch import RequestBatch
+from relay.push.requests.loop import RequestLoop
 from relay.push.requests.slots import Slots
 from relay.push.signing import Signing
 from relay.push.state import breaker, rows
@@ -99,10 +99,10 @@ class PushRuns:
     """
 
     def __init__(
-        self, connections: Pool, courier: Courier, settings: Settings, telemetry: Telemetry
+        self, connections: Pool, request_loop: RequestLoop, settings: Settings, telemetry: Telemetry
     ) -> None:
         self._connections = connections
-        self._courier = courier
+        self._request_loop = request_loop
         self._settings = settings
         self._telemetry = telemetry
         self._rate = Rate()
@@ -146,7 +146,7 @@ class PushRuns:
     def _connection(self) -> Iterator[Connection | None]:
         """In its owner's turn, which may take its time. None: the relay stops."""
         owner = NOT_KNOWN if self._slots is None else self._slots.owner
-        with self._courier.turns.turn(owner) as granted:
+        with self._request_loop.turns.turn(owner) as granted:
             if not granted:
                 yield None
                 return
@@ -185,7 +185,7 @@ class PushRuns:
         if self._rate.is_news(state.endpoint):
             leave(connection)
             return Ran(exhausted=False)
-        slots = self._slots = self._courier.slots(cursor.subscription_id, state.made_by)
+        slots = self._slots = self._request_loop.slots(cursor.subscription_id, state.made_by)
         slots.capacity = state.endpoint.concurrency
         if not state.is_open:
             self._blocked_until.pop(cursor.id, None)
@@ -244,7 +244,7 @@ class PushRuns:
 
     def _opens_by_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
         """What was sent before the breaker closed does not open it again."""
-        self._late_failures += self._courier.take_late_failures(
+        self._late_failures += self._request_loop.take_late_failures(
             target.subscription_id, state.closed_at
         )
         if not self._late_failures:
@@ -280,10 +280,10 @@ class PushRuns:
         if claimed.position is not None and not (target.probing and due):
             reading = Reading(connection, cursor, claimed, limit, blocking=True)
         send_before = self._send_before(began_at)
-        flight = Flight(self._courier, target, cursor.id, slots, send_before=send_before)
+        batch = RequestBatch(self._request_loop, target, cursor.id, slots, send_before=send_before)
         pages = reading.pages() if reading is not None else _nothing()
         try:
-            landed = flight.fly(due, pages)
+            landed = batch.fly(due, pages)
         finally:
             pages.close()
         self._rate.used(landed.sent)
@@ -292,9 +292,9 @@ class PushRuns:
         try:
             progressed = finish(connection, sent, self._settings.name, self._telemetry, began_at)
         except BaseException:
-            flight.end(committed=False)
+            batch.end(committed=False)
             raise
-        flight.end(committed=True)
+        batch.end(committed=True)
         if target.probing and not landed.sent and (landed.behind or landed.done_id == 0):
             # All that was read has to wait: the log is read again when a cool-down is over.
             cool_down = target.endpoint.breaker.cool_down_seconds
@@ -309,7 +309,7 @@ class PushRuns:
     def _send_before(self, began_at: float) -> float:
         """By the loop's clock; later, somebody else may hold the cursor."""
         age = time.monotonic() - began_at
-        return self._courier.loop.time() - age + frozen_after_seconds(self._settings) / 2
+        return self._request_loop.loop.time() - age + frozen_after_seconds(self._settings) / 2
 
 
 def _place(cursor: Cursor) -> tuple[int, int, int]:

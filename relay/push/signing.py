@@ -87,6 +87,6 @@ class Signing:
             "subscription_waits",
             subscription=cursor.subscription,
             reason=self._fault,
-            mend="give the relay the OUTBOX_SECRET_KEY that it was sealed with, or make a new one: "
+            hint="give the relay the OUTBOX_SECRET_KEY that it was sealed with, or make a new one: "
             "outbox-relay subscriptions rotate-secret NAME --revoke-old now",
         )

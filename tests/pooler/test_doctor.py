@@ -28,5 +28,5 @@ def test_the_mode_is_judged(
     monkeypatch.setattr("relay.doctor.kafka.KAFKA_TIMEOUT_SECONDS", 0.5)
     found = {one.what: one for one in findings(database_url, pool_mode)}
     assert found["pooler"].level == level
-    assert "there is one" in found["pooler"].text or "transaction" in found["pooler"].mend
+    assert "there is one" in found["pooler"].text or "transaction" in found["pooler"].hint
     assert found["database"].level == "ok"

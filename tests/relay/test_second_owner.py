@@ -83,7 +83,7 @@ def test_migrate_says_what_is_to_be_granted_and_that_is_enough(owner: Owner) -> 
 def test_the_doctor_says_it_as_well(owner: Owner) -> None:
     owner.migrate()
     (finding,) = owner.findings()
-    _, _, grant = finding.mend.partition(": ")
+    _, _, grant = finding.hint.partition(": ")
     owner.superuser.execute(grant.encode())
     assert owner.findings() == []
 

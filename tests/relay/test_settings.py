@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from relay.keyring import MOST_KEYS, Keyring, new_key
+from relay.keyring import MAX_KEYS, Keyring, new_key
 from relay.settings import Settings, SettingsError
 from tests.relay.operating import OTHER_KEY, SECRET_KEY
 
@@ -231,7 +231,7 @@ def test_passwords_show_in_no_message() -> None:
 
 def test_a_command_that_needs_kafka_says_which_variable_is_missing() -> None:
     with pytest.raises(SettingsError, match="KAFKA_BOOTSTRAP_SERVERS is not set"):
-        Settings.from_environment(BASE).with_kafka()
+        Settings.from_environment(BASE).require_kafka()
 
 
 def test_the_longest_name_leaves_room_for_a_cursor_in_application_name(
@@ -274,7 +274,7 @@ def test_secret_keys_are_a_list_the_newest_first(value: str, keys: tuple[str, ..
         f"{SECRET_KEY},hunter2",
         "\u00e4" * 43 + "=",
         ",",
-        ",".join([SECRET_KEY] * (MOST_KEYS + 1)),
+        ",".join([SECRET_KEY] * (MAX_KEYS + 1)),
     ],
 )
 def test_what_is_no_secret_key_stops_the_start_and_is_not_repeated(value: str) -> None:

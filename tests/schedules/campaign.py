@@ -15,7 +15,7 @@ from tests.schedules.stage import Played, Stage, prepared_database
 
 # A schedule goes one step at a time, so that one explorer and its server keep one core busy.
 WORKERS = 2
-MOST_EXAMPLES = 3
+MAX_EXAMPLES = 3
 TELL_EVERY_SCHEDULES = 20
 TURN_SECONDS = 0.5
 
@@ -54,7 +54,7 @@ class Tally(msgspec.Struct):
             self.broken += 1
             # The shortest tell the most.
             examples = sorted([*self.examples, played], key=lambda one: len(one.path))
-            self.examples = examples[:MOST_EXAMPLES]
+            self.examples = examples[:MAX_EXAMPLES]
 
 
 def explore(

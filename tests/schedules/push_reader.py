@@ -14,8 +14,8 @@ from relay.push import runs
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.item import Item
-from relay.push.requests.batch import Flight, Landed
-from relay.push.requests.loop import Courier
+from relay.push.requests.batch import Landed, RequestBatch
+from relay.push.requests.loop import RequestLoop
 from relay.push.runs import PushRuns
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival
@@ -114,7 +114,7 @@ class Endpoint:
         await self._client.close()
 
 
-class StagedCourier(Courier):
+class StagedCourier(RequestLoop):
     """Whose flights stand still where their reader wants it."""
 
     def __init__(self, database_url: str, readers: PushReaders) -> None:
@@ -124,13 +124,13 @@ class StagedCourier(Courier):
         self.client = cast(Client, self.endpoint)
 
 
-class StagedFlight(Flight):
+class StagedFlight(RequestBatch):
     """Pauses before the first message and behind the last one."""
 
-    def __init__(self, courier: Courier, *arguments: Any, **options: Any) -> None:
-        super().__init__(courier, *arguments, **options)
-        assert isinstance(courier, StagedCourier)
-        self._staged = courier
+    def __init__(self, request_loop: RequestLoop, *arguments: Any, **options: Any) -> None:
+        super().__init__(request_loop, *arguments, **options)
+        assert isinstance(request_loop, StagedCourier)
+        self._staged = request_loop
 
     def fly(self, due: Sequence[Item], pages: Generator[list[Row]]) -> Landed:
         self._staged.pause("start")
@@ -144,14 +144,14 @@ class StagedFlight(Flight):
         super()._launch(item)
 
 
-def flight(courier: Courier, *arguments: Any, **options: Any) -> Flight:
+def batch(request_loop: RequestLoop, *arguments: Any, **options: Any) -> RequestBatch:
     """A staged courier's flights are staged, all others as ever."""
-    kind = StagedFlight if isinstance(courier, StagedCourier) else Flight
-    return kind(courier, *arguments, **options)
+    kind = StagedFlight if isinstance(request_loop, StagedCourier) else RequestBatch
+    return kind(request_loop, *arguments, **options)
 
 
 # PushRuns makes its flights by this name. For good: several stages play at once.
-vars(runs)["Flight"] = flight
+vars(runs)["Flight"] = batch
 
 
 class Single:
@@ -177,16 +177,16 @@ class PushReader:
         self._watcher = watcher
         self._readers = readers
         self._limit = limit
-        self._courier = StagedCourier(database_url, readers)
+        self._request_loop = StagedCourier(database_url, readers)
         self._open()
 
     @property
     def in_flight(self) -> list[int]:
-        return self._courier.endpoint.arrived
+        return self._request_loop.endpoint.arrived
 
     @in_flight.setter
     def in_flight(self, ids: list[int]) -> None:
-        self._courier.endpoint.arrived = ids
+        self._request_loop.endpoint.arrived = ids
 
     def pid(self) -> int:
         return self._pid
@@ -194,7 +194,7 @@ class PushReader:
     def round(self, pause: Pause) -> None:
         if self._connection.closed:
             self._open()
-        self._courier.pause = pause
+        self._request_loop.pause = pause
         cursors = probe(self._connection, "push")
         pause("look")
         for cursor in cursors:
@@ -208,8 +208,8 @@ class PushReader:
 
         Raises TimeoutError.
         """
-        answering = self._courier.endpoint.answer()
-        late = asyncio.run_coroutine_threadsafe(answering, self._courier.loop).result()
+        answering = self._request_loop.endpoint.answer()
+        late = asyncio.run_coroutine_threadsafe(answering, self._request_loop.loop).result()
         ends_at = time.monotonic() + LATE_TIMEOUT_SECONDS
         while late and self._watcher.execute(IN_FLIGHT, [late]).fetchone():
             if time.monotonic() > ends_at:
@@ -233,10 +233,10 @@ class PushReader:
         self.answer()
         self.answer()
         self._connection.close()
-        self._courier.close()
+        self._request_loop.close()
 
     def _open(self) -> None:
         self._connection = connect(self._settings)
         self._pid = self._connection.info.backend_pid
         pool = cast(Pool, Single(self._connection))
-        self._runs = PushRuns(pool, self._courier, self._settings, Telemetry())
+        self._runs = PushRuns(pool, self._request_loop, self._settings, Telemetry())

@@ -79,11 +79,11 @@ def test_a_plain_delete_is_refused_with_what_is_undelivered_and_the_mend(
     with pytest.raises(errors.DependentObjectsStillExist) as refused:
         billing.execute(DELETE)
     assert refused.value.diag.message_primary == f"subscription billing still has {told}"
-    mend = "select outbox.delete_subscription('billing', discard_undelivered => true)"
-    assert mend in (refused.value.diag.message_hint or "")
+    hint = "select outbox.delete_subscription('billing', discard_undelivered => true)"
+    assert hint in (refused.value.diag.message_hint or "")
     with pytest.raises(errors.DependentObjectsStillExist):
         billing.execute("select outbox.delete_subscription('billing')")
-    billing.execute(mend)
+    billing.execute(hint)
     assert one(billing, COUNT) == 0
 
 

@@ -15,7 +15,7 @@ from relay.kafka import redriven
 from relay.kafka.exactly_once.disk import Disk
 from relay.kafka.exactly_once.record import (
     DEAD_CHARACTERS,
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     Record,
     Unreadable,
     buried,
@@ -124,7 +124,7 @@ class ExactlyOnce:
         most = 2**63 - 1
         longest = Place(position.seen, position.target, most, most, most)
         record = Record("F" * 8, most, most, most, most, most, longest)
-        if len(encode(record)) + DEAD_CHARACTERS <= MOST_CHARACTERS:
+        if len(encode(record)) + DEAD_CHARACTERS <= MAX_CHARACTERS:
             return True
         if time.monotonic() >= self._told_at.get(cursor.id, float("-inf")) + TELL_SECONDS:
             self._told_at[cursor.id] = time.monotonic()
@@ -134,7 +134,7 @@ class ExactlyOnce:
                 subscription=cursor.subscription,
                 cursor=cursor.id,
                 open_transactions=position.target.count(",") + 1,
-                mend="end open transactions (sql/inspect/horizon.sql names them); where none are "
+                hint="end open transactions (sql/inspect/horizon.sql names them); where none are "
                 "left, deliver at_least_once until the next checkpoint",
             )
         return False
@@ -225,7 +225,7 @@ class ExactlyOnce:
             cursor=cursor.id,
             ours=claimed.n,
             effect="if the last run was in doubt, it comes again, with the same keys",
-            mend="none is needed; Kafka forgets a group's offsets after offsets.retention.minutes, "
+            hint="none is needed; Kafka forgets a group's offsets after offsets.retention.minutes, "
             "or where somebody deletes the group or the topic",
         )
         return False

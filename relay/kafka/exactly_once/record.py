@@ -12,8 +12,8 @@ from relay.log.checkpoint import Place
 from relay.log.sink import Dead
 
 # A broker takes 4,096 bytes by default (offset.metadata.max.bytes), this short of them in any case.
-MOST_CHARACTERS = 4000
-# What MOST_NOTED letters take of them, whose reasons mostly are one.
+MAX_CHARACTERS = 4000
+# What MAX_NOTED letters take of them, whose reasons mostly are one.
 DEAD_CHARACTERS = 1000
 
 # Message ids by their reason.
@@ -73,7 +73,7 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 
 
 def encode(record: Record) -> str:
-    """The record as text; above MOST_CHARACTERS a broker may refuse it."""
+    """The record as text; above MAX_CHARACTERS a broker may refuse it."""
     place = record.place
     packed: Any = None
     if place is not None:

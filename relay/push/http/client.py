@@ -20,7 +20,7 @@ from relay.push.http.resolver import LookUp, Resolver
 from relay.push.http.url import Url, parse
 from relay.push.turns import Owner
 
-MOST_CONNECTIONS = 10_000
+MAX_CONNECTIONS = 10_000
 
 _USER_AGENT = f"outbox-relay/{version('outbox-relay')}"
 
@@ -54,7 +54,7 @@ class Client:
         look_up: LookUp = socket.getaddrinfo,
         *,
         proxy: Proxy | None = None,
-        most_connections: int = MOST_CONNECTIONS,
+        most_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._pool = Pool(Dialler(guard, Resolver(look_up), proxy), most_connections)
 

@@ -16,7 +16,7 @@ from relay.push.http.fault import Fault
 LONGEST_HEAD_BYTES = 32_768
 # Of TLS before the first request. OpenSSL takes a chain of certificates of 100 KiB.
 LONGEST_HANDSHAKE_BYTES = 131_072
-MOST_INFORMATIONAL = 5
+MAX_INFORMATIONAL = 5
 # What a header costs besides its name and value.
 HEADER_OVERHEAD_BYTES = 4
 # Of a header that is kept.
@@ -250,7 +250,7 @@ class Connection(asyncio.Protocol):
             # Behind the heads that were none of a final answer.
             head = self._raw.split(b"\r\n\r\n", self._informational)[-1]
             found = _STATUS_LINE.match(head)
-            if found is None or self._informational > MOST_INFORMATIONAL:
+            if found is None or self._informational > MAX_INFORMATIONAL:
                 self._fail(Fault("protocol", "what came is no HTTP answer"))
                 return
             self._has_head = True
@@ -345,7 +345,7 @@ class Connection(asyncio.Protocol):
             return
         self._informational += 1
         self._reply = Reply()
-        if self._informational > MOST_INFORMATIONAL:
+        if self._informational > MAX_INFORMATIONAL:
             raise httptools.HttpParserError("too many informational answers")
 
 

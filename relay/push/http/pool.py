@@ -17,7 +17,7 @@ LONGEST_AGE_SECONDS = 30.0
 # request that crosses with that is a failed attempt. So of one whose connections were never seen
 # to stay, only those are used again that have stayed open for so long.
 TRIAL_SECONDS = 0.2
-MOST_ON_TRIAL = 256
+MAX_ON_TRIAL = 256
 SWEEP_SECONDS = 1.0
 # An endpoint that nobody asked for so long is forgotten, with what was learned of it.
 FORGET_SECONDS = 300.0
@@ -171,7 +171,7 @@ class Pool:
     def _has_room(self, endpoint: Endpoint) -> bool:
         left = self._most - (len(self._of) - len(self._resting))
         in_use = endpoint.open - len(endpoint.resting)
-        return left > 0 and in_use < max(left // 2, 1) and len(endpoint.resting) < MOST_ON_TRIAL
+        return left > 0 and in_use < max(left // 2, 1) and len(endpoint.resting) < MAX_ON_TRIAL
 
     async def _turn(self, endpoint: Endpoint, deadline: float) -> None:
         """Waits until a connection has been closed or has come to rest."""

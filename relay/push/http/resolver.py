@@ -18,8 +18,8 @@ CACHE_SECONDS = 10.0
 
 # Look-ups at once, each a thread and a socket of this process that nothing ends before its time;
 # and those of one API key, whose endpoints may get new names as fast as it likes.
-MOST_LOOK_UPS = 256
-MOST_OF_A_KEY = 32
+MAX_LOOK_UPS = 256
+MAX_OF_A_KEY = 32
 
 AddrInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 # The shape of socket.getaddrinfo.
@@ -89,9 +89,9 @@ class Resolver:
         return known
 
     def _has_place(self, owner: Owner) -> bool:
-        if owner is not None and self._under_way[owner] >= MOST_OF_A_KEY:
+        if owner is not None and self._under_way[owner] >= MAX_OF_A_KEY:
             return False
-        return self._under_way.total() < MOST_LOOK_UPS
+        return self._under_way.total() < MAX_LOOK_UPS
 
     async def _turn(self, asked: Asked, seconds: float) -> None:
         """Waits until it begins; where nobody does any more, it never will."""

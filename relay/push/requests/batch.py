@@ -19,7 +19,7 @@ from relay.push.http.answer import Answer
 from relay.push.http.client import Request
 from relay.push.item import Item, fresh
 from relay.push.policy.verdict import GONE, UNSENT, Verdict, by_schedule, judge
-from relay.push.requests.loop import Courier
+from relay.push.requests.loop import RequestLoop
 from relay.push.requests.queue import Waiting
 from relay.push.requests.signature import sign
 from relay.push.requests.slots import Slots
@@ -38,8 +38,8 @@ GIVE_WAY_SECONDS = 0.1
 # What each run may have in the air though the loop is behind, so that every subscription gets on.
 FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
-MOST_BEHIND = 2000
-MOST_FAILED = 1000
+MAX_BEHIND = 2000
+MAX_FAILED = 1000
 NO_ROOM = "its owner's share of open requests or of RELAY_PUSH_IN_FLIGHT_BYTES is taken"
 # The loop has died where this is over.
 LANDING_SECONDS = 30.0
@@ -63,12 +63,12 @@ class Landed(msgspec.Struct, frozen=True):
     unable: bool
 
 
-class Flight:
+class RequestBatch:
     """The requests of one run. `fly`, `end` and `stop` are the run's; the rest is the loop's."""
 
     def __init__(
         self,
-        courier: Courier,
+        request_loop: RequestLoop,
         target: Target,
         cursor_id: int,
         slots: Slots,
@@ -76,8 +76,8 @@ class Flight:
         send_before: float,
     ) -> None:
         """No request is made at or after `send_before` by the loop's clock."""
-        self._courier = courier
-        self._loop = courier.loop
+        self._request_loop = request_loop
+        self._loop = request_loop.loop
         self._target = target
         self._cursor_id = cursor_id
         self._slots = slots
@@ -182,14 +182,14 @@ class Flight:
         if not self._can_send:
             return
         settled = len(self._settled)
-        if settled == settled_before and self._courier.turns.are_awaited:
+        if settled == settled_before and self._request_loop.turns.are_awaited:
             self._end_of_time()
         else:
             self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
 
     def _resume(self) -> None:
         self._pump()
-        if len(self._waiting.behind) >= MOST_BEHIND or self._failed >= MOST_FAILED:
+        if len(self._waiting.behind) >= MAX_BEHIND or self._failed >= MAX_FAILED:
             self._more = False
         if not self._more or not self._can_send or not self._waiting.is_full:
             self._hungry.set()
@@ -201,7 +201,7 @@ class Flight:
     def _pump(self) -> None:
         while self._can_send:
             # Every subscription gets on, though the loop is behind.
-            if self._courier.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
+            if self._request_loop.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
                 break
             item = self._waiting.take(fresh_come=self._more)
             if item is None:
@@ -218,7 +218,7 @@ class Flight:
             self._give_up(item, "payload_too_large", detail)
             return
         try:
-            headers = self._courier.headers.of(item.row, replayed=item.replayed)
+            headers = self._request_loop.headers.of(item.row, replayed=item.replayed)
         except Exception as wrong:
             self._give_up(item, encoding.NOT_ENCODABLE, encoding.fault(wrong))
             return
@@ -226,7 +226,7 @@ class Flight:
         item.sent_at = time.monotonic()
         self._in_flight[item] = item.sent_at
         self._slots.take(item.held_bytes, retry=not item.fresh)
-        self._courier.spawn(self._send(item, headers))
+        self._request_loop.spawn(self._send(item, headers))
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
         """It can never be sent, and no request is made for it."""
@@ -272,7 +272,7 @@ class Flight:
         if item.answer.error == "no_connection":
             self._unable = True
             self._sending = False
-            self._courier.tell_waits(target, item.answer.detail)
+            self._request_loop.tell_waits(target, item.answer.detail)
         if self._landed.done():
             self._come_late(item)
             if self._slots.resume is not None:
@@ -297,7 +297,7 @@ class Flight:
             self._send_before,
             self._slots.owner,
         )
-        return await self._courier.client.post(request)
+        return await self._request_loop.client.post(request)
 
     def _land(self, item: Item) -> None:
         assert item.verdict is not None
@@ -351,7 +351,7 @@ class Flight:
         if self._slots.resume == self._resume:
             self._slots.resume = None
         if self._slots.lacks_room and self._waiting.has_ready:
-            self._courier.tell_waits(self._target, NO_ROOM)
+            self._request_loop.tell_waits(self._target, NO_ROOM)
         flying = list(self._in_flight)
         for item in flying:
             item.token = self._target.probe_token or secrets.randbits(63)
@@ -387,7 +387,7 @@ class Flight:
 
     def _come_late(self, item: Item) -> None:
         if self._committed:
-            self._courier.overdue(self._target, self._cursor_id, item)
+            self._request_loop.late(self._target, self._cursor_id, item)
         elif self._committed is None:
             self._late.append(item)
 

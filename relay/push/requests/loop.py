@@ -14,16 +14,16 @@ import uvloop
 from relay.monitoring.telemetry import Telemetry
 from relay.process import heap
 from relay.process.descriptors import raise_limit
-from relay.push.http.client import MOST_CONNECTIONS, Client
+from relay.push.http.client import MAX_CONNECTIONS, Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
-from relay.push.http.resolver import MOST_LOOK_UPS
+from relay.push.http.resolver import MAX_LOOK_UPS
 from relay.push.item import Item
 from relay.push.policy.settings import Endpoint
 from relay.push.requests.headers import Headers
 from relay.push.requests.room import Room
 from relay.push.requests.slots import Slots
-from relay.push.state.late import Overdue
+from relay.push.state.late import Late
 from relay.push.state.writer import Writer
 from relay.push.target import Target
 from relay.push.turns import Owner, Turns
@@ -39,13 +39,13 @@ BEHIND_SECONDS = 0.04
 
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
-OTHER_DESCRIPTORS = 128 + MOST_LOOK_UPS
+OTHER_DESCRIPTORS = 128 + MAX_LOOK_UPS
 LEAST_CONNECTIONS = 16
 # How often a relay that has no more connections or room says so.
 TELL_SECONDS = 10.0
 
 
-class Courier:
+class RequestLoop:
     """A thread with the loop, and a writer of what comes late."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -119,14 +119,14 @@ class Courier:
             self._tells_at = self.loop.time() + TELL_SECONDS
             logger.error("endpoints_wait", subscription=target.subscription, fault=why)
 
-    def overdue(self, target: Target, cursor_id: int, item: Item) -> None:
+    def late(self, target: Target, cursor_id: int, item: Item) -> None:
         """An outcome that came after its run; on the loop only."""
         failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
         if failed and not target.probing:
             with self._lock:
                 made_at = self._late_failures.setdefault(target.subscription_id, [])
                 made_at.append(target.clock + item.sent_at)
-        self._writer.put(Overdue(target, cursor_id, item))
+        self._writer.put(Late(target, cursor_id, item))
 
     def take_late_failures(self, subscription_id: int, since: float) -> int:
         """How many attempts failed after their runs, since the last time.
@@ -170,4 +170,4 @@ class Courier:
 def _most_connections(settings: Settings) -> int:
     """So many that something is left of what this process may have open."""
     ours = OTHER_DESCRIPTORS + settings.push_connections
-    return min(max(raise_limit() - ours, LEAST_CONNECTIONS), MOST_CONNECTIONS)
+    return min(max(raise_limit() - ours, LEAST_CONNECTIONS), MAX_CONNECTIONS)

@@ -8,8 +8,8 @@ from relay.push.item import Item
 from relay.push.requests.slots import Slots
 
 # What waits in memory for a slot or for its group: enough that no slot idles, and no more.
-MOST_MESSAGES = 512
-MOST_BYTES = 4_000_000
+MAX_MESSAGES = 512
+MAX_BYTES = 4_000_000
 
 
 class Waiting:
@@ -36,7 +36,7 @@ class Waiting:
 
     @property
     def is_full(self) -> bool:
-        return self._count >= MOST_MESSAGES or self._bytes >= MOST_BYTES
+        return self._count >= MAX_MESSAGES or self._bytes >= MAX_BYTES
 
     @property
     def has_ready(self) -> bool:

@@ -9,7 +9,7 @@ from relay.push.turns import Owner
 # With retries about, so much of the capacity is kept for them, and so much is the most they get
 # while fresh messages wait: neither starves the other, whichever of them hangs.
 KEPT_FOR_RETRIES = 4
-MOST_RETRIES = 2
+MAX_RETRIES = 2
 
 
 class Slots:
@@ -43,7 +43,7 @@ class Slots:
 
     def takes_retry(self, *, fresh_wait: bool) -> bool:
         """Whether a further attempt may go."""
-        most = max(self.capacity // MOST_RETRIES, 1) if fresh_wait else self.capacity
+        most = max(self.capacity // MAX_RETRIES, 1) if fresh_wait else self.capacity
         return self.free > 0 and self._retries < most
 
     def has_room(self, size: int) -> bool:

@@ -88,7 +88,7 @@ def judges(target: Target, item: Item) -> bool:
     return target.probing or (item.answer is not None and item.answer.status == GONE)
 
 
-def judge_overdue(connection: Connection, target: Target, item: Item) -> None:
+def judge_late(connection: Connection, target: Target, item: Item) -> None:
     """What an outcome that came after its run means for its subscription."""
     assert item.verdict is not None
     assert item.answer is not None

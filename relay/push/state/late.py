@@ -17,7 +17,7 @@ from relay.push.target import Target
 FROZEN_SECONDS = 15.0
 
 
-class Overdue(msgspec.Struct, frozen=True):
+class Late(msgspec.Struct, frozen=True):
     """An outcome that came after its run."""
 
     target: Target
@@ -25,7 +25,7 @@ class Overdue(msgspec.Struct, frozen=True):
     item: Item
 
 
-def write(connection: Connection, overdue: Sequence[Overdue], relay: str) -> list[Overdue]:
+def write(connection: Connection, late: Sequence[Late], relay: str) -> list[Late]:
     """Writes outcomes to their own rows, and nothing else: the cursor's next holder finishes them.
 
     (One that deleted its row and promoted the next would orphan a follower that the holder inserts
@@ -34,14 +34,14 @@ def write(connection: Connection, overdue: Sequence[Overdue], relay: str) -> lis
     """
     with connection.transaction():
         set_local(connection, f"outbox-relay {relay}", FROZEN_SECONDS)
-        held = _held(connection, overdue)
-        free = [one for one in overdue if one.item not in held]
+        held = _held(connection, late)
+        free = [one for one in late if one.item not in held]
         _go_by_new_schedules(connection, free)
         for one in free:
-            breaker.judge_overdue(connection, one.target, one.item)
+            breaker.judge_late(connection, one.target, one.item)
         attempts.write(connection, [(one.target, one.item) for one in free], relay)
         connection.execute(OVERDUE, _columns(free))
-    return [one for one in overdue if one.item in held]
+    return [one for one in late if one.item in held]
 
 
 HOLD_SUBSCRIPTIONS = "select outbox.hold_for_outcomes(%s::bigint[], %s::bigint[])"
@@ -65,27 +65,27 @@ select cursor_id, message_id from free
 """
 
 
-def _held(connection: Connection, overdue: Sequence[Overdue]) -> set[Item]:
+def _held(connection: Connection, late: Sequence[Late]) -> set[Item]:
     """Locks what these will change; returns those of which something is another session's.
 
     Whoever waited for one subscription's lock would keep the outcomes of all others until their
     leases are over, and their messages would be sent twice.
     """
-    failed = {one.target.subscription_id for one in overdue if attempts.keeps(one.target, one.item)}
-    judged = {one.target.subscription_id for one in overdue if breaker.judges(one.target, one.item)}
+    failed = {one.target.subscription_id for one in late if attempts.keeps(one.target, one.item)}
+    judged = {one.target.subscription_id for one in late if breaker.judges(one.target, one.item)}
     taken = set[int]()
     if failed or judged:
         row = connection.execute(HOLD_SUBSCRIPTIONS, (sorted(judged), sorted(failed))).fetchone()
         taken.update(row[0] if row else ())
     rows = {
-        "cursors": [one.cursor_id for one in overdue],
-        "messages": [one.item.message_id for one in overdue],
-        "tokens": [one.item.token for one in overdue],
+        "cursors": [one.cursor_id for one in late],
+        "messages": [one.item.message_id for one in late],
+        "tokens": [one.item.token for one in late],
     }
     held = set(connection.execute(HELD_ROWS, rows).fetchall())
     return {
         one.item
-        for one in overdue
+        for one in late
         if one.target.subscription_id in taken or (one.cursor_id, one.item.message_id) in held
     }
 
@@ -101,12 +101,12 @@ where not exists (select from outbox.rescheduling r
 """
 
 
-def _go_by_new_schedules(connection: Connection, overdue: Sequence[Overdue]) -> None:
+def _go_by_new_schedules(connection: Connection, late: Sequence[Late]) -> None:
     """What is tried again waits as its subscription says by now.
 
     What was in flight when a change was made was no row that outbox.reschedule could change.
     """
-    tried = {(one.cursor_id, one.item.message_id): one for one in overdue if _is_tried_again(one)}
+    tried = {(one.cursor_id, one.item.message_id): one for one in late if _is_tried_again(one)}
     if not tried:
         return
     cursors, messages = ([*ids] for ids in zip(*tried, strict=True))
@@ -119,7 +119,7 @@ def _go_by_new_schedules(connection: Connection, overdue: Sequence[Overdue]) -> 
             )
 
 
-def _is_tried_again(one: Overdue) -> bool:
+def _is_tried_again(one: Late) -> bool:
     """By its schedule, and not as a breaker's probe that nobody answered."""
     verdict = one.item.verdict
     return verdict is not None and verdict.kind == "retry" and verdict.attempts > one.item.attempts
@@ -138,12 +138,12 @@ where d.cursor_id = late.cursor_id and d.message_id = late.message_id and d.toke
 OUTCOMES = {"acked": "acked", "dead": "dead"}
 
 
-def _columns(overdue: Sequence[Overdue]) -> dict[str, object]:
-    items = [one.item for one in overdue]
+def _columns(late: Sequence[Late]) -> dict[str, object]:
+    items = [one.item for one in late]
     answers = [item.answer for item in items if item.answer is not None]
     verdicts = [item.verdict for item in items if item.verdict is not None]
     return {
-        "cursors": [one.cursor_id for one in overdue],
+        "cursors": [one.cursor_id for one in late],
         "messages": [item.message_id for item in items],
         "tokens": [item.token for item in items],
         "attempts": [one.attempts for one in verdicts],

@@ -10,13 +10,13 @@ from relay.log.cursor import Cursor
 from relay.push.item import Item
 
 # What is loaded at once: heads that are due, and those behind each of them.
-MOST_HEADS = 512
-MOST_FOLLOWERS = 32
+MAX_HEADS = 512
+MAX_FOLLOWERS = 32
 # A late outcome finds its row still leased for so long after its request's time-out.
 LEASE_SLACK_SECONDS = 2.0
 
 # At a time, of those that wait by another schedule from now on.
-MOST_RESCHEDULED = 5000
+MAX_RESCHEDULED = 5000
 RESCHEDULE = "select outbox.reschedule(%s, %s)"
 
 
@@ -25,7 +25,7 @@ def reschedule(connection: Connection, cursor: Cursor) -> bool | None:
 
     Before anything else is done with them. None: somebody is changing that change.
     """
-    row = connection.execute(RESCHEDULE, (cursor.id, MOST_RESCHEDULED)).fetchone()
+    row = connection.execute(RESCHEDULE, (cursor.id, MAX_RESCHEDULED)).fetchone()
     return row[0] if row else None
 
 
@@ -89,8 +89,8 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
     parameters = {
         "cursor": cursor.id,
         "priority": cursor.priority,
-        "heads": min(most_heads, MOST_HEADS),
-        "followers": MOST_FOLLOWERS,
+        "heads": min(most_heads, MAX_HEADS),
+        "followers": MAX_FOLLOWERS,
     }
     with connection.cursor(binary=True) as reader:
         reader.adapters.register_loader("text", ByteaBinaryLoader)

@@ -14,15 +14,15 @@ from relay.database import Connection, connect
 from relay.monitoring.telemetry import Telemetry
 from relay.process.interval import Interval
 from relay.push.state import attempts, late
-from relay.push.state.late import Overdue
+from relay.push.state.late import Late
 from relay.settings import Settings
 
 logger = structlog.get_logger()
 
 # Outcomes that are written in one transaction.
-MOST_OVERDUE = 500
+MAX_OVERDUE = 500
 # Kept while the database is away; beyond it they are forgotten, and sent again after their lease.
-MOST_KEPT = 10_000
+MAX_KEPT = 10_000
 # How soon is tried again what could not be written.
 AGAIN_SECONDS = 0.5
 # And at a stop, when a session mostly holds it for its commit.
@@ -38,10 +38,10 @@ class Writer:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
-        self._queue: queue.Queue[Overdue | None] = queue.Queue(MOST_KEPT)
-        self._next: list[Overdue] = []
+        self._queue: queue.Queue[Late | None] = queue.Queue(MAX_KEPT)
+        self._next: list[Late] = []
         # What other sessions held when it was tried last, to be tried again.
-        self._held: list[Overdue] = []
+        self._held: list[Late] = []
         self._again_at = 0.0
         self._ends_at = 0.0
         self._telling = Interval(TELL_SECONDS)
@@ -49,7 +49,7 @@ class Writer:
         self._thread = threading.Thread(target=self._turn, name="overdue outcomes", daemon=True)
         self._thread.start()
 
-    def put(self, one: Overdue) -> None:
+    def put(self, one: Late) -> None:
         """From any thread; at once."""
         try:
             self._queue.put_nowait(one)
@@ -92,7 +92,7 @@ class Writer:
                 if one is None:
                     return True
                 self._next.append(one)
-                if len(self._next) >= MOST_OVERDUE:
+                if len(self._next) >= MAX_OVERDUE:
                     return False
                 one = self._queue.get_nowait()
         except queue.Empty:
@@ -125,14 +125,14 @@ class Writer:
             self._connection.close()
         self._connection = None
 
-    def _keep(self, held: Sequence[Overdue]) -> None:
+    def _keep(self, held: Sequence[Late]) -> None:
         """For another try, apart from what comes meanwhile, and no later for it."""
         if not self._held:
             self._again_at = time.monotonic() + AGAIN_SECONDS
         self._held += held
-        if forgotten := self._held[:-MOST_KEPT]:
+        if forgotten := self._held[:-MAX_KEPT]:
             logger.warning("outcomes_forgotten", outcomes=len(forgotten))
-            del self._held[:-MOST_KEPT]
+            del self._held[:-MAX_KEPT]
         waiting = Counter(one.target.subscription for one in held if _waits_long(one))
         if not waiting or not self._telling.is_over():
             return
@@ -146,6 +146,6 @@ class Writer:
             )
 
 
-def _waits_long(one: Overdue) -> bool:
+def _waits_long(one: Late) -> bool:
     seconds = one.item.answer.seconds if one.item.answer is not None else 0.0
     return time.monotonic() - one.item.sent_at - seconds > HELD_SECONDS

@@ -9,7 +9,7 @@ import pytest
 
 from relay.daemon import relay as daemon
 from relay.daemon.relay import LONGEST_POLL_SECONDS
-from relay.daemon.worker import Lane
+from relay.daemon.worker import SubscriptionWorker
 from relay.database import connect
 from relay.kafka.runs import Runs
 from relay.log.cursor import Terms
@@ -35,36 +35,38 @@ def session(database_url: str, sink: RecordingSink) -> Iterator[Runs]:
         yield Runs(connection, sink, operating, Telemetry())
 
 
-OpenLane = Callable[[Callable[[Terms], RecordingSink], Callable[[], None]], Lane]
+OpenLane = Callable[[Callable[[Terms], RecordingSink], Callable[[], None]], SubscriptionWorker]
 
 
 @pytest.fixture
 def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
     """Opens a lane of subscription `kafka` with these sinks, which tells that it got on."""
-    lanes: list[Lane] = []
+    workers: list[SubscriptionWorker] = []
 
-    def open_one(sink: Callable[[Terms], RecordingSink], turned: Callable[[], None]) -> Lane:
-        lane = Lane(
+    def open_one(
+        sink: Callable[[Terms], RecordingSink], turned: Callable[[], None]
+    ) -> SubscriptionWorker:
+        worker = SubscriptionWorker(
             "kafka",
             one(db, "select id from outbox.subscription"),
             telemetry=Telemetry(),
             sessions=lambda cursor, _: session(database_url, sink(cursor.terms)),
             turned=turned,
         )
-        lanes.append(lane)
-        return lane
+        workers.append(worker)
+        return worker
 
     yield open_one
-    for lane in lanes:
-        lane.stop()
-    for lane in lanes:
-        lane.join(10)
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.join(10)
 
 
-def worked_off(lane: Lane, relay: Relay) -> None:
+def worked_off(worker: SubscriptionWorker, relay: Relay) -> None:
     """Offers what there is. Raises AssertionError while there is something."""
     pending = relay.probe()
-    lane.offer(pending)
+    worker.offer(pending)
     assert pending == []
 
 
@@ -83,8 +85,8 @@ def test_terms_that_change_in_the_middle_of_a_backlog_hold_from_the_next_run_on(
         return made
 
     db.execute(FILL, [2 * RUN_MESSAGES + 1])
-    lane = open_lane(sink, lambda: None)
-    eventually(lambda: worked_off(lane, relay), 30)
+    worker = open_lane(sink, lambda: None)
+    eventually(lambda: worked_off(worker, relay), 30)
     assert len(sinks[""].runs) == 1
     assert len(sinks[""].ids) + len(sinks["later."].ids) == 2 * RUN_MESSAGES + 1
 
@@ -97,11 +99,11 @@ def test_a_lane_says_when_it_is_idle_again_though_nothing_could_go(
     publish(db, "a")
     relay.sink.missing = {"orders"}
     relay.drain()
-    lane = open_lane(lambda _: sink, lambda: turns.append(1))
-    lane.offer(relay.probe())
+    worker = open_lane(lambda _: sink, lambda: turns.append(1))
+    worker.offer(relay.probe())
 
     def has_tried() -> None:
-        assert lane.idle
+        assert worker.idle
         assert sink.asked == ["orders"]
         assert turns == [1]
 
@@ -132,7 +134,7 @@ def test_a_lane_that_got_on_is_looked_after_at_once_and_another_after_the_usual_
     """Else one that has nothing but blocked channels would be offered them without end."""
     stop = Waits()
     relay = daemon.Relay(settings(database_url), Telemetry(), stop)
-    relay._lanes[1] = cast("Lane", Busy())
+    relay._workers[1] = cast("SubscriptionWorker", Busy())
     relay._turned.set()
     relay._wait(progress_before, quiet_seconds=60)
     assert stop.seconds == waited

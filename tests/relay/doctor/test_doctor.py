@@ -1,4 +1,4 @@
-"""The doctor finds what would keep a relay from its work, and names the mend."""
+"""The doctor finds what would keep a relay from its work, and names the hint."""
 
 import threading
 import uuid
@@ -129,7 +129,7 @@ def test_transactions_that_are_refused_are_a_fault_with_its_mend(
         ]
     assert tried.level == "fault"
     assert "TRANSACTIONAL_ID_AUTHORIZATION_FAILED" in tried.text
-    assert "transactional ids" in tried.mend
+    assert "transactional ids" in tried.hint
 
 
 def test_a_broker_that_does_not_answer_is_a_fault(database_url: str) -> None:
@@ -146,7 +146,7 @@ def test_a_database_that_does_not_answer_is_a_fault_without_its_password() -> No
 def test_a_database_that_is_not_migrated_is_a_fault(postgres_server: PostgresServer) -> None:
     with postgres_server.clone("template0") as empty_url:
         faults = [one for one in findings(empty_url) if one.level == "fault"]
-    assert [(one.what, one.mend) for one in faults if one.what != "Kafka"] == [
+    assert [(one.what, one.hint) for one in faults if one.what != "Kafka"] == [
         ("migrations", "run `outbox-relay migrate`")
     ]
 
@@ -162,7 +162,7 @@ def test_a_database_that_every_login_may_connect_to_is_a_warning(
     database_url: str, connection: Connection
 ) -> None:
     finding = found(database_url, "connections")
-    assert (finding.level, "roles.sql" in finding.mend) == ("warning", True)
+    assert (finding.level, "roles.sql" in finding.hint) == ("warning", True)
     assert migrations.grant_roles(connection)
     assert found(database_url, "connections").level == "ok"
 
@@ -173,7 +173,7 @@ def test_where_else_in_the_cluster_the_roles_come_in_is_told(
     postgres_server: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(roles, "MOST_NAMED", 10_000)
+    monkeypatch.setattr(roles, "MAX_NAMED", 10_000)
     assert migrations.grant_roles(connection)
     with postgres_server.clone() as url:
         name = url.rpartition("/")[2]
@@ -206,7 +206,7 @@ def test_ids_that_are_not_drawn_in_order_are_a_fault(
 ) -> None:
     connection.execute("alter sequence outbox.message_id_seq " + slip)
     finding = found(database_url, "ids")
-    assert (finding.level, "increment 1 cache 1 no cycle" in finding.mend) == ("fault", True)
+    assert (finding.level, "increment 1 cache 1 no cycle" in finding.hint) == ("fault", True)
 
 
 def test_a_cursor_that_is_missing_is_a_fault(database_url: str, connection: Connection) -> None:
@@ -245,7 +245,7 @@ def test_a_log_without_a_partition_ahead_is_a_warning(
 ) -> None:
     connection.execute("drop table outbox.message_1")
     finding = found(database_url, "partitions")
-    assert (finding.level, "make_partitions" in finding.mend) == ("warning", True)
+    assert (finding.level, "make_partitions" in finding.hint) == ("warning", True)
 
 
 def test_dead_letters_that_wait_are_a_warning(database_url: str, connection: Connection) -> None:
@@ -265,7 +265,7 @@ def test_who_holds_vacuum_back_is_named(
     try:
         horizon = [one for one in findings(database_url) if one.what == "horizon"]
         (finding,) = [one for one in horizon if gid in one.text]
-        assert (finding.level, f"rollback prepared '{gid}'" in finding.mend) == ("warning", True)
+        assert (finding.level, f"rollback prepared '{gid}'" in finding.hint) == ("warning", True)
     finally:
         connection.execute(sql.SQL("rollback prepared {}").format(sql.Literal(gid)))
 
@@ -392,7 +392,7 @@ def test_a_schema_where_anybody_may_create_and_a_path_leads_is_named_with_its_me
     finding = found(relay_url, "schemas")
     assert finding.level == "warning"
     assert "public" in finding.text
-    connection.execute(finding.mend.encode())
+    connection.execute(finding.hint.encode())
     assert found(relay_url, "schemas").level == "ok"
 
 

@@ -256,7 +256,7 @@ def unblocked(relay: Relay) -> None:
 def test_where_too_many_channels_wait_the_rest_become_dead_letters_and_the_others_flow(
     db: Session, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "MOST_WAITING", 3)
+    monkeypatch.setattr(checkpoint, "MAX_WAITING", 3)
     relay.sink.missing = {f"mistyped-{n}" for n in range(5)}
     written = {
         publish(db, "a", channel=name): name

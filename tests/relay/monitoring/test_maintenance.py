@@ -245,7 +245,7 @@ def test_a_lock_that_is_never_given_back_is_told_with_its_session(
         stuck.execute("lock table outbox.maintenance in exclusive mode")
         maintain(database_url)
         finding = found(database_url)
-        assert f"pg_terminate_backend({stuck.info.backend_pid})" in finding.mend
+        assert f"pg_terminate_backend({stuck.info.backend_pid})" in finding.hint
     assert seconds(connection) > 600
 
 
@@ -379,7 +379,7 @@ def test_a_prepared_transaction_that_holds_the_log_is_named(
         maintain(database_url)
         finding = found(database_url)
         assert "prepared transaction 'forgotten' has held" in finding.text
-        assert "rollback prepared 'forgotten'" in finding.mend
+        assert "rollback prepared 'forgotten'" in finding.hint
     finally:
         connection.execute("rollback prepared 'forgotten'")
 
@@ -405,7 +405,7 @@ def test_a_transaction_in_another_database_that_keeps_the_log_from_turning_is_na
         def named() -> None:
             finding = found(database_url)
             assert f"session {pid} (elsewhere) in database postgres is older" in finding.text
-            assert finding.mend.endswith(f"select pg_terminate_backend({pid})")
+            assert finding.hint.endswith(f"select pg_terminate_backend({pid})")
 
         # Others on this server may be older for a moment.
         eventually(named)
@@ -438,7 +438,7 @@ def test_a_reader_that_stays_keeps_no_maintenance_from_its_work_silently(
         finding = found(database_url)
         assert seconds(connection) > 600
         assert (finding.level, "(a long look)" in finding.text) == ("warning", True)
-        assert f"pg_terminate_backend({reader.info.backend_pid})" in finding.mend
+        assert f"pg_terminate_backend({reader.info.backend_pid})" in finding.hint
         shown = outbox_relay("status", environment={"DATABASE_URL": database_url}).stdout
         assert re.search(r"other sessions hold (message|attempt)_\d+", shown)
     maintain(database_url)

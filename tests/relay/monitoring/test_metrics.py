@@ -20,8 +20,8 @@ from relay.monitoring.server import StatusServer
 from relay.monitoring.telemetry import (
     LAG_BUCKETS_SECONDS,
     LONGEST_LABEL,
+    MAX_NEW_NAMES,
     MAX_WAITING_CHANNELS,
-    MOST_NEW_NAMES,
     OTHERS,
     Telemetry,
 )
@@ -204,11 +204,11 @@ def names_in(telemetry: Telemetry) -> dict[str | None, int]:
 def test_however_many_names_come_between_two_rounds_the_series_are_bounded() -> None:
     telemetry = Telemetry()
     telemetry.keep({"billing"})
-    for number in range(MOST_NEW_NAMES + 1000):
+    for number in range(MAX_NEW_NAMES + 1000):
         count_everything(telemetry, f"s-{number}")
     count_everything(telemetry, "billing")
     names = names_in(telemetry)
-    assert len(names.keys() - {None}) == MOST_NEW_NAMES + 2
+    assert len(names.keys() - {None}) == MAX_NEW_NAMES + 2
     # Who was there before keeps its own.
     assert names["billing"] == names["s-0"]
     acked = (("outcome", "acked"), ("subscription", OTHERS))
@@ -217,7 +217,7 @@ def test_however_many_names_come_between_two_rounds_the_series_are_bounded() -> 
 
 def test_after_a_round_new_names_have_room_again() -> None:
     telemetry = Telemetry()
-    for number in range(MOST_NEW_NAMES + 1):
+    for number in range(MAX_NEW_NAMES + 1):
         telemetry.fault(f"s-{number}", "database")
     telemetry.keep({"s-0"})
     telemetry.fault("billing", "database")
@@ -228,7 +228,7 @@ def test_of_a_relay_that_starts_among_many_subscriptions_each_has_its_own_series
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first maintenance may take minutes."""
-    names = [f"s-{number}" for number in range(MOST_NEW_NAMES + 1)]
+    names = [f"s-{number}" for number in range(MAX_NEW_NAMES + 1)]
     with psycopg.connect(database_url) as connection:
         subscribe = "insert into outbox.subscription (name) select unnest(%s::text[])"
         connection.execute(subscribe, [names])
@@ -246,7 +246,7 @@ def test_of_a_relay_that_starts_among_many_subscriptions_each_has_its_own_series
 
 def test_many_breakers_that_share_a_label_are_not_shown_as_one() -> None:
     telemetry = Telemetry()
-    for number in range(MOST_NEW_NAMES + 1):
+    for number in range(MAX_NEW_NAMES + 1):
         telemetry.breaker(f"s-{number}", True)
     assert OTHERS not in names_in(telemetry)
 
@@ -271,7 +271,7 @@ def test_forgetting_ten_times_as_many_names_takes_ten_times_as_many_steps() -> N
 
 def test_a_label_that_names_subscriptions_is_bounded() -> None:
     telemetry = Telemetry()
-    telemetry.overdue({"message_7": "not yet passed by " + ", ".join(["s" * 100] * 1000)})
+    telemetry.late({"message_7": "not yet passed by " + ", ".join(["s" * 100] * 1000)})
     [labels] = [labels for name, labels in samples(telemetry) if name.endswith("overdue_partition")]
     assert len(dict(labels)["needed_by"]) == LONGEST_LABEL
 

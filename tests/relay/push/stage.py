@@ -11,7 +11,7 @@ from relay.log.cursor import Cursor, probe
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import Ran
 from relay.monitoring.telemetry import Telemetry
-from relay.push.requests.loop import Courier
+from relay.push.requests.loop import RequestLoop
 from relay.push.runs import PushRuns
 from tests.receiver import OK, Reaction, Received, Receiver
 from tests.relay.operating import settings
@@ -23,7 +23,7 @@ AT_ONCE = {"schedule_seconds": [0] * 50, "jitter": 0}
 NEVER_OPENS = {"minimum": 1_000_000}
 LATER = {"schedule_seconds": [600], "jitter": 0}
 # More than any test's messages need.
-MOST_ROUNDS = 1000
+MAX_ROUNDS = 1000
 
 _numbers = itertools.count(1)
 
@@ -49,7 +49,7 @@ class PushRelay:
         self.telemetry = Telemetry()
         self.connection = connect(self.settings)
         self.connections = pool(self.settings)
-        self.courier = Courier(self.settings, self.telemetry)
+        self.request_loop = RequestLoop(self.settings, self.telemetry)
         self._runs: dict[int, PushRuns] = {}
         self._ended = False
 
@@ -65,7 +65,7 @@ class PushRelay:
         """Waits for its requests and writes down what came late, as at a stop."""
         if not self._ended:
             self._ended = True
-            self.courier.close(2.0)
+            self.request_loop.close(2.0)
 
     def probe(self) -> list[Cursor]:
         """The endpoints' cursors that have work."""
@@ -74,7 +74,7 @@ class PushRelay:
     def run(self, cursor: Cursor, limit: int = RUN_MESSAGES) -> Ran | None:
         runs = self._runs.get(cursor.subscription_id)
         if runs is None:
-            runs = PushRuns(self.connections, self.courier, self.settings, self.telemetry)
+            runs = PushRuns(self.connections, self.request_loop, self.settings, self.telemetry)
             self._runs[cursor.subscription_id] = runs
         return runs.run(cursor, limit)
 
@@ -88,7 +88,7 @@ class PushRelay:
 
     def drain(self, limit: int = RUN_MESSAGES) -> None:
         """Rounds until nothing gets on: what is left is not due, or held."""
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if not self.round(limit):
                 return
         raise AssertionError("the cursors do not come to an end")

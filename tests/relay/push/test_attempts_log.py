@@ -14,7 +14,7 @@ from tests.sql.log import one
 
 OpenRelay = Callable[[], PushRelay]
 
-MOST_BYTES = 10 * 1024 * 1024
+MAX_BYTES = 10 * 1024 * 1024
 LARGE = respond(500, b"x" * LONGEST_BODY_BYTES)
 # What is on disk of answers, by subscription.
 KEPT = """
@@ -48,9 +48,9 @@ def test_an_endpoint_makes_us_keep_ten_mebibytes_a_day_and_no_more(
 ) -> None:
     billing = stage.subscribe(retry=LATER)
     stage.receiver.react = LARGE
-    messages = MOST_BYTES // LONGEST_BODY_BYTES + 60
+    messages = MAX_BYTES // LONGEST_BODY_BYTES + 60
     fail(stage, relay, 1, messages)
-    assert MOST_BYTES * 0.99 < one(stage.db, KEPT, billing, NOT_KEPT) <= MOST_BYTES
+    assert MAX_BYTES * 0.99 < one(stage.db, KEPT, billing, NOT_KEPT) <= MAX_BYTES
     logged = stage.db.execute(LOGGED, [billing]).fetchall()
     # What came of each request is there all the same.
     assert [row[:2] for row in logged] == [(500, "http_500")] * messages
@@ -62,7 +62,7 @@ def test_the_budget_is_one_for_all_relays_and_outlives_them(
 ) -> None:
     billing = stage.subscribe(retry=LATER)
     stage.receiver.react = LARGE
-    stage.db.execute(USE, [MOST_BYTES - 3 * LONGEST_BODY_BYTES - 500, billing])
+    stage.db.execute(USE, [MAX_BYTES - 3 * LONGEST_BODY_BYTES - 500, billing])
     for number in range(1, 6):
         fail(stage, open_relay(), number, number)
     assert kept(stage, billing) == [True, True, True, False, False]
@@ -71,7 +71,7 @@ def test_the_budget_is_one_for_all_relays_and_outlives_them(
 def test_a_new_day_has_a_new_budget(stage: PushStage, relay: PushRelay) -> None:
     billing = stage.subscribe(retry=LATER)
     stage.receiver.react = LARGE
-    stage.db.execute(USE, [MOST_BYTES, billing])
+    stage.db.execute(USE, [MAX_BYTES, billing])
     fail(stage, relay, 1, 1)
     stage.db.execute(YESTERDAY, [billing])
     fail(stage, relay, 2, 2)
@@ -81,7 +81,7 @@ def test_a_new_day_has_a_new_budget(stage: PushStage, relay: PushRelay) -> None:
 def test_each_subscription_has_a_budget_of_its_own(stage: PushStage, relay: PushRelay) -> None:
     billing, audit = stage.subscribe(retry=LATER), stage.subscribe("audit", retry=LATER)
     stage.receiver.react = LARGE
-    stage.db.execute(USE, [MOST_BYTES, billing])
+    stage.db.execute(USE, [MAX_BYTES, billing])
     fail(stage, relay, 1, 1)
     assert (kept(stage, billing), kept(stage, audit)) == ([False], [True])
 
@@ -115,7 +115,7 @@ def test_once_used_up_the_budget_is_not_written_any_more(
 ) -> None:
     billing = stage.subscribe(retry=LATER)
     stage.receiver.react = LARGE
-    stage.db.execute(USE, [MOST_BYTES - 100, billing])
+    stage.db.execute(USE, [MAX_BYTES - 100, billing])
     fail(stage, relay, 1, 1)
     version = "select xmin::text || ctid::text from outbox.answer_budget"
     before = one(stage.db, version)
@@ -133,7 +133,7 @@ class TestLate:
         self, stage: PushStage, relay: PushRelay
     ) -> None:
         held = in_flight(stage, relay)
-        stage.db.execute("update outbox.answer_budget set bytes = %s", [MOST_BYTES])
+        stage.db.execute("update outbox.answer_budget set bytes = %s", [MAX_BYTES])
         stage.db.execute(
             "update outbox.answer_budget set day = (clock_timestamp() at time zone 'UTC')::date"
         )

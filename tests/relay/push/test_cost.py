@@ -16,7 +16,7 @@ from tests.relay.push.stage import LATER, PushRelay, PushStage
 from tests.sql.log import one
 
 # What one round trip of a test's run may cost: the claim, the looks, two pages, and the end.
-MOST_STATEMENTS = 20
+MAX_STATEMENTS = 20
 ROWS = 20_000
 
 
@@ -65,7 +65,7 @@ def test_a_run_is_a_few_statements_however_many_messages_it_sends(
             relay.run(cursor)
         counts[messages] = len(executed)
     assert len(stage.keys()) == 101
-    assert 0 < counts[1] <= counts[100] <= MOST_STATEMENTS
+    assert 0 < counts[1] <= counts[100] <= MAX_STATEMENTS
 
 
 def test_a_probe_that_finds_retries_that_are_not_due_writes_no_wal(

@@ -144,7 +144,7 @@ def test_behind_a_parked_letter_and_a_long_backlog_the_log_comes_to_its_probe(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row will ever be due there, and what can be sent stands beyond what one run takes."""
-    monkeypatch.setattr(batch, "MOST_BEHIND", 64)
+    monkeypatch.setattr(batch, "MAX_BEHIND", 64)
     answers = opened(stage, relay, due=False)
     stage.db.execute(PARK)
     stage.publish(*HOT, "new:1")

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from relay.push.state import late, writer
-from relay.push.state.late import Overdue
+from relay.push.state.late import Late
 from tests.eventually import eventually
 from tests.receiver import OK, Reaction, Received, respond
 from tests.relay.push.stage import PushRelay, PushStage
@@ -151,9 +151,9 @@ def test_what_was_held_is_tried_again_though_others_come_all_the_while(
     stage: PushStage, relay: PushRelay, other: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else its lease would run out, and its message would go twice."""
-    put, came = writer.Writer.put, list[Overdue]()
+    put, came = writer.Writer.put, list[Late]()
 
-    def note(self: writer.Writer, one: Overdue) -> None:
+    def note(self: writer.Writer, one: Late) -> None:
         came.append(one)
         put(self, one)
 
@@ -172,7 +172,7 @@ def test_what_was_held_is_tried_again_though_others_come_all_the_while(
     other.rollback()
 
     def written_while_others_come() -> None:
-        put(relay.courier._writer, came[0])
+        put(relay.request_loop._writer, came[0])
         assert one(stage.db, STATE, "held") == "acked"
 
     eventually(written_while_others_come)
@@ -183,7 +183,7 @@ def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
 ) -> None:
     tried, write = threading.Event(), late.write
 
-    def note(*given: Any) -> list[Overdue]:
+    def note(*given: Any) -> list[Late]:
         held = write(*given)
         if closing.is_set():
             tried.set()
@@ -210,7 +210,7 @@ def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
 
 def is_kept(relay: PushRelay) -> None:
     """Raises AssertionError unless an outcome waits for what another session holds."""
-    assert relay.courier._writer._held
+    assert relay.request_loop._writer._held
 
 
 WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"

@@ -62,7 +62,7 @@ def check(stage: PushStage, relay: PushRelay, subscription_id: int) -> None:
         assert attempts == 0, key
     assert stage.keys() == [f"g:{place}" for place in range(len(ROWS))]
     assert stage.rows() == []
-    assert relay.courier.slots(subscription_id).free == 4
+    assert relay.request_loop.slots(subscription_id).free == 4
 
 
 @pytest.mark.parametrize("groups", [["g"], [None], ["h", "i", None]], ids=str)
@@ -122,7 +122,7 @@ def test_a_fault_in_judging_an_answer_is_a_retry_by_schedule_and_costs_no_slot(
             ("h:1", 1, "retry"),
             ("i:1", 1, "retry"),
         ]
-        assert relay.courier.slots(subscription_id).free == 2
+        assert relay.request_loop.slots(subscription_id).free == 2
     stage.let_time_pass()
     relay.drain()
     assert (stage.rows(), stage.letters()) == ([], [])
@@ -140,14 +140,14 @@ def test_a_fault_of_ours_costs_an_attempt_and_no_slot(
 
     with monkeypatch.context() as broke:
         if where == "post":
-            broke.setattr(relay.courier.client, "post", broken)
+            broke.setattr(relay.request_loop.client, "post", broken)
         else:
             broke.setattr(batch, where, broken)
         for _ in range(4):
             relay.round()
         states = sorted(state for _, _, state in stage.rows())
         assert states == ["behind", "retry", "retry", "retry"]
-        assert relay.courier.slots(subscription_id).free == 2
+        assert relay.request_loop.slots(subscription_id).free == 2
     stage.let_time_pass()
     relay.drain()
     assert sorted(stage.keys()) == ["g:1", "g:2", "h:1", "i:1"]

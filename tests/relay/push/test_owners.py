@@ -86,7 +86,7 @@ def test_who_finds_no_place_to_look_its_endpoint_up_has_not_tried(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its places are its key's, not the operator's."""
-    monkeypatch.setattr(resolver, "MOST_OF_A_KEY", 0)
+    monkeypatch.setattr(resolver, "MAX_OF_A_KEY", 0)
     for name, owner in (("limited", "key"), ("good", None)):
         stage.subscribe(name, made_by=owner, timeout_seconds=1, breaker={"minimum": 1})
         stage.settle(name, endpoint=f"http://localhost:{stage.receiver.port}/{name}")
@@ -96,7 +96,7 @@ def test_who_finds_no_place_to_look_its_endpoint_up_has_not_tried(
         assert (stage.keys("good"), stage.keys("limited")) == (["g:1"], [])
         assert stage.count("select count(*) from outbox.attempt where error is not null") == 0
         assert stage.breaker("limited") == "closed"
-        monkeypatch.setattr(resolver, "MOST_OF_A_KEY", 1)
+        monkeypatch.setattr(resolver, "MAX_OF_A_KEY", 1)
 
         def came() -> None:
             relay.round()
@@ -117,7 +117,7 @@ def test_look_ups_are_counted_among_what_this_process_may_have_open(
     monkeypatch.setattr(loop, "raise_limit", lambda: 1024)
     monkeypatch.setattr(loop, "Client", client)
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="20"):
-        assert most[0] + resolver.MOST_LOOK_UPS + 20 < 1024
+        assert most[0] + resolver.MAX_LOOK_UPS + 20 < 1024
 
 
 def test_a_run_that_could_send_nothing_takes_no_connection_again(

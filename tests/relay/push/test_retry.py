@@ -137,7 +137,7 @@ def test_a_change_is_made_part_by_part_and_before_anything_else_goes(
     relay.drain()
     stage.receiver.requests.clear()
     stage.publish("new:1")
-    monkeypatch.setattr(rows, "MOST_RESCHEDULED", 2)
+    monkeypatch.setattr(rows, "MAX_RESCHEDULED", 2)
     stage.settle("billing", retry=after(3600))
     relay.round()
     assert [seconds > 1000 for seconds in waits(stage)] == [True, True, False, False, False]

@@ -143,7 +143,7 @@ def test_without_its_key_a_subscription_waits_and_the_others_go_on(
 def test_it_goes_on_in_the_same_relay_once_there_is_a_secret_that_opens(
     stage: PushStage, open_with: OpenWith
 ) -> None:
-    """As the mend says that the log names."""
+    """As the hint says that the log names."""
     stage.subscribe()
     rotate(stage, SECRET_KEY, "now")
     relay = open_with(OTHER_KEY)

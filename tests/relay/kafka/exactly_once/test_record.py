@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.kafka.exactly_once.record import (
     DEAD_CHARACTERS,
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     Record,
     Unreadable,
     buried,
@@ -22,7 +22,7 @@ from relay.kafka.exactly_once.record import (
     unpack,
 )
 from relay.log.checkpoint import Place
-from relay.log.sink import MOST_NOTED, Dead
+from relay.log.sink import MAX_NOTED, Dead
 
 # The machine is busy: how long an example takes says nothing.
 unhurried = settings(deadline=None)
@@ -93,7 +93,7 @@ def test_letters_are_read_back_with_their_reasons(dead: list[Dead]) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_letters_of_a_run_fit_into_the_room_that_is_kept_for_them(seed: int) -> None:
     random = Random(seed)
-    ids = sorted(random.sample(range(2**40, 2**40 + 20_000), MOST_NOTED))
+    ids = sorted(random.sample(range(2**40, 2**40 + 20_000), MAX_NOTED))
     dead = [Dead(one, "TOPIC_IS_THE_RELAYS_OWN", "") for one in ids]
     place = Place("1:1:", "2:2:", 2**40, 2**40, 2**40)
     bare = Record("FFFFFFFF", 1, 2**60, 2**60, 20_000, 16_000_000, place)
@@ -145,4 +145,4 @@ def test_a_thousand_transactions_in_progress_fit_into_the_metadata_twice(seed: i
     most = 2**63 - 1
     place = Place(seen, target, most, most, most)
     record = Record("FFFFFFFF", most, most, most, 20_000, 16_000_000, place)
-    assert len(encode(record)) <= MOST_CHARACTERS
+    assert len(encode(record)) <= MAX_CHARACTERS

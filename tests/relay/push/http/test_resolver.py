@@ -14,7 +14,7 @@ from relay.push.http import pool, resolver
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
-from relay.push.http.resolver import MOST_OF_A_KEY
+from relay.push.http.resolver import MAX_OF_A_KEY
 from tests.receiver import Receiver
 from tests.relay.push.http.requests import LOOPBACK
 from tests.relay.push.http.requests import request as small
@@ -142,16 +142,16 @@ def test_of_one_key_so_many_names_are_looked_up_at_once_and_others_find_theirs()
         answers = post(look_up, *greedy, *others)
         look_up.end()
         assert [answer.error for answer in answers[-2:]] == [None, None]
-    assert look_up.most <= MOST_OF_A_KEY + 2
+    assert look_up.most <= MAX_OF_A_KEY + 2
     words = Counter(answer.error for answer in answers[:-2])
-    assert words == {"timeout": MOST_OF_A_KEY, "no_connection": 101 - MOST_OF_A_KEY}
+    assert words == {"timeout": MAX_OF_A_KEY, "no_connection": 101 - MAX_OF_A_KEY}
 
 
 @pytest.mark.parametrize("owner", [None, "greedy"])
 def test_so_many_names_are_looked_up_at_once_whosever_they_are(
     monkeypatch: pytest.MonkeyPatch, owner: str | None
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_LOOK_UPS", 4)
+    monkeypatch.setattr(resolver, "MAX_LOOK_UPS", 4)
     look_up = Hanging()
     post(look_up, *hanging_names(20, owner), *hanging_names(20, "another"))
     look_up.end()
@@ -161,7 +161,7 @@ def test_so_many_names_are_looked_up_at_once_whosever_they_are(
 def test_who_waits_for_a_place_has_it_when_another_look_up_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_OF_A_KEY", 2)
+    monkeypatch.setattr(resolver, "MAX_OF_A_KEY", 2)
     look_up = Hanging()
     with Receiver() as receiver:
         urls = [f"http://hooks-{number}.example:{receiver.port}/" for number in range(20)]
@@ -173,7 +173,7 @@ def test_who_waits_for_a_place_has_it_when_another_look_up_ends(
 def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "MOST_OF_A_KEY", 1)
+    monkeypatch.setattr(resolver, "MAX_OF_A_KEY", 1)
     look_up = Hanging()
 
     async def in_turn() -> Answer:

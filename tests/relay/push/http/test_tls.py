@@ -30,7 +30,7 @@ NAME = "hooks.example.com"
 # Of TLS 1.3: header, type and tag.
 RECORD_OVERHEAD_BYTES = 22
 # About a megabyte.
-MOST_TICKETS = 4000
+MAX_TICKETS = 4000
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def test_tls_records_without_data_are_bounded_as_a_head_is(
 
     count_records = Connection.count_records
     monkeypatch.setattr(Connection, "count_records", count)
-    with secure(authority.issue_cert(NAME), answering, tickets=MOST_TICKETS) as (server, _):
+    with secure(authority.issue_cert(NAME), answering, tickets=MAX_TICKETS) as (server, _):
         (answer,) = ask(server.port)
         # By when the bound was met: the handshake ends with the first of them.
         assert answer.error in ("protocol", "tls")
