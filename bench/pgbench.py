@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.arena import Arena, Connection
 from bench.orders import SQL_ORDER_ID, TOTAL
-from local.postgres import bin_dir
+from local.postgres_binaries import bin_dir
 from service.database import BOUND, Transaction
 from service.payments.completion import GIVE_POINTS, PAY, USE_ALLOCATIONS
 from service.payments.live import updates

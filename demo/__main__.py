@@ -25,7 +25,7 @@ from demo.reckoning import reckon
 from demo.scenario import play
 from demo.subscriptions import ApiError
 from demo.till import Till
-from local.postgres import bin_dir
+from local.postgres_binaries import bin_dir
 from local.server import StartError
 from local.stack import Stack, temporary_directory
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 
 from local.kafka import QUICK_START
-from local.postgres import bin_dir
+from local.postgres_binaries import bin_dir
 from local.program import Program, script
 from local.server import Server, StartError, free_port
 from local.stack import Stack, temporary_directory

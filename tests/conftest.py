@@ -55,7 +55,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     needs: list[tuple[str, ServerName]] = [
         ("postgres_server", "postgres_18"),
         ("any_database_url", "postgres_18"),
-        ("any_database_url", "postgres_16"),
         ("kafka", "kafka"),
     ]
     for fixture, server in needs:
@@ -109,7 +108,15 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["postgres_18", "postgres_16"])
+@pytest.fixture(
+    params=[
+        "postgres_18",
+        *(
+            pytest.param(f"postgres_{version}", marks=pytest.mark.long)
+            for version in (14, 15, 16, 17)
+        ),
+    ]
+)
 def any_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated database of the test's own, on each version in turn, as superuser."""
     server = PostgresServer(server_address(request.config, request.param))

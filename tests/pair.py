@@ -10,7 +10,8 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from local.postgres import Postgres, bin_dir
+from local.postgres import Postgres
+from local.postgres_binaries import bin_dir
 from local.server import free_port, run
 from tests.eventually import eventually
 from tests.proxy import Proxy

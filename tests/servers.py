@@ -18,7 +18,9 @@ from local.postgres import Postgres
 from local.server import StartError
 from local.stack import temporary_directory
 
-ServerName = Literal["postgres_18", "postgres_16", "kafka"]
+ServerName = Literal[
+    "postgres_14", "postgres_15", "postgres_16", "postgres_17", "postgres_18", "kafka"
+]
 SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
 
 SQL_DIRECTORY = Path(__file__).parent.parent / "sql"

@@ -19,7 +19,7 @@ from bench.peers.faststream_outbox import FastStreamOutbox
 from bench.peers.this_relay import ThisRelay
 from bench.peers.turn import Measured, Plan
 from bench.peers.txoutbox import TxOutbox
-from local.jars import KAFKA_VERSION
+from local.kafka import KAFKA_VERSION
 from local.server import StartError
 
 # Of a log or a pipe, which knows no width.

@@ -15,7 +15,7 @@ from requests import RequestException
 from bench.arena import Arena, Connection
 from bench.peers.candidate import Candidate
 from local.cache import cache_dir, lock
-from local.jars import sha256
+from local.maven import sha256
 from local.program import Program
 from local.server import StartError, free_port
 

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from local import unprivileged
-from local.postgres import Postgres, bin_dir
+from local.postgres import Postgres
+from local.postgres_binaries import bin_dir
 from local.server import StartError
 from local.stack import Stack, temporary_directory
 

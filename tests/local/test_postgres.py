@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from local import unprivileged
-from local.postgres import Postgres, bin_dir
+from local.postgres import Postgres
+from local.postgres_binaries import bin_dir
 from local.server import StartError
 from local.stack import temporary_directory
 
@@ -35,7 +36,7 @@ def read(postgres: Postgres) -> list[int]:
         return [row[0] for row in connection.execute("select value from kept order by 1")]
 
 
-@pytest.mark.parametrize("version", [18, 16])
+@pytest.mark.parametrize("version", [18, 17, 16, 15, 14])
 def test_data_survives_a_stop_and_a_start(tmp_path: Path, version: int) -> None:
     with Postgres.start(tmp_path / "data", version=version) as postgres:
         write(postgres, 1)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from local.postgres import bin_dir
+from local.postgres_binaries import bin_dir
 from relay import migrations
 from relay.database import Connection
 from relay.migrations import MigrationError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from local.postgres import bin_dir
+from local.postgres_binaries import bin_dir
 from relay.database import Connection
 from tests.conftest import PostgresServer
 from tests.relay.operating import outbox_relay, publish

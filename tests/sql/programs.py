@@ -4,12 +4,16 @@ import os
 import subprocess
 from pathlib import Path
 
-from local.postgres import bin_dir
+from local.postgres_binaries import IN_WHEEL, bin_dir
 
 
 def run(program: str, url: str, *arguments: str | Path, version: int = 18) -> str:
-    """What the program writes; it must succeed without a complaint. A notice is none."""
-    command = [str(bin_dir(version) / program), "-d", url, *map(str, arguments)]
+    """What the program writes; it must succeed without a complaint. A notice is none.
+
+    It is of the server's major `version`, or of the next later one that comes with programs.
+    """
+    programs = min(carried for carried in IN_WHEEL if carried >= version)
+    command = [str(bin_dir(programs) / program), "-d", url, *map(str, arguments)]
     ran = subprocess.run(
         command,
         env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"},

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from local.postgres import bin_dir
+from local.postgres_binaries import bin_dir
 from relay import migrations
 from tests.conftest import PostgresServer, server_address
 from tests.servers import ServerName

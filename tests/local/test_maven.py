@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from jgo.maven import MavenContext
 
-from local import jars
+from local import maven
 from local.server import StartError
 
 JARS = {
     "org/example/first/1.0/first-1.0.jar": b"first jar",
     "org/example/second/2.0/second-2.0.jar": b"second jar",
 }
+DIGESTS = {path: hashlib.sha256(body).hexdigest() for path, body in JARS.items()}
+LISTED = maven.Jars("Two jars", "two-jars", megabytes=0, digests=DIGESTS)
 
 
 class Repository(ThreadingHTTPServer):
@@ -50,16 +52,12 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Repository]:
-    jar_list = tmp_path / "kafka.sha256"
-    digests = {path: hashlib.sha256(body).hexdigest() for path, body in JARS.items()}
-    jar_list.write_text("".join(f"{digest}  {path}\n" for path, digest in digests.items()))
+def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     with Repository() as server:
         threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         context = functools.partial(MavenContext, remote_repos={"loopback": url})
-        monkeypatch.setattr(jars, "LIST", jar_list)
-        monkeypatch.setattr(jars, "MavenContext", context)
+        monkeypatch.setattr(maven, "MavenContext", context)
         yield server
         server.shutdown()
 
@@ -69,20 +67,20 @@ def contents(paths: list[Path]) -> list[bytes]:
 
 
 def test_the_first_use_fetches_each_jar_once(repository: Repository, tmp_path: Path) -> None:
-    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+    assert contents(LISTED.provide(tmp_path / "cache")) == list(JARS.values())
     assert repository.requests == dict.fromkeys(JARS, 1)
 
 
 def test_the_second_use_fetches_nothing(repository: Repository, tmp_path: Path) -> None:
-    jars.kafka_jars(tmp_path / "cache")
+    LISTED.provide(tmp_path / "cache")
     repository.requests.clear()
-    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+    assert contents(LISTED.provide(tmp_path / "cache")) == list(JARS.values())
     assert not repository.requests
 
 
 def test_a_damaged_jar_is_fetched_again(repository: Repository, tmp_path: Path) -> None:
-    jars.kafka_jars(tmp_path / "cache")[0].write_bytes(b"first j")
-    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+    LISTED.provide(tmp_path / "cache")[0].write_bytes(b"first j")
+    assert contents(LISTED.provide(tmp_path / "cache")) == list(JARS.values())
 
 
 def test_a_jar_that_is_not_the_one_on_the_list_is_refused(
@@ -90,28 +88,28 @@ def test_a_jar_that_is_not_the_one_on_the_list_is_refused(
 ) -> None:
     repository.files["org/example/second/2.0/second-2.0.jar"] = b"another jar"
     with pytest.raises(StartError, match=r"second-2\.0\.jar has SHA-256"):
-        jars.kafka_jars(tmp_path / "cache")
+        LISTED.provide(tmp_path / "cache")
 
 
 def test_a_jar_that_is_not_there_is_told(repository: Repository, tmp_path: Path) -> None:
     del repository.files["org/example/first/1.0/first-1.0.jar"]
-    with pytest.raises(StartError, match="Kafka's jars can't be fetched"):
-        jars.kafka_jars(tmp_path / "cache")
+    with pytest.raises(StartError, match="Two jars can't be fetched"):
+        LISTED.provide(tmp_path / "cache")
 
 
 def test_a_fetch_that_was_killed_is_done_again(repository: Repository, tmp_path: Path) -> None:
-    half = tmp_path / "cache" / f"kafka-{jars.KAFKA_VERSION}.part"
+    half = tmp_path / "cache" / "two-jars.part"
     half /= "org/example/first/1.0/first-1.0.jar"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"fir")
-    assert contents(jars.kafka_jars(tmp_path / "cache")) == list(JARS.values())
+    assert contents(LISTED.provide(tmp_path / "cache")) == list(JARS.values())
 
 
 def test_of_two_starts_at_once_one_fetches(repository: Repository, tmp_path: Path) -> None:
     results: list[list[bytes]] = []
 
     def start() -> None:
-        results.append(contents(jars.kafka_jars(tmp_path / "cache")))
+        results.append(contents(LISTED.provide(tmp_path / "cache")))
 
     threads = [threading.Thread(target=start) for _ in range(4)]
     for thread in threads:
