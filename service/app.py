@@ -118,7 +118,7 @@ def create_app(settings: Settings) -> Starlette:
         await database.pool.open()
         reader = asyncio.create_task(live.run(), name="live reader")
         turning = asyncio.create_task(
-            retention.keep(database, payments, settings.received_days), name="months of webhooks"
+            retention.keep(database, payments, settings.received_days), name="webhook retention"
         )
         try:
             yield state

@@ -39,10 +39,11 @@ select cursor_id, max(n) + 1, pg_current_snapshot(), 'bench'
 from outbox.checkpoint group by cursor_id
 """
 AGE = """
-update outbox.log_partition
+update outbox.known_partition
 set from_time = from_time - days, upto_time = upto_time - days, made_at = made_at - days,
     xid = '3'
 from make_interval(days => %(days)s) as days
+where parent = 'outbox.message'
 """
 RETIRE = """
 select outbox.retire_partition(partition, %(retention)s)

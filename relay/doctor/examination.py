@@ -167,7 +167,7 @@ MISSING_RIGHTS = """
         'outbox.disable(bigint, text)', 'outbox.hold_half_open(bigint, bigint, float8)',
         'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, float8)',
-        'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer, integer)',
+        'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer)',
         'outbox.partitions_left_out(integer, integer)',
         'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
         'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',

@@ -1,4 +1,4 @@
-"""The memory of webhooks: months made ahead of time, and dropped when they are old enough."""
+"""The memory of webhooks: partitions made ahead of time, and dropped when they are old enough."""
 
 import asyncio
 from typing import LiteralString
@@ -19,12 +19,12 @@ RETRY_SECONDS = 60.0
 
 
 class Turned(msgspec.Struct, frozen=True):
-    """How many months were made or dropped."""
+    """How many partitions were made or dropped."""
 
-    months: int
+    partitions: int
 
 
-TURN: LiteralString = "select sale.turn_received(%(days)s) as months"
+TURN: LiteralString = "select sale.turn_received(%(days)s) as partitions"
 
 
 async def keep(database: Database, payments: Payments, received_days: int) -> None:
@@ -42,9 +42,9 @@ async def keep(database: Database, payments: Payments, received_days: int) -> No
         try:
             turned = await database.run(work) if await payments.are_served() else None
         except (Problem, psycopg.Error) as fault:
-            log.warning("months of webhooks not turned", reason=str(fault))
+            log.warning("partitions of webhooks not turned", reason=str(fault))
             await asyncio.sleep(RETRY_SECONDS)
             continue
-        if turned is not None and turned.months:
-            log.info("months of webhooks turned", months=turned.months)
+        if turned is not None and turned.partitions:
+            log.info("partitions of webhooks turned", partitions=turned.partitions)
         await asyncio.sleep(ROUND_SECONDS)

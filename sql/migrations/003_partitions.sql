@@ -1,12 +1,21 @@
--- The log by partitions: made ahead of the ids, turned to as time goes, taken away when every cursor has passed them.
+-- Tables by partitions: made ahead of the ids, turned to as time goes, taken away when they are old. So are the log, the
+-- attempts, and the memory of payment webhooks. None of them has a default partition: its rows would have to be moved
+-- one day, and each new partition would be scanned for, while writers wait.
 set search_path = pg_catalog, pg_temp;
 
--- A partition has room for 10^11 ids: the first for those below 100,000,000,000, the second for the next, and so on. It
+-- A partition has room for so many ids: the first for those below 100,000,000,000, the second for the next, and so on. It
 -- is turned to by setting the sequence of the ids to its first. So a row's place is known with its id: no clock and no
 -- time zone decides it, no row ever moves, making a partition locks out neither readers nor writers, and where nobody
--- turns, as while no relay runs, the log goes on in the partition that it has.
-create table outbox.log_partition (
-    number    integer     primary key check (number >= 0),
+-- turns, as while no relay runs, the table goes on in the partition that it has.
+create function outbox.partition_room() returns bigint
+language sql immutable parallel safe
+return 100000000000;
+
+create table outbox.known_partition (
+    -- The table that is partitioned, with its schema: 'outbox.message'. No regclass, which a dump of one schema could not
+    -- bring back.
+    parent    text        not null,
+    number    integer     not null check (number >= 0),
     -- The transaction that made it, and when.
     xid       xid8        not null default pg_current_xact_id(),
     made_at   timestamptz not null default clock_timestamp(),
@@ -15,10 +24,11 @@ create table outbox.log_partition (
     -- NULL: its ids may still be drawn.
     upto_time timestamptz,
 
+    primary key (parent, number),
     constraint it_is_begun_before_it_ends check (upto_time is null or from_time <= upto_time)
 );
 
--- How far the ids had come at a time, noted once an hour: the way from a time into the log.
+-- How far the ids of the log had come at a time, noted once an hour: the way from a time into the log.
 create table outbox.log_mark (
     at timestamptz primary key,
     id bigint not null
@@ -33,67 +43,212 @@ as $$
     select coalesce(max(id), 0) from outbox.log_mark where at <= since - interval '1 minute'
 $$;
 
--- Those that are attached to the log, whoever made them: an operator may detach one to keep it elsewhere.
+-- Those that are attached to a table, whoever made them: an operator may detach one to keep it elsewhere.
 create view outbox.attached_partition as
-select substr(class.relname, 9)::integer as number, class.oid, class.relname::text as partition, class.reltuples
+select namespace.nspname || '.' || whole.relname as parent,
+       substring(class.relname::text, '_([0-9]{1,8})$')::integer as number,
+       class.oid, class.relname::text as partition, class.reltuples
 from pg_inherits
 join pg_class as class on class.oid = pg_inherits.inhrelid
-where pg_inherits.inhparent = 'outbox.message'::regclass and class.relname ~ '^message_[0-9]{1,8}$';
+join pg_class as whole on whole.oid = pg_inherits.inhparent
+join pg_namespace as namespace on namespace.oid = whole.relnamespace
+where class.relname ~ ('^' || whole.relname || '_[0-9]{1,8}$');
 
 -- The partition that ids are drawn for now. Not by the sequence alone: a copy brings none, and TRUNCATE may restart it.
-create function outbox.present_partition() returns integer
+create function outbox.present_partition(parent text) returns integer
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
     select greatest(
-        coalesce(pg_sequence_last_value(pg_get_serial_sequence('outbox.message', 'id')::regclass), 0) / 100000000000,
-        (select max(number) from outbox.log_partition where from_time is not null))::integer
+        coalesce(pg_sequence_last_value(pg_get_serial_sequence(parent, 'id')::regclass), 0) / outbox.partition_room(),
+        (select max(number) from outbox.known_partition as known
+         where known.parent = present_partition.parent and from_time is not null))::integer
 $$;
 
--- How long a partition is written to: a quarter of the retention, a day at least.
-create function outbox.partition_width(retention_days integer) returns interval
-language sql immutable
-return greatest(retention_days / 4.0, 1) * interval '1 day';
+-- The next id of the table will be higher than `highest_id`, and no lower than it would have been.
+create function outbox.advance_sequence(owner regclass, highest_id bigint) returns void
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select setval(identity.sequence, highest_id)
+    from (select pg_get_serial_sequence(owner::text, 'id')::regclass as sequence) as identity
+    where highest_id > coalesce(pg_sequence_last_value(identity.sequence), 0)
+$$;
 
--- Turns to the next partition where the present one has been written to for long enough, and makes one ahead. So the log is seven partitions however long it is kept: a statement over it locks each of them with
--- its indexes, and the plans that the relay keeps look at each. Returns how many were made. What others lock for longer
+-- `truncate … restart identity` leads back to a partition that may be gone, and nothing could be written. For tables other
+-- than the log, which has a stricter one.
+create function outbox.stay_in_partition() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    parent constant text := tg_table_schema || '.' || tg_table_name;
+begin
+    perform outbox.advance_sequence(parent::regclass, outbox.present_partition(parent) * outbox.partition_room());
+    return null;
+end
+$$;
+
+-- How long a partition is written to: a quarter of the time for which its rows are kept, a day at least. So a table is
+-- seven partitions however long it is kept: a statement over it locks each of them with its indexes, and the plans that
+-- the relay keeps look at each.
+create function outbox.partition_width(keep_days integer) returns interval
+language sql immutable
+return greatest(keep_days / 4.0, 1) * interval '1 day';
+
+-- Turns to the next partition where the present one has been written to for long enough. Returns the present one from
+-- then on. Its transaction is the only one that turns or makes partitions: readers and writers don't meet it.
+create function outbox.turn_partition(parent text, keep_days integer) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    room  constant bigint      := outbox.partition_room();
+    ids   constant regclass    := pg_get_serial_sequence(parent, 'id');
+    now   constant timestamptz := clock_timestamp();
+    present integer;
+begin
+    lock table outbox.known_partition in exclusive mode;
+    present := outbox.present_partition(turn_partition.parent);
+    -- The clock may have been ahead when it was begun.
+    update outbox.known_partition as known set from_time = now
+    where known.parent = turn_partition.parent and number = present and from_time > now;
+    -- A transaction that has written to the table takes no notice of a partition that is made meanwhile, and its next
+    -- row would be refused. So those that were open when the next one was made are over before it is turned to; the
+    -- hour is for those that hold the table and have written nothing, which nobody can tell from others.
+    if exists (select from outbox.known_partition as known
+               where known.parent = turn_partition.parent and number = present
+                 and from_time <= now - outbox.partition_width(keep_days))
+        and exists (select from outbox.known_partition as known join outbox.attached_partition using (parent, number)
+                    where known.parent = turn_partition.parent and number = present + 1
+                      and made_at < now - interval '1 hour' and xid < pg_snapshot_xmin(pg_current_snapshot()))
+    then
+        present := present + 1;
+    end if;
+    if present > coalesce(pg_sequence_last_value(ids), 0) / room then
+        -- It is not undone where this transaction is rolled back: the next call then finds it done.
+        perform setval(ids, present * room);
+    end if;
+    return present;
+end
+$$;
+
+-- Makes the present partition and the next one where they are missing, and notes that those before ended at `upto_time`.
+-- Returns how many were made.
+create function outbox.make_ahead(parent text, present integer, upto_time timestamptz) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    room constant bigint      := outbox.partition_room();
+    now  constant timestamptz := clock_timestamp();
+    made integer := 0;
+    name text;
+begin
+    -- What lies before is over, whoever has moved the sequence on.
+    update outbox.known_partition as known
+    set from_time = least(from_time, make_ahead.upto_time), upto_time = make_ahead.upto_time
+    where known.parent = make_ahead.parent and number < present and known.upto_time is null;
+
+    insert into outbox.known_partition (parent, number, from_time, upto_time)
+    select attached.parent, number, now, now from outbox.attached_partition as attached
+    where attached.parent = make_ahead.parent and number < present
+    on conflict do nothing;
+    for ahead in present .. present + 1 loop
+        if not exists (select from outbox.attached_partition as attached
+                       where attached.parent = make_ahead.parent and number = ahead) then
+            name := parent || '_' || ahead;
+            execute format('create table %s (like %s including defaults including constraints)', name, parent);
+            -- LIKE leaves this out.
+            execute format('alter table %s replica identity full', name);
+            execute format('alter table %s attach partition %s for values from (%s) to (%s)',
+                           parent, name, ahead * room, (ahead + 1) * room);
+            delete from outbox.known_partition as known where known.parent = make_ahead.parent and number = ahead;
+            made := made + 1;
+        end if;
+        insert into outbox.known_partition (parent, number) values (make_ahead.parent, ahead) on conflict do nothing;
+    end loop;
+    update outbox.known_partition as known set from_time = coalesce(from_time, now), upto_time = null
+    where known.parent = make_ahead.parent and number = present;
+    return made;
+end
+$$;
+
+-- The partitions that ended more than `keep_days` ago.
+create function outbox.past_partitions(parent text, keep_days integer) returns setof text
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select attached.partition
+    from outbox.known_partition as known
+    join outbox.attached_partition as attached using (parent, number)
+    where attached.parent = past_partitions.parent and known.upto_time <= clock_timestamp() - make_interval(days => keep_days)
+    order by number
+$$;
+
+-- Turns, makes and drops partitions of a table whose rows nobody needs after `keep_days`; see make_partitions for the log,
+-- which is never dropped by age alone. Returns how many partitions were made or dropped. What others lock for longer
 -- than the lock timeout is left for the next call.
+create function outbox.turn_by_age(parent text, keep_days integer) returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Writers queue behind this: a tenth of a second is what they may wait at once.
+set lock_timeout = '80ms'
+as $$
+#variable_conflict use_variable
+declare
+    schema constant text    := split_part(parent, '.', 1);
+    turned          integer := 0;
+    old             text;
+begin
+    begin
+        lock table outbox.known_partition in exclusive mode;
+    exception when lock_not_available then
+        return 0;
+    end;
+    begin
+        turned := outbox.make_ahead(parent, outbox.turn_partition(parent, keep_days), clock_timestamp());
+    exception when lock_not_available then
+        null;
+    end;
+    for old in select outbox.past_partitions(parent, keep_days) loop
+        begin
+            -- Parent first, as everybody does, and this is all that is waited for: from here on others wait.
+            execute format('lock table only %s in access exclusive mode', parent);
+            execute format('lock table %I.%I in access exclusive mode nowait', schema, old);
+            execute format('drop table %I.%I', schema, old);
+            turned := turned + 1;
+        exception when lock_not_available then
+            null;
+        end;
+    end loop;
+    delete from outbox.known_partition as known
+    where known.parent = turn_by_age.parent and known.upto_time is not null
+      and not exists (select from outbox.attached_partition as attached
+                      where attached.parent = known.parent and attached.number = known.number);
+    return turned;
+end
+$$;
+
+-- Turns the log to its next partition in time, and makes one ahead; notes how far the ids have come. Returns how many
+-- were made. What others lock for longer than the lock timeout is left for the next call.
 create function outbox.make_partitions(retention_days integer default 7) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $$
 declare
-    room     constant bigint   := 100000000000;
-    sequence constant regclass := pg_get_serial_sequence('outbox.message', 'id');
-    width    constant interval := outbox.partition_width(retention_days);
-    now      constant timestamptz := clock_timestamp();
-    made     integer := 0;
-    present  integer;
-    written  timestamptz;
+    log     constant text        := 'outbox.message';
+    now     constant timestamptz := clock_timestamp();
+    written timestamptz          := now;
+    present integer;
 begin
-    -- One at a time; readers and writers of the log don't meet it.
-    lock table outbox.log_partition in exclusive mode;
-    present := outbox.present_partition();
-    -- The clock may have been ahead when it was begun.
-    update outbox.log_partition set from_time = now where number = present and from_time > now;
-    -- A transaction that has written to the log takes no notice of a partition that is made meanwhile, and its next
-    -- message would be refused. So those that were open when the next one was made are over before it is turned to; the
-    -- hour is for those that hold the log and have written nothing, which nobody can tell from others.
-    if exists (select from outbox.log_partition where number = present and from_time <= now - width)
-        and exists (select from outbox.log_partition join outbox.attached_partition using (number)
-                    where number = present + 1 and made_at < now - interval '1 hour'
-                      and xid < pg_snapshot_xmin(pg_current_snapshot()))
-    then
-        present := present + 1;
-    end if;
-    if present > coalesce(pg_sequence_last_value(sequence), 0) / room then
-        -- It is not undone where this transaction is rolled back: the next call then finds it done.
-        perform setval(sequence, present * room);
-    end if;
+    present := outbox.turn_partition(log, retention_days);
     -- The clock may have been ahead of this one when the last messages were written; a day at most, since what they say of
     -- their time is their owner's.
-    if exists (select from outbox.log_partition where number < present and upto_time is null)
+    if exists (select from outbox.known_partition where parent = log and number < present and upto_time is null)
         or not exists (select from outbox.log_mark where at > now - interval '1 hour')
     then
         select greatest(now, least(coalesce(max(last.created_at), now), now + interval '1 day')) into written
@@ -101,35 +256,15 @@ begin
         cross join lateral (
             select created_at from outbox.message where priority::integer = class order by id + 0 desc limit 1
         ) as last;
-        insert into outbox.log_mark (at, id) values (written, coalesce(pg_sequence_last_value(sequence), 0))
+        insert into outbox.log_mark (at, id)
+        values (written, coalesce(pg_sequence_last_value(pg_get_serial_sequence(log, 'id')::regclass), 0))
         on conflict do nothing;
         delete from outbox.log_mark
-        where id < (select coalesce(min(number), 0) * room from outbox.attached_partition)
+        where id < (select coalesce(min(number), 0) * outbox.partition_room()
+                    from outbox.attached_partition where parent = log)
           and at < (select max(at) from outbox.log_mark);
     end if;
-    -- What lies before is over, whoever has moved the sequence on.
-    update outbox.log_partition
-    set from_time = least(from_time, now), upto_time = written
-    where number < present and upto_time is null;
-
-    insert into outbox.log_partition (number, from_time, upto_time)
-    select number, now, now from outbox.attached_partition where number < present
-    on conflict do nothing;
-    for ahead in present .. present + 1 loop
-        if not exists (select from outbox.attached_partition where number = ahead) then
-            execute format('create table outbox.%I (like outbox.message including defaults including constraints)',
-                           'message_' || ahead);
-            -- LIKE leaves this out.
-            execute format('alter table outbox.%I replica identity full', 'message_' || ahead);
-            execute format('alter table outbox.message attach partition outbox.%I for values from (%s) to (%s)',
-                           'message_' || ahead, ahead * room, (ahead + 1) * room);
-            delete from outbox.log_partition where number = ahead;
-            made := made + 1;
-        end if;
-        insert into outbox.log_partition (number) values (ahead) on conflict do nothing;
-    end loop;
-    update outbox.log_partition set from_time = coalesce(from_time, now), upto_time = null where number = present;
-    return made;
+    return outbox.make_ahead(log, present, written);
 exception when lock_not_available then
     return 0;
 end
@@ -196,8 +331,9 @@ as $$
            pg_total_relation_size(attached.oid),
            coalesce(known.upto_time <= clock_timestamp() - make_interval(days => retention_days), false),
            outbox.partition_needed_by(attached.partition)
-    from outbox.log_partition as known
-    join outbox.attached_partition as attached using (number)
+    from outbox.known_partition as known
+    join outbox.attached_partition as attached using (parent, number)
+    where attached.parent = 'outbox.message'
     order by known.number
 $$;
 
@@ -213,7 +349,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '80ms'
 as $$
 declare
-    known    outbox.log_partition;
+    known    outbox.known_partition;
     occupied boolean;
 begin
     -- A snapshot from before the lock would miss what was committed while we waited for it.
@@ -221,12 +357,13 @@ begin
         raise exception 'outbox.retire_partition runs in READ COMMITTED only'
             using errcode = 'invalid_transaction_state';
     end if;
-    select log_partition.* into known from outbox.log_partition
-    join outbox.attached_partition as attached using (number) where attached.partition = retire_partition.partition;
+    select found.* into known from outbox.known_partition as found
+    join outbox.attached_partition as attached using (parent, number)
+    where attached.parent = 'outbox.message' and attached.partition = retire_partition.partition;
     if not found then
         raise exception 'outbox.% is no partition of outbox.message', partition using errcode = 'undefined_table';
     end if;
-    if known.number >= outbox.present_partition() or known.upto_time is null
+    if known.number >= outbox.present_partition(known.parent) or known.upto_time is null
         or known.upto_time > clock_timestamp() - make_interval(days => retention_days) then
         return 'kept';
     end if;
@@ -249,7 +386,7 @@ begin
             return 'truncated';
         end if;
         execute format('drop table outbox.%I', partition);
-        delete from outbox.log_partition where number = known.number;
+        delete from outbox.known_partition where parent = known.parent and number = known.number;
         return 'dropped';
     exception when lock_not_available or deadlock_detected then  -- the latter from a second call at the same moment
         return 'locked';
@@ -355,8 +492,15 @@ revoke execute on function
     outbox.note_maintenance(text, text),
     outbox.make_partitions(integer),
     outbox.first_id_since(timestamptz),
-    outbox.present_partition(),
+    outbox.present_partition(text),
+    outbox.partition_room(),
+    outbox.advance_sequence(regclass, bigint),
+    outbox.stay_in_partition(),
     outbox.partition_width(integer),
+    outbox.turn_partition(text, integer),
+    outbox.make_ahead(text, integer, timestamptz),
+    outbox.past_partitions(text, integer),
+    outbox.turn_by_age(text, integer),
     outbox.partition_needed_by(text),
     outbox.partition_state(integer),
     outbox.retire_partition(text, integer),

@@ -363,8 +363,8 @@ from (
     select 'prepared transaction', gid, database::text, null, prepared, transaction
     from pg_prepared_xacts
 ) as holder
-where exists (select from outbox.log_partition as ahead
-              where ahead.from_time is null and age(holder.xid) >= age(ahead.xid::xid))
+where exists (select from outbox.known_partition as ahead
+              where ahead.parent = 'outbox.message' and ahead.from_time is null and age(holder.xid) >= age(ahead.xid::xid))
 order by held_since;
 
 revoke execute on function

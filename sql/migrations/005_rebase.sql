@@ -106,7 +106,7 @@ begin
 
     -- Any id of a transaction that is over everywhere: '3:3:' has not seen it, every other snapshot has.
     update outbox.message set xid = '3' where xid <> '3';
-    update outbox.log_partition set xid = '3';
+    update outbox.known_partition set xid = '3';
 
     -- A logical copy brings no sequences. A message id must be new among those that letters remember, too.
     perform outbox.advance_sequence('outbox.message', greatest(
@@ -114,6 +114,8 @@ begin
         (select max(message_id) from outbox.dead_letter),
         (select max(upto_id) from outbox.checkpoint)));
     perform outbox.make_partitions();
+    perform outbox.advance_sequence('outbox.attempt', (select max(id) from outbox.attempt));
+    perform outbox.turn_attempts();
     perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
@@ -136,16 +138,6 @@ begin
 end
 $$;
 
--- The next id of the table will be higher than `highest_id`, and no lower than it would have been.
-create function outbox.advance_sequence(owner regclass, highest_id bigint) returns void
-language sql volatile security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    select setval(identity.sequence, highest_id)
-    from (select pg_get_serial_sequence(owner::text, 'id')::regclass as sequence) as identity
-    where highest_id > coalesce(pg_sequence_last_value(identity.sequence), 0)
-$$;
-
 -- `truncate outbox.message restart identity` would give ids anew that letters and marks of time still have: a message
 -- that can't go would take another one's letter, and a replay from a time would begin behind what it looks for.
 create function outbox.give_no_id_twice() returns trigger
@@ -166,8 +158,7 @@ create trigger give_no_id_twice after truncate on outbox.message
 revoke execute on function
     outbox.give_no_id_twice(),
     outbox.foreign_cluster(),
-    outbox.rebase(timestamptz),
-    outbox.advance_sequence(regclass, bigint)
+    outbox.rebase(timestamptz)
 from public;
 
 insert into outbox.migration (version, name) values (5, 'rebase');

@@ -524,7 +524,7 @@ begin
 end
 $$;
 
--- Every request that was made, in the order in which their runs ended. No foreign key: it falls away with its day.
+-- Every request that was made, in the order in which their runs ended. No foreign key: it falls away with its partition.
 create table outbox.attempt (
     id               bigint generated always as identity,
     subscription_id  bigint      not null,
@@ -546,12 +546,13 @@ create table outbox.attempt (
     relay            text        not null,
 
     constraint answer_is_at_most_16_kib check (octet_length(answer) <= 16384)
-) partition by range (at);
+) partition by range (id);
 create index attempt_subscription_id on outbox.attempt (subscription_id, id);
 create index attempt_message_id on outbox.attempt (message_id);
-create table outbox.attempt_default partition of outbox.attempt default;
 -- So that rows can be deleted where all tables are published: see outbox.message.
-alter table outbox.attempt_default replica identity full;
+alter table outbox.attempt replica identity full;
+create trigger stay_in_partition after truncate on outbox.attempt
+    for each statement execute function outbox.stay_in_partition();
 
 -- What of the failed answers is kept is at the endpoints' will: of each subscription so much a day (UTC) and no more.
 create table outbox.answer_budget (
@@ -622,78 +623,35 @@ as $$
          except select id from free_budget))
 $$;
 
--- Makes the partitions of today and the next days, and drops those older than `keep_days`. A day that already has
--- attempts in the default partition stays there. What others lock is left for the next call. Returns how many days
--- were made or dropped.
-create function outbox.turn_attempts(days_ahead integer default 3, keep_days integer default 30) returns integer
-language plpgsql volatile security definer
+-- Looks after the partitions of the attempts; see outbox.turn_by_age.
+create function outbox.turn_attempts(keep_days integer default 30) returns integer
+language sql volatile security definer
 set search_path = pg_catalog, pg_temp
-set datestyle = 'ISO, YMD'
-set timezone = 'UTC'
-set lock_timeout = '80ms'
 as $$
-declare
-    today   date    := (clock_timestamp() at time zone 'UTC')::date;
-    turned  integer := 0;
-    day     date;
-    name    text;
-begin
-    for day in select today + ahead from generate_series(0, days_ahead) as ahead loop
-        name := 'attempt_' || to_char(day, 'YYYYMMDD');
-        continue when to_regclass('outbox.' || name) is not null;
-        begin
-            execute format('create table outbox.%I partition of outbox.attempt for values from (%L) to (%L)',
-                           name, day::timestamp at time zone 'UTC', (day + 1)::timestamp at time zone 'UTC');
-            execute format('alter table outbox.%I replica identity full', name);
-            turned := turned + 1;
-        exception when lock_not_available or check_violation then
-            null;
-        end;
-    end loop;
-    for name in
-        select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
-        where pg_inherits.inhparent = 'outbox.attempt'::regclass
-          and class.relname ~ '^attempt_[0-9]{8}$'
-          and to_date(right(class.relname, 8), 'YYYYMMDD') < today - keep_days
-    loop
-        begin
-            execute format('drop table outbox.%I', name);
-            turned := turned + 1;
-        exception when lock_not_available then
-            null;
-        end;
-    end loop;
-    delete from outbox.attempt_default where at < clock_timestamp() - make_interval(days => keep_days);
-    return turned;
-end
+    select outbox.turn_by_age('outbox.attempt', keep_days)
 $$;
 
 -- The partitions, of the log and of the attempts, that should have been made or dropped by now and were not, since
--- other sessions held what that takes: the log's next, the attempts' of today and tomorrow and those past their time.
+-- other sessions held what that takes: the next one of each, and the attempts' past their time.
 create function outbox.partitions_left_out(retention_days integer default 7, keep_days integer default 30) returns text[]
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with wanted as (
-        select 'attempt' || to_char((clock_timestamp() at time zone 'UTC')::date + ahead, '_YYYYMMDD') as partition
-        from generate_series(0, 1) as ahead
-        union all
-        select 'message_' || outbox.present_partition() + 1
+        select parent, outbox.present_partition(parent) + 1 as number
+        from unnest(array['outbox.message', 'outbox.attempt']) as parent
     )
     select coalesce(array_agg(partition order by partition), '{}')
     from (
-        select partition from wanted where to_regclass('outbox.' || partition) is null
+        select split_part(parent, '.', 2) || '_' || number as partition from wanted
+        where to_regclass(parent || '_' || number) is null
         union all
         -- It should have been left: a transaction that is older than the next one is open, somewhere in the cluster.
-        select 'message_' || number from outbox.log_partition
-        where number = outbox.present_partition()
+        select 'message_' || number from outbox.known_partition
+        where parent = 'outbox.message' and number = outbox.present_partition(parent)
           and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
         union all
-        select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
-        where pg_inherits.inhparent = 'outbox.attempt'::regclass
-          and class.relname ~ '^attempt_[0-9]{8}$'
-          and to_date(right(class.relname, 8), 'YYYYMMDD')
-              < (clock_timestamp() at time zone 'UTC')::date - keep_days
+        select outbox.past_partitions('outbox.attempt', keep_days)
     ) as left_out
 $$;
 
@@ -1242,7 +1200,7 @@ revoke execute on function
     outbox.take_rate(bigint),
     outbox.take_answer_budget(bigint, integer[]),
     outbox.hold_for_outcomes(bigint[], bigint[]),
-    outbox.turn_attempts(integer, integer),
+    outbox.turn_attempts(integer),
     outbox.partitions_left_out(integer, integer),
     outbox.random_key(),
     outbox.note_waiting(bigint, text),

@@ -101,97 +101,36 @@ create table sale.points_transaction (
 );
 
 -- What was delivered once. The key names the order or check, the event, and the attempt or the transaction.
--- This is the memory of repeats: a webhook whose row is gone has its effect again. A partition is the month (UTC) in which
--- they came, and goes as a whole when the provider has long ceased to send them again. A unique key would have to hold
--- the time, so none says that a key is there once: who records one holds the lock of its order, and looks for it in all
--- months after that. No foreign key: to drop a month would lock the orders.
+-- This is the memory of repeats: a webhook whose row is gone has its effect again. The partitions are of ids, see
+-- outbox.turn_by_age, and go as a whole when the provider has long ceased to send what is in them again. A unique key
+-- would have to hold the id, so none says that a key is there once: who records one holds the lock of its order, and
+-- looks for it in all partitions after that. No foreign key: to drop a partition would lock the orders.
 create table sale.received_webhook (
+    id          bigint      generated always as identity,
     key         text        not null,
     order_id    uuid        not null,
     event_type  text        not null,
     received_at timestamptz not null default clock_timestamp(),
 
-    primary key (key, received_at)
-) partition by range (received_at);
--- An insert must never fail for want of a month.
-create table sale.received_webhook_default partition of sale.received_webhook default;
+    primary key (key, id)
+) partition by range (id);
+create trigger stay_in_partition after truncate on sale.received_webhook
+    for each statement execute function outbox.stay_in_partition();
 
--- Makes the partitions of this month and the next ones, with what the default partition has of them, and drops months of
--- which everything came more than `received_days` ago. One call at a time: the lock on the table is for who may do more
--- than insert. What others hold for longer than the lock timeout is left for the next call. Returns how many partitions
--- were made or dropped.
-create function sale.turn_received(received_days integer default 180, months_ahead integer default 2) returns integer
+-- Looks after the partitions of the webhooks that were received; those that ended more than `received_days` ago go.
+-- Returns how many were made or dropped.
+create function sale.turn_received(received_days integer default 180) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set datestyle = 'ISO, YMD'
-set timezone = 'UTC'
-set lock_timeout = '80ms'
 as $$
-declare
-    this_month timestamp   := date_trunc('month', clock_timestamp() at time zone 'UTC');
-    oldest     timestamptz := clock_timestamp() - make_interval(days => received_days);
-    turned     integer     := 0;
-    month      timestamp;
-    name       text;
-    from_time  timestamptz;
-    upto_time  timestamptz;
 begin
     if received_days < 1 then
         raise exception 'received_days is %, and must be at least 1', received_days using errcode = 'invalid_parameter_value';
     end if;
-    begin
-        lock table only sale.received_webhook in share update exclusive mode;
-    exception when lock_not_available then
-        return 0;
-    end;
-    for month in
-        select ahead from generate_series(this_month, this_month + make_interval(months => months_ahead), '1 month') as ahead
-        union
-        select date_trunc('month', received_at at time zone 'UTC') from sale.received_webhook_default
-        where received_at >= oldest and received_at < (this_month + interval '1 month') at time zone 'UTC'
-    loop
-        name := 'received_webhook_' || to_char(month, 'YYYYMM');
-        from_time := month at time zone 'UTC';
-        upto_time := (month + interval '1 month') at time zone 'UTC';
-        continue when to_regclass('sale.' || name) is not null;
-        begin
-            -- At the parent: who waits at the default partition has chosen it already.
-            lock table only sale.received_webhook in access exclusive mode;
-            lock table sale.received_webhook_default in access exclusive mode;
-            execute format('create table sale.%I (like sale.received_webhook including defaults including constraints)', name);
-            execute format(
-                'with moved as (
-                     delete from sale.received_webhook_default where received_at >= $1 and received_at < $2 returning *
-                 )
-                 insert into sale.%I select * from moved', name)
-            using from_time, upto_time;
-            execute format('alter table sale.received_webhook attach partition sale.%I for values from (%L) to (%L)',
-                           name, from_time, upto_time);
-            turned := turned + 1;
-        exception when lock_not_available then
-            null;
-        end;
-    end loop;
-    for name in
-        select class.relname from pg_inherits join pg_class as class on class.oid = pg_inherits.inhrelid
-        where pg_inherits.inhparent = 'sale.received_webhook'::regclass
-          and class.relname ~ '^received_webhook_[0-9]{6}$'
-          and (to_date(right(class.relname, 6), 'YYYYMM')::timestamp + interval '1 month') at time zone 'UTC' <= oldest
-        order by class.relname
-    loop
-        begin
-            lock table only sale.received_webhook in access exclusive mode;
-            execute format('drop table sale.%I', name);
-            turned := turned + 1;
-        exception when lock_not_available then
-            null;
-        end;
-    end loop;
-    delete from sale.received_webhook_default where received_at < oldest;
-    return turned;
+    return outbox.turn_by_age('sale.received_webhook', received_days);
 end
 $$;
-revoke execute on function sale.turn_received(integer, integer) from public;
+revoke execute on function sale.turn_received(integer) from public;
 
 select sale.turn_received();
 

@@ -58,23 +58,24 @@ def publish_own(db: Session, channel: str) -> int:
     return message_id
 
 
-def let_days_pass(db: Session, days: int) -> None:
-    """As far as the partitions of the log know: who wrote when they were made has ended."""
+def let_days_pass(db: Session, days: int, table: str = "outbox.message") -> None:
+    """As far as the partitions of the table know: who wrote when they were made has ended."""
     db.execute(
         """
-        update outbox.log_partition
+        update outbox.known_partition
         set from_time = from_time - days, upto_time = upto_time - days, xid = '3',
             made_at = made_at - days
         from make_interval(days => %s) as days
+        where parent = %s
         """,
-        [days],
+        [days, table],
     )
     db.execute("update outbox.log_mark set at = at - make_interval(days => %s)", [days])
 
 
 def turn(db: Session) -> None:
     """The log goes on in its next partition; that before it ends now."""
-    db.execute("update outbox.log_partition set xid = '3'")
+    db.execute("update outbox.known_partition set xid = '3' where parent = 'outbox.message'")
     try_to_turn(db)
 
 
@@ -82,10 +83,11 @@ def try_to_turn(db: Session) -> None:
     """The same, unless somebody writes who began before the next partition was made."""
     db.execute(
         """
-        update outbox.log_partition
+        update outbox.known_partition
         set made_at = '2020-01-01',
             from_time = case when upto_time is null and from_time is not null then '2020-01-01'
                         else from_time end
+        where parent = 'outbox.message'
         """
     )
     db.execute("select outbox.make_partitions()")

@@ -16,7 +16,7 @@ PARTITIONS = "select partition, from_time is null, upto_time is null from outbox
 MADE = ["message_0", "message_1"]
 WHERE_ROWS_ARE = "select tableoid::regclass::text, id from outbox.message order by id"
 DROP = sql.SQL("drop table outbox.{}")
-FORGET = "delete from outbox.log_partition where number = any (%s)"
+FORGET = "delete from outbox.known_partition where parent = 'outbox.message' and number = any (%s)"
 NOW = "select setval(pg_get_serial_sequence('outbox.message', 'id'), %s)"
 
 
@@ -285,7 +285,7 @@ def test_partitions_that_nobody_knows_of_are_known_again(db: Session) -> None:
     publish(db)
     turn(db)
     turn(db)
-    db.execute("delete from outbox.log_partition")
+    db.execute("delete from outbox.known_partition")
     assert one(db, "select outbox.make_partitions()") == 0
     assert db.execute(PARTITIONS).fetchall() == [
         ("message_0", False, False),
@@ -315,17 +315,23 @@ def test_a_clock_that_was_ahead_keeps_no_message_from_a_replay_nor_the_log_from_
     db.execute("update outbox.message set created_at = created_at + interval '10 minutes'")
     turn(db)
     assert one(db, "select outbox.first_id_since(%s)", since) == 0
-    db.execute("update outbox.log_partition set from_time = '2100-01-01' where number = 1")
+    db.execute(
+        "update outbox.known_partition set from_time = '2100-01-01'"
+        " where parent = 'outbox.message' and number = 1"
+    )
     db.execute("select outbox.make_partitions()")
-    assert one(db, "select max(from_time) < clock_timestamp() from outbox.log_partition")
+    assert one(db, "select max(from_time) < clock_timestamp() from outbox.known_partition")
 
 
 def test_a_message_of_another_century_keeps_its_partition_a_day_at_most(db: Session) -> None:
     publish(db)
     db.execute("update outbox.message set created_at = 'infinity'")
     turn(db)
-    over = "select upto_time < clock_timestamp() + interval '25 hours' from outbox.log_partition"
-    assert one(db, over + " where number = 0")
+    over = """
+        select upto_time < clock_timestamp() + interval '25 hours' from outbox.known_partition
+        where parent = 'outbox.message' and number = 0
+    """
+    assert one(db, over)
 
 
 def test_writers_wait_a_tenth_of_a_second_for_a_partition_that_goes(
@@ -339,5 +345,5 @@ def test_writers_wait_a_tenth_of_a_second_for_a_partition_that_goes(
         publish(holder)
         assert one(db, "select outbox.retire_partition('message_0', 7)") == "locked"
     settings = "select array_to_string(proconfig, ' ') from pg_proc where proname = %s"
-    for name in ("retire_partition", "turn_attempts", "turn_received"):
+    for name in ("retire_partition", "turn_by_age"):
         assert "lock_timeout=80ms" in one(db, settings, name)

@@ -253,7 +253,7 @@ MUST_NOT: dict[str, list[str]] = {
         "table outbox.breaker",
         "select outbox.turn_attempts()",
         "select outbox.replay('kafka', from_message_id => 1, dry_run => true)",
-        "table outbox.log_partition",
+        "table outbox.known_partition",
         "table sale.sale_order",
     ],
 }

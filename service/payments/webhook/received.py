@@ -48,7 +48,7 @@ LOCK: LiteralString = """
 
 # From here on each is a statement of its own, after the lock is held: its snapshot sees what the
 # last holder committed. The repeat key names the order or check, so whoever records the same key
-# held this lock before: what is not found now is recorded by nobody else, in whatever month. No
+# held this lock before: what is not found now is recorded by nobody else, in whatever partition. No
 # order, no key: it may be created later and the webhook sent again.
 REMEMBER: LiteralString = """
     with received as (

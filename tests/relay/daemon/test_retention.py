@@ -85,13 +85,18 @@ def test_the_rights_of_a_relay_suffice(connection: Connection) -> None:
     assert OLD not in partitions(connection)
 
 
+ATTEMPT = """
+    insert into outbox.attempt
+        (subscription_id, message_id, idempotency_key, number, duration_seconds, relay)
+    values (1, 1, 'k', %s, 0.1, 'test')
+"""
+
+
 def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> None:
-    connection.execute(
-        "insert into outbox.attempt (subscription_id, message_id, idempotency_key, number, at,"
-        " duration_seconds, relay)"
-        " select 1, 1, 'k', 1, clock_timestamp() - days * interval '1 day', 0.1, 'test'"
-        " from unnest(array[29, 31]) as days"
-    )
+    for number in (1, 2, 3):
+        connection.execute(ATTEMPT, (number,))
+        let_days_pass(connection, 15, "outbox.attempt")
+        connection.execute("select outbox.turn_attempts()")
     connection.execute(
         "with key as (insert into outbox.api_key (name, hash, scopes)"
         " values ('k', sha256('k'), '{publish}') returning id)"
@@ -100,8 +105,8 @@ def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> 
         " from key, unnest(array[23, 25]) as hours"
     )
     retention.maintain(connection, week, Telemetry())
-    days = "select extract(day from clock_timestamp() - at) from outbox.attempt"
-    assert connection.execute(days).fetchall() == [(29,)]
+    # The first ended 30 days ago, those after it 15 and none.
+    assert connection.execute("select number from outbox.attempt").fetchall() == [(2,), (3,)]
     assert connection.execute("select key from outbox.idempotent_request").fetchall() == [("23",)]
 
 

@@ -40,7 +40,9 @@ def retain(db: Session) -> int:
             " from outbox.partition_state(%(days)s) where past_retention",
             {"days": RETENTION_DAYS},
         )
-    partitions: int = one(db, "select count(*) from outbox.log_partition")
+    partitions: int = one(
+        db, "select count(*) from outbox.known_partition where parent = 'outbox.message'"
+    )
     return partitions
 
 

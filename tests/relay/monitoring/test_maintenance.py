@@ -259,7 +259,7 @@ PARTS = [
     "partition_state(integer)",
     "trim_checkpoints(interval, integer)",
     "trim_dead_letters(integer)",
-    "turn_attempts(integer, integer)",
+    "turn_attempts(integer)",
     "trim_idempotency(integer)",
     "tell_left_out()",
 ]
@@ -284,16 +284,16 @@ def test_a_part_that_fails_stops_no_other(
 ) -> None:
     an_old_partition(connection)
     connection.execute(OLD_ANSWER)
-    connection.execute(OLD_ATTEMPTS)
+    old_attempts(connection)
     connection.execute(LEFT_OUT)
     connection.execute("drop table outbox.message_2")
-    connection.execute("delete from outbox.log_partition where number = 2")
+    connection.execute(FORGET_2)
     connection.execute(sql.SQL("drop function outbox.{}").format(sql.SQL(part)))
     maintain(database_url)
     done = {
         "make_partitions(integer)": "select to_regclass('outbox.message_2') is not null",
         "partition_state(integer)": "select not exists (select from outbox.message)",
-        "turn_attempts(integer, integer)": "select to_regclass('outbox.attempt_20200101') is null",
+        "turn_attempts(integer)": "select to_regclass('outbox.attempt_0') is null",
         "trim_idempotency(integer)": "select not exists (select from outbox.idempotent_request)",
         "tell_left_out()": "select not exists (select from outbox.told)",
     }
@@ -350,16 +350,6 @@ PASS_IT = """
     select cursor_id, max(n) + 1, pg_current_snapshot(), 'test'
     from outbox.checkpoint group by cursor_id
 """
-LOSE_TOMORROW = """
-    do $$ begin
-        execute format('drop table outbox.%I', to_char(
-            (clock_timestamp() at time zone 'UTC')::date + 1, '"attempt_"YYYYMMDD'));
-    end $$
-"""
-OLD_ATTEMPTS = """
-    create table outbox.attempt_20200101 partition of outbox.attempt
-    for values from ('2020-01-01 00:00+00') to ('2020-01-02 00:00+00')
-"""
 FORGET = """
     begin;
     select from outbox.attempt limit 1;
@@ -371,7 +361,7 @@ FORGET = """
 def test_a_prepared_transaction_that_holds_the_log_is_named(
     connection: Connection, database_url: str
 ) -> None:
-    connection.execute(LOSE_TOMORROW)
+    old_attempts(connection)
     with psycopg.connect(database_url, autocommit=True) as somebody:
         somebody.execute(FORGET)
     connection.execute(LONG_AGO)
@@ -384,11 +374,15 @@ def test_a_prepared_transaction_that_holds_the_log_is_named(
         connection.execute("rollback prepared 'forgotten'")
 
 
-OVERDUE = "update outbox.log_partition set from_time = from_time - interval '9 days'"
+OVERDUE = """
+    update outbox.known_partition set from_time = from_time - interval '9 days'
+    where parent = 'outbox.message'
+"""
+FORGET_2 = "delete from outbox.known_partition where parent = 'outbox.message' and number = 2"
 NEXT_IS_NEWER = """
-    update outbox.log_partition
+    update outbox.known_partition
     set xid = pg_current_xact_id(), made_at = made_at - interval '2 hours'
-    where from_time is null
+    where parent = 'outbox.message' and from_time is null
 """
 
 
@@ -411,6 +405,12 @@ def test_a_transaction_in_another_database_that_keeps_the_log_from_turning_is_na
         eventually(named)
 
 
+def old_attempts(connection: Connection) -> None:
+    let_days_pass(connection, 8, "outbox.attempt")
+    connection.execute("select outbox.turn_attempts()")
+    let_days_pass(connection, 30, "outbox.attempt")
+
+
 def an_old_partition(connection: Connection) -> None:
     publish(connection)
     connection.execute(PASS_IT)
@@ -420,8 +420,7 @@ def an_old_partition(connection: Connection) -> None:
 
 WORK: dict[str, Callable[[Connection], object]] = {
     "a partition of the log that may go": an_old_partition,
-    "tomorrow of the attempts": lambda connection: connection.execute(LOSE_TOMORROW),
-    "attempts that are old": lambda connection: connection.execute(OLD_ATTEMPTS),
+    "attempts that are old": old_attempts,
 }
 
 

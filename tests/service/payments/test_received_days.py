@@ -8,23 +8,29 @@ from service.settings import SettingsError, from_environment
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.api import Platform
+from tests.sql.log import let_days_pass
+
+RECEIVED = "sale.received_webhook"
 
 RECEIVE = """
-insert into sale.received_webhook (key, order_id, event_type, received_at)
-values (%s, gen_random_uuid(), 'ATTEMPT_SUCCESS', clock_timestamp() - make_interval(days => %s))
+insert into sale.received_webhook (key, order_id, event_type)
+values (%s, gen_random_uuid(), 'ATTEMPT_SUCCESS')
 """
 KEYS = "select key from sale.received_webhook order by key"
 
 
-def test_a_service_that_may_not_delete_lets_months_go_that_are_older_than_its_days(
+def test_a_service_that_may_not_delete_forgets_what_is_older_than_its_days(
     platform: Platform, spawn: Spawn, free_port: Callable[[], int]
 ) -> None:
     """As a login that is nothing but a member of outbox_service."""
     database = platform.database
-    for key, days_ago in (("a", 0), ("b", 95), ("c", 150), ("d", 1000)):
-        database.execute(RECEIVE, [key, days_ago])
-    # So that they have months of their own.
-    database.execute("select sale.turn_received(180)")
+    # In partitions that ended 160, 110, 60 and 10 days ago.
+    for key in ("a", "b", "c", "d"):
+        database.execute(RECEIVE, [key])
+        let_days_pass(database, 45, RECEIVED)
+        database.execute("select sale.turn_received(180)")
+        let_days_pass(database, 5, RECEIVED)
+    let_days_pass(database, 5, RECEIVED)
     port = free_port()
     environment = {
         "DATABASE_URL": platform.service_url,
@@ -35,7 +41,7 @@ def test_a_service_that_may_not_delete_lets_months_go_that_are_older_than_its_da
     spawn("outbox-service", environment=environment, ready_url=url)
 
     def forgotten() -> None:
-        assert database.execute(KEYS).fetchall() == [("a",), ("b",)]
+        assert database.execute(KEYS).fetchall() == [("c",), ("d",)]
 
     eventually(forgotten)
 

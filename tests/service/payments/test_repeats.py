@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from tests.service.shop import Shop, event
+from tests.sql.log import let_days_pass, one
 
 EVENTS = [
     "ATTEMPT_SUCCESS",
@@ -106,13 +107,13 @@ def test_the_database_holds_one_points_transaction_per_order_whoever_writes(shop
 
 
 @pytest.mark.parametrize("event_type", EVENTS)
-def test_a_repeat_in_a_later_month_changes_nothing(shop: Shop, event_type: str) -> None:
+def test_a_repeat_in_a_later_partition_changes_nothing(shop: Shop, event_type: str) -> None:
     order = shop.processing_order(customerId="ann")
     sent = event(event_type, paid="4", amount="4", order=order["id"])
     shop.deliver(sent)
-    aged = "update sale.received_webhook set received_at = received_at - interval '{} months'"
-    for months in (1, 2):
-        shop.database.execute(aged.format(months))
+    for _ in range(2):
+        let_days_pass(shop.database, 45, "sale.received_webhook")
+        assert one(shop.database, "select sale.turn_received(180)") == 1
         before = shop.state()
         shop.deliver(sent)
         assert shop.state() == before

@@ -93,7 +93,7 @@ def test_without_payments_the_platform_is_all_there(without: tuple[TestClient, s
     assert client.get("/v1/subscriptions", headers=headers).status_code == 200
 
 
-def test_without_payments_no_month_of_webhooks_is_turned(
+def test_without_payments_no_memory_of_webhooks_is_turned(
     outbox_only_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def one_round() -> None:
