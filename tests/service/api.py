@@ -21,13 +21,15 @@ DEAD_LETTERS = "/v1/dead-letters"
 class Platform:
     """The API with a key of all scopes; every name and channel is the test's own."""
 
+    # Of all callers together: several may look into one database.
+    _numbers = itertools.count(1)
+
     def __init__(
         self, http: httpx2.Client, database: psycopg.Connection[Any], service_url: str
     ) -> None:
         self.http = http
         self.database = database
         self.service_url = service_url
-        self._numbers = itertools.count(1)
         self.authorization = self.key(*SCOPES)
 
     def key(
