@@ -151,6 +151,7 @@ def create_app(settings: Settings) -> Starlette:
     )
     # A redirect would have no body, and a Location made of whatever Host was sent.
     app.router.redirect_slashes = False
+    app.state.database = database
     app.state.live = live
     app.state.metrics = metrics
     return app
@@ -189,7 +190,13 @@ def serve(configured: Settings, ignored: Sequence[str]) -> None:
     # uvicorn raises the signal that stopped it once more when it is done; it has been obeyed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
-    server = Server(app, configured, app.state.metrics, app.state.live.close)
+    server = Server(
+        app,
+        configured,
+        app.state.metrics,
+        refuse_one=app.state.database.refuse_one,
+        stopping=app.state.live.close,
+    )
     try:
         server.run()
     except SystemExit:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from operator import attrgetter
 from select import POLLIN, poll
 from typing import Any, LiteralString, TypeVar
 
@@ -24,7 +25,7 @@ from tenacity import (
 from service.faults import Faults
 from service.problems import unavailable
 from service.settings import Settings
-from service.turns import Turns, asks_for
+from service.turns import CrowdedError, Turns, asks_for
 
 # What a standby says to READ WRITE, and a primary that was made read-only to a write.
 READ_ONLY = (sqlstates.FeatureNotSupported, sqlstates.ReadOnlySqlTransaction)
@@ -316,6 +317,14 @@ class Database:
         """How many requests wait for their turn."""
         return self._turns.waiting + self._walks.waiting + self._strangers.waiting
 
+    def refuse_one(self) -> bool:
+        """Ends the wait of one request, of those that most wait beside; False where none waits."""
+        crowded = max((self._turns, self._walks, self._strangers), key=attrgetter("crowd"))
+        if not crowded.crowd:
+            return False
+        crowded.refuse_one()
+        return True
+
     @asynccontextmanager
     async def _turn(
         self, turns: Turns, name: str, deadline: float, detail: str
@@ -326,6 +335,9 @@ class Database:
                 await turns.take(name)
         except TimeoutError:
             raise unavailable(f"{detail}; send the request again.") from None
+        except CrowdedError:
+            detail = "More requests wait than the service can hold; send the request again."
+            raise unavailable(detail) from None
         try:
             yield
         finally:

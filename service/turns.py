@@ -9,6 +9,10 @@ from contextvars import ContextVar
 asks_for: ContextVar[str] = ContextVar("asks_for", default="the service")
 
 
+class CrowdedError(Exception):
+    """A turn will not come: there is no room for all that wait for one."""
+
+
 class Turns:
     """`most` at once, of which the last `kept` are for those that have none.
 
@@ -29,7 +33,10 @@ class Turns:
         return sum(map(len, self._waiting.values()))
 
     async def take(self, name: str) -> None:
-        """Waits for a turn, however long that takes. Who got one has to `end` it."""
+        """Waits for a turn, however long that takes. Who got one has to `end` it.
+
+        Raises CrowdedError where it was refused instead.
+        """
         if self._is_free(name):
             self._grant(name)
             return
@@ -65,6 +72,19 @@ class Turns:
             if not turn.done():
                 self._grant(following)
                 turn.set_result(None)
+
+    @property
+    def crowd(self) -> int:
+        """How many wait of the name of which most do."""
+        return max(map(len, self._waiting.values()), default=0)
+
+    def refuse_one(self) -> None:
+        """Ends the longest wait of the name of which most wait."""
+        name = max(self._waiting, key=lambda one: len(self._waiting[one]))
+        turn = next(iter(self._waiting[name]))
+        self._forget(name, turn)
+        if not turn.done():
+            turn.set_exception(CrowdedError)
 
     def _is_free(self, name: str) -> bool:
         return self._left > (self._kept if self._taken[name] else 0)

@@ -15,7 +15,7 @@ from service.database import Database, Transaction
 from service.faults import Faults
 from service.problems import Problem
 from service.settings import Settings
-from service.turns import Turns
+from service.turns import CrowdedError, Turns
 from service.web.keys import PREFIX
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
@@ -150,6 +150,26 @@ def test_the_last_turns_are_for_those_that_have_none() -> None:
         assert not third.done()
         turns.end("a")
         await third
+        assert turns.waiting == 0
+
+    asyncio.run(run())
+
+
+def test_where_there_is_no_room_the_longest_wait_of_the_largest_crowd_ends() -> None:
+    async def run() -> None:
+        turns = Turns(1, kept=0)
+        await turns.take("a")
+        asking = [asyncio.create_task(turns.take(name)) for name in ("b", "c", "c", "b", "c")]
+        await asyncio.sleep(0)
+        assert turns.crowd == 3
+        turns.refuse_one()
+        await asyncio.sleep(0)
+        assert [task.done() for task in asking] == [False, True, False, False, False]
+        with pytest.raises(CrowdedError):
+            await asking[1]
+        for name in "abcbc":
+            turns.end(name)
+            await asyncio.sleep(0)
         assert turns.waiting == 0
 
     asyncio.run(run())

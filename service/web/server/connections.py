@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -28,12 +29,21 @@ class Connections:
 
     When one more comes than there may be, the one that has waited longest for its client is closed
     for it, not the newcomer refused: who opens thousands and says nothing takes places from
-    himself, and a probe or a payment gets through. There is no share for each address, since behind
-    a proxy everybody comes from one.
+    himself, and a probe or a payment gets through. Where all the others have requests under way,
+    `refuse_one` ends one that only waits for the database: its connection is then free, and one
+    more than `limit` may be there until the next comes. There is no share for each address, since
+    behind a proxy everybody comes from one.
     """
 
-    def __init__(self, limit: int, timeout_seconds: float, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        limit: int,
+        timeout_seconds: float,
+        metrics: Metrics,
+        refuse_one: Callable[[], bool],
+    ) -> None:
         self.limit = limit
+        self._refuse_one = refuse_one
         self.timeout_seconds = timeout_seconds
         self._metrics = metrics
         self._waiting: OrderedDict[Connection, None] = OrderedDict()
@@ -42,8 +52,10 @@ class Connections:
     def opened(self, connection: Connection, count: int) -> None:
         """A client has connected; `count` connections are there, this one included."""
         self.wait(connection)
-        # Where all the others are at work, this one is the only one that waits.
-        if count > self.limit:
+        if count > self.limit and len(self._waiting) == 1 and self._refuse_one():
+            self.ended("too_many_requests")
+            return
+        for _ in range(min(count - self.limit, max(len(self._waiting) - 1, 1))):
             longest, _ = self._waiting.popitem(last=False)
             self.ended("too_many_connections")
             longest.transport.abort()

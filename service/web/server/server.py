@@ -30,10 +30,19 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but connections are bounded, and `stopping` is called before they are closed."""
+    """uvicorn, but connections are bounded, and `stopping` is called before they are closed.
+
+    `refuse_one` ends a request that only waits, and returns whether there was one.
+    """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, stopping: Callable[[], None]
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        refuse_one: Callable[[], bool],
+        stopping: Callable[[], None],
     ) -> None:
         others = settings.pool_size + RESERVED_DESCRIPTORS
         limit = max(1, _descriptors(settings.max_connections + others) - others)
@@ -43,7 +52,7 @@ class Server(uvicorn.Server):
                 max_connections=settings.max_connections,
                 connections=limit,
             )
-        self._bound = Connections(limit, settings.client_timeout_seconds, metrics)
+        self._bound = Connections(limit, settings.client_timeout_seconds, metrics, refuse_one)
         self._stopping = stopping
         super().__init__(_config(app, settings, self._bound))
         metrics.connections.set_function(lambda: len(self.server_state.connections))

@@ -118,6 +118,12 @@ def test_a_dead_letter_is_shown_whole(platform: Platform) -> None:
     assert (shown["headers"], shown["reason"], shown["attempts"]) == ({"x": "y"}, "http_500", 9)
 
 
+def test_of_a_payload_no_number_is_computed(platform: Platform) -> None:
+    """A megabyte of the smallest floats would hold the service's loop for seconds."""
+    letter = platform.dead_letter(platform.subscription()["id"], payload='{"a": 1e999}')
+    assert '"payload":{"a": 1e999}' in platform.send("GET", f"{DEAD_LETTERS}/{letter}").text
+
+
 def test_a_payload_that_is_not_json_is_shown_as_base64(platform: Platform) -> None:
     letter = platform.dead_letter(platform.subscription()["id"], payload="<xml/>")
     shown = platform.ask("GET", f"{DEAD_LETTERS}/{letter}")

@@ -371,6 +371,22 @@ def test_a_request_that_is_worked_on_is_not_ended_for_a_newcomer(
         assert client.answer()[0] == 200
 
 
+def test_requests_that_all_wait_for_the_database_keep_no_newcomer_out(
+    spawn: Spawn, database_url: str, free_port: Callable[[], int]
+) -> None:
+    """More than there may be connections, none of which waits for its client."""
+    front = start(spawn, database_url, free_port(), SERVICE_MAX_CONNECTIONS=str(MAX_CONNECTIONS))
+    order = get(f"{ORDERS}/00000000-0000-4000-8000-000000000000")
+    with psycopg.connect(database_url) as holder, ExitStack() as stack:
+        holder.execute("lock table sale.sale_order in access exclusive mode")
+        for _ in range(MAX_CONNECTIONS + 20):
+            stack.enter_context(front.raw()).send(order)
+            assert front.status("/healthz") == 200
+        assert front.metric("service_connections") <= MAX_CONNECTIONS + 2
+    name = 'service_connections_ended_total{reason="too_many_requests"}'
+    assert front.metric(name) >= 10
+
+
 def test_few_descriptors_are_enough_to_answer(
     spawn: Spawn, database_url: str, free_port: Callable[[], int]
 ) -> None:

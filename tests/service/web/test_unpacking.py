@@ -89,7 +89,8 @@ async def unpacked_of(begun: bytes, content: bytes) -> Unpacked:
     """Sends a flood behind what begins it, all that is taken of it."""
     loop = asyncio.get_running_loop()
     unpacked = Unpacked()
-    bound = Connections(10, 60, create_app(Settings(database_url="postgresql:///")).state.metrics)
+    app = create_app(Settings(database_url="postgresql:///"))
+    bound = Connections(10, 60, app.state.metrics, app.state.database.refuse_one)
     counted: Any = {"unpacked": unpacked, "connections_bound": bound}
     http, websocket = partial(CountedHttp, **counted), partial(CountedWebSocket, **counted)
     config = uvicorn.Config(listening, ws=cast(type[asyncio.Protocol], websocket))
