@@ -32,14 +32,20 @@ def reschedule(connection: Connection, cursor: Cursor) -> bool | None:
 CLEAR_ACKED = "select outbox.clear_acked(%s)"
 
 # Heads first: what was redriven or replayed may have a lower id than the head that it is behind.
-# LIMIT 1 keeps each message a look into its index: joined, the log would be read as a whole. The
-# sum bounds the bytes, whatever the messages' size.
+# LIMIT 1 keeps each row and message a look into its index: joined, all of them would be read. The
+# limits MAX_HEADS and MAX_FOLLOWERS are written out, so that the planner knows how little is
+# joined: a parameter it takes for a tenth of all rows. The sum bounds the bytes, whatever the
+# messages' size.
 LOAD = """
 with head as (
-    select d.message_id, d.group_key
-    from outbox.delivery d
-    where d.cursor_id = %(cursor)s and d.due_at <= (select clock_timestamp())
-    order by d.due_at
+    select first.message_id, first.group_key
+    from (
+        select d.message_id, d.group_key
+        from outbox.delivery d
+        where d.cursor_id = %(cursor)s and d.due_at <= (select clock_timestamp())
+        order by d.due_at
+        limit 512
+    ) first
     limit %(heads)s
 ),
 chosen as (
@@ -52,7 +58,7 @@ chosen as (
         from outbox.delivery f
         where f.cursor_id = %(cursor)s and f.group_key = head.group_key and f.due_at is null
         order by f.message_id
-        limit %(followers)s) follower
+        limit 32) follower
 )
 select d.message_id, coalesce(m.channel, l.channel), coalesce(m.type, l.type),
        coalesce(m.group_key, l.group_key), coalesce(m.idempotency_key, l.idempotency_key),
@@ -63,7 +69,10 @@ from (
     select d.*, chosen.place, sum(coalesce(octet_length(m.payload), octet_length(l.payload)))
                     over (order by chosen.place, d.message_id) as bytes
     from chosen
-    join outbox.delivery d on d.cursor_id = %(cursor)s and d.message_id = chosen.message_id
+    cross join lateral (
+        select d.* from outbox.delivery d
+        where d.cursor_id = %(cursor)s and d.message_id = chosen.message_id
+        limit 1) d
     left join lateral (
         select m.payload from outbox.message m
         where m.priority::integer = %(priority)s::integer and m.id + 0 = d.message_id
@@ -90,7 +99,6 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
         "cursor": cursor.id,
         "priority": cursor.priority,
         "heads": min(most_heads, MAX_HEADS),
-        "followers": MAX_FOLLOWERS,
     }
     with connection.cursor(binary=True) as reader:
         reader.adapters.register_loader("text", ByteaBinaryLoader)

@@ -98,10 +98,11 @@ insert into outbox.message (channel, type, group_key, payload)
 select 'orders', 'order.paid', 'g' || n, convert_to('{}', 'UTF8')
 from generate_series(1, %s) as n
 """
-# Each group's message has failed, and a second one of it waits: the message of the next group.
+# Each group's message has failed, and a second one of it waits: the message of the next group. The
+# highest ids are due first: what goes by ids has a long way to them.
 WAIT = """
 insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
-select c.id, m.id, m.group_key, 1, clock_timestamp() - interval '1 second' + m.id * interval '1 ms'
+select c.id, m.id, m.group_key, 1, clock_timestamp() - interval '1 second' - m.id * interval '1 ms'
 from outbox.message m, outbox.cursor c where c.priority = 3 and m.id % 2 = 0
 """
 BEHIND = """
@@ -119,6 +120,7 @@ class Filled:
         stage.db.execute(FILL, [ROWS])
         stage.db.execute(WAIT)
         stage.db.execute(BEHIND)
+        stage.db.execute("analyze outbox.message, outbox.delivery")
         self.cursor = one(stage.db, "select id from outbox.cursor where priority = 3")
         self.first = one(stage.db, "select min(id) from outbox.message")
 
@@ -136,11 +138,43 @@ def filled(postgres_server: PostgresServer) -> Iterator[Filled]:
 
 
 def test_loading_what_is_due_touches_pages_by_what_it_loads(filled: Filled) -> None:
-    values = {"cursor": filled.cursor, "priority": 3, "heads": 32, "followers": 32}
+    values = {"cursor": filled.cursor, "priority": 3, "heads": 32}
     plan = explain(filled.db, LOAD, values)
     assert plan.sequential() == []
     # A few pages each for the head, its follower, and the messages of both.
     assert plan.buffers <= 64 * 30
+
+
+# Every second message is one head that is due; all the others wait behind one message.
+LONG_GROUP = """
+insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
+select c.id, m.id, head.key, head.attempts, head.due_at
+from outbox.message m
+join outbox.cursor c on c.priority = 3
+cross join lateral (
+    select case when m.id % 2 = 0 then 'one' end as key, (m.id % 2)::integer as attempts,
+           case when m.id % 2 = 1 then clock_timestamp() - m.id * interval '1 ms' end as due_at
+) head
+"""
+
+
+def test_loading_what_is_due_does_not_touch_what_waits_behind_another(
+    postgres_server: PostgresServer,
+) -> None:
+    with (
+        postgres_server.clone() as url,
+        psycopg.connect(url, autocommit=True) as db,
+        Receiver() as receiver,
+    ):
+        db.execute("delete from outbox.subscription")
+        PushStage(url, db, receiver).subscribe()
+        db.execute(FILL, [ROWS])
+        db.execute(LONG_GROUP)
+        db.execute("analyze outbox.message, outbox.delivery")
+        cursor = one(db, "select id from outbox.cursor where priority = 3")
+        plan = explain(db, LOAD, {"cursor": cursor, "priority": 3, "heads": 32})
+    assert plan.sequential() == []
+    assert plan.buffers <= 32 * 15
 
 
 def test_reading_the_log_with_blocked_groups_touches_pages_by_what_it_reads(
