@@ -15,9 +15,9 @@ from relay.commands import commands, subscriptions
 from relay.commands.arguments import Subparsers, command, identity, limit, setting, time, words
 from relay.daemon.relay import Refused, StuckError
 from relay.database import EncodingError
+from relay.operate.not_found import NotFoundError
 from relay.operate.subscription import UndeliveredError
 from relay.operate.subscriptions import NameTakenError
-from relay.operate.unknown import UnknownError
 from relay.process import logs, terminal
 from relay.settings import Settings, SettingsError, described_fields, description
 
@@ -28,7 +28,7 @@ REFUSALS = (
     migrations.MigrationError,
     EncodingError,
     Refused,
-    UnknownError,
+    NotFoundError,
     NameTakenError,
     UndeliveredError,
 )

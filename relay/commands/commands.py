@@ -86,7 +86,7 @@ def show_status(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def list_letters(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        letters = dead_letters.letters(connection, _meant(arguments), limit=arguments.limit)
+        letters = dead_letters.read(connection, _meant(arguments), limit=arguments.limit)
     print(dead_letters.render(letters))
     if len(letters) == arguments.limit:
         print(f"the first {arguments.limit}; --limit shows more", file=sys.stderr)

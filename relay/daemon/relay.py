@@ -1,4 +1,4 @@
-"""The relay process: probe, hand out, wait; one lane a subscription does the work."""
+"""The relay process: probe, hand out, wait; one worker for each subscription does the work."""
 
 import threading
 import time
@@ -97,13 +97,13 @@ class StuckError(Exception):
 
 
 class Relay:
-    """The probe over all cursors, and the lanes that work them off."""
+    """The probe over all cursors, and the workers that work them off."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry, stop: threading.Event) -> None:
         self._settings = settings
         self._telemetry = telemetry
         self._stop = stop
-        # Set by each lane as it becomes idle.
+        # Set by each worker as it becomes idle.
         self._turned = threading.Event()
         self._workers: dict[int, SubscriptionWorker] = {}
         # Those whose threads stand in calls that do not return.
@@ -132,8 +132,8 @@ class Relay:
                 self._telemetry.turned()
                 self._turned.clear()
                 self._replace_stuck()
-                # In this order: no lane at work brings requests into flight, none in flight makes a
-                # row due, and then the look finds all that can go.
+                # In this order: no worker at work brings requests into flight, none in flight makes
+                # a row due, and then the look finds all that can go.
                 busy = [worker for worker in self._workers.values() if not worker.idle]
                 in_flight = not busy and self._in_flight(connection)
                 pending = self._look(connection, waiting=True)
@@ -149,7 +149,7 @@ class Relay:
         return 0
 
     def close(self) -> None:
-        """Stops the lanes: each finishes or gives up its run."""
+        """Stops the workers: each finishes or gives up its run."""
         self._stop.set()
         deadline = time.monotonic() + STOP_SECONDS
         for worker in self._workers.values():
@@ -181,7 +181,7 @@ class Relay:
                     self._forget_deleted(connection)
                     self._replace_stuck()
                 self._turned.clear()
-                self._look(connection, waiting=self._waiting.is_over())
+                self._look(connection, waiting=self._waiting.begin_if_over())
                 before, progress = progress, self._progress()
                 if progress != before:
                     went_at = time.monotonic()
@@ -197,7 +197,7 @@ class Relay:
         return sum(worker.progress for worker in self._workers.values())
 
     def _wait(self, progress: int, quiet_seconds: float) -> None:
-        """Until the next probe; `progress` is what the lanes had made at the last one."""
+        """Until the next probe; `progress` is what the workers had made at the last one."""
         if self._workers and not any(worker.idle for worker in self._workers.values()):
             # All are at work and look for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
@@ -234,17 +234,17 @@ class Relay:
             turned=self._turned.set,
         )
 
-    def _remind(self, forks: list[Cursor]) -> None:
+    def _remind(self, waiting: list[Cursor]) -> None:
         """Tells which channels wait, of each subscription once a minute."""
         seconds: dict[tuple[str, str], float] = {}
-        for fork in forks:
-            key = (fork.subscription, str(fork.channel))
-            seconds[key] = max(fork.waiting_seconds or 0.0, seconds.get(key, 0.0))
+        for cursor in waiting:
+            key = (cursor.subscription, str(cursor.channel))
+            seconds[key] = max(cursor.waiting_seconds or 0.0, seconds.get(key, 0.0))
         self._telemetry.waiting(seconds)
-        if not forks or not self._reminding.is_over():
+        if not waiting or not self._reminding.begin_if_over():
             return
-        for subscription, waiting in groupby(sorted(seconds), itemgetter(0)):
-            channels = [channel for _, channel in waiting]
+        for subscription, group in groupby(sorted(seconds), itemgetter(0)):
+            channels = [channel for _, channel in group]
             logger.warning(
                 "channels_still_wait",
                 subscription=subscription,
@@ -259,7 +259,7 @@ class Relay:
         return bool(row and row[0])
 
     def _left_behind(self, connection: Connection) -> int:
-        """Tells what waits for its time, for a breaker or for somebody. Exit status as `run`."""
+        """Tells what waits for its time, for a breaker or for an operator. Exit status as `run`."""
         with transaction(connection):
             left = connection.execute(LEFT_BEHIND).fetchall()
         for subscription, rows, is_open in left:
@@ -269,7 +269,7 @@ class Relay:
         return 1 if left else 0
 
     def _forget_deleted(self, connection: Connection) -> None:
-        """Ends the lanes of subscriptions that are there no more."""
+        """Ends the workers of subscriptions that were deleted."""
         with transaction(connection):
             found = connection.execute(SUBSCRIPTIONS).fetchall()
         there = {subscription_id for (subscription_id,) in found}
@@ -278,7 +278,7 @@ class Relay:
             self._sessions.forget(subscription_id)
 
     def _replace_stuck(self) -> None:
-        """Another lane takes the place of one that stands in a call which should have returned.
+        """Another worker takes the place of one that stands in a call which should have returned.
 
         Raises StuckError where too many do: only the process's end gets rid of a thread.
         """

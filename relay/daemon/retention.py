@@ -104,9 +104,9 @@ def _trim_replays(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
 
 
 def _trim_dead_letters(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
-    letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
-    if letters:
-        logger.info("delivered_dead_letters_forgotten", dead_letters=letters)
+    dead_letters = steps.alone(TRIM_DEAD_LETTERS, settings.retention_days)
+    if dead_letters:
+        logger.info("delivered_dead_letters_forgotten", dead_letters=dead_letters)
     return []
 
 

@@ -14,9 +14,9 @@ SHORT_RUN_MESSAGES = 500
 WAITING_SECONDS = 0.5
 
 
-# Channels that catch up alone, once their topics are there: there may be hundreds, and in each
-# round so many of them have a run.
-MAX_FORKS = 1
+# So many channel cursors have a run in each round, once their topics are there: there may be
+# hundreds that catch up.
+MAX_CHANNEL_CURSORS = 1
 
 
 class Rounds:
@@ -43,9 +43,9 @@ class Rounds:
         pending = self._ready(offered)
         while pending and not stopping():
             highest = min((one.priority for one in pending.values() if not one.channel), default=0)
-            forks = 0
+            of_channels = 0
             for cursor in sorted(pending.values(), key=_turn):
-                if stopping() or forks == MAX_FORKS:
+                if stopping() or of_channels == MAX_CHANNEL_CURSORS:
                     break
                 full = cursor.priority == highest and cursor.channel is None
                 limit = self._limit if full else SHORT_RUN_MESSAGES
@@ -53,7 +53,7 @@ class Rounds:
                 if cursor.channel is not None:
                     # Behind those that have not had their turn.
                     pending[cursor.id] = pending.pop(cursor.id)
-                    forks += ran is not None and not ran.blocked
+                    of_channels += ran is not None and not ran.blocked
                 if ran is not None and ran.aborted:
                     self.halve(ran.messages)
                 elif ran is not None and ran.progressed:
@@ -74,7 +74,7 @@ class Rounds:
 
 
 def _turn(cursor: Cursor) -> tuple[bool, int, int, int]:
-    """Forks come last, in the order of `pending`: sorting is stable."""
+    """Channel cursors come last, in the order of `pending`: sorting is stable."""
     if cursor.channel is not None:
         return True, 0, 0, 0
     return False, cursor.priority, cursor.shard, cursor.id

@@ -1,4 +1,4 @@
-"""What a lane works with: the way to the database, and the one to the receiving system."""
+"""What a subscription worker works with: a session of the database and one of the receiver."""
 
 import os
 import socket
@@ -11,11 +11,11 @@ import psycopg
 
 from relay.database import Connection, Pool, connect, pool, transaction
 from relay.kafka.cluster import kafka_sink
-from relay.kafka.runs import Runs
+from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor
-from relay.log.note import note
-from relay.log.run import Works
+from relay.log.run import Runs
 from relay.log.sink import Sink, SinkAway
+from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat, nothing
 from relay.process.interval import Interval
@@ -32,8 +32,9 @@ TELL_SECONDS = 5.0
 class Sessions:
     """Opens sessions of either kind.
 
-    The endpoints' share one courier and one pool of connections, made when they are needed: there
-    may be more endpoints than a database takes connections, and most of the time few have work.
+    Those to endpoints share one request loop and one pool of connections, made when they are
+    needed: there may be more endpoints than a database takes connections, and most of the time few
+    have work.
     """
 
     def __init__(self, settings: Settings, telemetry: Telemetry, stop: threading.Event) -> None:
@@ -45,8 +46,8 @@ class Sessions:
         self._told: dict[int, Interval] = {}
 
     @contextmanager
-    def open(self, cursor: Cursor, heartbeat: Heartbeat) -> Iterator[Works]:
-        """A session for this cursor's subscription, on its terms.
+    def open(self, cursor: Cursor, heartbeat: Heartbeat) -> Iterator[Runs]:
+        """A session for this cursor's subscription, with its sink settings.
 
         One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
         Raises SinkAway and psycopg.OperationalError.
@@ -56,13 +57,15 @@ class Sessions:
             yield PushRuns(connections, request_loop, self._settings, self._telemetry)
             return
         heartbeat.watch()
-        sink = kafka_sink(self._settings, cursor.terms, self._stop, heartbeat)
+        sink = kafka_sink(self._settings, cursor.sink_settings, self._stop, heartbeat)
         try:
             sink.open()
             heartbeat.beat()
             with (
                 connect(self._settings, heartbeat) as connection,
-                closing(Runs(connection, sink, self._settings, self._telemetry, heartbeat)) as runs,
+                closing(
+                    KafkaRuns(connection, sink, self._settings, self._telemetry, heartbeat)
+                ) as runs,
             ):
                 heartbeat.let_go = partial(let_go, sink, connection)
                 yield runs
@@ -80,13 +83,13 @@ class Sessions:
     def _tell(self, subscription_id: int, reason: str) -> None:
         """Lets `outbox-relay status` say it; the first run that arrives takes it back."""
         told = self._told.setdefault(subscription_id, Interval(TELL_SECONDS))
-        if told.is_over():
+        if told.begin_if_over():
             with (
                 suppress(psycopg.Error),
                 connect(self._settings) as connection,
                 transaction(connection),
             ):
-                note(connection, subscription_id, reason)
+                note_waiting(connection, subscription_id, reason)
 
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone."""

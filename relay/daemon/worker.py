@@ -15,7 +15,7 @@ from psycopg import errors
 from relay.daemon.retry import until_stopped
 from relay.daemon.rounds import Rounds
 from relay.log.cursor import Cursor
-from relay.log.run import Ran, Works
+from relay.log.run import Ran, Runs
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
@@ -35,7 +35,7 @@ class SubscriptionWorker:
         subscription_id: int,
         *,
         telemetry: Telemetry,
-        sessions: Callable[[Cursor, Heartbeat], AbstractContextManager[Works]],
+        sessions: Callable[[Cursor, Heartbeat], AbstractContextManager[Runs]],
         turned: Callable[[], None],
     ) -> None:
         self.subscription_id = subscription_id
@@ -55,7 +55,7 @@ class SubscriptionWorker:
         self._thread = threading.Thread(
             target=until_stopped,
             args=(self._session, self._stop, Exception, self._note),
-            name=f"lane {subscription}",
+            name=f"worker {subscription}",
             daemon=True,
         )
         self._thread.start()
@@ -105,18 +105,18 @@ class SubscriptionWorker:
         self._thread.join(timeout_seconds)
 
     def _session(self) -> None:
-        """One session, for as long as it holds and the terms stay.
+        """One session, for as long as it holds and the sink settings stay.
 
         Returns at a stop, and where a session that had got on fails: the next begins at once.
         """
         offered = self._next_offer()
         if not offered:
             return
-        progress, terms = self.progress, offered[0].terms
+        progress, sink_settings = self.progress, offered[0].sink_settings
         try:
             with self._sessions(offered[0], self._heartbeat) as runs:
                 while not self._stop.is_set():
-                    if offered and offered[0].terms != terms:
+                    if offered and offered[0].sink_settings != sink_settings:
                         return
                     if offered:
                         self._serve(runs, offered)
@@ -135,11 +135,11 @@ class SubscriptionWorker:
             self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0)
             return self._offered
 
-    def _serve(self, runs: Works, offered: Sequence[Cursor]) -> None:
-        terms = offered[0].terms
+    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> None:
+        sink_settings = offered[0].sink_settings
 
         def run(cursor: Cursor, limit: int) -> Ran | None:
-            if cursor.terms != terms:
+            if cursor.sink_settings != sink_settings:
                 # They have changed meanwhile, and this sink was made for the former ones.
                 return None
             self._heartbeat.beat()

@@ -179,7 +179,7 @@ def _maintenance(connection: Connection) -> Finding:
 AHEAD = """
     select count(*) from outbox.partition_state(%s) where from_time is null
 """
-OVERDUE = """
+PAST_RETENTION = """
     select partition, needed_by from outbox.partition_state(%s)
     where past_retention and needed_by is not null
     order by partition limit 20
@@ -194,7 +194,7 @@ def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]
     else:
         hint = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
         yield Finding("warning", "partitions", text, hint)
-    for partition, needed_by in connection.execute(OVERDUE, (settings.retention_days,)):
+    for partition, needed_by in connection.execute(PAST_RETENTION, (settings.retention_days,)):
         text = f"{partition} is past retention, {needed_by}: it fills the disk"
         yield Finding("warning", "retention", text, "see what holds that subscription up: status")
 
@@ -227,16 +227,16 @@ def _horizon(connection: Connection) -> Iterator[Finding]:
         yield ok("horizon", f"nobody holds vacuum back for more than {minutes:.0f} minutes")
 
 
-LETTERS = """
+DEAD_LETTERS = """
     select subscription, sum(waiting)::bigint from outbox.dead_letter_summary
     where waiting > 0 group by subscription order by subscription limit 20
 """
 
 
 def _dead_letters(connection: Connection) -> Iterator[Finding]:
-    waiting = connection.execute(LETTERS).fetchall()
-    for name, letters in waiting:
+    waiting = connection.execute(DEAD_LETTERS).fetchall()
+    for name, dead_letters in waiting:
         hint = f"outbox-relay dead-letters list --subscription {name}"
-        yield Finding("warning", "dead letters", f"{letters} of {name} wait for somebody", hint)
+        yield Finding("warning", "dead letters", f"{dead_letters} of {name} wait for you", hint)
     if not waiting:
         yield ok("dead letters", "none wait")

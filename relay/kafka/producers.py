@@ -85,7 +85,7 @@ class Producers:
             discard(producer)
         return self.reports.take_failures()
 
-    def refused(self, *, alone: bool) -> Failures:
+    def end_after_refusal(self, *, alone: bool) -> Failures:
         # The producer of those that go alone does not stop at a refusal, and nothing else is out.
         return self.reports.take_failures() if alone else self.purge()
 

@@ -12,7 +12,7 @@ from relay.log.sink import Dead, Outcome
 
 # Few and rare. Their bytes are bounded by the window's sum, and their number by what a transaction
 # can note of them. One that is due takes those of its channel along that had to wait before it.
-LETTERS = """
+DUE = """
 select message_id, channel, type, group_key, idempotency_key, headers, content_type, payload,
        created_at, 0
 from (
@@ -27,7 +27,7 @@ from (
           from outbox.delivery due
           join outbox.dead_letter goes on goes.id = due.dead_letter_id
           where due.cursor_id = %(cursor)s and due.due_at <= clock_timestamp())
-) letter
+) due
 where bytes - size < 16000000
 order by message_id
 limit 200
@@ -35,16 +35,16 @@ limit 200
 
 
 def read(connection: Connection, cursor: Cursor) -> list[Row]:
-    """The letters that are due, in the order of the log; at most 200 and about 16 MB."""
+    """The dead letters that are due, in the order of the log; at most 200 and about 16 MB."""
     with connection.cursor(binary=True) as reader:
         reader.adapters.register_loader("text", ByteaBinaryLoader)
         reader.adapters.register_loader("timestamptz", Int8BinaryLoader)
-        return reader.execute(LETTERS, {"cursor": cursor.id}).fetchall()
+        return reader.execute(DUE, {"cursor": cursor.id}).fetchall()
 
 
-def arrived(rows: Sequence[Row], outcome: Outcome) -> tuple[int, ...]:
+def arrived_ids(rows: Sequence[Row], outcome: Outcome) -> tuple[int, ...]:
     """The message ids of those that went."""
-    dead = {letter.message_id for letter in outcome.dead}
+    dead = {one.message_id for one in outcome.dead}
     end = outcome.stopped.message_id if outcome.stopped else None
     return tuple(row[0] for row in rows if row[0] not in dead and (end is None or row[0] < end))
 
@@ -60,8 +60,8 @@ where id in (select dead_letter_id from gone)
 """
 
 
-def delivered(connection: Connection, cursor: Cursor, messages: Sequence[int]) -> None:
-    """Notes that these letters have arrived."""
+def note_delivered(connection: Connection, cursor: Cursor, messages: Sequence[int]) -> None:
+    """Notes that these dead letters have arrived."""
     if messages:
         connection.execute(DELIVERED, {"cursor": cursor.id, "messages": list(messages)})
 
@@ -78,9 +78,9 @@ where id in (select dead_letter_id from gone)
 """
 
 
-def died_again(connection: Connection, cursor: Cursor, letter: Dead) -> None:
-    """Puts a letter back among the dead."""
-    values = {"message": letter.message_id, "reason": letter.reason, "detail": letter.detail}
+def note_died_again(connection: Connection, cursor: Cursor, dead: Dead) -> None:
+    """Puts a redriven message back among the dead letters."""
+    values = {"message": dead.message_id, "reason": dead.reason, "detail": dead.detail}
     connection.execute(DIED_AGAIN, {"cursor": cursor.id, **values})
 
 
@@ -92,5 +92,5 @@ where d.cursor_id = %(cursor)s and l.id = d.dead_letter_id and l.channel = any (
 
 
 def postpone(connection: Connection, cursor: Cursor, channels: Sequence[str]) -> None:
-    """The letters of these channels keep their places, and are tried again in five seconds."""
+    """The dead letters of these channels keep their places, and are tried again in five seconds."""
     connection.execute(POSTPONE, {"cursor": cursor.id, "channels": list(channels)})

@@ -76,7 +76,7 @@ class Reports:
         self.heartbeat.beat()
         return time.monotonic() + (patience_seconds or self.patience_seconds)
 
-    def is_over(self, deadline: float) -> bool:
+    def wait_is_over(self, deadline: float) -> bool:
         """Waits a moment; whether the deadline has passed, or a stop was asked for."""
         return self._stop.wait(0.02) or time.monotonic() > deadline
 

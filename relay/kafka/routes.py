@@ -66,7 +66,7 @@ class Wire(Protocol):
     def purge(self) -> Failures:
         """Nothing that was produced and not confirmed arrives from now on; what failed before."""
 
-    def refused(self, *, alone: bool) -> Failures:
+    def end_after_refusal(self, *, alone: bool) -> Failures:
         """The same after Refused, where one message may have been `alone`."""
 
     def close(self) -> None:

@@ -20,10 +20,10 @@ from relay.log.checkpoint import (
     write,
 )
 from relay.log.cursor import Claimed, Cursor, claim, give_up, leave, probe
-from relay.log.note import note
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.sink import Blocked, Outcome, Sink, SinkAway, Unanswered
+from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
 from relay.process.interval import WAITING_SECONDS, Interval
@@ -39,7 +39,7 @@ TELL_SECONDS = 60.0
 MAX_ABORTS = 3
 
 
-class Runs:
+class KafkaRuns:
     """Runs of one subscription's cursors, over one connection and one sink."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Runs:
 
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work; now and then those that wait, too."""
-        waiting = self._waiting.is_over()
+        waiting = self._waiting.begin_if_over()
         return probe(self._connection, self._relay, subscription_id, waiting=waiting)
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:
@@ -81,12 +81,12 @@ class Runs:
         Raises SinkAway and psycopg.Error; the transaction is then over and nothing is checkpointed.
         """
         # Asked before the claim, so that a channel that waits for days writes nothing.
-        if cursor.channel is not None and cursor.waits and self._sink.blocked(cursor.channel):
+        if cursor.channel is not None and cursor.waits and self._sink.check_blocked(cursor.channel):
             return Ran(blocked=True)
         if self._sink.held_seconds:
             return Ran(blocked=True)
         exactly_once = self._exactly_once
-        if exactly_once is not None and exactly_once.is_anothers(cursor):
+        if exactly_once is not None and exactly_once.defer_to_other(cursor):
             return None
         try:
             ran = self._claim(cursor, limit)
@@ -108,7 +108,7 @@ class Runs:
 
     def _tell_held(self, cursor: Cursor) -> None:
         self._telemetry.fault(cursor.subscription, "held_back")
-        if self._holding.is_over():
+        if self._holding.begin_if_over():
             logger.warning(
                 "kafka_holds_back",
                 subscription=cursor.subscription,
@@ -132,14 +132,14 @@ class Runs:
             if exactly_once.has_moved_on(cursor, claimed):
                 leave(self._connection)
                 return None
-            if exactly_once.adopts(cursor, claimed):
+            if exactly_once.adopt(cursor, claimed):
                 return Ran(progressed=True, exhausted=False)
         if claimed.merging:
             return self._merge(cursor, claimed)
         if claimed.due:
             return self._redrive(cursor, claimed)
         assert position is not None
-        if exactly_once is not None and not exactly_once.fits(cursor, position):
+        if exactly_once is not None and not exactly_once.check_snapshots_fit(cursor, position):
             leave(self._connection)
             return Ran(blocked=True)
         return self._read(Reading(self._connection, cursor, claimed, limit), cursor, began_at)
@@ -186,9 +186,9 @@ class Runs:
             )
         waits = bool(blocked)
         if cursor.channel is None and blocked:
-            waits = not self._set_aside(cursor, blocked, finished.forked)
+            waits = not self._tell_set_aside(cursor, blocked, finished.set_aside)
         return Ran(
-            progressed=checkpoint is not None or bool(finished.forked),
+            progressed=checkpoint is not None or bool(finished.set_aside),
             exhausted=outcome.stopped is None and reading.exhausted,
             blocked=waits,
         )
@@ -201,28 +201,28 @@ class Runs:
             exactly_once.rename(cursor, reading.claimed)
             self._connection.execute("commit")
 
-    def _set_aside(
-        self, cursor: Cursor, blocked: Sequence[Blocked], forked: frozenset[str]
+    def _tell_set_aside(
+        self, cursor: Cursor, blocked: Sequence[Blocked], set_aside: frozenset[str]
     ) -> bool:
         """Tells which channels wait from now on, and for which there was no room.
 
         Whether the others can go on.
         """
-        if forked:
+        if set_aside:
             logger.warning(
                 "channels_wait",
                 subscription=cursor.subscription,
-                channels=sorted(forked)[:MAX_TOLD],
-                number=len(forked),
-                reason=next(one.reason for one in blocked if one.channel in forked),
+                channels=sorted(set_aside)[:MAX_TOLD],
+                number=len(set_aside),
+                reason=next(one.reason for one in blocked if one.channel in set_aside),
                 hint="make the topics, let the relay's user write to them, or bring their brokers "
                 "back; a mistyped channel: outbox-relay channels drop",
             )
-        beyond = [one.channel for one in blocked if one.channel not in forked]
+        beyond = [one.channel for one in blocked if one.channel not in set_aside]
         if not beyond:
             return True
         given_up = self._sink.give_up(beyond)
-        if self._refusing.is_over():
+        if self._refusing.begin_if_over():
             logger.error(
                 "too_many_waiting_channels",
                 subscription=cursor.subscription,
@@ -234,14 +234,14 @@ class Runs:
         return given_up
 
     def _merge(self, cursor: Cursor, claimed: Claimed) -> Ran:
-        """Merges forks that have caught up, in a run of its own that sends nothing."""
-        # The cursor stands where it stood, between deltas; `seen` is what it and the forks share.
+        """Merges channel cursors that have caught up, in a run of its own that sends nothing."""
+        # The cursor stands where it stood, between deltas; `seen` is what it and they share.
         here = Place(claimed.seen)
         checkpoint = Next(claimed.n + 1, new_token(), here)
         if self._exactly_once is not None:
             # The cursor's last run may be another owner's, committed to Kafka and not yet noted
-            # here: it left the forks' channels out up to where it came. A commit of our own shows
-            # that there is none.
+            # here: it left their channels out up to where it came. A commit of our own shows that
+            # there is none.
             self._exactly_once.commit_nothing(cursor, claimed, checkpoint)
         merged = merge(self._connection, cursor, self._relay, checkpoint)
         if self._exactly_once is not None:
@@ -251,11 +251,11 @@ class Runs:
         return Ran(progressed=True, exhausted=False)
 
     def _redrive(self, cursor: Cursor, claimed: Claimed) -> Ran:
-        """Sends redriven letters, and leaves the cursor where it stands."""
+        """Sends redriven dead letters, and leaves the cursor where it stands."""
         connection, exactly_once = self._connection, self._exactly_once
         rows = redriven.read(connection, cursor)
         outcome = self._sink.deliver(rows)
-        arrived = redriven.arrived(rows, outcome)
+        arrived = redriven.arrived_ids(rows, outcome)
         checkpoint = None
         if exactly_once is not None and arrived:
             here = place(connection, cursor, claimed.n)
@@ -267,9 +267,9 @@ class Runs:
         with connection.pipeline():
             if checkpoint is not None:
                 write(connection, cursor, self._relay, checkpoint)
-            redriven.delivered(connection, cursor, arrived)
-            for letter in outcome.dead:
-                redriven.died_again(connection, cursor, letter)
+            redriven.note_delivered(connection, cursor, arrived)
+            for dead in outcome.dead:
+                redriven.note_died_again(connection, cursor, dead)
             if blocked:
                 redriven.postpone(connection, cursor, [one.channel for one in blocked])
             connection.execute("commit")
@@ -278,11 +278,11 @@ class Runs:
         return Ran(progressed=bool(arrived or outcome.dead), exhausted=False)
 
     def _take_note_back(self, cursor: Cursor, claimed: Claimed, outcome: Outcome) -> None:
-        """Whoever noted that the cluster was out of reach: something has arrived there."""
+        """Takes back that the cluster is out of reach, once a message has arrived there."""
         if claimed.noted and outcome.messages:
             with transaction(self._connection):
-                note(self._connection, cursor.subscription_id, None)
+                note_waiting(self._connection, cursor.subscription_id, None)
 
     def _count(self, cursor: Cursor, outcome: Outcome) -> None:
-        for letter in outcome.dead:
-            self._telemetry.dead(cursor.subscription, letter.reason)
+        for dead in outcome.dead:
+            self._telemetry.dead(cursor.subscription, dead.reason)

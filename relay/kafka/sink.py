@@ -7,14 +7,14 @@ from itertools import islice
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from relay.kafka import errors
-from relay.kafka.doubt import Doubt, Unwritable
-from relay.kafka.given_up import MAX_GIVEN_UP, Doom, GivenUp
 from relay.kafka.headers import CloudEvents
 from relay.kafka.reports import Refused
 from relay.kafka.routes import BATCH_BYTES, Route, Wire
 from relay.kafka.sizes import batch_bytes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
 from relay.kafka.topics import Missing, Topics
+from relay.kafka.undeliverable import MAX_UNASKED_DEAD, DeadReason, Undeliverable
+from relay.kafka.unwritable import Unwritable, UnwritableCheck
 from relay.log import encoding
 from relay.log.message import REPLAYED_HEADER, Row
 from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, SinkAway, Stopped
@@ -66,7 +66,7 @@ class KafkaSink:
         self._events = CloudEvents(event_source)
         self._compressing = compressing
         self._most_messages = ANY_LENGTH
-        self._given_up = GivenUp(wire, topics)
+        self._undeliverable = Undeliverable(wire, topics)
 
     def open(self) -> None:
         try:
@@ -78,15 +78,15 @@ class KafkaSink:
         self._wire.reports.close()
         self._wire.close()
 
-    def blocked(self, channel: str) -> bool:
-        return self._topics.is_missing(channel.encode())
+    def check_blocked(self, channel: str) -> bool:
+        return self._topics.check_missing(channel.encode())
 
     @property
     def held_seconds(self) -> float:
         return self._wire.reports.held_seconds
 
     def give_up(self, channels: Iterable[str]) -> bool:
-        return self._given_up.add(channels)
+        return self._undeliverable.add(channels)
 
     def deliver(self, rows: Iterable[Row]) -> Outcome:
         progress = Progress()
@@ -120,7 +120,7 @@ class KafkaSink:
         # In a transaction that was not ended whole, another run's topics may be what is waited for.
         exactly_once = self.transactions is not None
         channels = self._wire.routes if exactly_once else progress.channels
-        self._wire.barrier(Doubt(self._topics, channels).look)
+        self._wire.barrier(UnwritableCheck(self._topics, channels).look)
         self._wire.reports.demand_open()
 
     def _produce(self, rows: Iterator[Row], progress: Progress) -> None:
@@ -130,41 +130,43 @@ class KafkaSink:
         # How many more may go: none behind one that goes alone, nor behind a dead one.
         room = self._most_messages
         careful = room == 1
-        most_dead = MAX_GIVEN_UP if self.transactions is None else MAX_NOTED
+        most_dead = MAX_UNASKED_DEAD if self.transactions is None else MAX_NOTED
         for row in rows:
             message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
             route, alone = routes.get(channel), careful
             if route is None:
-                if (doom := self._given_up.doom(channel)) is None:
+                if (dead_reason := self._undeliverable.reason_for(channel)) is None:
                     progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
                     return
             else:
-                doom = None
+                dead_reason = None
                 try:
                     headers = headers_of(type_, unique, own, content_type, at)
                 except Exception as wrong:
-                    doom = encoding.NOT_ENCODABLE, encoding.fault(wrong)
+                    dead_reason = encoding.NOT_ENCODABLE, encoding.fault(wrong)
                 else:
                     if marks:
                         headers[REPLAYED_HEADER] = b"true"
                     if key is None and route.topic.compacted:
-                        doom = _without_key(route.topic)
+                        dead_reason = _without_key(route.topic)
                     elif len(payload) + len(own or b"") > route.careful_bytes:
                         size = batch_bytes(row, headers)
                         if size > route.topic.limit_bytes:
-                            if not self._is_current(channel, route, progress):
+                            if not self._check_route(channel, route, progress):
                                 progress.stopped = Stopped(message_id)
                                 return
                             # How large it will be is known to the broker alone.
                             alone |= self._compressing
-                            doom = None if self._compressing else _too_large(route.topic, size)
-            if route is None or doom is not None:
+                            dead_reason = (
+                                None if self._compressing else _too_large(route.topic, size)
+                            )
+            if route is None or dead_reason is not None:
                 # Nobody need be asked, so that the run goes on.
-                assert doom is not None
+                assert dead_reason is not None
                 if len(progress.dead) >= most_dead:
                     progress.stopped = Stopped(message_id)
                     return
-                progress.dead.append(Dead(message_id, *doom))
+                progress.dead.append(Dead(message_id, *dead_reason))
                 continue
             produce = route.produce
             if alone or not room:
@@ -197,7 +199,7 @@ class KafkaSink:
             progress.bytes += len(payload)
             room -= 1
 
-    def _is_current(self, channel: bytes, route: Route, progress: Progress) -> bool:
+    def _check_route(self, channel: bytes, route: Route, progress: Progress) -> bool:
         """Whether a route's topic is what it was; asked once in a run. Else there is none now."""
         if channel not in progress.asked:
             progress.asked.add(channel)
@@ -226,7 +228,7 @@ class KafkaSink:
                     raise Refused from failed
                 if error.code() in errors.UNWRITABLE:
                     closed = _closed(error)
-                    self._topics.refused(channel, closed)
+                    self._topics.note_refused(channel, closed)
                     self._wire.routes.pop(channel, None)
                     raise Unwritable({channel: closed.reason}) from failed
                 raise SinkAway(error.str()) from failed
@@ -245,7 +247,7 @@ class KafkaSink:
         """
         # Those of a producer that is dropped go with it.
         routes = self._wire.routes
-        failures = self._wire.refused(alone=progress.alone)
+        failures = self._wire.end_after_refusal(alone=progress.alone)
         sent = len(progress.created_at)
         lost_topic, unnamed, refusal = False, False, None
         for error, message in failures:
@@ -254,7 +256,7 @@ class KafkaSink:
             elif error.code() in errors.UNWRITABLE and message is not None:
                 # From now on its channel is blocked.
                 channel = self._topics.channel(str(message.topic()))
-                self._topics.refused(channel, _closed(error))
+                self._topics.note_refused(channel, _closed(error))
                 routes.pop(channel, None)
                 lost_topic = True
             elif error.code() in errors.NEVER:
@@ -290,7 +292,9 @@ class KafkaSink:
         """
         channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
         channels = {
-            one for one in channels - self._wire.routes.keys() if self._given_up.doom(one) is None
+            one
+            for one in channels - self._wire.routes.keys()
+            if self._undeliverable.reason_for(one) is None
         }
         self._wire.reports.heartbeat.beat()
         blocked = []
@@ -317,16 +321,16 @@ class KafkaSink:
         )
 
 
-def _without_key(topic: Topic) -> Doom:
+def _without_key(topic: Topic) -> DeadReason:
     return "INVALID_RECORD", f"topic {topic.name} is compacted: a message needs a group key"
 
 
-def _too_large(topic: Topic, size: int) -> Doom:
+def _too_large(topic: Topic, size: int) -> DeadReason:
     limit = f"topic {topic.name} takes {topic.limit_bytes} bytes (max.message.bytes)"
     return "MSG_SIZE_TOO_LARGE", f"{limit}; with its headers the message has {size}"
 
 
 def _closed(error: KafkaError) -> Closed:
     """Of a topic whose message was refused by an error of UNWRITABLE."""
-    passes = error.code() not in errors.MISSING
-    return Closed(f"{error.name()}: {error.str()}", passes)
+    temporary = error.code() not in errors.MISSING
+    return Closed(f"{error.name()}: {error.str()}", temporary)

@@ -39,10 +39,10 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class Closed(NamedTuple):
-    """Why a topic takes no messages. `passes`: it would, were its brokers and clocks all right."""
+    """Why a topic takes no messages. `temporary`: its brokers or a clock are at fault."""
 
     reason: str
-    passes: bool = False
+    temporary: bool = False
 
 
 class Asked(NamedTuple):
@@ -105,16 +105,16 @@ def _missing(name: str, error: KafkaError) -> Closed:
 def _unwritable(topic: Topic, partitions: Sequence[TopicPartitionInfo]) -> Closed | None:
     """Why a topic that is there can't be written to, whole as it is; None where it can."""
     if not partitions:
-        return Closed(f"LEADER_NOT_AVAILABLE: topic {topic.name} has no leader", passes=True)
+        return Closed(f"LEADER_NOT_AVAILABLE: topic {topic.name} has no leader", temporary=True)
     for one in partitions:
         where = f"partition {one.id} of topic {topic.name}"
         leader: Node | None = one.leader
         if leader is None:
-            return Closed(f"LEADER_NOT_AVAILABLE: {where} has no leader", passes=True)
+            return Closed(f"LEADER_NOT_AVAILABLE: {where} has no leader", temporary=True)
         least = min(topic.least_in_sync, len(one.replicas))
         if len(one.isr) < least:
             replicas = f"{len(one.isr)} of {least} replicas in sync"
-            return Closed(f"NOT_ENOUGH_REPLICAS: {where} has {replicas}", passes=True)
+            return Closed(f"NOT_ENOUGH_REPLICAS: {where} has {replicas}", temporary=True)
     return None
 
 

@@ -131,7 +131,7 @@ class Topics:
         name = self._prefix + channel.decode()
         return name if name in KAFKAS_OWN else None
 
-    def is_missing(self, channel: bytes) -> bool:
+    def check_missing(self, channel: bytes) -> bool:
         """Whether the topic of a channel that waits was missing when all that wait were last asked
         for together. Waits for no answer.
         """
@@ -145,10 +145,10 @@ class Topics:
         self._ask_again(now)
         return not missing.found
 
-    def passes(self, channel: bytes) -> bool:
+    def is_temporary(self, channel: bytes) -> bool:
         """Whether a channel waits for what passes by itself, and not for its topic to be made."""
         missing = self._missing.get(channel)
-        return missing is not None and missing.closed is not None and missing.closed.passes
+        return missing is not None and missing.closed is not None and missing.closed.temporary
 
     def note_unwritable(self, answers: Mapping[bytes, Asked]) -> dict[bytes, str]:
         """Which of these take no message now, and why: their channels wait from now on."""
@@ -164,7 +164,7 @@ class Topics:
                 self._missing[channel] = Missing(asked.name, topic, now)
         return reasons
 
-    def refused(self, channel: bytes, closed: Closed) -> None:
+    def note_refused(self, channel: bytes, closed: Closed) -> None:
         """Notes that a message was refused though the topic is there: its metadata can't tell."""
         now = time.monotonic()
         name = self._prefix + channel.decode()

@@ -1,4 +1,4 @@
-"""The end of a run: one checkpoint, with its dead letters and its forks, and the commit."""
+"""The end of a run: one checkpoint, with its dead letters and channel cursors, and the commit."""
 
 import secrets
 from collections.abc import Sequence
@@ -101,13 +101,13 @@ on conflict (cursor_id, message_id) do update
         died_at = clock_timestamp(), redriven_at = null, delivered_at = null
 """
 
-# So many cursors of one subscription may wait for topics: every run of the unforked one leaves
-# their channels out.
+# So many cursors of one subscription may wait for topics: every run of the cursor that all other
+# channels share leaves their channels out.
 MAX_WAITING = 1000
 
-# Forks stand where their origin stands, so neither loses nor repeats a message of their channels.
-FORK = """
-with forked as (
+# A channel cursor begins where its origin stands: it neither loses nor repeats a message.
+ADD_CHANNEL_CURSORS = """
+with added as (
     insert into outbox.cursor
         (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
     select c.subscription_id, c.shard, c.priority, missing.channel, clock_timestamp(),
@@ -122,15 +122,15 @@ with forked as (
 ),
 placed as (
     insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
-    select forked.id, 0, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
+    select added.id, 0, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
            %(fresh_id)s, %(upto_id)s, %(relay)s
-    from forked
+    from added
 )
-select channel from forked
+select channel from added
 """
 
-# Written when a fork begins to wait, for another reason, or when it flows again; not in between.
-# Since when it waits is kept through tries of which nothing came.
+# Written when a channel cursor begins to wait, when the reason changes, or when it flows again; not
+# in between. Since when it waits is kept through attempts that deliver nothing.
 WAIT = """
 update outbox.cursor
 set waiting_since = case when %(reason)s::text is null then null
@@ -146,11 +146,11 @@ class Finished(msgspec.Struct, frozen=True):
     """What a run's end has written.
 
     `acknowledged_at` is the database's clock when everything was acknowledged, as Row counts; None
-    where the run did not move. `forked` are the channels that wait alone from now on.
+    where the run did not move. `set_aside` are channels that have cursors of their own from now on.
     """
 
     acknowledged_at: int | None
-    forked: frozenset[str]
+    set_aside: frozenset[str]
 
 
 def finish(
@@ -162,14 +162,13 @@ def finish(
     checkpoint: Next | None,
     blocked: Sequence[Blocked] = (),
 ) -> Finished:
-    """Writes the run's one checkpoint, with its dead letters and its forks, and commits.
+    """Writes the run's one checkpoint, with its dead letters and its channel cursors, and commits.
 
-    A fork does not fork: that its own channel is `blocked` is noted at it. Raises
-    psycopg.errors.UniqueViolation where another holder wrote this checkpoint: the run is void. A
-    connection that is lost during the commit leaves open whether it happened; the next claim reads
-    it.
+    A channel cursor has no other made: that its own channel is `blocked` is noted at it. Raises
+    psycopg.errors.UniqueViolation where another relay wrote this checkpoint: the run is void. Where
+    the connection is lost during the commit, the next claim reads whether it happened.
     """
-    connection, written, forked = reading.connection, None, None
+    connection, written, added = reading.connection, None, None
     with connection.pipeline():
         reading.end()
         bury(connection, cursor, dead)
@@ -179,12 +178,12 @@ def finish(
             _wait(connection, cursor, checkpoint, blocked)
         elif blocked:
             place = checkpoint.place if checkpoint else _unmoved(reading)
-            forked = connection.execute(
-                FORK, _where(cursor, relay, place) | _forks(cursor, blocked)
+            added = connection.execute(
+                ADD_CHANNEL_CURSORS, _where(cursor, relay, place) | _set_aside(cursor, blocked)
             )
         connection.execute("commit")
     row = written.fetchone() if written else None
-    channels = forked.fetchall() if forked else []
+    channels = added.fetchall() if added else []
     return Finished(row[0] if row else None, frozenset(channel for (channel,) in channels))
 
 
@@ -220,13 +219,13 @@ def _buried(cursor: Cursor, dead: Sequence[Dead]) -> dict[str, object]:
         "subscription": cursor.subscription_id,
         "cursor": cursor.id,
         "priority": cursor.priority,
-        "messages": [letter.message_id for letter in dead],
-        "reasons": [letter.reason for letter in dead],
-        "details": [letter.detail for letter in dead],
+        "messages": [one.message_id for one in dead],
+        "reasons": [one.reason for one in dead],
+        "details": [one.detail for one in dead],
     }
 
 
-def _forks(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
+def _set_aside(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
     return {
         "subscription": cursor.subscription_id,
         "channels": [one.channel for one in blocked],
@@ -236,13 +235,15 @@ def _forks(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
 
 
 def _wait(
-    connection: Connection, fork: Cursor, checkpoint: Next | None, blocked: Sequence[Blocked]
+    connection: Connection, cursor: Cursor, checkpoint: Next | None, blocked: Sequence[Blocked]
 ) -> None:
-    """Notes at a fork what it waits for, or that it flows."""
+    """Notes at a channel cursor what it waits for, or that it flows."""
     delivered = checkpoint is not None and checkpoint.messages > 0
     reason = blocked[0].reason if blocked else None
-    if (blocked and (delivered or reason != fork.waiting_reason)) or (checkpoint and fork.waits):
-        values = {"cursor": fork.id, "reason": reason, "delivered": delivered}
+    if (blocked and (delivered or reason != cursor.waiting_reason)) or (
+        checkpoint and cursor.waits
+    ):
+        values = {"cursor": cursor.id, "reason": reason, "delivered": delivered}
         connection.execute(WAIT, values)
 
 
@@ -250,9 +251,9 @@ MERGE = "select outbox.merge_forks(%(cursor)s)"
 
 
 def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> list[int]:
-    """Merges the forks that have come to where the cursor stands, and commits; their ids.
+    """Merges the channel cursors that stand where this one stands, and commits; returns their ids.
 
-    `checkpoint` stands where the latest one does: by it another holder sees that it came too late.
+    `checkpoint` stands where the latest one does: by it another relay sees that it came too late.
     """
     with connection.pipeline():
         merged = connection.execute(MERGE, {"cursor": cursor.id})

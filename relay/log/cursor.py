@@ -15,7 +15,7 @@ import psycopg
 from relay.database import SETTINGS, Connection, demand_writable
 
 
-class Terms(msgspec.Struct, frozen=True):
+class SinkSettings(msgspec.Struct, frozen=True):
     """How a subscription wants its messages: what a sink is made for."""
 
     delivery: str = "at_least_once"
@@ -27,7 +27,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """One cursor of one subscription; with a `channel` where it was forked for that one alone.
+    """One cursor of one subscription; a channel cursor, of one channel alone, has a `channel`.
 
     `n` and `relay` are of its latest checkpoint when it was probed. `waiting_reason` and
     `waiting_seconds` are there while its topic is missing.
@@ -44,7 +44,7 @@ class Cursor(msgspec.Struct, frozen=True):
     relay: str
     waiting_reason: str | None
     waiting_seconds: float | None
-    terms: Terms
+    sink_settings: SinkSettings
 
     @property
     def waits(self) -> bool:
@@ -78,10 +78,9 @@ class Claimed(msgspec.Struct, frozen=True):
     """What the claiming transaction read of a cursor. `position` is None where nothing is new.
 
     `n`, `token`, `relay` and `seen` are of its latest checkpoint. `due`: a delivery row is.
-    `replaying`: some of the delta was delivered before. `merging`: forks of it have come to where
-    it stands, between deltas. `noted`: its subscription says what it waits for. `origin` is there
-    for exactly once.
-    `besides` is the row of the statement that was given to the claim.
+    `replaying`: some of the delta was delivered before. `merging`: channel cursors have come to
+    where it stands, between deltas. `noted`: its subscription says what it waits for. `origin` is
+    there for exactly once. `besides` is the row of the statement that was given to the claim.
     """
 
     n: int
@@ -146,7 +145,8 @@ def set_local(
 # "not visible in `seen`" is an EXISTS of its own: in one WHERE with OR they would read the whole
 # table. The snapshot of now is a subquery: for a thousand open transactions it would else be made a
 # thousand times.
-# A fork that waits for its topic is left out before anything is asked about it: there may be many.
+# A channel cursor that waits for its topic is left out before Postgres looks anything up for it:
+# there may be many.
 # One that does not wait has work until it is merged, and its origin has when that can be done.
 PROBE = """
 with standing as materialized (
@@ -250,7 +250,7 @@ def _look(
 
 
 def _cursor(row: tuple[Any, ...]) -> Cursor:
-    columns: list[Any] = [*row[:-2], Terms(delivery=row[-2], topic_prefix=row[-1])]
+    columns: list[Any] = [*row[:-2], SinkSettings(delivery=row[-2], topic_prefix=row[-1])]
     return Cursor(*columns)
 
 
@@ -266,7 +266,8 @@ for no key update of c skip locked
 # A statement of its own, after the lock is held: joined into the claim it would read the checkpoint
 # by a snapshot taken before the lock, one run old, and that run would go out twice. A delta begins
 # at the snapshot of the statement that also reads the subscription, so that a filter that changes
-# meanwhile loses nothing; a fork's goes no further than the cursor that it will be merged into.
+# meanwhile loses nothing; a channel cursor's goes no further than the cursor that it will be merged
+# into.
 # What `insert_lsn` says was read after that snapshot was taken: every commit that the snapshot
 # shows lies below it.
 POSITION = """
@@ -339,7 +340,7 @@ def claim(
 ) -> Claimed | None:
     """Begins the run's transaction and takes the cursor; None where another relay has it.
 
-    None as well where the subscription's terms are no longer those of the probe. The transaction is
+    None as well where the sink settings are no longer those of the probe. The transaction is
     left open. A holder that does nothing for `timeout_seconds` loses its session and with it the
     lock. `besides` is read in the same round trip, of %(cursor)s and %(subscription)s.
     """
@@ -348,7 +349,9 @@ def claim(
     read = None
     with connection.pipeline():
         connection.execute("begin isolation level read committed read write")
-        server = set_local(connection, name, timeout_seconds, durable=cursor.terms.exactly_once)
+        server = set_local(
+            connection, name, timeout_seconds, durable=cursor.sink_settings.exactly_once
+        )
         held = connection.execute(CLAIM, parameters, prepare=True)
         found = connection.execute(POSITION, parameters, prepare=True)
         if besides is not None:
@@ -361,7 +364,7 @@ def claim(
     assert row is not None, f"cursor {cursor.id} has no checkpoint"
     delivery, topic_prefix, n, token, written_by, *where = row
     *where, channels, types, shards, due, replaying, merging, noted, origin = where
-    if Terms(delivery, topic_prefix) != cursor.terms:
+    if SinkSettings(delivery, topic_prefix) != cursor.sink_settings:
         leave(connection)
         return None
     return Claimed(
@@ -393,7 +396,7 @@ def _position(
 ) -> Position | None:
     """Of a delta under way, or of one that begins at the lowest of the late and the fresh ids.
 
-    None where nothing is new, and for a fork where it has come as far as it may.
+    None where nothing is new, and for a channel cursor that has come as far as it may.
     """
     if target is None:
         return None
@@ -403,7 +406,7 @@ def _position(
         return Position(seen, target, after_id, fresh_id, upto_id)
     upto_id = upto_id or 0
     if fresh_id is None and late_id is None:
-        # A fork goes there all the same, to be merged.
+        # A channel cursor goes there all the same, to be merged.
         nothing = Position(seen, target, upto_id, upto_id + 1, upto_id)
         return nothing if cursor.channel is not None else None
     fresh_id = upto_id + 1 if fresh_id is None else fresh_id

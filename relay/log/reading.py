@@ -28,8 +28,9 @@ SMALL_CHUNK_ROWS = 128
 SPAN_IDS = 100_000
 LATE_SPAN_IDS = 20_000
 
-# What is forked stays the same while a run lasts: only the holder of the unforked cursor makes
-# forks and merges them. However many they are, one hash of their names is made for the statement.
+# Which channels have cursors of their own stays the same while a run lasts: only the run of the
+# cursor that all other channels share adds and merges them. However many they are, Postgres hashes
+# their names once for the statement.
 
 # Late messages: their transactions were open in `seen`, and are over in `target`. Few, and each
 # found by its xid.

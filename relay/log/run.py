@@ -30,7 +30,7 @@ class Ran(msgspec.Struct, frozen=True):
     messages: int | None = None
 
 
-class Works(Protocol):
+class Runs(Protocol):
     """Runs of one subscription's cursors."""
 
     def run(self, cursor: Cursor, limit: int) -> Ran | None:

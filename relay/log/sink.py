@@ -7,7 +7,7 @@ import msgspec
 
 from relay.log.message import Row
 
-# A transaction notes the letters of its run, and has little room for it.
+# A transaction notes the dead letters of its run, and has little room for it.
 MAX_NOTED = 100
 
 
@@ -126,7 +126,7 @@ class Sink(Protocol):
     def open(self) -> None:
         """Returns once the receiving system answers; raises SinkAway where it does not."""
 
-    def blocked(self, channel: str) -> bool:
+    def check_blocked(self, channel: str) -> bool:
         """Whether a channel that waits takes nothing still. Asks for all that wait together."""
 
     def give_up(self, channels: Iterable[str]) -> bool:

@@ -28,7 +28,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     backlog: list[Backlog]
     undelivered: list[Undelivered]
-    letters: dict[str, int]
+    dead_letters: dict[str, int]
     maintenance: Maintenance | None
 
 
@@ -60,9 +60,9 @@ class DatabaseCollector(Collector):
             with connect(self._settings) as connection:
                 with transaction(connection):
                     connection.execute(TIMEOUT)
-                    letters, noted = _letters(connection), maintenance(connection)
+                    dead_letters, noted = _dead_letters(connection), maintenance(connection)
                 backlog, left = _counts(connection)
-                return Sample(backlog, left, letters, noted)
+                return Sample(backlog, left, dead_letters, noted)
         except psycopg.Error as fault:
             # No series rather than an old figure: an alert can ask for its absence.
             logger.warning("metrics_without_database", fault=str(fault))
@@ -81,11 +81,11 @@ def _counts(connection: Connection) -> tuple[list[Backlog], list[Undelivered]]:
         return [], []
 
 
-LETTERS = """
-    select subscription.name, waiting.letters
+DEAD_LETTERS = """
+    select subscription.name, waiting.dead_letters
     from outbox.subscription
     cross join lateral (
-        select count(*) as letters from (
+        select count(*) as dead_letters from (
             select from outbox.dead_letter
             where dead_letter.subscription_id = subscription.id and redriven_at is null
             limit 100001
@@ -94,8 +94,8 @@ LETTERS = """
 """
 
 
-def _letters(connection: Connection) -> dict[str, int]:
-    return dict(connection.execute(LETTERS).fetchall())
+def _dead_letters(connection: Connection) -> dict[str, int]:
+    return dict(connection.execute(DEAD_LETTERS).fetchall())
 
 
 def _gauges(sample: Sample) -> list[Metric]:
@@ -105,14 +105,14 @@ def _gauges(sample: Sample) -> list[Metric]:
     )
     if sample.maintenance is not None:
         since.add_metric([], sample.maintenance.age_seconds)
-    letters = GaugeMetricFamily(
+    dead_letters = GaugeMetricFamily(
         "outbox_relay_waiting_dead_letters",
         "Dead letters that nobody has redriven, counted up to 100,001.",
         labels=["subscription"],
     )
-    for name, number in sample.letters.items():
-        letters.add_metric([name], number)
-    return [*_backlog(sample.backlog), *_undelivered(sample.undelivered), letters, since]
+    for name, number in sample.dead_letters.items():
+        dead_letters.add_metric([name], number)
+    return [*_backlog(sample.backlog), *_undelivered(sample.undelivered), dead_letters, since]
 
 
 def _backlog(rows: Iterable[Backlog]) -> list[Metric]:

@@ -50,8 +50,8 @@ class Waiting(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Letters(msgspec.Struct, frozen=True):
-    """Dead letters of one kind; `waiting` for somebody to redrive them."""
+class DeadLetters(msgspec.Struct, frozen=True):
+    """Dead letters of one kind; `waiting` for an operator to redrive them."""
 
     subscription: str
     channel: str
@@ -98,7 +98,7 @@ class Status(msgspec.Struct, frozen=True):
     backlog: list[Backlog]
     endpoints: list[Endpoint]
     waiting: list[Waiting]
-    dead_letters: list[Letters]
+    dead_letters: list[DeadLetters]
     holders: list[Holder]
 
 
@@ -217,8 +217,8 @@ DEAD_LETTERS = """
 """
 
 
-def _dead_letters(connection: Connection) -> list[Letters]:
-    with connection.cursor(row_factory=class_row(Letters)) as cursor:
+def _dead_letters(connection: Connection) -> list[DeadLetters]:
+    with connection.cursor(row_factory=class_row(DeadLetters)) as cursor:
         return cursor.execute(DEAD_LETTERS).fetchall()
 
 

@@ -8,8 +8,8 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from relay.database import Connection, transaction
+from relay.operate.not_found import NotFoundError
 from relay.operate.table import table
-from relay.operate.unknown import UnknownError
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ def drop(
 ) -> list[Dropped]:
     """Passes over what a channel that waits has by now, in one subscription or in all.
 
-    With `dry_run` it only counts. Raises UnknownError where no such channel waits, and
+    With `dry_run` it only counts. Raises NotFoundError where no such channel waits, and
     psycopg.errors.LockNotAvailable where a run does not end in 15 s.
     """
     with transaction(connection), connection.cursor(row_factory=class_row(Dropped)) as cursor:
@@ -92,4 +92,4 @@ def drop(
             return cursor.execute(DROP, (channel, subscription, dry_run)).fetchall()
         except errors.NoDataFound as unknown:
             where = f" of subscription {subscription}" if subscription is not None else ""
-            raise UnknownError(f"no channel {channel}{where} waits for its topic") from unknown
+            raise NotFoundError(f"no channel {channel}{where} waits for its topic") from unknown

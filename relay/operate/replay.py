@@ -5,7 +5,7 @@ from datetime import datetime
 from psycopg import errors
 
 from relay.database import Connection, transaction
-from relay.operate.unknown import UnknownError
+from relay.operate.not_found import NotFoundError
 
 # It waits for runs that are under way, and counts everything that it sends again.
 BOUNDS = """
@@ -32,7 +32,7 @@ def replay(
 ) -> int:
     """Sets a subscription back to a time or a message, one of them; says how many messages come.
 
-    What is pending stays pending. With `dry_run` it only counts. Raises UnknownError for a
+    What is pending stays pending. With `dry_run` it only counts. Raises NotFoundError for a
     subscription or message that is not there, and psycopg.errors.LockNotAvailable where a run does
     not end in 15 s.
     """
@@ -41,7 +41,7 @@ def replay(
         if from_message_id is not None:
             found = connection.execute(MESSAGE, (from_message_id,)).fetchone()
             if not found or not found[0]:
-                raise UnknownError(
+                raise NotFoundError(
                     f"there is no message {from_message_id} in the log: retention may have taken it"
                 )
         try:
@@ -49,5 +49,5 @@ def replay(
                 REPLAY, (subscription, from_time, from_message_id, dry_run)
             ).fetchone()
         except errors.NoDataFound as unknown:
-            raise UnknownError(f"there is no subscription {subscription}") from unknown
+            raise NotFoundError(f"there is no subscription {subscription}") from unknown
     return int(row[0]) if row else 0

@@ -10,9 +10,9 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from relay.database import Connection, transaction
+from relay.operate.not_found import NotFoundError
 from relay.operate.subscriptions import NameTakenError, nested
 from relay.operate.table import printable
-from relay.operate.unknown import UnknownError
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -38,11 +38,11 @@ SHOW = """
 
 
 def read(connection: Connection, name: str) -> Subscription:
-    """Raises UnknownError."""
+    """Raises NotFoundError."""
     with transaction(connection), connection.cursor(row_factory=class_row(Subscription)) as cursor:
         found = cursor.execute(SHOW, (name,)).fetchone()
     if found is None:
-        raise UnknownError(f"there is no subscription {name}")
+        raise NotFoundError(f"there is no subscription {name}")
     return found
 
 
@@ -94,14 +94,14 @@ def change(
 ) -> None:
     """Changes `given` columns (name, channels, types) and `settings` by their dotted paths.
 
-    A setting of None is the default again (RFC 7396). What is not given stays. Raises UnknownError,
-    NameTakenError, and psycopg.errors.CheckViolation where the database refuses it.
+    A setting of None is the default again (RFC 7396). What is not given stays. Raises
+    NotFoundError, NameTakenError, and psycopg.errors.CheckViolation where the database refuses it.
     """
     with transaction(connection):
         connection.execute(TIMEOUT)
         row = connection.execute(LOCK, (name,)).fetchone()
         if row is None:
-            raise UnknownError(f"there is no subscription {name}")
+            raise NotFoundError(f"there is no subscription {name}")
         columns = dict(zip(("name", "channels", "types"), row[:3], strict=True))
         merged = Jsonb(_merged(row[3], nested(settings)))
         try:
@@ -127,14 +127,14 @@ RETRY = "select outbox.retry(%s, %s)"
 def retry(connection: Connection, name: str, group_key: str | None) -> int:
     """Makes due what waits for its next attempt, or of one group alone; how many messages.
 
-    Raises UnknownError where there is no such subscription to an endpoint.
+    Raises NotFoundError where there is no such subscription to an endpoint.
     """
     try:
         with transaction(connection):
             connection.execute(TIMEOUT)
             row = connection.execute(RETRY, (name, group_key)).fetchone()
     except errors.NoDataFound as unknown:
-        raise UnknownError(f"there is no http subscription {name}") from unknown
+        raise NotFoundError(f"there is no http subscription {name}") from unknown
     return int(row[0]) if row else 0
 
 
@@ -150,13 +150,13 @@ class UndeliveredError(ValueError):
 
 
 def delete(connection: Connection, name: str, *, discard_undelivered: bool) -> None:
-    """Ends it. Raises UnknownError; UndeliveredError unless what is undelivered is to be lost."""
+    """Ends it. Raises NotFoundError; UndeliveredError unless what is undelivered is to be lost."""
     try:
         with transaction(connection):
             connection.execute(PATIENCE)
             connection.execute(DELETE, (name, discard_undelivered))
     except errors.NoDataFound as unknown:
-        raise UnknownError(f"there is no subscription {name}") from unknown
+        raise NotFoundError(f"there is no subscription {name}") from unknown
     except errors.DependentObjectsStillExist as obstacle:
         raise UndeliveredError(
             f"{obstacle.diag.message_primary}: let them arrive, dead letters by a redrive, or lose "

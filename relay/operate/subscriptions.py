@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 
 from relay.database import Connection, transaction
 from relay.keyring import UNSEALED, Keyring
+from relay.operate.not_found import NotFoundError
 from relay.operate.table import table
-from relay.operate.unknown import UnknownError
 from relay.secrets.new import new_secret
 
 TIMEOUT = """
@@ -126,13 +126,13 @@ PAUSE = """
 def pause(connection: Connection, name: str, reason: str | None) -> None:
     """Nothing more is sent, and nothing is dropped: its backlog stays in the log.
 
-    Raises UnknownError.
+    Raises NotFoundError.
     """
     _change(connection, name, paused=True, reason=reason)
 
 
 def resume(connection: Connection, name: str) -> None:
-    """It goes on where it stood, an endpoint with a closed breaker. Raises UnknownError."""
+    """It goes on where it stood, an endpoint with a closed breaker. Raises NotFoundError."""
     _change(connection, name, paused=False, reason=None)
 
 
@@ -140,11 +140,11 @@ def _change(connection: Connection, name: str, *, paused: bool, reason: str | No
     with transaction(connection):
         connection.execute(TIMEOUT)
         if connection.execute(PAUSE, (paused, reason, name)).fetchone() is None:
-            raise UnknownError(f"there is no subscription {name}")
+            raise NotFoundError(f"there is no subscription {name}")
 
 
 def send_test(connection: Connection, name: str) -> int:
-    """Queues one message for this endpoint alone; its id. Raises UnknownError."""
+    """Queues one message for this endpoint alone; its id. Raises NotFoundError."""
     return int(_of_http(connection, SEND_TEST, name))
 
 
@@ -157,7 +157,7 @@ def rotate_secret(
 ) -> str:
     """A new secret, `whsec_…`. The old one serves for a day more, or with 'now' no longer.
 
-    Sealed at rest where there is a key. Raises UnknownError.
+    Sealed at rest where there is a key. Raises NotFoundError.
     """
     made = new_secret(keyring)
     returned = _of_http(connection, ROTATE_SECRET, name, revoke_old, made.sealed)
@@ -174,7 +174,7 @@ def _of_http(connection: Connection, statement: LiteralString, name: str, *more:
         connection.execute(TIMEOUT)
         found = connection.execute(HTTP, (name,)).fetchone()
         if found is None:
-            raise UnknownError(f"there is no http subscription {name}")
+            raise NotFoundError(f"there is no http subscription {name}")
         row = connection.execute(statement, (*found, *more)).fetchone()
     return row[0] if row else None
 

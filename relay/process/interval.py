@@ -13,7 +13,7 @@ class Interval:
         self._seconds = seconds
         self._ends_at = float("-inf")
 
-    def is_over(self) -> bool:
+    def begin_if_over(self) -> bool:
         """Where it is, the next one begins."""
         now = time.monotonic()
         if now < self._ends_at:

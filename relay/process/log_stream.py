@@ -58,7 +58,7 @@ class LogStream:
         ready.register(descriptor, select.POLLOUT)
         written = 0
         try:
-            while written < len(data) and self._awaits(ready):
+            while written < len(data) and self._wait_for_reader(ready):
                 # No more than a pipe that is ready takes at once.
                 written += os.write(descriptor, data[written : written + select.PIPE_BUF])
         except OSError:
@@ -67,7 +67,7 @@ class LogStream:
             self._cut = written < len(data)
         return written == len(data)
 
-    def _awaits(self, ready: select.poll) -> bool:
+    def _wait_for_reader(self, ready: select.poll) -> bool:
         """Whether the reader takes more, within what is left of this second's patience."""
         now = time.monotonic()
         if now >= self._second_ends_at:

@@ -12,7 +12,7 @@ from relay.log.reading import Reading
 from relay.log.sink import Outcome, Stopped
 from relay.monitoring.telemetry import Telemetry
 from relay.push.item import Item
-from relay.push.requests.batch import Landed
+from relay.push.requests.batch import BatchResult
 from relay.push.state import attempts, breaker, rows
 from relay.push.target import Target
 
@@ -28,14 +28,14 @@ class Sent(msgspec.Struct, frozen=True):
     claimed: Claimed
     target: Target
     reading: Reading | None
-    landed: Landed
+    result: BatchResult
     finished: Sequence[Item]
     cleared: int
     late_failures: int
 
     def of(self, *kinds: str) -> list[Item]:
         """Those with such a verdict."""
-        settled = (*self.finished, *self.landed.settled)
+        settled = (*self.finished, *self.result.settled)
         return [item for item in settled if item.verdict and item.verdict.kind in kinds]
 
     @property
@@ -60,18 +60,18 @@ def finish(
     """
     checkpoint = _checkpoint(connection, sent)
     _judge(connection, sent)
-    cursor, endpoint, landed = sent.cursor, sent.target.endpoint, sent.landed
-    acked, dead = sent.of("acked"), sent.of("dead")
-    attempts.write(connection, [(sent.target, item) for item in landed.settled], relay)
+    cursor, endpoint, result = sent.cursor, sent.target.endpoint, sent.result
+    acked, dead, missing = sent.of("acked"), sent.of("dead"), sent.of("missing")
+    attempts.write(connection, [(sent.target, item) for item in result.settled], relay)
     with connection.pipeline():
-        rows.delete(connection, cursor, [item for item in acked if not item.fresh])
+        rows.delete(connection, cursor, [item for item in (*acked, *missing) if not item.fresh])
         for item in dead:
             rows.bury(connection, cursor, item, park=endpoint.on_exhausted == "park")
         lease_seconds = endpoint.timeout_seconds + rows.LEASE_SLACK_SECONDS
-        kept = [*sent.of("retry"), *landed.flying, *landed.behind]
+        kept = [*sent.of("retry"), *result.in_flight, *result.behind]
         rows.keep(connection, cursor, kept, lease_seconds)
-        ended = [item for item in (*acked, *dead) if not item.fresh]
-        rows.promote(connection, cursor, [*ended, *dead, *landed.behind])
+        ended = [item for item in (*acked, *dead, *missing) if not item.fresh]
+        rows.promote(connection, cursor, [*ended, *dead, *result.behind])
         if checkpoint is not None:
             write(connection, cursor, relay, checkpoint)
         connection.execute("commit")
@@ -81,12 +81,12 @@ def finish(
 
 def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
     """Where the log has got to; a run of rows alone leaves the place as it is."""
-    claimed, landed = sent.claimed, sent.landed
+    claimed, result = sent.claimed, sent.result
     failures = sent.failed + sent.late_failures
     size = sum(item.payload_bytes for item in sent.of("acked"))
     checkpoint = None
     if sent.reading is not None:
-        stopped = None if landed.done_id is None else Stopped(landed.done_id + 1)
+        stopped = None if result.done_id is None else Stopped(result.done_id + 1)
         checkpoint = following(sent.reading, Outcome(sent.acked, size, [], [], stopped))
     if checkpoint is None and (sent.acked or failures):
         here = place(connection, sent.cursor, claimed.n)
@@ -97,15 +97,15 @@ def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
 
 
 def _judge(connection: Connection, sent: Sent) -> None:
-    target, landed = sent.target, sent.landed
+    target, result = sent.target, sent.result
     if target.probing:
-        if not landed.flying:
-            probes = [item.verdict for item in landed.settled if item.sent_at]
+        if not result.in_flight:
+            probes = [item.verdict for item in result.settled if item.sent_at]
             breaker.judge_probe(connection, target, probes[0] if probes else None)
     elif sent.failed or (target.failing and sent.acked):
-        breaker.opens(connection, target, acked=sent.acked, failed=sent.failed)
-    if landed.gone is not None:
-        breaker.disable(connection, target, landed.gone)
+        breaker.judge_run(connection, target, acked=sent.acked, failed=sent.failed)
+    if result.gone is not None:
+        breaker.disable(connection, target, result.gone)
 
 
 def _count(
@@ -117,7 +117,7 @@ def _count(
     for item in sent.of("dead"):
         reason = item.answer.error if item.answer is not None else item.reason
         telemetry.dead(sent.cursor.subscription, reason or "")
-    attempts.count(telemetry, [(sent.target, item) for item in sent.landed.settled])
+    attempts.count(telemetry, [(sent.target, item) for item in sent.result.settled])
     if checkpoint is not None:
         telemetry.run_done(
             sent.cursor.subscription,

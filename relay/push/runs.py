@@ -93,7 +93,7 @@ NOT_KNOWN = ""
 
 
 class PushRuns:
-    """Runs of one subscription's cursors, over the relay's courier.
+    """Runs of one subscription's cursors, over the relay's request loop.
 
     Each borrows a connection for as long as it lasts.
     """
@@ -131,7 +131,7 @@ class PushRuns:
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
         with self._connection() as connection:
-            if connection is None or self._signing.still_waits(connection, cursor):
+            if connection is None or self._signing.check_still_waiting(connection, cursor):
                 return WAITS
             granted = self._rate.grant(connection, cursor.subscription_id)
             if granted == 0:
@@ -182,7 +182,7 @@ class PushRuns:
             connection.execute("commit")
             return WAITS
         self._telemetry.breaker(cursor.subscription, state.is_open)
-        if self._rate.is_news(state.endpoint):
+        if self._rate.update(state.endpoint):
             leave(connection)
             return Ran(exhausted=False)
         slots = self._slots = self._request_loop.slots(cursor.subscription_id, state.made_by)
@@ -195,7 +195,7 @@ class PushRuns:
         if target is None:
             leave(connection)
             return WAITS
-        if not target.probing and self._opens_by_late_failures(connection, target, state):
+        if not target.probing and self._judge_late_failures(connection, target, state):
             connection.execute("commit")
             return Ran(progressed=True, blocked=True)
         return self._deliver(connection, cursor, claimed, target, slots, limit, began_at)
@@ -209,7 +209,9 @@ class PushRuns:
             if not state.is_half_open or not self._is_in_turn(connection, cursor):
                 return None
             cool_down, timeout = endpoint.breaker.cool_down_seconds, endpoint.timeout_seconds
-            probe_token = breaker.half_open(connection, cursor.subscription_id, cool_down, timeout)
+            probe_token = breaker.take_probe_token(
+                connection, cursor.subscription_id, cool_down, timeout
+            )
             if probe_token is None:
                 return None
             self._probed_last = _place(cursor)
@@ -242,14 +244,14 @@ class PushRuns:
     def _is_blocked(self, cursor: Cursor) -> bool:
         return time.monotonic() < self._blocked_until.get(cursor.id, 0.0)
 
-    def _opens_by_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
+    def _judge_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
         """What was sent before the breaker closed does not open it again."""
         self._late_failures += self._request_loop.take_late_failures(
             target.subscription_id, state.closed_at
         )
         if not self._late_failures:
             return False
-        opened = breaker.opens(connection, target, acked=0, failed=self._late_failures)
+        opened = breaker.judge_run(connection, target, acked=0, failed=self._late_failures)
         if opened:
             self._late_failures = 0
         return opened
@@ -271,7 +273,7 @@ class PushRuns:
         if claimed.due and not fresh_probe:
             heads = 1 if target.probing else HEADS_PER_SLOT * target.endpoint.concurrency
             cleared, due = rows.load(connection, cursor, heads)
-        finished = [item for item in due if _is_finished(item, target.endpoint, cursor)]
+        finished = [item for item in due if _decide_without_request(item, target.endpoint, cursor)]
         # Their groups go on once that is committed.
         groups = {item.group_key for item in finished if item.group_key is not None}
         due = [item for item in due if item.verdict is None and item.group_key not in groups]
@@ -283,27 +285,27 @@ class PushRuns:
         batch = RequestBatch(self._request_loop, target, cursor.id, slots, send_before=send_before)
         pages = reading.pages() if reading is not None else _nothing()
         try:
-            landed = batch.fly(due, pages)
+            result = batch.send(due, pages)
         finally:
             pages.close()
-        self._rate.used(landed.sent)
+        self._rate.used(result.sent)
         late_failures, self._late_failures = self._late_failures, 0
-        sent = Sent(cursor, claimed, target, reading, landed, finished, cleared, late_failures)
+        sent = Sent(cursor, claimed, target, reading, result, finished, cleared, late_failures)
         try:
             progressed = finish(connection, sent, self._settings.name, self._telemetry, began_at)
         except BaseException:
             batch.end(committed=False)
             raise
         batch.end(committed=True)
-        if target.probing and not landed.sent and (landed.behind or landed.done_id == 0):
+        if target.probing and not result.sent and (result.behind or result.done_id == 0):
             # All that was read has to wait: the log is read again when a cool-down is over.
             cool_down = target.endpoint.breaker.cool_down_seconds
             self._blocked_until[cursor.id] = time.monotonic() + cool_down
-        read = reading is None or (landed.done_id is None and reading.exhausted)
+        read = reading is None or (result.done_id is None and reading.exhausted)
         exhausted = read and not claimed.due
         # What was there found neither a slot nor room.
-        stuck = not (landed.sent or progressed or exhausted)
-        blocked = stuck or target.probing or landed.unable or landed.gone is not None
+        stuck = not (result.sent or progressed or exhausted)
+        blocked = stuck or target.probing or result.unable or result.gone is not None
         return Ran(progressed, exhausted, blocked)
 
     def _send_before(self, began_at: float) -> float:
@@ -316,12 +318,12 @@ def _place(cursor: Cursor) -> tuple[int, int, int]:
     return cursor.priority, cursor.shard, cursor.id
 
 
-def _is_finished(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
+def _decide_without_request(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
     """What came late, or a shorter schedule, has decided already."""
     exhausted = item.attempts >= most_attempts(endpoint.retry)
     if item.row is None:
         logger.error("message_gone", cursor=cursor.id, message=item.message_id)
-        item.verdict = Verdict("acked", item.attempts)
+        item.verdict = Verdict("missing", item.attempts)
     elif item.outcome == "acked":
         # It came since the others were cleared.
         item.verdict = Verdict("acked", item.attempts)

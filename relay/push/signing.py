@@ -8,7 +8,7 @@ import structlog
 from relay.database import Connection, transaction
 from relay.keyring import CannotOpenError, Keyring, Keys
 from relay.log.cursor import Cursor
-from relay.log.note import note
+from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
 
 logger = structlog.get_logger()
@@ -37,7 +37,7 @@ class Signing:
         self._fault: str | None = None
         self._told_at = float("-inf")
 
-    def still_waits(self, connection: Connection, cursor: Cursor) -> bool:
+    def check_still_waiting(self, connection: Connection, cursor: Cursor) -> bool:
         """Whether it waited at the last run, and would again.
 
         Asked before the cursor is claimed, so that what waits for days writes nothing.
@@ -62,7 +62,7 @@ class Signing:
         if keys is None:
             self._tell(cursor)
         if waits or keys is None:
-            note(connection, cursor.subscription_id, self._fault)
+            note_waiting(connection, cursor.subscription_id, self._fault)
         return keys
 
     def _open(self, rows: Iterable[Row]) -> Keys | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 from relay.database import connect
-from relay.kafka.runs import Runs
+from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor, probe
 from relay.log.message import Row
 from relay.log.reading import RUN_MESSAGES
@@ -64,7 +64,7 @@ class RecordingSink:
 
     def close(self) -> None: ...
 
-    def blocked(self, channel: str) -> bool:
+    def check_blocked(self, channel: str) -> bool:
         self.asked.append(channel)
         return self.looks_missing(channel)
 
@@ -107,7 +107,7 @@ class Relay:
         self.sink = sink or RecordingSink()
         self.telemetry = Telemetry()
         self.connection = connect(self.settings)
-        self._runs = Runs(self.connection, self.sink, self.settings, self.telemetry)
+        self._runs = KafkaRuns(self.connection, self.sink, self.settings, self.telemetry)
 
     def __enter__(self) -> Self:
         return self

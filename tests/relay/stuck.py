@@ -11,7 +11,7 @@ from pathlib import Path
 from local.program import Program
 
 # The barrier of one second and its slack: see stuck_relay.py.
-GIVEN_UP_SECONDS = 6.0
+NO_ROOM_SECONDS = 6.0
 
 
 @contextmanager

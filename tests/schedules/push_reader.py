@@ -14,7 +14,7 @@ from relay.push import runs
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.item import Item
-from relay.push.requests.batch import Landed, RequestBatch
+from relay.push.requests.batch import BatchResult, RequestBatch
 from relay.push.requests.loop import RequestLoop
 from relay.push.runs import PushRuns
 from tests.relay.operating import settings
@@ -114,8 +114,8 @@ class Endpoint:
         await self._client.close()
 
 
-class StagedCourier(RequestLoop):
-    """Whose flights stand still where their reader wants it."""
+class StagedLoop(RequestLoop):
+    """Whose batches stand still where their reader wants it."""
 
     def __init__(self, database_url: str, readers: PushReaders) -> None:
         super().__init__(settings(database_url, RELAY_NAME="push"), Telemetry())
@@ -124,19 +124,19 @@ class StagedCourier(RequestLoop):
         self.client = cast(Client, self.endpoint)
 
 
-class StagedFlight(RequestBatch):
+class StagedBatch(RequestBatch):
     """Pauses before the first message and behind the last one."""
 
     def __init__(self, request_loop: RequestLoop, *arguments: Any, **options: Any) -> None:
         super().__init__(request_loop, *arguments, **options)
-        assert isinstance(request_loop, StagedCourier)
+        assert isinstance(request_loop, StagedLoop)
         self._staged = request_loop
 
-    def fly(self, due: Sequence[Item], pages: Generator[list[Row]]) -> Landed:
+    def send(self, due: Sequence[Item], pages: Generator[list[Row]]) -> BatchResult:
         self._staged.pause("start")
-        landed = super().fly(due, pages)
+        result = super().send(due, pages)
         self._staged.pause("deliver")
-        return landed
+        return result
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None
@@ -145,13 +145,14 @@ class StagedFlight(RequestBatch):
 
 
 def batch(request_loop: RequestLoop, *arguments: Any, **options: Any) -> RequestBatch:
-    """A staged courier's flights are staged, all others as ever."""
-    kind = StagedFlight if isinstance(request_loop, StagedCourier) else RequestBatch
+    """A staged loop's batches are staged, all others as ever."""
+    kind = StagedBatch if isinstance(request_loop, StagedLoop) else RequestBatch
     return kind(request_loop, *arguments, **options)
 
 
-# PushRuns makes its flights by this name. For good: several stages play at once.
-vars(runs)["Flight"] = batch
+# PushRuns makes its batches by this name. For good: several stages play at once.
+assert vars(runs)["RequestBatch"] is RequestBatch
+vars(runs)["RequestBatch"] = batch
 
 
 class Single:
@@ -177,7 +178,7 @@ class PushReader:
         self._watcher = watcher
         self._readers = readers
         self._limit = limit
-        self._request_loop = StagedCourier(database_url, readers)
+        self._request_loop = StagedLoop(database_url, readers)
         self._open()
 
     @property
@@ -219,7 +220,7 @@ class PushReader:
     def die(self) -> None:
         self._connection.close()
         await_death(self._watcher, self._pid)
-        # Its courier lives on: what its last run but one had in flight has its outcome.
+        # Its request loop lives on: what its last run but one had in flight has its outcome.
         self.answer()
         self.answer()
 

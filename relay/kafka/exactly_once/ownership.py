@@ -76,7 +76,7 @@ class ExactlyOnce:
         # Of these Kafka held no note when they were fenced, and none was committed since.
         self._unnoted: set[int] = set()
 
-    def is_anothers(self, cursor: Cursor) -> bool:
+    def defer_to_other(self, cursor: Cursor) -> bool:
         """Whether another relay worked on it last, and its work has not waited for long."""
         if cursor.relay in ("", self._relay):
             return False
@@ -91,7 +91,7 @@ class ExactlyOnce:
         """Whether another relay got on with it between the probe and the claim."""
         return claimed.n != cursor.n and claimed.relay not in ("", self._relay)
 
-    def adopts(self, cursor: Cursor, claimed: Claimed) -> bool:
+    def adopt(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Makes this relay the claimed cursor's owner.
 
         True where the claim is over: the run in doubt had happened, and its checkpoint is written
@@ -104,7 +104,7 @@ class ExactlyOnce:
         note = self._transactions.fence(name)
         self._fence_seconds = time.monotonic() - began_at
         if not note:
-            return self._has_no_note(cursor, claimed)
+            return self._go_on_without_note(cursor, claimed)
         self._unnoted.discard(cursor.id)
         record = self._read(note, cursor)
         follows = record is not None and _follows(record, claimed)
@@ -117,7 +117,7 @@ class ExactlyOnce:
         self._transactions.own(claimed.token)
         return False
 
-    def fits(self, cursor: Cursor, position: Position) -> bool:
+    def check_snapshots_fit(self, cursor: Cursor, position: Position) -> bool:
         """Whether both snapshots fit into what a transaction can note; tells where they don't."""
         if len(position.seen) + len(position.target) <= SMALL_CHARACTERS:
             return True
@@ -145,18 +145,18 @@ class ExactlyOnce:
         claimed: Claimed,
         checkpoint: Next,
         outcome: Outcome,
-        letters: tuple[int, ...] = (),
+        redriven_ids: tuple[int, ...] = (),
     ) -> None:
         """Commits the run's messages; with them the checkpoint that Postgres gets next.
 
-        Where `letters` were sent the cursor stays where it stands. Raises SinkAway and
+        Where `redriven_ids` were sent the cursor stays where it stands. Raises SinkAway and
         psycopg.OperationalError.
         """
         record = Record(
             **_follow(claimed, checkpoint),
-            place=None if letters else checkpoint.place,
-            letters=letters,
-            dead=() if letters else noted(outcome.dead),
+            place=None if redriven_ids else checkpoint.place,
+            redriven=redriven_ids,
+            dead=() if redriven_ids else noted(outcome.dead),
             last_id=outcome.last_id,
             last_at=outcome.created_at[-1],
         )
@@ -207,7 +207,7 @@ class ExactlyOnce:
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
 
-    def _has_no_note(self, cursor: Cursor, claimed: Claimed) -> bool:
+    def _go_on_without_note(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Goes on from Postgres's checkpoint. Whether the claim is over."""
         self._transactions.own(claimed.token)
         was_noted = _is_noted(claimed)
@@ -258,7 +258,7 @@ class ExactlyOnce:
         with self._connection.pipeline():
             bury(self._connection, cursor, buried(record.dead))
             write(self._connection, cursor, self._relay, checkpoint)
-            redriven.delivered(self._connection, cursor, record.letters)
+            redriven.note_delivered(self._connection, cursor, record.redriven)
             self._connection.execute("commit")
         self._telemetry.cursor_adopted(cursor.subscription)
         logger.info(
@@ -336,7 +336,7 @@ select exists (select from outbox.message m, written
 
 
 def remembers(connection: Connection, cursor: Cursor, record: Record) -> bool:
-    """Whether the last message of that run is in this database, in the log or as a letter.
+    """Whether the last message of that run is in this database, in the log or as a dead letter.
 
     A run without one left the cursor where it stood: that is nobody else's.
     """

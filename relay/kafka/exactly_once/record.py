@@ -13,18 +13,19 @@ from relay.log.sink import Dead
 
 # A broker takes 4,096 bytes by default (offset.metadata.max.bytes), this short of them in any case.
 MAX_CHARACTERS = 4000
-# What MAX_NOTED letters take of them, whose reasons mostly are one.
+# What MAX_NOTED dead letters take of them, whose reasons mostly are one.
 DEAD_CHARACTERS = 1000
 
 # Message ids by their reason.
-Letters = tuple[tuple[str, tuple[int, ...]], ...]
+DeadLetters = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Record(msgspec.Struct, frozen=True):
     """A run as Kafka holds it: checkpoint `parent_n` + 1, and the one that it follows.
 
-    `place` is None where the run sent redriven `letters`, by message id, and the cursor stays where
-    its parent stands. `dead` are the messages that the run gave up between those that it sent.
+    `place` is None where the run sent `redriven` dead letters, by message id, and the cursor stays
+    where its parent stands. `dead` are the messages that the run gave up between those that it
+    sent.
     """
 
     timeline: str
@@ -34,11 +35,11 @@ class Record(msgspec.Struct, frozen=True):
     messages: int
     bytes: int
     place: Place | None
-    letters: tuple[int, ...] = ()
+    redriven: tuple[int, ...] = ()
     # The last message of the run, and when it was written.
     last_id: int = 0
     last_at: int = 0
-    dead: Letters = ()
+    dead: DeadLetters = ()
 
     @property
     def n(self) -> int:
@@ -62,11 +63,11 @@ class _Packed(msgspec.Struct, array_like=True):
     messages: int
     bytes: int
     place: tuple[_Snapshot, _Snapshot, int, int, int] | _Snapshot | None
-    letters: tuple[int, ...]
+    redriven: tuple[int, ...]
     last_id: int
     last_at: int
     # Each id as its distance from the one before.
-    dead: Letters = ()
+    dead: DeadLetters = ()
 
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
@@ -106,19 +107,19 @@ def decode(text: str) -> Record:
     return Record(**{**msgspec.structs.asdict(packed), "place": place, "dead": dead})
 
 
-def noted(dead: Sequence[Dead]) -> Letters:
-    """The letters of a run as its record has them: without their details."""
-    reasons = dict.fromkeys(letter.reason for letter in dead)
+def noted(dead: Sequence[Dead]) -> DeadLetters:
+    """The dead letters of a run as its record has them: without their details."""
+    reasons = dict.fromkeys(one.reason for one in dead)
     return tuple(
         (reason, tuple(one.message_id for one in dead if one.reason == reason))
         for reason in reasons
     )
 
 
-def buried(letters: Letters) -> list[Dead]:
-    """The letters of a run that was in doubt."""
+def buried(dead: DeadLetters) -> list[Dead]:
+    """The dead letters of a run that was in doubt."""
     detail = "the run that gave it up was in doubt, and noted no more of it"
-    return [Dead(one, reason, detail) for reason, ids in letters for one in ids]
+    return [Dead(one, reason, detail) for reason, ids in dead for one in ids]
 
 
 def _distances(ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -200,7 +200,7 @@ class Transactions:
         self.abort()
         return self.reports.take_failures()
 
-    def refused(self, *, alone: bool) -> Failures:
+    def end_after_refusal(self, *, alone: bool) -> Failures:
         refused = self._refused_topic()
         failures = self.purge()
         if refused is not None and all(error.code() in errors.PURGED for error, _ in failures):
@@ -267,7 +267,7 @@ class Transactions:
                 call(*arguments, SLICE_SECONDS)
             except (KafkaException, SystemError) as failed:
                 error = said(failed)
-                if not error.retriable() or self.reports.is_over(deadline):
+                if not error.retriable() or self.reports.wait_is_over(deadline):
                     raise SinkAway(f"{error.name()}: {error.str()}") from failed
             else:
                 return
@@ -315,7 +315,7 @@ class Transactions:
                         KafkaError.GROUP_AUTHORIZATION_FAILED,
                         KafkaError.TOPIC_AUTHORIZATION_FAILED,
                     )
-                    if refused or self.reports.is_over(deadline):
+                    if refused or self.reports.wait_is_over(deadline):
                         raise SinkAway(f"cursor in Kafka: {error.str()}") from failed
         finally:
             consumer.close()

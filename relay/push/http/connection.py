@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._informational = 0
         self._has_head = False
         self._complete = False
-        self._keeps = False
+        self._keep_alive = False
         self._gone = False
 
     # Its owner's side.
@@ -115,13 +115,12 @@ class Connection(asyncio.Protocol):
         if self._waiter is None:
             self._spoke = True
         elif self._has_head:
-            self._finish(keeps=False)
+            self._finish(keep_alive=False)
         self._fail(Fault("protocol", "it sent TLS records without data, on and on"))
         assert self._carrier is not None
         self._carrier.abort()
 
-    @property
-    def is_open(self) -> bool:
+    def check_open(self) -> bool:
         """Whether a request can be written: nothing has come, and nobody has closed it.
 
         Asks the socket itself. What the loop has not read yet would be taken for the next answer,
@@ -146,7 +145,7 @@ class Connection(asyncio.Protocol):
 
         Raises Fault, and TimeoutError. It is written before anything is waited for.
         """
-        if self._transport is None or not self.is_open:
+        if self._transport is None or not self.check_open():
             self.abort()
             if self._spoke:
                 raise Fault("protocol", "it spoke before anything was asked")
@@ -188,10 +187,10 @@ class Connection(asyncio.Protocol):
 
     def _written_on(self) -> None:
         """A TLS transport says either without need: what is buffered is asked."""
-        if self._has_gone() and self._complete and self._waiter is not None:
+        if self._check_gone() and self._complete and self._waiter is not None:
             self._finish()
 
-    def _has_gone(self) -> bool:
+    def _check_gone(self) -> bool:
         """Whether the whole request has gone to the socket, below TLS too.
 
         Remembered: a transport that closes has thrown away what was left, and says that it has
@@ -207,7 +206,7 @@ class Connection(asyncio.Protocol):
             self._spoke = True
             self.abort()
             return
-        self._has_gone()
+        self._check_gone()
         assert self._parser is not None
         self._bytes += len(data)
         if not self._has_head:
@@ -231,7 +230,7 @@ class Connection(asyncio.Protocol):
         if asked and self._has_head:
             # Where the answer says nothing of its length, this is its end. Of a request that had
             # not gone whole by then it says nothing.
-            self._finish(keeps=False)
+            self._finish(keep_alive=False)
         if isinstance(exc, OSError) and exc.errno:
             self._fail(Fault("disconnected", f"the connection broke: {os.strerror(exc.errno)}"))
         else:
@@ -241,7 +240,7 @@ class Connection(asyncio.Protocol):
 
     def _end_of_time(self) -> None:
         if self._has_head:
-            self._finish(keeps=False)
+            self._finish(keep_alive=False)
         self._fail(TimeoutError())
 
     def _make_the_best_of_it(self) -> None:
@@ -256,13 +255,13 @@ class Connection(asyncio.Protocol):
             self._has_head = True
             self._reply.status = int(found[1])
         self._complete = True
-        self._finish(keeps=False)
+        self._finish(keep_alive=False)
 
-    def _finish(self, *, keeps: bool = True) -> None:
+    def _finish(self, *, keep_alive: bool = True) -> None:
         """Hands the answer over. One that acknowledges counts once the request has gone whole."""
         reply = self._reply
-        self._keeps &= keeps
-        if reply.acknowledged and not self._has_gone():
+        self._keep_alive &= keep_alive
+        if reply.acknowledged and not self._check_gone():
             if self._bytes > LONGEST_ANSWER_BYTES:
                 self._fail(
                     Fault("protocol", "it answered on and on before it was asked to the end")
@@ -270,7 +269,7 @@ class Connection(asyncio.Protocol):
             return
         reply.body = b"".join(self._body)[:LONGEST_BODY_BYTES]
         self._end(reply)
-        if self._keeps and self._has_gone():
+        if self._keep_alive and self._check_gone():
             self.rests_since = self._loop.time()
             self._owner.rest(self)
         else:
@@ -296,7 +295,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         # What follows a complete answer was not asked for.
-        self._keeps = self._keeps and not self._complete
+        self._keep_alive = self._keep_alive and not self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + HEADER_OVERHEAD_BYTES
@@ -328,16 +327,18 @@ class Connection(asyncio.Protocol):
             return
         self._has_head, self._raw = True, b""
         self._reply.status = status
-        self._keeps = self._parser.get_http_version() == "1.1" and self._parser.should_keep_alive()
+        self._keep_alive = (
+            self._parser.get_http_version() == "1.1" and self._parser.should_keep_alive()
+        )
         # Its body is of no interest but for the end of it, where another request may follow.
-        self._complete = self._reply.acknowledged and not self._keeps
+        self._complete = self._reply.acknowledged and not self._keep_alive
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if not self._complete and not self._reply.acknowledged:
             self._body.append(body)
         if self._body_bytes > LONGEST_BODY_BYTES:
-            self._complete, self._keeps = True, False
+            self._complete, self._keep_alive = True, False
 
     def on_message_complete(self) -> None:
         if self._has_head:

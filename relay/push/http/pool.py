@@ -77,7 +77,7 @@ class Pool:
             # Of an endpoint whose connections stay, the latest, so that the others may be closed.
             connection = endpoint.resting[-1 if endpoint.stays else 0]
             rest_seconds = now - connection.rests_since
-            if not connection.is_open:
+            if not connection.check_open():
                 endpoint.ended(rest_seconds)
                 self._retire(connection)
                 continue
@@ -101,7 +101,7 @@ class Pool:
                 # It may be closed at any moment, but is all that can be had.
                 connection = endpoint.resting[0]
                 self._take(connection)
-                if connection.is_open:
+                if connection.check_open():
                     return connection
                 connection.abort()
             else:
@@ -206,7 +206,7 @@ class Pool:
         for connection in list(self._resting):
             rest_seconds = now - connection.rests_since
             old = now - connection.opened_at >= LONGEST_AGE_SECONDS
-            if rest_seconds >= KEEP_ALIVE_SECONDS or old or not connection.is_open:
+            if rest_seconds >= KEEP_ALIVE_SECONDS or old or not connection.check_open():
                 self._retire(connection)
             else:
                 self._of[connection].stayed(rest_seconds)

@@ -21,10 +21,11 @@ class Verdict(msgspec.Struct, frozen=True):
     """`attempts` are those used up by now; `retry` comes after `delay_seconds`.
 
     `dead`: given up, with the limit that was `exhausted`, or refused for what it is. `held`: as if
-    it had not been tried. For `asked_seconds` the endpoint asked to be left alone.
+    it had not been tried. `missing`: neither the log nor a dead letter has the message any more.
+    For `asked_seconds` the endpoint asked to be left alone.
     """
 
-    kind: Literal["acked", "retry", "dead", "held"]
+    kind: Literal["acked", "retry", "dead", "held", "missing"]
     attempts: int
     delay_seconds: float | None = None
     exhausted: str | None = None

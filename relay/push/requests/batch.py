@@ -1,4 +1,4 @@
-"""One run's requests: which message goes when, and what is still in the air at the end.
+"""One run's requests: which message goes when, and what is still in flight at the end.
 
 A group's messages go one after the other; what comes behind one that failed stays behind it.
 """
@@ -35,27 +35,27 @@ SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
 # A run that gets no answer for so long leaves its connection to one that waits for it.
 GIVE_WAY_SECONDS = 0.1
-# What each run may have in the air though the loop is behind, so that every subscription gets on.
+# What each run may have in flight though the loop is behind, so that every subscription gets on.
 FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MAX_BEHIND = 2000
 MAX_FAILED = 1000
 NO_ROOM = "its owner's share of open requests or of RELAY_PUSH_IN_FLIGHT_BYTES is taken"
 # The loop has died where this is over.
-LANDING_SECONDS = 30.0
+RESULT_SECONDS = 30.0
 
 
-class Landed(msgspec.Struct, frozen=True):
+class BatchResult(msgspec.Struct, frozen=True):
     """How a run's requests ended.
 
-    `settled` have a verdict, `flying` a token and no verdict yet; `behind` are messages of the log
-    that need a row because the run passes them. Of the log everything up to `done_id` is settled,
-    flying or behind; None: everything that was read. `gone` is what a 410 said; `unable`: no
-    connection could be opened here.
+    `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
+    log that need a row because the run passes them. Of the log every message up to `done_id` is
+    settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
+    `unable`: this relay could open no connection.
     """
 
     settled: list[Item]
-    flying: list[Item]
+    in_flight: list[Item]
     behind: list[Item]
     done_id: int | None
     sent: int
@@ -64,7 +64,7 @@ class Landed(msgspec.Struct, frozen=True):
 
 
 class RequestBatch:
-    """The requests of one run. `fly`, `end` and `stop` are the run's; the rest is the loop's."""
+    """The requests of one run. `send`, `end` and `stop` are the run's; the rest is the loop's."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class RequestBatch:
         self._left = target.most
         self._send_before = send_before
         self._hungry = threading.Event()
-        self._landed: Future[Landed] = Future()
+        self._result: Future[BatchResult] = Future()
         self._waiting = Waiting(slots, target.most, retrying=target.retrying)
         self._timed = False
         self._sending = True
@@ -101,13 +101,13 @@ class RequestBatch:
         self._sent = 0
         self._gone: str | None = None
         self._unable = False
-        # Outcomes that come after the landing wait for the run's commit: their rows are not there.
+        # Outcomes that come after the result wait for the run's commit: their rows are not there.
         self._committed: bool | None = None
         self._late: list[Item] = []
 
     # The run's side.
 
-    def fly(self, due: Sequence[Item], pages: Generator[list[Row]]) -> Landed:
+    def send(self, due: Sequence[Item], pages: Generator[list[Row]]) -> BatchResult:
         """Sends what is due and then the log's, until there is no more or the time is over."""
         call = self._loop.call_soon_threadsafe
         try:
@@ -120,9 +120,9 @@ class RequestBatch:
                     break
                 self._hungry.clear()
                 call(self._feed, page)
-                self._hungry.wait(LANDING_SECONDS)
+                self._hungry.wait(RESULT_SECONDS)
             call(self._close, exhausted)
-            return self._landed.result(LANDING_SECONDS)
+            return self._result.result(RESULT_SECONDS)
         except BaseException:
             self.stop()
             raise
@@ -141,7 +141,7 @@ class RequestBatch:
             stopped.set()
 
         self._loop.call_soon_threadsafe(abandon)
-        stopped.wait(LANDING_SECONDS)
+        stopped.wait(RESULT_SECONDS)
 
     # The loop's side.
 
@@ -226,7 +226,7 @@ class RequestBatch:
         item.sent_at = time.monotonic()
         self._in_flight[item] = item.sent_at
         self._slots.take(item.held_bytes, retry=not item.fresh)
-        self._request_loop.spawn(self._send(item, headers))
+        self._request_loop.spawn(self._attempt(item, headers))
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
         """It can never be sent, and no request is made for it."""
@@ -237,16 +237,16 @@ class RequestBatch:
             and behind
             and behind[0].message_id < item.message_id
         ):
-            # Its letter would cost a row for each before it: the probe is the next in the log.
+            # Its dead letter would cost a row for each before it: the probe is the next in the log.
             self._left += 1
             self._waiting.put_behind(item)
             return
         item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
         item.verdict = Verdict("dead", item.attempts)
         item.let_go()
-        self._land(item)
+        self._settle(item)
 
-    async def _send(self, item: Item, headers: dict[str, str]) -> None:
+    async def _attempt(self, item: Item, headers: dict[str, str]) -> None:
         target = self._target
         try:
             item.answer = await self._ask(item, headers)
@@ -273,14 +273,14 @@ class RequestBatch:
             self._unable = True
             self._sending = False
             self._request_loop.tell_waits(target, item.answer.detail)
-        if self._landed.done():
+        if self._result.done():
             self._come_late(item)
             if self._slots.resume is not None:
                 self._slots.resume()
             return
         del self._in_flight[item]
         self._answer_seconds += item.answer.seconds
-        self._land(item)
+        self._settle(item)
         self._resume()
 
     async def _ask(self, item: Item, headers: dict[str, str]) -> Answer:
@@ -299,7 +299,7 @@ class RequestBatch:
         )
         return await self._request_loop.client.post(request)
 
-    def _land(self, item: Item) -> None:
+    def _settle(self, item: Item) -> None:
         assert item.verdict is not None
         self._settled.append(item)
         if item.verdict.kind == "acked":
@@ -321,8 +321,8 @@ class RequestBatch:
             self._sending = False
 
     def _check(self) -> None:
-        """Lands once nothing can be sent any more and what is in flight has had its tail."""
-        if self._landed.done():
+        """Gives the result once nothing can be sent and what is in flight has had its tail."""
+        if self._result.done():
             return
         if self._can_send and (self._more or self._waiting.has_ready):
             return
@@ -337,7 +337,7 @@ class RequestBatch:
             if rest > 0:
                 self._loop.call_later(rest, self._check)
                 return
-        self._landed.set_result(self._result())
+        self._result.set_result(self._sum_up())
 
     def _tail_seconds(self) -> float:
         """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
@@ -346,21 +346,23 @@ class RequestBatch:
             return TAIL_SECONDS
         return max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
 
-    def _result(self) -> Landed:
+    def _sum_up(self) -> BatchResult:
         self._sending = False
         if self._slots.resume == self._resume:
             self._slots.resume = None
         if self._slots.lacks_room and self._waiting.has_ready:
             self._request_loop.tell_waits(self._target, NO_ROOM)
-        flying = list(self._in_flight)
-        for item in flying:
+        in_flight = list(self._in_flight)
+        for item in in_flight:
             item.token = self._target.probe_token or secrets.randbits(63)
         held = [i for i in self._settled if i.verdict is not None and i.verdict.kind == "held"]
         unsent = [*self._waiting.unsent(), *(item for item in held if item.fresh)]
-        behind, done_id = self._pass(flying, sorted(unsent, key=_id))
-        return Landed(self._settled, flying, behind, done_id, self._sent, self._gone, self._unable)
+        behind, done_id = self._pass(in_flight, sorted(unsent, key=_id))
+        return BatchResult(
+            self._settled, in_flight, behind, done_id, self._sent, self._gone, self._unable
+        )
 
-    def _pass(self, flying: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:
+    def _pass(self, in_flight: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:
         """Which messages of the log get a row, and up to which one the run has come.
 
         It comes to the last message that was attempted, or to the one before the first that was
@@ -369,7 +371,7 @@ class RequestBatch:
         behind = self._waiting.behind
         attempted = [
             item.message_id
-            for item in (*self._settled, *flying)
+            for item in (*self._settled, *in_flight)
             if item.fresh and (item.verdict is None or item.verdict.kind != "held")
         ]
         done_id = max(attempted, default=0)
@@ -377,7 +379,7 @@ class RequestBatch:
         if self._target.probing and (done_id or behind or unsent) and not is_stuck:
             # While the breaker is open nothing gets a row but the probe, and what of the log that
             # has to pass. Where none was sent all stays in the log, unless no row will ever be due,
-            # as behind a letter that is parked: then the probe is further on.
+            # as behind a dead letter that is parked: then the probe is further on.
             return [one for one in behind if one.message_id <= done_id], done_id
         if not unsent and self._exhausted:
             return behind, None

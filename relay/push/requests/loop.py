@@ -65,7 +65,7 @@ class RequestLoop:
         most_connections = _most_connections(settings)
         self._room = Room(most_connections, settings.push_in_flight_bytes, self.loop.call_soon)
         self._slots: dict[int, Slots] = {}
-        self._loop_thread = threading.Thread(target=self._turn, name="courier", daemon=True)
+        self._loop_thread = threading.Thread(target=self._turn, name="request loop", daemon=True)
         self._loop_thread.start()
         opening = self._open(settings, most_connections)
         self.client = asyncio.run_coroutine_threadsafe(opening, self.loop).result()

@@ -75,7 +75,7 @@ class Waiting:
             return None
         retry = retry and (not first or not self._retried_last)
         item = self._retries[0] if retry else self._fresh[0][1]
-        if not self._slots.has_room(item.held_bytes):
+        if not self._slots.ask_for_room(item.held_bytes):
             return None
         self._retried_last = retry
         if retry:

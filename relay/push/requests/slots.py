@@ -13,7 +13,7 @@ MAX_RETRIES = 2
 
 
 class Slots:
-    """Counted on the courier's loop; other threads only look.
+    """Counted on the request loop; other threads only look.
 
     A request needs one of them, and the share of its subscription in what all endpoints have.
     """
@@ -46,7 +46,7 @@ class Slots:
         most = max(self.capacity // MAX_RETRIES, 1) if fresh_wait else self.capacity
         return self.free > 0 and self._retries < most
 
-    def has_room(self, size: int) -> bool:
+    def ask_for_room(self, size: int) -> bool:
         """Whether a request that holds so many bytes may go besides all others'.
 
         Where not, the run that is under way looks again when there is more room.

@@ -49,7 +49,7 @@ def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
     kept: set[Item] = set()
     failed: dict[int, list[Item]] = defaultdict(list)
     for target, item in logged:
-        if keeps(target, item):
+        if is_answer_wanted(target, item):
             failed[target.subscription_id].append(item)
     for subscription_id, items in sorted(failed.items()):
         answers = [item.answer for item in items if item.answer is not None]
@@ -59,7 +59,7 @@ def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
     return kept
 
 
-def keeps(target: Target, item: Item) -> bool:
+def is_answer_wanted(target: Target, item: Item) -> bool:
     """Whether its answer is kept where the day's budget takes it."""
     failed = item.answer is not None and item.answer.error is not None
     return failed and _is_logged(target, item)

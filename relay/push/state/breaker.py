@@ -17,8 +17,8 @@ logger = structlog.get_logger()
 JUDGE = "select opened, told from outbox.judge_breaker(%s, %s, %s, %s, %s, %s, %s)"
 
 
-def opens(connection: Connection, target: Target, *, acked: int, failed: int) -> bool:
-    """Whether these outcomes open it; the run's transaction then says so, and tells everybody."""
+def judge_run(connection: Connection, target: Target, *, acked: int, failed: int) -> bool:
+    """Judges the outcomes of a run; whether they opened it, which the run's transaction writes."""
     limits = target.endpoint.breaker
     row = connection.execute(
         JUDGE,
@@ -41,7 +41,7 @@ def opens(connection: Connection, target: Target, *, acked: int, failed: int) ->
 HOLD = "select outbox.hold_half_open(%s, %s, %s)"
 
 
-def half_open(
+def take_probe_token(
     connection: Connection, subscription_id: int, cool_down_seconds: float, timeout_seconds: float
 ) -> int | None:
     """The token of the one message that may go now; None where another relay sends it.
@@ -83,8 +83,8 @@ def disable(connection: Connection, target: Target, detail: str) -> None:
         logger.warning("subscription_disabled", subscription=target.subscription, reason="410 Gone")
 
 
-def judges(target: Target, item: Item) -> bool:
-    """Whether such an outcome says something of its subscription, by what `judge_overdue` does."""
+def concerns_subscription(target: Target, item: Item) -> bool:
+    """Whether such a late outcome may change its subscription: see `judge_late`."""
     return target.probing or (item.answer is not None and item.answer.status == GONE)
 
 

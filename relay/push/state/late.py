@@ -40,7 +40,7 @@ def write(connection: Connection, late: Sequence[Late], relay: str) -> list[Late
         for one in free:
             breaker.judge_late(connection, one.target, one.item)
         attempts.write(connection, [(one.target, one.item) for one in free], relay)
-        connection.execute(OVERDUE, _columns(free))
+        connection.execute(LATE, _columns(free))
     return [one for one in late if one.item in held]
 
 
@@ -71,8 +71,16 @@ def _held(connection: Connection, late: Sequence[Late]) -> set[Item]:
     Whoever waited for one subscription's lock would keep the outcomes of all others until their
     leases are over, and their messages would be sent twice.
     """
-    failed = {one.target.subscription_id for one in late if attempts.keeps(one.target, one.item)}
-    judged = {one.target.subscription_id for one in late if breaker.judges(one.target, one.item)}
+    failed = {
+        one.target.subscription_id
+        for one in late
+        if attempts.is_answer_wanted(one.target, one.item)
+    }
+    judged = {
+        one.target.subscription_id
+        for one in late
+        if breaker.concerns_subscription(one.target, one.item)
+    }
     taken = set[int]()
     if failed or judged:
         row = connection.execute(HOLD_SUBSCRIPTIONS, (sorted(judged), sorted(failed))).fetchone()
@@ -125,7 +133,7 @@ def _is_tried_again(one: Late) -> bool:
     return verdict is not None and verdict.kind == "retry" and verdict.attempts > one.item.attempts
 
 
-OVERDUE = """
+LATE = """
 update outbox.delivery d
 set attempts = late.attempts, token = null, outcome = late.outcome, reason = late.reason,
     detail = late.detail, due_at = clock_timestamp() + make_interval(secs => late.seconds)

@@ -20,7 +20,7 @@ class Rate:
         self._granted = 0
         self._until = 0.0
 
-    def is_news(self, endpoint: Endpoint) -> bool:
+    def update(self, endpoint: Endpoint) -> bool:
         """Whether the limit is another than the last grant's."""
         news = endpoint.rate_per_second != self._per_second
         self._per_second = endpoint.rate_per_second

@@ -139,15 +139,15 @@ with gone as (
     where cursor_id = %(cursor)s and message_id = any (%(messages)s::bigint[])
     returning dead_letter_id, attempts
 )
-update outbox.dead_letter letter
-set delivered_at = clock_timestamp(), attempts = letter.attempts + gone.attempts + %(made)s,
-    redriven_at = coalesce(letter.redriven_at, clock_timestamp())
-from gone where letter.id = gone.dead_letter_id
+update outbox.dead_letter dead
+set delivered_at = clock_timestamp(), attempts = dead.attempts + gone.attempts + %(made)s,
+    redriven_at = coalesce(dead.redriven_at, clock_timestamp())
+from gone where dead.id = gone.dead_letter_id
 """
 
 
 def delete(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> None:
-    """Takes the rows of what has arrived away, and notes it at redriven letters."""
+    """Deletes the rows of items that have arrived or are missing; notes it at dead letters."""
     for made, some in (
         (1, [item.message_id for item in items if item.sent_at]),
         # Acknowledged before this run: their rows count that attempt already.
@@ -157,7 +157,7 @@ def delete(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> Non
             connection.execute(DELETE, {"cursor": cursor.id, "messages": some, "made": made})
 
 
-# The letter of a message that died before keeps its id: a second redrive of it adds nothing.
+# The dead letter of a message that died before keeps its id: a second redrive of it adds nothing.
 BURY = """
 insert into outbox.dead_letter
     (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
@@ -176,7 +176,7 @@ BURY_AGAIN = """
 update outbox.dead_letter
 set reason = %(reason)s, detail = %(detail)s, exhausted = %(exhausted)s,
     attempts = attempts + %(attempts)s, died_at = clock_timestamp(), redriven_at = null
-where id = %(letter)s
+where id = %(dead_letter)s
 """
 SKIP = "delete from outbox.delivery where cursor_id = %(cursor)s and message_id = %(message)s"
 PARK = """
@@ -199,7 +199,7 @@ def bury(connection: Connection, cursor: Cursor, item: Item, *, park: bool) -> N
         "cursor": cursor.id,
         "priority": cursor.priority,
         "message": item.message_id,
-        "letter": item.dead_letter_id,
+        "dead_letter": item.dead_letter_id,
         "group": _group(item),
         "attempts": item.verdict.attempts,
         "exhausted": item.verdict.exhausted,

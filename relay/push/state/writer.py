@@ -20,7 +20,7 @@ from relay.settings import Settings
 logger = structlog.get_logger()
 
 # Outcomes that are written in one transaction.
-MAX_OVERDUE = 500
+MAX_LATE = 500
 # Kept while the database is away; beyond it they are forgotten, and sent again after their lease.
 MAX_KEPT = 10_000
 # How soon is tried again what could not be written.
@@ -46,7 +46,7 @@ class Writer:
         self._ends_at = 0.0
         self._telling = Interval(TELL_SECONDS)
         self._connection: Connection | None = None
-        self._thread = threading.Thread(target=self._turn, name="overdue outcomes", daemon=True)
+        self._thread = threading.Thread(target=self._turn, name="late outcomes", daemon=True)
         self._thread.start()
 
     def put(self, one: Late) -> None:
@@ -92,7 +92,7 @@ class Writer:
                 if one is None:
                     return True
                 self._next.append(one)
-                if len(self._next) >= MAX_OVERDUE:
+                if len(self._next) >= MAX_LATE:
                     return False
                 one = self._queue.get_nowait()
         except queue.Empty:
@@ -134,7 +134,7 @@ class Writer:
             logger.warning("outcomes_forgotten", outcomes=len(forgotten))
             del self._held[:-MAX_KEPT]
         waiting = Counter(one.target.subscription for one in held if _waits_long(one))
-        if not waiting or not self._telling.is_over():
+        if not waiting or not self._telling.begin_if_over():
             return
         for subscription, outcomes in waiting.items():
             self._telemetry.fault(subscription, "outcomes")

@@ -45,7 +45,7 @@ def test_the_list_tells_what_was_given_up_and_why(
 def test_the_list_is_in_the_order_of_publishing_and_bounded(connection: Connection) -> None:
     for message_id in (30, 10, 20):
         bury(connection, message_id)
-    listed = dead_letters.letters(connection, Filter(), limit=2)
+    listed = dead_letters.read(connection, Filter(), limit=2)
     assert [letter.message_id for letter in listed] == [10, 20]
 
 
@@ -77,7 +77,7 @@ def an_hour_apart(connection: Connection) -> None:
 )
 def test_the_list_is_filtered(connection: Connection, meant: Filter, found: list[int]) -> None:
     an_hour_apart(connection)
-    listed = dead_letters.letters(connection, meant, limit=10)
+    listed = dead_letters.read(connection, meant, limit=10)
     assert [letter.message_id for letter in listed] == found
 
 
@@ -92,7 +92,7 @@ def test_all_that_are_meant_are_redriven_and_no_other(connection: Connection) ->
 def test_the_limit_that_a_letter_exhausted_is_told(connection: Connection) -> None:
     letter = bury(connection, 7)
     connection.execute("update outbox.dead_letter set exhausted = 'retry.max_attempts'")
-    listed = dead_letters.render(dead_letters.letters(connection, Filter(), limit=1))
+    listed = dead_letters.render(dead_letters.read(connection, Filter(), limit=1))
     assert "retry.max_attempts" in listed
     assert "retry.max_attempts" in dead_letters.show(connection, letter)
 

@@ -15,8 +15,8 @@ from relay.database import Connection
 from relay.keyring import Keyring
 from relay.monitoring import status
 from relay.operate import replay, status_text, subscriptions
+from relay.operate.not_found import NotFoundError
 from relay.operate.subscriptions import NameTakenError
-from relay.operate.unknown import UnknownError
 from relay.secrets import at_rest
 from tests.proxy import Proxy
 from tests.relay.operating import OTHER_KEY, SECRET_KEY, outbox_relay, publish, relay_role
@@ -287,13 +287,13 @@ def test_without_a_key_there_is_nothing_to_seal_with(database_url: str) -> None:
 
 
 def test_what_is_not_there_is_named(connection: Connection) -> None:
-    with pytest.raises(UnknownError, match="no http subscription kafka"):
+    with pytest.raises(NotFoundError, match="no http subscription kafka"):
         subscriptions.send_test(connection, "kafka")
-    with pytest.raises(UnknownError, match="no subscription kafak"):
+    with pytest.raises(NotFoundError, match="no subscription kafak"):
         subscriptions.pause(connection, "kafak", None)
-    with pytest.raises(UnknownError, match="no subscription kafak"):
+    with pytest.raises(NotFoundError, match="no subscription kafak"):
         replay.replay(connection, "kafak", from_message_id=publish(connection))
-    with pytest.raises(UnknownError, match="no message 12345"):
+    with pytest.raises(NotFoundError, match="no message 12345"):
         replay.replay(connection, "kafka", from_message_id=12345)
 
 

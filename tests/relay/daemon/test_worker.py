@@ -1,4 +1,4 @@
-"""A lane obeys what its subscription says now, and says when it is idle."""
+"""A subscription worker obeys what its subscription says now, and says when it is idle."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from relay.daemon import relay as daemon
 from relay.daemon.relay import LONGEST_POLL_SECONDS
 from relay.daemon.worker import SubscriptionWorker
 from relay.database import connect
-from relay.kafka.runs import Runs
-from relay.log.cursor import Terms
+from relay.kafka.runs import KafkaRuns
+from relay.log.cursor import SinkSettings
 from relay.log.reading import RUN_MESSAGES
 from relay.monitoring.telemetry import Telemetry
 from tests.eventually import eventually
@@ -28,29 +28,31 @@ CHANGE = """update outbox.subscription set settings = '{"topic_prefix": "later."
 
 
 @contextmanager
-def session(database_url: str, sink: RecordingSink) -> Iterator[Runs]:
+def session(database_url: str, sink: RecordingSink) -> Iterator[KafkaRuns]:
     """As the relay's, into a sink that remembers."""
-    operating = settings(database_url, RELAY_NAME="lane")
+    operating = settings(database_url, RELAY_NAME="worker")
     with connect(operating) as connection:
-        yield Runs(connection, sink, operating, Telemetry())
+        yield KafkaRuns(connection, sink, operating, Telemetry())
 
 
-OpenLane = Callable[[Callable[[Terms], RecordingSink], Callable[[], None]], SubscriptionWorker]
+OpenWorker = Callable[
+    [Callable[[SinkSettings], RecordingSink], Callable[[], None]], SubscriptionWorker
+]
 
 
 @pytest.fixture
-def open_lane(database_url: str, db: Session) -> Iterator[OpenLane]:
-    """Opens a lane of subscription `kafka` with these sinks, which tells that it got on."""
+def open_worker(database_url: str, db: Session) -> Iterator[OpenWorker]:
+    """Opens a worker of subscription `kafka` with these sinks, which tells that it got on."""
     workers: list[SubscriptionWorker] = []
 
     def open_one(
-        sink: Callable[[Terms], RecordingSink], turned: Callable[[], None]
+        sink: Callable[[SinkSettings], RecordingSink], turned: Callable[[], None]
     ) -> SubscriptionWorker:
         worker = SubscriptionWorker(
             "kafka",
             one(db, "select id from outbox.subscription"),
             telemetry=Telemetry(),
-            sessions=lambda cursor, _: session(database_url, sink(cursor.terms)),
+            sessions=lambda cursor, _: session(database_url, sink(cursor.sink_settings)),
             turned=turned,
         )
         workers.append(worker)
@@ -71,35 +73,35 @@ def worked_off(worker: SubscriptionWorker, relay: Relay) -> None:
 
 
 def test_terms_that_change_in_the_middle_of_a_backlog_hold_from_the_next_run_on(
-    db: Session, relay: Relay, open_lane: OpenLane
+    db: Session, relay: Relay, open_worker: OpenWorker
 ) -> None:
     sinks: dict[str, RecordingSink] = {}
 
     def change() -> None:
         db.execute(CHANGE)
 
-    def sink(terms: Terms) -> RecordingSink:
-        made = sinks[terms.topic_prefix] = RecordingSink()
-        if not terms.topic_prefix:
+    def sink(sink_settings: SinkSettings) -> RecordingSink:
+        made = sinks[sink_settings.topic_prefix] = RecordingSink()
+        if not sink_settings.topic_prefix:
             made.delivered = change
         return made
 
     db.execute(FILL, [2 * RUN_MESSAGES + 1])
-    worker = open_lane(sink, lambda: None)
+    worker = open_worker(sink, lambda: None)
     eventually(lambda: worked_off(worker, relay), 30)
     assert len(sinks[""].runs) == 1
     assert len(sinks[""].ids) + len(sinks["later."].ids) == 2 * RUN_MESSAGES + 1
 
 
-def test_a_lane_says_when_it_is_idle_again_though_nothing_could_go(
-    db: Session, relay: Relay, open_lane: OpenLane
+def test_a_worker_says_when_it_is_idle_again_though_nothing_could_go(
+    db: Session, relay: Relay, open_worker: OpenWorker
 ) -> None:
     sink, turns = RecordingSink(), []
     sink.missing = {"orders"}
     publish(db, "a")
     relay.sink.missing = {"orders"}
     relay.drain()
-    worker = open_lane(lambda _: sink, lambda: turns.append(1))
+    worker = open_worker(lambda _: sink, lambda: turns.append(1))
     worker.offer(relay.probe())
 
     def has_tried() -> None:
@@ -128,7 +130,7 @@ class Busy:
 
 
 @pytest.mark.parametrize(("progress_before", "waited"), [(6, []), (7, [LONGEST_POLL_SECONDS])])
-def test_a_lane_that_got_on_is_looked_after_at_once_and_another_after_the_usual_wait(
+def test_a_worker_that_got_on_is_looked_after_at_once_and_another_after_the_usual_wait(
     database_url: str, progress_before: int, waited: list[float]
 ) -> None:
     """Else one that has nothing but blocked channels would be offered them without end."""

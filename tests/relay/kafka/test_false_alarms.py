@@ -13,7 +13,7 @@ import pytest
 from local.program import Program
 from tests.eventually import eventually
 from tests.relay.stage import ExactlyOnceStage
-from tests.relay.stuck import GIVEN_UP_SECONDS, asked, start
+from tests.relay.stuck import NO_ROOM_SECONDS, asked, start
 
 pytestmark = pytest.mark.long
 
@@ -77,13 +77,13 @@ def test_a_database_that_takes_its_time_is_waited_for(
     relay = watched(stage.database_url)
     stage.publish(10, "orders")
     stage.all_arrived("orders")
-    # The younger one is the lane's; the loop goes on meanwhile.
+    # The younger one is the worker's; the loop goes on meanwhile.
     slow = stage.query(SESSIONS)[0][0]
     os.kill(slow, signal.SIGSTOP)
     try:
         stage.publish(10, "orders")
         with pytest.raises(AssertionError):
-            eventually(lambda: gave_up(relay), 2 * GIVEN_UP_SECONDS)
+            eventually(lambda: gave_up(relay), 2 * NO_ROOM_SECONDS)
     finally:
         os.kill(slow, signal.SIGCONT)
     stage.all_arrived("orders")

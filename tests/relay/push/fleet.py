@@ -1,4 +1,4 @@
-"""Relays in threads of their own, as lanes are, against one receiver."""
+"""Relays in threads of their own, as workers are, against one receiver."""
 
 import threading
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 
 class PushRelay:
-    """One relay's session and courier; its rounds are the test's."""
+    """One relay's session and request loop; its rounds are the test's."""
 
     def __init__(
         self,

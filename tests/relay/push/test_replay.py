@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from relay.database import connect
-from relay.kafka.runs import Runs
+from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import probe
 from relay.log.message import REPLAYED, Row
 from relay.log.sink import Outcome
@@ -212,7 +212,7 @@ def test_a_replay_into_kafka_marks_what_was_done(stage: PushStage) -> None:
     relay_settings = settings(stage.database_url, RELAY_NAME="topics")
     sink = MarkingSink()
     with connect(relay_settings) as connection:
-        runs = Runs(connection, sink, relay_settings, Telemetry())
+        runs = KafkaRuns(connection, sink, relay_settings, Telemetry())
 
         def drain() -> None:
             while cursors := probe(connection, "topics"):

@@ -6,12 +6,14 @@ import pytest
 
 from relay.kafka.exactly_once import ownership
 from relay.kafka.exactly_once.ownership import ExactlyOnce
-from relay.log.cursor import Claimed, Cursor, Origin, Terms
+from relay.log.cursor import Claimed, Cursor, Origin, SinkSettings
 from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
-MINE = Cursor(1, 1, "exact", "kafka", 0, 3, None, 7, "", None, None, Terms("exactly_once"))
-ANOTHERS = Cursor(2, 1, "exact", "kafka", 0, 3, None, 7, "b", None, None, Terms("exactly_once"))
+MINE = Cursor(1, 1, "exact", "kafka", 0, 3, None, 7, "", None, None, SinkSettings("exactly_once"))
+ANOTHERS = Cursor(
+    2, 1, "exact", "kafka", 0, 3, None, 7, "b", None, None, SinkSettings("exactly_once")
+)
 CLAIMED = Claimed(
     n=7,
     token=7,
@@ -67,9 +69,9 @@ def test_the_slower_fencing_is_the_longer_another_is_left_alone(
     monkeypatch.setattr(ownership, "time", clock)
     broker = cast(Any, SlowBroker(clock, fence_seconds))
     relay = ExactlyOnce(cast(Any, None), broker, settings("postgresql://h/d"), Telemetry())
-    relay.adopts(MINE, CLAIMED)
-    assert relay.is_anothers(ANOTHERS)
+    relay.adopt(MINE, CLAIMED)
+    assert relay.defer_to_other(ANOTHERS)
     clock.now += patience - 0.01
-    assert relay.is_anothers(ANOTHERS)
+    assert relay.defer_to_other(ANOTHERS)
     clock.now += 0.02
-    assert not relay.is_anothers(ANOTHERS)
+    assert not relay.defer_to_other(ANOTHERS)

@@ -18,7 +18,7 @@ class Unwritable(Exception):
         self.reasons = reasons
 
 
-class Doubt:
+class UnwritableCheck:
     """Asks for the topics of one run, again and again while it is not acknowledged."""
 
     def __init__(self, topics: Topics, channels: Iterable[bytes]) -> None:

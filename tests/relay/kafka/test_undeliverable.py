@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from relay.kafka.cluster import kafka_sink
-from relay.log.cursor import Terms
+from relay.log.cursor import SinkSettings
 from relay.log.message import Row
 from relay.log.sink import SinkAway
 from relay.process.heartbeat import Heartbeat
@@ -32,7 +32,7 @@ def test_what_was_thrown_away_does_not_count_as_sent(
         kafka={"bootstrap.servers": kafka, "linger.ms": "30000"},
         topic_prefix=topic_prefix,
     )
-    sink = kafka_sink(settings, Terms(delivery), threading.Event(), Heartbeat())
+    sink = kafka_sink(settings, SinkSettings(delivery), threading.Event(), Heartbeat())
     sink.open()
     if sink.transactions is not None:
         sink.transactions.fence(f"{topic_prefix}cursor")

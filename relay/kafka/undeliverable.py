@@ -9,21 +9,22 @@ from relay.kafka.routes import Wire
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS
 from relay.kafka.topics import Topics
 
-# Reason and detail of a letter.
-Doom = tuple[str, str]
+# Reason and detail of a dead letter.
+DeadReason = tuple[str, str]
 
 # What is written to a channel for which there is no room among those that wait is dead, until room
-# is looked for again. So many letters that nobody has to be asked for in one run.
+# is looked for again. In one run so many messages become dead letters
+# without a question to the cluster.
 NO_ROOM = "TOO_MANY_WAITING_CHANNELS"
-MAX_GIVEN_UP = 5000
-GIVEN_UP_SECONDS = 30.0
+MAX_UNASKED_DEAD = 5000
+NO_ROOM_SECONDS = 30.0
 # So is what prefix and channel together would send to the topic of the relay's own cursors.
 OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
 # And to those that brokers keep for themselves, which nobody may make or write to.
 KAFKAS_TOPIC = "TOPIC_IS_KAFKAS_OWN"
 
 
-class GivenUp:
+class Undeliverable:
     """Those that found no room among the channels that wait, and those whose topic is the relay's
     own or Kafka's.
     """
@@ -37,7 +38,7 @@ class GivenUp:
     def add(self, channels: Iterable[str]) -> bool:
         """Whether messages of these may die; False: they have to wait. Raises SinkAway."""
         names = [channel.encode() for channel in channels]
-        if any(self._topics.passes(name) for name in names):
+        if any(self._topics.is_temporary(name) for name in names):
             # No message is to blame for brokers that are gone.
             return False
         now = time.monotonic()
@@ -49,14 +50,14 @@ class GivenUp:
             if all(name.startswith("__") for name in topics):
                 # A broker that has just started may know no topic yet.
                 return False
-            self._has_topics_until = now + GIVEN_UP_SECONDS
-        if len(self._until) > MAX_GIVEN_UP:
+            self._has_topics_until = now + NO_ROOM_SECONDS
+        if len(self._until) > MAX_UNASKED_DEAD:
             self._until.clear()
-        self._until.update(dict.fromkeys(names, now + GIVEN_UP_SECONDS))
+        self._until.update(dict.fromkeys(names, now + NO_ROOM_SECONDS))
         return True
 
-    def doom(self, channel: bytes) -> Doom | None:
-        """Reason and detail of the letters of a channel whose messages go nowhere now."""
+    def reason_for(self, channel: bytes) -> DeadReason | None:
+        """Reason and detail of the dead letters of a channel whose messages go nowhere now."""
         if self._topics.is_own(channel):
             own = self._topics.own
             detail = f"topic {own} is the relay's own: change the subscription's topic_prefix"

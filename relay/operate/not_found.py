@@ -1,5 +1,5 @@
 """What somebody named and is not there."""
 
 
-class UnknownError(LookupError):
+class NotFoundError(LookupError):
     """There is no such subscription, message or dead letter; the message names it."""
