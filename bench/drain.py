@@ -13,7 +13,7 @@ from bench.messages import TOPIC, fill_classic, fill_log
 from bench.process import cpu_seconds, peak_memory_bytes
 from bench.watch import send_one, watch
 from relay.database import connect
-from relay.log.cursor import probe
+from relay.log.probe import probe
 from relay.settings import Settings
 
 EMPTY_POLLS = 20

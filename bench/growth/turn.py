@@ -11,7 +11,7 @@ from bench.messages import TOPIC
 from bench.process import cpu_seconds, peak_memory_bytes
 from bench.watch import send_one, watch
 from relay.database import connect
-from relay.log.cursor import PROBE, probe
+from relay.log.probe import PROBE, probe
 from relay.settings import Settings
 from tests.relay.plans import explain
 

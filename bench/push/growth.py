@@ -13,7 +13,7 @@ from bench.push.arena import PushArena
 from bench.push.drain import Turn
 from bench.push.subscribers import fill, subscribe, subscribed
 from relay.database import connect
-from relay.log.cursor import probe
+from relay.log.probe import probe
 from relay.settings import Settings
 
 DEAD_CHANNEL = "bench.dead"

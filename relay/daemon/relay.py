@@ -16,7 +16,8 @@ from relay.daemon.worker import SubscriptionWorker
 from relay.database import Connection, EncodingError, connect, transaction
 from relay.kafka.runs import MAX_TOLD
 from relay.log.cluster import foreign_cluster
-from relay.log.cursor import Cursor, probe
+from relay.log.cursor import Cursor
+from relay.log.probe import probe
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.status import TIMEOUT
 from relay.monitoring.telemetry import Telemetry

@@ -11,15 +11,17 @@ from relay.kafka.exactly_once.ownership import KNOWN_AS, ExactlyOnce
 from relay.log.checkpoint import (
     MAX_WAITING,
     Next,
-    Place,
     finish,
     following,
     merge,
     new_token,
-    place,
+    position_at,
     write,
 )
-from relay.log.cursor import Claimed, Cursor, claim, give_up, leave, probe
+from relay.log.claim import Claimed, claim, give_up, leave
+from relay.log.cursor import Cursor
+from relay.log.position import Position
+from relay.log.probe import probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.sink import Blocked, Outcome, Sink, SinkAway, Unanswered
@@ -125,7 +127,7 @@ class KafkaRuns:
         if claimed is None:
             return None
         position = claimed.position
-        if position is None and not claimed.due and not claimed.merging:
+        if position.delta is None and not claimed.due and not claimed.merging:
             leave(self._connection)
             return Ran()
         if exactly_once is not None:
@@ -138,7 +140,6 @@ class KafkaRuns:
             return self._merge(cursor, claimed)
         if claimed.due:
             return self._redrive(cursor, claimed)
-        assert position is not None
         if exactly_once is not None and not exactly_once.check_snapshots_fit(cursor, position):
             leave(self._connection)
             return Ran(blocked=True)
@@ -236,7 +237,7 @@ class KafkaRuns:
     def _merge(self, cursor: Cursor, claimed: Claimed) -> Ran:
         """Merges channel cursors that have caught up, in a run of its own that sends nothing."""
         # The cursor stands where it stood, between deltas; `seen` is what it and they share.
-        here = Place(claimed.seen)
+        here = Position(claimed.position.seen)
         checkpoint = Next(claimed.n + 1, new_token(), here)
         if self._exactly_once is not None:
             # The cursor's last run may be another owner's, committed to Kafka and not yet noted
@@ -258,7 +259,7 @@ class KafkaRuns:
         arrived = redriven.arrived_ids(rows, outcome)
         checkpoint = None
         if exactly_once is not None and arrived:
-            here = place(connection, cursor, claimed.n)
+            here = position_at(connection, cursor, claimed.n)
             checkpoint = Next(claimed.n + 1, new_token(), here, outcome.messages, outcome.bytes)
             exactly_once.commit(cursor, claimed, checkpoint, outcome, arrived)
         if exactly_once is not None and outcome.stopped is not None and outcome.stopped.stuck:

@@ -9,31 +9,22 @@ import psycopg
 
 from relay.database import Connection
 from relay.log.cursor import Cursor
+from relay.log.position import Position, columns, position_of
 from relay.log.reading import Reading
 from relay.log.sink import Blocked, Dead, Outcome
 
 Written = psycopg.Cursor[Any]
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a checkpoint says that its cursor stands; between deltas all but `seen` is None."""
-
-    seen: str
-    target: str | None = None
-    after_id: int | None = None
-    fresh_id: int | None = None
-    upto_id: int | None = None
-
-
 class Next(msgspec.Struct, frozen=True):
-    """The checkpoint that a run ends with: its place, and the token that only it has.
+    """The checkpoint that a run ends with: its position, and the token that only it has.
 
     `messages` arrived, `failures` attempts did not.
     """
 
     n: int
     token: int
-    place: Place
+    position: Position
     messages: int = 0
     bytes: int = 0
     failures: int = 0
@@ -46,30 +37,31 @@ def new_token() -> int:
 
 def following(reading: Reading, outcome: Outcome) -> Next | None:
     """The checkpoint that a run has come to; None where it has not moved."""
-    position, stopped = reading.position, outcome.stopped
+    delta, stopped = reading.delta, outcome.stopped
     done_id = reading.after_id if stopped is None else stopped.message_id - 1
-    if stopped is not None and done_id <= position.after_id:
+    if stopped is not None and done_id <= delta.after_id:
         return None
     # With its last message a delta is over, though the run was stopped before it looked for more.
-    if done_id >= position.upto_id:
-        place = Place(position.target)
+    if done_id >= delta.upto_id:
+        position = Position(delta.target)
     else:
-        place = Place(position.seen, position.target, done_id, position.fresh_id, position.upto_id)
+        left = msgspec.structs.replace(delta, after_id=done_id)
+        position = Position(reading.claimed.position.seen, left)
     n = reading.claimed.n + 1
-    return Next(n, new_token(), place, outcome.messages, outcome.bytes)
+    return Next(n, new_token(), position, outcome.messages, outcome.bytes)
 
 
-PLACE = """
+POSITION = """
 select seen::text, target::text, after_id, fresh_id, upto_id
 from outbox.checkpoint where cursor_id = %(cursor)s and n = %(n)s
 """
 
 
-def place(connection: Connection, cursor: Cursor, n: int) -> Place:
+def position_at(connection: Connection, cursor: Cursor, n: int) -> Position:
     """Where checkpoint `n` stands."""
-    row = connection.execute(PLACE, {"cursor": cursor.id, "n": n}).fetchone()
+    row = connection.execute(POSITION, {"cursor": cursor.id, "n": n}).fetchone()
     assert row is not None
-    return Place(*row)
+    return position_of(*row)
 
 
 # Returns the database's clock, as Row counts: by then everything of the run was acknowledged.
@@ -177,9 +169,9 @@ def finish(
         if cursor.channel is not None:
             _wait(connection, cursor, checkpoint, blocked)
         elif blocked:
-            place = checkpoint.place if checkpoint else _unmoved(reading)
+            at = checkpoint.position if checkpoint else reading.claimed.position
             added = connection.execute(
-                ADD_CHANNEL_CURSORS, _where(cursor, relay, place) | _set_aside(cursor, blocked)
+                ADD_CHANNEL_CURSORS, _where(cursor, relay, at) | _set_aside(cursor, blocked)
             )
         connection.execute("commit")
     row = written.fetchone() if written else None
@@ -202,16 +194,11 @@ def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) 
         "bytes": checkpoint.bytes,
         "failures": checkpoint.failures,
     }
-    return connection.execute(CHECKPOINT, _where(cursor, relay, checkpoint.place) | values)
+    return connection.execute(CHECKPOINT, _where(cursor, relay, checkpoint.position) | values)
 
 
-def _where(cursor: Cursor, relay: str, place: Place) -> dict[str, object]:
-    return {"cursor": cursor.id, "relay": relay, **msgspec.structs.asdict(place)}
-
-
-def _unmoved(reading: Reading) -> Place:
-    at = reading.position
-    return Place(at.seen, at.target, at.after_id, at.fresh_id, at.upto_id)
+def _where(cursor: Cursor, relay: str, position: Position) -> dict[str, object]:
+    return {"cursor": cursor.id, "relay": relay, **columns(position)}
 
 
 def _buried(cursor: Cursor, dead: Sequence[Dead]) -> dict[str, object]:

@@ -9,7 +9,8 @@ from psycopg.types.numeric import Int8BinaryLoader
 from psycopg.types.string import ByteaBinaryLoader
 
 from relay.database import Connection
-from relay.log.cursor import Claimed, Cursor
+from relay.log.claim import Claimed
+from relay.log.cursor import Cursor
 from relay.log.message import Row
 
 # What bounds a run.
@@ -148,11 +149,11 @@ class Reading:
         *,
         blocking: bool = False,
     ) -> None:
-        assert claimed.position is not None
+        assert claimed.position.delta is not None
         self.connection = connection
         self.claimed = claimed
-        self.position = claimed.position
-        self.after_id = claimed.position.after_id
+        self.delta = claimed.position.delta
+        self.after_id = self.delta.after_id
         self.bytes = 0
         # The statement that ends a stream's savepoint: where the stream was ended early, the
         # transaction has failed down to it.
@@ -164,8 +165,8 @@ class Reading:
             "blocking": blocking,
             "types": claimed.types,
             "priority": cursor.priority,
-            "seen": self.position.seen,
-            "target": self.position.target,
+            "seen": claimed.position.seen,
+            "target": self.delta.target,
             "channels": claimed.channels,
             "subscription": cursor.subscription_id,
             "channel": cursor.channel,
@@ -176,7 +177,7 @@ class Reading:
     @property
     def exhausted(self) -> bool:
         """Whether the delta has been read to its end."""
-        return self.after_id >= self.position.upto_id
+        return self.after_id >= self.delta.upto_id
 
     def end(self) -> None:
         """Makes the transaction whole again after a stream. The lock and the settings stay.
@@ -242,12 +243,12 @@ class Reading:
 
     @property
     def _is_late(self) -> bool:
-        return self.after_id < self.position.fresh_id - 1
+        return self.after_id < self.delta.fresh_id - 1
 
     @property
     def _end(self) -> int:
         """Up to which id it goes on as now."""
-        return self.position.fresh_id - 1 if self._is_late else self.position.upto_id
+        return self.delta.fresh_id - 1 if self._is_late else self.delta.upto_id
 
     def _span(self) -> tuple[LiteralString, int]:
         """The statement that reads on, and how far."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import msgspec
 
 from relay.database import Connection
-from relay.log.checkpoint import Next, following, new_token, place, write
-from relay.log.cursor import Claimed, Cursor
+from relay.log.checkpoint import Next, following, new_token, position_at, write
+from relay.log.claim import Claimed
+from relay.log.cursor import Cursor
 from relay.log.reading import Reading
 from relay.log.sink import Outcome, Stopped
 from relay.monitoring.telemetry import Telemetry
@@ -80,7 +81,7 @@ def finish(
 
 
 def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
-    """Where the log has got to; a run of rows alone leaves the place as it is."""
+    """Where the log has got to; a run of rows alone leaves the position as it is."""
     claimed, result = sent.claimed, sent.result
     failures = sent.failed + sent.late_failures
     size = sum(item.payload_bytes for item in sent.of("acked"))
@@ -89,7 +90,7 @@ def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
         stopped = None if result.done_id is None else Stopped(result.done_id + 1)
         checkpoint = following(sent.reading, Outcome(sent.acked, size, [], [], stopped))
     if checkpoint is None and (sent.acked or failures):
-        here = place(connection, sent.cursor, claimed.n)
+        here = position_at(connection, sent.cursor, claimed.n)
         checkpoint = Next(claimed.n + 1, new_token(), here, sent.acked, size)
     if checkpoint is None:
         return None

@@ -10,8 +10,10 @@ import structlog
 
 from relay.database import Connection, Pool, borrowed
 from relay.keyring import Keyring, Keys
-from relay.log.cursor import Claimed, Cursor, claim, give_up, leave, pending, probe
+from relay.log.claim import Claimed, claim, give_up, leave
+from relay.log.cursor import Cursor
 from relay.log.message import Row
+from relay.log.probe import pending, probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.monitoring.telemetry import Telemetry
@@ -173,7 +175,7 @@ class PushRuns:
                 return Ran(progressed=True, exhausted=False)
             # Other rows are due by now.
             return self._claim(connection, cursor, limit, granted)
-        if claimed.position is None and not claimed.due:
+        if claimed.position.delta is None and not claimed.due:
             leave(connection)
             return Ran()
         secrets = zip(plain, sealed, strict=True)
@@ -268,7 +270,7 @@ class PushRuns:
     ) -> Ran:
         cleared, due = 0, list[Item]()
         # Where heads are due again and again, a fresh message may close the breaker sooner.
-        fresh_probe = claimed.position is not None and random.random() < FRESH_PROBES
+        fresh_probe = claimed.position.delta is not None and random.random() < FRESH_PROBES
         fresh_probe = fresh_probe and target.probing and not self._is_blocked(cursor)
         if claimed.due and not fresh_probe:
             heads = 1 if target.probing else HEADS_PER_SLOT * target.endpoint.concurrency
@@ -279,7 +281,7 @@ class PushRuns:
         due = [item for item in due if item.verdict is None and item.group_key not in groups]
         reading = None
         # Where the probe is a row, the log is of no concern.
-        if claimed.position is not None and not (target.probing and due):
+        if claimed.position.delta is not None and not (target.probing and due):
             reading = Reading(connection, cursor, claimed, limit, blocking=True)
         send_before = self._send_before(began_at)
         batch = RequestBatch(self._request_loop, target, cursor.id, slots, send_before=send_before)

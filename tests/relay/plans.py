@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import psycopg
 from psycopg import sql
 
-from relay.log.cursor import set_local
+from relay.log.session import set_local
 
 Mode = Literal["force_generic_plan", "force_custom_plan"]
 PLACEHOLDER = re.compile(r"%\((\w+)\)s")

@@ -6,8 +6,9 @@ from typing import NamedTuple, Self
 
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
-from relay.log.cursor import Cursor, probe
+from relay.log.cursor import Cursor
 from relay.log.message import Row
+from relay.log.probe import probe
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import Ran
 from relay.log.sink import Blocked, Dead, Outcome, Stopped

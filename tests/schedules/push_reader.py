@@ -7,8 +7,8 @@ from collections.abc import Generator, Sequence
 from typing import Any, cast
 
 from relay.database import Connection, Pool, connect
-from relay.log.cursor import probe
 from relay.log.message import Row
+from relay.log.probe import probe
 from relay.monitoring.telemetry import Telemetry
 from relay.push import runs
 from relay.push.http.answer import Answer

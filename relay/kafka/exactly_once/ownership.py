@@ -23,8 +23,10 @@ from relay.kafka.exactly_once.record import (
     encode,
     noted,
 )
-from relay.log.checkpoint import Next, Place, bury, place, write
-from relay.log.cursor import Claimed, Cursor, Position
+from relay.log.checkpoint import Next, bury, position_at, write
+from relay.log.claim import Claimed
+from relay.log.cursor import Cursor
+from relay.log.position import Delta, Position
 from relay.log.sink import GENERATION, Outcome, Transactions
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
@@ -119,10 +121,11 @@ class ExactlyOnce:
 
     def check_snapshots_fit(self, cursor: Cursor, position: Position) -> bool:
         """Whether both snapshots fit into what a transaction can note; tells where they don't."""
-        if len(position.seen) + len(position.target) <= SMALL_CHARACTERS:
+        delta = position.delta
+        if delta is None or len(position.seen) + len(delta.target) <= SMALL_CHARACTERS:
             return True
         most = 2**63 - 1
-        longest = Place(position.seen, position.target, most, most, most)
+        longest = Position(position.seen, Delta(delta.target, most, most, most))
         record = Record("F" * 8, most, most, most, most, most, longest)
         if len(encode(record)) + DEAD_CHARACTERS <= MAX_CHARACTERS:
             return True
@@ -133,7 +136,7 @@ class ExactlyOnce:
                 "snapshot_too_large",
                 subscription=cursor.subscription,
                 cursor=cursor.id,
-                open_transactions=position.target.count(",") + 1,
+                open_transactions=delta.target.count(",") + 1,
                 hint="end open transactions (sql/inspect/horizon.sql names them); where none are "
                 "left, deliver at_least_once until the next checkpoint",
             )
@@ -154,7 +157,7 @@ class ExactlyOnce:
         """
         record = Record(
             **_follow(claimed, checkpoint),
-            place=None if redriven_ids else checkpoint.place,
+            position=None if redriven_ids else checkpoint.position,
             redriven=redriven_ids,
             dead=() if redriven_ids else noted(outcome.dead),
             last_id=outcome.last_id,
@@ -168,7 +171,7 @@ class ExactlyOnce:
         It shows that no other owner has committed a run since. Raises as `commit`.
         """
         self._transactions.begin()
-        self._commit(cursor, claimed, Record(**_follow(claimed, checkpoint), place=None))
+        self._commit(cursor, claimed, Record(**_follow(claimed, checkpoint), position=None))
 
     def forget(self, claimed: Claimed, cursor_ids: Iterable[int]) -> None:
         """These cursors are gone."""
@@ -253,7 +256,7 @@ class ExactlyOnce:
         )
 
     def _adopt(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
-        where = record.place or place(self._connection, cursor, claimed.n)
+        where = record.position or position_at(self._connection, cursor, claimed.n)
         checkpoint = Next(record.n, record.token, where, record.messages, record.bytes)
         with self._connection.pipeline():
             bury(self._connection, cursor, buried(record.dead))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from relay.log.checkpoint import Place
+from relay.log.position import Delta, Position
 from relay.log.sink import Dead
 
 # A broker takes 4,096 bytes by default (offset.metadata.max.bytes), this short of them in any case.
@@ -23,9 +23,9 @@ DeadLetters = tuple[tuple[str, tuple[int, ...]], ...]
 class Record(msgspec.Struct, frozen=True):
     """A run as Kafka holds it: checkpoint `parent_n` + 1, and the one that it follows.
 
-    `place` is None where the run sent `redriven` dead letters, by message id, and the cursor stays
-    where its parent stands. `dead` are the messages that the run gave up between those that it
-    sent.
+    `position` is None where the run sent `redriven` dead letters, by message id, and the cursor
+    stays where its parent stands. `dead` are the messages that the run gave up between those that
+    it sent.
     """
 
     timeline: str
@@ -34,7 +34,7 @@ class Record(msgspec.Struct, frozen=True):
     token: int
     messages: int
     bytes: int
-    place: Place | None
+    position: Position | None
     redriven: tuple[int, ...] = ()
     # The last message of the run, and when it was written.
     last_id: int = 0
@@ -62,7 +62,7 @@ class _Packed(msgspec.Struct, array_like=True):
     token: int
     messages: int
     bytes: int
-    place: tuple[_Snapshot, _Snapshot, int, int, int] | _Snapshot | None
+    position: tuple[_Snapshot, _Snapshot, int, int, int] | _Snapshot | None
     redriven: tuple[int, ...]
     last_id: int
     last_at: int
@@ -75,14 +75,14 @@ _decoder = msgspec.msgpack.Decoder(_Packed)
 
 def encode(record: Record) -> str:
     """The record as text; above MAX_CHARACTERS a broker may refuse it."""
-    place = record.place
+    position = record.position
     packed: Any = None
-    if place is not None:
-        packed = pack(place.seen)
-        if place.target is not None:
-            packed = (packed, pack(place.target), place.after_id, place.fresh_id, place.upto_id)
+    if position is not None:
+        packed = pack(position.seen)
+        if (delta := position.delta) is not None:
+            packed = (packed, pack(delta.target), delta.after_id, delta.fresh_id, delta.upto_id)
     dead = [(reason, _distances(ids)) for reason, ids in record.dead]
-    fields = {**msgspec.structs.asdict(record), "place": packed, "dead": tuple(dead)}
+    fields = {**msgspec.structs.asdict(record), "position": packed, "dead": tuple(dead)}
     # Two snapshots mostly share their long transactions, which compression finds.
     return base64.b85encode(zlib.compress(msgspec.msgpack.encode(_Packed(**fields)))).decode()
 
@@ -97,14 +97,14 @@ def decode(text: str) -> Record:
             raise Unreadable("its end is missing")
     except (ValueError, zlib.error, msgspec.DecodeError) as wrong:
         raise Unreadable(str(wrong)) from wrong
-    place: Place | None = None
-    if isinstance(packed.place, _Snapshot):
-        place = Place(unpack(packed.place))
-    elif packed.place is not None:
-        seen, target, *ids = packed.place
-        place = Place(unpack(seen), unpack(target), *ids)
+    position: Position | None = None
+    if isinstance(packed.position, _Snapshot):
+        position = Position(unpack(packed.position))
+    elif packed.position is not None:
+        seen, target, *ids = packed.position
+        position = Position(unpack(seen), Delta(unpack(target), *ids))
     dead = tuple((reason, tuple(accumulate(ids))) for reason, ids in packed.dead)
-    return Record(**{**msgspec.structs.asdict(packed), "place": place, "dead": dead})
+    return Record(**{**msgspec.structs.asdict(packed), "position": position, "dead": dead})
 
 
 def noted(dead: Sequence[Dead]) -> DeadLetters:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from relay.database import Connection
-from relay.log.cursor import set_local
+from relay.log.session import set_local
 from relay.push.item import Item
 from relay.push.policy.settings import decode
 from relay.push.policy.verdict import by_schedule

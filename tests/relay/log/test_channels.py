@@ -3,7 +3,7 @@
 import pytest
 
 from relay.log import checkpoint
-from relay.log.cursor import probe
+from relay.log.probe import probe
 from relay.log.run import Ran
 from tests.relay.conftest import Open, OpenRelay
 from tests.relay.recording import Relay

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay.log import cursor as log
 from relay.log.checkpoint import finish, following
+from relay.log.claim import claim, give_up
 from relay.log.reading import Reading
 from relay.log.sink import Outcome
 from tests.eventually import eventually
@@ -32,10 +32,10 @@ def test_a_cursor_has_one_holder_at_a_time(
 ) -> None:
     publish(db, "a")
     (cursor,) = relay.probe()
-    assert log.claim(relay.connection, cursor, relay.settings.name, 60) is not None
+    assert claim(relay.connection, cursor, relay.settings.name, 60) is not None
     rival = open_relay()
     assert rival.run(cursor) is None
-    log.give_up(relay.connection)
+    give_up(relay.connection)
     ran = rival.run(cursor)
     assert ran is not None
     assert ran.progressed
@@ -47,11 +47,11 @@ def test_the_second_of_two_equal_checkpoints_is_refused_and_nothing_is_lost(
     """A holder whose lock was lost, as a frozen relay's session is: the key fences it."""
     messages = [publish(db, "a") for _ in range(3)]
     (cursor,) = relay.probe()
-    claimed = log.claim(relay.connection, cursor, relay.settings.name, 60)
+    claimed = claim(relay.connection, cursor, relay.settings.name, 60)
     assert claimed is not None
     zombie = open_relay()
     reading = Reading(zombie.connection, cursor, claimed, limit=2)
-    log.give_up(relay.connection)
+    give_up(relay.connection)
     assert relay.drain() == messages
     zombie.connection.execute("begin")
     zombie.connection.execute("savepoint reading")
@@ -59,7 +59,7 @@ def test_the_second_of_two_equal_checkpoints_is_refused_and_nothing_is_lost(
     checkpoint = following(reading, Outcome(2, 4, [0, 0], []))
     with pytest.raises(errors.UniqueViolation):
         finish(reading, cursor, zombie.settings.name, dead=[], checkpoint=checkpoint)
-    log.give_up(zombie.connection)
+    give_up(zombie.connection)
     last = publish(db, "a")
     assert zombie.drain() == [last]
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from relay.log import cursor as log
+from relay.log.claim import POSITION, claim, give_up
 from relay.log.cursor import Cursor
+from relay.log.position import Position
+from relay.log.probe import PROBE
 from relay.log.reading import READ_LATE, SPAN_IDS
 from relay.log.run import Ran
 from tests.relay.conftest import Open
@@ -29,21 +31,21 @@ def in_flight(session: Session) -> Iterator[None]:
     session.execute("commit")
 
 
-def position_of(relay: Relay, cursor: Cursor) -> log.Position:
+def position_of(relay: Relay, cursor: Cursor) -> Position:
     """The delta that a run of this cursor would begin or go on with."""
-    claimed = log.claim(relay.connection, cursor, relay.settings.name, 60)
-    log.give_up(relay.connection)
+    claimed = claim(relay.connection, cursor, relay.settings.name, 60)
+    give_up(relay.connection)
     assert claimed is not None
-    assert claimed.position is not None
     return claimed.position
 
 
-def late_parameters(position: log.Position, upto: int, limit: int = 20_000) -> dict[str, object]:
+def late_parameters(position: Position, upto: int, limit: int = 20_000) -> dict[str, object]:
+    assert position.delta is not None
     return {
         "priority": 3,
         "seen": position.seen,
-        "target": position.target,
-        "after": position.after_id,
+        "target": position.delta.target,
+        "after": position.delta.after_id,
         "upto": upto,
         "channels": None,
         "types": None,
@@ -68,8 +70,8 @@ def test_a_late_commit_behind_many_newer_rows_reads_few_pages(
         relay.drain()
     newest = publish(db, "b")
     (cursor,) = relay.probe()
-    probing = explain(db, log.PROBE, {"subscription": None, "waiting": False})
-    placing = explain(db, log.POSITION, {"cursor": cursor.id})
+    probing = explain(db, PROBE, {"subscription": None, "waiting": False})
+    placing = explain(db, POSITION, {"cursor": cursor.id})
     position = position_of(relay, cursor)
     reading = explain(db, READ_LATE, late_parameters(position, late + SPAN_IDS))
     assert max(probing.entries, placing.entries, reading.entries) < FEW_ENTRIES
@@ -86,8 +88,8 @@ def test_uncommitted_messages_of_a_long_transaction_cost_the_others_nothing(
         assert relay.drain() == []
         first = publish(db, "b")
         assert relay.drain() == [first]
-        probing = explain(db, log.PROBE, {"subscription": None, "waiting": False})
-        placing = explain(db, log.POSITION, {"cursor": cursor_id(db)})
+        probing = explain(db, PROBE, {"subscription": None, "waiting": False})
+        placing = explain(db, POSITION, {"cursor": cursor_id(db)})
         assert max(probing.entries, placing.entries) < FEW_ENTRIES
 
 
@@ -102,8 +104,9 @@ def test_many_rows_that_committed_late_are_read_in_proportion(
         relay.drain()
     (cursor,) = relay.probe()
     position = position_of(relay, cursor)
-    assert position.fresh_id > position.after_id + ROWS
-    upto = position.after_id + 1000
+    assert (delta := position.delta) is not None
+    assert delta.fresh_id > delta.after_id + ROWS
+    upto = delta.after_id + 1000
     reading = explain(db, READ_LATE, late_parameters(position, upto, limit=1000))
     assert reading.buffers < 4 * 1000
     assert len(relay.drain(limit=20_000)) == ROWS

@@ -3,7 +3,8 @@
 import psycopg
 import pytest
 
-from relay.log import cursor as log
+from relay.log.claim import POSITION
+from relay.log.probe import PROBE
 from tests.eventually import eventually
 from tests.relay.conftest import Open
 from tests.relay.plans import explain
@@ -36,8 +37,8 @@ def old_snapshot(open_session: Open, db: Session) -> Session:
 def reads(db: Session) -> dict[str, int]:
     """The pages that an idle probe and the start of a run touch."""
     return {
-        "probe": explain(db, log.PROBE, {"subscription": None, "waiting": False}).buffers,
-        "position": explain(db, log.POSITION, {"cursor": cursor_id(db)}).buffers,
+        "probe": explain(db, PROBE, {"subscription": None, "waiting": False}).buffers,
+        "position": explain(db, POSITION, {"cursor": cursor_id(db)}).buffers,
     }
 
 

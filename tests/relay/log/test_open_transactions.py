@@ -5,8 +5,8 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from relay.log import cursor as log
-from relay.log.cursor import Position
+from relay.log.claim import POSITION, claim, give_up
+from relay.log.probe import PROBE
 from service.payments.live import updates
 from tests.relay.conftest import Open
 from tests.relay.plans import explain
@@ -29,8 +29,8 @@ FEW_ENTRIES = 100
 
 HAS_UNREAD = "select outbox.has_unread(%(cursor)s, clock_timestamp() + interval '1 minute')"
 LOOKS = [
-    pytest.param(log.PROBE, {"subscription": None, "waiting": False}, id="probe"),
-    pytest.param(log.POSITION, {}, id="position"),
+    pytest.param(PROBE, {"subscription": None, "waiting": False}, id="probe"),
+    pytest.param(POSITION, {}, id="position"),
     pytest.param("select * from outbox.unread(%(cursor)s, 1000)", {}, id="unread"),
     pytest.param(HAS_UNREAD, {}, id="has-unread"),
 ]
@@ -66,7 +66,7 @@ def test_a_probe_looks_into_the_log_once_for_all_cursors_of_a_priority(
     for priority in range(1, PRIORITIES + 1):
         publish(db, priority=priority)
     db.execute(SUBSCRIBE, [40])
-    plan = explain(db, log.PROBE, {"subscription": None, "waiting": False})
+    plan = explain(db, PROBE, {"subscription": None, "waiting": False})
     assert plan.nodes[0].rows == PRIORITIES
     assert plan.entries < FEW_ENTRIES
 
@@ -121,13 +121,13 @@ def test_the_position_of_a_delta_spans_what_is_late_and_what_is_fresh(
     highest = publish(late)
     late.execute("commit")
     (cursor,) = relay.probe()
-    claimed = log.claim(relay.connection, cursor, relay.settings.name, 60)
-    log.give_up(relay.connection)
+    claimed = claim(relay.connection, cursor, relay.settings.name, 60)
+    give_up(relay.connection)
     assert claimed is not None
-    position = claimed.position
-    assert isinstance(position, Position)
+    delta = claimed.position.delta
+    assert delta is not None
     assert first_late < last_late < fresh < highest
-    assert (position.after_id, position.fresh_id, position.upto_id) == (
+    assert (delta.after_id, delta.fresh_id, delta.upto_id) == (
         first_late - 1,
         fresh,
         highest,

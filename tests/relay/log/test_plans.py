@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from relay.log import cursor as log
+from relay.log.claim import POSITION
+from relay.log.probe import PROBE
 from relay.log.reading import READ_LATE, READ_RANGE
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
@@ -135,7 +136,7 @@ def assert_on_indexes(plan: Plan) -> None:
 def test_an_idle_probe_reads_a_few_pages_of_each_partition(retained: Retained, mode: Mode) -> None:
     def look() -> None:
         pass_everything(retained.db)
-        plan = explain(retained.db, log.PROBE, {"subscription": None, "waiting": False}, mode)
+        plan = explain(retained.db, PROBE, {"subscription": None, "waiting": False}, mode)
         assert_on_indexes(plan)
         # Five classes in every partition, and what names the cursors besides.
         ranges = PRIORITIES * (1 + plan.in_progress)
@@ -152,7 +153,7 @@ def test_the_start_of_a_delta_reads_a_few_pages_of_each_partition(
         pass_everything(retained.db)
         for _ in range(100):
             publish(retained.db)
-        plan = explain(retained.db, log.POSITION, {"cursor": cursor_id(retained.db)}, mode)
+        plan = explain(retained.db, POSITION, {"cursor": cursor_id(retained.db)}, mode)
         assert_on_indexes(plan)
         # The transactions in progress, sixteen of them at most, not the messages.
         assert plan.sorted_rows() <= 50
@@ -215,8 +216,8 @@ def no_autovacuum(db: Session) -> None:
 def statements(db: Session) -> list[tuple[str, dict[str, object]]]:
     """What every poll and every run asks first."""
     return [
-        (log.PROBE, {"subscription": None, "waiting": False}),
-        (log.POSITION, {"cursor": cursor_id(db)}),
+        (PROBE, {"subscription": None, "waiting": False}),
+        (POSITION, {"cursor": cursor_id(db)}),
     ]
 
 

@@ -7,7 +7,8 @@ from typing import Any, LiteralString, Self
 from psycopg.types.json import Jsonb
 
 from relay.database import connect, pool
-from relay.log.cursor import Cursor, probe
+from relay.log.cursor import Cursor
+from relay.log.probe import probe
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import Ran
 from relay.monitoring.telemetry import Telemetry

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from relay.daemon import relay as daemon
-from relay.log.cursor import Cursor, probe
+from relay.log.cursor import Cursor
+from relay.log.probe import probe
 from relay.monitoring.telemetry import Telemetry
 from relay.push.requests import batch
 from relay.push.state import rows

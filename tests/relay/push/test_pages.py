@@ -1,6 +1,6 @@
 """The log comes to endpoints in pages of so many bytes: none too large, and nothing left out."""
 
-from relay.log.cursor import claim, leave
+from relay.log.claim import claim, leave
 from relay.log.message import Row
 from relay.log.reading import PAGE_BYTES, Reading
 from tests.relay.push.stage import PushRelay, PushStage

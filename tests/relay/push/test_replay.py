@@ -6,8 +6,8 @@ import pytest
 
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
-from relay.log.cursor import probe
 from relay.log.message import REPLAYED, Row
+from relay.log.probe import probe
 from relay.log.sink import Outcome
 from relay.monitoring.telemetry import Telemetry
 from tests.receiver import OK, respond

@@ -21,7 +21,7 @@ from relay.kafka.exactly_once.record import (
     pack,
     unpack,
 )
-from relay.log.checkpoint import Place
+from relay.log.position import Delta, Position
 from relay.log.sink import MAX_NOTED, Dead
 
 # The machine is busy: how long an example takes says nothing.
@@ -40,22 +40,21 @@ def snapshots(draw: st.DrawFn) -> str:
     return f"{first}:{xmax}:{','.join(map(str, in_progress))}"
 
 
-places = st.one_of(
+positions = st.one_of(
     st.none(),
-    st.builds(Place, seen=snapshots()),
+    st.builds(Position, seen=snapshots()),
     st.builds(
-        Place,
+        Position,
         seen=snapshots(),
-        target=snapshots(),
-        after_id=BIGINT,
-        fresh_id=BIGINT,
-        upto_id=BIGINT,
+        delta=st.builds(
+            Delta, target=snapshots(), after_id=BIGINT, fresh_id=BIGINT, upto_id=BIGINT
+        ),
     ),
 )
 deaths = st.lists(
     st.builds(Dead, BIGINT, st.sampled_from(["MSG_SIZE_TOO_LARGE", "not_encodable"]), st.just("")),
     max_size=60,
-    unique_by=lambda letter: letter.message_id,
+    unique_by=lambda one: one.message_id,
 )
 records = st.builds(
     Record,
@@ -65,8 +64,8 @@ records = st.builds(
     token=st.integers(-(2**63), 2**63 - 1),
     messages=st.integers(0, 2**31 - 1),
     bytes=BIGINT,
-    place=places,
-    letters=st.lists(BIGINT, max_size=60).map(tuple),
+    position=positions,
+    redriven=st.lists(BIGINT, max_size=60).map(tuple),
     dead=deaths.map(noted),
 )
 
@@ -91,12 +90,12 @@ def test_letters_are_read_back_with_their_reasons(dead: list[Dead]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_letters_of_a_run_fit_into_the_room_that_is_kept_for_them(seed: int) -> None:
+def test_the_dead_letters_of_a_run_fit_into_the_room_that_is_kept_for_them(seed: int) -> None:
     random = Random(seed)
     ids = sorted(random.sample(range(2**40, 2**40 + 20_000), MAX_NOTED))
     dead = [Dead(one, "TOPIC_IS_THE_RELAYS_OWN", "") for one in ids]
-    place = Place("1:1:", "2:2:", 2**40, 2**40, 2**40)
-    bare = Record("FFFFFFFF", 1, 2**60, 2**60, 20_000, 16_000_000, place)
+    position = Position("1:1:", Delta("2:2:", 2**40, 2**40, 2**40))
+    bare = Record("FFFFFFFF", 1, 2**60, 2**60, 20_000, 16_000_000, position)
     full = msgspec.structs.replace(bare, dead=noted(dead))
     assert len(encode(full)) - len(encode(bare)) <= DEAD_CHARACTERS
 
@@ -143,6 +142,6 @@ def test_a_thousand_transactions_in_progress_fit_into_the_metadata_twice(seed: i
     later = sorted([*map(int, still), *range(int(xmax), int(xmax) + 100)])
     target = f"{later[0]}:{int(xmax) + 100}:{','.join(map(str, later))}"
     most = 2**63 - 1
-    place = Place(seen, target, most, most, most)
-    record = Record("FFFFFFFF", most, most, most, 20_000, 16_000_000, place)
+    position = Position(seen, Delta(target, most, most, most))
+    record = Record("FFFFFFFF", most, most, most, 20_000, 16_000_000, position)
     assert len(encode(record)) <= MAX_CHARACTERS

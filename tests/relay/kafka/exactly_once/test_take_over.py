@@ -6,7 +6,9 @@ import pytest
 
 from relay.kafka.exactly_once import ownership
 from relay.kafka.exactly_once.ownership import ExactlyOnce
-from relay.log.cursor import Claimed, Cursor, Origin, SinkSettings
+from relay.log.claim import Claimed, Origin
+from relay.log.cursor import Cursor, SinkSettings
+from relay.log.position import Position
 from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
@@ -18,8 +20,7 @@ CLAIMED = Claimed(
     n=7,
     token=7,
     relay="",
-    seen="3:3:",
-    position=None,
+    position=Position("3:3:"),
     channels=None,
     types=None,
     shards=1,
