@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import psycopg
 from confluent_kafka import Producer
 
-from bench.producing import as_sent, flush, headers, producer
+from bench.producing import flush, headers, producer
 from relay.kafka.headers import Headers
+from relay.log.message import as_sent
 
 BARRIER_MESSAGES = 20_000
 

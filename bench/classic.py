@@ -6,7 +6,8 @@ import time
 
 import psycopg
 
-from bench.producing import as_sent, flush, headers, producer
+from bench.producing import flush, headers, producer
+from relay.log.message import as_sent
 
 PAGE = """
 select id, payload, group_key, type, idempotency_key, content_type, created_at

@@ -1,11 +1,6 @@
 """What the candidates have in common: a producer as the relay's, and the relay's seven headers."""
 
-from typing import Any
-
 from confluent_kafka import KafkaError, Message, Producer
-from psycopg import Cursor
-from psycopg.types.numeric import Int8BinaryLoader
-from psycopg.types.string import ByteaBinaryLoader
 
 from relay.kafka.headers import CloudEvents, Headers
 from relay.kafka.producers import CONSTANTS, DEFAULTS
@@ -47,10 +42,3 @@ _events = CloudEvents("/outbox")
 def headers(type_: bytes, idempotency_key: bytes, content_type: bytes, created_at: int) -> Headers:
     """The relay's own; text is bytes as it came from Postgres, times as in relay.log.message."""
     return _events.headers(type_, idempotency_key, None, content_type, created_at)
-
-
-def as_sent(cursor: Cursor[Any]) -> Cursor[Any]:
-    """The cursor, loading text and times as the relay does."""
-    cursor.adapters.register_loader("text", ByteaBinaryLoader)
-    cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
-    return cursor

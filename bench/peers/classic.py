@@ -12,8 +12,9 @@ from bench.arena import Arena
 from bench.classic import DELETE, PAGE
 from bench.messages import CLASSIC_TABLE, FILL_CLASSIC
 from bench.peers.candidate import Candidate
-from bench.producing import as_sent, flush, headers, producer
+from bench.producing import flush, headers, producer
 from local.program import Program
+from relay.log.message import as_sent
 
 POLL_INTERVAL_SECONDS = 0.005
 

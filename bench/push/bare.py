@@ -15,7 +15,7 @@ import aiohttp
 import psycopg
 import uvloop
 
-from bench.producing import as_sent
+from relay.log.message import as_sent
 from relay.push.requests.headers import Headers
 from relay.push.requests.signature import sign
 

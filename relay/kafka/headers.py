@@ -6,7 +6,15 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 import time
 
 from relay.log.encoding import NotEncodable, own_headers
-from relay.log.message import POSTGRES_EPOCH_SECONDS, Row
+from relay.log.message import (
+    CONTENT_TYPE,
+    CREATED_AT,
+    HEADERS,
+    IDEMPOTENCY_KEY,
+    POSTGRES_EPOCH_SECONDS,
+    TYPE,
+    Row,
+)
 
 # As confluent_kafka takes them; none is None.
 Headers = dict[str, str | bytes | None]
@@ -47,7 +55,9 @@ class CloudEvents:
 
     def of(self, row: Row) -> Headers:
         """The headers of one row."""
-        return self.headers(row[2], row[4], row[5], row[6], row[8])
+        return self.headers(
+            row[TYPE], row[IDEMPOTENCY_KEY], row[HEADERS], row[CONTENT_TYPE], row[CREATED_AT]
+        )
 
     def _text(self, second: int) -> bytes:
         if len(self._seconds) > 1000:

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-from psycopg.types.numeric import Int8BinaryLoader
-from psycopg.types.string import ByteaBinaryLoader
-
 from relay.database import Connection
 from relay.log.cursor import Cursor
-from relay.log.message import Row
+from relay.log.message import ID, Row, as_sent
 from relay.log.sink import Dead, Outcome
 
 # Few and rare. Their bytes are bounded by the window's sum, and their number by what a transaction
@@ -36,17 +33,16 @@ limit 200
 
 def read(connection: Connection, cursor: Cursor) -> list[Row]:
     """The dead letters that are due, in the order of the log; at most 200 and about 16 MB."""
-    with connection.cursor(binary=True) as reader:
-        reader.adapters.register_loader("text", ByteaBinaryLoader)
-        reader.adapters.register_loader("timestamptz", Int8BinaryLoader)
+    with as_sent(connection.cursor(binary=True)) as reader:
         return reader.execute(DUE, {"cursor": cursor.id}).fetchall()
 
 
 def arrived_ids(rows: Sequence[Row], outcome: Outcome) -> tuple[int, ...]:
     """The message ids of those that went."""
     dead = {one.message_id for one in outcome.dead}
+    ids = [row[ID] for row in rows]
     end = outcome.stopped.message_id if outcome.stopped else None
-    return tuple(row[0] for row in rows if row[0] not in dead and (end is None or row[0] < end))
+    return tuple(one for one in ids if one not in dead and (end is None or one < end))
 
 
 DELIVERED = """

@@ -16,7 +16,7 @@ from relay.kafka.topics import Missing, Topics
 from relay.kafka.undeliverable import MAX_UNASKED_DEAD, DeadReason, Undeliverable
 from relay.kafka.unwritable import Unwritable, UnwritableCheck
 from relay.log import encoding
-from relay.log.message import REPLAYED_HEADER, Row
+from relay.log.message import CHANNEL, REPLAYED_HEADER, Row
 from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, SinkAway, Stopped
 
 # What a batch costs besides its messages.
@@ -290,7 +290,7 @@ class KafkaSink:
 
         The others have routes from the next run on. Together, because each look holds up everybody.
         """
-        channels = {channel} | {row[1] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
+        channels = {channel} | {row[CHANNEL] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
         channels = {
             one
             for one in channels - self._wire.routes.keys()

@@ -4,7 +4,7 @@ https://kafka.apache.org/documentation/#recordbatch
 """
 
 from relay.kafka.headers import Headers
-from relay.log.message import Row
+from relay.log.message import GROUP_KEY, PAYLOAD, Row
 
 # A batch's own fields, and of a record: attributes, and no distance in time or offset to itself.
 BATCH_BYTES = 61
@@ -13,7 +13,7 @@ RECORD_BYTES = 3
 
 def batch_bytes(row: Row, headers: Headers) -> int:
     """The size of an uncompressed record batch that holds one message and no other."""
-    size = RECORD_BYTES + _field(row[3]) + _field(row[7]) + _varint(len(headers))
+    size = RECORD_BYTES + _field(row[GROUP_KEY]) + _field(row[PAYLOAD]) + _varint(len(headers))
     for name, value in headers.items():
         size += _field(name.encode()) + _field(value.encode() if isinstance(value, str) else value)
     return BATCH_BYTES + _varint(size) + size

@@ -9,6 +9,7 @@ import psycopg
 
 from relay.database import Connection
 from relay.log.cursor import Cursor
+from relay.log.dead_letters import write_dead_letters
 from relay.log.position import Position, columns, position_of
 from relay.log.reading import Reading
 from relay.log.sink import Blocked, Dead, Outcome
@@ -73,24 +74,6 @@ values (%(cursor)s, %(n)s, %(token)s, %(seen)s::pg_snapshot, %(target)s::pg_snap
         %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s, %(failures)s)
 returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)
           ::bigint
-"""
-
-BURY = """
-insert into outbox.dead_letter
-    (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
-     headers, content_type, payload, created_at, reason, detail, attempts)
-select %(subscription)s, %(cursor)s, m.id, m.priority, m.channel, m.type, m.group_key,
-       m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at,
-       dead.reason, dead.detail, 1
-from unnest(%(messages)s::bigint[], %(reasons)s::text[], %(details)s::text[])
-     as dead (message_id, reason, detail)
-cross join lateral (
-    select * from outbox.message
-    where priority::integer = %(priority)s::integer and id + 0 = dead.message_id
-) m
-on conflict (cursor_id, message_id) do update
-    set reason = excluded.reason, detail = excluded.detail, attempts = dead_letter.attempts + 1,
-        died_at = clock_timestamp(), redriven_at = null, delivered_at = null
 """
 
 # So many cursors of one subscription may wait for topics: every run of the cursor that all other
@@ -163,7 +146,7 @@ def finish(
     connection, written, added = reading.connection, None, None
     with connection.pipeline():
         reading.end()
-        bury(connection, cursor, dead)
+        write_dead_letters(connection, cursor, dead)
         if checkpoint is not None:
             written = write(connection, cursor, relay, checkpoint)
         if cursor.channel is not None:
@@ -177,12 +160,6 @@ def finish(
     row = written.fetchone() if written else None
     channels = added.fetchall() if added else []
     return Finished(row[0] if row else None, frozenset(channel for (channel,) in channels))
-
-
-def bury(connection: Connection, cursor: Cursor, dead: Sequence[Dead]) -> None:
-    """Writes dead letters of messages in the log, in the transaction that is under way."""
-    if dead:
-        connection.execute(BURY, _buried(cursor, dead))
 
 
 def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> Written:
@@ -199,17 +176,6 @@ def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) 
 
 def _where(cursor: Cursor, relay: str, position: Position) -> dict[str, object]:
     return {"cursor": cursor.id, "relay": relay, **columns(position)}
-
-
-def _buried(cursor: Cursor, dead: Sequence[Dead]) -> dict[str, object]:
-    return {
-        "subscription": cursor.subscription_id,
-        "cursor": cursor.id,
-        "priority": cursor.priority,
-        "messages": [one.message_id for one in dead],
-        "reasons": [one.reason for one in dead],
-        "details": [one.detail for one in dead],
-    }
 
 
 def _set_aside(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:

@@ -5,13 +5,10 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import LiteralString
 
-from psycopg.types.numeric import Int8BinaryLoader
-from psycopg.types.string import ByteaBinaryLoader
-
 from relay.database import Connection
 from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
-from relay.log.message import Row
+from relay.log.message import HEADERS, ID, PAYLOAD, Row, as_sent, size
 
 # What bounds a run.
 RUN_MESSAGES = 20_000
@@ -33,46 +30,8 @@ LATE_SPAN_IDS = 20_000
 # cursor that all other channels share adds and merges them. However many they are, Postgres hashes
 # their names once for the statement.
 
-# Late messages: their transactions were open in `seen`, and are over in `target`. Few, and each
-# found by its xid.
-READ_LATE = """
-select m.id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
-       m.payload, m.created_at,
-       case when %(replaying)s::boolean and exists (
-                select from outbox.replay r
-                where r.cursor_id = %(cursor)s::bigint
-                  and (pg_visible_in_snapshot(m.xid, r.seen)
-                       or m.id <= r.after_id and pg_visible_in_snapshot(m.xid, r.target)))
-            then 1 else 0 end
-       + case when %(blocking)s::boolean and exists (
-                  select from outbox.delivery d
-                  where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
-                    and d.due_at is not null)
-              then 2 else 0 end as marks
-from outbox.message m
-where m.priority = %(priority)s::smallint
-  and m.xid = any (array(select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
-                         where pg_visible_in_snapshot(x, %(target)s::pg_snapshot)))
-  and m.id > %(after)s::bigint
-  and m.id <= %(upto)s::bigint
-  and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
-           else m.channel = any (%(channels)s::text[]) end
-  and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
-  and case when %(channel)s::text is null then m.channel not in (
-               select f.channel from outbox.cursor f
-               where f.subscription_id = %(subscription)s::bigint
-                 and f.shard = %(shard)s::smallint and f.priority = %(priority)s::smallint
-                 and f.channel is not null)
-           else m.channel = %(channel)s::text end
-  and (%(shards)s::integer = 1
-       or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
-order by m.id
-limit %(limit)s::integer
-"""
-
-# The range: everything between two ids that `target` shows and `seen` does not, streamed in the
-# order of the index by id.
-READ_RANGE = """
+# What both statements read of a message, and which messages are the cursor's.
+FIELDS: LiteralString = """
 select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
        m.payload, m.created_at,
        case when %(replaying)s::boolean and exists (
@@ -87,11 +46,8 @@ select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.head
                     and d.due_at is not null)
               then 2 else 0 end as marks
 from outbox.message m
-where m.priority::integer = %(priority)s::integer
-  and m.id + 0 > %(after)s::bigint
-  and m.id + 0 <= %(upto)s::bigint
-  and not pg_visible_in_snapshot(m.xid, %(seen)s::pg_snapshot)
-  and pg_visible_in_snapshot(m.xid, %(target)s::pg_snapshot)
+"""
+WANTED: LiteralString = """
   and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
            else m.channel = any (%(channels)s::text[]) end
   and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
@@ -103,9 +59,29 @@ where m.priority::integer = %(priority)s::integer
            else m.channel = %(channel)s::text end
   and (%(shards)s::integer = 1
        or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
-order by m.id + 0
-limit %(limit)s::integer
 """
+
+# Late messages: their transactions were open in `seen`, and are over in `target`. Few, and each
+# found by its xid.
+LATE: LiteralString = """
+where m.priority = %(priority)s::smallint
+  and m.xid = any (array(select x from pg_snapshot_xip(%(seen)s::pg_snapshot) as x
+                         where pg_visible_in_snapshot(x, %(target)s::pg_snapshot)))
+  and m.id > %(after)s::bigint
+  and m.id <= %(upto)s::bigint
+"""
+READ_LATE: LiteralString = FIELDS + LATE + WANTED + "order by m.id limit %(limit)s::integer"
+
+# The range: everything between two ids that `target` shows and `seen` does not, streamed in the
+# order of the index by id.
+RANGE: LiteralString = """
+where m.priority::integer = %(priority)s::integer
+  and m.id + 0 > %(after)s::bigint
+  and m.id + 0 <= %(upto)s::bigint
+  and not pg_visible_in_snapshot(m.xid, %(seen)s::pg_snapshot)
+  and pg_visible_in_snapshot(m.xid, %(target)s::pg_snapshot)
+"""
+READ_RANGE: LiteralString = FIELDS + RANGE + WANTED + "order by m.id + 0 limit %(limit)s::integer"
 
 # One of these two between them: up to so many bytes, and one message at the least. Sizes are known
 # without the payloads being read, and what goes beyond is not read.
@@ -159,6 +135,7 @@ class Reading:
         # transaction has failed down to it.
         self._after_stream: LiteralString | None = None
         self._left = limit
+        self._ends_at = 0.0
         self._parameters: dict[str, object] = {
             "cursor": cursor.id,
             "replaying": claimed.replaying,
@@ -191,28 +168,24 @@ class Reading:
 
     def rows(self) -> Generator[Row]:
         """The messages of this run in the order in which they have to go."""
-        ends_at = time.monotonic() + RUN_SECONDS
         few = True
-        while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
-            statement, upto = self._span()
+        for statement, upto in self._spans():
             limit = min(CHUNK_ROWS, self._left) if few else self._left
             left = limit
-            size, last_id = self.bytes, self.after_id
+            read_bytes, last_id = self.bytes, self.after_id
             with closing(self._read(statement, upto, limit, few)) as rows:
                 try:
                     for row in rows:
                         yield row
-                        last_id = row[0]
-                        size += len(row[7]) + len(row[5] or b"")
+                        last_id = row[ID]
+                        read_bytes += len(row[PAYLOAD]) + len(row[HEADERS] or b"")
                         left -= 1
-                        if size >= RUN_BYTES or (not left & 63 and time.monotonic() >= ends_at):
+                        if read_bytes >= RUN_BYTES or (not left & 63 and self._is_over):
                             return
                     if left > 0:
                         last_id = upto
                 finally:
-                    self.after_id, self.bytes = last_id, size
-            if left == limit:
-                self._skip_gap()
+                    self.after_id, self.bytes = last_id, read_bytes
             self._left -= limit - left
             few = False
 
@@ -222,22 +195,18 @@ class Reading:
         (A stream that is ended early costs a cancel each time.) A page that was given counts as
         read.
         """
-        ends_at = time.monotonic() + RUN_SECONDS
         most = CHUNK_ROWS
-        while not self.exhausted and self._left > 0 and time.monotonic() < ends_at:
-            statement, upto = self._span()
+        for statement, upto in self._spans():
             limit = min(most, self._left)
             page = list(self._read(PAGE_BEGINS + statement + PAGE_ENDS, upto, limit, few=True))
-            size = sum(len(row[7]) + len(row[5] or b"") for row in page)
-            is_full = len(page) == limit or size >= PAGE_BYTES
-            self.after_id = page[-1][0] if is_full else upto
+            page_bytes = sum(map(size, page))
+            is_full = len(page) == limit or page_bytes >= PAGE_BYTES
+            self.after_id = page[-1][ID] if is_full else upto
             self._left -= len(page)
-            self.bytes += size
-            most = SMALL_CHUNK_ROWS if size < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
+            self.bytes += page_bytes
+            most = SMALL_CHUNK_ROWS if page_bytes < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
             if page:
                 yield page
-            else:
-                self._skip_gap()
             if self.bytes >= RUN_BYTES:
                 return
 
@@ -250,8 +219,20 @@ class Reading:
         """Up to which id it goes on as now."""
         return self.delta.fresh_id - 1 if self._is_late else self.delta.upto_id
 
+    @property
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._ends_at
+
+    def _spans(self) -> Generator[tuple[LiteralString, int]]:
+        """Each statement that reads on, and how far, until the run or the delta is over."""
+        self._ends_at = time.monotonic() + RUN_SECONDS
+        while not self.exhausted and self._left > 0 and not self._is_over:
+            left = self._left
+            yield self._span()
+            if self._left == left:
+                self._skip_gap()
+
     def _span(self) -> tuple[LiteralString, int]:
-        """The statement that reads on, and how far."""
         if self._is_late:
             return READ_LATE, min(self.after_id + LATE_SPAN_IDS, self._end)
         return READ_RANGE, min(self.after_id + SPAN_IDS, self._end)
@@ -268,10 +249,7 @@ class Reading:
 
     def _read(self, statement: LiteralString, upto: int, limit: int, few: bool) -> Generator[Row]:
         """Mostly there are `few`: prepared, they are read sooner than a stream would be planned."""
-        with self.connection.cursor(binary=True) as cursor:
-            # Nothing is parsed on the way: what was written is what is sent.
-            cursor.adapters.register_loader("text", ByteaBinaryLoader)
-            cursor.adapters.register_loader("timestamptz", Int8BinaryLoader)
+        with as_sent(self.connection.cursor(binary=True)) as cursor:
             bounds = {"after": self.after_id, "upto": upto, "limit": limit, "bytes": PAGE_BYTES}
             parameters = self._parameters | bounds
             if few:

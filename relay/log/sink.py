@@ -12,11 +12,16 @@ MAX_NOTED = 100
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """A message that can never be delivered: the broker's name for it, and its words."""
+    """A message that was given up: the receiver's name for the reason, and its words.
+
+    After so many `attempts`; `exhausted` is the limit that they came to, where there is one.
+    """
 
     message_id: int
     reason: str
     detail: str
+    attempts: int = 1
+    exhausted: str | None = None
 
 
 class Blocked(msgspec.Struct, frozen=True):

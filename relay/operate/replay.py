@@ -5,19 +5,12 @@ from datetime import datetime
 from psycopg import errors
 
 from relay.database import Connection, transaction
+from relay.log.message import exists
 from relay.operate.not_found import NotFoundError
 
 # It waits for runs that are under way, and counts everything that it sends again.
 BOUNDS = """
     select set_config('lock_timeout', '15s', true), set_config('statement_timeout', '10min', true)
-"""
-# By priority: the indexes of the log begin with it.
-MESSAGE = """
-    select exists (
-        select from generate_series(1, 5) as class
-        cross join lateral (
-            select from outbox.message where priority::integer = class and id + 0 = %s
-        ) as found)
 """
 REPLAY = "select outbox.replay(%s, %s, %s, %s)"
 
@@ -38,12 +31,10 @@ def replay(
     """
     with transaction(connection):
         connection.execute(BOUNDS)
-        if from_message_id is not None:
-            found = connection.execute(MESSAGE, (from_message_id,)).fetchone()
-            if not found or not found[0]:
-                raise NotFoundError(
-                    f"there is no message {from_message_id} in the log: retention may have taken it"
-                )
+        if from_message_id is not None and not exists(connection, from_message_id):
+            raise NotFoundError(
+                f"there is no message {from_message_id} in the log: retention may have taken it"
+            )
         try:
             row = connection.execute(
                 REPLAY, (subscription, from_time, from_message_id, dry_run)

@@ -67,7 +67,8 @@ def finish(
     with connection.pipeline():
         rows.delete(connection, cursor, [item for item in (*acked, *missing) if not item.fresh])
         for item in dead:
-            rows.bury(connection, cursor, item, park=endpoint.on_exhausted == "park")
+            park = endpoint.on_exhausted == "park"
+            rows.write_dead_letter(connection, cursor, item, park=park)
         lease_seconds = endpoint.timeout_seconds + rows.LEASE_SLACK_SECONDS
         kept = [*sent.of("retry"), *result.in_flight, *result.behind]
         rows.keep(connection, cursor, kept, lease_seconds)

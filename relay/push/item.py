@@ -2,7 +2,19 @@
 
 import msgspec
 
-from relay.log.message import BLOCKED, REPLAYED, Row
+from relay.log.message import (
+    BLOCKED,
+    CONTENT_TYPE,
+    CREATED_AT,
+    GROUP_KEY,
+    HEADERS,
+    ID,
+    MARKS,
+    PAYLOAD,
+    REPLAYED,
+    Row,
+    size,
+)
 from relay.push.http.answer import Answer
 from relay.push.policy.verdict import Verdict
 
@@ -36,21 +48,22 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     @property
     def blocked(self) -> bool:
         """Whether a row of its group waits in the database."""
-        return self.fresh and self.row is not None and bool(self.row[9] & BLOCKED)
+        return self.fresh and self.row is not None and bool(self.row[MARKS] & BLOCKED)
 
     def let_go(self) -> None:
         """Of payload and headers: it goes no more, and what is left of its way may be long."""
         if self.row is not None:
-            self.row = (*self.row[:5], None, self.row[6], b"", *self.row[8:])
+            row = self.row
+            self.row = (*row[:HEADERS], None, row[CONTENT_TYPE], b"", *row[CREATED_AT:])
 
 
 def fresh(row: Row) -> Item:
     """A message as it was read from the log."""
     return Item(
-        message_id=row[0],
+        message_id=row[ID],
         row=row,
-        group_key=row[3],
-        payload_bytes=len(row[7]),
-        held_bytes=len(row[7]) + len(row[5] or b""),
-        replayed=bool(row[9] & REPLAYED),
+        group_key=row[GROUP_KEY],
+        payload_bytes=len(row[PAYLOAD]),
+        held_bytes=size(row),
+        replayed=bool(row[MARKS] & REPLAYED),
     )

@@ -76,7 +76,7 @@ LETTER = """
 """
 
 
-def bury(
+def add_dead_letter(
     connection: psycopg.Connection[Any],
     message_id: int,
     *,

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor
-from relay.log.message import Row
+from relay.log.message import CHANNEL, CREATED_AT, Row
 from relay.log.probe import probe
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import Ran
@@ -29,8 +29,14 @@ class Arrival(NamedTuple):
 
 
 def arrival(row: Row) -> Arrival:
-    group_key = None if row[3] is None else row[3].decode()
-    return Arrival(row[0], row[1].decode(), group_key, row[4].decode(), len(row[7]))
+    message_id, channel, _, group_key, idempotency_key, _, _, payload, *_ = row
+    return Arrival(
+        message_id,
+        channel.decode(),
+        None if group_key is None else group_key.decode(),
+        idempotency_key.decode(),
+        len(payload),
+    )
 
 
 class RecordingSink:
@@ -84,7 +90,7 @@ class RecordingSink:
                 dead.append(Dead(one.id, "TOO_MANY_WAITING_CHANNELS", "refused by the test"))
                 continue
             if one.channel in self.missing:
-                ahead = {one.channel} | {row[1].decode() for row in rows}
+                ahead = {one.channel} | {row[CHANNEL].decode() for row in rows}
                 missing = sorted(ahead & self.missing - self.given_up)
                 stopped = Stopped(one.id, tuple(Blocked(name, self.reason) for name in missing))
                 break
@@ -93,7 +99,7 @@ class RecordingSink:
                 dead.append(Dead(one.id, "MSG_SIZE_TOO_LARGE", "refused by the test"))
                 continue
             self.arrivals.append(one)
-            created_at.append(row[8])
+            created_at.append(row[CREATED_AT])
             size += one.bytes
         self.runs.append(len(created_at))
         self.delivered()

@@ -18,14 +18,16 @@ from relay.kafka.exactly_once.record import (
     MAX_CHARACTERS,
     Record,
     Unreadable,
-    buried,
     decode,
     encode,
     noted,
+    restored,
 )
-from relay.log.checkpoint import Next, bury, position_at, write
+from relay.log.checkpoint import Next, position_at, write
 from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
+from relay.log.dead_letters import write_dead_letters
+from relay.log.message import exists
 from relay.log.position import Delta, Position
 from relay.log.sink import GENERATION, Outcome, Transactions
 from relay.monitoring.telemetry import Telemetry
@@ -259,7 +261,7 @@ class ExactlyOnce:
         where = record.position or position_at(self._connection, cursor, claimed.n)
         checkpoint = Next(record.n, record.token, where, record.messages, record.bytes)
         with self._connection.pipeline():
-            bury(self._connection, cursor, buried(record.dead))
+            write_dead_letters(self._connection, cursor, restored(record.dead))
             write(self._connection, cursor, self._relay, checkpoint)
             redriven.note_delivered(self._connection, cursor, record.redriven)
             self._connection.execute("commit")
@@ -323,33 +325,24 @@ def _contradicts(record: Record, claimed: Claimed) -> bool:
     return record.n > claimed.n
 
 
-# A copy of the database, or one that was restored without a new timeline, may stand just where the
-# run began: then the message is missing here, or another one has its id.
-REMEMBERS = """
-with written (at) as (
-    select timestamptz '2000-01-01 00:00:00+00' + %(at)s * interval '1 microsecond'
-)
-select exists (select from outbox.message m, written
-               where m.priority::integer = %(priority)s::integer and m.id + 0 = %(id)s::bigint
-                 and m.created_at = written.at)
-    or exists (select from outbox.dead_letter l, written
-               where l.cursor_id = %(cursor)s and l.message_id = %(id)s
-                 and l.created_at = written.at)
+DEAD_LETTER_EXISTS = """
+select exists (
+    select from outbox.dead_letter
+    where cursor_id = %(cursor)s and message_id = %(id)s
+      and created_at = timestamptz '2000-01-01 00:00:00+00'
+                       + %(written_at)s::bigint * interval '1 microsecond')
 """
 
 
 def remembers(connection: Connection, cursor: Cursor, record: Record) -> bool:
     """Whether the last message of that run is in this database, in the log or as a dead letter.
 
-    A run without one left the cursor where it stood: that is nobody else's.
+    A copy of the database, or one that was restored without a new timeline, may stand just where
+    the run began: then the message is missing here, or another one has its id. A run without a
+    message left the cursor where it stood, and only this database can have written it.
     """
-    if not record.messages:
+    if not record.messages or exists(connection, record.last_id, record.last_at):
         return True
-    values = {
-        "cursor": cursor.id,
-        "priority": cursor.priority,
-        "id": record.last_id,
-        "at": record.last_at,
-    }
-    row = connection.execute(REMEMBERS, values).fetchone()
+    values = {"cursor": cursor.id, "id": record.last_id, "written_at": record.last_at}
+    row = connection.execute(DEAD_LETTER_EXISTS, values).fetchone()
     return bool(row and row[0])

@@ -116,7 +116,7 @@ def noted(dead: Sequence[Dead]) -> DeadLetters:
     )
 
 
-def buried(dead: DeadLetters) -> list[Dead]:
+def restored(dead: DeadLetters) -> list[Dead]:
     """The dead letters of a run that was in doubt."""
     detail = "the run that gave it up was in doubt, and noted no more of it"
     return [Dead(one, reason, detail) for reason, ids in dead for one in ids]

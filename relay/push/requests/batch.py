@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from relay.log import encoding
-from relay.log.message import Row
+from relay.log.message import ID, IDEMPOTENCY_KEY, PAYLOAD, Row
 from relay.push.http.answer import Answer
 from relay.push.http.client import Request
 from relay.push.item import Item, fresh
@@ -156,7 +156,7 @@ class RequestBatch:
         self._start_clock()
         for row in page:
             self._waiting.add(fresh(row))
-        self._read_upto = page[-1][0]
+        self._read_upto = page[-1][ID]
         self._resume()
 
     def _start_clock(self) -> None:
@@ -288,11 +288,11 @@ class RequestBatch:
         assert row is not None
         stamp = int(target.now())
         headers["webhook-timestamp"] = str(stamp)
-        headers["webhook-signature"] = sign(target.keys, row[4], stamp, row[7])
+        headers["webhook-signature"] = sign(target.keys, row[IDEMPOTENCY_KEY], stamp, row[PAYLOAD])
         request = Request(
             target.endpoint.endpoint,
             headers,
-            row[7],
+            row[PAYLOAD],
             target.endpoint.timeout_seconds,
             self._send_before,
             self._slots.owner,

@@ -9,7 +9,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from relay.log.encoding import NotEncodable, own_headers
-from relay.log.message import Row
+from relay.log.message import CONTENT_TYPE, CREATED_AT, HEADERS, IDEMPOTENCY_KEY, TYPE, Row
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1)
 # What the binding leaves as it is: printable ASCII but the blank, '"' and '%' (section 3.1.3.2).
@@ -45,21 +45,21 @@ class Headers:
 
         Raises NotEncodable.
         """
-        key = _plain("idempotency_key", row[4].decode())
+        key = _plain("idempotency_key", row[IDEMPOTENCY_KEY].decode())
         headers = {
             "ce-specversion": "1.0",
             "ce-id": _percent_encoded(key),
-            "ce-type": _type(row[2]),
+            "ce-type": _type(row[TYPE]),
             "ce-source": self._source,
-            "ce-time": _time(row[8]),
-            "content-type": _plain("content_type", row[6].decode()),
+            "ce-time": _time(row[CREATED_AT]),
+            "content-type": _plain("content_type", row[CONTENT_TYPE].decode()),
             "idempotency-key": key,
             "webhook-id": key,
         }
         if replayed:
             headers["replayed"] = "true"
-        if row[5] is not None:
-            for name, value in own_headers(row[5]).items():
+        if row[HEADERS] is not None:
+            for name, value in own_headers(row[HEADERS]).items():
                 if _is_its_own(name):
                     plain = value.isascii() and value.isprintable()
                     headers[name] = value if plain else quote(value, safe=f' "{_PLAIN}')

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from relay.database import Connection
-from relay.log.message import POSTGRES_EPOCH_SECONDS
+from relay.log.message import CREATED_AT, IDEMPOTENCY_KEY, POSTGRES_EPOCH_SECONDS
 from relay.monitoring.telemetry import Telemetry
 from relay.push.item import Item
 from relay.push.target import Target
@@ -78,7 +78,7 @@ def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[obj
     return (
         target.subscription_id,
         item.message_id,
-        row[4].decode(),
+        row[IDEMPOTENCY_KEY].decode(),
         item.attempts + 1,
         datetime.fromtimestamp(at, UTC),
         answer.seconds,
@@ -101,7 +101,7 @@ def count(telemetry: Telemetry, made: Iterable[Made]) -> None:
             outcomes[target.subscription][item.answer.error or "acked"] += 1
             seconds[target.subscription].append(item.answer.seconds)
             if item.answer.error is None and item.row is not None:
-                written_at = POSTGRES_EPOCH_SECONDS + item.row[8] / 1_000_000
+                written_at = POSTGRES_EPOCH_SECONDS + item.row[CREATED_AT] / 1_000_000
                 acknowledged_at = target.clock + item.sent_at + item.answer.seconds
                 lags[target.subscription].append(acknowledged_at - written_at)
     for subscription, counted in outcomes.items():

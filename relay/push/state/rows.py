@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from psycopg.types.numeric import Int8BinaryLoader
-from psycopg.types.string import ByteaBinaryLoader
-
 from relay.database import Connection
 from relay.log.cursor import Cursor
+from relay.log.dead_letters import write_dead_letters
+from relay.log.message import CHANNEL, HEADERS, ID, MARKS, PAYLOAD, as_sent
+from relay.log.sink import Dead
 from relay.push.item import Item
 
 # What is loaded at once: heads that are due, and those behind each of them.
@@ -100,21 +100,19 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
         "priority": cursor.priority,
         "heads": min(most_heads, MAX_HEADS),
     }
-    with connection.cursor(binary=True) as reader:
-        reader.adapters.register_loader("text", ByteaBinaryLoader)
-        reader.adapters.register_loader("timestamptz", Int8BinaryLoader)
+    with as_sent(connection.cursor(binary=True)) as reader:
         found = reader.execute(LOAD, parameters, prepare=True).fetchall()
     return (cleared[0] if cleared else 0), [_item(*row) for row in found]
 
 
 def _item(*columns: object) -> Item:
-    row, rest = columns[:9], columns[9:]
+    row, rest = columns[:MARKS], columns[MARKS:]
     group_key, number, outcome, reason, detail, dead_letter_id, replayed = rest
-    message_id, headers, payload = row[0], row[5], row[7]
+    message_id, headers, payload = row[ID], row[HEADERS], row[PAYLOAD]
     payload_bytes = len(payload) if isinstance(payload, bytes) else 0
     values = {
         "message_id": message_id,
-        "row": (*row, 0) if row[1] is not None else None,
+        "row": (*row, 0) if row[CHANNEL] is not None else None,
         "payload_bytes": payload_bytes,
         "held_bytes": payload_bytes + (len(headers) if isinstance(headers, bytes) else 0),
         "group_key": group_key,
@@ -157,22 +155,7 @@ def delete(connection: Connection, cursor: Cursor, items: Sequence[Item]) -> Non
             connection.execute(DELETE, {"cursor": cursor.id, "messages": some, "made": made})
 
 
-# The dead letter of a message that died before keeps its id: a second redrive of it adds nothing.
-BURY = """
-insert into outbox.dead_letter
-    (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
-     headers, content_type, payload, created_at, reason, detail, attempts, exhausted)
-select %(subscription)s, %(cursor)s, m.id, m.priority, m.channel, m.type, m.group_key,
-       m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at,
-       %(reason)s, %(detail)s, %(attempts)s, %(exhausted)s
-from outbox.message m
-where m.priority::integer = %(priority)s::integer and m.id + 0 = %(message)s::bigint
-on conflict (cursor_id, message_id) do update
-    set reason = excluded.reason, detail = excluded.detail, exhausted = excluded.exhausted,
-        attempts = dead_letter.attempts + excluded.attempts,
-        died_at = clock_timestamp(), redriven_at = null, delivered_at = null
-"""
-BURY_AGAIN = """
+DIED_AGAIN = """
 update outbox.dead_letter
 set reason = %(reason)s, detail = %(detail)s, exhausted = %(exhausted)s,
     attempts = attempts + %(attempts)s, died_at = clock_timestamp(), redriven_at = null
@@ -191,21 +174,25 @@ on conflict (cursor_id, message_id) do update
 """
 
 
-def bury(connection: Connection, cursor: Cursor, item: Item, *, park: bool) -> None:
-    """Makes a dead letter; `park`: its group waits for it."""
+def write_dead_letter(connection: Connection, cursor: Cursor, item: Item, *, park: bool) -> None:
+    """Gives an item up; `park`: its group waits for it."""
     assert item.verdict is not None
+    said, verdict = _said(item), item.verdict
     values = {
-        "subscription": cursor.subscription_id,
         "cursor": cursor.id,
-        "priority": cursor.priority,
         "message": item.message_id,
         "dead_letter": item.dead_letter_id,
         "group": _group(item),
-        "attempts": item.verdict.attempts,
-        "exhausted": item.verdict.exhausted,
-        **_said(item),
+        "attempts": verdict.attempts,
+        "exhausted": verdict.exhausted,
+        **said,
     }
-    connection.execute(BURY if item.dead_letter_id is None else BURY_AGAIN, values)
+    if item.dead_letter_id is None:
+        reason, detail = said["reason"] or "", said["detail"] or ""
+        dead = Dead(item.message_id, reason, detail, verdict.attempts, verdict.exhausted)
+        write_dead_letters(connection, cursor, [dead])
+    else:
+        connection.execute(DIED_AGAIN, values)
     if park and item.group_key is not None:
         connection.execute(PARK, values)
     elif not item.fresh:

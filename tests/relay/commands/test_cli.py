@@ -17,7 +17,7 @@ from relay.database import Connection
 from relay.process import signals
 from tests.conftest import CreateTopic, PostgresServer, Spawn
 from tests.eventually import eventually
-from tests.relay.operating import bury, outbox_relay, publish, relay_role
+from tests.relay.operating import add_dead_letter, outbox_relay, publish, relay_role
 from tests.sql.log import Session
 
 NOWHERE = {"DATABASE_URL": "postgresql://relay:hunter2@127.0.0.1:1/shop"}
@@ -147,7 +147,7 @@ def test_status_tells_backlog_waiting_channels_and_dead_letters(
     connection: Connection, database_url: str
 ) -> None:
     publish(connection)
-    bury(connection, 1)
+    add_dead_letter(connection, 1)
     connection.execute(
         "update outbox.cursor set waiting_since = clock_timestamp(), waiting_reason = 'no topic'"
         " where priority = 5"
@@ -161,7 +161,7 @@ def test_status_tells_backlog_waiting_channels_and_dead_letters(
 
 
 def test_the_rights_of_a_relay_suffice_for_the_operator(connection: Connection) -> None:
-    letter = str(bury(connection, 1))
+    letter = str(add_dead_letter(connection, 1))
     with relay_role(connection) as url:
         for command in (
             ["status"],

@@ -13,7 +13,7 @@ from relay.commands import commands
 from relay.database import Connection
 from relay.operate import dead_letters, subscriptions
 from relay.operate.dead_letters import Filter
-from tests.relay.operating import bury, outbox_relay, settings
+from tests.relay.operating import add_dead_letter, outbox_relay, settings
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def deliveries(connection: Connection) -> list[int]:
 def test_the_list_tells_what_was_given_up_and_why(
     connection: Connection, database_url: str
 ) -> None:
-    letter = bury(connection, 7)
+    letter = add_dead_letter(connection, 7)
     listed = outbox_relay("dead-letters", "list", environment={"DATABASE_URL": database_url})
     row = listed.stdout.splitlines()[1].split()
     assert (listed.returncode, row[:5]) == (
@@ -44,7 +44,7 @@ def test_the_list_tells_what_was_given_up_and_why(
 
 def test_the_list_is_in_the_order_of_publishing_and_bounded(connection: Connection) -> None:
     for message_id in (30, 10, 20):
-        bury(connection, message_id)
+        add_dead_letter(connection, message_id)
     listed = dead_letters.read(connection, Filter(), limit=2)
     assert [letter.message_id for letter in listed] == [10, 20]
 
@@ -54,8 +54,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def an_hour_apart(connection: Connection) -> None:
     """Letters of message 1, of type order.paid, and 2: they died at noon and at one."""
-    bury(connection, 1)
-    bury(connection, 2, reason="INVALID_RECORD")
+    add_dead_letter(connection, 1)
+    add_dead_letter(connection, 2, reason="INVALID_RECORD")
     connection.execute(
         "update outbox.dead_letter set died_at = %s + make_interval(hours => message_id::int - 1),"
         " type = case message_id when 1 then type else 'order.sent' end",
@@ -90,7 +90,7 @@ def test_all_that_are_meant_are_redriven_and_no_other(connection: Connection) ->
 
 
 def test_the_limit_that_a_letter_exhausted_is_told(connection: Connection) -> None:
-    letter = bury(connection, 7)
+    letter = add_dead_letter(connection, 7)
     connection.execute("update outbox.dead_letter set exhausted = 'retry.max_attempts'")
     listed = dead_letters.render(dead_letters.read(connection, Filter(), limit=1))
     assert "retry.max_attempts" in listed
@@ -101,7 +101,7 @@ def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscriptions.add(connection, "billing", channel="c", endpoint="http://h/", settings={})
-    letter = bury(connection, 7, subscription="billing")
+    letter = add_dead_letter(connection, 7, subscription="billing")
     bounds = dead_letters.BOUNDS.replace("15s", "10ms")
     monkeypatch.setattr(dead_letters, "BOUNDS", bounds)
     with psycopg.connect(database_url) as run:
@@ -115,7 +115,7 @@ def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
 def test_a_letter_is_shown_whole_without_steering_the_terminal(
     connection: Connection, database_url: str
 ) -> None:
-    letter = bury(connection, 7, payload=b'{"note": "\x1b[2Jgone"}\xff')
+    letter = add_dead_letter(connection, 7, payload=b'{"note": "\x1b[2Jgone"}\xff')
     shown = outbox_relay(
         "dead-letters", "show", str(letter), environment={"DATABASE_URL": database_url}
     )
@@ -126,13 +126,13 @@ def test_a_letter_is_shown_whole_without_steering_the_terminal(
 
 
 def test_a_long_payload_is_shown_in_part(connection: Connection) -> None:
-    letter = bury(connection, 7, payload=b"x" * (dead_letters.MAX_SHOWN_BYTES + 5))
+    letter = add_dead_letter(connection, 7, payload=b"x" * (dead_letters.MAX_SHOWN_BYTES + 5))
     shown = dead_letters.show(connection, letter)
     assert shown.endswith("… 5 bytes more")
 
 
 def test_redrive_sends_each_letter_once(connection: Connection, database_url: str) -> None:
-    letters = [str(bury(connection, message_id)) for message_id in (3, 4)]
+    letters = [str(add_dead_letter(connection, message_id)) for message_id in (3, 4)]
     environment = {"DATABASE_URL": database_url}
     first = outbox_relay("dead-letters", "redrive", *letters, environment=environment)
     second = outbox_relay("dead-letters", "redrive", *letters, environment=environment)
@@ -141,7 +141,7 @@ def test_redrive_sends_each_letter_once(connection: Connection, database_url: st
 
 
 def test_an_unknown_id_redrives_nothing(connection: Connection, database_url: str) -> None:
-    letter = bury(connection, 3)
+    letter = add_dead_letter(connection, 3)
     redriven = outbox_relay(
         "dead-letters",
         "redrive",
@@ -157,8 +157,8 @@ def test_all_of_a_subscription_go_by_reason_over_many_batches(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for message_id in (5, 3, 1, 4, 2):
-        bury(connection, message_id)
-    bury(connection, 6, reason="INVALID_RECORD")
+        add_dead_letter(connection, message_id)
+    add_dead_letter(connection, 6, reason="INVALID_RECORD")
     monkeypatch.setattr(dead_letters, "BATCH", 2)
     meant = Filter(subscription="kafka", reason="MSG_SIZE_TOO_LARGE")
     redriven = dead_letters.redrive_all(connection, meant)

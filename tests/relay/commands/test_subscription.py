@@ -9,7 +9,7 @@ import pytest
 
 from relay.database import Connection
 from relay.operate import subscriptions
-from tests.relay.operating import bury, outbox_relay, publish
+from tests.relay.operating import add_dead_letter, outbox_relay, publish
 
 ENDPOINT = "https://billing.example.com/in?token=hunter2"
 
@@ -112,7 +112,7 @@ def test_a_delete_is_refused_with_the_count_until_it_is_told_to_discard(
     told: Told, connection: Connection
 ) -> None:
     publish(connection)
-    bury(connection, 7, subscription="billing")
+    add_dead_letter(connection, 7, subscription="billing")
     refused = told("delete", "billing")
     assert refused.returncode == 1
     assert "unread messages (1), undelivered dead letters (1)" in refused.stderr

@@ -12,7 +12,7 @@ from local.program import script
 from relay.database import Connection
 from service.platform import keys
 from tests.conftest import PostgresServer
-from tests.relay.operating import bury
+from tests.relay.operating import add_dead_letter
 
 ENCODINGS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
@@ -61,7 +61,7 @@ def fill(connection: Connection) -> None:
     connection.execute("select outbox.note_maintenance('', null)")
     pause = "update outbox.subscription set paused = true, paused_reason = %s"
     connection.execute(pause, [REASON])
-    bury(connection, 1, payload=f'{{"said": "{REASON}"}}'.encode())
+    add_dead_letter(connection, 1, payload=f'{{"said": "{REASON}"}}'.encode())
     connection.execute("update outbox.dead_letter set type = %s, detail = %s", [REASON, REASON * 9])
     keys.create(connection, REASON, ("read",))
 

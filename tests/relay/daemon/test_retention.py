@@ -10,7 +10,7 @@ from relay.daemon import retention
 from relay.database import Connection
 from relay.monitoring.telemetry import Telemetry
 from relay.settings import Settings
-from tests.relay.operating import bury, relay_role, settings
+from tests.relay.operating import add_dead_letter, relay_role, settings
 from tests.sql.log import let_days_pass, publish, turn
 
 
@@ -176,7 +176,7 @@ def test_old_checkpoints_go_and_the_latest_stays(connection: Connection, week: S
 def test_only_letters_that_were_delivered_are_forgotten(
     connection: Connection, week: Settings
 ) -> None:
-    delivered, dead = bury(connection, 1), bury(connection, 2)
+    delivered, dead = add_dead_letter(connection, 1), add_dead_letter(connection, 2)
     connection.execute(
         "update outbox.dead_letter set redriven_at = died_at, delivered_at = died_at where id = %s",
         (delivered,),

@@ -23,7 +23,7 @@ from tests.mock_cluster import MockCluster
 from tests.relay.operating import (
     OTHER_KEY,
     SECRET_KEY,
-    bury,
+    add_dead_letter,
     outbox_relay,
     publish,
     relay_role,
@@ -249,7 +249,7 @@ def test_a_log_without_a_partition_ahead_is_a_warning(
 
 
 def test_dead_letters_that_wait_are_a_warning(database_url: str, connection: Connection) -> None:
-    bury(connection, 1)
+    add_dead_letter(connection, 1)
     finding = found(database_url, "dead letters")
     assert (finding.level, finding.text) == ("warning", "1 of kafka wait for somebody")
 

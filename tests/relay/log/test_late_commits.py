@@ -104,7 +104,8 @@ def test_many_rows_that_committed_late_are_read_in_proportion(
         relay.drain()
     (cursor,) = relay.probe()
     position = position_of(relay, cursor)
-    assert (delta := position.delta) is not None
+    delta = position.delta
+    assert delta is not None
     assert delta.fresh_id > delta.after_id + ROWS
     upto = delta.after_id + 1000
     reading = explain(db, READ_LATE, late_parameters(position, upto, limit=1000))

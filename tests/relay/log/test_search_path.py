@@ -20,7 +20,7 @@ from tests.log_reader import read_log
 from tests.pooled import WAYS, by_way
 from tests.relay.conftest import OpenRelay
 from tests.relay.kafka.test_dead_letters import set_limit
-from tests.relay.operating import bury, outbox_relay
+from tests.relay.operating import add_dead_letter, outbox_relay
 from tests.relay.stage import Stage
 from tests.shadows import among_shadows, shadowed, sprung
 from tests.sql.log import Session, let_days_pass, one, publish, turn
@@ -210,7 +210,7 @@ def test_an_operator_s_commands_do_their_work(
 ) -> None:
     message = publish(db)
     assert message == 1
-    assert bury(db, message, reason="r") == 1
+    assert add_dead_letter(db, message, reason="r") == 1
     db.execute(FORK)
     environment = {
         "OUTBOX_SECRET_KEY": base64.b64encode(bytes(32)).decode(),

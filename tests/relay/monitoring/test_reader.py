@@ -10,7 +10,7 @@ from psycopg import sql
 from relay.database import Connection
 from relay.doctor import examination
 from relay.operate import subscriptions
-from tests.relay.operating import bury, outbox_relay, publish, relay_role, settings
+from tests.relay.operating import add_dead_letter, outbox_relay, publish, relay_role, settings
 
 ENDPOINT = "https://billing.example.com/in/t0ken?key=hunter2"
 
@@ -21,7 +21,7 @@ def connection(any_database_url: str) -> Iterator[Connection]:
     with psycopg.connect(any_database_url, autocommit=True) as connection:
         subscriptions.add(connection, "billing", channel="orders", endpoint=ENDPOINT, settings={})
         publish(connection)
-        bury(connection, 1)
+        add_dead_letter(connection, 1)
         yield connection
 
 

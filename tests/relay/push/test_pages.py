@@ -1,7 +1,7 @@
 """The log comes to endpoints in pages of so many bytes: none too large, and nothing left out."""
 
 from relay.log.claim import claim, leave
-from relay.log.message import Row
+from relay.log.message import ID, IDEMPOTENCY_KEY, Row, size
 from relay.log.reading import PAGE_BYTES, Reading
 from tests.relay.push.stage import PushRelay, PushStage
 from tests.sql.log import Session
@@ -29,12 +29,12 @@ def pages(relay: PushRelay) -> list[list[Row]]:
 
 def expect(db: Session, read: list[list[Row]]) -> None:
     """Every message once and in order, in pages that end with the one that fills them."""
-    ids = [row[0] for page in read for row in page]
+    ids = [row[ID] for page in read for row in page]
     assert ids == sorted(ids)
-    keys = [row[4].decode() for page in read for row in page]
+    keys = [row[IDEMPOTENCY_KEY].decode() for page in read for row in page]
     assert sorted(keys) == sorted(key for (key,) in db.execute(KEYS))
     for page in read:
-        assert sum(len(row[7]) + len(row[5] or b"") for row in page[:-1]) < PAGE_BYTES
+        assert sum(size(row) for row in page[:-1]) < PAGE_BYTES
 
 
 def test_large_messages_come_a_few_at_a_time(stage: PushStage, relay: PushRelay) -> None:

@@ -14,11 +14,11 @@ from relay.kafka.exactly_once.record import (
     MAX_CHARACTERS,
     Record,
     Unreadable,
-    buried,
     decode,
     encode,
     noted,
     pack,
+    restored,
     unpack,
 )
 from relay.log.position import Delta, Position
@@ -85,7 +85,7 @@ def test_a_record_is_read_back_as_it_was(record: Record) -> None:
 @unhurried
 @given(deaths)
 def test_letters_are_read_back_with_their_reasons(dead: list[Dead]) -> None:
-    read = {(one.message_id, one.reason) for one in buried(noted(dead))}
+    read = {(one.message_id, one.reason) for one in restored(noted(dead))}
     assert read == {(one.message_id, one.reason) for one in dead}
 
 
