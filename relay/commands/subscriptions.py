@@ -1,17 +1,71 @@
-"""`outbox-relay subscriptions show|set|retry|delete`: one subscription, as over HTTP."""
+"""`outbox-relay subscriptions …`: who gets what; adding, changing, pausing, ending one."""
 
 import argparse
+import sys
 
-from relay.commands import commands
 from relay.commands.arguments import Subparsers, command, setting
-from relay.operate import subscription
+from relay.commands.migrated import migrated
+from relay.commands.outcome import BAD_CONFIGURATION, DONE, complain
+from relay.keyring import Keyring
+from relay.operate import subscription, subscriptions
 from relay.operate.table import printable
 from relay.process import terminal
 from relay.settings import Settings
 
 
-def add(subparsers: Subparsers) -> None:
-    """The four, below `outbox-relay subscriptions`."""
+def add(parent: Subparsers) -> None:
+    listing = command(
+        parent,
+        "subscriptions",
+        "list the subscriptions: who gets what, what waits, how the endpoints do",
+        "outbox-relay subscriptions",
+        "outbox-relay subscriptions --json | jq '.[] | select(.paused)'",
+        "outbox-relay subscriptions pause billing --reason 'database move'",
+    )
+    listing.set_defaults(command=show_list)
+    listing.add_argument("--json", action="store_true", help="one JSON array")
+    subparsers = listing.add_subparsers(title="commands", metavar="COMMAND")
+    for add_command in (
+        _add_subscribe,
+        _add_show,
+        _add_change,
+        _add_retry,
+        _add_delete,
+        _add_pause,
+        _add_resume_and_test,
+        _add_rotate,
+    ):
+        add_command(subparsers)
+
+
+def _add_subscribe(subparsers: Subparsers) -> None:
+    adding = command(
+        subparsers,
+        "add",
+        "subscribe an HTTP endpoint to a channel, from now on; shows its secret, once",
+        "outbox-relay subscriptions add billing --channel orders --endpoint https://example.com/in",
+        "outbox-relay subscriptions add billing --channel orders --endpoint https://example.com/in"
+        " --type order.paid --setting on_exhausted=park --setting retry.max_attempts=5",
+    )
+    adding.set_defaults(command=subscribe)
+    adding.add_argument("name", metavar="NAME")
+    adding.add_argument("--channel", required=True)
+    adding.add_argument("--endpoint", required=True, metavar="URL")
+    adding.add_argument(
+        "--type", action="append", dest="types", help="only messages of it; may be repeated"
+    )
+    adding.add_argument(
+        "--setting",
+        action="append",
+        type=setting,
+        default=[],
+        dest="settings",
+        metavar="PATH=VALUE",
+        help="as table outbox.http_setting lists them; may be repeated",
+    )
+
+
+def _add_show(subparsers: Subparsers) -> None:
     showing = command(
         subparsers,
         "show",
@@ -22,6 +76,9 @@ def add(subparsers: Subparsers) -> None:
     showing.set_defaults(command=show)
     showing.add_argument("name", metavar="NAME")
     showing.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_change(subparsers: Subparsers) -> None:
     changing = command(
         subparsers,
         "set",
@@ -51,6 +108,9 @@ def add(subparsers: Subparsers) -> None:
         metavar="PATH=VALUE",
         help="as table outbox.http_setting lists them, null for the default; may be repeated",
     )
+
+
+def _add_retry(subparsers: Subparsers) -> None:
     retrying = command(
         subparsers,
         "retry",
@@ -61,6 +121,9 @@ def add(subparsers: Subparsers) -> None:
     retrying.set_defaults(command=retry)
     retrying.add_argument("name", metavar="NAME")
     retrying.add_argument("--group", metavar="KEY", help="of this group key alone")
+
+
+def _add_delete(subparsers: Subparsers) -> None:
     deleting = command(
         subparsers,
         "delete",
@@ -75,14 +138,116 @@ def add(subparsers: Subparsers) -> None:
     )
 
 
+def _add_pause(subparsers: Subparsers) -> None:
+    pausing = command(
+        subparsers,
+        "pause",
+        "send nothing more to it; its backlog stays in the log",
+        "outbox-relay subscriptions pause billing --reason 'database move'",
+    )
+    pausing.set_defaults(command=pause)
+    pausing.add_argument("name", metavar="NAME")
+    pausing.add_argument("--reason")
+
+
+def _add_resume_and_test(subparsers: Subparsers) -> None:
+    for name, does, chosen in (
+        ("resume", "go on where it stood, with a closed breaker", resume),
+        ("test", "send one test message to this endpoint alone", send_test),
+    ):
+        plain = command(subparsers, name, does, f"outbox-relay subscriptions {name} billing")
+        plain.set_defaults(command=chosen)
+        plain.add_argument("name", metavar="NAME")
+
+
+def _add_rotate(subparsers: Subparsers) -> None:
+    rotating = command(
+        subparsers,
+        "rotate-secret",
+        "make a new secret, shown once; the old one serves for a day more",
+        "outbox-relay subscriptions rotate-secret billing",
+        "outbox-relay subscriptions rotate-secret billing --revoke-old now",
+    )
+    rotating.set_defaults(command=rotate_secret)
+    rotating.add_argument("name", metavar="NAME")
+    rotating.add_argument(
+        "--revoke-old",
+        choices=("now", "after_a_day"),
+        default="after_a_day",
+        help="how long requests are signed with the old one as well; after_a_day by default",
+    )
+
+
+def show_list(settings: Settings, arguments: argparse.Namespace) -> int:
+    with migrated(settings) as connection:
+        found = subscriptions.read(connection)
+    if arguments.json:
+        terminal.print_json(found)
+    else:
+        print(subscriptions.render(found))
+    return DONE
+
+
+def subscribe(settings: Settings, arguments: argparse.Namespace) -> int:
+    with migrated(settings) as connection:
+        secret = subscriptions.add(
+            connection,
+            arguments.name,
+            channel=arguments.channel,
+            endpoint=arguments.endpoint,
+            types=arguments.types,
+            settings=dict(arguments.settings),
+            keyring=Keyring(settings.secret_keys),
+        )
+    return _show_secret(secret)
+
+
+def _show_secret(secret: str) -> int:
+    print(secret)
+    print("that is the secret of its signatures; it is not shown again", file=sys.stderr)
+    return DONE
+
+
+def pause(settings: Settings, arguments: argparse.Namespace) -> int:
+    with migrated(settings) as connection:
+        subscriptions.pause(connection, arguments.name, arguments.reason)
+    print(f"{printable(arguments.name)} is paused; its backlog stays in the log")
+    return DONE
+
+
+def resume(settings: Settings, arguments: argparse.Namespace) -> int:
+    with migrated(settings) as connection:
+        subscriptions.resume(connection, arguments.name)
+    print(f"{printable(arguments.name)} goes on")
+    return DONE
+
+
+def send_test(settings: Settings, arguments: argparse.Namespace) -> int:
+    with migrated(settings) as connection:
+        message_id = subscriptions.send_test(connection, arguments.name)
+    print(f"message {message_id} is on its way to {printable(arguments.name)} alone")
+    return DONE
+
+
+def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
+    with migrated(settings) as connection:
+        secret = subscriptions.rotate_secret(
+            connection,
+            arguments.name,
+            revoke_old=arguments.revoke_old,
+            keyring=Keyring(settings.secret_keys),
+        )
+    return _show_secret(secret)
+
+
 def show(settings: Settings, arguments: argparse.Namespace) -> int:
-    with commands.migrated(settings) as connection:
+    with migrated(settings) as connection:
         one = subscription.read(connection, arguments.name)
     if arguments.json:
         terminal.print_json(one)
     else:
         print(subscription.render(one))
-    return commands.DONE
+    return DONE
 
 
 def change(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -98,26 +263,24 @@ def change(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.endpoint is not None:
         chosen["endpoint"] = arguments.endpoint
     if not given and not chosen:
-        return commands.complain(
-            commands.BAD_CONFIGURATION, "nothing to change: say --setting, --channel, --type, …"
-        )
-    with commands.migrated(settings) as connection:
+        return complain(BAD_CONFIGURATION, "nothing to change: say --setting, --channel, --type, …")
+    with migrated(settings) as connection:
         subscription.change(connection, arguments.name, given, chosen)
     print(f"{printable(arguments.name)} is changed")
-    return commands.DONE
+    return DONE
 
 
 def retry(settings: Settings, arguments: argparse.Namespace) -> int:
-    with commands.migrated(settings) as connection:
+    with migrated(settings) as connection:
         messages = subscription.retry(connection, arguments.name, arguments.group)
     print(f"{messages} due now; those behind them in their groups follow")
-    return commands.DONE
+    return DONE
 
 
 def delete(settings: Settings, arguments: argparse.Namespace) -> int:
-    with commands.migrated(settings) as connection:
+    with migrated(settings) as connection:
         subscription.delete(
             connection, arguments.name, discard_undelivered=arguments.discard_undelivered
         )
     print(f"{printable(arguments.name)} is deleted")
-    return commands.DONE
+    return DONE

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,7 @@ from tests.eventually import eventually
 from tests.relay.operating import add_dead_letter, outbox_relay, publish, relay_role
 from tests.sql.log import Session
 
+VERSION = version("outbox-relay")
 NOWHERE = {"DATABASE_URL": "postgresql://relay:hunter2@127.0.0.1:1/shop"}
 
 
@@ -27,6 +29,11 @@ NOWHERE = {"DATABASE_URL": "postgresql://relay:hunter2@127.0.0.1:1/shop"}
 def connection(database_url: str) -> Iterator[Connection]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+def test_it_says_which_version_it_is_without_any_setting() -> None:
+    said = outbox_relay("--version", environment={})
+    assert (said.returncode, said.stdout) == (0, f"outbox-relay {VERSION}\n")
 
 
 @pytest.mark.parametrize(

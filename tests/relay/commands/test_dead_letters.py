@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay.commands import commands
+from relay.commands.dead_letters import redrive
+from relay.commands.outcome import BAD_CONFIGURATION
 from relay.database import Connection
 from relay.operate import dead_letters, subscriptions
 from relay.operate.dead_letters import Filter
@@ -187,7 +188,7 @@ def test_a_redrive_that_is_not_meant_clearly_is_refused(
     arguments = Namespace(ids=ids, all=everything, **msgspec.structs.asdict(meant))
     # Refused before anything is asked: there is no such database.
     nowhere = settings("postgresql://nobody@127.0.0.1:1/none")
-    assert commands.redrive(nowhere, arguments) == commands.BAD_CONFIGURATION
+    assert redrive(nowhere, arguments) == BAD_CONFIGURATION
 
 
 def test_an_id_is_a_number() -> None:

@@ -199,7 +199,7 @@ def leaves(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
 
 
 def test_no_command_is_left_out() -> None:
-    commands = set(leaves(cli._parser())) - {"run"}
+    commands = set(leaves(cli.parser())) - {"run"}
     left_out = {name for name in commands if not any(one.startswith(name) for one in COMMANDS)}
     assert left_out == set()
 

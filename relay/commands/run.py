@@ -1,0 +1,39 @@
+"""`outbox-relay run`: the relay itself, until it is told to stop."""
+
+import argparse
+import threading
+
+from relay.commands.arguments import Subparsers, command
+from relay.daemon import relay
+from relay.monitoring import server as status_server
+from relay.monitoring.telemetry import Telemetry
+from relay.process.signals import stop_on_signals
+from relay.settings import Settings
+
+
+def add(parent: Subparsers) -> None:
+    running = command(
+        parent,
+        "run",
+        "publish messages until SIGTERM or SIGINT",
+        "outbox-relay run",
+        "outbox-relay run --once   # from cron, or at the end of a test",
+    )
+    running.set_defaults(command=run)
+    running.add_argument(
+        "--once",
+        action="store_true",
+        help="until nothing more can go now; exit 1 if something is left that can't go",
+    )
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    stop = threading.Event()
+    stop_on_signals(stop)
+    telemetry = Telemetry()
+    server = status_server.start(settings, telemetry)
+    try:
+        return relay.run(settings, telemetry, stop, arguments.once)
+    finally:
+        if server is not None:
+            server.close()
