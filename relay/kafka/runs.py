@@ -7,7 +7,8 @@ import structlog
 
 from relay.database import Connection, transaction
 from relay.kafka import redriven
-from relay.kafka.exactly_once.ownership import KNOWN_AS, ExactlyOnce
+from relay.kafka.exactly_once.names import KNOWN_AS
+from relay.kafka.exactly_once.ownership import ExactlyOnce
 from relay.log.checkpoint import (
     MAX_WAITING,
     Next,
@@ -88,7 +89,7 @@ class KafkaRuns:
         if self._sink.held_seconds:
             return Ran(blocked=True)
         exactly_once = self._exactly_once
-        if exactly_once is not None and exactly_once.defer_to_other(cursor):
+        if exactly_once is not None and exactly_once.take_over.defer_to_other(cursor):
             return None
         try:
             ran = self._claim(cursor, limit)
@@ -131,7 +132,7 @@ class KafkaRuns:
             leave(self._connection)
             return Ran()
         if exactly_once is not None:
-            if exactly_once.has_moved_on(cursor, claimed):
+            if exactly_once.take_over.has_moved_on(cursor, claimed):
                 leave(self._connection)
                 return None
             if exactly_once.adopt(cursor, claimed):

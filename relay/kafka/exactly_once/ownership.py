@@ -6,55 +6,34 @@ fences the former one, reads what its last transaction noted, and writes the che
 
 import time
 from collections.abc import Iterable
-from typing import Any, LiteralString
+from typing import Any
 
 import structlog
 
 from relay.database import Connection
-from relay.kafka import redriven
+from relay.kafka.exactly_once import adoption, names
 from relay.kafka.exactly_once.disk import Disk
 from relay.kafka.exactly_once.record import (
-    DEAD_CHARACTERS,
-    MAX_CHARACTERS,
     Record,
     Unreadable,
     decode,
     encode,
+    fits,
     noted,
-    restored,
 )
-from relay.log.checkpoint import Next, position_at, write
+from relay.kafka.exactly_once.take_over import TakeOver
+from relay.log.checkpoint import Next
 from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
-from relay.log.dead_letters import write_dead_letters
-from relay.log.message import exists
-from relay.log.position import Delta, Position
-from relay.log.sink import GENERATION, Outcome, Transactions
+from relay.log.position import Position
+from relay.log.sink import Outcome, Transactions
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
 from relay.settings import Settings
 
 logger = structlog.get_logger()
 
-# Fencing costs 0.1 to 0.6 s each time: an owner that gets on keeps its cursor. Where it costs more,
-# as on a busy machine or just after a broker's return, others wait longer: two relays that take a
-# cursor from each other before either has committed get nowhere.
-TAKE_OVER_SECONDS = 1.0
-TAKE_OVER_FENCES = 4.0
-LONGEST_TAKE_OVER_SECONDS = 5.0
-# Snapshots whose text is no longer than this always fit.
-SMALL_CHARACTERS = 2000
 TELL_SECONDS = 60.0
-
-# What a claim reads besides.
-KNOWN_AS: LiteralString = """
-select c.generation, c.noted from outbox.cursor c where c.id = %(cursor)s::bigint
-"""
-NOTED = "update outbox.cursor set noted = true where id = %(cursor)s"
-RENAME = """
-update outbox.cursor set generation = generation + 1, noted = noted and %(noted)s::boolean
-where id = %(cursor)s
-"""
 
 
 class ExactlyOnce:
@@ -73,27 +52,10 @@ class ExactlyOnce:
         self._transactions = transactions
         self._relay = settings.name
         self._telemetry = telemetry
-        # Cursors of other relays that have work: the checkpoint, and since when it is the latest.
-        self._waiting: dict[int, tuple[int, float]] = {}
-        self._fence_seconds = 0.0
+        self.take_over = TakeOver(settings.name)
         self._told_at: dict[int, float] = {}
         # Of these Kafka held no note when they were fenced, and none was committed since.
         self._unnoted: set[int] = set()
-
-    def defer_to_other(self, cursor: Cursor) -> bool:
-        """Whether another relay worked on it last, and its work has not waited for long."""
-        if cursor.relay in ("", self._relay):
-            return False
-        n, since = self._waiting.get(cursor.id, (None, 0.0))
-        if n != cursor.n:
-            since = time.monotonic()
-            self._waiting[cursor.id] = (cursor.n, since)
-        patience = max(TAKE_OVER_SECONDS, TAKE_OVER_FENCES * self._fence_seconds)
-        return time.monotonic() < since + min(patience, LONGEST_TAKE_OVER_SECONDS)
-
-    def has_moved_on(self, cursor: Cursor, claimed: Claimed) -> bool:
-        """Whether another relay got on with it between the probe and the claim."""
-        return claimed.n != cursor.n and claimed.relay not in ("", self._relay)
 
     def adopt(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Makes this relay the claimed cursor's owner.
@@ -101,35 +63,29 @@ class ExactlyOnce:
         True where the claim is over: the run in doubt had happened, and its checkpoint is written
         and committed; or it is the first time, which has to be known before anything is in doubt.
         """
-        name = _generation_name(claimed, cursor.id)
+        name = names.transactions_name(claimed, cursor.id)
         if self._transactions.take(name, claimed.token):
             return False
-        began_at = time.monotonic()
-        note = self._transactions.fence(name)
-        self._fence_seconds = time.monotonic() - began_at
+        with self.take_over.fencing():
+            note = self._transactions.fence(name)
         if not note:
             return self._go_on_without_note(cursor, claimed)
         self._unnoted.discard(cursor.id)
         record = self._read(note, cursor)
-        follows = record is not None and _follows(record, claimed)
-        if record is not None and follows and remembers(self._connection, cursor, record):
-            self._adopt(cursor, claimed, record)
-            self._transactions.own(record.token)
-            return True
-        if record is not None and (follows or _contradicts(record, claimed)):
-            self._refuse(cursor, claimed, record)
+        if record is not None and adoption.follows(record, claimed):
+            if adoption.remembers(self._connection, cursor, record):
+                self._write_run(cursor, claimed, record)
+                return True
+            self._tell_refused(cursor, claimed, record)
+        elif record is not None and adoption.contradicts(record, claimed):
+            self._tell_refused(cursor, claimed, record)
         self._transactions.own(claimed.token)
         return False
 
     def check_snapshots_fit(self, cursor: Cursor, position: Position) -> bool:
         """Whether both snapshots fit into what a transaction can note; tells where they don't."""
         delta = position.delta
-        if delta is None or len(position.seen) + len(delta.target) <= SMALL_CHARACTERS:
-            return True
-        most = 2**63 - 1
-        longest = Position(position.seen, Delta(delta.target, most, most, most))
-        record = Record("F" * 8, most, most, most, most, most, longest)
-        if len(encode(record)) + DEAD_CHARACTERS <= MAX_CHARACTERS:
+        if delta is None or fits(position):
             return True
         if time.monotonic() >= self._told_at.get(cursor.id, float("-inf")) + TELL_SECONDS:
             self._told_at[cursor.id] = time.monotonic()
@@ -158,7 +114,7 @@ class ExactlyOnce:
         psycopg.OperationalError.
         """
         record = Record(
-            **_follow(claimed, checkpoint),
+            **_following(claimed, checkpoint),
             position=None if redriven_ids else checkpoint.position,
             redriven=redriven_ids,
             dead=() if redriven_ids else noted(outcome.dead),
@@ -173,12 +129,12 @@ class ExactlyOnce:
         It shows that no other owner has committed a run since. Raises as `commit`.
         """
         self._transactions.begin()
-        self._commit(cursor, claimed, Record(**_follow(claimed, checkpoint), position=None))
+        self._commit(cursor, claimed, Record(**_following(claimed, checkpoint), position=None))
 
     def forget(self, claimed: Claimed, cursor_ids: Iterable[int]) -> None:
         """These cursors are gone."""
         for cursor_id in cursor_ids:
-            self._transactions.forget(_name(claimed, cursor_id))
+            self._transactions.forget(names.group_name(claimed, cursor_id))
 
     def rename(self, cursor: Cursor, claimed: Claimed) -> None:
         """The cursor's transactions have another name from the commit of this run on.
@@ -187,9 +143,9 @@ class ExactlyOnce:
         it, and let its owner begin no other. That owner ends here, before anybody can read the new
         name: whoever could still commit under the old one was fenced by it.
         """
-        self._transactions.forget(_generation_name(claimed, cursor.id))
-        values = {"cursor": cursor.id, "noted": cursor.id not in self._unnoted}
-        self._connection.execute(RENAME, values)
+        self._transactions.forget(names.transactions_name(claimed, cursor.id))
+        noted = cursor.id not in self._unnoted
+        names.begin_generation(self._connection, cursor, noted=noted)
 
     def own(self, checkpoint: Next) -> None:
         """For a checkpoint without messages, which Kafka never hears of."""
@@ -215,13 +171,12 @@ class ExactlyOnce:
     def _go_on_without_note(self, cursor: Cursor, claimed: Claimed) -> bool:
         """Goes on from Postgres's checkpoint. Whether the claim is over."""
         self._transactions.own(claimed.token)
-        was_noted = _is_noted(claimed)
+        was_noted = names.was_noted(claimed)
         if cursor.id in self._unnoted and was_noted:
             return False
         self._unnoted.add(cursor.id)
         if not was_noted:
-            self._connection.execute(NOTED, {"cursor": cursor.id})
-            self._connection.execute("commit")
+            names.note(self._connection, cursor)
             return True
         self._telemetry.cursor_lost(cursor.subscription)
         logger.warning(
@@ -243,7 +198,7 @@ class ExactlyOnce:
             logger.warning("kafka_cursor_unreadable", cursor=cursor.id, fault=str(wrong))
             return None
 
-    def _refuse(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
+    def _tell_refused(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
         """Another history of this database wrote it: after a restore, in a copy, or on a primary
         that is gone. Its snapshots say nothing about the transactions of this one.
         """
@@ -257,14 +212,9 @@ class ExactlyOnce:
             effect="what Kafka holds beyond our checkpoint comes again, with the same keys",
         )
 
-    def _adopt(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
-        where = record.position or position_at(self._connection, cursor, claimed.n)
-        checkpoint = Next(record.n, record.token, where, record.messages, record.bytes)
-        with self._connection.pipeline():
-            write_dead_letters(self._connection, cursor, restored(record.dead))
-            write(self._connection, cursor, self._relay, checkpoint)
-            redriven.note_delivered(self._connection, cursor, record.redriven)
-            self._connection.execute("commit")
+    def _write_run(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
+        adoption.write_run(self._connection, cursor, claimed, self._relay, record)
+        self._transactions.own(record.token)
         self._telemetry.cursor_adopted(cursor.subscription)
         logger.info(
             "kafka_cursor_adopted",
@@ -274,26 +224,7 @@ class ExactlyOnce:
         )
 
 
-def _name(claimed: Claimed, cursor_id: int) -> str:
-    """What a cursor's group is called, and its transactions of the first generation."""
-    assert claimed.origin is not None
-    return f"outbox.{claimed.origin.installation}.{cursor_id}"
-
-
-def _generation_name(claimed: Claimed, cursor_id: int) -> str:
-    """What the claimed cursor's transactions are called now."""
-    assert claimed.besides is not None
-    generation = claimed.besides[0]
-    return _name(claimed, cursor_id) + (f"{GENERATION}{generation}" if generation else "")
-
-
-def _is_noted(claimed: Claimed) -> bool:
-    """Whether a transaction of the claimed cursor may have been committed."""
-    assert claimed.besides is not None
-    return bool(claimed.besides[1])
-
-
-def _follow(claimed: Claimed, checkpoint: Next) -> dict[str, Any]:
+def _following(claimed: Claimed, checkpoint: Next) -> dict[str, Any]:
     """What a record says of a checkpoint, and of the one before it."""
     assert claimed.origin is not None
     return {
@@ -304,45 +235,3 @@ def _follow(claimed: Claimed, checkpoint: Next) -> dict[str, Any]:
         "messages": checkpoint.messages,
         "bytes": checkpoint.bytes,
     }
-
-
-def _follows(record: Record, claimed: Claimed) -> bool:
-    """Whether it is the run behind our latest checkpoint, in this history of this database."""
-    assert claimed.origin is not None
-    return (
-        record.parent_n == claimed.n
-        and record.parent_token == claimed.token
-        and record.timeline == claimed.origin.timeline
-    )
-
-
-def _contradicts(record: Record, claimed: Claimed) -> bool:
-    """Whether it is neither our latest checkpoint nor an older one: one without messages is ours
-    alone, so that we may be ahead.
-    """
-    if record.n == claimed.n:
-        return record.token != claimed.token
-    return record.n > claimed.n
-
-
-DEAD_LETTER_EXISTS = """
-select exists (
-    select from outbox.dead_letter
-    where cursor_id = %(cursor)s and message_id = %(id)s
-      and created_at = timestamptz '2000-01-01 00:00:00+00'
-                       + %(written_at)s::bigint * interval '1 microsecond')
-"""
-
-
-def remembers(connection: Connection, cursor: Cursor, record: Record) -> bool:
-    """Whether the last message of that run is in this database, in the log or as a dead letter.
-
-    A copy of the database, or one that was restored without a new timeline, may stand just where
-    the run began: then the message is missing here, or another one has its id. A run without a
-    message left the cursor where it stood, and only this database can have written it.
-    """
-    if not record.messages or exists(connection, record.last_id, record.last_at):
-        return True
-    values = {"cursor": cursor.id, "id": record.last_id, "written_at": record.last_at}
-    row = connection.execute(DEAD_LETTER_EXISTS, values).fetchone()
-    return bool(row and row[0])

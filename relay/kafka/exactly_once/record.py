@@ -16,6 +16,9 @@ MAX_CHARACTERS = 4000
 # What MAX_NOTED dead letters take of them, whose reasons mostly are one.
 DEAD_CHARACTERS = 1000
 
+# Snapshots whose text is no longer than this always fit.
+SMALL_CHARACTERS = 2000
+
 # Message ids by their reason.
 DeadLetters = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -105,6 +108,17 @@ def decode(text: str) -> Record:
         position = Position(unpack(seen), Delta(unpack(target), *ids))
     dead = tuple((reason, tuple(accumulate(ids))) for reason, ids in packed.dead)
     return Record(**{**msgspec.structs.asdict(packed), "position": position, "dead": dead})
+
+
+def fits(position: Position) -> bool:
+    """Whether a record fits that stands there, whatever else it says."""
+    delta = position.delta
+    if delta is None or len(position.seen) + len(delta.target) <= SMALL_CHARACTERS:
+        return True
+    most = 2**63 - 1
+    longest = Position(position.seen, Delta(delta.target, most, most, most))
+    record = Record("F" * 8, most, most, most, most, most, longest)
+    return len(encode(record)) + DEAD_CHARACTERS <= MAX_CHARACTERS
 
 
 def noted(dead: Sequence[Dead]) -> DeadLetters:

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from relay.kafka.exactly_once import ownership
+from relay.kafka.exactly_once import take_over
 from relay.kafka.exactly_once.ownership import ExactlyOnce
 from relay.log.claim import Claimed, Origin
 from relay.log.cursor import Cursor, SinkSettings
@@ -67,12 +67,12 @@ def test_the_slower_fencing_is_the_longer_another_is_left_alone(
     fence_seconds: float, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(ownership, "time", clock)
+    monkeypatch.setattr(take_over, "time", clock)
     broker = cast(Any, SlowBroker(clock, fence_seconds))
     relay = ExactlyOnce(cast(Any, None), broker, settings("postgresql://h/d"), Telemetry())
     relay.adopt(MINE, CLAIMED)
-    assert relay.defer_to_other(ANOTHERS)
+    assert relay.take_over.defer_to_other(ANOTHERS)
     clock.now += patience - 0.01
-    assert relay.defer_to_other(ANOTHERS)
+    assert relay.take_over.defer_to_other(ANOTHERS)
     clock.now += 0.02
-    assert not relay.defer_to_other(ANOTHERS)
+    assert not relay.take_over.defer_to_other(ANOTHERS)

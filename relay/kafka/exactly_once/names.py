@@ -1,0 +1,51 @@
+"""What a cursor is called in Kafka: its consumer group, its transactions by generation."""
+
+from typing import LiteralString
+
+from relay.database import Connection
+from relay.log.claim import Claimed
+from relay.log.cursor import Cursor
+from relay.log.sink import GENERATION
+
+# What a claim reads besides.
+KNOWN_AS: LiteralString = """
+select c.generation, c.noted from outbox.cursor c where c.id = %(cursor)s::bigint
+"""
+NOTED = "update outbox.cursor set noted = true where id = %(cursor)s"
+RENAME = """
+update outbox.cursor set generation = generation + 1, noted = noted and %(noted)s::boolean
+where id = %(cursor)s
+"""
+
+
+def group_name(claimed: Claimed, cursor_id: int) -> str:
+    """Of the consumer group of one cursor, and of its transactions of the first generation."""
+    assert claimed.origin is not None
+    return f"outbox.{claimed.origin.installation}.{cursor_id}"
+
+
+def transactions_name(claimed: Claimed, cursor_id: int) -> str:
+    """Of the claimed cursor's transactions, in their generation."""
+    assert claimed.besides is not None
+    generation = claimed.besides[0]
+    return group_name(claimed, cursor_id) + (f"{GENERATION}{generation}" if generation else "")
+
+
+def was_noted(claimed: Claimed) -> bool:
+    """Whether a transaction of the claimed cursor may have been committed."""
+    assert claimed.besides is not None
+    return bool(claimed.besides[1])
+
+
+def note(connection: Connection, cursor: Cursor) -> None:
+    """Writes and commits that a transaction of the cursor may be committed from now on."""
+    connection.execute(NOTED, {"cursor": cursor.id})
+    connection.execute("commit")
+
+
+def begin_generation(connection: Connection, cursor: Cursor, *, noted: bool) -> None:
+    """The cursor's transactions have another name from the commit of this run on.
+
+    `noted`: one under the former name may have been committed.
+    """
+    connection.execute(RENAME, {"cursor": cursor.id, "noted": noted})
