@@ -40,7 +40,7 @@ CONNECTION_DEFAULTS: dict[str, Any] = {
 #
 # What search_path puts before pg_catalog could shadow each operator, function, type and table that
 # a statement names; pg_temp is searched first unless it is named last. The bounds are those of
-# Postgres itself; whoever needs others says so in the transaction. With row_security off a policy
+# Postgres itself; a transaction that needs others says so. With row_security off a policy
 # that would hide rows is an error: a cursor would pass over what it can't see, for ever.
 SETTINGS: LiteralString = """
 select case
@@ -111,7 +111,7 @@ class Watched(psycopg.Connection[Any]):
 def connect(settings: Settings, heartbeat: Heartbeat | None = None) -> Connection:
     """A connection in autocommit mode whose transactions are READ COMMITTED.
 
-    While its thread waits for the database, by `heartbeat` nobody expects it to get on.
+    While its thread waits for the database, `heartbeat` expects no sign of life.
     Raises psycopg.OperationalError, and EncodingError where no relay can run on the database.
     """
     heartbeat = heartbeat or Heartbeat()
@@ -160,7 +160,7 @@ def pool(settings: Settings) -> Pool:
         min_size=0,
         max_size=settings.push_connections,
         timeout=POOL_SECONDS,
-        # Whoever needs one tries again; the pool need not.
+        # The run that needs one tries again; the pool need not.
         reconnect_timeout=POOL_SECONDS,
         max_idle=60.0,
         open=True,

@@ -250,7 +250,8 @@ def _ports(text: str) -> range:
 def _read(environ: Mapping[str, str], faults: list[str]) -> dict[str, str]:
     """What of the environment is the relay's, and UTF-8.
 
-    Without a line's end: what a secret or a file is read from mostly has one, and nobody means it.
+    Without a line's end: what a secret or a file is read from mostly ends with one that is not
+    meant.
     """
     texts = {}
     for name, value in environ.items():
@@ -421,9 +422,10 @@ _TOKENS = "sasl.oauthbearer.token.endpoint.url"
 
 def _librdkafka_refuses(properties: Mapping[str, str]) -> str | None:
     if properties.get(_TOKENS):
-        # Where nobody answers: a provider of tokens that hangs would hold the start up for 20 s.
+        # An address where no server answers: a provider of tokens that hangs would hold the start
+        # up for 20 s.
         properties = {**properties, _TOKENS: "http://127.0.0.1:1"}
-    # Without bootstrap.servers no connection is opened. With `log.queue`, which nobody reads, its
+    # Without bootstrap.servers no connection is opened. With `log.queue`, which is never read, its
     # complaint stays off standard error.
     try:
         confluent_kafka.Producer({**properties, "log.queue": "true"})

@@ -21,7 +21,7 @@ ROUND_SECONDS = 60.0
 
 
 def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -> None:
-    """One round: makes the coming partitions, frees those that nobody needs, trims, seals.
+    """One round: makes the coming partitions, frees those that are not needed, trims, seals.
 
     `connection` is in autocommit: each step is a transaction of its own and holds its locks no
     longer than that. What is locked by others is left for the next round, and a step that fails

@@ -77,7 +77,7 @@ class Sessions:
             heartbeat.beat()
             sink.close()
             # The sink knows the heartbeat. In a circle its clients, each with threads and sockets,
-            # would last until the next collection, and end in whichever thread that comes.
+            # would last until the next collection, and end in any thread.
             heartbeat.let_go = nothing
 
     def _tell(self, subscription_id: int, reason: str) -> None:
@@ -123,7 +123,7 @@ def let_go(sink: Sink, connection: Connection) -> None:
     closing.start()
     closing.join(PURGE_SECONDS)
     # The connection is the other thread's, and must not be freed under it. The server sees that
-    # nobody is there, and lets go of the lock on the cursor.
+    # its client is gone, and lets go of the lock on the cursor.
     with (
         suppress(psycopg.OperationalError, OSError),
         socket.socket(fileno=os.dup(connection.fileno())) as ended,

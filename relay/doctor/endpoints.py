@@ -1,4 +1,4 @@
-"""What the doctor finds about endpoints: where they lead, which fail, what waits for somebody."""
+"""What the doctor finds about endpoints: where they lead, which fail, what you have to redrive."""
 
 import socket
 import threading
@@ -112,7 +112,7 @@ def _finding(
         for address in addresses
     )
     if urlsplit(one.url).scheme == "http" and not inside:
-        text = f"{one.subscription}: http:// to {host}: everybody on the way can read it"
+        text = f"{one.subscription}: http:// to {host}: every host on the way can read it"
         return Finding("warning", "endpoint", text, "make settings.endpoint an https:// address")
     return None
 

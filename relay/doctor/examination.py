@@ -31,7 +31,7 @@ THIS_SHELLS = (
 
 
 class Outside(msgspec.Struct, frozen=True):
-    """What the subscriptions want of the world beyond the database; `kafka` None: nobody asks."""
+    """What the subscriptions need beyond the database; `kafka` None: the doctor does not ask."""
 
     kafka: kafka_findings.Wanted | None = kafka_findings.Wanted()
     endpoints: tuple[http_findings.Endpoint, ...] = ()
@@ -175,7 +175,7 @@ MISSING_RIGHTS = """
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
 """
-# Nobody but a reader is meant: whoever is more has the rights of a relay, or should have them.
+# Only a reader is meant: a login that is more has the rights of a relay, or should have them.
 READER = """
     select current_user where pg_has_role(to_regrole('outbox_reader'), 'usage')
         and not pg_has_role(to_regrole('outbox_relay'), 'usage')

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """`fault`: the relay can't do its work. `warning`: it can, but somebody should look.
+    """`fault`: the relay can't do its work. `warning`: it can, but an operator should look.
 
     `hint` is what to do about it, empty where all is well.
     """

@@ -22,8 +22,8 @@ KAFKA_TIMEOUT_SECONDS = 10.0
 class Wanted(msgspec.Struct, frozen=True):
     """What the subscriptions want of Kafka.
 
-    `needed`: one of them goes there, or nobody knows. `topics` are those of the channels seen
-    lately. `installation` is there where a subscription is to be delivered exactly once: the
+    `needed`: one of them goes there, or that could not be read. `topics` are those of the channels
+    seen lately. `installation` is there where a subscription is to be delivered exactly once: the
     transactions' names begin with it.
     """
 
@@ -76,7 +76,7 @@ def examine(settings: Settings, wanted: Wanted) -> Iterator[Finding]:
         yield Finding("fault", "Kafka", text, "write host:port,host:port")
         return
     try:
-        # `log.queue`, which nobody reads, keeps librdkafka's own complaints off the table.
+        # `log.queue`, which is never read, keeps librdkafka's own complaints off the table.
         admin = AdminClient({**settings.kafka, "log.queue": "true"})
         cluster = admin.list_topics(timeout=KAFKA_TIMEOUT_SECONDS)
     except confluent_kafka.KafkaException as fault:

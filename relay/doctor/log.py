@@ -113,9 +113,9 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "paused", text, hint)
 
 
-# Whoever has held the partitions for the longest: the others come and go. The log's next one is not
-# turned to while a transaction is open that is older, in whatever database of the cluster. A
-# prepared transaction has no session, and stays until somebody ends it.
+# The session that has held the partitions for the longest: the others come and go. The log's next
+# one is not turned to while a transaction is open that is older, in whatever database of the
+# cluster. A prepared transaction has no session, and stays until an operator ends it.
 HELD_BY = """
     select format('session %s (%s)', activity.pid, activity.application_name),
            'has held some of the log for longest',
@@ -224,7 +224,7 @@ def _horizon(connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "horizon", " ".join(text.split()), hint)
     if not held:
         minutes = LONG_TRANSACTION_SECONDS / 60
-        yield ok("horizon", f"nobody holds vacuum back for more than {minutes:.0f} minutes")
+        yield ok("horizon", f"no transaction holds vacuum back for more than {minutes:.0f} minutes")
 
 
 DEAD_LETTERS = """

@@ -7,8 +7,8 @@ from relay.doctor.finding import Finding, ok
 
 MAX_NAMED = 5
 
-EVERYBODY = "select has_database_privilege('public', current_database(), 'CONNECT')"
-# The two that every cluster is born with are nobody's shop.
+PUBLIC = "select has_database_privilege('public', current_database(), 'CONNECT')"
+# The two that every cluster begins with hold no shop's data.
 ELSEWHERE = """
     select datname::text from pg_database
     where datname not in (current_database(), 'postgres') and datallowconn and not datistemplate
@@ -23,7 +23,7 @@ ROLES = """
     where rolname in ('outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader')
 """
 
-# From PostgreSQL 16 on the right to make roles is none to grant those that somebody else made.
+# From PostgreSQL 16 on the right to make roles is none to grant those that another role made.
 NOT_GRANTABLE = """
     select quote_ident(owner.rolname),
            string_agg(quote_ident(made.rolname), ', ' order by made.rolname)
@@ -40,8 +40,8 @@ NOT_GRANTABLE = """
 
 def examine(connection: Connection) -> Iterator[Finding]:
     """Who comes in here, and where else the four roles do. Raises psycopg.Error."""
-    (everybody,) = connection.execute(EVERYBODY).fetchone() or (False,)
-    if everybody:
+    (public,) = connection.execute(PUBLIC).fetchone() or (False,)
+    if public:
         text = "every login of the cluster may connect to this database"
         yield Finding("warning", "connections", text, "apply sql/roles.sql as the database's owner")
     else:

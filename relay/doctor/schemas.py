@@ -1,4 +1,4 @@
-"""What the doctor finds about schemas: where anybody may put what others call by its name."""
+"""What the doctor finds about schemas: where every login may put what others call by its name."""
 
 from collections.abc import Iterator
 
@@ -32,9 +32,9 @@ OPEN_SCHEMAS = """
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
-    """What anybody makes there, others may call in place of what they mean. Raises psycopg.Error.
+    """What any login makes there, others may call in place of what they mean. Raises psycopg.Error.
 
-    The relay and the service look nothing up in a path; whoever else uses this database may.
+    The relay and the service look nothing up in a path; another program in this database may.
     """
     found = [name for (name,) in connection.execute(OPEN_SCHEMAS)]
     for name in found:

@@ -1,8 +1,8 @@
 """Every error that librdkafka knows, in its place: what it says about a message, a topic, a run.
 
-Nothing that a broker says ends the relay: its endpoints go on, and a cluster that refuses everybody
-is asked again, loudly. In case of doubt a message waits, since a dead letter has to be sent again
-by hand. https://kafka.apache.org/protocol#protocol_error_codes
+Nothing that a broker says ends the relay: its endpoints go on, and a cluster that refuses this
+relay is asked again, loudly. In case of doubt a message waits, since a dead letter has to be sent
+again by hand. https://kafka.apache.org/protocol#protocol_error_codes
 """
 
 from confluent_kafka import KafkaError
@@ -35,7 +35,7 @@ MISSING = frozenset(
 
 # The topic is there and takes nothing now: its channel waits alone. No message is to blame.
 UNWRITABLE = MISSING | {
-    # Nobody leads the partition, or the leader is moving, or its disk fails.
+    # No broker leads the partition, or the leader is moving, or its disk fails.
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.REPLICA_NOT_AVAILABLE,
@@ -91,11 +91,11 @@ PRODUCER_ENDS = frozenset(
     }
 )
 
-# The cluster is away, or refuses everybody: the run is given up, nothing is marked, and a new
+# The cluster is away, or refuses this relay: the run is given up, nothing is marked, and a new
 # session tries again, at the latest after two seconds.
 AWAY = frozenset(
     {
-        # Nobody is reached, or nobody answers.
+        # No broker is reached, or none answers.
         KafkaError._TRANSPORT,
         KafkaError._RESOLVE,
         KafkaError._SSL,
@@ -130,7 +130,7 @@ AWAY = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.CONCURRENT_TRANSACTIONS,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
-        # Whoever the relay is, or what it may do beyond one topic: all its channels are concerned.
+        # Who the relay is, or what it may do beyond one topic: all its channels are concerned.
         KafkaError._AUTHENTICATION,
         KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.UNSUPPORTED_SASL_MECHANISM,
@@ -164,7 +164,7 @@ AWAY = frozenset(
 )
 
 # Answers to what the relay never asks, or that are no errors. Should one come, the cluster counts
-# as away: nobody is blamed for it.
+# as away: no message is to blame for it.
 NOT_ASKED_FOR = frozenset(
     {
         KafkaError.NO_ERROR,

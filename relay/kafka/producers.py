@@ -11,7 +11,7 @@ from relay.kafka.reports import SLICE_SECONDS, Failures, Refused, Reports, nothi
 from relay.kafka.routes import BATCH_BYTES, Route
 from relay.kafka.topic import DEFAULT_LIMIT_BYTES
 
-# What holds the guarantees; nobody may set it otherwise.
+# What holds the guarantees: no setting may change it.
 CONSTANTS: dict[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,

@@ -26,7 +26,7 @@ MAX_HELD_SECONDS = 60.0
 
 
 def nothing() -> None:
-    """What is called where nobody wants to know."""
+    """What is called while nothing is acknowledged, where no caller wants to know."""
 
 
 class Refused(Exception):
@@ -56,8 +56,8 @@ class Reports:
         self._closed = True
 
     def demand_open(self) -> None:
-        """Raises SinkAway after the end: what was thrown away then has reported to somebody else,
-        and what is sent now would come behind what a successor sends.
+        """Raises SinkAway after the end: its messages were thrown away then, and what is sent
+        now would come behind what the session's successor sends.
         """
         if self._closed:
             raise SinkAway("the session was ended from outside")

@@ -161,7 +161,7 @@ class KafkaSink:
                                 None if self._compressing else _too_large(route.topic, size)
                             )
             if route is None or dead_reason is not None:
-                # Nobody need be asked, so that the run goes on.
+                # The cluster need not be asked, so the run goes on.
                 assert dead_reason is not None
                 if len(progress.dead) >= most_dead:
                     progress.stopped = Stopped(message_id)
@@ -288,7 +288,8 @@ class KafkaSink:
     def _look_ahead(self, channel: bytes, rows: Iterator[Row]) -> tuple[Blocked, ...]:
         """Looks up the topics of all unknown channels from here on; which of them take nothing.
 
-        The others have routes from the next run on. Together, because each look holds up everybody.
+        The others have routes from the next run on. Together, because each look holds up the whole
+        subscription.
         """
         channels = {channel} | {row[CHANNEL] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
         channels = {

@@ -59,7 +59,7 @@ class Asked(NamedTuple):
     def found(self, *, writable: bool) -> Topic | Closed:
         """The topic, or why it takes no messages; waits for the answers.
 
-        With `writable` it has leaders and enough replicas. Raises SinkAway where nobody answers.
+        With `writable` it has leaders and enough replicas. Raises SinkAway where no broker answers.
         """
         partitions = _partitions(self.name, self.description)
         if isinstance(partitions, Closed):

@@ -21,8 +21,8 @@ MAX_ASKED = 250
 # And how often a message is tried on a topic that is there but refused to be written to.
 REFUSED_AGAIN_SECONDS = 5.0
 FIND_TIMEOUT_SECONDS = 1.0
-# What nobody has looked for is forgotten: its channel was dropped, or another relay has it. And
-# however many names are made up, no more of those for which nothing waits are remembered.
+# A topic that no run has looked for is forgotten: its channel was dropped, or another relay has it.
+# And however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
 MAX_REMEMBERED = 10_000
 KAFKAS_OWN = frozenset(
@@ -102,8 +102,8 @@ class Topics:
     ) -> list[bytes]:
         """Those whose topics the cluster shows at all; the others are found to be missing.
 
-        Describing a topic that is not there costs about a millisecond, and whoever may publish can
-        make up names by the thousand.
+        Describing a topic that is not there costs about a millisecond, and a publisher can make up
+        names by the thousand.
         """
         try:
             shown = self._admin.list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
@@ -192,7 +192,7 @@ class Topics:
         self._answers = self.ask(due[:MAX_ASKED])
 
     def _forget(self, now: float) -> None:
-        """What no channel that waits has asked for; of a refusal nobody else can tell."""
+        """What no channel that waits has asked for; a refusal is remembered here alone."""
         self._missing = {
             channel: missing
             for channel, missing in self._missing.items()
@@ -209,7 +209,7 @@ class Topics:
         try:
             topic = asked.found(writable=True)
         except SinkAway:
-            # Whoever sends a message will say so.
+            # The next run that sends a message will say so.
             return False
         missing.found = isinstance(topic, Topic)
         if isinstance(topic, Closed):

@@ -1,4 +1,4 @@
-"""Channels whose messages are dead letters for now, without anybody being asked for each."""
+"""Channels whose messages become dead letters, without a question to the cluster for each."""
 
 import time
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MAX_UNASKED_DEAD = 5000
 NO_ROOM_SECONDS = 30.0
 # So is what prefix and channel together would send to the topic of the relay's own cursors.
 OWN_TOPIC = "TOPIC_IS_THE_RELAYS_OWN"
-# And to those that brokers keep for themselves, which nobody may make or write to.
+# And to those that brokers keep for themselves, which no client may make or write to.
 KAFKAS_TOPIC = "TOPIC_IS_KAFKAS_OWN"
 
 

@@ -1,4 +1,4 @@
-"""Whether a run that nobody acknowledges waits for the cluster, or for some of its topics."""
+"""Whether a run that is not acknowledged waits for the cluster, or for some of its topics."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from relay.kafka.topic import Asked
 from relay.kafka.topics import MISSING_AGAIN_SECONDS, Topics
 
-# Who does not answer sooner may be gone, and another is to be asked.
+# A broker that does not answer sooner may be gone, and another one is asked.
 ANSWER_SECONDS = 1.0
 
 

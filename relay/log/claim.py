@@ -204,7 +204,7 @@ def leave(connection: Connection) -> None:
 def give_up(connection: Connection) -> None:
     """Ends the run's transaction without a trace, and lets the lock go.
 
-    Whatever was sent and not acknowledged must have been purged before.
+    What was sent and not acknowledged must have been purged before.
     """
     with suppress(psycopg.OperationalError):
         connection.execute("rollback")

@@ -9,15 +9,14 @@ from relay.log.cursor import Cursor, SinkSettings
 from relay.log.session import set_local
 
 # `priority` and `id` name the index by xid, `priority::integer` and `id + 0` the one by id: see
-# their definition. Nobody walks the rows of a transaction that goes on, however many they are: what
-# is fresh is asked for between the transactions in progress (see outbox.finished_ranges), once for
-# each priority, and of what was open in `seen` only what is over by now is looked for. Each arm of
-# "not visible in `seen`" is an EXISTS of its own: in one WHERE with OR they would read the whole
+# their definition. The rows of a transaction that goes on are not walked, however many they are:
+# what is fresh is asked for between the transactions in progress (see outbox.finished_ranges), once
+# for each priority, and of what was open in `seen` only what is over by now is looked for. Each arm
+# of "not visible in `seen`" is an EXISTS of its own: in one WHERE with OR they would read the whole
 # table. The snapshot of now is a subquery: for a thousand open transactions it would else be made a
-# thousand times.
-# A channel cursor that waits for its topic is left out before Postgres looks anything up for it:
-# there may be many.
-# One that does not wait has work until it is merged, and its origin has when that can be done.
+# thousand times. A channel cursor that waits for its topic is left out before Postgres looks
+# anything up for it: there may be many. One that does not wait has work until it is merged, and its
+# origin has when that can be done.
 PROBE = """
 with standing as materialized (
     select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel, k.n, k.relay,

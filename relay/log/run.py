@@ -1,4 +1,4 @@
-"""What a run of a cursor is to whoever schedules it."""
+"""What a run of a cursor is to the worker that schedules it."""
 
 from typing import Protocol
 

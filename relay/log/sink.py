@@ -60,7 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class SinkAway(Exception):
-    """The receiving system can't be reached, or refuses everybody.
+    """The receiving system can't be reached, or refuses this relay as a whole.
 
     No message is to blame, and nothing that was in flight is still on its way. `messages`: how many
     the run had that was given up; None where none was.
@@ -102,7 +102,7 @@ class Transactions(Protocol):
         """A transaction begins, where none has. Raises SinkAway."""
 
     def forget(self, name: str) -> None:
-        """Nobody goes by this name any more; one without a generation stands for all of them."""
+        """The cursor of this name is gone; a name without a generation stands for all of them."""
 
     def own(self, token: int) -> None:
         """The cursor's checkpoint has this token, and nothing is in doubt."""
@@ -114,7 +114,7 @@ class Transactions(Protocol):
         """
 
     def abort(self) -> None:
-        """Nobody will have seen what was delivered. Never raises."""
+        """No consumer will see what was delivered. Never raises."""
 
 
 class Sink(Protocol):

@@ -19,7 +19,7 @@ from relay.settings import Settings
 
 logger = structlog.get_logger()
 
-# However often somebody asks, the database is asked once in so long.
+# However often metrics are scraped, the database is asked once in so long.
 SAMPLE_SECONDS = 5.0
 
 
@@ -36,7 +36,7 @@ NOTHING = Sample([], [], {}, None)
 
 
 class DatabaseCollector(Collector):
-    """Asked when somebody scrapes, never on the path of a message."""
+    """Asked when metrics are scraped, never on the path of a message."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -107,7 +107,7 @@ def _gauges(sample: Sample) -> list[Metric]:
         since.add_metric([], sample.maintenance.age_seconds)
     dead_letters = GaugeMetricFamily(
         "outbox_relay_waiting_dead_letters",
-        "Dead letters that nobody has redriven, counted up to 100,001.",
+        "Dead letters that were not redriven, counted up to 100,001.",
         labels=["subscription"],
     )
     for name, number in sample.dead_letters.items():

@@ -112,7 +112,7 @@ class HttpServer:
             self._serve, sock=self._listener, limit=MAX_HEAD_BYTES, backlog=self._max_connections
         )
         await self._stop.wait()
-        # Whoever is connected still is cut off by the end of the runner.
+        # Clients that are still connected are cut off by the end of the runner.
         server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -157,7 +157,7 @@ class HttpServer:
         return Answer(status)
 
     async def _made(self, request: Request, writer: asyncio.StreamWriter) -> Answer:
-        """The answer; meanwhile nobody waits for this client."""
+        """The answer; meanwhile this client counts as one that has asked."""
         self._waiting.pop(writer, None)
         self._asking[writer] = None
         try:

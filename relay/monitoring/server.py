@@ -24,7 +24,7 @@ logger = structlog.get_logger()
 
 # Longer without a turn, and the loop hangs. It turns while it waits for the database, too.
 MAX_LOOP_AGE_SECONDS = 10.0
-# However often somebody asks, the database is asked once in so long.
+# However often a client asks, the database is asked once in so long.
 SAMPLE_SECONDS = 5.0
 
 
@@ -95,7 +95,7 @@ class StatusServer:
         self._server.close()
 
     def _at_once(self, request: Request) -> Answer | None:
-        """Whether the relay lives is said whatever its database does, and whoever asks besides."""
+        """Whether the relay lives is said whatever its database does, and however many ask."""
         if request.path == "/healthz":
             age = self._telemetry.loop_age_seconds()
             abandoned = self._telemetry.abandoned_threads

@@ -84,7 +84,7 @@ class Maintenance(msgspec.Struct, frozen=True):
 
     @property
     def late(self) -> bool:
-        """Somebody has to look: the log grows, and nothing is made ahead of it."""
+        """An operator has to look: the log grows, and nothing is made ahead of it."""
         return self.age_seconds > LATE_SECONDS
 
 

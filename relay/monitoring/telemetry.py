@@ -111,7 +111,7 @@ class Telemetry:
         )
         self._late = Gauge(
             "outbox_relay_overdue_partition",
-            "1 for each partition past retention that somebody still needs: it fills the disk.",
+            "1 for each partition past retention that is still needed: it fills the disk.",
             ("partition", "needed_by"),
             registry=registry,
         )
@@ -278,7 +278,7 @@ class Telemetry:
     def keep(self, subscriptions: Collection[str]) -> None:
         """Forgets all series of subscriptions with other names: deleted or renamed ones.
 
-        Otherwise whoever may subscribe could make the relay remember any number of names.
+        Otherwise a client that may subscribe could make the relay remember any number of names.
         """
         with self._lock:
             self._known, self._new = frozenset(subscriptions), set()

@@ -22,7 +22,7 @@ class Held(msgspec.Struct, frozen=True):
     """Messages of one subscription that a run has passed and that are not delivered.
 
     `retrying` wait for their next attempt, `behind` for an earlier one of their group, `parked` for
-    somebody who looks at their dead letter; `in_flight` are requests without an answer yet.
+    an operator who looks at their dead letter; `in_flight` are requests without an answer yet.
     """
 
     subscription: str

@@ -65,7 +65,7 @@ class Dropped(msgspec.Struct, frozen=True):
     more: bool
 
 
-# A channel that waits is held by nobody for long; its messages are counted in a long log.
+# No run holds a channel that waits for long; its messages are counted in a long log.
 DROP_BOUNDS = """
     select set_config('lock_timeout', '15s', true), set_config('statement_timeout', '5min', true)
 """

@@ -1,4 +1,4 @@
-"""What somebody named and is not there."""
+"""What a command names and is not there."""
 
 
 class NotFoundError(LookupError):

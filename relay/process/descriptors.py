@@ -3,7 +3,7 @@
 import sys
 from contextlib import suppress
 
-# Enough for anybody; beyond it the relay's own memory would be the limit.
+# Enough for any relay; beyond it the relay's own memory would be the limit.
 MAX_DESCRIPTORS = 65_536
 
 

@@ -16,7 +16,7 @@ def nothing() -> None:
 class Heartbeat:
     """Of one session's thread; read by another. `let_go` ends from outside what the thread holds.
 
-    Nobody expects a beat before `watch`, since other sessions call nothing of the kind.
+    No beat is expected before `watch`, since other sessions call nothing of the kind.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Heartbeat:
 
 
 class Watch:
-    """Looks at heartbeats every few seconds. While nobody looked, nobody is blamed."""
+    """Looks at heartbeats every few seconds. Time in which it did not look is not counted."""
 
     def __init__(self) -> None:
         self._looked_at = self._since = time.monotonic()

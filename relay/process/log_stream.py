@@ -1,4 +1,4 @@
-"""Where the log goes: nobody waits for whoever reads it, and nobody fails because they are gone."""
+"""Where the log goes: a reader that is slow or gone neither holds the relay up nor ends it."""
 
 import os
 import select
@@ -6,15 +6,15 @@ import threading
 import time
 from typing import TextIO
 
-# Of each second, since a reader may be slow for a moment; one that always is holds up nobody's work
-# for longer. While lines are lost nobody waits for the next.
+# Of each second a writer waits no longer for a reader, which may be slow for a moment. While lines
+# are lost no writer waits for the next.
 PATIENCE_SECONDS = 0.1
 
 
 class LogStream:
     """Writes to a stream as a file does, but loses what can't be written now, and says how much.
 
-    A pipe that nobody empties holds a writer for ever, one that nobody holds any more is an error,
+    A pipe that no reader empties holds a writer for ever, one without a reader is an error,
     and so is a full disk: none of them may end what the log only tells of.
     """
 

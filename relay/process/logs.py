@@ -24,7 +24,7 @@ def configure(level: str) -> None:
         if terminal
         else [structlog.processors.format_exc_info, cut, structlog.processors.JSONRenderer(_json)]
     )
-    # What goes wrong is raised, and told by whoever catches it.
+    # What goes wrong is raised, and told where it is caught.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
@@ -41,7 +41,7 @@ def configure(level: str) -> None:
 
 
 def cut(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor that bounds every text of a line, so that nobody's words fill the log."""
+    """A processor that bounds every text of a line, so that no other's words fill the log."""
     for name, value in event.items():
         longest = MAX_TRACEBACK_LENGTH if name == "exception" else MAX_WORD_LENGTH
         if isinstance(value, str) and len(value) > longest:

@@ -311,7 +311,7 @@ class PushRuns:
         return Ran(progressed, exhausted, blocked)
 
     def _send_before(self, began_at: float) -> float:
-        """By the loop's clock; later, somebody else may hold the cursor."""
+        """By the loop's clock; later, another relay may hold the cursor."""
         age = time.monotonic() - began_at
         return self._request_loop.loop.time() - age + frozen_after_seconds(self._settings) / 2
 

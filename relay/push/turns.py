@@ -13,8 +13,8 @@ Owner = str | None
 class Turns:
     """`most` at once. Of the owners that wait, the one that has the fewest is next.
 
-    Whoever waits is served in the end: an owner's subscriptions have their turns one after the
-    other. Safe from every thread.
+    Every run that waits is served in the end: an owner's subscriptions have their turns one after
+    the other. Safe from every thread.
     """
 
     def __init__(self, most: int) -> None:
@@ -26,7 +26,7 @@ class Turns:
 
     @property
     def are_awaited(self) -> bool:
-        """Whether somebody waits for another's to end."""
+        """Whether a run waits for another's turn to end."""
         return bool(self._waiting)
 
     @contextmanager
@@ -40,7 +40,7 @@ class Turns:
                 self.end(owner)
 
     def close(self) -> None:
-        """Whoever waits has no turn."""
+        """Those that wait get no turn."""
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, {}

@@ -11,7 +11,7 @@ KEY_BYTES = 32
 
 
 class NewSecret(msgspec.Struct, frozen=True):
-    """`shown`: `whsec_…`, for whoever asked; `sealed`: for outbox.secret.
+    """`shown`: `whsec_…`, for the operator who asked; `sealed`: for outbox.secret.
 
     Both None where there is no key: then the database makes one and stores it as it is.
     """

@@ -140,8 +140,8 @@ class ExactlyOnce:
         """The cursor's transactions have another name from the commit of this run on.
 
         For as long as a topic takes nothing, brokers can't end an aborted transaction that wrote to
-        it, and let its owner begin no other. That owner ends here, before anybody can read the new
-        name: whoever could still commit under the old one was fenced by it.
+        it, and let its owner begin no other. That owner ends here, before another relay can
+        read the new name: it has fenced every relay that could still commit under the old one.
         """
         self._transactions.forget(names.transactions_name(claimed, cursor.id))
         noted = cursor.id not in self._unnoted
@@ -186,7 +186,7 @@ class ExactlyOnce:
             ours=claimed.n,
             effect="if the last run was in doubt, it comes again, with the same keys",
             hint="none is needed; Kafka forgets a group's offsets after offsets.retention.minutes, "
-            "or where somebody deletes the group or the topic",
+            "or where the group or the topic is deleted",
         )
         return False
 

@@ -1,8 +1,8 @@
 """Kafka's transactions: a producer for each cursor, whose transactions carry the cursor as well.
 
-A transaction's offset has the cursor in its metadata: partition 0 of one topic to which nobody ever
-writes, in a consumer group for each cursor. The group is named as the transactional id is, without
-its generation.
+A transaction's offset has the cursor in its metadata: partition 0 of one topic to which no message
+is ever written, in a consumer group for each cursor. The group is named as the transactional id is,
+without its generation.
 https://cwiki.apache.org/confluence/display/KAFKA/KIP-98+-+Exactly+Once+Delivery+and+Transactional+Messaging
 """
 
@@ -85,7 +85,7 @@ class Transactions:
         self._timeout_ms = int(min(seconds, MAX_TIMEOUT_SECONDS) * 1000)
         self._owners: dict[str, Owner] = {}
         self._name = ""
-        # One producer takes a whole run, so the smallest limit of all topics is everybody's.
+        # One producer takes a whole run, so the smallest limit of all topics is that of all.
         self._batch_bytes = BATCH_BYTES
 
     @property
@@ -119,7 +119,7 @@ class Transactions:
         }
         owner = Owner(properties, self.reports, self._batch_bytes)
         try:
-            # One deadline for both: whoever does nothing for longer loses its session.
+            # One deadline for both: a relay that does nothing for longer loses its session.
             deadline = self.reports.deadline()
             self._try(deadline, owner.producer.init_transactions)
             note, owner.group = self._read(name.partition(GENERATION)[0], deadline)
@@ -253,11 +253,11 @@ class Transactions:
             if owner.token is None:
                 raise SinkAway("it is in doubt whether the transaction was committed")
             deadline = self.reports.deadline(ABORT_SECONDS)
-            # It would wait for reports that nobody takes meanwhile.
+            # It would wait for reports that this thread does not take meanwhile.
             discard(owner.producer)
             self._try(deadline, owner.producer.abort_transaction)
         except Exception:
-            # Nobody who gives a run up is to be kept from it.
+            # Whatever goes wrong here, the run is given up.
             self._drop(self._name)
 
     def _try(self, deadline: float, call: Callable[..., Any], *arguments: object) -> None:
@@ -275,7 +275,7 @@ class Transactions:
     def _end_former(self, name: str) -> None:
         """Ends what the generation before left open, where its topics let that be done.
 
-        Who reads what is committed would else wait for its timeout.
+        Consumers of what is committed would else wait for its timeout.
         """
         group, _, generation = name.partition(GENERATION)
         if not generation:

@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         # The TCP transport below TLS, where there is one.
         self._carrier: asyncio.Transport | None = None
-        # Something came that nobody had asked for.
+        # Something came that was not asked for.
         self._spoke = False
         # It was closed while a request was under way, before anything of an answer came.
         self.broke_off = False
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._carrier.abort()
 
     def check_open(self) -> bool:
-        """Whether a request can be written: nothing has come, and nobody has closed it.
+        """Whether a request can be written: nothing has come, and neither side has closed it.
 
         Asks the socket itself. What the loop has not read yet would be taken for the next answer,
         and a request that crosses with a close is a failed attempt.

@@ -38,8 +38,8 @@ class Dialler:
         """
         self._guard.admit(origin)
         addresses = await self._resolver.addresses(origin, owner, seconds)
-        # All of them, before the first is dialled: whoever names a private address beside a public
-        # one waits for the private one's turn.
+        # All of them, before the first is dialled: an endpoint that names a private
+        # address beside a public one waits for the private one's turn.
         for *_, address in addresses:
             self._guard.check(address[0])
         wire = await self._reach(origin, addresses, seconds)

@@ -16,8 +16,8 @@ from relay.settings import Settings
 Network = IPv4Network | IPv6Network
 
 # What is no global unicast. Listed here and not left to ipaddress.is_global, whose list depends on
-# Python's version, takes multicast for global, and believes in all IPv6 space that nobody has.
-# https://www.iana.org/assignments/iana-ipv4-special-registry
+# Python's version, takes multicast for global, and believes in all IPv6 space that is not
+# allocated. https://www.iana.org/assignments/iana-ipv4-special-registry
 _REFUSED_IPV4 = [
     IPv4Network(network)
     for network in (

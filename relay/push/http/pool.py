@@ -19,7 +19,7 @@ LONGEST_AGE_SECONDS = 30.0
 TRIAL_SECONDS = 0.2
 MAX_ON_TRIAL = 256
 SWEEP_SECONDS = 1.0
-# An endpoint that nobody asked for so long is forgotten, with what was learned of it.
+# An endpoint that got no request for so long is forgotten, with what was learned of it.
 FORGET_SECONDS = 300.0
 
 

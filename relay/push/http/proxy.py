@@ -74,5 +74,5 @@ class Proxy:
         if not 200 <= int(status[1]) < 300:
             raise Fault("connect", f"the proxy answered CONNECT with {int(status[1])}")
         if not answer.endswith(b"\r\n\r\n"):
-            # Nobody speaks before a request, but the endpoint at the other end of the tunnel.
+            # Only the endpoint at the other end of the tunnel can have spoken before a request.
             raise Fault("protocol", "it spoke before anything was asked")

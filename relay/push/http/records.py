@@ -15,7 +15,7 @@ class Records(asyncio.BufferedProtocol):
     """Stands between a TCP transport and TLS.
 
     Empty records, tickets, key updates, requests to negotiate again: TLS takes them all in without
-    a word to whoever reads the data, and each may cost a key or an answer.
+    a word to the reader of the data, and each may cost a key or an answer.
     """
 
     def __init__(self, tls: asyncio.BufferedProtocol, counts: Counts) -> None:

@@ -29,7 +29,7 @@ Name = tuple[str, int]
 
 
 class Asked:
-    """A look-up that somebody of one owner waits for; it begins when there is a place for it."""
+    """A look-up that requests of one owner wait for; it begins when there is a place for it."""
 
     def __init__(self, origin: Origin, owner: Owner) -> None:
         loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class Resolver:
         try:
             if not asked.begun.done():
                 await self._turn(asked, seconds / 2)
-            # Shielded: whoever runs out of time leaves the others their answer.
+            # Shielded: a request that runs out of time leaves the others their answer.
             return await asyncio.shield(asked.answer)
         finally:
             # It holds the fault, whose traceback holds this frame and the request: a circle.
@@ -94,7 +94,7 @@ class Resolver:
         return self._under_way.total() < MAX_LOOK_UPS
 
     async def _turn(self, asked: Asked, seconds: float) -> None:
-        """Waits until it begins; where nobody does any more, it never will."""
+        """Waits until it begins; where no request waits any more, it never will."""
         asked.waiting += 1
         try:
             await asyncio.wait([asked.begun], timeout=seconds)
@@ -131,7 +131,7 @@ class Resolver:
     def _end(self, asked: Asked) -> None:
         del self._asked[asked.name, asked.owner]
         self._under_way -= Counter([asked.owner])
-        # Also tells asyncio that the fault of a look-up that nobody waits for any more was seen.
+        # Also tells asyncio that the fault of a look-up that no request waits for was seen.
         if asked.answer.exception() is None:
             self._forget()
             self._found[asked.name] = time.monotonic(), asked.answer.result()
@@ -140,7 +140,7 @@ class Resolver:
                 self._begin(waiting)
 
     def _forget(self) -> None:
-        """Drops what is too old to be used: whoever changes an endpoint leaves names behind."""
+        """Drops what is too old to be used: each change of an endpoint leaves a name behind."""
         now = time.monotonic()
         self._found = {
             name: found for name, found in self._found.items() if now < found[0] + CACHE_SECONDS

@@ -49,7 +49,7 @@ def client_context() -> ssl.SSLContext:
     # every TLS has: https://www.rfc-editor.org/rfc/rfc8446#section-9.1
     context.set_ciphers(CIPHERS)
     context.set_ecdh_curve("prime256v1")
-    # Each would be a handshake, at the endpoint's will; nobody asks us for a certificate.
+    # Each would be a handshake, at the endpoint's will; the relay has no certificate to show.
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context

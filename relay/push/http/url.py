@@ -28,7 +28,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def is_numeric(self) -> bool:
-        """Whether `host` is an address, so that nobody has to be asked for one."""
+        """Whether `host` is an address, so that no look-up is needed."""
         try:
             ip_address(self.host)
         except ValueError:

@@ -50,7 +50,7 @@ def judge(
     if answer.status == GONE or answer.error in UNSENT:
         return Verdict("held", attempts)
     if probing and answer.status is None:
-        # Nobody answered: that says nothing of the message, and an outage uses no attempts up. It
+        # No answer came: that says nothing of the message, and an outage uses no attempts up. It
         # goes behind the other heads, so that the next probe is another's. A probe that was
         # answered is an attempt like any other: a message that is always refused comes to its end
         # though it is alone, and by its schedule it is tried no sooner than by a closed breaker.

@@ -22,7 +22,7 @@ class Room:
     A request takes at most half of what its owner and its subscription leave of it: what is left,
     less what each of the two has already. So an owner whose endpoints hang has half of it in the
     end, one subscription a third, and a smaller message still goes where a larger one waits. A
-    subscription that has no request open may open one, while there is one for anybody. Counted on
+    subscription that has no request open may open one, while there is one at all. Counted on
     one loop; other threads only look.
     """
 
@@ -64,11 +64,11 @@ class Share:
 
     def has_room(self, size: int) -> bool:
         """Whether a request that holds so many bytes may be opened."""
-        room, everybody, owner, own = self._room, self._room.use, self._owner, self._own
-        bytes_left = room.most_bytes - everybody.bytes - owner.bytes - own.bytes
+        room, all_use, owner, own = self._room, self._room.use, self._owner, self._own
+        bytes_left = room.most_bytes - all_use.bytes - owner.bytes - own.bytes
         if bytes_left < 2 * size:
             return False
-        requests_left = room.most_requests - everybody.requests
+        requests_left = room.most_requests - all_use.requests
         if not own.requests:
             return requests_left > 0
         return requests_left - owner.requests - own.requests >= 2

@@ -46,8 +46,8 @@ def take_probe_token(
 ) -> int | None:
     """The token of the one message that may go now; None where another relay sends it.
 
-    Held until the transaction ends. If nobody ever tells what came of it, the next may go when its
-    request is over for sure.
+    Held until the transaction ends. If that relay never tells what came of it, the next may go when
+    its request is over for sure.
     """
     token = secrets.randbits(63)
     lease_seconds = timeout_seconds + cool_down_seconds

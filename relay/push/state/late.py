@@ -29,8 +29,8 @@ def write(connection: Connection, late: Sequence[Late], relay: str) -> list[Late
     """Writes outcomes to their own rows, and nothing else: the cursor's next holder finishes them.
 
     (One that deleted its row and promoted the next would orphan a follower that the holder inserts
-    at the same moment.) In a transaction of its own, which waits for nobody: those of which another
-    session holds something are left as they were, and returned.
+    at the same moment.) In a transaction of its own, which waits for no other: those of which
+    another session holds something are left as they were, and returned.
     """
     with connection.transaction():
         set_local(connection, f"outbox-relay {relay}", FROZEN_SECONDS)
@@ -45,7 +45,7 @@ def write(connection: Connection, late: Sequence[Late], relay: str) -> list[Late
 
 
 HOLD_SUBSCRIPTIONS = "select outbox.hold_for_outcomes(%s::bigint[], %s::bigint[])"
-# By token alone: where it is gone, the lease was over, and somebody else is at it.
+# By token alone: where it is gone, the lease was over, and another relay is at it.
 HELD_ROWS = """
 with late as (
     select d.cursor_id, d.message_id
@@ -68,8 +68,8 @@ select cursor_id, message_id from free
 def _held(connection: Connection, late: Sequence[Late]) -> set[Item]:
     """Locks what these will change; returns those of which something is another session's.
 
-    Whoever waited for one subscription's lock would keep the outcomes of all others until their
-    leases are over, and their messages would be sent twice.
+    A writer that waited for one subscription's lock would keep the outcomes of all others until
+    their leases are over, and their messages would be sent twice.
     """
     failed = {
         one.target.subscription_id
@@ -128,7 +128,7 @@ def _go_by_new_schedules(connection: Connection, late: Sequence[Late]) -> None:
 
 
 def _is_tried_again(one: Late) -> bool:
-    """By its schedule, and not as a breaker's probe that nobody answered."""
+    """By its schedule, and not as a breaker's probe without an answer."""
     verdict = one.item.verdict
     return verdict is not None and verdict.kind == "retry" and verdict.attempts > one.item.attempts
 

@@ -23,7 +23,7 @@ RESCHEDULE = "select outbox.reschedule(%s, %s)"
 def reschedule(connection: Connection, cursor: Cursor) -> bool | None:
     """The next part of a change of when rows are due; whether it was the last.
 
-    Before anything else is done with them. None: somebody is changing that change.
+    Before anything else is done with them. None: an operator is changing that change.
     """
     row = connection.execute(RESCHEDULE, (cursor.id, MAX_RESCHEDULED)).fetchone()
     return row[0] if row else None
