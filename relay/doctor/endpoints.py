@@ -1,4 +1,4 @@
-"""What the doctor finds about endpoints: where they lead, which fail, what you have to redrive."""
+"""What the doctor finds about endpoints: where they lead, which fail, what is parked."""
 
 import socket
 import threading

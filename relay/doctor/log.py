@@ -237,6 +237,7 @@ def _dead_letters(connection: Connection) -> Iterator[Finding]:
     waiting = connection.execute(DEAD_LETTERS).fetchall()
     for name, dead_letters in waiting:
         hint = f"outbox-relay dead-letters list --subscription {name}"
-        yield Finding("warning", "dead letters", f"{dead_letters} of {name} wait for you", hint)
+        text = f"{dead_letters} of {name} wait to be redriven"
+        yield Finding("warning", "dead letters", text, hint)
     if not waiting:
         yield ok("dead letters", "none wait")

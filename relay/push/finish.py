@@ -13,7 +13,7 @@ from relay.log.reading import Reading
 from relay.log.sink import Outcome, Stopped
 from relay.monitoring.telemetry import Telemetry
 from relay.push.item import Item
-from relay.push.requests.batch import BatchResult
+from relay.push.requests.result import BatchResult
 from relay.push.state import attempts, breaker, rows
 from relay.push.target import Target
 

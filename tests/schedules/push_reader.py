@@ -14,8 +14,9 @@ from relay.push import runs
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.item import Item
-from relay.push.requests.batch import BatchResult, RequestBatch
+from relay.push.requests.batch import RequestBatch
 from relay.push.requests.loop import RequestLoop
+from relay.push.requests.result import BatchResult
 from relay.push.runs import PushRuns
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival

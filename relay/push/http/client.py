@@ -10,12 +10,13 @@ from importlib.metadata import version
 import msgspec
 
 from relay.push.http.answer import Answer, printable
-from relay.push.http.connection import Connection, Reply
+from relay.push.http.connection import Connection
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import Fault
 from relay.push.http.guard import Guard
 from relay.push.http.pool import Pool
 from relay.push.http.proxy import Proxy
+from relay.push.http.reply import Reply
 from relay.push.http.resolver import LookUp, Resolver
 from relay.push.http.url import Url, parse
 from relay.push.turns import Owner

@@ -7,10 +7,10 @@ import socket
 from typing import Protocol, cast
 
 import httptools
-import msgspec
 
 from relay.push.http.answer import LONGEST_BODY_BYTES
 from relay.push.http.fault import Fault
+from relay.push.http.reply import Reply
 
 # Of an answer. What goes beyond ends the connection.
 LONGEST_HEAD_BYTES = 32_768
@@ -29,20 +29,6 @@ LONGEST_ANSWER_BYTES = LONGEST_HEAD_BYTES + 2 * LONGEST_BODY_BYTES
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 _NO_ANSWER = "the connection was closed before an answer came"
-
-
-class Reply(msgspec.Struct):
-    """What an endpoint answered: at most 16 KiB of the body, and three headers."""
-
-    status: int = 0
-    body: bytes = b""
-    retry_after: str | None = None
-    date: str | None = None
-    location: str | None = None
-
-    @property
-    def acknowledged(self) -> bool:
-        return 200 <= self.status < 300
 
 
 class Owner(Protocol):

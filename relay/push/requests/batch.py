@@ -10,7 +10,6 @@ import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future
 
-import msgspec
 import structlog
 
 from relay.log import encoding
@@ -21,6 +20,7 @@ from relay.push.item import Item, fresh
 from relay.push.policy.verdict import GONE, UNSENT, Verdict, by_schedule, judge
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.queue import Waiting
+from relay.push.requests.result import BatchResult
 from relay.push.requests.signature import sign
 from relay.push.requests.slots import Slots
 from relay.push.target import Target
@@ -43,24 +43,6 @@ MAX_FAILED = 1000
 NO_ROOM = "its owner's share of open requests or of RELAY_PUSH_IN_FLIGHT_BYTES is taken"
 # The loop has died where this is over.
 RESULT_SECONDS = 30.0
-
-
-class BatchResult(msgspec.Struct, frozen=True):
-    """How a run's requests ended.
-
-    `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
-    log that need a row because the run passes them. Of the log every message up to `done_id` is
-    settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
-    `unable`: this relay could open no connection.
-    """
-
-    settled: list[Item]
-    in_flight: list[Item]
-    behind: list[Item]
-    done_id: int | None
-    sent: int
-    gone: str | None
-    unable: bool
 
 
 class RequestBatch:

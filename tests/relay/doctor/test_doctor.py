@@ -251,7 +251,7 @@ def test_a_log_without_a_partition_ahead_is_a_warning(
 def test_dead_letters_that_wait_are_a_warning(database_url: str, connection: Connection) -> None:
     add_dead_letter(connection, 1)
     finding = found(database_url, "dead letters")
-    assert (finding.level, finding.text) == ("warning", "1 of kafka wait for somebody")
+    assert (finding.level, finding.text) == ("warning", "1 of kafka wait to be redriven")
 
 
 def test_who_holds_vacuum_back_is_named(

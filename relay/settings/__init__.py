@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-import confluent_kafka
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from relay import keyring
-from relay.process.utf8 import utf8
+from relay.settings import environment
+from relay.settings import kafka as kafka_properties
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -201,13 +201,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises SettingsError with every fault at once: each names its variable and the hint.
         """
         faults: list[str] = []
-        environ = _read(environ, faults)
+        environ = environment.read(environ, faults)
         if faults:
             raise SettingsError(faults)
-        ignored, relay, kafka = _sorted_out(environ)
+        ignored, relay, kafka = environment.sort_out(environ)
         values: dict[str, Any] = {
             "database_url": _database_url(environ.get("DATABASE_URL", ""), faults),
-            "kafka": _kafka_properties(kafka, faults),
+            "kafka": kafka_properties.read(kafka, faults),
             "secret_keys": _secret_keys(environ, faults),
             "ignored": ignored,
             **_relay_values(relay, faults),
@@ -245,56 +245,6 @@ def _ports(text: str) -> range:
     if not ports or ports[0] < 1 or ports[-1] > 65_535:
         raise ValueError(f"{text} is no port from 1 to 65535, and no range of them")
     return ports
-
-
-def _read(environ: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    """What of the environment is the relay's, and UTF-8.
-
-    Without a line's end: what a secret or a file is read from mostly ends with one that is not
-    meant.
-    """
-    texts = {}
-    for name, value in environ.items():
-        if name.startswith(("RELAY_", "KAFKA_", "OUTBOX_")) or name == "DATABASE_URL":
-            try:
-                texts[name] = utf8(value).rstrip("\r\n")
-            except ValueError:
-                faults.append(f"{name} is not UTF-8: write it so")
-    return texts
-
-
-# Kubernetes puts these into every container for each service of its namespace whose name begins
-# with "relay" or "kafka": https://kubernetes.io/docs/concepts/services-networking/service/
-_INJECTED_NAME = re.compile(
-    r"(RELAY|KAFKA)(_[A-Z0-9]+)*"
-    r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)"
-)
-_INJECTED_PORT = re.compile(r"(tcp|udp|sctp)://.*")
-
-
-def _injected(name: str, value: str) -> bool:
-    return bool(_INJECTED_NAME.fullmatch(name)) or (
-        name.endswith("_PORT") and bool(_INJECTED_PORT.fullmatch(value))
-    )
-
-
-def _sorted_out(
-    environ: Mapping[str, str],
-) -> tuple[tuple[str, ...], dict[str, str], dict[str, str]]:
-    """What is left aside, the RELAY_* variables and the KAFKA_* variables."""
-    ignored: list[str] = []
-    relay: dict[str, str] = {}
-    kafka: dict[str, str] = {}
-    for name, value in sorted(environ.items()):
-        if not name.startswith(("RELAY_", "KAFKA_")):
-            continue
-        if _injected(name, value):
-            ignored.append(f"{name} comes from Kubernetes for a service of that name: ignored")
-        elif name.startswith("RELAY_"):
-            relay[name] = value
-        else:
-            kafka[name] = value
-    return tuple(ignored), relay, kafka
 
 
 def _database_url(url: str, faults: list[str]) -> str:
@@ -362,73 +312,3 @@ def _relay_values(relay: Mapping[str, str], faults: list[str]) -> dict[str, Any]
             shown = "" if field.name in _UNSHOWN else f"={text[:100]!r}"
             faults.append(f"{name}{shown} does not fit: {description(field)}")
     return values
-
-
-_GUARANTEE = "it is part of what the relay guarantees"
-_COMPUTED = "the relay computes it from the topics' limits"
-# What librdkafka would take and the relay can't: the name of the property and why.
-_FIXED: dict[str, str] = {
-    "acks": _GUARANTEE,
-    "request.required.acks": _GUARANTEE,
-    "enable.idempotence": _GUARANTEE,
-    "enable.gapless.guarantee": _GUARANTEE,
-    "max.in.flight": _GUARANTEE,
-    "max.in.flight.requests.per.connection": _GUARANTEE,
-    "retries": _GUARANTEE,
-    "message.send.max.retries": _GUARANTEE,
-    "queuing.strategy": _GUARANTEE,
-    "transactional.id": "it belongs to a cursor, not to a process",
-    "transaction.timeout.ms": _GUARANTEE,
-    "partitioner": "keys have to land where Java clients expect them",
-    "message.timeout.ms": "a message that expires alone leaves a gap; set RELAY_BARRIER_SECONDS",
-    "delivery.timeout.ms": "a message that expires alone leaves a gap; set RELAY_BARRIER_SECONDS",
-    "delivery.report.only.error": "the relay counts on it",
-    "message.max.bytes": _COMPUTED,
-    "batch.size": _COMPUTED,
-    "metadata.broker.list": "KAFKA_BOOTSTRAP_SERVERS says the same",
-    "test.mock.num.brokers": "a mock broker would take the messages and lose them",
-}
-
-
-def _kafka_properties(kafka: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    properties: dict[str, str] = {}
-    for name, value in kafka.items():
-        key = name.removeprefix("KAFKA_").lower().replace("_", ".")
-        if key in _FIXED:
-            faults.append(f"{name} can't be set: {_FIXED[key]}. Unset it")
-        elif key == "bootstrap.servers" and not value.strip():
-            faults.append(f"{name} is empty: write host:port,host:port")
-        else:
-            properties[key] = value
-    # What belongs to TLS and SASL only makes sense together; everything else is tried alone.
-    secure = {key: value for key, value in properties.items() if _SECURITY.match(key)}
-    alone = [
-        {key: value}
-        for key, value in properties.items()
-        if key not in secure and key != "bootstrap.servers"
-    ]
-    for tried in [*alone, secure]:
-        if tried and (words := _librdkafka_refuses(tried)):
-            names = " and ".join(f"KAFKA_{key.upper().replace('.', '_')}" for key in tried)
-            faults.append(f"{names}: librdkafka says: {words}. Correct it or unset it")
-    return properties
-
-
-_SECURITY = re.compile(r"(security|sasl|ssl|enable\.ssl|enable\.sasl|https)\.")
-
-
-_TOKENS = "sasl.oauthbearer.token.endpoint.url"
-
-
-def _librdkafka_refuses(properties: Mapping[str, str]) -> str | None:
-    if properties.get(_TOKENS):
-        # An address where no server answers: a provider of tokens that hangs would hold the start
-        # up for 20 s.
-        properties = {**properties, _TOKENS: "http://127.0.0.1:1"}
-    # Without bootstrap.servers no connection is opened. With `log.queue`, which is never read, its
-    # complaint stays off standard error.
-    try:
-        confluent_kafka.Producer({**properties, "log.queue": "true"})
-    except confluent_kafka.KafkaException as refused:
-        return str(refused.args[0].str())
-    return None

@@ -1,0 +1,23 @@
+"""How the requests of one run ended."""
+
+import msgspec
+
+from relay.push.item import Item
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    """How a run's requests ended.
+
+    `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
+    log that need a row because the run passes them. Of the log every message up to `done_id` is
+    settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
+    `unable`: this relay could open no connection.
+    """
+
+    settled: list[Item]
+    in_flight: list[Item]
+    behind: list[Item]
+    done_id: int | None
+    sent: int
+    gone: str | None
+    unable: bool
