@@ -32,7 +32,7 @@ _FIXED: dict[str, str] = {
 
 
 def read(kafka: Mapping[str, str], faults: list[str]) -> dict[str, str]:
-    """librdkafka's properties, of the KAFKA_* variables; `faults` gets a sentence for each mistake."""
+    """Their properties, by librdkafka's names; adds a sentence to `faults` for each mistake."""
     properties: dict[str, str] = {}
     for name, value in kafka.items():
         key = name.removeprefix("KAFKA_").lower().replace("_", ".")
