@@ -1,191 +1,24 @@
-"""Maintenance and migrations are nobody else's to stop, and what does not run is an alarm."""
+"""Maintenance that does not run, or leaves something out, is noted and an alarm."""
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
 from typing import NoReturn
 
 import psycopg
 import pytest
 from prometheus_client import generate_latest
-from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
+from psycopg import sql
 
-from relay import migrations
 from relay.daemon import retention
 from relay.database import Connection, ReadOnlyError
-from relay.doctor import examination
-from relay.doctor.finding import Finding
 from relay.monitoring import server as status_server
 from relay.monitoring.telemetry import Telemetry
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
+from tests.relay.monitoring.maintaining import LONG_AGO, found, maintain, seconds
 from tests.relay.operating import outbox_relay, relay_role, settings
 from tests.sql.log import let_days_pass, publish, turn
-
-GROUPS = ["outbox_publisher", "outbox_service", "outbox_reader", "pg_signal_backend"]
-MODES = [
-    "access share",
-    "row share",
-    "row exclusive",
-    "share update exclusive",
-    "share",
-    "share row exclusive",
-    "exclusive",
-    "access exclusive",
-]
-LONG_AGO = "update outbox.maintenance set done_at = clock_timestamp() - interval '11 minutes'"
-AGE = "select extract(epoch from clock_timestamp() - done_at)::float8 from outbox.maintenance"
-
-Intrude = Callable[[str], Connection]
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
-
-
-@contextmanager
-def login(owner: Connection, url: str, group: str) -> Iterator[Connection]:
-    """A session of a new login that is a member of `group` and no more."""
-    name = f"intruder_{owner.info.dbname}_{group}"[:63]
-    role = sql.Identifier(name)
-    owner.execute(sql.SQL("create role {} login in role {}").format(role, sql.Identifier(group)))
-    try:
-        with psycopg.connect(make_conninfo(url, user=name), autocommit=True) as session:
-            yield session
-    finally:
-        owner.execute(sql.SQL("drop role {}").format(role))
-
-
-@pytest.fixture
-def intrude(connection: Connection, database_url: str) -> Iterator[Intrude]:
-    with ExitStack() as sessions:
-        yield lambda group: sessions.enter_context(login(connection, database_url, group))
-
-
-def seconds(connection: Connection) -> float:
-    row = connection.execute(AGE).fetchone()
-    assert row is not None
-    return float(row[0])
-
-
-def maintain(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as relay:
-        retention.maintain(relay, settings(database_url, RELAY_NAME="relay-1"), Telemetry())
-
-
-def found(database_url: str) -> Finding:
-    (finding,) = [
-        one for one in examination.examine(settings(database_url)) if one.what == "maintenance"
-    ]
-    return finding
-
-
-# Those that guarded both until they were tables, and as many small ones.
-ADVISORY = """
-    select pg_advisory_lock(number)
-    from (select generate_series(0, 50) union select unnest(array[%s, %s]::bigint[])) as n (number)
-"""
-FORMER = (0x72657461696E, 0x6F7574626F78)
-
-
-def test_advisory_locks_of_a_login_without_rights_stop_no_maintenance(
-    connection: Connection, intrude: Intrude, database_url: str
-) -> None:
-    intrude("pg_signal_backend").execute(ADVISORY, FORMER)
-    connection.execute(LONG_AGO)
-    maintain(database_url)
-    assert seconds(connection) < 60
-
-
-def test_advisory_locks_of_a_login_without_rights_stop_no_migration(
-    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        migrations, "TIMEOUT", "select set_config('lock_timeout', '2s', true)", raising=False
-    )
-    with (
-        postgres_server.clone("template0") as url,
-        psycopg.connect(url, autocommit=True) as owner,
-        login(owner, url, "pg_signal_backend") as intruder,
-    ):
-        intruder.execute(ADVISORY, FORMER)
-        ran = [one.version for one in migrations.migrate(owner, outbox_only=False)]
-        assert ran == [one.version for one in migrations.known()]
-        assert migrations.grant_roles(owner)
-
-
-TABLES = """
-    select class.oid::regclass::text from pg_class as class
-    where relnamespace = 'outbox'::regnamespace and relkind in ('r', 'p', 'v')
-"""
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_whatever_others_may_lock_stops_neither(
-    connection: Connection, intrude: Intrude, database_url: str, group: str
-) -> None:
-    """All of it at once, and held."""
-    intruder = intrude(group)
-    intruder.execute("begin")
-    tables = [name for (name,) in connection.execute(TABLES)]
-    held = []
-    for table in tables:
-        for mode in MODES:
-            with suppress(errors.InsufficientPrivilege), intruder.transaction():
-                intruder.execute(f"lock table {table} in {mode} mode nowait".encode())
-                held.append((table, mode))
-    guards = [mode for table, mode in held if table in ("outbox.maintenance", "outbox.migration")]
-    assert set(guards) <= {"access share"}
-    connection.execute(LONG_AGO)
-    maintain(database_url)
-    assert seconds(connection) < 60
-    assert list(migrations.migrate(connection, outbox_only=False)) == []
-    assert migrations.grant_roles(connection)
-
-
-@pytest.mark.parametrize("group", GROUPS)
-def test_the_locks_are_not_others_to_take(intrude: Intrude, group: str) -> None:
-    intruder = intrude(group)
-    for statement in (
-        "select outbox.hold_maintenance()",
-        "select outbox.note_maintenance('me', null)",
-        "select from outbox.maintenance for update",
-        "select from outbox.maintenance for key share",
-        "update outbox.maintenance set done_at = clock_timestamp()",
-        "select from outbox.migration for update",
-    ):
-        with pytest.raises(errors.InsufficientPrivilege):
-            intruder.execute(statement.encode())
-
-
-WAITS = "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s"
-
-
-def test_of_two_that_migrate_an_empty_database_at_once_the_second_waits_and_goes_on(
-    postgres_server: PostgresServer, connection: Connection
-) -> None:
-    """There is no table to lock yet: it waits for the schema's name."""
-    with (
-        postgres_server.clone("template0") as url,
-        psycopg.connect(url) as first,
-        psycopg.connect(url, autocommit=True) as second,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        first.execute(migrations.known()[0].path.read_bytes())
-        ran = pool.submit(list, migrations.migrate(second, outbox_only=False))
-        pid = second.info.backend_pid
-
-        def it_waits() -> None:
-            assert connection.execute(WAITS, (pid,)).fetchone() == (True,)
-
-        eventually(it_waits)
-        first.commit()
-        assert ran.result(60) == migrations.known()[1:]
 
 
 def test_a_round_is_noted_with_its_relay(connection: Connection, database_url: str) -> None:
