@@ -39,7 +39,7 @@ NOT_GRANTABLE = """
 
 
 def examine(connection: Connection) -> Iterator[Finding]:
-    """Who comes in here, and where else the four roles do. Raises psycopg.Error."""
+    """Which logins may connect here, and where else the four roles may. Raises psycopg.Error."""
     (public,) = connection.execute(PUBLIC).fetchone() or (False,)
     if public:
         text = "every login of the cluster may connect to this database"

@@ -26,7 +26,7 @@ def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield Finding("fault", "secrets", text, hint)
     if not settings.secret_keys:
         if found.plain:
-            text = f"{found.plain} as they are: who reads the database or a backup can sign"
+            text = f"{found.plain} as they are: a reader of the database or of a backup can sign"
             yield ok("secrets", f"{text}; OUTBOX_SECRET_KEY would seal them")
         return
     if found.plain or found.older:

@@ -146,7 +146,7 @@ def _called_back(call: Callable[[float], int], seconds: float) -> int:
 
 
 def said(fault: KafkaException | SystemError) -> KafkaError:
-    """What librdkafka said. Raises `fault` where it is another's.
+    """What librdkafka said. Raises `fault` where it does not come from librdkafka.
 
     A fatal error is raised out of the callbacks, and spoils what they were called in: that ends in
     a SystemError, which the error is the cause of.

@@ -25,7 +25,7 @@ KAFKAS_TOPIC = "TOPIC_IS_KAFKAS_OWN"
 
 
 class Undeliverable:
-    """Those that found no room among the channels that wait, and those whose topic is the relay's
+    """Channels that found no room among those that wait, and channels whose topic is the relay's
     own or Kafka's.
     """
 
@@ -36,7 +36,7 @@ class Undeliverable:
         self._has_topics_until = float("-inf")
 
     def add(self, channels: Iterable[str]) -> bool:
-        """Whether messages of these may die; False: they have to wait. Raises SinkAway."""
+        """Whether messages of these may become dead letters; False: they wait. Raises SinkAway."""
         names = [channel.encode() for channel in channels]
         if any(self._topics.is_temporary(name) for name in names):
             # No message is to blame for brokers that are gone.

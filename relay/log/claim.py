@@ -186,7 +186,7 @@ def _position(
     late_id: int | None,
     upto_id: int | None,
 ) -> Position:
-    """In the delta that is under way, or in one that begins now, where something is new."""
+    """In the delta that is under way, or in a delta that begins now, where a message is new."""
     if target is None or after_id is not None:
         return position_of(seen, target, after_id, fresh_id, upto_id)
     delta = begin_delta(target, fresh_id, late_id, upto_id)

@@ -26,7 +26,7 @@ PAYLOAD: Final = 7
 CREATED_AT: Final = 8
 MARKS: Final = 9
 
-# The cursor was set back, and had this message before; it says so in a header.
+# The cursor was set back after it had delivered this message; a header says so.
 REPLAYED = 1
 REPLAYED_HEADER = "replayed"
 

@@ -18,7 +18,7 @@ MAX_HEADERS = 100
 MAX_CONNECTIONS = 100
 # How long a client has for its request's head, and again for taking the answer.
 TIMEOUT_SECONDS = 10.0
-# Answers that are being made at once, each in a thread; who asks for the same shares one.
+# Answers that are being made at once, each in a thread; clients that ask for the same share one.
 MAX_THREADS = 4
 # The one other form in which metrics are asked for.
 OPEN_METRICS = "application/openmetrics-text"

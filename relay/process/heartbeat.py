@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Who did not look for so long was held up itself: the process or its machine stood still, or the
-# database did that it waited for.
+# A thread that did not look for so long was held up itself: its process or machine stood still, or
+# the database did that it waited for.
 LONGEST_LOOK_SECONDS = 5.0
 
 

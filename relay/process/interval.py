@@ -7,14 +7,14 @@ WAITING_SECONDS = 0.5
 
 
 class Interval:
-    """Is over once in so many seconds, and at first at once. By the monotonic clock."""
+    """So many seconds by the monotonic clock, again and again; the first is over at once."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._ends_at = float("-inf")
 
     def begin_if_over(self) -> bool:
-        """Where it is, the next one begins."""
+        """Whether it is over; then the next one begins."""
         now = time.monotonic()
         if now < self._ends_at:
             return False

@@ -89,8 +89,8 @@ where s.id = %(subscription)s
 """
 
 
-# Whose a subscription is says its first run; until then it is one of all such ones, which have
-# their turns together. No key has this name.
+# The first run of a subscription reads who owns it. Until then it belongs to an owner of this name,
+# which no key has: all such subscriptions share that owner's turns.
 NOT_KNOWN = ""
 
 

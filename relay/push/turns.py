@@ -1,4 +1,4 @@
-"""Whose run is next: so many at once hold a connection to the database."""
+"""Which owner's run is next: so many at once hold a connection to the database."""
 
 import threading
 from collections import Counter, deque
@@ -49,7 +49,7 @@ class Turns:
                 turn.set_result(False)
 
     def ask(self, owner: Owner) -> Future[bool]:
-        """A turn that may come later; False where none comes. Who got one has to `end` it."""
+        """A turn that may come later; False where none comes. A caller that got one has to `end` it."""
         turn: Future[bool] = Future()
         with self._lock:
             if self._closed:
@@ -71,7 +71,7 @@ class Turns:
             if not self._waiting:
                 self._left += 1
                 return
-            # Among equals it is the turn of who was served longest ago.
+            # Among equals it is the turn of the owner that was served longest ago.
             following = min(self._waiting, key=self._taken.__getitem__)
             asked = self._waiting.pop(following)
             turn = asked.popleft()

@@ -32,7 +32,7 @@ _NO_ANSWER = "the connection was closed before an answer came"
 
 
 class Owner(Protocol):
-    """Who keeps connections between requests."""
+    """The pool, which keeps connections between requests."""
 
     def rest(self, connection: "Connection") -> None:
         """An answer is complete, and the connection can take another request."""

@@ -1,4 +1,4 @@
-"""Connections between requests: which is used again, how many there may be, and who waits."""
+"""Connections between requests: which is used again, how many there may be, and which request waits."""
 
 import asyncio
 from collections import deque

@@ -5,7 +5,7 @@ from typing import Protocol, cast
 
 
 class Counts(Protocol):
-    """Who bounds them."""
+    """What bounds them: the connection that they belong to."""
 
     def count_records(self, size: int) -> None:
         """So many bytes have come in, and what they held of data has been received."""

@@ -241,7 +241,7 @@ class RequestBatch:
                 random=random.random,
             )
         except Exception as fault:
-            # A mistake of ours: it is tried again by its schedule, and its slot is free.
+            # A mistake of the relay's: it is tried again by its schedule, and its slot is free.
             logger.error("request_failed", subscription=target.subscription, exc_info=fault)
             item.answer = Answer(None, "fault", type(fault).__name__, b"", None, None, 0.0)
             item.verdict = by_schedule(target.endpoint, item.attempts, random.random)

@@ -113,7 +113,7 @@ class RequestLoop:
             logger.error("request_failed", exc_info=fault)
 
     def tell_waits(self, target: Target, why: str) -> None:
-        """Nothing could be sent for want of something of ours; on the loop only."""
+        """This relay lacked what it needs to send; on the loop only."""
         self._telemetry.fault(target.subscription, "connections")
         if self.loop.time() >= self._tells_at:
             self._tells_at = self.loop.time() + TELL_SECONDS

@@ -1,4 +1,4 @@
-"""What tells a receiver that a request is ours: https://www.standardwebhooks.com."""
+"""What tells a receiver that a request comes from this installation: https://www.standardwebhooks.com."""
 
 import base64
 import hmac

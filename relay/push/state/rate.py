@@ -21,7 +21,7 @@ class Rate:
         self._until = 0.0
 
     def update(self, endpoint: Endpoint) -> bool:
-        """Whether the limit is another than the last grant's."""
+        """Takes over the endpoint's limit; whether it is another than the last grant's."""
         news = endpoint.rate_per_second != self._per_second
         self._per_second = endpoint.rate_per_second
         return news
