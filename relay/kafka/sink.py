@@ -200,7 +200,7 @@ class KafkaSink:
             room -= 1
 
     def _check_route(self, channel: bytes, route: Route, progress: Progress) -> bool:
-        """Whether a route's topic is what it was; asked once in a run. Else the route is dropped."""
+        """Whether a route's topic is what it was; asked once in a run. Else it is dropped."""
         if channel not in progress.asked:
             progress.asked.add(channel)
             self._wire.reports.heartbeat.beat()

@@ -49,7 +49,7 @@ class Turns:
                 turn.set_result(False)
 
     def ask(self, owner: Owner) -> Future[bool]:
-        """A turn that may come later; False where none comes. A caller that got one has to `end` it."""
+        """A turn that may come later; False where none comes. Each that came has to `end`."""
         turn: Future[bool] = Future()
         with self._lock:
             if self._closed:

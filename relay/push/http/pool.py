@@ -1,4 +1,4 @@
-"""Connections between requests: which is used again, how many there may be, and which request waits."""
+"""Connections between requests: which is used again, how many may be open, what waits."""
 
 import asyncio
 from collections import deque
