@@ -51,18 +51,8 @@ def _add_subscribe(subparsers: Subparsers) -> None:
     adding.add_argument("name", metavar="NAME")
     adding.add_argument("--channel", required=True)
     adding.add_argument("--endpoint", required=True, metavar="URL")
-    adding.add_argument(
-        "--type", action="append", dest="types", help="only messages of it; may be repeated"
-    )
-    adding.add_argument(
-        "--setting",
-        action="append",
-        type=setting,
-        default=[],
-        dest="settings",
-        metavar="PATH=VALUE",
-        help="as table outbox.http_setting lists them; may be repeated",
-    )
+    _add_types(adding)
+    _add_settings(adding, "as table outbox.http_setting lists them; may be repeated")
 
 
 def _add_show(subparsers: Subparsers) -> None:
@@ -94,19 +84,12 @@ def _add_change(subparsers: Subparsers) -> None:
         "--channel", action="append", dest="channels", help="instead of its channels; repeatable"
     )
     types = changing.add_mutually_exclusive_group()
-    types.add_argument(
-        "--type", action="append", dest="types", help="only messages of it; may be repeated"
-    )
+    _add_types(types)
     types.add_argument("--all-types", action="store_true", help="messages of every type")
     changing.add_argument("--endpoint", metavar="URL")
-    changing.add_argument(
-        "--setting",
-        action="append",
-        type=setting,
-        default=[],
-        dest="settings",
-        metavar="PATH=VALUE",
-        help="as table outbox.http_setting lists them, null for the default; may be repeated",
+    _add_settings(
+        changing,
+        "as table outbox.http_setting lists them, null for the default; may be repeated",
     )
 
 
@@ -175,6 +158,24 @@ def _add_rotate(subparsers: Subparsers) -> None:
         choices=("now", "after_a_day"),
         default="after_a_day",
         help="how long requests are signed with the old one as well; after_a_day by default",
+    )
+
+
+def _add_types(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--type", action="append", dest="types", help="only messages of it; may be repeated"
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument(
+        "--setting",
+        action="append",
+        type=setting,
+        default=[],
+        dest="settings",
+        metavar="PATH=VALUE",
+        help=words,
     )
 
 
