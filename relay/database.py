@@ -215,7 +215,7 @@ def borrowed(connections: Pool) -> Iterator[Connection]:
     while True:
         connection = connections.getconn()
         try:
-            if not _is_over(connection):
+            if not _check_ended(connection):
                 yield connection
                 return
         except (ReadOnlyError, errors.ReadOnlySqlTransaction, errors.FeatureNotSupported):
@@ -226,7 +226,7 @@ def borrowed(connections: Pool) -> Iterator[Connection]:
             connections.putconn(connection)
 
 
-def _is_over(connection: Connection) -> bool:
+def _check_ended(connection: Connection) -> bool:
     """Whether it was ended. Asked only where it says something unasked: mostly that."""
     unasked = poll()
     unasked.register(connection.fileno(), POLLIN)

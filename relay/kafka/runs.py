@@ -9,8 +9,8 @@ from relay.database import Connection, transaction
 from relay.kafka import redriven
 from relay.kafka.exactly_once.names import KNOWN_AS
 from relay.kafka.exactly_once.ownership import ExactlyOnce
+from relay.log.channel_cursors import MAX_WAITING
 from relay.log.checkpoint import (
-    MAX_WAITING,
     Next,
     finish,
     following,

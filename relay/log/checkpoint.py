@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 
 from relay.database import Connection
+from relay.log import channel_cursors
 from relay.log.cursor import Cursor
 from relay.log.dead_letters import write_dead_letters
 from relay.log.position import Position, columns, position_of
@@ -76,46 +77,6 @@ returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:
           ::bigint
 """
 
-# So many cursors of one subscription may wait for topics: every run of the cursor that all other
-# channels share leaves their channels out.
-MAX_WAITING = 1000
-
-# A channel cursor begins where its origin stands: it neither loses nor repeats a message.
-ADD_CHANNEL_CURSORS = """
-with added as (
-    insert into outbox.cursor
-        (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
-    select c.subscription_id, c.shard, c.priority, missing.channel, clock_timestamp(),
-           missing.reason
-    from outbox.cursor c
-    cross join unnest(%(channels)s::text[], %(reasons)s::text[]) as missing (channel, reason)
-    where c.id = %(cursor)s
-    limit greatest(%(most)s - (select count(*) from outbox.cursor w
-                               where w.subscription_id = %(subscription)s
-                                 and w.waiting_since is not null), 0)
-    returning id, channel
-),
-placed as (
-    insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
-    select added.id, 0, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
-           %(fresh_id)s, %(upto_id)s, %(relay)s
-    from added
-)
-select channel from added
-"""
-
-# Written when a channel cursor begins to wait, when the reason changes, or when it flows again; not
-# in between. Since when it waits is kept through attempts that deliver nothing.
-WAIT = """
-update outbox.cursor
-set waiting_since = case when %(reason)s::text is null then null
-                         when %(delivered)s::boolean then clock_timestamp()
-                         else coalesce(waiting_since, clock_timestamp()) end,
-    waiting_reason = %(reason)s::text
-where id = %(cursor)s
-  and (waiting_reason is distinct from %(reason)s::text or %(delivered)s::boolean)
-"""
-
 
 class Finished(msgspec.Struct, frozen=True):
     """What a run's end has written.
@@ -150,12 +111,12 @@ def finish(
         if checkpoint is not None:
             written = write(connection, cursor, relay, checkpoint)
         if cursor.channel is not None:
-            _wait(connection, cursor, checkpoint, blocked)
+            delivered = checkpoint is not None and checkpoint.messages > 0
+            if blocked or checkpoint is not None:
+                channel_cursors.note(connection, cursor, blocked, delivered=delivered)
         elif blocked:
             at = checkpoint.position if checkpoint else reading.claimed.position
-            added = connection.execute(
-                ADD_CHANNEL_CURSORS, _where(cursor, relay, at) | _set_aside(cursor, blocked)
-            )
+            added = channel_cursors.add(connection, cursor, relay, at, blocked)
         connection.execute("commit")
     row = written.fetchone() if written else None
     channels = added.fetchall() if added else []
@@ -171,36 +132,8 @@ def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) 
         "bytes": checkpoint.bytes,
         "failures": checkpoint.failures,
     }
-    return connection.execute(CHECKPOINT, _where(cursor, relay, checkpoint.position) | values)
-
-
-def _where(cursor: Cursor, relay: str, position: Position) -> dict[str, object]:
-    return {"cursor": cursor.id, "relay": relay, **columns(position)}
-
-
-def _set_aside(cursor: Cursor, blocked: Sequence[Blocked]) -> dict[str, object]:
-    return {
-        "subscription": cursor.subscription_id,
-        "channels": [one.channel for one in blocked],
-        "reasons": [one.reason for one in blocked],
-        "most": MAX_WAITING,
-    }
-
-
-def _wait(
-    connection: Connection, cursor: Cursor, checkpoint: Next | None, blocked: Sequence[Blocked]
-) -> None:
-    """Notes at a channel cursor what it waits for, or that it flows."""
-    delivered = checkpoint is not None and checkpoint.messages > 0
-    reason = blocked[0].reason if blocked else None
-    if (blocked and (delivered or reason != cursor.waiting_reason)) or (
-        checkpoint and cursor.waits
-    ):
-        values = {"cursor": cursor.id, "reason": reason, "delivered": delivered}
-        connection.execute(WAIT, values)
-
-
-MERGE = "select outbox.merge_forks(%(cursor)s)"
+    where = {"cursor": cursor.id, "relay": relay, **columns(checkpoint.position)}
+    return connection.execute(CHECKPOINT, where | values)
 
 
 def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> list[int]:
@@ -209,7 +142,7 @@ def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) 
     `checkpoint` stands where the latest one does: by it another relay sees that it came too late.
     """
     with connection.pipeline():
-        merged = connection.execute(MERGE, {"cursor": cursor.id})
+        merged = channel_cursors.merge(connection, cursor)
         write(connection, cursor, relay, checkpoint)
         connection.execute("commit")
     row = merged.fetchone()

@@ -61,7 +61,7 @@ class Owner:
             logger=LIBRARY,
         )
 
-    def is_shaken(self) -> bool:
+    def check_shaken(self) -> bool:
         """Whether librdkafka has lost a connection since the last run, and may not know it anew.
 
         It remembers the group's coordinator and may wait without end for one that it gave up:
@@ -101,7 +101,7 @@ class Transactions:
             owner is not None
             and owner.token == token
             and owner.batch_bytes <= self._batch_bytes
-            and not owner.is_shaken()
+            and not owner.check_shaken()
         )
 
     def fence(self, name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.log import checkpoint
+from relay.log import channel_cursors
 from relay.log.probe import probe
 from relay.log.run import Ran
 from tests.relay.conftest import Open, OpenRelay
@@ -256,7 +256,7 @@ def unblocked(relay: Relay) -> None:
 def test_where_too_many_channels_wait_the_rest_become_dead_letters_and_the_others_flow(
     db: Session, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "MAX_WAITING", 3)
+    monkeypatch.setattr(channel_cursors, "MAX_WAITING", 3)
     relay.sink.missing = {f"mistyped-{n}" for n in range(5)}
     written = {
         publish(db, "a", channel=name): name
