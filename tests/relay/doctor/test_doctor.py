@@ -281,7 +281,7 @@ def subscribe(connection: Connection, endpoint: str) -> None:
         ("https://localhost:8443/in", "", "is not public"),
         ("https://[::1]/in", "", "::1 is not public"),
         ("https://nobody.invalid/in", "", "nobody.invalid does not resolve"),
-        ("http://1.1.1.1/in", "", "everybody on the way can read it"),
+        ("http://1.1.1.1/in", "", "every host on the way can read it"),
         ("http://127.0.0.1:8080/in", "127.0.0.0/8", None),
         ("https://1.1.1.1/in", "", None),
     ],
