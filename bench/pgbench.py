@@ -8,7 +8,7 @@ from typing import Final
 from bench.arena import Arena, Connection
 from bench.orders import SQL_ORDER_ID, TOTAL
 from local.postgres_binaries import bin_dir
-from service.database import BOUND, Transaction
+from service.database.transaction import BOUND, Transaction
 from service.payments.completion import GIVE_POINTS, PAY, USE_ALLOCATIONS
 from service.payments.live import updates
 from service.payments.webhook.received import CHECKS, ITEMS, LOCK, REMEMBER

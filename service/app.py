@@ -16,31 +16,28 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from service import commands, openapi, settings
-from service.database import Database
+from service.database.pool import Database
+from service.payments import api as payments_api
 from service.payments import retention, switch
 from service.payments.live.sockets import watch_order
 from service.payments.live.updates import Live
-from service.payments.orders import api
 from service.payments.switch import Gate, Payments
-from service.payments.webhook.receive import receive_payment
-from service.platform.api import OPERATIONS
+from service.platform import api as platform_api
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.process import logs, terminal
 from service.settings import Settings, SettingsError
-from service.web import health, operation
+from service.web import health
 from service.web.access import Access
 from service.web.authorization import Authorization
 from service.web.bodies import Bodies, UntilAnswered
 from service.web.hosts import Hosts
 from service.web.metrics import Metrics
 from service.web.refusals import Refusals
+from service.web.routes import routes as operation_routes
 from service.web.server.server import Server
 
 POOL_CLOSE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.1
-
-SALE = switch.PATHS.rstrip("/")
-ORDER = f"{SALE}/orders/{{id}}"
 
 log = structlog.get_logger()
 
@@ -61,21 +58,11 @@ class State(TypedDict):
 def routes() -> Sequence[BaseRoute]:
     """Every path of the service."""
     return [
-        Route(f"{SALE}/webhooks/payment", receive_payment, methods=["POST"]),
-        Route(f"{SALE}/orders", api.create_order, methods=["POST"]),
-        Route(ORDER, api.read_order, methods=["GET"]),
-        Route(f"{ORDER}/payments", api.start_payment, methods=["POST"]),
-        Route(
-            f"{ORDER}/checks/{{checkId}}/payments",
-            api.start_check_payment,
-            methods=["POST"],
-        ),
-        Route(f"{ORDER}/ship", api.ship_order, methods=["POST"]),
-        Route(f"{ORDER}/deliver", api.deliver_order, methods=["POST"]),
-        WebSocketRoute(f"{SALE}/ws", watch_order),
-        *operation.routes(OPERATIONS),
-        Route("/healthz", health.is_alive),
-        Route("/readyz", health.is_ready),
+        *operation_routes(payments_api.OPERATIONS),
+        WebSocketRoute(f"{payments_api.SALE}/ws", watch_order),
+        *operation_routes(platform_api.OPERATIONS),
+        Route("/healthz", health.answer_alive),
+        Route("/readyz", health.answer_ready),
         Route("/metrics", health.show_metrics),
         Route("/openapi.json", openapi.show_document),
     ]

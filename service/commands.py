@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from service.database import connect, transaction
+from service.database.blocking import connect, transaction
 from service.platform import keys
 from service.process.utf8 import utf8
 from service.settings import Settings

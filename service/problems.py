@@ -15,6 +15,16 @@ MAX_FIELD_LENGTH = 500
 MAX_DETAIL_LENGTH = 2000
 
 
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 9457; `field` is the path that is to blame."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
 class Problem(Exception):
     """An answer other than 2xx.
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments.live import updates
 from service.payments.money import text
 from service.payments.orders import lifecycle

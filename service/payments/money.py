@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -37,6 +37,18 @@ class Money(Decimal):
         if -exponent > MAX_DECIMALS:
             raise ValueError(f"Expected at most {MAX_DECIMALS} decimals")
         return cls(format(amount, "f")) if exponent > 0 else amount
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """What `parse` takes, as JSON Schema."""
+        digits = f"[0-9]{{1,{MAX_DIGITS}}}(\\.[0-9]{{1,{MAX_DECIMALS}}})?"
+        return {
+            "description": "A decimal amount; a string keeps every digit.",
+            "anyOf": [
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 10**MAX_DIGITS},
+                {"type": "string", "pattern": f"^{digits}$"},
+            ],
+        }
 
 
 def text(amount: Decimal) -> str:

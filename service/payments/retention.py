@@ -3,11 +3,11 @@
 import asyncio
 from typing import LiteralString
 
-import msgspec
 import psycopg
 import structlog
 
-from service.database import Database, Transaction
+from service.database.pool import Database
+from service.database.transaction import Transaction
 from service.payments.switch import Payments
 from service.problems import Problem
 
@@ -17,14 +17,8 @@ log = structlog.get_logger()
 ROUND_SECONDS = 3600.0
 RETRY_SECONDS = 60.0
 
-
-class Turned(msgspec.Struct, frozen=True):
-    """How many partitions were made or dropped."""
-
-    partitions: int
-
-
-TURN: LiteralString = "select sale.turn_received(%(days)s) as partitions"
+# Returns how many partitions were made or dropped.
+TURN: LiteralString = "select sale.turn_received(%(days)s)"
 
 
 async def keep(database: Database, payments: Payments, received_days: int) -> None:
@@ -34,9 +28,8 @@ async def keep(database: Database, payments: Payments, received_days: int) -> No
     recorded all the same.
     """
 
-    async def work(transaction: Transaction) -> Turned | None:
-        cursor = await transaction.select(Turned, TURN, {"days": received_days})
-        return await cursor.fetchone()
+    async def work(transaction: Transaction) -> int | None:
+        return await transaction.value(int, TURN, {"days": received_days})
 
     while True:
         try:
@@ -45,6 +38,6 @@ async def keep(database: Database, payments: Payments, received_days: int) -> No
             log.warning("partitions of webhooks not turned", reason=str(fault))
             await asyncio.sleep(RETRY_SECONDS)
             continue
-        if turned is not None and turned.partitions:
-            log.info("partitions of webhooks turned", partitions=turned.partitions)
+        if turned:
+            log.info("partitions of webhooks turned", partitions=turned)
         await asyncio.sleep(ROUND_SECONDS)

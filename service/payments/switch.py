@@ -7,7 +7,9 @@ import psycopg
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.database import Database, Transaction, connect, transaction
+from service.database.blocking import connect, transaction
+from service.database.pool import Database
+from service.database.transaction import Transaction
 from service.problems import Problem, refuse, unavailable
 
 PATHS = "/v1/api/sale/"
@@ -59,7 +61,7 @@ class Payments:
         """Raises Problem 503 unless the database has the tables of what is served."""
 
         async def find(transaction: Transaction) -> Schema | None:
-            return await (await transaction.select(Schema, FIND, {})).fetchone()
+            return await transaction.one(Schema, FIND, {})
 
         schema = await self._database.run(find)
         if schema is None or not schema.outbox:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, LiteralString, TypeVar
 import msgspec
 from msgspec import Meta
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.platform.fields import Cursor
 from service.platform.permission import visible
 from service.web.operation import Call
@@ -61,8 +61,7 @@ async def select(
             "visible": await visible(transaction, call.caller),
             "channels": call.caller.channels,
         }
-        found = await transaction.select(row, statement, {**parameters, **limits})
-        return await found.fetchall()
+        return await transaction.all(row, statement, {**parameters, **limits})
 
     return await call.database.walk(work)
 

@@ -8,7 +8,7 @@ from typing import LiteralString, Protocol
 
 import msgspec
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.problems import Problem
 from service.web.authorization import Caller, lacks
 from service.web.keys import Scope
@@ -59,7 +59,7 @@ TARGET: LiteralString = """
 
 async def kind_of(transaction: Transaction, caller: Caller, subscription_id: int) -> str:
     """The kind of a subscription; Problem 404 if there is none for this caller."""
-    found = await (await transaction.select(Target, TARGET, {"id": subscription_id})).fetchone()
+    found = await transaction.one(Target, TARGET, {"id": subscription_id})
     if found is None or not is_there(caller, found):
         raise no_subscription()
     return found.kind
@@ -72,18 +72,13 @@ async def require_http(transaction: Transaction, caller: Caller, subscription_id
         raise Problem(409, f"The subscription is of kind {kind}; only http ones do that.")
 
 
-class Visible(msgspec.Struct, frozen=True):
-    """A subscription that the caller may see."""
-
-    id: int
-
-
 VISIBLE: LiteralString = """
-    select id from outbox.subscription
-    where cardinality(channels) > 0 and read_channels is not null
-      and not exists (
-          select from unnest(read_channels) as channel
-          where not outbox.channel_allowed(channel, %(channels)s))
+    select array(
+        select id from outbox.subscription
+        where cardinality(channels) > 0 and read_channels is not null
+          and not exists (
+              select from unnest(read_channels) as channel
+              where not outbox.channel_allowed(channel, %(channels)s)))
 """
 
 
@@ -91,8 +86,7 @@ async def visible(transaction: Transaction, caller: Caller) -> list[int] | None:
     """The ids of the subscriptions that the caller may see; None: all."""
     if caller.channels is None:
         return None
-    found = await transaction.select(Visible, VISIBLE, {"channels": caller.channels})
-    return [row.id for row in await found.fetchall()]
+    return await transaction.value(list, VISIBLE, {"channels": caller.channels})
 
 
 def no_subscription() -> Problem:

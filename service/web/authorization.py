@@ -8,7 +8,8 @@ from typing import LiteralString
 import msgspec
 from starlette.datastructures import Headers
 
-from service.database import Database, Transaction
+from service.database.pool import Database
+from service.database.transaction import Transaction
 from service.problems import Problem
 from service.turns import asks_for
 from service.web.keys import FORM, PREFIX, Scope, hash_of
@@ -90,7 +91,7 @@ class Authorization:
         """A key that was valid before has its own turn; strangers, however many, share theirs."""
 
         async def find(transaction: Transaction) -> Caller | None:
-            return await (await transaction.select(Caller, USE, {"hash": key_hash})).fetchone()
+            return await transaction.one(Caller, USE, {"hash": key_hash})
 
         if (name := self._seen.get(key_hash)) is None:
             return await self._database.look_up(find)

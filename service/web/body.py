@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.web import lone_surrogates
 from service.web.authorization import Caller
 from service.web.bodies import Bodies
+from service.web.shapes import walk
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")
@@ -114,23 +115,11 @@ def misfit(error: msgspec.ValidationError, shape: Any) -> Problem:
 def _meanings(shape: Any) -> dict[str, str]:
     """Of each pattern in `shape`, the sentence that describes it."""
     found: dict[str, str] = {}
-    places, known = [msgspec.inspect.type_info(shape)], set[type]()
-    while places:
-        place = places.pop()
+    for place in walk(shape):
         if isinstance(place, msgspec.inspect.Metadata):
             description = (place.extra_json_schema or {}).get("description")
             if isinstance(place.type, msgspec.inspect.StrType) and place.type.pattern:
                 found[place.type.pattern] = str(description or place.type.pattern).rstrip(".")
-            places.append(place.type)
-        elif isinstance(place, msgspec.inspect.StructType) and place.cls not in known:
-            known.add(place.cls)
-            places += [field.type for field in place.fields]
-        elif isinstance(place, msgspec.inspect.UnionType):
-            places += place.types
-        elif isinstance(place, msgspec.inspect.ListType):
-            places.append(place.item_type)
-        elif isinstance(place, msgspec.inspect.DictType):
-            places += [place.key_type, place.value_type]
     return found
 
 

@@ -13,12 +13,12 @@ from service.web.metrics import Metrics
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-async def is_alive(_: Request) -> Response:
+async def answer_alive(_: Request) -> Response:
     """GET /healthz: the process turns. A database that is away is no reason to restart it."""
     return Response(b'{"status":"alive"}', media_type="application/json")
 
 
-async def is_ready(request: Request) -> Response:
+async def answer_ready(request: Request) -> Response:
     """GET /readyz: the database answers and has what is served; else Problem 503."""
     look: Callable[[], Awaitable[None]] = request.state.look
     asks_for.set("readiness")

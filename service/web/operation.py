@@ -4,52 +4,60 @@ Routes and the OpenAPI document are both made from these, so that neither can sa
 doesn't.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, ClassVar, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 import msgspec
-from psycopg import errors as sqlstates
 from starlette.datastructures import Headers
-from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from service.database import Database
+from service.database.pool import Database
 from service.problems import Problem
 from service.settings import Settings
+from service.web import body, query
 from service.web.authorization import Authorization, Caller
-from service.web.body import decode, misfit, read
+from service.web.ids import WHOLE_NUMBERS, IdForm
 from service.web.keys import Scope
+from service.web.metrics import Metrics
+from service.web.query import NoQuery
 from service.web.tracing import traceparent
 
-MAX_ID_DIGITS = 18
 # Secrets, payloads and endpoints are among the answers.
 NO_STORE = {"Cache-Control": "no-store"}
+# The caller of a public operation: there is nothing that it may do with a channel.
+NO_KEY = Caller(id=0, name="no key", scopes=[], channels=[])
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
 
 
-class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of operations that take no parameters."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[Body, Query]):
-    """A request that is allowed and well-formed. `id` is the path's, 0 where it has none."""
+    """A request that is allowed and well-formed; `ids` are the path's, by their names there."""
 
     database: Database
     settings: Settings
+    metrics: Metrics
     caller: Caller
     path: str
     headers: Headers
-    id: int
+    ids: Mapping[str, str]
     query: Query
     body: Body
     raw_body: bytes
+
+    @property
+    def id(self) -> int:
+        """The path's `{id}`, where ids are whole numbers."""
+        return int(self.ids["id"])
+
+    def uuid(self, name: str) -> UUID:
+        """One of the path's ids, where these are UUIDs."""
+        return UUID(self.ids[name])
 
     @property
     def traceparent(self) -> str | None:
@@ -65,28 +73,46 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class RequestHeader(NamedTuple):
+    """A header that `run` reads, for the document; `schema` is JSON Schema."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """`run` returns what is to be encoded, or a Reply; `problems` are its own besides 401 to 503.
+    """`run` returns what is to be encoded as JSON, or a Reply.
 
-    `kafka_scope` is asked for instead of `scope` where it is about a subscription of kind kafka;
-    which one that is, `run` finds out. `body` and `answer` are types; None: there is none. Where a
-    body is not required, an empty one has no fields. `request_headers` is for the document.
+    - `scopes`: the key must have one of them; without any the operation is public.
+    - `body`, `answer`: types, None where there is none. `body` may be a union of structs. Where a
+      body is not required, an empty one has no fields.
+    - `decoder` makes the body's decoder from its type; where it is None, `run` decodes `raw_body`.
+    - `query`: a struct; None: whatever stands behind the question mark is ignored.
+    - `max_body_bytes`: None: SERVICE_MAX_BODY_BYTES.
+
+    The rest is for the document: `needs` says more about the scopes, `problems` are the statuses of
+    `run` besides those that follow from the above, with the cause of each.
     """
 
     method: str
     path: str
     run: Callable[[Call[Any, Any]], Awaitable[object]]
-    scope: Scope
+    tag: str
     answer: Any
-    kafka_scope: Scope | None = None
     status: int = 200
+    scopes: tuple[Scope, ...] = ()
+    ids: IdForm = WHOLE_NUMBERS
+    query: type | None = NoQuery
     body: Any = None
     body_required: bool = True
-    query: type = NoQuery
-    problems: tuple[int, ...] = ()
-    max_body_bytes: int = 65_536
-    request_headers: tuple[str, ...] = ()
+    decoder: Callable[[Any], "msgspec.json.Decoder[Any]"] | None = msgspec.json.Decoder
+    max_body_bytes: int | None = 65_536
+    needs: str = ""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    request_headers: tuple[RequestHeader, ...] = ()
+    answer_headers: tuple[str, ...] = ()
 
     async def __call__(self, request: Request) -> Response:
         """What comes of the request; it is for its caller alone, and not for any cache."""
@@ -100,54 +126,59 @@ class Operation:
 
     async def _answer(self, request: Request) -> Response:
         """Who, then which, then what; the first that does not fit is the answer."""
-        database: Database = request.state.database
-        authorization: Authorization = request.state.authorization
-        scopes = (self.scope,) if self.kafka_scope is None else (self.scope, self.kafka_scope)
-        caller = await authorization.caller(request.headers, scopes)
-        request.state.caller = caller
-        path_id = _path_id(request)
-        query: Any = _query(request, self.query)
-        raw = await self._raw_body(request)
+        settings: Settings = request.state.settings
+        caller = await self._caller(request)
+        ids = self._ids(request)
+        # Without a shape there is nothing in it that `run` could read.
+        parameters: Any = self.query and query.read(request, self.query)
+        raw = await self._raw_body(request, settings)
         call: Call[Any, Any] = Call(
-            database=database,
-            settings=request.state.settings,
+            database=request.state.database,
+            settings=settings,
+            metrics=request.state.metrics,
             caller=caller,
             path=request.url.path,
             headers=request.headers,
-            id=path_id,
-            query=query,
+            ids=ids,
+            query=parameters,
             body=self._body(raw),
             raw_body=raw,
         )
-        try:
-            return self._response(await self.run(call))
-        except sqlstates.CheckViolation as error:
-            # The types say the same rules first; this one has the last word.
-            rule = (error.diag.constraint_name or error.diag.message_primary or "").replace(
-                "_", " "
-            )
-            raise Problem(422, f"The database refused it: {rule}.") from None
-        except (sqlstates.NoDataFound, sqlstates.ForeignKeyViolation):
-            if "{id}" not in self.path:
-                raise
-            # It was there when this request looked for it first.
-            raise Problem(404, "It was deleted meanwhile.") from None
+        return self._response(await self.run(call))
 
-    async def _raw_body(self, request: Request) -> bytes:
+    async def _caller(self, request: Request) -> Caller:
+        if not self.scopes:
+            return NO_KEY
+        authorization: Authorization = request.state.authorization
+        caller = await authorization.caller(request.headers, self.scopes)
+        request.state.caller = caller
+        return caller
+
+    def _ids(self, request: Request) -> Mapping[str, str]:
+        ids: Mapping[str, str] = request.path_params
+        if not all(map(self.ids.pattern.fullmatch, ids.values())):
+            raise Problem(404, f"No such id; ids are {self.ids.plural}.")
+        return ids
+
+    async def _raw_body(self, request: Request, settings: Settings) -> bytes:
         has_none = request.headers.get("content-length", "0") == "0" and (
             "transfer-encoding" not in request.headers
         )
         # What is not there has no type.
         if self.body is None or (has_none and not self.body_required):
             return b""
-        return await read(request, self.max_body_bytes)
+        return await body.read(request, self.max_body_bytes or settings.max_body_bytes)
 
     def _body(self, raw: bytes) -> Any:
-        if self.body is None:
+        if self.body is None or self._decoder is None:
             return None
         if not raw and not self.body_required:
             return self.body()
-        return decode(_decoder(self.body), raw)
+        return body.decode(self._decoder, raw)
+
+    @cached_property
+    def _decoder(self) -> "msgspec.json.Decoder[Any] | None":
+        return None if self.decoder is None else self.decoder(self.body)
 
     def _response(self, result: object) -> Response:
         reply = result if isinstance(result, Reply) else Reply(result)
@@ -156,66 +187,3 @@ class Operation:
         content = reply.content
         encoded = content if isinstance(content, bytes) else msgspec.json.encode(content)
         return Response(encoded, self.status, reply.headers, media_type="application/json")
-
-
-def routes(operations: Sequence[Operation]) -> list[Route]:
-    """One route a path, so that a method that it does not have is a 405 that names those it has.
-
-    Paths that are written out come before those with an id in the same place.
-    """
-    by_path: dict[str, dict[str, Operation]] = {}
-    for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation
-    return [Route(path, _endpoint(by_path[path])) for path in sorted(by_path, key=_has_id)]
-
-
-def _has_id(path: str) -> bool:
-    return "{" in path
-
-
-def _endpoint(methods: dict[str, Operation]) -> type[HTTPEndpoint]:
-    class Endpoint(HTTPEndpoint):
-        operations: ClassVar = methods
-
-        async def answer(self, request: Request) -> Response:
-            # HEAD is a GET whose body the server leaves out.
-            method = "GET" if request.method == "HEAD" else request.method
-            return await self.operations[method](request)
-
-    for method in methods:
-        setattr(Endpoint, method.lower(), Endpoint.answer)
-    return Endpoint
-
-
-_DECODERS: dict[Any, "msgspec.json.Decoder[Any]"] = {}
-
-
-def _decoder(shape: Any) -> "msgspec.json.Decoder[Any]":
-    if shape not in _DECODERS:
-        _DECODERS[shape] = msgspec.json.Decoder(shape)
-    return _DECODERS[shape]
-
-
-def _path_id(request: Request) -> int:
-    if (written := request.path_params.get("id")) is None:
-        return 0
-    if not (written.isascii() and written.isdecimal() and len(written) <= MAX_ID_DIGITS):
-        raise Problem(404, "No such id; ids are whole numbers.")
-    return int(written)
-
-
-def _query(request: Request, shape: type[Query]) -> Query:
-    given: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name in given:
-            raise Problem(422, f"{name} is given twice.", field=name)
-        given[name] = value
-    try:
-        query = msgspec.convert(given, shape, strict=False)
-    except msgspec.ValidationError as error:
-        raise misfit(error, shape) from None
-    for name in given:
-        # msgspec reads the text `null` as None: a filter would be dropped without a word.
-        if msgspec.to_builtins(query, builtin_types=(datetime,))[name] is None:
-            raise Problem(422, f"{name} can't be null; leave it out.", field=name)
-    return query

@@ -18,6 +18,11 @@ SUBSCRIPTIONS = "/v1/subscriptions"
 DEAD_LETTERS = "/v1/dead-letters"
 
 
+def path(subscription: Json, step: str = "") -> str:
+    """Where a subscription is, or a step of it."""
+    return f"{SUBSCRIPTIONS}/{subscription['id']}{step}"
+
+
 class Platform:
     """The API with a key of all scopes; every name and channel is the test's own."""
 
@@ -83,6 +88,15 @@ class Platform:
         }
         created: Json = self.ask("POST", SUBSCRIPTIONS, form, 201)
         return created
+
+    def backlog(self, subscription: Json) -> int:
+        """How many messages the log holds for it."""
+        row = self.database.execute(
+            "select sum(messages)::int from outbox.subscription_backlog where subscription = %s",
+            [subscription["name"]],
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def messages(self, channel: str) -> list[tuple[Any, ...]]:
         """(id, type, group key, payload) of a channel, by id."""

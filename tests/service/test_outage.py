@@ -18,7 +18,8 @@ from starlette.testclient import TestClient
 
 from local.postgres import Postgres
 from service.app import create_app
-from service.database import Database, Transaction
+from service.database.pool import Database
+from service.database.transaction import Transaction
 from service.problems import Problem
 from service.settings import Settings
 from tests.eventually import eventually
@@ -84,7 +85,7 @@ def test_what_takes_too_long_is_503_but_is_not_told_as_an_outage(
         database = Database(Settings(database_url=postgres.dsn(TEMPLATE), pool_size=1))
 
         async def bounds(transaction: Transaction) -> list[Bounds]:
-            return await (await transaction.select(Bounds, Bounds.SELECT, {})).fetchall()
+            return await transaction.all(Bounds, Bounds.SELECT, {})
 
         async with database.pool:
             with pytest.raises(Problem) as refused:

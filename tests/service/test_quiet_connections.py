@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.database import Database
+from service.database.pool import Database
 from service.settings import Settings
 from tests.proxy import Proxy
 

@@ -26,7 +26,7 @@ from tests.service.payments import (
     test_orders_api,
     test_states,
 )
-from tests.service.payments.test_live import WS
+from tests.service.payments.live import WS
 from tests.service.platform import (
     test_access,
     test_deliveries,

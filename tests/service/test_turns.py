@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from service import faults
-from service.database import Database, Transaction
-from service.faults import Faults
+from service.database import faults
+from service.database.faults import Faults
+from service.database.pool import Database
+from service.database.transaction import Transaction
 from service.problems import Problem
 from service.settings import Settings
 from service.turns import CrowdedError, Turns

@@ -9,8 +9,8 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.payments.live.updates import TRY_AGAIN_LATER, Client, Live
-from service.payments.webhook.event import uuid_or_none
 from service.problems import Problem
+from service.web.ids import uuid_or_none
 
 SEND_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0

@@ -20,7 +20,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from service.database import Database, Transaction
+from service.database.pool import Database
+from service.database.transaction import Transaction
 from service.payments.money import text
 from service.payments.sale import Order, OrderStatus
 from service.problems import Problem, unavailable
@@ -198,9 +199,7 @@ class Live:
         """Waits for no read: a crowd that asks for any orders keeps no update from others."""
 
         async def start(transaction: Transaction) -> Start | None:
-            return await (
-                await transaction.select(Start, self.START, {"order_id": order_id})
-            ).fetchone()
+            return await transaction.one(Start, self.START, {"order_id": order_id})
 
         begins = await self._database.run(start)
         assert begins is not None, "a select without FROM has one row"
@@ -342,4 +341,4 @@ READ: LiteralString = """
 
 async def _read_since(transaction: Transaction, seen: str) -> list[Seen]:
     await transaction.execute(ON_THE_INDEX, {})
-    return await (await transaction.select(Seen, READ, {"seen": seen})).fetchall()
+    return await transaction.all(Seen, READ, {"seen": seen})

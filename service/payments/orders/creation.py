@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec import Meta, Raw
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments.money import Money
 from service.payments.orders import lifecycle
 from service.payments.orders.steps import lock

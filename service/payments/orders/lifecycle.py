@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments.money import text
 from service.payments.sale import Item, Order
 

@@ -3,7 +3,7 @@
 from typing import LiteralString
 from uuid import UUID
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments.orders import lifecycle
 from service.payments.sale import Check, Order
 from service.problems import Problem
@@ -20,7 +20,7 @@ LOCK: LiteralString = """
 
 async def lock(transaction: Transaction, order_id: UUID) -> Order:
     """The order, locked until the transaction ends; Problem 404 if there is none."""
-    order = await (await transaction.select(Order, LOCK, {"order_id": order_id})).fetchone()
+    order = await transaction.one(Order, LOCK, {"order_id": order_id})
     if order is None:
         raise Problem(404, "The order does not exist.")
     return order
@@ -58,7 +58,7 @@ async def start_check_payment(transaction: Transaction, order_id: UUID, check_id
     """PARTIAL or CANCELLED → PROCESSING, for one check."""
     await lock(transaction, order_id)
     parameters: dict[str, object] = {"order_id": order_id, "check_id": check_id}
-    check = await (await transaction.select(Check, READ_CHECK, parameters)).fetchone()
+    check = await transaction.one(Check, READ_CHECK, parameters)
     if check is None:
         raise Problem(404, "The order has no such check.")
     _require(

@@ -2,20 +2,20 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import LiteralString
+from typing import Literal, LiteralString
 from uuid import UUID
 
 import msgspec
 from msgspec import Raw
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments.money import text
-from service.payments.sale import OrderStatus
+from service.payments.sale import CheckStatus, Item, OrderStatus
 from service.problems import Problem
 
 
-class OrderRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The order's JSON form but for what SQL gives as text; `points` is 0 until there are any."""
+class OrderFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is of the order alone; `points` is 0 until there are any."""
 
     id: UUID
     number: str
@@ -39,6 +39,42 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     cancelled_at: datetime | None
     shipped_at: datetime | None
     delivered_at: datetime | None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One of the checks that the order is split into."""
+
+    id: UUID
+    status: CheckStatus
+    total: Decimal
+    paid: Decimal
+    cancellation_reason: str | None
+    partial_at: datetime | None
+    completed_at: datetime | None
+    cancelled_at: datetime | None
+
+
+class Allocation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was set aside for the order; SUCCESS once the order is paid."""
+
+    id: UUID
+    allocation_id: str
+    usage_type: str
+    status: Literal["ACTIVE", "SUCCESS", "CANCELLED"]
+
+
+class Order(OrderFields, frozen=True, kw_only=True, rename="camel"):
+    """The JSON form of an order; amounts are strings."""
+
+    metadata: dict[str, Raw] | None
+    items: list[Item]
+    checks: list[Check]
+    allocations: list[Allocation]
+
+
+class Row(OrderFields, frozen=True, kw_only=True, rename="camel"):
+    """The same from SQL, which makes the JSON of what belongs to the order."""
+
     metadata: str | None
     items: str
     checks: str
@@ -73,8 +109,8 @@ READ: LiteralString = """
 
 
 async def read(transaction: Transaction, order_id: UUID) -> bytes:
-    """The order as JSON; Problem 404 if there is none."""
-    row = await (await transaction.select(OrderRow, READ, {"order_id": order_id})).fetchone()
+    """An Order as JSON; Problem 404 if there is none."""
+    row = await transaction.one(Row, READ, {"order_id": order_id})
     if row is None:
         raise Problem(404, "The order does not exist.")
     fields: dict[str, object] = msgspec.to_builtins(row, builtin_types=(UUID, datetime, Decimal))

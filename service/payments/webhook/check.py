@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments import completion
 from service.payments.sale import Check
 from service.payments.webhook import unapplied

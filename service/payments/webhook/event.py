@@ -1,23 +1,20 @@
 """A payment event as the provider sends it."""
 
-import re
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Raw
 
 from service.payments.money import Money, text
 from service.web.body import WITHOUT_NUL
+from service.web.ids import UUIDS
 
 Text = Annotated[str, Meta(max_length=1000, pattern=WITHOUT_NUL)]
 
 # Part of the repeat key, which is indexed: in any alphabet it must fit into a row of a btree.
 Id = Annotated[str, Meta(max_length=200, pattern=WITHOUT_NUL)]
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class EventType(StrEnum):
@@ -68,7 +65,7 @@ class AttemptMetadata(msgspec.Struct, frozen=True):
     source: Source | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, rename="camel"):
+class PaymentAttempt(msgspec.Struct, frozen=True, rename="camel"):
     """One try to pay: `amount` is this try's alone."""
 
     id: Id
@@ -86,7 +83,7 @@ class Payload(msgspec.Struct, frozen=True):
     timestamp: Text
     source: Text | None = None
     transaction: PaymentTransaction | None = None
-    attempt: Attempt | None = None
+    attempt: PaymentAttempt | None = None
 
     def paid(self, stored: Decimal) -> Decimal:
         """What is paid by now, given what was stored: never less than that."""
@@ -136,11 +133,6 @@ class WebhookBody(Envelope, frozen=True, kw_only=True, rename="camel"):
     payload: Payload
 
 
-def uuid_or_none(value: str) -> UUID | None:
-    """The UUID that is written here in its usual form; a malformed id is one that doesn't exist."""
-    return UUID(value) if _UUID.fullmatch(value) else None
-
-
 def canonical(value: str) -> str:
     """One spelling per id: UUIDs may come in capitals."""
-    return value.lower() if _UUID.fullmatch(value) else value
+    return value.lower() if UUIDS.pattern.fullmatch(value) else value

@@ -4,7 +4,7 @@ from typing import LiteralString
 
 import structlog
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments import completion
 from service.payments.live import updates
 from service.payments.orders import lifecycle

@@ -4,26 +4,30 @@ import time
 
 import msgspec
 import structlog
-from starlette.requests import Request
-from starlette.responses import Response
 
-from service.database import Database, Transaction
+from service.database.transaction import Transaction
 from service.payments.money import decoder, text
 from service.payments.webhook import check, order, signature
 from service.payments.webhook.event import Envelope, EventType, Payload, WebhookBody
 from service.payments.webhook.received import receive
 from service.payments.webhook.router import Target, route
 from service.problems import Problem
-from service.settings import Settings
 from service.turns import asks_for
 from service.web import body, lone_surrogates
-from service.web.metrics import Metrics
-from service.web.tracing import traceparent
+from service.web.operation import Call, RequestHeader
 
 log = structlog.get_logger()
 
 ENVELOPE = decoder(Envelope)
 DECODER = decoder(WebhookBody)
+
+
+EVENT_TYPE = RequestHeader(
+    "X-Webhook-Event-Type",
+    "Wins over eventType in the body; must equal it where webhooks are signed. Known: "
+    + ", ".join(EventType),
+    {"type": "string"},
+)
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,28 +37,25 @@ class Acknowledgement(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-async def receive_payment(request: Request) -> Response:
+async def receive_payment(call: Call[None, None]) -> Acknowledgement:
     """Reads, verifies, routes and applies one event.
 
     An event that comes twice is acknowledged twice and applied once. Raises Problem: 401 signature,
-    413 size, 422 a body that does not fit its event, 503 the database.
+    422 a body that does not fit its event, 503 the database.
     """
-    settings: Settings = request.state.settings
-    metrics: Metrics = request.state.metrics
-    raw = await body.read(request, settings.max_body_bytes)
-    if settings.webhook_secret is not None:
-        signature.verify(settings.webhook_secret, request.headers, raw, time.time())
+    raw, secret = call.raw_body, call.settings.webhook_secret
+    if secret is not None:
+        signature.verify(secret, call.headers, raw, time.time())
         asks_for.set("the payment provider")
     written = body.decode(ENVELOPE, lone_surrogates.replaced(raw)).event_type
-    header = request.headers.get("x-webhook-event-type")
-    name = _event_name(header, written, is_signed=settings.webhook_secret is not None)
+    name = _event_name(call.headers.get(EVENT_TYPE.name), written, is_signed=secret is not None)
     event = EventType.known(name)
     payload = _payload(raw) if event is None else body.decode(DECODER, raw).payload
-    answer, outcome = await _handle(request, event, payload)
+    answer, outcome = await _answer(call, event, payload)
     if not answer.acknowledged:
         _log_refusal(name, payload, answer)
-    metrics.webhooks.labels(event or "unknown", outcome).inc()
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    call.metrics.webhooks.labels(event or "unknown", outcome).inc()
+    return answer
 
 
 def _event_name(header: str | None, body: str | None, *, is_signed: bool) -> str:
@@ -84,8 +85,8 @@ def _payload(raw: bytes) -> Payload | None:
         return None
 
 
-async def _handle(
-    request: Request, event: EventType | None, payload: Payload | None
+async def _answer(
+    call: Call[None, None], event: EventType | None, payload: Payload | None
 ) -> tuple[Acknowledgement, str]:
     """The answer, and its outcome in one word for the metrics."""
     if event is None or payload is None:
@@ -93,13 +94,11 @@ async def _handle(
     if (target := route(payload)) is None:
         reason = "The event names neither an order nor a check."
         return Acknowledgement(False, reason), "refused"
-    database: Database = request.state.database
 
     async def work(transaction: Transaction) -> str:
         return await apply(transaction, event, target, payload)
 
-    trace = traceparent(request.headers.get("traceparent"))
-    outcome = await database.run(work, traceparent=trace)
+    outcome = await call.database.run(work, traceparent=call.traceparent)
     if outcome == "not_found":
         kind = "check" if target.kind == "SaleCheck" else "order"
         return Acknowledgement(False, f"The {kind} does not exist."), outcome

@@ -4,10 +4,11 @@ from typing import LiteralString
 
 import msgspec
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments.sale import Check, Item, Order
-from service.payments.webhook.event import CANCELLING, EventType, Payload, uuid_or_none
+from service.payments.webhook.event import CANCELLING, EventType, Payload
 from service.payments.webhook.router import Target
+from service.web.ids import uuid_or_none
 
 
 class Remembered(msgspec.Struct, frozen=True):

@@ -1,16 +1,17 @@
 """POST /v1/dead-letters/redrive: sending again what was given up."""
 
-from typing import Annotated, LiteralString
+from typing import Annotated, Any, ClassVar, LiteralString
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.platform.fields import EventType, Id, Time
 from service.platform.permission import is_there, kind_of, require_scope
 from service.problems import Problem
 from service.web.authorization import Caller
-from service.web.operation import Call, NoQuery
+from service.web.operation import Call
+from service.web.query import NoQuery
 
 MAX_REDRIVEN = 10_000
 # Where outbox.send_test publishes, for any subscription.
@@ -21,6 +22,13 @@ class Redrive(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     """Which letters: `ids`, or those of a subscription, further narrowed down."""
+
+    JSON_SCHEMA: ClassVar[dict[str, Any]] = {
+        "oneOf": [
+            {"required": ["ids"], "maxProperties": 1},
+            {"required": ["subscriptionId"], "properties": {"ids": False}},
+        ]
+    }
 
     ids: Annotated[list[Id], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
     subscription_id: Id | UnsetType = UNSET
@@ -78,7 +86,7 @@ async def _require_letters(
     transaction: Transaction, caller: Caller, parameters: dict[str, object]
 ) -> None:
     """Raises Problem: 422 for a letter that is not there for the caller, 403 as `redrive`."""
-    owners = await (await transaction.select(Owner, OWNERS, parameters)).fetchall()
+    owners = await transaction.all(Owner, OWNERS, parameters)
     for owner in owners:
         if owner.kind is None or owner.channel is None or not _may_see(caller, owner):
             raise _unknown("dead letter", owner.id, "ids")
@@ -133,7 +141,7 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
                 "at_most": MAX_REDRIVEN,
             }
             await _require_subscription(transaction, call.caller, form.subscription_id)
-        done = await (await transaction.select(Redriven, statement, parameters)).fetchone()
+        done = await transaction.one(Redriven, statement, parameters)
         assert done is not None
         return done
 

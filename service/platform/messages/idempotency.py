@@ -7,22 +7,22 @@ from typing import Any, LiteralString
 
 import msgspec
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.problems import Problem
-from service.web.operation import Call
+from service.web.operation import Call, RequestHeader
 
 HEADER = "Idempotency-Key"
 KEY = r"^[!-~]{1,255}$"
+REQUEST_HEADER = RequestHeader(
+    HEADER,
+    "The same key and body within 24 hours get the first answer again and have no second effect; "
+    "the same key with another body gets 409. Per API key.",
+    {"type": "string", "pattern": KEY},
+)
 # Each request writes one row at most: with more than that deleted, none pile up.
 TRIMMED_PER_REQUEST = 4
 
 _KEY = re.compile(KEY[:-1])
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """The row is this request's own."""
-
-    api_key_id: int
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -73,9 +73,9 @@ async def once(
         raise Problem(422, detail, field=HEADER)
     fingerprint = hashlib.sha256(call.path.encode() + b"\n" + call.raw_body).digest()
     row: dict[str, object] = {"api_key_id": call.caller.id, "key": key}
-    claim = await transaction.select(Claimed, CLAIM, {**row, "fingerprint": fingerprint})
-    if await claim.fetchone() is None:
-        known = await (await transaction.select(Known, READ, row)).fetchone()
+    claimed = await transaction.value(int, CLAIM, {**row, "fingerprint": fingerprint})
+    if claimed is None:
+        known = await transaction.one(Known, READ, row)
         assert known is not None, "no row is deleted within its first day"
         if known.fingerprint != fingerprint:
             raise Problem(409, f"{HEADER} was used for another request.", field=HEADER)

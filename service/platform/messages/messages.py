@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Raw
 from psycopg import errors as sqlstates
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.platform.fields import (
     EventType,
     GroupKey,
@@ -20,7 +20,8 @@ from service.platform.fields import (
 from service.platform.messages import idempotency
 from service.platform.permission import require_channel
 from service.problems import Problem
-from service.web.operation import Call, NoQuery
+from service.web.operation import Call
+from service.web.query import NoQuery
 
 MAX_GROUP_KEY_BYTES = 1024
 MAX_MESSAGE_BYTES = 983_040
@@ -118,8 +119,7 @@ async def _headers_fault(
     call: Call[Any, NoQuery], columns: dict[str, object], place: str
 ) -> Problem:
     async def work(transaction: Transaction) -> HeadersFault:
-        cursor = await transaction.select(HeadersFault, HEADERS_FAULT, columns)
-        fault = await cursor.fetchone()
+        fault = await transaction.one(HeadersFault, HEADERS_FAULT, columns)
         assert fault is not None, "the database refused headers that have no fault"
         return fault
 
@@ -150,7 +150,7 @@ PUBLISH: LiteralString = """
 
 
 async def _publish(transaction: Transaction, columns: dict[str, object]) -> list[Published]:
-    return await (await transaction.select(Published, PUBLISH, columns)).fetchall()
+    return await transaction.all(Published, PUBLISH, columns)
 
 
 def _columns(

@@ -1,1 +1,1 @@
-"""Who gets what, where, and on which terms."""
+"""Which endpoint gets which messages, and how it is served."""

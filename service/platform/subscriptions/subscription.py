@@ -7,11 +7,11 @@ from typing import Any, Literal, LiteralString
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.platform.fields import Id
 from service.platform.permission import is_there, no_subscription
-from service.platform.subscriptions import terms
-from service.platform.subscriptions.terms import Breaker, Retry
+from service.platform.subscriptions import endpoint_settings
+from service.platform.subscriptions.endpoint_settings import Breaker, Retry
 from service.web.authorization import Caller
 
 # How a reason begins behind which stands what the endpoint answered.
@@ -37,7 +37,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A subscription with all terms that apply; those of an endpoint are of kind http alone.
+    """A subscription with all settings that apply; those of an endpoint are of kind http alone.
 
     `channelId` is there where it reads one channel, `channels` is null where it reads all.
     """
@@ -125,14 +125,14 @@ READ: LiteralString = """
 async def find(transaction: Transaction, caller: Caller, subscription_id: int) -> Subscription:
     """The subscription as it stands, for this caller; Problem 404 if there is none for it."""
     parameters = {"first": subscription_id, "last": subscription_id, "rows": 1, "visible": None}
-    row = await (await transaction.select(Row, READ, parameters)).fetchone()
+    row = await transaction.one(Row, READ, parameters)
     if row is None or not is_there(caller, row):
         raise no_subscription()
     return shown(row, caller)
 
 
 def shown(row: Row, caller: Caller) -> Subscription:
-    """The row with all terms that apply, and what of it the caller may see."""
+    """The row with all settings that apply, and what of it the caller may see."""
     settings = msgspec.json.decode(row.settings)
     shown: dict[str, Any] = {
         "id": str(row.id),
@@ -150,7 +150,7 @@ def shown(row: Row, caller: Caller) -> Subscription:
     if row.channels is not None and len(row.channels) == 1:
         shown["channelId"] = row.channels[0]
     if row.kind == "http":
-        shown |= terms.effective(settings)
+        shown |= endpoint_settings.effective(settings)
         shown["breakerState"] = {
             "state": row.breaker,
             "failingSince": row.failing_since,

@@ -1,21 +1,22 @@
-"""/v1/subscriptions: who gets what, where, and on which terms."""
+"""/v1/subscriptions: which endpoint gets which messages, and how it is served."""
 
-from typing import Annotated, Any, LiteralString
+from typing import Annotated, LiteralString
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from psycopg import errors as sqlstates
 
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.platform.fields import ChannelId, EndpointUrl, EventType, SubscriptionName
 from service.platform.pages import Page, PageQuery, page, select
 from service.platform.permission import is_there, no_subscription, require_channel, require_http
-from service.platform.subscriptions import terms
+from service.platform.subscriptions import endpoint_settings
+from service.platform.subscriptions.endpoint_settings import EndpointSettings
 from service.platform.subscriptions.subscription import READ, Row, Subscription, find, shown
-from service.platform.subscriptions.terms import Terms
 from service.problems import Problem
 from service.secret_keys import new_secret
-from service.web.operation import Call, NoQuery, Reply
+from service.web.operation import Call, Reply
+from service.web.query import NoQuery
 
 Types = Annotated[
     list[EventType],
@@ -32,7 +33,7 @@ Shards = Annotated[
 ]
 
 
-class SubscriptionForm(Terms, frozen=True, kw_only=True, rename="camel"):
+class SubscriptionForm(EndpointSettings, frozen=True, kw_only=True, rename="camel"):
     """A new subscription: it gets what is published from now on."""
 
     channel_id: ChannelId
@@ -42,7 +43,7 @@ class SubscriptionForm(Terms, frozen=True, kw_only=True, rename="camel"):
     shards: Shards = 1
 
 
-class SubscriptionChange(Terms, frozen=True, kw_only=True, rename="camel"):
+class SubscriptionChange(EndpointSettings, frozen=True, kw_only=True, rename="camel"):
     """A JSON merge patch (RFC 7396): what is left out stays, null is the default again."""
 
     channel_id: ChannelId | UnsetType = UNSET
@@ -113,7 +114,7 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
         "name": form.name,
         "channel": form.channel_id,
         "endpoint": form.endpoint,
-        "settings": _json(terms.merged({}, _terms(form))),
+        "settings": _json(endpoint_settings.merged({}, endpoint_settings.given(form))),
         "types": form.types,
         "shards": form.shards,
         "sealed": new.sealed,
@@ -122,8 +123,7 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
     }
 
     async def work(transaction: Transaction) -> NewSubscription:
-        cursor = await transaction.select(Subscribed, SUBSCRIBE, parameters)
-        made = await cursor.fetchone()
+        made = await transaction.one(Subscribed, SUBSCRIBE, parameters)
         assert made is not None
         secret = new.shown or made.secret
         assert secret is not None
@@ -166,7 +166,7 @@ async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscr
 
     async def work(transaction: Transaction) -> Subscription:
         await require_http(transaction, call.caller, call.id)
-        locked = await (await transaction.select(Locked, LOCK, {"id": call.id})).fetchone()
+        locked = await transaction.one(Locked, LOCK, {"id": call.id})
         # Its channels may have changed before it was locked.
         if locked is None or not is_there(call.caller, locked):
             raise no_subscription()
@@ -180,14 +180,14 @@ async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscr
 
 
 def _changed(locked: Locked, change: SubscriptionChange) -> dict[str, object]:
-    given = _terms(change)
+    given = endpoint_settings.given(change)
     if change.endpoint is not UNSET:
         given["endpoint"] = change.endpoint
     return {
         "name": locked.name if change.name is UNSET else change.name,
         "channels": locked.channels if change.channel_id is UNSET else [change.channel_id],
         "types": locked.types if change.types is UNSET else change.types,
-        "settings": _json(terms.merged(msgspec.json.decode(locked.settings), given)),
+        "settings": _json(endpoint_settings.merged(msgspec.json.decode(locked.settings), given)),
     }
 
 
@@ -216,18 +216,10 @@ def _refused(error: sqlstates.UniqueViolation | sqlstates.CheckViolation) -> Pro
     if isinstance(error, sqlstates.UniqueViolation):
         return Problem(409, "Another subscription has this name.", field="name")
     if error.diag.column_name == "settings":
-        return terms.refused(error.diag.message_primary or "")
+        return endpoint_settings.refused(error.diag.message_primary or "")
     if error.diag.column_name == "shards":
         return Problem(409, f"{error.diag.message_primary}.", field="shards")
     raise error
-
-
-def _terms(form: Terms) -> dict[str, Any]:
-    given: dict[str, Any] = msgspec.to_builtins(form)
-    return {name: given[name] for name in TERMS if name in given}
-
-
-TERMS = [field.encode_name for field in msgspec.structs.fields(Terms)]
 
 
 def _json(value: object) -> str:

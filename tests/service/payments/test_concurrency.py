@@ -13,7 +13,7 @@ import httpx2
 import psycopg
 import pytest
 
-from service.database import SHARE
+from service.database.pool import SHARE
 from service.payments.webhook.unapplied import CHANNEL
 from tests.conftest import Spawn
 from tests.eventually import eventually

@@ -17,19 +17,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.payments.orders.api import ORDER
+from service.payments import money
 from service.payments.orders.creation import OrderForm
 from service.platform.messages.messages import Batch
 from service.problems import Problem
 from service.web import body, lone_surrogates
 from service.web.hosts import Hosts
 from service.web.lone_surrogates import MAX_BYTES_TO_FIELD, MAX_PATH_LENGTH
-from service.web.operation import _decoder
 
 MEGABYTE = 1_048_576
 # As many values as may stand before a field that is told by its path, some lines for each.
 MAX_LINES = 10 * MAX_BYTES_TO_FIELD
-ANYTHING = _decoder(msgspec.Raw)
+ANYTHING = msgspec.json.Decoder(msgspec.Raw)
+ORDER = money.decoder(OrderForm)
 LONE = rb'"\ud800"'
 
 
@@ -133,7 +133,7 @@ def test_a_path_that_nobody_would_read_is_not_told() -> None:
     ],
 )
 def test_a_refusal_is_short_however_long_is_what_it_refuses(shape: Any, content: bytes) -> None:
-    response = refusal(_decoder(shape), content).response()
+    response = refusal(msgspec.json.Decoder(shape), content).response()
     assert len(response.body) < 10_000
     assert b"does not fit" in response.body
 

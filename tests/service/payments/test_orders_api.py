@@ -1,7 +1,9 @@
 """The orders API: create, read, and every step in every state."""
 
+import msgspec
 import pytest
 
+from service.payments.orders import view
 from tests.service.shop import ORDERS, Json, Shop, event
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -15,6 +17,9 @@ FORM: Json = {
     "createdBy": "cashier",
     "items": [{"itemType": "GOODS", "itemId": "tea", "quantity": 2, "mode": "PRODUCT"}],
 }
+
+
+CHECK_FIELDS = {field.encode_name for field in msgspec.structs.fields(view.Check)}
 
 
 def order_in(shop: Shop, state: str) -> Json:
@@ -71,6 +76,16 @@ def test_a_new_order_is_a_draft_with_ids_for_all_its_parts(shop: Shop) -> None:
     parts = [order, item, allocation, *order["checks"]]
     assert len({part["id"] for part in parts}) == 5
     assert shop.read(order["id"]) == order
+
+
+@pytest.mark.parametrize("state", ["PARTIAL", "CANCELLED", "DELIVERED"])
+def test_an_order_is_what_the_document_says_and_no_more(shop: Shop, state: str) -> None:
+    order = order_in(shop, state)
+    split = shop.order(checks=[{"total": 4}, {"total": 6}], allocations=[{"allocationId": "gift"}])
+    for answer in (order, split):
+        described = msgspec.convert(answer, view.Order)
+        assert msgspec.json.decode(msgspec.json.encode(described)).keys() == answer.keys()
+        assert [set(part) for part in answer["checks"]] == [CHECK_FIELDS] * len(answer["checks"])
 
 
 def test_creating_an_order_publishes_order_created(shop: Shop) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from service.payments.money import Money
 from service.payments.webhook.event import (
-    Attempt,
     AttemptMetadata,
     Payload,
+    PaymentAttempt,
     PaymentTransaction,
     Source,
 )
@@ -30,7 +30,7 @@ def payload(
         transaction=PaymentTransaction(
             "t", "u", "s", ZERO, ZERO, source_type=source_type, source_id=source_id
         ),
-        attempt=Attempt(
+        attempt=PaymentAttempt(
             "a",
             "u",
             "s",

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from relay import migrations
 from service.app import create_app
-from service.database import Database
+from service.database.pool import Database
 from service.payments import retention
 from service.payments.switch import Payments
 from service.platform import keys

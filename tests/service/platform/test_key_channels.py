@@ -1,56 +1,10 @@
-"""A key that is limited to channels: what it publishes, sees and changes, and that all else is not
-there for it."""
+"""A key that is limited to channels: what it publishes and changes; the rest is not there."""
 
-from collections.abc import Iterator
-from typing import Any, LiteralString, NamedTuple
-
-import httpx2
 import pytest
 
 from service.web.authorization import Caller
-from service.web.keys import SCOPES
-from tests.service.api import DEAD_LETTERS, SUBSCRIPTIONS, Json, Platform
-from tests.service.meanwhile import meanwhile
-
-
-class Limited(NamedTuple):
-    """A key for `mine.*` of this test, with all scopes; and a subscription on either side."""
-
-    platform: Platform
-    prefix: str
-    headers: dict[str, str]
-    mine: Json
-    other: Json
-
-    def send(self, method: str, path: str, body: object = None) -> httpx2.Response:
-        return self.platform.send(method, path, body, self.headers)
-
-    def items(self, path: str) -> list[Json]:
-        """What a list shows to the key."""
-        answer = self.send("GET", path)
-        assert answer.status_code == 200, answer.text
-        found: list[Json] = answer.json()["items"]
-        return found
-
-
-@pytest.fixture
-def limited(platform: Platform) -> Limited:
-    prefix = platform.name("mine")
-    return Limited(
-        platform,
-        prefix,
-        platform.key(*SCOPES, channels=[f"{prefix}.*"]),
-        platform.subscription(channelId=f"{prefix}.orders"),
-        platform.subscription(),
-    )
-
-
-def path(subscription: Json, step: str = "") -> str:
-    return f"{SUBSCRIPTIONS}/{subscription['id']}{step}"
-
-
-def message(channel: str, **fields: object) -> Json:
-    return {"channelId": channel, "type": "t", "payload": 1, **fields}
+from tests.service.api import SUBSCRIPTIONS, Platform, path
+from tests.service.platform.limited import Limited, ids, message, state
 
 
 @pytest.mark.parametrize(
@@ -194,103 +148,12 @@ def test_what_reads_more_than_the_key_may_is_not_there(
         assert state(limited) == before
 
 
-def state(limited: Limited) -> list[Any]:
-    """What a step could have changed."""
-    return limited.platform.database.execute(
-        """
-        select s::text, (select count(*) from outbox.secret where subscription_id = s.id),
-               (select count(*) from outbox.message),
-               (select count(*) from outbox.checkpoint)
-        from outbox.subscription as s where id = %s
-        """,
-        [int(limited.mine["id"])],
-    ).fetchall()
-
-
 @pytest.mark.parametrize(("method", "step", "body"), STEPS)
 def test_what_reads_no_more_is_the_keys_to_change(
     limited: Limited, method: str, step: str, body: object
 ) -> None:
     answer = limited.send(method, path(limited.mine, step), body)
     assert answer.status_code < 300, answer.text
-
-
-LISTS = [SUBSCRIPTIONS, "/v1/stats", "/v1/deliveries", "/v1/attempts", DEAD_LETTERS]
-
-
-@pytest.fixture
-def lived(limited: Limited) -> Iterator[Limited]:
-    """Both subscriptions, and the one of kind kafka, have something in each list."""
-    kafka = {"id": "1"}
-    for subscription in (limited.mine, limited.other, kafka):
-        number = int(subscription["id"])
-        limited.platform.dead_letter(subscription["id"])
-        limited.platform.database.execute(
-            """
-            insert into outbox.delivery (cursor_id, message_id, due_at, reason)
-            select id, 1000000 + id, clock_timestamp(), 'http_500' from outbox.cursor
-            where subscription_id = %s and priority = 3
-            """,
-            [number],
-        )
-        limited.platform.database.execute(
-            """
-            insert into outbox.attempt
-                (subscription_id, message_id, idempotency_key, number, duration_seconds, relay)
-            values (%s, %s, 'key', 1, 0.25, 'relay')
-            """,
-            [number, 5_000_000],
-        )
-    yield limited
-    limited.platform.database.execute("delete from outbox.delivery")
-
-
-def ids(items: list[Json]) -> set[str]:
-    """Of which subscriptions they are."""
-    return {item["subscriptionId" if "subscriptionId" in item else "id"] for item in items}
-
-
-@pytest.mark.parametrize("where", LISTS)
-def test_a_list_shows_what_is_of_the_keys_channels(lived: Limited, where: str) -> None:
-    assert ids(lived.items(f"{where}?limit=200")) == {lived.mine["id"]}
-    everybodys = ids(lived.platform.walk(f"{where}?", 200))
-    # Attempts are of endpoints alone: where no other test has made any, these two are all.
-    assert {lived.mine["id"], lived.other["id"]} <= everybodys
-
-
-@pytest.mark.parametrize("where", ["/v1/deliveries", "/v1/attempts", DEAD_LETTERS])
-def test_a_filter_shows_nothing_of_what_is_not_there(lived: Limited, where: str) -> None:
-    for other in (lived.other["id"], "1", "999999999"):
-        assert lived.items(f"{where}?subscriptionId={other}") == []
-    assert len(lived.items(f"{where}?subscriptionId={lived.mine['id']}")) == 1
-
-
-def test_attempts_at_one_message_are_those_of_its_own_subscriptions(lived: Limited) -> None:
-    where = "/v1/attempts?messageId=5000000"
-    assert ids(lived.items(where)) == {lived.mine["id"]}
-    assert lived.items(f"{where}&subscriptionId={lived.other['id']}") == []
-
-
-def test_the_attempts_of_a_subscription_that_is_gone_are_nobodys(lived: Limited) -> None:
-    gone = f"/v1/attempts?subscriptionId={lived.mine['id']}"
-    assert len(lived.items(gone)) == 1
-    lived.platform.ask("DELETE", path(lived.mine, "?discardUndelivered=true"), status=204)
-    assert lived.items(gone) == []
-
-
-@pytest.mark.parametrize("where", LISTS)
-def test_pages_go_past_what_is_not_there(lived: Limited, where: str) -> None:
-    """A page is full of what the key may see, and the last one says that it is."""
-    second = lived.platform.subscription(channelId=f"{lived.prefix}.second")
-    lived.platform.dead_letter(second["id"])
-    if where in (SUBSCRIPTIONS, DEAD_LETTERS):
-        first = lived.send("GET", f"{where}?limit=1").json()
-        rest = lived.send("GET", f"{where}?limit=1&cursor={first['nextCursor']}").json()
-        assert ids(first["items"] + rest["items"]) == {lived.mine["id"], second["id"]}
-        assert "nextCursor" not in rest
-    else:
-        found = lived.send("GET", f"{where}?limit=2").json()
-        assert "nextCursor" not in found
 
 
 @pytest.mark.parametrize("former", [["secrets"], None, ["secrets", "outbox.events"]])
@@ -336,111 +199,6 @@ def test_what_has_read_more_channels_than_are_remembered_is_there_for_unlimited_
         )
     assert limited.send("GET", path(limited.mine)).status_code == 404
     assert limited.platform.ask("GET", path(limited.mine))["channelId"] == f"{limited.prefix}.100"
-
-
-def test_a_letter_of_another_channel_is_not_there(limited: Limited) -> None:
-    """Its subscription read that channel before it was moved to one of the key's."""
-    platform = limited.platform
-    letter = platform.dead_letter(limited.mine["id"], channel="secrets", payload='"secret"')
-    answer = limited.send("GET", f"{DEAD_LETTERS}/{letter}")
-    assert answer.status_code == 404
-    assert limited.items(DEAD_LETTERS) == []
-    redrive = f"{DEAD_LETTERS}/redrive"
-    refused = limited.send("POST", redrive, {"ids": [letter]})
-    assert (refused.status_code, refused.json()["field"]) == (422, "ids")
-    all_of_them = {"subscriptionId": limited.mine["id"]}
-    assert limited.send("POST", redrive, all_of_them).json()["redriven"] == 0
-    assert platform.ask("POST", redrive, all_of_them)["redriven"] == 1
-
-
-def test_a_letter_of_a_test_message_is(limited: Limited) -> None:
-    letter = limited.platform.dead_letter(limited.mine["id"], channel="outbox.test")
-    assert limited.send("GET", f"{DEAD_LETTERS}/{letter}").status_code == 200
-    redriven = limited.send("POST", f"{DEAD_LETTERS}/redrive", {"ids": [letter]})
-    assert redriven.json() == {"redriven": 1, "more": False}
-
-
-@pytest.mark.parametrize("by", ["ids", "subscriptionId"])
-def test_letters_of_others_are_neither_shown_nor_redriven(limited: Limited, by: str) -> None:
-    mine, other = (
-        limited.platform.dead_letter(each["id"]) for each in (limited.mine, limited.other)
-    )
-    assert limited.send("GET", f"{DEAD_LETTERS}/{mine}").status_code == 200
-    assert limited.send("GET", f"{DEAD_LETTERS}/{other}").status_code == 404
-    body = {"ids": [mine, other]} if by == "ids" else {"subscriptionId": limited.other["id"]}
-    refused = limited.send("POST", f"{DEAD_LETTERS}/redrive", body)
-    assert (refused.status_code, refused.json()["field"]) == (422, by)
-    unknown = {"ids": ["999999999"]} if by == "ids" else {"subscriptionId": "999999999"}
-    same = limited.send("POST", f"{DEAD_LETTERS}/redrive", unknown).json()["detail"]
-    number = other if by == "ids" else limited.other["id"]
-    assert refused.json()["detail"] == same.replace("999999999", number)
-    states = limited.platform.walk(f"{DEAD_LETTERS}?", 200)
-    assert {item["state"] for item in states if item["id"] in (mine, other)} == {"dead"}
-
-
-def published(platform: Platform, channel: str) -> str:
-    """The id of a new message there."""
-    made: str = platform.ask("POST", "/v1/messages", message(channel), 201)["id"]
-    return made
-
-
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_message_of_others_is_no_more_there_than_one_that_never_was(
-    limited: Limited, dry_run: bool
-) -> None:
-    platform = limited.platform
-    others = [
-        published(platform, limited.other["channelId"]),
-        platform.ask("POST", path(limited.other, "/test"), status=202)["messageId"],
-    ]
-    mine = published(platform, limited.mine["channelId"])
-
-    def asked(message_id: str) -> tuple[int, str]:
-        body = {"fromMessageId": message_id, "dryRun": dry_run}
-        answer = limited.send("POST", path(limited.mine, "/replay"), body)
-        return answer.status_code, answer.text
-
-    status, never = asked("999999999")
-    assert status == 422
-    for other in others:
-        assert asked(other) == (422, never.replace("999999999", other))
-    assert asked(mine)[0] == 200
-    # A key without a limit goes on from any message.
-    body = {"fromMessageId": others[0], "dryRun": True}
-    assert platform.ask("POST", path(limited.mine, "/replay"), body)["messages"] == 1
-
-
-@pytest.mark.parametrize("since", ["a time", "a message"])
-def test_a_replay_counts_what_is_of_the_keys_channels_alone(limited: Limited, since: str) -> None:
-    platform = limited.platform
-    first = published(platform, limited.mine["channelId"])
-    for _ in range(3):
-        published(platform, limited.other["channelId"])
-    published(platform, limited.mine["channelId"])
-    since_then = (
-        {"fromMessageId": first} if since == "a message" else {"from": "2020-01-01T00:00:00Z"}
-    )
-    answer = limited.send("POST", path(limited.mine, "/replay"), {**since_then, "dryRun": True})
-    assert answer.json()["messages"] == 2
-
-
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_replay_counts_nothing_of_a_channel_that_its_subscription_is_moved_to_meanwhile(
-    limited: Limited, dry_run: bool
-) -> None:
-    platform = limited.platform
-    published(platform, limited.other["channelId"])
-    move: LiteralString = """
-        update outbox.subscription set name = name || '-moved', channels = array[%(channel)s]
-        where id = %(id)s
-    """
-    where = {"id": int(limited.mine["id"]), "channel": limited.other["channelId"]}
-    before = state(limited)[0][3]
-    with meanwhile(platform, move, where):
-        body = {"from": "2020-01-01T00:00:00Z", "dryRun": dry_run}
-        answer = limited.send("POST", path(limited.mine, "/replay"), body)
-    assert (answer.status_code, "messages" in answer.json()) == (404, False)
-    assert state(limited)[0][3] == before
 
 
 def test_a_name_that_is_taken_is_refused_without_a_word_of_by_what(limited: Limited) -> None:

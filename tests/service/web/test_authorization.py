@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.database import Transaction
+from service.database.transaction import Transaction
 from service.payments import retention, switch
 from service.platform import keys
 from service.settings import Settings

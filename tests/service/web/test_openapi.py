@@ -31,3 +31,11 @@ def test_every_path_answers_as_the_document_says(
         for method in path
     )
     assert int(probe.stdout) == operations
+
+
+def test_types_of_one_name_are_told_apart(platform: Platform) -> None:
+    """The attempt that a webhook tells of has nothing to do with the relay's at an endpoint."""
+    schemas = platform.http.get("/openapi.json").json()["components"]["schemas"]
+    [attempt, _] = schemas["Payload"]["properties"]["attempt"]["anyOf"]
+    assert "paymentProvider" in schemas[attempt["$ref"].rpartition("/")[2]]["properties"]
+    assert "durationSeconds" in schemas["Attempt"]["properties"]

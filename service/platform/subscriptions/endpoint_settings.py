@@ -1,10 +1,10 @@
-"""The terms of an `http` subscription: as requests write them, as SQL stores them, as they apply.
+"""The settings of an endpoint: as requests write them, as SQL stores them, as they apply.
 
 outbox.http_setting holds the bounds; the types here say the same, so that the document does.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -63,6 +63,16 @@ DEFAULT_SCHEDULE = (5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 class Retry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """When a failed delivery is tried again, in seconds: a schedule, or what computes one."""
 
+    JSON_SCHEMA: ClassVar[dict[str, Any]] = {
+        "not": {
+            "required": ["schedule"],
+            "anyOf": [
+                {"required": [name]}
+                for name in ("initialDelay", "multiplier", "maxDelay", "maxAttempts")
+            ],
+        }
+    }
+
     initial_delay: Annotated[float, Meta(ge=0, le=86_400)] | UnsetType | None = UNSET
     multiplier: Annotated[float, Meta(ge=1, le=100)] | UnsetType | None = UNSET
     max_delay: Delay | UnsetType | None = UNSET
@@ -82,7 +92,9 @@ class Breaker(
     cool_down: Annotated[float, Meta(ge=1, le=86_400)] | UnsetType | None = UNSET
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class EndpointSettings(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
     """What may be said of how an endpoint is served; null is the default."""
 
     concurrency: Annotated[int, Meta(ge=1, le=1000)] | UnsetType | None = UNSET
@@ -96,10 +108,19 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     breaker: Breaker | UnsetType | None = UNSET
 
 
-def merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`stored` settings with `given` ones (HTTP's names) over them; null takes one away."""
+NAMES = [field.encode_name for field in msgspec.structs.fields(EndpointSettings)]
+
+
+def given(form: EndpointSettings) -> dict[str, Any]:
+    """What the form says of them, by HTTP's names."""
+    said: dict[str, Any] = msgspec.to_builtins(form)
+    return {name: said[name] for name in NAMES if name in said}
+
+
+def merged(stored: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`stored` settings with those of `change` (HTTP's names) over them; null takes one away."""
     result = dict(stored)
-    for name, value in given.items():
+    for name, value in change.items():
         key = STORED_NAMES[name]
         if isinstance(value, dict):
             value = merged(result.get(key, {}), value) or None
@@ -122,16 +143,16 @@ def effective(stored: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _effective_retry(given: Mapping[str, Any]) -> dict[str, Any]:
-    if "initialDelay" in given or "multiplier" in given:
-        return {**COMPUTED_RETRY_DEFAULTS, **given}
-    longest = given.get("maxDelay", COMPUTED_RETRY_DEFAULTS["maxDelay"])
-    most = given.get("maxAttempts", COMPUTED_RETRY_DEFAULTS["maxAttempts"])
-    schedule = [min(_at(attempt), longest) for attempt in range(most - 1)]
-    return {"schedule": schedule, "jitter": COMPUTED_RETRY_DEFAULTS["jitter"], **given}
+def _effective_retry(named: Mapping[str, Any]) -> dict[str, Any]:
+    if "initialDelay" in named or "multiplier" in named:
+        return {**COMPUTED_RETRY_DEFAULTS, **named}
+    max_delay = named.get("maxDelay", COMPUTED_RETRY_DEFAULTS["maxDelay"])
+    max_attempts = named.get("maxAttempts", COMPUTED_RETRY_DEFAULTS["maxAttempts"])
+    schedule = [min(_delay(attempt), max_delay) for attempt in range(max_attempts - 1)]
+    return {"schedule": schedule, "jitter": COMPUTED_RETRY_DEFAULTS["jitter"], **named}
 
 
-def _at(attempt: int) -> float:
+def _delay(attempt: int) -> float:
     return DEFAULT_SCHEDULE[min(attempt, len(DEFAULT_SCHEDULE) - 1)]
 
 

@@ -1,0 +1,1 @@
+"""The database as the service knows it: connections, transactions, and a pool of both."""

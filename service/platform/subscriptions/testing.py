@@ -1,0 +1,32 @@
+"""POST /v1/subscriptions/{id}/test: a message to see whether the endpoint takes one."""
+
+from typing import LiteralString
+
+import msgspec
+
+from service.database.transaction import Transaction
+from service.platform.fields import Id
+from service.platform.permission import require_http
+from service.web.operation import Call
+from service.web.query import NoQuery
+
+
+class Sent(msgspec.Struct, frozen=True, rename="camel"):
+    """A message that is on its way."""
+
+    message_id: Id
+
+
+TEST: LiteralString = "select outbox.send_test(%(id)s)::text"
+
+
+async def send_test(call: Call[None, NoQuery]) -> Sent:
+    """Queues one message of type `outbox.test` for this subscription alone."""
+
+    async def work(transaction: Transaction) -> Sent:
+        await require_http(transaction, call.caller, call.id)
+        message_id = await transaction.value(str, TEST, {"id": call.id})
+        assert message_id is not None
+        return Sent(message_id)
+
+    return await call.database.run(work)
