@@ -14,36 +14,11 @@ from service.process.utf8 import utf8
 from service.settings import Settings
 from service.web.keys import SCOPES
 
-DESCRIPTION = (
-    "Serves the event platform's HTTP API, and payments where the database has their tables, until "
-    "SIGTERM."
-)
-EPILOG = """\
-It is configured by the environment: DATABASE_URL, and optionally SERVICE_HOST (127.0.0.1),
-SERVICE_PORT (8080), SERVICE_HOSTS, SERVICE_PAYMENTS (on or off), WEBHOOK_SECRET, OUTBOX_SECRET_KEY
-and more; a name that it does not know stops the start.
-The API describes itself at /openapi.json.
-
-Keys are made by the owner of the schema outbox, whose login DATABASE_URL has to be for that:
-
-  outbox-service keys create --name checkout --scope publish --channel 'checkout.*' --expires 90d
-  outbox-service keys create --name operator --scope manage --scope operate --scope read
-  outbox-service keys list
-  outbox-service keys revoke 1
-"""
-
-LONGEST_LIFE_DAYS = 36_500
+MAX_LIFE_DAYS = 36_500
 
 
-def parser() -> argparse.ArgumentParser:
-    """What `outbox-service` takes; without arguments it serves."""
-    top = argparse.ArgumentParser(
-        "outbox-service",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    nouns = top.add_subparsers(dest="noun", metavar="keys")
+def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds `keys` and its verbs to what the command line takes."""
     verbs = nouns.add_parser("keys", help="make, list and revoke API keys").add_subparsers(
         dest="verb", required=True
     )
@@ -74,7 +49,6 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("list", help="all keys, tab-separated, without the keys themselves")
     revoke = verbs.add_parser("revoke", help="end a key, from the next request on")
     revoke.add_argument("id", type=int, metavar="ID", help="as `keys list` shows it")
-    return top
 
 
 def _text(argument: str) -> str:
@@ -87,8 +61,8 @@ def _text(argument: str) -> str:
 
 def _expiry(argument: str) -> datetime | timedelta:
     if days := re.fullmatch("([0-9]{1,5})d", argument):
-        if not 1 <= int(days[1]) <= LONGEST_LIFE_DAYS:
-            raise argparse.ArgumentTypeError(f"it must be 1d to {LONGEST_LIFE_DAYS}d")
+        if not 1 <= int(days[1]) <= MAX_LIFE_DAYS:
+            raise argparse.ArgumentTypeError(f"it must be 1d to {MAX_LIFE_DAYS}d")
         return timedelta(days=int(days[1]))
     try:
         moment = datetime.fromisoformat(argument)
@@ -132,7 +106,7 @@ def _who_may(connection: psycopg.Connection[Any]) -> str:
     login, owner = row or ("this login", "its owner")
     return (
         f"{login} may not do that to outbox.api_key: set DATABASE_URL, for this command alone, to "
-        f"a login that is {owner} or a member of it (who ran `outbox-relay migrate`)"
+        f"a login that is {owner} or a member of it (the login that ran `outbox-relay migrate`)"
     )
 
 

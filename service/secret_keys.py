@@ -13,7 +13,7 @@ SECRET_BYTES = 32
 
 
 class NewSecret(msgspec.Struct, frozen=True):
-    """`shown`: `whsec_…`, for whoever asked; `sealed`: for outbox.secret.
+    """`shown`: `whsec_…`, for the caller; `sealed`: for outbox.secret.
 
     Both None where there is no key: then the database makes one and stores it as it is.
     """

@@ -122,7 +122,8 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
 def _read(environment: Mapping[str, str]) -> dict[str, str]:
     """What of the environment is the service's, as text.
 
-    Without a line's end: what a secret or a file is read from mostly has one, and nobody means it.
+    Without a line's end: the file or secret that a value is read from mostly has one, which is
+    not meant.
     """
     texts = {}
     for name, value in environment.items():

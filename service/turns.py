@@ -1,11 +1,11 @@
-"""Whose request to the database is next, where more ask than there are connections."""
+"""Which request gets the next connection to the database, where too few are free."""
 
 import asyncio
 from collections import Counter
 from contextvars import ContextVar
 
-# For whom the request under way asks: an address, a key, or a part of the service itself. Those
-# that ask for one have their turns one after the other, and keep nobody else waiting.
+# The name under which the request under way asks: an address, a key, or a part of the service.
+# Requests of one name have their turns one after the other, and don't keep other names waiting.
 asks_for: ContextVar[str] = ContextVar("asks_for", default="the service")
 
 
@@ -14,26 +14,26 @@ class CrowdedError(Exception):
 
 
 class Turns:
-    """`most` at once, of which the last `kept` are for those that have none.
+    """`limit` turns at once, of which the last `kept` are for names that have none.
 
-    So whoever asks for much, and holds what it has for long, leaves something to the others. Of
-    those that wait, who has the fewest is next. Used on one event loop.
+    So a name that asks for many turns, and holds them for long, leaves some to the others. Of the
+    names that wait, the one with the fewest turns is next. Used on one event loop.
     """
 
-    def __init__(self, most: int, kept: int) -> None:
-        self._left = most
+    def __init__(self, limit: int, kept: int) -> None:
+        self._left = limit
         self._kept = kept
         self._taken: Counter[str] = Counter()
-        # By who waits; those of one in the order in which they came.
+        # By name; those of one name in the order in which they came.
         self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
 
     @property
     def waiting(self) -> int:
-        """How many do."""
+        """How many turns are waited for."""
         return sum(map(len, self._waiting.values()))
 
     async def take(self, name: str) -> None:
-        """Waits for a turn, however long that takes. Who got one has to `end` it.
+        """Waits for a turn, however long that takes. The caller has to `end` it.
 
         Raises CrowdedError where it was refused instead.
         """
@@ -53,13 +53,13 @@ class Turns:
             raise
 
     def end(self, name: str) -> None:
-        """One of this name's is over, and the next one's begins."""
+        """Ends a turn of this name, and grants the next one."""
         self._left += 1
         self._taken[name] -= 1
         if not self._taken[name]:
             del self._taken[name]
         while self._waiting:
-            # Among equals it is the turn of who was served longest ago.
+            # Among equals it is the turn of the name that was served longest ago.
             following = min(self._waiting, key=self._taken.__getitem__)
             if not self._is_free(following):
                 return

@@ -45,7 +45,8 @@ UNAVAILABLE = (
     sqlstates.UndefinedFunction,
 )
 
-# OperationalError as well, but no outage: others hold what this waits for, or it is much.
+# OperationalError as well, but no outage: other transactions hold what this one waits for, or it
+# does much.
 BUSY = (sqlstates.LockNotAvailable, sqlstates.QueryCanceled)
 
 # OperationalError as well, but no outage: the same request meets the same limit for ever.
@@ -56,9 +57,9 @@ BEYOND_LIMITS = (
     sqlstates.TooManyColumns,
 )
 
-# Requests that may read much hold a connection for long, and strangers may ask without end whether
-# a key is one: each of these two gets one connection in so many, so that payments and the others
-# always find one.
+# Requests that may read much hold a connection for long, and clients without a valid key may have
+# made-up keys looked up without end. Each of these two kinds gets one connection in so many, so
+# that payments and all other requests always find one.
 SHARE = 4
 
 Result = TypeVar("Result")
@@ -160,12 +161,12 @@ class Database:
         Raises Problem 503 where its turn does not come while a request waits for the database.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
-        detail = "Others are reading much of the log already"
+        detail = "Other requests are reading much of the log already"
         async with self._turn(self._walks, asks_for.get(), deadline, detail):
             return await self.run(work, timeout_seconds=timeout_seconds)
 
     async def look_up(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
-        """As `run`, for what strangers may ask; few of them go at once, and as one together."""
+        """As `run`, for clients without a known key: few at once, which share one name's turns."""
         stranger = asks_for.get()
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         detail = "Too many keys that were never seen here are being looked up"
@@ -188,7 +189,7 @@ class Database:
         `timeout_seconds` instead of the setting, for `walk`.
 
         Raises Problem 503 where the database is away, too slow, or did not answer the COMMIT: then
-        nobody knows whether it happened, and what is sent again must be harmless.
+        it may have happened or not, and sending the request again must be harmless.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((*LOST_RACES, *READ_ONLY)),
@@ -211,8 +212,8 @@ class Database:
             except BUSY as error:
                 self._faults.note("database busy", type(error).__name__)
                 raise unavailable(
-                    f"It took longer than {bound_seconds:g} s: others hold what it needs, or it is "
-                    "much; send the request again."
+                    f"It took longer than {bound_seconds:g} s: other transactions hold what it "
+                    "needs, or it is much; send the request again."
                 ) from error
             except UNAVAILABLE as error:
                 self._faults.note("database unavailable", type(error).__name__)
@@ -237,6 +238,6 @@ class Database:
                     # Nothing was written, and what was read may be long out of date.
                     raise sqlstates.ReadOnlySqlTransaction("the server takes no writes")
         except READ_ONLY:
-            # The others are to the same server: new ones ask by name who the primary is.
+            # The pool's other connections lead to the same server; new ones look for the primary.
             await self.pool.drain()
             raise

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 # What search_path puts before pg_catalog could shadow all that a statement names; pg_temp is
 # searched first unless it is named last. A row lock that is not granted, a frozen client, a bad
 # plan: each ends on the server as well. With row_security off a policy that would hide rows is an
-# error: a payment for an order that nobody sees would be acknowledged.
+# error: a payment for an order that the policy hides would be acknowledged.
 BOUND: LiteralString = """
     select case
                when pg_catalog.current_setting('default_transaction_read_only')
@@ -69,7 +69,7 @@ class Transaction:
         )
 
     async def execute(self, statement: LiteralString, parameters: Mapping[str, object]) -> None:
-        """Sends a statement whose rows, if any, nobody reads."""
+        """Sends a statement whose rows, if it has any, are not read."""
         await self._connection.execute(statement, parameters)
 
     async def select(

@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 
 from service.database.transaction import Transaction
+from service.payments import lifecycle
 from service.payments.live import updates
 from service.payments.money import text
-from service.payments.orders import lifecycle
 from service.payments.sale import Item, Order, OrderStatus
 
 
@@ -72,7 +72,7 @@ async def pay(
     if in_full:
         await _give_points(transaction, order)
         await _use_allocations(transaction, order)
-        await lifecycle.paid(transaction, order)
+        await lifecycle.publish_paid(transaction, order)
 
 
 async def _publish_success(

@@ -45,7 +45,7 @@ def create(
     channels: Sequence[str] | None = None,
     expires: datetime | timedelta | None = None,
 ) -> str:
-    """Makes a key and returns it; nobody can read it again.
+    """Makes a key and returns it; it can't be read again.
 
     `channels` are names, or beginnings of names with `*` behind; None: all. `expires` is a moment,
     or how long from now. Raises psycopg.errors.CheckViolation for what outbox.api_key refuses.

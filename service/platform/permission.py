@@ -10,7 +10,7 @@ import msgspec
 
 from service.database.transaction import Transaction
 from service.problems import Problem
-from service.web.authorization import Caller, lacks
+from service.web.authorization import Caller, lacking_scope
 from service.web.keys import Scope
 
 
@@ -26,7 +26,7 @@ def require_scope(caller: Caller, kind: str) -> None:
     """Raises Problem 403 where subscriptions of this kind are not the key's to pause or replay."""
     scope: Scope = "operate" if kind == "kafka" else "manage"
     if scope not in caller.scopes:
-        raise lacks(caller, f"{scope}, since the subscription is of kind {kind}")
+        raise lacking_scope(caller, f"{scope}, since the subscription is of kind {kind}")
 
 
 class Reads(Protocol):
@@ -45,7 +45,7 @@ def is_there(caller: Caller, subscription: Reads) -> bool:
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What decides who may do what with a subscription."""
+    """What decides what a key may do with a subscription."""
 
     kind: str
     channels: list[str] | None

@@ -1,4 +1,4 @@
-"""Where the log goes: nobody waits for whoever reads it, and nobody fails because they are gone."""
+"""Where the log goes: no request waits long for the log's reader, or fails because it is gone."""
 
 import os
 import select
@@ -6,16 +6,15 @@ import threading
 import time
 from typing import TextIO
 
-# Of each second, since a reader may be slow for a moment; one that always is holds up nobody's work
-# for longer. While lines are lost nobody waits for the next.
+# How long the writers wait for a slow reader in each second. While lines are lost they don't wait.
 PATIENCE_SECONDS = 0.1
 
 
 class LogStream:
     """Writes to a stream as a file does, but loses what can't be written now, and says how much.
 
-    A pipe that nobody empties holds a writer for ever, one that nobody holds any more is an error,
-    and so is a full disk: none of them may end what the log only tells of.
+    A pipe that its reader does not empty holds a writer for ever. A pipe without a reader is an
+    error, and so is a full disk. None of them may end the work that the log tells of.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -58,7 +57,7 @@ class LogStream:
         ready.register(descriptor, select.POLLOUT)
         written = 0
         try:
-            while written < len(data) and self._awaits(ready):
+            while written < len(data) and self._wait_for_reader(ready):
                 # No more than a pipe that is ready takes at once.
                 written += os.write(descriptor, data[written : written + select.PIPE_BUF])
         except OSError:
@@ -67,8 +66,8 @@ class LogStream:
             self._cut = written < len(data)
         return written == len(data)
 
-    def _awaits(self, ready: select.poll) -> bool:
-        """Whether the reader takes more, within what is left of this second's patience."""
+    def _wait_for_reader(self, ready: select.poll) -> bool:
+        """Waits for what is left of this second's patience; whether the reader takes more."""
         now = time.monotonic()
         if now >= self._second_ends_at:
             self._second_ends_at = now + 1.0

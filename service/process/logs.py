@@ -11,7 +11,7 @@ from structlog.typing import EventDict, Processor
 
 from service.process.log_stream import LogStream
 
-# A path, a method, a type of event, an error: whoever sends a request chooses words of it.
+# A path, a method, a type of event, an error: the sender of a request chooses words of it.
 MAX_WORD_LENGTH = 300
 MAX_TRACEBACK_LENGTH = 16_384
 
@@ -49,7 +49,7 @@ def configure() -> None:
 
 
 def cut(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor that bounds every text of a line, so that nobody's words fill the log."""
+    """A processor that bounds every text of a line, so that no sender's words fill the log."""
     for name, value in event.items():
         longest = MAX_TRACEBACK_LENGTH if name == "exception" else MAX_WORD_LENGTH
         if isinstance(value, str) and len(value) > longest:

@@ -1,1 +1,1 @@
-"""HTTP and WebSockets: who asks, within which bounds, and how a refusal looks."""
+"""HTTP and WebSockets: a caller's key, the bounds of a request, and how a refusal looks."""

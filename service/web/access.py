@@ -13,9 +13,9 @@ from service.web.refusals import Lines, Refusals
 
 log = structlog.get_logger()
 
-# A label must not grow with every method that somebody makes up.
+# A label must not grow with every method that a client makes up.
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
-# Measured, but not logged while they go well: anybody may ask, and it has no consequence.
+# Measured, but not logged while they go well: any client may ask, and it has no consequence.
 QUIET = PROBES | {"/openapi.json"}
 WEBSOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}
 
@@ -26,7 +26,7 @@ class Access:
     `routes` gives the path template of an endpoint: a label must not grow with every order's id.
     Answers 401 have no line of their own: `unauthorized` counts them. What else a caller without a
     valid key is refused has as many lines a second as Lines allows, and `refused` counts the rest:
-    strangers don't decide how fast the log grows.
+    clients without a key don't decide how fast the log grows.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ class Caller(msgspec.Struct, frozen=True):
 def _fits(pattern: str, channel: str) -> bool:
     if not pattern.endswith("*"):
         return channel == pattern
-    # Those of the platform are meant by who says so, and not by `o*`.
+    # The platform's channels are meant by a pattern that names them, and not by `o*`.
     reaches = pattern.startswith("outbox.") or not channel.startswith("outbox.")
     return reaches and channel.startswith(pattern[:-1])
 
@@ -84,11 +84,11 @@ class Authorization:
             raise _unauthorized(UNKNOWN)
         self._remember(key_hash, caller)
         if not set(scopes) & set(caller.scopes):
-            raise lacks(caller, " or ".join(scopes))
+            raise lacking_scope(caller, " or ".join(scopes))
         return caller
 
     async def _find(self, key_hash: bytes) -> Caller | None:
-        """A key that was valid before has its own turn; strangers, however many, share theirs."""
+        """A key that was valid before has its own turn; all unknown keys share one."""
 
         async def find(transaction: Transaction) -> Caller | None:
             return await transaction.one(Caller, USE, {"hash": key_hash})
@@ -133,7 +133,7 @@ def _unauthorized(detail: str) -> Problem:
     return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
-def lacks(caller: Caller, scopes: str) -> Problem:
+def lacking_scope(caller: Caller, scopes: str) -> Problem:
     """403: the key is valid, and has other scopes."""
     has = ", ".join(caller.scopes)
     return Problem(403, f"This needs a key with the scope {scopes}; this one has {has}.")

@@ -74,7 +74,7 @@ class Bodies:
 
     @asynccontextmanager
     async def begin(self, sender: Sender, patience_seconds: float) -> AsyncIterator[Body]:
-        """A body, while it is read; whoever has read it says when it may be released.
+        """A body, while it is read; UntilAnswered releases it.
 
         Raises Problem: 408 if it comes too slowly, 503 if it was the slowest of too many.
         """

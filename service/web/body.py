@@ -34,7 +34,7 @@ async def read(request: Request, max_bytes: int) -> bytes:
 
     Raises Problem: 415 for another type, which a browser sends for any page without asking first
     (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 503 where
-    its sender has too much held; 400 if its sender goes away (nobody reads that answer; it is for
+    its sender has too much held; 400 if its sender goes away (that answer is not read; it is for
     the log). What was read counts until the request is answered: see UntilAnswered.
     """
     _require_json(request)

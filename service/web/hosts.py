@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.problems import Problem, refuse
 
-# What a page of another site may ask for is looked at by nobody: it can't read the answer.
+# With these methods a page of another site changes nothing, and it can't read the answer.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 # No name is longer (RFC 1035, 2.3.4), and one of 16,000 labels has as many names above it.
 MAX_NAME_LENGTH = 253
@@ -21,9 +21,9 @@ class Hosts:
     421 for a Host that is none of `names` (`shop.example.com`, `*.example.com` for every name
     below it, `*` for all), 400 for none or two; the paths in `probes` are answered under any name.
 
-    403 for a WebSocket, or a request that changes something, from the page of another site. Who
-    shows pages, a browser, says in `Origin` whose page it is, and lets no page change that (RFC
-    6454); other callers send none. A page's own site is the Host that is called, and, as a proxy
+    403 for a WebSocket, or a request that changes something, from the page of another site. A
+    browser says in `Origin` whose page it is, and lets no page change that (RFC 6454); other
+    callers send none. A page's own site is the Host that is called, and, as a proxy
     may have changed that, any of `names`, where these are listed.
     """
 

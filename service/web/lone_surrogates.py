@@ -1,7 +1,7 @@
 r"""Halves of UTF-16 surrogate pairs in JSON (`"\ud800"`): its grammar has them, Unicode does not.
 
 They stand for no character, so that neither UTF-8 nor Postgres can hold them (RFC 8259, 8.2).
-Whoever sends one chooses the rest of the body, so what is done here for each byte is C's to do.
+The sender chooses the rest of the body as well, so what is done for each byte is left to C.
 """
 
 import json
@@ -18,7 +18,7 @@ _LONE = re.compile(
 # A string, whole or up to where the text ends, and whether it is a name; or a mark.
 _TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*+"?)(\s*:)?|([{}\[\],])', re.DOTALL)
 
-# To a field further in nobody walks, value by value; a longer path nobody would read.
+# The way to a field further in would take too long, value by value; a longer path helps no reader.
 MAX_BYTES_TO_FIELD = 16_384
 MAX_PATH_LENGTH = 500
 

@@ -1,4 +1,4 @@
-"""An operation of the API: a method on a path, who may use it, what goes in and what comes out.
+"""An operation of the API: a method on a path, its scopes, what goes in and what comes out.
 
 Routes and the OpenAPI document are both made from these, so that neither can say what the other
 doesn't.
@@ -125,11 +125,10 @@ class Operation:
         return response
 
     async def _answer(self, request: Request) -> Response:
-        """Who, then which, then what; the first that does not fit is the answer."""
+        """Looks at key, ids, query and body in this order; the first that does not fit decides."""
         settings: Settings = request.state.settings
         caller = await self._caller(request)
         ids = self._ids(request)
-        # Without a shape there is nothing in it that `run` could read.
         parameters: Any = self.query and query.read(request, self.query)
         raw = await self._raw_body(request, settings)
         call: Call[Any, Any] = Call(

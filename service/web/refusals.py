@@ -1,4 +1,4 @@
-"""Requests without a valid key that are not told line by line: bounded, whoever asks for what."""
+"""Requests without a valid key: however many come, few lines of the log tell of them."""
 
 import asyncio
 import time

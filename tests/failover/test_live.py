@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from service.payments.live.updates import TRY_AGAIN_LATER
+from service.payments.live.clients import TRY_AGAIN_LATER
 from tests.eventually import eventually
 from tests.pair import Pair
 from tests.servers import TEMPLATE

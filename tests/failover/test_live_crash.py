@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from local.postgres import Postgres
-from service.payments.live.updates import EVENT, TRY_AGAIN_LATER
+from service.payments.live.clients import TRY_AGAIN_LATER
+from service.payments.live.updates import EVENT
 from tests.eventually import eventually
 from tests.failover.serving import serving
 from tests.failover.test_live import pay, ready

@@ -1,6 +1,7 @@
 """`outbox-service` as a process: start, refusal, stop, and what it tells about itself."""
 
 import asyncio
+import importlib.metadata
 import json
 import os
 import signal
@@ -42,16 +43,25 @@ def service(spawn: Spawn, database_url: str, port: int) -> Program:
     )
 
 
-def run_to_its_end(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_to_its_end(
+    environment: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SERVICE_")}
     return subprocess.run(
-        [script("outbox-service")],
+        [script("outbox-service"), *arguments],
         env={**clean, **environment},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+def test_the_version_is_told_without_any_setting() -> None:
+    """It is the version of what is installed."""
+    ended = run_to_its_end({"SERVICE_PROT": "1"}, "--version")
+    told = f"outbox-service {importlib.metadata.version('outbox-relay')}\n"
+    assert (ended.returncode, ended.stdout) == (0, told)
 
 
 def test_an_unknown_setting_stops_the_start_with_exit_code_2() -> None:
@@ -115,7 +125,7 @@ def test_a_signal_ends_it_after_what_is_in_flight_with_exit_code_0(
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("loop", ["payments.retention.keep", "payments.live.updates.Live.run"])
+@pytest.mark.parametrize("loop", ["payments.retention.keep", "payments.live.clients.Live.run"])
 def test_a_loop_that_loses_its_cancellation_does_not_hold_up_the_stop(
     database_url: str, monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:

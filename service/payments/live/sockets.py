@@ -8,7 +8,7 @@ import anyio
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.payments.live.updates import TRY_AGAIN_LATER, Client, Live
+from service.payments.live.clients import TRY_AGAIN_LATER, Client, Live
 from service.problems import Problem
 from service.web.ids import uuid_or_none
 
@@ -58,7 +58,7 @@ async def send_updates(socket: WebSocket, client: Client) -> None:
         return
     except TimeoutError:
         log.warning("client did not take an update", order_id=client.order_id)
-    # Who takes no update does not take a close frame either.
+    # A client that takes no update does not take a close frame either.
     with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS), suppress(WebSocketDisconnect):
         await socket.close(close_code)
 

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from service.database.transaction import Transaction
+from service.payments import lifecycle
 from service.payments.money import Money
-from service.payments.orders import lifecycle
 from service.payments.orders.steps import lock
 from service.payments.sale import Item, Mode
 from service.web.body import WITHOUT_NUL
@@ -100,7 +100,7 @@ async def create(transaction: Transaction, form: OrderForm) -> UUID:
     await _insert_items(transaction, order_id, items)
     await _insert_checks(transaction, order_id, form.checks or [])
     await _insert_allocations(transaction, order_id, form.allocations or [])
-    await lifecycle.created(transaction, await lock(transaction, order_id), items)
+    await lifecycle.publish_created(transaction, await lock(transaction, order_id), items)
     return order_id
 
 

@@ -4,7 +4,7 @@ from typing import LiteralString
 from uuid import UUID
 
 from service.database.transaction import Transaction
-from service.payments.orders import lifecycle
+from service.payments import lifecycle
 from service.payments.sale import Check, Order
 from service.problems import Problem
 
@@ -82,7 +82,7 @@ async def ship(transaction: Transaction, order_id: UUID, tracking_number: str) -
     await transaction.execute(
         SHIP, {"order_id": order_id, "now": order.now, "tracking_number": tracking_number}
     )
-    await lifecycle.shipped(transaction, order, tracking_number)
+    await lifecycle.publish_shipped(transaction, order, tracking_number)
 
 
 DELIVER: LiteralString = """
@@ -98,7 +98,7 @@ async def deliver(transaction: Transaction, order_id: UUID) -> None:
     state = state_of(order)
     _require(state == "SHIPPED", "order", state, "SHIPPED")
     await transaction.execute(DELIVER, {"order_id": order_id, "now": order.now})
-    await lifecycle.delivered(transaction, order)
+    await lifecycle.publish_delivered(transaction, order)
 
 
 def state_of(order: Order) -> str:

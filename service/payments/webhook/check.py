@@ -20,7 +20,7 @@ log = structlog.get_logger()
 OPEN = ("DRAFT", "PROCESSING", "PARTIAL")
 
 
-async def on_event(transaction: Transaction, received: Received) -> None:
+async def apply(transaction: Transaction, received: Received) -> None:
     """What a new event does to its check. Only a PROCESSING check can be paid or cancelled."""
     check_id = UUID(received.target.id)
     check = next(check for check in received.checks if check.id == check_id)
@@ -87,7 +87,7 @@ async def _complete_order(
     Siblings were read behind the order's lock, so of two that complete at the same moment exactly
     the second sees all of them completed. `paid` of the order becomes the sum of theirs, and never
     less than it was. What was paid on the order itself paid for the same things a second time: the
-    smaller of the two is in nobody's `paid`, and therefore reported.
+    smaller of the two is in no `paid`, and therefore reported.
     """
     siblings = [check for check in received.checks if check.id != completed.id]
     if any(sibling.status != "COMPLETED" for sibling in siblings):

@@ -5,9 +5,8 @@ from typing import LiteralString
 import structlog
 
 from service.database.transaction import Transaction
-from service.payments import completion
+from service.payments import completion, lifecycle
 from service.payments.live import updates
-from service.payments.orders import lifecycle
 from service.payments.webhook import unapplied
 from service.payments.webhook.event import EventType, Payload
 from service.payments.webhook.received import Received
@@ -15,7 +14,7 @@ from service.payments.webhook.received import Received
 log = structlog.get_logger()
 
 
-async def on_event(transaction: Transaction, received: Received) -> None:
+async def apply(transaction: Transaction, received: Received) -> None:
     """What a new event does to its order. Only a PROCESSING order can be paid or cancelled."""
     match received.event:
         case EventType.ATTEMPT_SUCCESS:
@@ -71,7 +70,7 @@ async def _cancel(transaction: Transaction, received: Received) -> None:
     reason = cancellation_reason(received.event, received.payload)
     await transaction.execute(CANCEL, {"now": order.now, "reason": reason, "order_id": order.id})
     await updates.publish(transaction, order, "CANCELLED", order.paid, reason)
-    await lifecycle.cancelled(transaction, order, reason)
+    await lifecycle.publish_cancelled(transaction, order, reason)
     if order.paid > 0:
         why = f"The order was cancelled after it had been paid in part: {reason}"
         await unapplied.publish(transaction, received, order.paid, why)

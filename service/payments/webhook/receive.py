@@ -9,7 +9,7 @@ from service.database.transaction import Transaction
 from service.payments.money import decoder, text
 from service.payments.webhook import check, order, signature
 from service.payments.webhook.event import Envelope, EventType, Payload, WebhookBody
-from service.payments.webhook.received import receive
+from service.payments.webhook.received import record
 from service.payments.webhook.router import Target, route
 from service.problems import Problem
 from service.turns import asks_for
@@ -109,22 +109,23 @@ async def apply(
     transaction: Transaction, event: EventType, target: Target, payload: Payload
 ) -> str:
     """Applies a new event to its order or check: `applied`, `repeated` or `not_found`."""
-    received = await receive(transaction, event, target, payload)
+    received = await record(transaction, event, target, payload)
     if received is None:
         return "not_found"
     if not received.is_new:
         return "repeated"
     part = check if target.kind == "SaleCheck" else order
-    await part.on_event(transaction, received)
+    await part.apply(transaction, received)
     return "applied"
 
 
-# Of what others wrote. Where nothing is signed that is anybody, at any rate.
+# What the log repeats of an event is this long. Where webhooks are not signed, any client that
+# reaches the service may have written it.
 MAX_WORD_LENGTH = 64
 
 
 def _log_refusal(name: str, payload: Payload | None, answer: Acknowledgement) -> None:
-    """Money may hang on an event that nobody took: what it takes to find it at the provider's."""
+    """Logs what it takes to find the event at the provider: money may depend on it."""
     told: dict[str, str | None] = {"event_type": name}
     if payload is not None:
         target = route(payload)

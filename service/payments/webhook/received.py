@@ -48,9 +48,10 @@ LOCK: LiteralString = """
 """
 
 # From here on each is a statement of its own, after the lock is held: its snapshot sees what the
-# last holder committed. The repeat key names the order or check, so whoever records the same key
-# held this lock before: what is not found now is recorded by nobody else, in whatever partition. No
-# order, no key: it may be created later and the webhook sent again.
+# last holder committed. The repeat key names the order or check, so a transaction that records the
+# same key has held this lock before: a key that is not found now, in any partition, is recorded by
+# no other transaction until this one ends. Where there is no order, no key is recorded: the order
+# may be created later, and the webhook sent again.
 REMEMBER: LiteralString = """
     with received as (
         insert into sale.received_webhook (key, order_id, event_type)
@@ -81,7 +82,7 @@ ITEMS: LiteralString = """
 """
 
 
-async def receive(
+async def record(
     transaction: Transaction, event: EventType, target: Target, payload: Payload
 ) -> Received | None:
     """Locks what the event is about and records it under its repeat key.

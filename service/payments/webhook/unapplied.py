@@ -21,8 +21,8 @@ class PaymentUnapplied(
     """The value on topic payment.unapplied; its key is the order's id.
 
     `event` is what brought it up: a payment that came (ATTEMPT_SUCCESS), or a cancellation of what
-    had been paid for in part. `amount` is what somebody has to look after; without an attempt it is
-    the cumulative `paid` of the transaction.
+    had been paid for in part. `amount` is what the merchant has to look after; without an attempt
+    it is the cumulative `paid` of the transaction.
 
     One amount may be reported by more than one event: a payment when it came and its order had
     ended, and once more when its check is cancelled. Amounts are therefore not to be added up. A

@@ -32,8 +32,8 @@ class Known(msgspec.Struct, frozen=True):
     answer: bytes
 
 
-# Waits for whoever has the key in a transaction that is still open: if that one commits, nothing is
-# returned here, and its answer is there to be read by the next statement.
+# Waits for another request that has claimed the key in a transaction that is still open. If that
+# one commits, nothing is returned here, and the next statement reads its answer.
 CLAIM: LiteralString = """
     insert into outbox.idempotent_request as known (api_key_id, key, fingerprint)
     values (%(api_key_id)s, %(key)s, %(fingerprint)s)

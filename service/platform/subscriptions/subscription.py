@@ -167,7 +167,7 @@ def shown(row: Row, caller: Caller) -> Subscription:
 def _withheld(shown: dict[str, Any]) -> dict[str, Any]:
     """What an endpoint's URL, and the endpoint's own words, are to a key that does not manage.
 
-    Path and query may hold a token, with which whoever reads could send in the platform's name.
+    Path and query may hold a token, with which a reader could send in the platform's name.
     """
     kept: dict[str, Any] = {}
     if "endpoint" in shown:

@@ -28,11 +28,11 @@ class Connections:
     """At most `limit` connections, each of which may wait `timeout_seconds` for its client.
 
     When one more comes than there may be, the one that has waited longest for its client is closed
-    for it, not the newcomer refused: who opens thousands and says nothing takes places from
-    himself, and a probe or a payment gets through. Where all the others have requests under way,
-    `refuse_one` ends one that only waits for the database: its connection is then free, and one
-    more than `limit` may be there until the next comes. There is no share for each address, since
-    behind a proxy everybody comes from one.
+    for it, not the newcomer refused: a client that opens thousands and says nothing takes places
+    from itself, and a probe or a payment gets through. Where all the others have requests under
+    way, `refuse_one` ends one that only waits for the database: its connection is then free, and
+    one more than `limit` may be there until the next comes. There is no share for each address,
+    since behind a proxy all clients come from one.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class Connections:
         """A client has connected; `count` connections are there, this one included."""
         self.wait(connection)
         if count > self.limit and len(self._waiting) == 1 and self._refuse_one():
-            self.ended("too_many_requests")
+            self.count_ended("too_many_requests")
             return
         for _ in range(min(count - self.limit, max(len(self._waiting) - 1, 1))):
             longest, _ = self._waiting.popitem(last=False)
-            self.ended("too_many_connections")
+            self.count_ended("too_many_connections")
             longest.transport.abort()
 
     def wait(self, connection: Connection) -> None:
@@ -69,7 +69,7 @@ class Connections:
         """It does not wait for its client: it has a request, or is gone."""
         self._waiting.pop(connection, None)
 
-    def ended(self, reason: str) -> None:
+    def count_ended(self, reason: str) -> None:
         """Counts a connection that was ended for its client's fault."""
         self._ended[reason] += 1
         self._metrics.ended_connections.labels(reason).inc()
@@ -79,7 +79,7 @@ class Connections:
         for connection in list(connections):
             connection.end_if_overdue(now)
         if self._ended:
-            # One line for however many: strangers don't decide how fast the log grows.
+            # One line for however many: clients without a key don't decide how fast the log grows.
             log.warning("connections ended", **self._ended)
             self._ended.clear()
 
@@ -92,18 +92,19 @@ class Outflow:
         self._timeout_seconds = timeout_seconds
         self._bytes = 0
         self._since = 0.0
+        self.is_stuck = False
 
-    def is_stuck(self, now: float) -> bool:
-        """True if the client has taken next to nothing for `timeout_seconds`.
+    def measure(self, now: float) -> None:
+        """Finds out whether the client has taken next to nothing for `timeout_seconds`.
 
         A transport that is closing waits for what is written to go out, for ever if need be.
         """
+        self.is_stuck = False
         size = self._transport.get_write_buffer_size()
         elapsed = now - self._since
         if size and self._bytes:
             if elapsed < self._timeout_seconds:
-                return False
-            if size > self._bytes - elapsed * MIN_BYTES_PER_SECOND:
-                return True
-        self._bytes, self._since = size, now
-        return False
+                return
+            self.is_stuck = size > self._bytes - elapsed * MIN_BYTES_PER_SECOND
+        if not self.is_stuck:
+            self._bytes, self._since = size, now

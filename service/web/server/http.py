@@ -23,7 +23,7 @@ BYTES_PER_CHUNK = 64
 
 
 class Phase(Enum):
-    """Where a connection is: only in ANSWER it waits for nobody but us."""
+    """Where a connection is: only in ANSWER it does not wait for its client."""
 
     IDLE = auto()  # nothing of a request is here
     HEAD = auto()
@@ -37,9 +37,9 @@ class HttpConnection(HttpToolsProtocol):
 
     uvicorn bounds what waits between two requests (`timeout_keep_alive`) and, with its slower h11,
     a head's bytes. With httptools a head has no end, in bytes or in time, nor have trailers and
-    chunk extensions; pipelined requests are all unpacked at once; who does not read its answer
-    stays. Granian and Hypercorn have some of these bounds, none has all of them. So the few that
-    miss are added here:
+    chunk extensions; pipelined requests are all unpacked at once; a client that does not read
+    its answer stays. Granian and Hypercorn have some of these bounds, none has all of them. So
+    the few that miss are added here:
 
     - A head has 32 KB and 100 headers (431), and `timeout_seconds` (408); so has what comes
       between chunks and after them, in bytes. Chunks are few for what they hold (400).
@@ -178,7 +178,7 @@ class HttpConnection(HttpToolsProtocol):
     # The other ways of a request.
 
     def on_response_complete(self) -> None:
-        # What came of a body that nobody read would stay for as long as the connection does.
+        # What came of a body that was not read would stay for as long as the connection does.
         self.cycle.body = bytearray()
         if self._phase is Phase.BODY:
             self._enter(Phase.DRAIN)
@@ -197,7 +197,8 @@ class HttpConnection(HttpToolsProtocol):
             self._bound.work(self)
             self.handle_websocket_upgrade()
         else:
-            # Answered as if nobody had asked; whose bytes the next ones would be is not known.
+            # Answered as if no upgrade had been asked for. It is not known whether the next bytes
+            # are HTTP or another protocol's.
             self._end_after_answer()
 
     def handle_websocket_upgrade(self) -> None:
@@ -216,7 +217,7 @@ class HttpConnection(HttpToolsProtocol):
         Only our half is closed, and what comes is dropped for a while: a reset, which is what
         closing on unread bytes sends, would take the answer from the client (RFC 9112, 9.6).
         """
-        self._bound.ended(f"answered_{problem.status}")
+        self._bound.count_ended(f"answered_{problem.status}")
         self._is_deaf = True
         if self.cycle is not None and not self.cycle.response_complete:
             is_answered = self.cycle.response_started
@@ -236,8 +237,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def end_if_overdue(self, now: float) -> None:
         """What the clock asks of every connection, about twice a second."""
-        if self._outflow.is_stuck(now):
-            self._bound.ended("answer_not_read")
+        self._outflow.measure(now)
+        if self._outflow.is_stuck:
+            self._bound.count_ended("answer_not_read")
             self.transport.abort()
         elif now - self._since < self._bound.timeout_seconds:
             return
@@ -247,11 +249,11 @@ class HttpConnection(HttpToolsProtocol):
         elif self._phase is Phase.DRAIN:
             self.transport.abort()
         elif self._phase is Phase.IDLE:
-            self._bound.ended("nothing_sent")
+            self._bound.count_ended("nothing_sent")
             self.transport.close()
 
     def shutdown(self) -> None:
-        """No grace for who is still sending what nobody reads."""
+        """No grace for a client that is still sending what is dropped."""
         if self._phase is Phase.DRAIN:
             self.transport.abort()
         else:

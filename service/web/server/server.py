@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tells who is to be told first, then does what uvicorn does."""
+        """Tells the service's own clients first, then does what uvicorn does."""
         self._stopping()
         await asyncio.sleep(0)
         await super().shutdown(sockets)
@@ -80,7 +80,7 @@ def _config(app: ASGIApp, settings: Settings, bound: Connections) -> uvicorn.Con
         port=settings.port,
         log_config=None,
         access_log=False,
-        # By default uvicorn lets everybody on this machine say whose request it is.
+        # By default uvicorn believes every program on this machine whose request it is.
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
         server_header=False,

@@ -39,9 +39,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     """uvicorn's connection, which unpacks and answers whatever number of frames, and waits for ever
     for what it has written before it closes.
 
-    Here messages are dropped as they come, and who sends more than MAX_FRAMES in FRAMES_SECONDS, of
-    whatever kind, is closed with 1008. Its head comes whole, from HttpConnection. uvicorn itself
-    pings every 20 s and closes where no answer comes in 20 s, and bounds a message.
+    Here messages are dropped as they come, and a client that sends more than MAX_FRAMES in
+    FRAMES_SECONDS, of whatever kind, is closed with 1008. Its head comes whole, from
+    HttpConnection. uvicorn itself pings every 20 s and closes where no answer comes in 20 s, and
+    bounds a message.
     """
 
     def __init__(self, *, connections_bound: Connections, **uvicorns: Any) -> None:
@@ -74,7 +75,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
                 raise NoHandshake
         elif not self.handshake_complete:
             # It has to wait for the answer (RFC 6455, 4.1).
-            self._bound.ended("websocket_not_silent")
+            self._bound.count_ended("websocket_not_silent")
             self.transport.abort()
         else:
             for start in range(0, len(data), SLICE_BYTES):
@@ -82,28 +83,30 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
                     super().data_received(data[start : start + SLICE_BYTES])
 
     def handle_events(self) -> None:
-        if self.handshake_initiated and not self._is_silent():
-            self._bound.ended("websocket_not_silent")
+        if self.handshake_initiated:
+            self._count_frames()
+        if self._frames > MAX_FRAMES:
+            self._bound.count_ended("websocket_not_silent")
             self.conn.fail(CloseCode.POLICY_VIOLATION, "too many frames")
             self.handle_parser_exception()
         else:
             super().handle_events()
 
-    def _is_silent(self) -> bool:
-        """Whether it may say what has just come, too."""
+    def _count_frames(self) -> None:
+        """Counts what has just come, of the period that is under way."""
         now = self.loop.time()
         if now - self._since >= FRAMES_SECONDS:
             self._since, self._frames = now, 0
         self._frames += len(self.conn.events)
-        return self._frames <= MAX_FRAMES
 
     def handle_text(self, event: Frame) -> None:
-        """Nobody listens."""
+        """Drops it: clients have nothing to say here."""
 
     handle_bytes = handle_cont = handle_text
 
     def end_if_overdue(self, now: float) -> None:
         """Drops a client that takes nothing of what was written for it."""
-        if self._outflow.is_stuck(now):
-            self._bound.ended("websocket_not_read")
+        self._outflow.measure(now)
+        if self._outflow.is_stuck:
+            self._bound.count_ended("websocket_not_read")
             self.transport.abort()

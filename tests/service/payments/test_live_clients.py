@@ -15,7 +15,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketT
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.database.transaction import Transaction
-from service.payments.live import sockets, updates
+from service.payments.live import clients, sockets, updates
 from tests.eventually import eventually
 from tests.service.payments.live import WS, publish, reason
 from tests.service.shop import ORDERS, Json, Shop
@@ -83,7 +83,7 @@ def test_a_client_is_refused_where_too_many_are_coming_and_going(
 def read_is_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, Event]]:
     """The first one that has read and was not let go, and what lets it, and all others, go."""
     has_read, may_go = Event(), Event()
-    read = updates._read_since
+    read = updates.read_since
 
     async def held(transaction: Transaction, seen: str) -> list[updates.Seen]:
         rows = await read(transaction, seen)
@@ -91,7 +91,7 @@ def read_is_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, Event
         await asyncio.to_thread(may_go.wait, 30)
         return rows
 
-    monkeypatch.setattr(updates, "_read_since", held)
+    monkeypatch.setattr(updates, "read_since", held)
     yield has_read, may_go
     may_go.set()
 
@@ -165,7 +165,7 @@ async def send_to(answers: Callable[[str], Awaitable[None]]) -> list[str]:
 
     socket = WebSocket({"type": "websocket", "headers": []}, receive, send)
     await socket.accept()
-    waiting = updates.Client("order")
+    waiting = clients.Client("order")
     waiting.offer("{}")
     async with asyncio.timeout(10):
         await sockets.send_updates(socket, waiting)
@@ -198,7 +198,7 @@ def test_a_client_that_does_not_keep_up_is_dropped_and_slows_nobody(
     shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A burst of one transaction is more than the queue of its order's client holds."""
-    monkeypatch.setattr(updates, "MAX_PENDING_UPDATES", 10)
+    monkeypatch.setattr(clients, "MAX_PENDING_UPDATES", 10)
     slow, quick = shop.order(), shop.order()
     with (
         client.websocket_connect(f"{WS}?orderId={slow['id']}") as flooded,

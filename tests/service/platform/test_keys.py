@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from service.app import main
+from service.cli import main
 from service.web.keys import hash_of
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform

@@ -51,31 +51,31 @@ class OrderCancelled(msgspec.Struct, frozen=True, rename="camel"):
     reason: str
 
 
-async def created(transaction: Transaction, order: Order, items: list[Item]) -> None:
+async def publish_created(transaction: Transaction, order: Order, items: list[Item]) -> None:
     """Publishes order.created."""
     value = OrderCreated(order.id, order.customer_id, items, text(order.total), order.currency)
     await transaction.publish(CHANNEL, "order.created", value, group_key=str(order.id))
 
 
-async def paid(transaction: Transaction, order: Order) -> None:
+async def publish_paid(transaction: Transaction, order: Order) -> None:
     """Publishes order.paid: paid in full."""
     value = OrderPaid(order.id, order.now)
     await transaction.publish(CHANNEL, "order.paid", value, group_key=str(order.id))
 
 
-async def shipped(transaction: Transaction, order: Order, tracking_number: str) -> None:
+async def publish_shipped(transaction: Transaction, order: Order, tracking_number: str) -> None:
     """Publishes order.shipped."""
     value = OrderShipped(order.id, tracking_number)
     await transaction.publish(CHANNEL, "order.shipped", value, group_key=str(order.id))
 
 
-async def delivered(transaction: Transaction, order: Order) -> None:
+async def publish_delivered(transaction: Transaction, order: Order) -> None:
     """Publishes order.delivered."""
     value = OrderDelivered(order.id, order.now)
     await transaction.publish(CHANNEL, "order.delivered", value, group_key=str(order.id))
 
 
-async def cancelled(transaction: Transaction, order: Order, reason: str) -> None:
+async def publish_cancelled(transaction: Transaction, order: Order, reason: str) -> None:
     """Publishes order.cancelled."""
     value = OrderCancelled(order.id, order.now, reason)
     await transaction.publish(CHANNEL, "order.cancelled", value, group_key=str(order.id))
