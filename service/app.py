@@ -22,9 +22,9 @@ from service.platform import api as platform_api
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.settings import Settings
 from service.web import health
-from service.web.access import Access
+from service.web.access_log import Access
 from service.web.authorization import Authorization
-from service.web.bodies import Bodies, UntilAnswered
+from service.web.held_bodies import Bodies, UntilAnswered
 from service.web.hosts import Hosts
 from service.web.metrics import Metrics
 from service.web.refusals import Refusals

@@ -52,7 +52,7 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _text(argument: str) -> str:
-    """An argument whose bytes are UTF-8: the others nothing can store."""
+    """An argument, whose bytes must be UTF-8: the database stores nothing else."""
     try:
         return utf8(argument)
     except ValueError:

@@ -1,18 +1,38 @@
 """Every operation of the payments' HTTP API, in one table. All are public."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from service.payments.money import decoder
 from service.payments.orders import creation, requests, view
 from service.payments.switch import PATHS
 from service.payments.webhook import event, receive
 from service.web.ids import UUIDS
-from service.web.operation import Operation
+from service.web.operation import Call, Operation
 
 SALE = PATHS.rstrip("/")
 ORDERS = f"{SALE}/orders"
 ORDER = f"{ORDERS}/{{id}}"
-CHECK = f"{ORDER}/checks/{{checkId}}"
 
-STATE = {409: "The order is in another state; `requiredState` says in which it has to be."}
+Step = Callable[[Call[Any, None]], Awaitable[bytes]]
+
+
+def _step(path: str, run: Step, body: Any = None) -> Operation:
+    """A step of an order's life, which the order's state has to allow."""
+    return Operation(
+        method="POST",
+        path=f"{ORDER}/{path}",
+        tag="orders",
+        run=run,
+        ids=UUIDS,
+        query=None,
+        body=body,
+        decoder=decoder,
+        max_body_bytes=None,
+        answer=view.Order,
+        problems={409: "The order is in another state; `requiredState` says which is needed."},
+    )
+
 
 OPERATIONS = (
     Operation(
@@ -51,47 +71,8 @@ OPERATIONS = (
         query=None,
         answer=view.Order,
     ),
-    Operation(
-        method="POST",
-        path=f"{ORDER}/payments",
-        tag="orders",
-        run=requests.start_payment,
-        ids=UUIDS,
-        query=None,
-        answer=view.Order,
-        problems=STATE,
-    ),
-    Operation(
-        method="POST",
-        path=f"{CHECK}/payments",
-        tag="orders",
-        run=requests.start_check_payment,
-        ids=UUIDS,
-        query=None,
-        answer=view.Order,
-        problems=STATE,
-    ),
-    Operation(
-        method="POST",
-        path=f"{ORDER}/ship",
-        tag="orders",
-        run=requests.ship_order,
-        ids=UUIDS,
-        query=None,
-        body=requests.Shipment,
-        decoder=decoder,
-        max_body_bytes=None,
-        answer=view.Order,
-        problems=STATE,
-    ),
-    Operation(
-        method="POST",
-        path=f"{ORDER}/deliver",
-        tag="orders",
-        run=requests.deliver_order,
-        ids=UUIDS,
-        query=None,
-        answer=view.Order,
-        problems=STATE,
-    ),
+    _step("payments", requests.start_payment),
+    _step("checks/{checkId}/payments", requests.start_check_payment),
+    _step("ship", requests.ship_order, body=requests.Shipment),
+    _step("deliver", requests.deliver_order),
 )

@@ -13,6 +13,9 @@ from service.web.operation import Call
 
 Item = TypeVar("Item")
 
+# The highest that Postgres' bigint holds.
+MAX_ID = 2**63 - 1
+
 Limit = Annotated[int, Meta(ge=1, le=200, description="Items of a page.")]
 
 

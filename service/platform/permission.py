@@ -66,7 +66,7 @@ async def kind_of(transaction: Transaction, caller: Caller, subscription_id: int
 
 
 async def require_http(transaction: Transaction, caller: Caller, subscription_id: int) -> None:
-    """Raises Problem: 404 where there is no subscription, 409 where it is not ours to change."""
+    """Raises Problem: 404 where there is no subscription, 409 where it is not of kind http."""
     kind = await kind_of(transaction, caller, subscription_id)
     if kind != "http":
         raise Problem(409, f"The subscription is of kind {kind}; only http ones do that.")

@@ -14,7 +14,7 @@ from service.problems import MAX_FIELD_LENGTH, Problem, shortened
 from service.settings import Settings
 from service.web import lone_surrogates
 from service.web.authorization import Caller
-from service.web.bodies import Bodies
+from service.web.held_bodies import Bodies
 from service.web.shapes import walk
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")

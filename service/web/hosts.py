@@ -23,8 +23,8 @@ class Hosts:
 
     403 for a WebSocket, or a request that changes something, from the page of another site. A
     browser says in `Origin` whose page it is, and lets no page change that (RFC 6454); other
-    callers send none. A page's own site is the Host that is called, and, as a proxy
-    may have changed that, any of `names`, where these are listed.
+    callers send none. A page's own site is the Host that is called, and, as a proxy may have
+    changed that, any of `names`, where these are listed.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str], probes: Collection[str]) -> None:

@@ -31,8 +31,11 @@ from tests.service.platform import (
     test_access,
     test_deliveries,
     test_endpoint_hidden,
+    test_endpoint_settings,
     test_key_channels,
     test_messages,
+    test_subscription_delete,
+    test_subscription_steps,
     test_subscriptions,
 )
 from tests.service.shop import Shop, event
@@ -41,7 +44,8 @@ from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
 
 PLATFORM = promises(
     *(test_authorization, test_endpoint_hidden, test_access, test_deliveries),
-    *(test_messages, test_subscriptions, test_key_channels),
+    *(test_messages, test_key_channels, test_subscriptions, test_endpoint_settings),
+    *(test_subscription_delete, test_subscription_steps),
     of=("platform",),
 )
 SHOP = promises(test_check_events, test_order_events, test_orders_api, test_states, of=("shop",))

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from service.platform.fields import EventType, Id, Reason, Time
-from service.platform.pages import Page, PageQuery, number, page, select
+from service.platform.pages import MAX_ID, Page, PageQuery, number, page, select
 from service.problems import Problem
 from service.web.operation import Call
 from service.web.query import NoQuery
@@ -62,24 +62,32 @@ class WholeDeadLetter(DeadLetter, frozen=True, kw_only=True, rename="camel"):
     payload_base64: bytes | UnsetType = msgspec.field(default=UNSET, name="payloadBase64")
 
 
-LIST: LiteralString = """
-    select id::text as id, subscription_id::text as subscription_id,
-           message_id::text as message_id, channel as channel_id, type, group_key, priority,
-           idempotency_key, content_type, created_at, reason, exhausted, attempts,
-           -- An endpoint's own words, which may repeat its URL.
-           case when %(whole)s or (select kind from outbox.subscription
-                                   where id = letter.subscription_id) <> 'http'
-                then detail end as detail,
-           died_at, redriven_at, delivered_at,
-           case when delivered_at is not null then 'delivered'
-                when redriven_at is not null then 'redriven' else 'dead' end as state
-    from outbox.dead_letter as letter
-    where letter.id < %(before)s
+COLUMNS: LiteralString = """
+    id::text as id, subscription_id::text as subscription_id, message_id::text as message_id,
+    channel as channel_id, type, group_key, priority, idempotency_key, content_type, created_at,
+    reason, exhausted, attempts,
+    -- An endpoint's own words, which may repeat its URL.
+    case when %(whole)s or (select kind from outbox.subscription
+                            where id = letter.subscription_id) <> 'http'
+         then detail end as detail,
+    died_at, redriven_at, delivered_at,
+    case when delivered_at is not null then 'delivered'
+         when redriven_at is not null then 'redriven' else 'dead' end as state
+"""
+# The subscription may have read another channel when the message was given up.
+ALLOWED: LiteralString = """
+    (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
+    and (%(channels)s::text[] is null or channel = 'outbox.test'
+         or outbox.channel_allowed(channel, %(channels)s))
+"""
+LIST: LiteralString = (
+    "select"
+    + COLUMNS
+    + "from outbox.dead_letter as letter where"
+    + ALLOWED
+    + """
+      and letter.id < %(before)s
       and (%(subscription_id)s::bigint is null or letter.subscription_id = %(subscription_id)s)
-      and (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
-      -- The subscription may have read another channel when the message was given up.
-      and (%(channels)s::text[] is null or channel = 'outbox.test'
-           or outbox.channel_allowed(channel, %(channels)s))
       and (%(type)s::text is null or type = %(type)s)
       and (%(reason)s::text is null or reason = %(reason)s)
       and (%(from)s::timestamptz is null or died_at >= %(from)s)
@@ -89,14 +97,14 @@ LIST: LiteralString = """
                                when redriven_at is not null then 'redriven' else 'dead' end)
     order by letter.id desc
     limit %(rows)s
-"""
-BEYOND_ALL_IDS = 2**63 - 1
+    """
+)
 
 
 async def list_dead_letters(call: Call[None, DeadLetterQuery]) -> Page[DeadLetter]:
     """Dead letters, the newest first."""
     query = call.query
-    before, _ = query.place() or (BEYOND_ALL_IDS, 0)
+    before, _ = query.place() or (MAX_ID, 0)
     parameters = {
         "before": before,
         "subscription_id": number(query.subscription_id),
@@ -119,24 +127,13 @@ class Row(DeadLetter, frozen=True, kw_only=True):
     payload: bytes
 
 
-READ: LiteralString = """
-    select id::text as id, subscription_id::text as subscription_id,
-           message_id::text as message_id, channel as channel_id, type, group_key, priority,
-           idempotency_key, content_type, created_at, reason, exhausted, attempts,
-           -- An endpoint's own words, which may repeat its URL.
-           case when %(whole)s or (select kind from outbox.subscription
-                                   where id = letter.subscription_id) <> 'http'
-                then detail end as detail,
-           died_at, redriven_at, delivered_at,
-           case when delivered_at is not null then 'delivered'
-                when redriven_at is not null then 'redriven' else 'dead' end as state,
-           headers, payload
-    from outbox.dead_letter as letter
-    where letter.id = %(id)s
-      and (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
-      and (%(channels)s::text[] is null or channel = 'outbox.test'
-           or outbox.channel_allowed(channel, %(channels)s))
-"""
+READ: LiteralString = (
+    "select"
+    + COLUMNS
+    + ", headers, payload from outbox.dead_letter as letter where"
+    + ALLOWED
+    + "and letter.id = %(id)s"
+)
 
 
 _HEADERS = msgspec.json.Decoder(dict[str, str])

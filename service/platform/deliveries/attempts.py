@@ -6,7 +6,7 @@ from typing import LiteralString
 import msgspec
 
 from service.platform.fields import Id
-from service.platform.pages import Page, PageQuery, number, page, select
+from service.platform.pages import MAX_ID, Page, PageQuery, number, page, select
 from service.web.operation import Call
 
 
@@ -89,12 +89,11 @@ OF_MESSAGE: LiteralString = """
     order by attempt.id desc
     limit %(rows)s
 """
-BEYOND_ALL_IDS = 2**63 - 1
 
 
 async def list_attempts(call: Call[None, AttemptQuery]) -> Page[Attempt]:
     """Attempts, the newest first; without a filter those of all subscriptions that there are."""
-    before, _ = call.query.place() or (BEYOND_ALL_IDS, 0)
+    before, _ = call.query.place() or (MAX_ID, 0)
     parameters = {
         "subscription_id": number(call.query.subscription_id),
         "message_id": number(call.query.message_id),

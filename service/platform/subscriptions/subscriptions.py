@@ -8,7 +8,7 @@ from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
 from service.platform.fields import ChannelId, EndpointUrl, EventType, SubscriptionName
-from service.platform.pages import Page, PageQuery, page, select
+from service.platform.pages import MAX_ID, Page, PageQuery, page, select
 from service.platform.permission import is_there, no_subscription, require_channel, require_http
 from service.platform.subscriptions import endpoint_settings
 from service.platform.subscriptions.endpoint_settings import EndpointSettings
@@ -71,13 +71,12 @@ class DeleteQuery(
 
 # It waits for runs, and takes row by row with it what was never delivered.
 DELETE_TIMEOUT_SECONDS = 60.0
-LAST_ID = 2**63 - 1
 
 
 async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
     """All subscriptions, by id; endpoints without path and query unless the key may manage."""
     after, _ = call.query.place() or (0, 0)
-    parameters = {"first": after + 1, "last": LAST_ID, "rows": call.query.limit + 1}
+    parameters = {"first": after + 1, "last": MAX_ID, "rows": call.query.limit + 1}
     rows = await select(call, Row, READ, parameters)
     items = [shown(row, call.caller) for row in rows]
     return page(items, call.query.limit, lambda item: item.id)

@@ -216,3 +216,11 @@ def test_a_check_belongs_to_its_own_order_only(shop: Shop) -> None:
     for check_id in (other, "nonsense"):
         answer = shop.http.post(f"{ORDERS}/{order['id']}/checks/{check_id}/payments")
         assert answer.status_code == 404
+
+
+def test_no_answer_is_for_a_cache(shop: Shop) -> None:
+    """An order changes with every webhook."""
+    path = f"{ORDERS}/{shop.order()['id']}"
+    for method, where in (("GET", path), ("POST", f"{path}/payments"), ("POST", f"{path}/ship")):
+        answer = shop.http.request(method, where, json={})
+        assert answer.headers["cache-control"] == "no-store", answer

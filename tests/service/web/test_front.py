@@ -19,7 +19,7 @@ import pytest
 
 from local.program import Program, get_status
 from service.platform import keys
-from service.web.bodies import MAX_HELD_BYTES
+from service.web.held_bodies import MAX_HELD_BYTES
 from service.web.server.http import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.conftest import Spawn
 from tests.eventually import eventually

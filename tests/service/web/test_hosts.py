@@ -182,7 +182,10 @@ TYPES = [
 ]
 
 
-@pytest.mark.parametrize("path", [WEBHOOKS, ORDERS, f"{ORDERS}/{'0' * 8}/ship"])
+ID = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize("path", [WEBHOOKS, ORDERS, f"{ORDERS}/{ID}/ship"])
 @pytest.mark.parametrize("type", TYPES)
 def test_another_type_than_json_is_refused(client: TestClient, path: str, type: str | None) -> None:
     assert_refused(client, path, [] if type is None else [("Content-Type", type)])

@@ -63,8 +63,8 @@ class Bodies:
     """All of one process, from their first byte until their requests are answered.
 
     No sender holds more than is free: one alone half of all there is, two a third each, and always
-    there is room for the next. Where one holds too much, the slowest of his that are being read
-    goes first.
+    there is room for the next. Where one sender holds too much, the slowest of its bodies that
+    are being read goes first.
     """
 
     def __init__(self, max_bytes: int = MAX_HELD_BYTES) -> None:
