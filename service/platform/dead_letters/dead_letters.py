@@ -68,7 +68,7 @@ COLUMNS: LiteralString = """
     reason, exhausted, attempts,
     -- An endpoint's own words, which may repeat its URL.
     case when %(whole)s or (select kind from outbox.subscription
-                            where id = letter.subscription_id) <> 'http'
+                            where id = dead_letter.subscription_id) <> 'http'
          then detail end as detail,
     died_at, redriven_at, delivered_at,
     case when delivered_at is not null then 'delivered'
@@ -76,18 +76,18 @@ COLUMNS: LiteralString = """
 """
 # The subscription may have read another channel when the message was given up.
 ALLOWED: LiteralString = """
-    (%(visible)s::bigint[] is null or letter.subscription_id = any (%(visible)s))
+    (%(visible)s::bigint[] is null or dead_letter.subscription_id = any (%(visible)s))
     and (%(channels)s::text[] is null or channel = 'outbox.test'
          or outbox.channel_allowed(channel, %(channels)s))
 """
 LIST: LiteralString = (
     "select"
     + COLUMNS
-    + "from outbox.dead_letter as letter where"
+    + "from outbox.dead_letter where"
     + ALLOWED
     + """
-      and letter.id < %(before)s
-      and (%(subscription_id)s::bigint is null or letter.subscription_id = %(subscription_id)s)
+      and dead_letter.id < %(before)s
+      and (%(subscription_id)s::bigint is null or dead_letter.subscription_id = %(subscription_id)s)
       and (%(type)s::text is null or type = %(type)s)
       and (%(reason)s::text is null or reason = %(reason)s)
       and (%(from)s::timestamptz is null or died_at >= %(from)s)
@@ -95,7 +95,7 @@ LIST: LiteralString = (
       and (%(state)s::text is null
            or %(state)s = case when delivered_at is not null then 'delivered'
                                when redriven_at is not null then 'redriven' else 'dead' end)
-    order by letter.id desc
+    order by dead_letter.id desc
     limit %(rows)s
     """
 )
@@ -121,7 +121,7 @@ async def list_dead_letters(call: Call[None, DeadLetterQuery]) -> Page[DeadLette
 
 
 class Row(DeadLetter, frozen=True, kw_only=True):
-    """A letter from SQL, with what it carries."""
+    """A dead letter from SQL, with what it carries."""
 
     headers: str | None
     payload: bytes
@@ -130,11 +130,10 @@ class Row(DeadLetter, frozen=True, kw_only=True):
 READ: LiteralString = (
     "select"
     + COLUMNS
-    + ", headers, payload from outbox.dead_letter as letter where"
+    + ", headers, payload from outbox.dead_letter where"
     + ALLOWED
-    + "and letter.id = %(id)s"
+    + "and dead_letter.id = %(id)s"
 )
-
 
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
@@ -159,7 +158,7 @@ def _is_json(payload: bytes) -> bool:
     try:
         payload.decode()
         # Nothing is built of it: for a megabyte of the smallest floats that takes seconds, in which
-        # the loop serves nobody.
+        # the loop answers no other request.
         msgspec.json.decode(payload, type=Raw)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return False

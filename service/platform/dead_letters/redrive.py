@@ -21,7 +21,7 @@ TEST_CHANNEL = "outbox.test"
 class Redrive(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Which letters: `ids`, or those of a subscription, further narrowed down."""
+    """Which dead letters: `ids`, or those of a subscription, further narrowed down."""
 
     JSON_SCHEMA: ClassVar[dict[str, Any]] = {
         "oneOf": [
@@ -38,24 +38,24 @@ class Redrive(
 
 
 class Redriven(msgspec.Struct, frozen=True):
-    """How many go again; `more` letters fit than one request redrives."""
+    """How many go again; `more` fit than one request redrives."""
 
     redriven: int
     more: bool
 
 
-# In the order of their messages, so that a part of a group's letters is its first part.
+# In the order of their messages, so that a part of a group's dead letters is its first part.
 REDRIVE: LiteralString = """
     with chosen as materialized (
         select array(
-            select letter.id from outbox.dead_letter as letter
-            where letter.subscription_id = %(subscription_id)s and letter.redriven_at is null
-              and (%(type)s::text is null or letter.type = %(type)s)
-              and (%(channels)s::text[] is null or letter.channel = 'outbox.test'
-                   or outbox.channel_allowed(letter.channel, %(channels)s))
-              and (%(from)s::timestamptz is null or letter.died_at >= %(from)s)
-              and (%(to)s::timestamptz is null or letter.died_at < %(to)s)
-            order by letter.message_id
+            select dead_letter.id from outbox.dead_letter
+            where dead_letter.subscription_id = %(subscription_id)s and dead_letter.redriven_at is null
+              and (%(type)s::text is null or dead_letter.type = %(type)s)
+              and (%(channels)s::text[] is null or dead_letter.channel = 'outbox.test'
+                   or outbox.channel_allowed(dead_letter.channel, %(channels)s))
+              and (%(from)s::timestamptz is null or dead_letter.died_at >= %(from)s)
+              and (%(to)s::timestamptz is null or dead_letter.died_at < %(to)s)
+            order by dead_letter.message_id
             limit %(at_most)s + 1) as ids
     )
     select outbox.redrive(ids[1:%(at_most)s]) as redriven, cardinality(ids) > %(at_most)s as more
@@ -65,7 +65,7 @@ REDRIVE_THESE: LiteralString = "select outbox.redrive(%(ids)s::bigint[]) as redr
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Whose letter it is, and of which channel; of a letter that there is not all is NULL."""
+    """A dead letter's channel and subscription; all is NULL where there is no such dead dead_letter."""
 
     id: str
     channel: str | None
@@ -75,17 +75,17 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 OWNERS: LiteralString = """
-    select wanted::text as id, letter.channel, s.kind, s.channels, s.read_channels
+    select wanted::text as id, dead_letter.channel, s.kind, s.channels, s.read_channels
     from unnest(%(ids)s::bigint[]) as wanted
-    left join outbox.dead_letter as letter on letter.id = wanted
-    left join outbox.subscription as s on s.id = letter.subscription_id
+    left join outbox.dead_letter on dead_letter.id = wanted
+    left join outbox.subscription as s on s.id = dead_letter.subscription_id
 """
 
 
-async def _require_letters(
+async def _require_dead_letters(
     transaction: Transaction, caller: Caller, parameters: dict[str, object]
 ) -> None:
-    """Raises Problem: 422 for a letter that is not there for the caller, 403 as `redrive`."""
+    """Raises Problem: 422 for a dead letter that is not there for the caller, 403 as `redrive`."""
     owners = await transaction.all(Owner, OWNERS, parameters)
     for owner in owners:
         if owner.kind is None or owner.channel is None or not _may_see(caller, owner):
@@ -115,7 +115,7 @@ def _unknown(noun: str, written_id: str, field: str) -> Problem:
 
 
 async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
-    """Sends letters again, in order and with their idempotency keys; a second time adds none."""
+    """Sends dead letters again, in order and with their idempotency keys; again adds none."""
     form = call.body
     if (form.ids is UNSET) == (form.subscription_id is UNSET):
         raise Problem(422, "Give ids or subscriptionId, one of them.", field="ids")
@@ -129,7 +129,7 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
             assert form.ids is not UNSET
             statement = REDRIVE_THESE
             parameters: dict[str, object] = {"ids": [int(written) for written in form.ids]}
-            await _require_letters(transaction, call.caller, parameters)
+            await _require_dead_letters(transaction, call.caller, parameters)
         else:
             statement = REDRIVE
             parameters = {

@@ -9,7 +9,7 @@ from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS
 from tests.service.raw import get
-from tests.service.web.test_front import start
+from tests.service.web.front import start
 
 FORGED = (
     "X-Forwarded-For: 203.0.113.7",

@@ -15,7 +15,7 @@ from tests.eventually import eventually
 from tests.service.payments.live import publish
 from tests.service.raw import Raw, get
 from tests.service.shop import Shop
-from tests.service.web.test_front import MEGABYTE, Front, only_ours, start
+from tests.service.web.front import MEGABYTE, Front, only_ours, start
 
 PING, PONG, TEXT, BINARY, CONTINUATION = 0x9, 0xA, 0x1, 0x2, 0x0
 

@@ -22,7 +22,7 @@ from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
 from tests.service.raw import get
 from tests.service.shop import ORDERS, WEBHOOKS, Shop, event
-from tests.service.web.test_front import Front, start
+from tests.service.web.front import Front, start
 from tests.service.web.test_front_sockets import TEXT, frame, handshake
 
 LONG = "x" * 30_000
