@@ -49,7 +49,8 @@ REDRIVE: LiteralString = """
     with chosen as materialized (
         select array(
             select dead_letter.id from outbox.dead_letter
-            where dead_letter.subscription_id = %(subscription_id)s and dead_letter.redriven_at is null
+            where dead_letter.subscription_id = %(subscription_id)s
+              and dead_letter.redriven_at is null
               and (%(type)s::text is null or dead_letter.type = %(type)s)
               and (%(channels)s::text[] is null or dead_letter.channel = 'outbox.test'
                    or outbox.channel_allowed(dead_letter.channel, %(channels)s))
@@ -65,7 +66,7 @@ REDRIVE_THESE: LiteralString = "select outbox.redrive(%(ids)s::bigint[]) as redr
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """A dead letter's channel and subscription; all is NULL where there is no such dead dead_letter."""
+    """A dead letter's channel and subscription; all is NULL where there is none of that id."""
 
     id: str
     channel: str | None
