@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, LiteralString
+from typing import Any, ClassVar, LiteralString
 
 import msgspec
 import psycopg
@@ -125,11 +125,33 @@ def assert_unavailable(shop: Shop) -> None:
     assert shop.http.get("/healthz").status_code == 200
 
 
+def kill(postgres: Postgres, database: psycopg.Connection[Any]) -> None:
+    """Kills the server, and waits for its sessions, which end a moment after it."""
+    sessions = database.execute(
+        "select pid from pg_stat_activity where backend_type = 'client backend'"
+    ).fetchall()
+    postgres.kill()
+
+    def have_ended() -> None:
+        assert not any(is_running(pid) for (pid,) in sessions)
+
+    eventually(have_ended)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, but for one that has ended and is not waited for."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def test_a_database_that_is_gone_is_503_and_recovery_needs_nobody(
     postgres: Postgres, shop: Shop
 ) -> None:
     order = shop.processing_order()
-    postgres.kill()
+    kill(postgres, shop.database)
     sent = event("ATTEMPT_SUCCESS", order=order["id"], paid="10")
     for _ in range(4):
         assert_unavailable(shop)
