@@ -5,7 +5,7 @@ FROM ${PYTHON} AS wheel
 WORKDIR /src
 COPY requirements.build.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.build.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY relay relay
 COPY sql sql
