@@ -69,6 +69,15 @@ def test_the_wheel_carries_the_migrations_and_both_commands(tmp_path: Path) -> N
     assert "outbox-relay" in commands
 
 
+def test_the_wheel_carries_the_license_and_says_which_it_is(tmp_path: Path) -> None:
+    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        [license_] = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
+        [metadata] = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        assert archive.read(license_) == (ROOT / "LICENSE").read_bytes()
+        assert b"\nLicense-Expression: Apache-2.0\n" in archive.read(metadata)
+
+
 def test_the_image_is_built_from_files_that_are_there() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     copied = [line.split()[1:-1] for line in lines if re.match(r"COPY (?!--from)", line)]

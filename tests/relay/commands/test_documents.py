@@ -1,18 +1,15 @@
 """What the documents show does what they say: the login of each command, the consumer."""
 
-import re
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import psycopg
 from confluent_kafka import Consumer, Producer
 
+from tests.documents import DOCS, ROOT, blocks
 from tests.relay.operating import outbox_relay, relay_role
 
-DOCS = Path(__file__).parents[3] / "docs"
-INBOX = DOCS.parent / "sql" / "inbox.sql"
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INBOX = ROOT / "sql" / "inbox.sql"
 
 OWNERS = [
     ("subscriptions", "add", "c", "--channel", "c", "--endpoint", "https://example.com/in"),
@@ -51,7 +48,7 @@ def test_each_command_needs_the_login_that_operations_names(database_url: str) -
 def test_the_consumer_applies_what_was_there_before_it_and_each_message_once(
     database_url: str, kafka: str, create_topic: Callable[[str], str]
 ) -> None:
-    (code,) = PYTHON.findall((DOCS / "consumers.md").read_text())
+    (code,) = blocks(DOCS / "consumers.md", "python")
     topic = create_topic("payment.success")
     producer = Producer({"bootstrap.servers": kafka})
     for key in ("first", "first", "last"):
