@@ -105,10 +105,15 @@ def test_every_command_that_is_mentioned_is_one(
     assert parse(command) == 0 or "arguments are required" in capsys.readouterr().err
 
 
+def shown_in(document: Path) -> list[str]:
+    """What stands between backticks, and what in blocks."""
+    return [*code(prose(document)), *blocks(document, "")]
+
+
 def test_every_target_and_module_that_is_shown_is_there() -> None:
     made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in DOCUMENTS:
-        shown = "\n".join([*code(prose(document)), *blocks(document, "")])
+        shown = "\n".join(shown_in(document))
         assert set(re.findall(r"\bmake ([a-z-]+)", shown)) <= made
         for module in re.findall(r"python -m ([\w.]+)", shown):
             assert importlib.util.find_spec(module), module
@@ -116,9 +121,8 @@ def test_every_target_and_module_that_is_shown_is_there() -> None:
 
 def test_every_path_that_is_named_is_there() -> None:
     path = re.compile(r"(?:bench|demo|docs|local|relay|service|sql|tests)/[\w./*-]+")
-    named = {one for document in DOCUMENTS for one in code(document.read_text()) if "…" not in one}
-    paths = {word for one in named for word in one.split() if path.fullmatch(word)}
-    assert paths
+    shown = [one for document in DOCUMENTS for one in shown_in(document)]
+    paths = {word for one in shown for word in one.split() if path.fullmatch(word)}
     assert [one for one in sorted(paths) if not list(ROOT.glob(one))] == []
 
 
@@ -200,5 +204,5 @@ def test_no_document_names_a_metric_that_there_is_not() -> None:
     metric = re.compile(r"\b(?:outbox_relay|service)_[a-z_]+")
     roles_and_modules = {"outbox_relay", "service_connections"}
     for document in DOCUMENTS:
-        named = {one for one in code(document.read_text()) if metric.fullmatch(one)}
+        named = {one for one in code(prose(document)) if metric.fullmatch(one)}
         assert named - roles_and_modules <= known, document.name
