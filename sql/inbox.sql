@@ -5,11 +5,11 @@
 --     commit;
 --     … then commit the Kafka offset …
 -- Needs nothing else of this project; running it again is safe. Everything is named with its schema: the search_path of
--- whoever runs this, or applies a message, decides nothing, and is left as it is.
+-- the session that runs this, or applies a message, decides nothing, and is left as it is.
 create schema if not exists inbox;
 
 create table if not exists inbox.received (
-    -- Whose effect it is: each consumer of a message remembers it for itself.
+    -- The consumer that applied it: each consumer of a message remembers it for itself.
     consumer        pg_catalog.text        not null,
     idempotency_key pg_catalog.text        not null,
     received_at     pg_catalog.timestamptz not null default pg_catalog.clock_timestamp(),
@@ -41,8 +41,8 @@ begin
 end
 $$;
 
--- Forgets what came longer than `keep` ago: choose more than the topic's retention, or what is read again from its start
--- is applied again. Returns how many went.
+-- Forgets what came longer than `keep` ago. Choose more than the topic's retention, or what is read again from the
+-- start of the topic is applied again. Returns how many went.
 create or replace function inbox.trim(keep interval) returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

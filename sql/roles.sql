@@ -1,9 +1,9 @@
 -- Group roles with the least that each process needs. Make a login role for each process and grant it its group:
 --     create role checkout login; grant outbox_service to checkout;
 -- Run this as the owner of the schemas, who may also create roles, after the migrations; running it again is safe.
--- Everything is named with its schema, so that nobody's search_path decides what a superuser calls here.
+-- Everything is named with its schema, so that no search_path decides what a superuser calls here.
 
--- Roles belong to the whole cluster: another database may have made them, or be making them at this moment.
+-- Roles belong to the whole cluster: another database may have made them, or may be making them at this moment.
 do $$
 declare
     name pg_catalog.text;
@@ -18,8 +18,8 @@ begin
 end
 $$;
 
--- From PostgreSQL 16 on who may make roles may still grant none that somebody else made, such as these in a cluster
--- where another database was first.
+-- From PostgreSQL 16 on, a role that may make roles may grant only those that it made itself, or holds with admin
+-- option. In a cluster where another database was first, another role may have made these.
 do $$
 declare
     groups  pg_catalog.text[] := array['outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader'];
@@ -36,8 +36,10 @@ begin
         select string_agg(distinct quote_ident(pg_get_userbyid(member)) || ' or ', '') into grantor
         from pg_auth_members join pg_roles on pg_roles.oid = roleid
         where rolname = any (groups) and admin_option;
-        raise warning '% may not grant % to logins, since another role made them: let %a superuser run: grant % to % with admin option',
-                      current_user, lacking, coalesce(grantor, ''), lacking, quote_ident(current_user);
+        raise warning using message = format(
+            '%s may not grant %s to logins, since another role made them: '
+            'let %sa superuser run: grant %s to %s with admin option',
+            current_user, lacking, grantor, lacking, quote_ident(current_user));
     end if;
 end
 $$;
@@ -58,10 +60,10 @@ grant execute on function
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;
 
--- The service also reads the log, for its WebSockets; and for its HTTP API it reads what became of the messages, changes
--- subscriptions and knows its callers. What requests are signed with it can't read: outbox.secret is written, and
--- returned once, by the functions. Nor can it read or write outbox.api_key: outbox.use_key says whose key it has, and
--- keys are made by the owner.
+-- The service also reads the log, for its WebSockets. For its HTTP API it reads what became of the messages, changes
+-- subscriptions and knows its callers. It can't read what requests are signed with: the functions write outbox.secret,
+-- and return each secret once. Nor can it read or write outbox.api_key: outbox.use_key says whose key it has, and the
+-- owner makes keys.
 grant select on
     outbox.message, outbox.subscription, outbox.cursor, outbox.delivery, outbox.dead_letter, outbox.attempt,
     outbox.breaker, outbox.delivery_summary, outbox.idempotent_request
@@ -73,37 +75,38 @@ grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, create
 grant execute on function
     outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
     outbox.retry,
-    outbox.unread, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency, outbox.finished_ranges
+    outbox.unread, outbox.delivery_state, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency,
+    outbox.finished_ranges
     to outbox_service;
 
--- A relay reads the log, and writes down where it stands and what it gave up. UPDATE of the columns that a fork waits
--- by also lets it lock a cursor; those of exactly once say how Kafka knows it.
+-- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
+-- channel cursor waits, which also lets it lock a cursor, and those that say how Kafka knows a cursor.
 grant select on outbox.message, outbox.subscription, outbox.installation, outbox.migration to outbox_relay;
 grant select, insert, update (waiting_since, waiting_reason, generation, noted) on outbox.cursor to outbox_relay;
 grant select, insert, delete on outbox.checkpoint to outbox_relay;
 grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;
 grant execute on function
-    outbox.shard_of, outbox.finished_ranges, outbox.fork_target, outbox.merge_forks, outbox.drop_channel, outbox.redrive,
-    outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
-    outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters,
-    outbox.trim_idempotency, outbox.hold_maintenance, outbox.note_maintenance
+    outbox.shard_of, outbox.finished_ranges, outbox.channel_cursor_target, outbox.merge_channel_cursors,
+    outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
+    outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters, outbox.trim_idempotency,
+    outbox.hold_maintenance, outbox.note_maintenance
     to outbox_relay;
 
--- For endpoints it also reads what requests are signed with, and logs attempts. Breakers, rates, a subscription that has
--- to be paused and a secret that is to be sealed change by functions alone.
+-- For endpoints it also reads what requests are signed with, and logs attempts. It changes breakers, rates, a
+-- subscription that has to be paused and a secret that is to be sealed by functions alone.
 grant select on outbox.secret, outbox.replay, outbox.breaker, outbox.rescheduling to outbox_relay;
 grant insert on outbox.attempt to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
 grant execute on function
-    outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker, outbox.hold_half_open,
-    outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget, outbox.hold_for_outcomes,
-    outbox.turn_attempts, outbox.partitions_left_out, outbox.replay,
-    outbox.seal_secret, outbox.note_waiting, outbox.retry, outbox.reschedule, outbox.trim_replays
+    outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker,
+    outbox.hold_half_open, outbox.judge_half_open, outbox.take_rate, outbox.take_answer_budget,
+    outbox.hold_for_outcomes, outbox.turn_attempts, outbox.partitions_left_out, outbox.replay, outbox.seal_secret,
+    outbox.note_waiting, outbox.retry, outbox.reschedule, outbox.trim_replays
     to outbox_relay;
 
--- A reader sees views, and no payload, header or setting in them; and of tables what `outbox-relay status`, `doctor` and
--- the lists of subscriptions and channels look at. The functions are what stands behind the views.
+-- A reader sees views, and no payload, header or setting in them; and of tables what `outbox-relay status`, `doctor`
+-- and the lists of subscriptions and channels look at. The functions are those behind the views.
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
@@ -111,17 +114,17 @@ grant select on
     to outbox_reader, outbox_relay;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
-    outbox.foreign_cluster
+    outbox.foreign_cluster, outbox.delivery_state
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
     on outbox.subscription to outbox_reader;
 
--- Who may connect: no longer every login of the cluster. The roles are the cluster's: a member of one of the four is one
--- in every other database that has this schema, and comes in there as well. Two that must be kept apart need two
--- clusters, or `revoke connect on database NAME from outbox_publisher` in each and a grant for each login.
--- Done once, while PUBLIC may connect: afterwards whoever owns the database says who may. Those who own something in it,
--- or were granted something, keep their way in.
+-- Who may connect: no longer every login of the cluster. The roles are the cluster's: a member of one of the four is a
+-- member in every other database that has this schema, and may connect there as well. Two such databases that must be
+-- kept apart need two clusters, or `revoke connect on database NAME from outbox_publisher` in each and a grant for each
+-- login. Done once, while PUBLIC may connect: afterwards the owner of the database says who may. Roles that own
+-- something in it, or were granted something, may go on connecting.
 do $$
 declare
     groups   pg_catalog.text[] := array['outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader'];
@@ -140,7 +143,7 @@ begin
         select distinct refobjid::regrole from pg_shdepend
         where dbid = (select oid from pg_database where datname = database)
           and refclassid = 'pg_authid'::regclass and deptype in ('o', 'a')
-          -- Not by what anybody may make anywhere.
+          -- Not by what every login may make everywhere.
           and classid <> 'pg_largeobject'::regclass
           and not (classid = 'pg_class'::regclass
                    and exists (select from pg_class where oid = objid and relpersistence = 't'))

@@ -1,4 +1,5 @@
--- Which messages does an endpoint keep waiting (in flight, retried, parked), and how many wait behind each, oldest first?
+-- Which messages does an endpoint keep waiting (in_flight, retrying, parked), and how many wait behind each, the oldest
+-- first?
 begin read only;
 set local search_path = pg_catalog, pg_temp;
 select subscription,

@@ -270,7 +270,8 @@ def test_a_relay_may_merge_by_the_function_alone(db: Session, relay: Relay) -> N
     role = "select has_table_privilege('outbox_relay', 'outbox.cursor', 'delete')"
     assert one(db, role) is False
     function = """
-        select has_function_privilege('outbox_relay', 'outbox.merge_forks(bigint)', 'execute')
+        select has_function_privilege(
+            'outbox_relay', 'outbox.merge_channel_cursors(bigint)', 'execute')
     """
     assert one(db, function) is True
 
@@ -279,7 +280,7 @@ def test_a_fork_that_waits_is_never_merged(db: Session, relay: Relay) -> None:
     wait_and_return(db, relay)
     relay.sink.missing = {"parcels"}
     (origin,) = db.execute("select id from outbox.cursor where channel is null and priority = 3")
-    assert one(db, f"select outbox.merge_forks({origin[0]})") == []
+    assert one(db, f"select outbox.merge_channel_cursors({origin[0]})") == []
     assert forks(db) == ["parcels"]
     relay.sink.missing = set()
     assert Ran(progressed=True) in [relay.run(cursor) for cursor in relay.probe()]

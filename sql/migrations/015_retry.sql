@@ -1,66 +1,9 @@
--- What operators see of endpoints, without payloads, answers or settings; and what resuming and retrying do.
+-- When the next attempt is due, and what changes that.
 set search_path = pg_catalog, pg_temp;
-
--- The head of each group that a row of outbox.delivery holds up, and each such message without a group. `behind` of
--- its group wait for it.
-create view outbox.delivery_head as
-select subscription.name as subscription, cursor.priority, cursor.shard, head.message_id, head.group_key,
-       case when head.due_at = 'infinity' then 'parked'
-            when head.outcome is not null then 'answered'
-            when head.token is not null then 'in flight'
-            when head.attempts > 0 then 'retrying'
-            else 'waiting' end as state,
-       head.attempts, nullif(head.due_at, 'infinity') as due_at,
-       (select count(*) from outbox.delivery as behind
-        where behind.cursor_id = head.cursor_id and behind.group_key = head.group_key and behind.due_at is null) as behind,
-       -- By `at`, which no index orders: so that it goes by the message, and not backwards over the whole log.
-       (select attempt.error from outbox.attempt
-        where attempt.message_id = head.message_id and attempt.subscription_id = subscription.id
-        order by attempt.at desc limit 1) as last_error,
-       head.dead_letter_id is not null and head.due_at < 'infinity' as redriven, head.replayed
-from outbox.delivery as head
-join outbox.cursor on cursor.id = head.cursor_id
-join outbox.subscription on subscription.id = cursor.subscription_id
-where head.due_at is not null;
-
--- Where requests go, without the path: it may hold a token.
-create view outbox.subscription_endpoint as
-select name as subscription, regexp_replace(settings ->> 'endpoint', '^([a-z]+://[^/?#]*)/?(.*)$', '\1/') as origin,
-       settings ->> 'endpoint' !~ '^[a-z]+://[^/?#]*/?$' as has_path
-from outbox.subscription
-where kind = 'http';
-
--- Of each subscription the latest 100,000 attempts of today and yesterday, and no more. Whole days, as the partitions
--- are: a filter that takes rows out of one would read on past the limit.
-create view outbox.recent_attempt as
-select subscription.name as subscription, latest.id, latest.message_id, latest.number, latest.at,
-       latest.duration_seconds, latest.status, latest.error, latest.next_at, latest.relay
-from outbox.subscription
-cross join lateral (
-    select * from outbox.attempt
-    where subscription_id = subscription.id and at >= date_trunc('day', statement_timestamp(), 'UTC') - interval '1 day'
-    order by id desc limit 100000
-) as latest
-where subscription.kind = 'http';
-
--- Resuming begins with a closed breaker: failures from before, five days of which may have paused it, count no more.
-create function outbox.close_breaker() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    update outbox.breaker
-    set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
-    where subscription_id = new.id;
-    return null;
-end
-$$;
-create trigger close_breaker after update of paused on outbox.subscription
-    for each row when (new.kind = 'http' and old.paused and not new.paused)
-    execute function outbox.close_breaker();
+set standard_conforming_strings = on;
 
 -- The wait after so many attempts by a subscription's `retry`, without its jitter; NULL: there is no further attempt.
--- The relay computes the same for each failure (relay/push/policy/schedule.py).
+-- The relay computes the same for each failure (relay/push/policy/schedule.py), by its own code.
 create function outbox.retry_delay(retry jsonb, attempts integer) returns interval
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -81,18 +24,19 @@ as $$
     end * interval '1 second'
     from given
 $$;
+revoke execute on function outbox.retry_delay(jsonb, integer) from public;
 
--- A change of when that is due which waits for its next attempt. The holder of the cursor makes it, in the order of `id`
--- and before it does anything else: rows may be millions, and whoever asks for the change waits for none of them. What a
--- run that is under way writes by the former schedule is among them.
+-- A change of when retries are due. The holder of the cursor makes it, in the order of `id` and before all else: there
+-- may be millions of rows, and the caller that asks for the change waits for none of them. It includes what a run that
+-- is under way writes by the former schedule.
 create table outbox.rescheduling (
     id            bigint   generated always as identity primary key,
     cursor_id     bigint   not null references outbox.cursor on delete cascade,
-    -- The waits after 1 to 100 attempts, as they were and as they are now, NULL where there is no further attempt; NULL as
-    -- a whole: all is due at once.
+    -- The waits after 1 to 100 attempts, as they were and as they are now, NULL where there is no further attempt. NULL
+    -- as a whole: all is due at once.
     former_delays float8[] not null,
     delays        float8[],
-    -- It is made up to the row of this message; 0: it has not begun.
+    -- The change is made up to the row of this message; 0: it has not begun.
     done_id       bigint   not null default 0
 );
 create unique index rescheduling_one_has_not_begun on outbox.rescheduling (cursor_id) where done_id = 0;
@@ -102,8 +46,8 @@ language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with schedule as (
-        select array_agg(coalesce(extract(epoch from outbox.retry_delay(coalesce(former, '{}'), n)), 0) order by n)::float8[]
-                   as former_delays,
+        select array_agg(coalesce(extract(epoch from outbox.retry_delay(coalesce(former, '{}'), n)), 0)
+                         order by n)::float8[] as former_delays,
                array_agg(extract(epoch from outbox.retry_delay(retry, n)) order by n)::float8[] as delays
         from generate_series(1, 100) as n
     )
@@ -112,14 +56,16 @@ as $$
     from outbox.cursor cross join schedule
     where cursor.subscription_id = note_rescheduling.subscription_id
     order by cursor.id
-    -- What is due at once waits for no schedule.
+    -- What is to be due at once is not put off by a schedule that comes later.
     on conflict (cursor_id) where done_id = 0 do update
         set delays = case when r.delays is not null then excluded.delays end
 $$;
+revoke execute on function outbox.note_rescheduling(bigint, jsonb, jsonb) from public;
 
--- Makes the next part of what outbox.rescheduling asks for: of `at_most` rows of the cursor, in the order of their
--- messages. What has had the attempts that it may have now is due at once, for the relay to make a dead letter of. For
--- the holder of the cursor. True: one change is made as a whole; NULL: none, since a transaction that goes on changes it.
+-- Makes the next part of the first change in outbox.rescheduling: of `at_most` rows of the cursor, in the order of
+-- their messages. A row that has used up its attempts by the new schedule is due at once, and the relay makes a dead
+-- letter of it. For the holder of the cursor. Returns true where that finished a change, NULL where there is none to
+-- make, or another transaction is changing it.
 create function outbox.reschedule(cursor_id bigint, at_most integer) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -130,7 +76,7 @@ declare
     upto_id bigint;
     is_made boolean;
 begin
-    -- The first one or none, since they are made in order.
+    -- The first one or none, since changes are made in order.
     select * into change from outbox.rescheduling as r
     where r.id = (select min(first.id) from outbox.rescheduling as first where first.cursor_id = reschedule.cursor_id)
     for update skip locked;
@@ -148,8 +94,7 @@ begin
                       else greatest(clock_timestamp(), d.due_at + make_interval(
                                secs => change.delays[d.attempts] - change.former_delays[d.attempts])) end
     where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id and d.message_id <= upto_id
-      and d.token is null and d.outcome is null
-      and d.due_at > clock_timestamp() and d.due_at < 'infinity'
+      and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying' and d.due_at > clock_timestamp()
       and (change.delays is null or d.attempts between 1 and 100);
     if is_made then
         delete from outbox.rescheduling as r where r.id = change.id;
@@ -159,9 +104,10 @@ begin
     return is_made;
 end
 $$;
+revoke execute on function outbox.reschedule(bigint, integer) from public;
 
--- What waits for its next attempt waits by the new schedule, from its latest attempt on.
-create function outbox.retry_has_changed() returns trigger
+-- After a change of `retry`, rows wait by the new schedule, from their latest attempt on.
+create function outbox.note_new_schedule() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -170,13 +116,13 @@ begin
     return null;
 end
 $$;
-create trigger retry_has_changed after update of settings on outbox.subscription
+create trigger note_new_schedule after update of settings on outbox.subscription
     for each row when (new.kind = 'http' and old.settings -> 'retry' is distinct from new.settings -> 'retry')
-    execute function outbox.retry_has_changed();
+    execute function outbox.note_new_schedule();
 
--- Makes due what waits for its next attempt, or the head of one group: for an endpoint that is mended. An open breaker
--- lets its next probe go at once. Parked messages stay: they go by redriving their dead letters. Returns how many that
--- is; a million are counted at most. Raises no_data_found where there is no such http subscription.
+-- Makes retries due now, of a whole subscription or of one group: for an endpoint that is mended. An open breaker lets
+-- its next probe go at once. Parked messages stay: they go when their dead letters are redriven. Returns how many rows
+-- that is; a million are counted at most. Raises no_data_found where there is no such http subscription.
 create function outbox.retry(subscription text, group_key text default null) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -194,9 +140,9 @@ begin
         from (
             select from outbox.delivery as d join outbox.cursor on cursor.id = d.cursor_id
             where cursor.subscription_id = retried_id
-              and d.token is null and d.outcome is null
+              and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
               and d.due_at > statement_timestamp() and d.due_at < 'infinity'
-              -- Whoever asked before has made them go.
+              -- An earlier call that is not made yet has counted them.
               and not exists (select from outbox.rescheduling as r
                               where r.cursor_id = d.cursor_id and r.delays is null and r.done_id < d.message_id)
             limit 1000000
@@ -207,25 +153,17 @@ begin
         set due_at = clock_timestamp()
         from outbox.cursor
         where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
-          and d.token is null and d.outcome is null
+          and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
           and d.due_at > clock_timestamp() and d.due_at < 'infinity'
           and d.group_key = retry.group_key;
         get diagnostics due = row_count;
     end if;
-    -- With a token its probe is under way, until then at the latest.
+    -- With a token the breaker's probe is under way, until then at the longest.
     update outbox.breaker as b set retry_at = clock_timestamp()
     where b.subscription_id = retried_id and b.retry_at > clock_timestamp() and b.token is null;
     return due;
 end
 $$;
+revoke execute on function outbox.retry(text, text) from public;
 
-revoke execute on function
-    outbox.close_breaker(),
-    outbox.retry_delay(jsonb, integer),
-    outbox.note_rescheduling(bigint, jsonb, jsonb),
-    outbox.reschedule(bigint, integer),
-    outbox.retry_has_changed(),
-    outbox.retry(text, text)
-from public;
-
-insert into outbox.migration (version, name) values (9, 'push_views');
+insert into outbox.migration (version, name) values (15, 'retry');

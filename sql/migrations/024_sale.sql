@@ -1,5 +1,6 @@
 -- The payment domain: what the webhook service keeps. Money is numeric without a scale, so that 10.10 stays 10.10.
 set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
 
 create schema sale;
 
@@ -92,7 +93,7 @@ create table sale.allocation_usage (
     unique (order_id, position)
 );
 
--- The primary key is the promise: one points transaction per order, whoever tries.
+-- The primary key keeps the promise: one points transaction per order, however many try to make it.
 create table sale.points_transaction (
     order_id    uuid primary key references sale.sale_order,
     customer_id text not null,
@@ -100,11 +101,11 @@ create table sale.points_transaction (
     created_at  timestamptz not null default clock_timestamp()
 );
 
--- What was delivered once. The key names the order or check, the event, and the attempt or the transaction.
--- This is the memory of repeats: a webhook whose row is gone has its effect again. The partitions are of ids, see
+-- Which webhooks were applied. The key names the order or check, the event, and the attempt or the transaction. It is
+-- the memory of repeats: a webhook whose row is gone has its effect again. The partitions are of ids, see
 -- outbox.turn_by_age, and go as a whole when the provider has long ceased to send what is in them again. A unique key
--- would have to hold the id, so none says that a key is there once: who records one holds the lock of its order, and
--- looks for it in all partitions after that. No foreign key: to drop a partition would lock the orders.
+-- would have to hold the id, so no constraint says that a key is there once: the service holds the lock of the order,
+-- and then looks for the key in all partitions. No foreign key: dropping a partition would lock the orders.
 create table sale.received_webhook (
     id          bigint      generated always as identity,
     key         text        not null,
@@ -117,7 +118,7 @@ create table sale.received_webhook (
 create trigger stay_in_partition after truncate on sale.received_webhook
     for each statement execute function outbox.stay_in_partition();
 
--- Looks after the partitions of the webhooks that were received; those that ended more than `received_days` ago go.
+-- Turns, makes and drops the partitions of the received webhooks; those that ended more than `received_days` ago go.
 -- Returns how many were made or dropped.
 create function sale.turn_received(received_days integer default 180) returns integer
 language plpgsql volatile security definer
@@ -125,7 +126,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if received_days < 1 then
-        raise exception 'received_days is %, and must be at least 1', received_days using errcode = 'invalid_parameter_value';
+        raise exception 'received_days is %, and must be at least 1', received_days
+            using errcode = 'invalid_parameter_value';
     end if;
     return outbox.turn_by_age('sale.received_webhook', received_days);
 end
@@ -134,8 +136,8 @@ revoke execute on function sale.turn_received(integer) from public;
 
 select sale.turn_received();
 
--- Publishes to the WebSocket clients of an order what they are to see once this transaction has committed. `outbox.live`
--- is a channel of the platform's own, so that it takes a function with the owner's rights.
+-- Publishes to the WebSocket clients of an order what they are to see once this transaction has committed.
+-- `outbox.live` is a channel of the platform's own, so that it takes a function with the owner's rights.
 create function sale.publish_update(order_id uuid, update json, headers json default null) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -147,4 +149,4 @@ end
 $$;
 revoke execute on function sale.publish_update(uuid, json, json) from public;
 
-insert into outbox.migration (version, name) values (10, 'sale');
+insert into outbox.migration (version, name) values (24, 'sale');

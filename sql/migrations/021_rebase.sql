@@ -1,6 +1,7 @@
 -- Transaction ids mean nothing in another cluster: after a dump and restore, a logical copy or pg_upgrade a message may
 -- look as if a cursor had seen it, and would be skipped without a word.
 set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
 
 -- Why the transaction ids of this database can't be trusted in this cluster, in one sentence; NULL where they can.
 -- Asks by index ranges that are empty in a sound database, so a relay can call it at every connect.
@@ -14,7 +15,7 @@ set max_parallel_workers_per_gather = 0
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    -- No transaction of this cluster that anybody can have seen is at or beyond it.
+    -- No session can have seen a transaction of this cluster at or beyond it.
     here     xid8 := pg_snapshot_xmax(pg_current_snapshot());
     recorded bigint;
     actual   bigint;
@@ -46,16 +47,18 @@ begin
     ) as ahead
     limit 1;
     if found then
-        return format('Message %s was written by a transaction that this cluster has not reached (%s).', stranger, here);
+        return format('Message %s was written by a transaction that this cluster has not reached (%s).',
+                      stranger, here);
     end if;
     return null;
 end
 $$;
+revoke execute on function outbox.foreign_cluster() from public;
 
 -- Makes a moved database this cluster's own. Nothing that was pending is lost; what a cursor had done beyond its lowest
--- pending message comes again, with its first idempotency key. Run it before the writers start. Where they ran first,
--- give a time before their start as `repeat_from`: everything since then comes (again), because the transaction ids of
--- two clusters can't be told apart.
+-- pending message is sent again, with its first idempotency key. Run it before the writers start. Where they ran first,
+-- give a time before their start as `repeat_from`: everything since then is sent (again), because the transaction ids
+-- of two clusters can't be told apart.
 -- Returns where each cursor goes on; `pending_from_id` is NULL where nothing is pending. Running it again is safe.
 -- Raises lock_not_available while writers or relays are busy.
 create function outbox.rebase(repeat_from timestamptz default null)
@@ -108,7 +111,7 @@ begin
     update outbox.message set xid = '3' where xid <> '3';
     update outbox.known_partition set xid = '3';
 
-    -- A logical copy brings no sequences. A message id must be new among those that letters remember, too.
+    -- A logical copy brings no sequences. A message's id must also be new among those that dead letters remember.
     perform outbox.advance_sequence('outbox.message', greatest(
         (select max(id) from outbox.message),
         (select max(message_id) from outbox.dead_letter),
@@ -137,28 +140,6 @@ begin
     order by subscription.name, cursor.priority, cursor.id;
 end
 $$;
+revoke execute on function outbox.rebase(timestamptz) from public;
 
--- `truncate outbox.message restart identity` would give ids anew that letters and marks of time still have: a message
--- that can't go would take another one's letter, and a replay from a time would begin behind what it looks for.
-create function outbox.give_no_id_twice() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform outbox.advance_sequence('outbox.message', greatest(
-        (select max(message_id) from outbox.dead_letter),
-        (select max(upto_id) from outbox.checkpoint),
-        (select max(id) from outbox.log_mark)));
-    return null;
-end
-$$;
-create trigger give_no_id_twice after truncate on outbox.message
-    for each statement execute function outbox.give_no_id_twice();
-
-revoke execute on function
-    outbox.give_no_id_twice(),
-    outbox.foreign_cluster(),
-    outbox.rebase(timestamptz)
-from public;
-
-insert into outbox.migration (version, name) values (5, 'rebase');
+insert into outbox.migration (version, name) values (21, 'rebase');

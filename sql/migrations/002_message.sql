@@ -1,31 +1,10 @@
 -- The log: one append-only table, and the two functions that write to it.
-
--- Every migration begins with this. What a view, a CHECK, a default or a `return` body calls is looked up once, as it is
--- made: here, and never in a schema that somebody put before it. With psql: `psql -1 -f`.
 set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;
 
-create schema outbox;
-
--- Which migrations ran here. `outbox-relay migrate` writes it and refuses a database that is newer than the code.
-create table outbox.migration (
-    version    integer primary key,
-    name       text not null,
-    applied_at timestamptz not null default clock_timestamp()
-);
-
--- Which cluster the transaction ids in this database belong to. In another cluster they mean nothing: see outbox.rebase.
-create table outbox.installation (
-    single            boolean primary key default true check (single),
-    id                uuid not null default gen_random_uuid(),
-    system_identifier bigint not null
-);
-insert into outbox.installation (system_identifier)
-select system_identifier from pg_control_system();
-
 -- UUID version 7 (RFC 9562): 48 bits of milliseconds, then random bits, so that keys sort roughly by time.
--- It runs in the session of whoever inserts: `return` is parsed here, and follows no search_path of theirs. (SET would do
--- as well, and cost every call.)
+-- It runs in the publisher's session. A `return` body is parsed here, once, so the publisher's search_path does not
+-- reach it. SET would do as well, and would cost time in every call.
 create function outbox.uuid7() returns uuid
 language sql volatile parallel safe
 return encode(
@@ -39,12 +18,13 @@ return encode(
         53, 1),
     'hex')::uuid;
 
--- Headers travel as Kafka headers and as HTTP headers: names are HTTP tokens, values are strings without control
--- characters, and names that belong to whoever carries the message are not its own to set: what the relay writes, what
--- frames or routes a request (RFC 9110, sections 7.6 and 7.2), what says who asks. Servers fold names: some tell neither
--- case nor `_`, `-` and other punctuation apart, so they are compared as folded, and each comes once.
--- What is wrong with them, in a sentence that names the header; NULL: nothing. A loop in plpgsql, whose statements are
--- planned once a session: as one statement, planned anew with every insert that has headers, it costs twice as much.
+-- What is wrong with a message's headers, in a sentence that names the header; NULL: nothing.
+-- Headers travel as Kafka headers and as HTTP headers. So names are HTTP tokens, and values are strings without control
+-- characters. A message may not set the names that belong to its carrier: what the relay writes, what frames or routes
+-- a request (RFC 9110, sections 7.6 and 7.2), and what says who sent it. Some servers do not tell case apart, nor `_`,
+-- `-` and other punctuation. So names are compared as such servers fold them, and each may come once.
+-- A loop in plpgsql, whose statements are planned once a session: one statement would be planned anew with every insert
+-- that has headers, and costs twice as much.
 create function outbox.headers_fault(headers text) returns text
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -65,7 +45,8 @@ begin
     if fault is not null then
         return fault;
     end if;
-    -- JSON can write what no text holds. Seldom enough for a block that can be left.
+    -- JSON can write characters that no text can hold. The pattern keeps the costly exception block for headers that
+    -- may have one.
     if headers ~* '\\u(0000|d[89a-f])' then
         begin
             perform from json_each(headers::json);
@@ -105,7 +86,7 @@ begin
 end
 $$;
 
--- What the CHECK goes on to where there is a fault, so that the refusal says which. Never returns.
+-- The CHECK calls this where there is a fault, so that the refusal says which. Never returns.
 create function outbox.refuse_headers(headers text) returns boolean
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -151,20 +132,20 @@ create table outbox.message (
         check (octet_length(payload) + coalesce(octet_length(group_key), 0)
                + coalesce(octet_length(headers), 0) <= 983040)
 ) partition by range (id);
--- A table without a key or this takes no UPDATE or DELETE as soon as somebody publishes all tables, as change data capture
--- does by default; and outbox.rebase updates. Nothing is logged for it but then.
+-- A publication of all tables, which change data capture makes by default, refuses UPDATE and DELETE on a table that
+-- has neither a key nor this; and outbox.rebase updates. Nothing more is logged until there is such a publication.
 alter table outbox.message replica identity full;
 
--- These two and no more: every further index is paid for by every business transaction. They are spelled differently, so
--- that a query chooses its index by what it writes: `priority::integer` and `id + 0`, or `priority`, `xid` and `id`. The
--- planner knows nothing of xid8: asked about xid, it would take the index by id while a partition is empty, keep that
--- plan, and later read the whole class.
+-- These two and no more: every business transaction pays for each index. They are spelled differently, so that a query
+-- chooses its index by what it writes: `priority::integer` and `id + 0`, or `priority`, `xid` and `id`. The planner
+-- knows nothing of xid8: asked about xid, it would take the index by id while a partition is empty, keep that plan, and
+-- later read all messages of the priority.
 create index message_priority_id on outbox.message ((priority::integer), (id + 0));
--- xid before id, priority before both: a class that nobody uses would else walk everybody else's messages.
+-- Priority first: a look into a priority that has no messages would else walk the messages of all others.
 create index message_priority_xid_id on outbox.message (priority, xid, id);
 
--- Channels that begin with `outbox.` are the platform's own: what stands there tells subscribers and WebSocket clients
--- what became of orders and subscriptions, so nobody else writes to them.
+-- Channels that begin with `outbox.` are the platform's own. Subscribers and WebSocket clients learn there what became
+-- of orders and subscriptions, so publishers may not write to them.
 create function outbox.refuse_own_channel(channel text) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -175,14 +156,15 @@ begin
 end
 $$;
 
--- A plain INSERT. The platform's functions and outbox.publish run with the owner's rights and pass; outbox.publish asks
--- by itself. The condition of the trigger is all that a row of another channel pays for.
+-- For a plain INSERT. The platform's functions and outbox.publish run with the owner's rights and pass; outbox.publish
+-- checks by itself. A row of another channel pays for the trigger's condition alone.
 create function outbox.guard_own_channels() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not pg_has_role(current_user, (select relowner from pg_class where oid = 'outbox.message'::regclass), 'usage') then
+    if not pg_has_role(current_user, (select relowner from pg_class where oid = 'outbox.message'::regclass),
+                       'usage') then
         perform outbox.refuse_own_channel(new.channel);
     end if;
     return new;
@@ -191,7 +173,7 @@ $$;
 create trigger guard_own_channels before insert on outbox.message
     for each row when (starts_with(new.channel, 'outbox.')) execute function outbox.guard_own_channels();
 
--- Publishes to a channel of the platform. For the platform's own functions; nobody is granted it.
+-- Publishes to a channel of the platform. For the platform's own functions; no role is granted it.
 create function outbox.publish_own(
     channel   text,
     type      text,
@@ -213,8 +195,8 @@ end
 $$;
 revoke execute on function outbox.publish_own(text, text, json, text) from public;
 
--- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was written.
--- Runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
+-- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was
+-- written. It runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
 create function outbox.publish(
     channel         text,
     type            text,
@@ -272,4 +254,4 @@ begin
 end
 $$;
 
-insert into outbox.migration (version, name) values (1, 'log');
+insert into outbox.migration (version, name) values (2, 'message');

@@ -1,0 +1,27 @@
+-- The schema, which migrations ran in it, and to which cluster its transaction ids belong.
+
+-- Every migration begins with these two. Postgres looks up what a view, a CHECK, a default or a `return` body calls
+-- once, as it is made: here, and never in a schema that a login put before it. With psql: `psql -1 -f`.
+set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
+
+create schema outbox;
+
+-- Which migrations ran here. `outbox-relay migrate` writes it and refuses a database that is newer than the code.
+create table outbox.migration (
+    version    integer primary key,
+    name       text not null,
+    applied_at timestamptz not null default clock_timestamp()
+);
+
+-- The cluster that the transaction ids in this database belong to. In another cluster they mean nothing: see
+-- outbox.rebase.
+create table outbox.installation (
+    single            boolean primary key default true check (single),
+    id                uuid not null default gen_random_uuid(),
+    system_identifier bigint not null
+);
+insert into outbox.installation (system_identifier)
+select system_identifier from pg_control_system();
+
+insert into outbox.migration (version, name) values (1, 'installation');

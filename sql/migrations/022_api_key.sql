@@ -1,0 +1,106 @@
+-- Who may use the HTTP API of the platform.
+set search_path = pg_catalog, pg_temp;
+set standard_conforming_strings = on;
+
+-- Each is the name of a channel, or the beginning of one with a `*` behind it.
+create function outbox.channel_patterns_valid(patterns text[]) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select cardinality(patterns) between 1 and 100
+       and not exists (
+            select from unnest(patterns) as pattern
+            where pattern is null or pattern !~ '^[A-Za-z0-9._-]{1,200}[*]?$')
+$$;
+
+-- Whether a key that is limited to these patterns may use a channel. A channel of the platform takes a pattern that
+-- begins with `outbox.`; `o*` does not mean it.
+create function outbox.channel_allowed(channel text, patterns text[]) returns boolean
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from unnest(patterns) as pattern
+        where case
+            when right(pattern, 1) <> '*' then channel = pattern
+            else starts_with(channel, left(pattern, -1))
+                 and (starts_with(pattern, 'outbox.') or not starts_with(channel, 'outbox.'))
+        end)
+$$;
+
+create table outbox.api_key (
+    id           bigint      generated always as identity primary key,
+    name         text        not null,
+    -- SHA-256 of the key: who reads this table can't use what it reads.
+    hash         bytea       not null unique,
+    scopes       text[]      not null,
+    -- NULL: every channel.
+    channels     text[],
+    created_at   timestamptz not null default clock_timestamp(),
+    -- NULL: never.
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+
+    constraint name_is_1_to_100_printable_characters check (name ~ '^[^\x01-\x1f\x7f]+$' and length(name) <= 100),
+    constraint hash_is_a_sha_256 check (octet_length(hash) = 32),
+    constraint scopes_are_some_of_publish_manage_operate_read check (
+        scopes <@ array['publish', 'manage', 'operate', 'read'] and cardinality(scopes) > 0),
+    constraint a_channel_is_a_topic_name_or_its_beginning_and_an_asterisk check (
+        channels is null or outbox.channel_patterns_valid(channels)),
+    constraint a_key_expires_after_it_was_made_and_before_9999 check (
+        expires_at > created_at and expires_at < '9999-01-01 00:00:00+00')
+);
+
+-- When each key was used last, as outbox.use_key notes it: the first use of each minute. A table of its own: a use that
+-- is noted locks its row until the commit, and a key is revoked without waiting for that.
+create table outbox.api_key_use (
+    api_key_id   bigint primary key references outbox.api_key on delete cascade,
+    -- NULL: never.
+    last_used_at timestamptz
+);
+
+-- Made with the key, so that uses are only ever updates: two inserts would wait for each other.
+create function outbox.make_key_use() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into outbox.api_key_use (api_key_id) values (new.id);
+    return null;
+end
+$$;
+create trigger make_key_use after insert on outbox.api_key
+    for each row execute function outbox.make_key_use();
+
+-- The key with this hash; no row where there is none, or it is revoked or has expired. The service may do no more than
+-- this with keys: a taken-over service can neither make one nor give a revoked one back.
+create function outbox.use_key(hash bytea) returns table (id bigint, name text, scopes text[], channels text[])
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    k record;
+begin
+    select known.*, used.last_used_at into k
+    from outbox.api_key as known left join outbox.api_key_use as used on used.api_key_id = known.id
+    where known.hash = use_key.hash and known.revoked_at is null
+      and (known.expires_at is null or known.expires_at > clock_timestamp());
+    if not found then
+        return;
+    end if;
+    -- Not a write per request, none that waits for another request's, and none where the database is read-only.
+    if coalesce(k.last_used_at, '-infinity') < clock_timestamp() - interval '1 minute'
+       and current_setting('transaction_read_only') = 'off' then
+        update outbox.api_key_use as used set last_used_at = clock_timestamp()
+        where used.api_key_id = (
+            select unused.api_key_id from outbox.api_key_use as unused
+            where unused.api_key_id = k.id and unused.last_used_at is not distinct from k.last_used_at
+            for no key update skip locked);
+    end if;
+    return query select k.id, k.name, k.scopes, k.channels;
+end
+$$;
+revoke execute on function outbox.use_key(bytea) from public;
+
+insert into outbox.migration (version, name) values (22, 'api_key');
