@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-long prove chaos lint bench bench-peers bench-growth bench-outage bench-push lock
+.PHONY: help install demo run test test-long prove chaos lint schema bench bench-peers bench-growth bench-outage bench-push lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+schema: $(STAMP) ## sql/schema.sql anew, from the migrations
+	$(BIN)/python -m local.schema
 
 bench: $(STAMP) ## this relay beside the bare producer and the classic relay, one table
 	$(BIN)/python -m bench

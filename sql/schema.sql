@@ -1,0 +1,5203 @@
+-- What the migrations in sql/migrations make, as pg_dump of PostgreSQL 18 writes it.
+-- It is for reading, and shows in a diff what a migration changes; nothing runs it.
+-- `make schema` makes this file. Grants are in sql/roles.sql.
+--
+-- PostgreSQL database dump
+--
+
+
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: outbox; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA outbox;
+
+
+--
+-- Name: sale; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA sale;
+
+
+--
+-- Name: money; Type: DOMAIN; Schema: sale; Owner: -
+--
+
+CREATE DOMAIN sale.money AS numeric
+	CONSTRAINT amount_is_a_number_of_at_least_zero CHECK (((VALUE >= (0)::numeric) AND (VALUE < 'Infinity'::numeric)));
+
+
+--
+-- Name: advance_sequence(regclass, bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.advance_sequence(owner regclass, highest_id bigint) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select setval(identity.sequence, highest_id)
+    from (select pg_get_serial_sequence(owner::text, 'id')::regclass as sequence) as identity
+    where highest_id > coalesce(pg_sequence_last_value(identity.sequence), 0)
+$$;
+
+
+--
+-- Name: channel_allowed(text, text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.channel_allowed(channel text, patterns text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select exists (
+        select from unnest(patterns) as pattern
+        where case
+            when right(pattern, 1) <> '*' then channel = pattern
+            else starts_with(channel, left(pattern, -1))
+                 and (starts_with(pattern, 'outbox.') or not starts_with(channel, 'outbox.'))
+        end)
+$$;
+
+
+--
+-- Name: channel_cursor_target(bigint, pg_snapshot); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.channel_cursor_target(channel_cursor_id bigint, seen pg_snapshot) RETURNS pg_snapshot
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select origin.position
+    from (
+        select coalesce(latest.target, latest.seen) as position
+        from outbox.cursor as apart
+        join outbox.cursor as origin
+            on origin.subscription_id = apart.subscription_id and origin.shard = apart.shard
+            and origin.priority = apart.priority and origin.channel is null
+        cross join lateral (
+            select target, checkpoint.seen from outbox.checkpoint
+            where cursor_id = origin.id order by n desc limit 1
+        ) as latest
+        where apart.id = channel_cursor_target.channel_cursor_id
+    ) as origin
+    where origin.position::text <> channel_cursor_target.seen::text
+      and pg_snapshot_xmax(channel_cursor_target.seen) <= pg_snapshot_xmax(origin.position)
+      and not exists (
+          select from pg_snapshot_xip(origin.position) as xid
+          where pg_visible_in_snapshot(xid, channel_cursor_target.seen))
+$$;
+
+
+--
+-- Name: channel_patterns_valid(text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.channel_patterns_valid(patterns text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select cardinality(patterns) between 1 and 100
+       and not exists (
+            select from unnest(patterns) as pattern
+            where pattern is null or pattern !~ '^[A-Za-z0-9._-]{1,200}[*]?$')
+$_$;
+
+
+--
+-- Name: check_settings(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.check_settings() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    fault text;
+begin
+    if tg_op = 'UPDATE' and new.kind <> old.kind then
+        raise exception 'outbox.subscription.kind is fixed at creation: make a new subscription of kind %', new.kind
+            using errcode = 'check_violation', column = 'kind';
+    end if;
+    if new.kind = 'http' then
+        fault := outbox.http_settings_fault(new.settings);
+        if fault is not null then
+            raise exception '%', fault using errcode = 'check_violation', column = 'settings';
+        end if;
+    end if;
+    return new;
+end
+$$;
+
+
+--
+-- Name: clear_acked(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.clear_acked(cursor_id bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+    cleared    bigint;
+    group_keys text[];
+begin
+    with gone as (
+        delete from outbox.delivery
+        where cursor_id = clear_acked.cursor_id and outcome = 'acked'
+        returning group_key, dead_letter_id, attempts
+    ),
+    arrived as (
+        update outbox.dead_letter
+        set delivered_at = clock_timestamp(), attempts = dead_letter.attempts + gone.attempts,
+            redriven_at = coalesce(dead_letter.redriven_at, clock_timestamp())
+        from gone where dead_letter.id = gone.dead_letter_id
+    )
+    select count(*), array_agg(group_key) filter (where group_key is not null) into cleared, group_keys from gone;
+    if group_keys is not null then
+        perform outbox.promote(clear_acked.cursor_id, group_keys);
+    end if;
+    return cleared;
+end
+$$;
+
+
+--
+-- Name: close_breaker(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.close_breaker() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update outbox.breaker
+    set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+    where subscription_id = new.id;
+    return null;
+end
+$$;
+
+
+--
+-- Name: delete_subscription(text, boolean); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.delete_subscription(name text, discard_undelivered boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    -- First, since only the holder of a cursor takes messages from the log and writes dead letters.
+    perform from outbox.cursor as c join outbox.subscription as s on s.id = c.subscription_id
+    where s.name = delete_subscription.name order by c.id for update of c;
+    -- For the trigger guard_undelivered.
+    perform set_config('outbox.discards', case when discard_undelivered then 'on' else 'off' end, true);
+    delete from outbox.subscription as s where s.name = delete_subscription.name;
+    if not found then
+        raise exception 'there is no subscription %', delete_subscription.name using errcode = 'no_data_found';
+    end if;
+    perform set_config('outbox.discards', 'off', true);
+end
+$$;
+
+
+--
+-- Name: delivery_state(timestamp with time zone, bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.delivery_state(due_at timestamp with time zone, token bigint, outcome text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (due_at IS NULL) THEN 'behind'::text WHEN (due_at = 'infinity'::timestamp with time zone) THEN 'parked'::text WHEN ((token IS NOT NULL) OR (outcome IS NOT NULL)) THEN 'in_flight'::text ELSE 'retrying'::text END;
+
+
+--
+-- Name: disable(bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.disable(subscription_id bigint, reason text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    disabled boolean;
+begin
+    -- For the trigger tell_pause.
+    perform set_config('outbox.disables', 'on', true);
+    update outbox.subscription as s set paused = true, paused_reason = reason
+    where s.id = disable.subscription_id and not s.paused;
+    disabled := found;
+    perform set_config('outbox.disables', 'off', true);
+    return disabled and exists (
+        select from outbox.told as t
+        where t.subscription_id = disable.subscription_id and t.type = 'subscription.disabled' and t.left_out = 0);
+end
+$$;
+
+
+--
+-- Name: disable_if_dead(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.disable_if_dead(subscription_id bigint) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select outbox.disable(b.subscription_id,
+                          'disabled: nothing but failures since ' || date_trunc('second', b.failing_since))
+    from outbox.breaker as b
+    where b.subscription_id = disable_if_dead.subscription_id
+      and b.failing_since < clock_timestamp() - interval '5 days'
+$$;
+
+
+--
+-- Name: drop_channel(text, text, boolean); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.drop_channel(channel text, subscription text DEFAULT NULL::text, dry_run boolean DEFAULT false) RETURNS TABLE(subscription_name text, messages bigint, more boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    apart record;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.drop_channel runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+    end if;
+    if not dry_run then
+        perform from outbox.cursor
+        where cursor.channel = drop_channel.channel and waiting_since is not null order by id for no key update;
+    end if;
+    for apart in
+        select cursor.id, cursor.subscription_id, s.name, latest.n
+        from outbox.cursor
+        join outbox.subscription as s on s.id = cursor.subscription_id
+        cross join lateral (
+            select n from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.channel = drop_channel.channel and cursor.waiting_since is not null
+          and (drop_channel.subscription is null or s.name = drop_channel.subscription)
+        order by cursor.id
+    loop
+        subscription_name := apart.name;
+        select count(*) filter (where wanted), count(*) > 100000 into messages, more
+        from outbox.unread(apart.id, 100001);
+        if not dry_run then
+            -- The origin may still be behind this point, and merges the channel cursor when it has come here.
+            insert into outbox.checkpoint (cursor_id, n, seen, relay)
+            values (apart.id, apart.n + 1, pg_current_snapshot(), '');
+            update outbox.cursor set waiting_since = null, waiting_reason = null where id = apart.id;
+            perform outbox.tell(apart.subscription_id, 'subscription.channel_dropped',
+                                json_build_object('channel', channel, 'messages', messages, 'more', more));
+        end if;
+        return next;
+    end loop;
+    if not found then
+        raise exception 'no channel % waits for its topic', channel using errcode = 'no_data_found';
+    end if;
+end
+$$;
+
+
+--
+-- Name: equip_http(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.equip_http() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into outbox.breaker (subscription_id) values (new.id);
+    insert into outbox.rate_limit (subscription_id) values (new.id);
+    insert into outbox.answer_budget (subscription_id) values (new.id);
+    insert into outbox.secret (subscription_id, key) values (new.id, outbox.random_key());
+    return null;
+end
+$$;
+
+
+--
+-- Name: finished_ranges(xid8); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.finished_ranges(first xid8) RETURNS TABLE(from_xid xid8, before_xid xid8)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE((((((lag(in_progress.xid) OVER (ORDER BY in_progress.xid))::text)::bigint + 1))::text)::xid8, finished_ranges.first) AS "coalesce",
+     in_progress.xid
+    FROM (( SELECT xid.xid
+            FROM pg_snapshot_xip(pg_current_snapshot()) xid(xid)
+           WHERE (xid.xid >= finished_ranges.first)
+           ORDER BY xid.xid
+          LIMIT 16)
+         UNION ALL
+          SELECT pg_snapshot_xmax(pg_current_snapshot()) AS pg_snapshot_xmax) in_progress;
+END;
+
+
+--
+-- Name: first_id_since(timestamp with time zone); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.first_id_since(since timestamp with time zone) RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    -- A message draws its id before its time: a minute is allowed between the two.
+    select coalesce(max(id), 0) from outbox.log_mark where at <= since - interval '1 minute'
+$$;
+
+
+--
+-- Name: foreign_cluster(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.foreign_cluster() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+declare
+    -- No session can have seen a transaction of this cluster at or beyond it.
+    here     xid8 := pg_snapshot_xmax(pg_current_snapshot());
+    recorded bigint;
+    actual   bigint;
+    stranger bigint;
+begin
+    select system_identifier into recorded from outbox.installation;
+    select system_identifier into actual from pg_control_system();
+    if recorded is distinct from actual then
+        return format('The database was moved to another cluster: it was made in %s, this is %s.',
+                      coalesce(recorded::text, 'an unknown one'), actual);
+    end if;
+
+    select cursor.id into stranger
+    from outbox.cursor
+    cross join lateral (
+        select coalesce(target, seen) as position
+        from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+    ) as latest
+    where pg_snapshot_xmax(latest.position) > here
+    limit 1;
+    if found then
+        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', stranger, here);
+    end if;
+
+    select ahead.id into stranger
+    from generate_series(1, 5) as class
+    cross join lateral (
+        select id from outbox.message where priority = class and xid >= here limit 1
+    ) as ahead
+    limit 1;
+    if found then
+        return format('Message %s was written by a transaction that this cluster has not reached (%s).',
+                      stranger, here);
+    end if;
+    return null;
+end
+$$;
+
+
+--
+-- Name: give_no_id_twice(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.give_no_id_twice() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform outbox.advance_sequence('outbox.message', greatest(
+        (select max(message_id) from outbox.dead_letter),
+        (select max(upto_id) from outbox.checkpoint),
+        (select max(id) from outbox.log_mark)));
+    return null;
+end
+$$;
+
+
+--
+-- Name: guard_own_channels(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.guard_own_channels() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not pg_has_role(current_user, (select relowner from pg_class where oid = 'outbox.message'::regclass),
+                       'usage') then
+        perform outbox.refuse_own_channel(new.channel);
+    end if;
+    return new;
+end
+$$;
+
+
+--
+-- Name: guard_undelivered(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.guard_undelivered() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    obstacle text;
+begin
+    perform from outbox.cursor where subscription_id = old.id order by id for update nowait;
+    if current_setting('outbox.discards', true) is distinct from 'on' then
+        -- What was acknowledged after its run is delivered, and no obstacle.
+        perform outbox.clear_acked(id) from outbox.cursor where subscription_id = old.id;
+        obstacle := outbox.undelivered(old.id);
+    end if;
+    if obstacle is not null then
+        raise exception 'subscription % still has %', old.name, obstacle using
+            errcode = 'dependent_objects_still_exist',
+            hint = format('Let them arrive, dead letters by a redrive, or lose them: '
+                          'select outbox.delete_subscription(%L, discard_undelivered => true)', old.name);
+    end if;
+    -- The dead letters without rows first, which are most: meanwhile an outcome can still be written to its row.
+    delete from outbox.dead_letter where subscription_id = old.id
+        and not exists (select from outbox.delivery where dead_letter_id = dead_letter.id);
+    delete from outbox.delivery where cursor_id in (select id from outbox.cursor where subscription_id = old.id);
+    delete from outbox.dead_letter where subscription_id = old.id;
+    return old;
+exception when lock_not_available then
+    raise exception 'a relay is at work for subscription % at this moment', old.name using
+        errcode = 'lock_not_available',
+        hint = format('This waits for it: select outbox.delete_subscription(%L)', old.name);
+end
+$$;
+
+
+--
+-- Name: has_unread(bigint, timestamp with time zone); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.has_unread(cursor_id bigint, give_up_at timestamp with time zone) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    c      outbox.cursor_reading;
+    wanted boolean;
+begin
+    select * into strict c from outbox.cursor_reading as reading where reading.cursor_id = has_unread.cursor_id;
+
+    -- The first message that is wanted, or the one that it has come to when the time is over. The four ways into the
+    -- log are those of outbox.unread.
+    select is_wanted into wanted
+    from (
+        select (c.only_channel is null or log.channel = c.only_channel)
+               and not log.channel = any (c.set_aside)
+               and outbox.wants(c.channels, c.types, log.channel, log.type)
+               and outbox.shard_of(log.group_key, log.id, c.shards) = c.shard as is_wanted
+        from (
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.seen)))
+              and m.id > c.after_id and m.id < c.fresh_id and pg_visible_in_snapshot(m.xid, c.target)
+            union all
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority::integer = c.priority::integer
+              and m.id + 0 >= greatest(c.fresh_id, c.after_id + 1) and m.id + 0 <= c.upto_id
+              and not pg_visible_in_snapshot(m.xid, c.seen) and pg_visible_in_snapshot(m.xid, c.target)
+            union all
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.message as m
+            where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.horizon)))
+            union all
+            select m.id, m.channel, m.type, m.group_key
+            from outbox.finished_ranges(pg_snapshot_xmax(c.horizon)) as finished
+            cross join lateral (
+                select message.* from outbox.message
+                where priority = c.priority and xid >= finished.from_xid and xid < finished.before_xid
+                offset 0
+            ) as m
+        ) as log
+    ) as looked_at
+    where is_wanted or clock_timestamp() >= give_up_at
+    limit 1;
+    return case when wanted is null then false when wanted then true end;
+end
+$$;
+
+
+--
+-- Name: headers_fault(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.headers_fault(headers text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+declare
+    name   text;
+    value  text;
+    kind   text;
+    folded text;
+    seen   text[] := '{}';
+    fault  text;
+begin
+    fault := case
+        when octet_length(headers) > 16384 then 'headers are larger than 16384 bytes'
+        when json_typeof(headers::json) <> 'object' then 'headers are no JSON object'
+    end;
+    if fault is not null then
+        return fault;
+    end if;
+    -- JSON can write characters that no text can hold. The pattern keeps the costly exception block for headers that
+    -- may have one.
+    if headers ~* '\\u(0000|d[89a-f])' then
+        begin
+            perform from json_each(headers::json);
+        exception when untranslatable_character or invalid_text_representation then
+            return 'headers hold a NUL (\u0000) or half a surrogate pair, which is no text';
+        end;
+    end if;
+    for name, value, kind in
+        select header.name, header.value #>> '{}', json_typeof(header.value)
+        from json_each(headers::json) as header (name, value)
+    loop
+        folded := translate(lower(name collate "C"), '!#$%&''*+.^_`|~', '--------------');
+        fault := case
+            when cardinality(seen) = 100 then 'headers are more than 100'
+            when name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,128}$'
+                then format('header %s: a name is a token of 1 to 128 letters, digits, dashes and the like',
+                            to_json(left(name, 128)))
+            when kind <> 'string' then format('header %s: its value is no string', to_json(name))
+            when value ~ '[\x01-\x1f\x7f]' then format('header %s: its value has control characters', to_json(name))
+            when folded ~ ('^((ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-|$)'
+                           '|(idempotency-key|content-type|replayed'
+                           '|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings'
+                           '|content-length|expect|accept|accept-encoding|user-agent'
+                           '|host|x-host|forwarded|via|x-method-override'
+                           '|authorization|cookie|cookie2|set-cookie|set-cookie2'
+                           '|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip)$)')
+                then format('header %s: this name is not a message''s own to set', to_json(name))
+            when folded = any (seen)
+                then format('header %s: it is there twice, where a server folds case and punctuation', to_json(name))
+        end;
+        if fault is not null then
+            return fault;
+        end if;
+        seen := seen || folded;
+    end loop;
+    return null;
+end
+$_$;
+
+
+--
+-- Name: hold_for_outcomes(bigint[], bigint[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.hold_for_outcomes(judged bigint[], failed bigint[]) RETURNS bigint[]
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    with free_subscription as materialized (
+        select id from outbox.subscription where id = any (judged) for no key update skip locked
+    ),
+    free_breaker as materialized (
+        select subscription_id as id from outbox.breaker where subscription_id = any (judged)
+        for no key update skip locked
+    ),
+    free_budget as materialized (
+        select subscription_id as id from outbox.answer_budget where subscription_id = any (failed)
+        for no key update skip locked
+    )
+    select array(
+        (select subscription_id from outbox.breaker where subscription_id = any (judged)
+         except (select id from free_subscription intersect select id from free_breaker))
+        union
+        (select subscription_id from outbox.answer_budget where subscription_id = any (failed)
+         except select id from free_budget))
+$$;
+
+
+--
+-- Name: hold_half_open(bigint, bigint, double precision); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.hold_half_open(subscription_id bigint, token bigint, lease_seconds double precision) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform from outbox.breaker as b
+    where b.subscription_id = hold_half_open.subscription_id and b.retry_at <= clock_timestamp()
+    for no key update skip locked;
+    if not found then
+        return false;
+    end if;
+    update outbox.breaker as b
+    set token = hold_half_open.token, retry_at = clock_timestamp() + make_interval(secs => lease_seconds)
+    where b.subscription_id = hold_half_open.subscription_id;
+    return true;
+end
+$$;
+
+
+--
+-- Name: hold_maintenance(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.hold_maintenance() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    lock table outbox.maintenance in exclusive mode nowait;
+    return true;
+exception when lock_not_available then
+    return false;
+end
+$$;
+
+
+--
+-- Name: http_settings_fault(jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.http_settings_fault(settings jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+    with given as (
+        select key as path, value from jsonb_each(settings) where key not in ('retry', 'breaker')
+        union all
+        select part.key || '.' || inner_part.key, inner_part.value
+        from jsonb_each(settings) as part
+        cross join lateral jsonb_each(case jsonb_typeof(part.value) when 'object' then part.value else '{}' end)
+                   as inner_part
+        where part.key in ('retry', 'breaker')
+    ),
+    fault (path, sentence) as (
+        select 'endpoint', 'is required' where not settings ? 'endpoint'
+        union all
+        select key, 'must be an object' from jsonb_each(settings)
+        where key in ('retry', 'breaker') and jsonb_typeof(value) <> 'object'
+        union all
+        select 'retry', 'takes schedule_seconds or the four that compute one, not both'
+        where settings -> 'retry' ? 'schedule_seconds'
+          and settings -> 'retry' ?| array['initial_delay_seconds', 'multiplier', 'max_delay_seconds', 'max_attempts']
+        union all
+        select given.path, case
+            when known.path is null then
+                'is not known; known are ' || (select string_agg(path, ', ' order by path) from outbox.http_setting)
+            when kind = 'word' and (jsonb_typeof(value) <> 'string' or value #>> '{}' <> all (words)) then
+                'must be one of ' || array_to_string(words, ', ')
+            when kind = 'url' and (jsonb_typeof(value) <> 'string' or length(value #>> '{}') > 2048
+                                   or value #>> '{}' !~ ('^https?://[^/?#@\s[:cntrl:]]+'
+                                                         '(/[^#\s[:cntrl:]]*|\?[^#\s[:cntrl:]]*)?$')) then
+                'must be an http:// or https:// URL of at most 2048 characters, without user, password or fragment'
+            when kind in ('number', 'integer') and (
+                     jsonb_typeof(value) <> 'number'
+                     or case when jsonb_typeof(value) = 'number'
+                             then (value #>> '{}')::numeric not between lowest and highest
+                                  or kind = 'integer' and value #>> '{}' !~ '^[0-9]+$' end) then
+                format('must be %s from %s to %s', case kind when 'integer' then 'a whole number' else 'a number' end,
+                       lowest, highest)
+            when kind = 'delays' and (
+                     jsonb_typeof(value) <> 'array'
+                     or case when jsonb_typeof(value) = 'array' then
+                            jsonb_array_length(value) > 100 or exists (
+                                select from jsonb_array_elements(value) as delay
+                                where jsonb_typeof(delay) <> 'number'
+                                   or case when jsonb_typeof(delay) = 'number'
+                                           then (delay #>> '{}')::numeric not between lowest and highest end) end) then
+                format('must be a list of at most 100 numbers of seconds from %s to %s', lowest, highest)
+        end
+        from given left join outbox.http_setting as known on known.path = given.path
+    )
+    select format('settings.%s %s', path, sentence) from fault where sentence is not null order by path limit 1
+$_$;
+
+
+--
+-- Name: judge_breaker(bigint, bigint, bigint, double precision, bigint, double precision, double precision); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, failed bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+#variable_conflict use_variable
+declare
+    b     outbox.breaker;
+    since timestamptz;
+begin
+    opened := false;
+    told := false;
+    select * into b from outbox.breaker as one
+    where one.subscription_id = judge_breaker.subscription_id for no key update;
+    if not found or b.opened_at is not null then
+        return;
+    end if;
+    if acked > 0 or failed = 0 then
+        if acked > 0 and b.failing_since is not null then
+            update outbox.breaker as one set failing_since = null where one.subscription_id = b.subscription_id;
+        end if;
+        if failed = 0 then
+            return;
+        end if;
+    elsif b.failing_since is null then
+        update outbox.breaker as one set failing_since = clock_timestamp()
+        where one.subscription_id = b.subscription_id;
+    else
+        perform outbox.disable_if_dead(b.subscription_id);
+    end if;
+    since := greatest(clock_timestamp() - make_interval(secs => window_seconds), b.closed_at);
+    select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
+    from outbox.cursor as c
+    join outbox.checkpoint as k on k.cursor_id = c.id
+    -- From the newest checkpoint that is too old: the table keeps more than a window.
+    where c.subscription_id = b.subscription_id and k.created_at > since
+      and k.n > coalesce((select old.n from outbox.checkpoint as old
+                          where old.cursor_id = c.id and old.created_at <= since
+                          order by old.n desc limit 1), -1);
+    if acked + failed < minimum or failed < threshold * (acked + failed) then
+        return;
+    end if;
+    update outbox.breaker as one
+    set opened_at = clock_timestamp(), retry_at = clock_timestamp() + make_interval(secs => cool_down_seconds),
+        failing_since = coalesce(one.failing_since, clock_timestamp())
+    where one.subscription_id = b.subscription_id;
+    opened := true;
+    told := outbox.tell_at_times(b.subscription_id, 'subscription.breaker_opened',
+                                 json_build_object('failed', failed, 'of', acked + failed));
+end
+$$;
+
+
+--
+-- Name: judge_half_open(bigint, bigint, boolean, double precision); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds double precision) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if acked then
+        update outbox.breaker as b
+        set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+        where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
+        if found then
+            return outbox.tell_at_times(subscription_id, 'subscription.breaker_closed', '{}');
+        end if;
+        return false;
+    end if;
+    update outbox.breaker as b
+    set token = null,
+        retry_at = clock_timestamp() + make_interval(secs => case when acked is null then 0 else cool_down_seconds end)
+    where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
+    if found and not acked then
+        perform outbox.disable_if_dead(subscription_id);
+    end if;
+    return false;
+end
+$$;
+
+
+--
+-- Name: make_ahead(text, integer, timestamp with time zone); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.make_ahead(parent text, present integer, upto_time timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    room constant bigint      := outbox.partition_room();
+    now  constant timestamptz := clock_timestamp();
+    made integer := 0;
+    name text;
+begin
+    -- What lies before is over, also where an operator moved the sequence on.
+    update outbox.known_partition as known
+    set from_time = least(from_time, make_ahead.upto_time), upto_time = make_ahead.upto_time
+    where known.parent = make_ahead.parent and number < present and known.upto_time is null;
+
+    insert into outbox.known_partition (parent, number, from_time, upto_time)
+    select attached.parent, number, now, now from outbox.attached_partition as attached
+    where attached.parent = make_ahead.parent and number < present
+    on conflict do nothing;
+    for ahead in present .. present + 1 loop
+        if not exists (select from outbox.attached_partition as attached
+                       where attached.parent = make_ahead.parent and number = ahead) then
+            name := parent || '_' || ahead;
+            execute format('create table %s (like %s including defaults including constraints)', name, parent);
+            -- LIKE does not copy this.
+            execute format('alter table %s replica identity full', name);
+            execute format('alter table %s attach partition %s for values from (%s) to (%s)',
+                           parent, name, ahead * room, (ahead + 1) * room);
+            delete from outbox.known_partition as known where known.parent = make_ahead.parent and number = ahead;
+            made := made + 1;
+        end if;
+        insert into outbox.known_partition (parent, number) values (make_ahead.parent, ahead) on conflict do nothing;
+    end loop;
+    update outbox.known_partition as known set from_time = coalesce(from_time, now), upto_time = null
+    where known.parent = make_ahead.parent and number = present;
+    return made;
+end
+$$;
+
+
+--
+-- Name: make_cursors(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.make_cursors() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    here pg_snapshot := pg_current_snapshot();
+    own  xid8        := pg_current_xact_id();
+begin
+    perform outbox.require_room(new.shards, new.made_by);
+    -- A snapshot does not list its own transaction as in progress, so that the transaction may look seen. What it
+    -- publishes commits together with the subscription, and has to reach it.
+    if own < pg_snapshot_xmax(here) then
+        here := (select format('%s:%s:%s', least(pg_snapshot_xmin(here), own), pg_snapshot_xmax(here),
+                               string_agg(xid::text, ',' order by xid))
+                 from (select pg_snapshot_xip(here) union select own) as in_progress (xid));
+    end if;
+    with made as (
+        insert into outbox.cursor (subscription_id, shard, priority)
+        select new.id, shard, priority
+        from generate_series(0, new.shards - 1) as shard, generate_series(1, 5) as priority
+        returning id
+    )
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select made.id, 0, here, '' from made;
+    return null;
+end
+$$;
+
+
+--
+-- Name: make_key_use(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.make_key_use() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into outbox.api_key_use (api_key_id) values (new.id);
+    return null;
+end
+$$;
+
+
+--
+-- Name: make_partitions(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.make_partitions(retention_days integer DEFAULT 7) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+    log     constant text        := 'outbox.message';
+    now     constant timestamptz := clock_timestamp();
+    written timestamptz          := now;
+    present integer;
+begin
+    present := outbox.turn_partition(log, retention_days);
+    -- A clock may have been ahead when the last messages were written. A day at most is believed, since the owner of
+    -- the log may write any time.
+    if exists (select from outbox.known_partition where parent = log and number < present and upto_time is null)
+        or not exists (select from outbox.log_mark where at > now - interval '1 hour')
+    then
+        select greatest(now, least(coalesce(max(last.created_at), now), now + interval '1 day')) into written
+        from generate_series(1, 5) as class
+        cross join lateral (
+            select created_at from outbox.message where priority::integer = class order by id + 0 desc limit 1
+        ) as last;
+        insert into outbox.log_mark (at, id)
+        values (written, coalesce(pg_sequence_last_value(pg_get_serial_sequence(log, 'id')::regclass), 0))
+        on conflict do nothing;
+        delete from outbox.log_mark
+        where id < (select coalesce(min(number), 0) * outbox.partition_room()
+                    from outbox.attached_partition where parent = log)
+          and at < (select max(at) from outbox.log_mark);
+    end if;
+    return outbox.make_ahead(log, present, written);
+exception when lock_not_available then
+    return 0;
+end
+$$;
+
+
+--
+-- Name: merge_channel_cursors(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.merge_channel_cursors(cursor_id bigint) RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    origin   outbox.cursor;
+    position text;
+    apart_id bigint;
+    merged   bigint[] := '{}';
+begin
+    select * into origin from outbox.cursor
+    where id = merge_channel_cursors.cursor_id and channel is null for no key update;
+    select seen::text into position
+    from (select seen, target from outbox.checkpoint where cursor_id = origin.id order by n desc limit 1) as latest
+    where target is null;
+    -- A redrive refers to the channel cursor until its commit: FOR UPDATE skips the cursor then, and makes a later
+    -- redrive wait.
+    for apart_id in
+        select id from outbox.cursor
+        where subscription_id = origin.subscription_id and shard = origin.shard and priority = origin.priority
+          and channel is not null and waiting_since is null
+        order by id
+        for update skip locked
+    loop
+        continue when not exists (
+            select from (
+                select seen, target from outbox.checkpoint
+                where checkpoint.cursor_id = apart_id order by n desc limit 1
+            ) as latest
+            where latest.target is null and latest.seen::text = position);
+        continue when exists (select from outbox.delivery where delivery.cursor_id = apart_id);
+        -- A session that is about to redrive a dead letter holds it, and would wait for the channel cursor.
+        continue when (select count(*) from outbox.dead_letter where dead_letter.cursor_id = apart_id) <>
+                      (select count(*) from (
+                          select from outbox.dead_letter where dead_letter.cursor_id = apart_id
+                          for update skip locked) as free);
+        -- After a replay both may have given up one message. The channel cursor's dead letter is the later one.
+        begin
+            delete from outbox.dead_letter as former
+            using outbox.dead_letter as latter
+            where latter.cursor_id = apart_id and former.cursor_id = origin.id
+              and former.message_id = latter.message_id
+              and not exists (select from outbox.delivery where dead_letter_id = former.id);
+            update outbox.dead_letter set cursor_id = origin.id where dead_letter.cursor_id = apart_id;
+            delete from outbox.cursor where id = apart_id;
+            merged := merged || apart_id;
+        exception when unique_violation then
+            -- The origin's dead letter is on its way again.
+            null;
+        end;
+    end loop;
+    return merged;
+end
+$$;
+
+
+--
+-- Name: note_maintenance(text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_maintenance(relay text, fault text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update outbox.maintenance as m
+    set done_at = case when note_maintenance.fault is null then clock_timestamp() else m.done_at end,
+        relay = case when note_maintenance.fault is null then note_maintenance.relay else m.relay end,
+        fault = left(note_maintenance.fault, 1000)
+    where m.fault is distinct from left(note_maintenance.fault, 1000)
+       or (note_maintenance.fault is null and m.done_at < clock_timestamp() - interval '2 minutes')
+$$;
+
+
+--
+-- Name: note_new_schedule(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_new_schedule() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    perform outbox.note_rescheduling(new.id, old.settings -> 'retry', coalesce(new.settings -> 'retry', '{}'));
+    return null;
+end
+$$;
+
+
+--
+-- Name: note_rescheduling(bigint, jsonb, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_rescheduling(subscription_id bigint, former jsonb, retry jsonb) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with schedule as (
+        select array_agg(coalesce(extract(epoch from outbox.retry_delay(coalesce(former, '{}'), n)), 0)
+                         order by n)::float8[] as former_delays,
+               array_agg(extract(epoch from outbox.retry_delay(retry, n)) order by n)::float8[] as delays
+        from generate_series(1, 100) as n
+    )
+    insert into outbox.rescheduling as r (cursor_id, former_delays, delays)
+    select cursor.id, schedule.former_delays, case when retry is not null then schedule.delays end
+    from outbox.cursor cross join schedule
+    where cursor.subscription_id = note_rescheduling.subscription_id
+    order by cursor.id
+    -- What is to be due at once is not put off by a schedule that comes later.
+    on conflict (cursor_id) where done_id = 0 do update
+        set delays = case when r.delays is not null then excluded.delays end
+$$;
+
+
+--
+-- Name: note_waiting(bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_waiting(subscription_id bigint, reason text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    update outbox.subscription as s
+    set waiting_since = case when reason is not null then coalesce(s.waiting_since, clock_timestamp()) end,
+        waiting_reason = reason
+    where s.id = note_waiting.subscription_id and s.waiting_reason is distinct from reason
+$$;
+
+
+--
+-- Name: open_transactions(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.open_transactions() RETURNS TABLE(pid integer, database name, user_name name, application_name text, state text, started_at timestamp with time zone, xid xid, xmin xid, remark text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select pid, datname, usename, application_name, state, xact_start, backend_xid, backend_xmin,
+           case when not pg_has_role('pg_read_all_stats', 'usage') and xact_start is null
+                then format('insufficient privilege: grant pg_read_all_stats to %I', current_user) end
+    from pg_stat_activity
+    where pid <> pg_backend_pid()
+      and (backend_xid is not null or backend_xmin is not null or xact_start is not null
+           or application_name like 'outbox-relay %')
+$$;
+
+
+--
+-- Name: partition_needed_by(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.partition_needed_by(partition text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $_$
+declare
+    sentence text;
+begin
+    execute format(
+        'select ''not yet passed by '' || string_agg(waiting.name || '' (priority '' || priorities || '')'', '', ''
+                                                     order by waiting.name)
+         from (
+             select subscription.name, string_agg(distinct position.priority::text, '', '') as priorities
+             from outbox.subscription
+             join (
+                 select cursor.id as cursor_id, cursor.subscription_id, cursor.priority, latest.seen
+                 from outbox.cursor
+                 cross join lateral (
+                     select seen from outbox.checkpoint
+                     where cursor_id = cursor.id order by n desc limit 1
+                 ) as latest
+             ) as position on position.subscription_id = subscription.id
+             where exists (
+                     select from outbox.%1$I
+                     where priority = position.priority and xid >= pg_snapshot_xmax(position.seen))
+                or exists (
+                     select from outbox.%1$I
+                     where priority = position.priority
+                       and xid = any (array(select pg_snapshot_xip(position.seen))))
+                -- By the range of ids. A row with a dead letter has a copy of its message.
+                or exists (
+                     select from outbox.delivery
+                     where cursor_id = position.cursor_id and dead_letter_id is null
+                       and message_id >= (select min(id + 0) from outbox.%1$I
+                                          where priority::integer = position.priority::integer)
+                       and message_id <= (select max(id + 0) from outbox.%1$I
+                                          where priority::integer = position.priority::integer))
+             group by subscription.name
+         ) as waiting', partition)
+    into sentence;
+    return sentence;
+end
+$_$;
+
+
+--
+-- Name: partition_room(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.partition_room() RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '100000000000'::bigint;
+
+
+--
+-- Name: partition_state(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.partition_state(retention_days integer DEFAULT 7) RETURNS TABLE(partition text, from_time timestamp with time zone, upto_time timestamp with time zone, estimated_rows bigint, bytes bigint, past_retention boolean, needed_by text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select attached.partition, known.from_time, known.upto_time,
+           nullif(attached.reltuples, -1)::bigint,
+           pg_total_relation_size(attached.oid),
+           coalesce(known.upto_time <= clock_timestamp() - make_interval(days => retention_days), false),
+           outbox.partition_needed_by(attached.partition)
+    from outbox.known_partition as known
+    join outbox.attached_partition as attached using (parent, number)
+    where attached.parent = 'outbox.message'
+    order by known.number
+$$;
+
+
+--
+-- Name: partition_width(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.partition_width(keep_days integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE
+    RETURN ((GREATEST(((keep_days)::numeric / 4.0), (1)::numeric))::double precision * '1 day'::interval);
+
+
+--
+-- Name: partitions_left_out(integer, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.partitions_left_out(retention_days integer DEFAULT 7, keep_days integer DEFAULT 30) RETURNS text[]
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with wanted as (
+        select parent, outbox.present_partition(parent) + 1 as number
+        from unnest(array['outbox.message', 'outbox.attempt']) as parent
+    )
+    select coalesce(array_agg(partition order by partition), '{}')
+    from (
+        select split_part(parent, '.', 2) || '_' || number as partition from wanted
+        where to_regclass(parent || '_' || number) is null
+        union all
+        -- The log should have left it: a transaction that is older than the next one is open, somewhere in the cluster.
+        select 'message_' || number from outbox.known_partition
+        where parent = 'outbox.message' and number = outbox.present_partition(parent)
+          and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
+        union all
+        select outbox.past_partitions('outbox.attempt', keep_days)
+    ) as left_out
+$$;
+
+
+--
+-- Name: past_partitions(text, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.past_partitions(parent text, keep_days integer) RETURNS SETOF text
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select attached.partition
+    from outbox.known_partition as known
+    join outbox.attached_partition as attached using (parent, number)
+    where attached.parent = past_partitions.parent
+      and known.upto_time <= clock_timestamp() - make_interval(days => keep_days)
+    order by number
+$$;
+
+
+--
+-- Name: pending(bigint, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.pending(cursor_id bigint, at_most integer DEFAULT 100) RETURNS TABLE(place bigint, message_id bigint, created_at timestamp with time zone, channel text, type text, group_key text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select row_number() over (order by unread.line), unread.message_id, unread.created_at, unread.channel,
+           unread.type, unread.group_key
+    from outbox.unread(pending.cursor_id, 100000) with ordinality
+         as unread (message_id, created_at, channel, type, group_key, wanted, line)
+    where unread.wanted
+    order by unread.line
+    limit at_most
+$$;
+
+
+--
+-- Name: present_partition(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.present_partition(parent text) RETURNS integer
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select greatest(
+        coalesce(pg_sequence_last_value(pg_get_serial_sequence(parent, 'id')::regclass), 0) / outbox.partition_room(),
+        (select max(number) from outbox.known_partition as known
+         where known.parent = present_partition.parent and from_time is not null))::integer
+$$;
+
+
+--
+-- Name: promote(bigint, text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.promote(cursor_id bigint, group_keys text[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+    update outbox.delivery as first
+    set due_at = clock_timestamp()
+    from (
+        select (select min(behind.message_id) from outbox.delivery as behind
+                where behind.cursor_id = promote.cursor_id and behind.group_key = touched.group_key
+                  and behind.due_at is null) as message_id
+        from (select distinct unnest(group_keys)) as touched (group_key)
+        where not exists (
+            select from outbox.delivery as head
+            where head.cursor_id = promote.cursor_id and head.group_key = touched.group_key
+              and head.due_at is not null)
+    ) as next
+    where first.cursor_id = promote.cursor_id and first.message_id = next.message_id
+$$;
+
+
+--
+-- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    message_id bigint;
+begin
+    if starts_with(publish.channel, 'outbox.') then
+        perform outbox.refuse_own_channel(publish.channel);
+    end if;
+    insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
+    values (publish.channel, publish.type, publish.group_key, publish.priority,
+            coalesce(publish.idempotency_key, outbox.uuid7()::text),
+            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+
+
+--
+-- Name: publish_bytes(text, text, bytea, text, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish_bytes(channel text, type text, payload bytea, content_type text, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    message_id bigint;
+begin
+    if starts_with(publish_bytes.channel, 'outbox.') then
+        perform outbox.refuse_own_channel(publish_bytes.channel);
+    end if;
+    insert into outbox.message as m
+        (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
+    values (publish_bytes.channel, publish_bytes.type, publish_bytes.group_key, publish_bytes.priority,
+            coalesce(publish_bytes.idempotency_key, outbox.uuid7()::text),
+            publish_bytes.headers::text, publish_bytes.content_type, publish_bytes.payload)
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+
+
+--
+-- Name: publish_own(text, text, json, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish_own(channel text, type text, payload json, group_key text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    message_id bigint;
+begin
+    insert into outbox.message as m (channel, type, group_key, payload)
+    values (publish_own.channel, publish_own.type, publish_own.group_key,
+            convert_to(publish_own.payload::text, 'UTF8'))
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+
+
+--
+-- Name: random_key(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.random_key() RETURNS bytea
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+$$;
+
+
+--
+-- Name: rebase(timestamp with time zone); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.rebase(repeat_from timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(subscription text, priority smallint, cursor_id bigint, pending_from_id bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.rebase runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+    end if;
+    begin
+        -- In the order in which a relay's run takes them.
+        lock table outbox.subscription, outbox.cursor, outbox.checkpoint, outbox.message in access exclusive mode;
+    exception when lock_not_available then
+        raise exception 'writers or relays are still busy with the log: stop them, then rebase'
+            using errcode = 'lock_not_available';
+    end;
+
+    -- From the old transaction ids alone, while they are still there.
+    insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+    select cursor.id, latest.n + 1,
+           case when start.id is null then pg_current_snapshot() else '3:3:' end,
+           case when start.id is not null then pg_current_snapshot() end,
+           start.id - 1, start.id, last.id, ''
+    from outbox.cursor
+    cross join lateral (
+        select * from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+    ) as latest
+    cross join lateral (
+        select min(id + 0) as id
+        from outbox.message
+        where priority = cursor.priority
+          and (xid >= pg_snapshot_xmax(latest.seen) or xid = any (array(select pg_snapshot_xip(latest.seen))))
+          and (latest.target is null or id > latest.after_id or not pg_visible_in_snapshot(xid, latest.target))
+    ) as pending
+    left join (
+        select priority, min(id) as id from outbox.message
+        where id >= outbox.first_id_since(repeat_from) and created_at >= repeat_from group by priority
+    ) as repeated on repeated.priority = cursor.priority
+    cross join lateral (select least(pending.id, repeated.id) as id) as start
+    cross join lateral (
+        select max(id + 0) as id from outbox.message
+        where start.id is not null and priority::integer = cursor.priority::integer
+    ) as last;
+
+    -- Any id of a transaction that is over everywhere: '3:3:' has not seen it, every other snapshot has.
+    update outbox.message set xid = '3' where xid <> '3';
+    update outbox.known_partition set xid = '3';
+
+    -- A logical copy brings no sequences. A message's id must also be new among those that dead letters remember.
+    perform outbox.advance_sequence('outbox.message', greatest(
+        (select max(id) from outbox.message),
+        (select max(message_id) from outbox.dead_letter),
+        (select max(upto_id) from outbox.checkpoint)));
+    perform outbox.make_partitions();
+    perform outbox.advance_sequence('outbox.attempt', (select max(id) from outbox.attempt));
+    perform outbox.turn_attempts();
+    perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
+    perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
+    perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
+
+    -- Under the new id Kafka holds no note of any cursor.
+    update outbox.cursor set noted = false where noted;
+    -- A dump of some tables may have come without its row.
+    insert into outbox.installation (system_identifier)
+    select system_identifier from pg_control_system()
+    on conflict (single) do update set id = excluded.id, system_identifier = excluded.system_identifier;
+
+    return query
+    select subscription.name, cursor.priority, cursor.id, latest.fresh_id
+    from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    cross join lateral (
+        select fresh_id from outbox.checkpoint where checkpoint.cursor_id = cursor.id order by n desc limit 1
+    ) as latest
+    order by subscription.name, cursor.priority, cursor.id;
+end
+$$;
+
+
+--
+-- Name: redrive(bigint[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.redrive(dead_letter_ids bigint[]) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    redriven bigint;
+    groups   record;
+begin
+    perform from outbox.cursor
+    join outbox.subscription on subscription.id = cursor.subscription_id
+    where subscription.kind = 'http'
+      and cursor.id in (select cursor_id from outbox.dead_letter
+                        where id = any (dead_letter_ids) and redriven_at is null)
+    order by cursor.id
+    for no key update of cursor;
+
+    with chosen as (
+        update outbox.dead_letter
+        set redriven_at = clock_timestamp()
+        where id = any (dead_letter_ids) and redriven_at is null
+        returning id, subscription_id, cursor_id, message_id, group_key
+    )
+    insert into outbox.delivery as d (cursor_id, message_id, dead_letter_id, group_key, due_at)
+    select cursor_id, message_id, chosen.id,
+           case when kind = 'http' then group_key end,
+           case when kind = 'http' and group_key is not null then null else clock_timestamp() end
+    from chosen
+    join outbox.subscription on subscription.id = chosen.subscription_id
+    on conflict (cursor_id, message_id) do update
+        set dead_letter_id = excluded.dead_letter_id, attempts = 0, outcome = null,
+            due_at = case when d.due_at = 'infinity' then clock_timestamp() else d.due_at end;
+    get diagnostics redriven = row_count;
+
+    for groups in
+        select dead_letter.cursor_id, array_agg(dead_letter.group_key) as keys
+        from outbox.dead_letter
+        join outbox.subscription on subscription.id = dead_letter.subscription_id
+        where subscription.kind = 'http' and dead_letter.id = any (dead_letter_ids)
+          and dead_letter.group_key is not null and dead_letter.delivered_at is null
+        group by dead_letter.cursor_id
+        order by dead_letter.cursor_id
+    loop
+        perform outbox.promote(groups.cursor_id, groups.keys);
+    end loop;
+    return redriven;
+end
+$$;
+
+
+--
+-- Name: refuse_headers(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.refuse_headers(headers text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception '%', outbox.headers_fault(headers) using
+        errcode = 'check_violation', schema = 'outbox', table = 'message', column = 'headers',
+        constraint = 'headers_are_an_object_of_strings';
+end
+$$;
+
+
+--
+-- Name: refuse_new_shards(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.refuse_new_shards() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'outbox.subscription.shards is fixed at creation: make a new subscription with % shards instead',
+        new.shards using errcode = 'check_violation';
+end
+$$;
+
+
+--
+-- Name: refuse_own_channel(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.refuse_own_channel(channel text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception 'channel % is the platform''s own: publish to one that does not begin with "outbox."', channel
+        using errcode = 'insufficient_privilege', schema = 'outbox', table = 'message', column = 'channel';
+end
+$$;
+
+
+--
+-- Name: remember_channels(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.remember_channels() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    new.read_channels := new.channels;
+    if tg_op = 'UPDATE' then
+        new.read_channels := (
+            select array_agg(distinct channel) from unnest(old.read_channels || new.channels) as channel
+            where old.read_channels is not null and new.channels is not null
+            having count(distinct channel) <= 100);
+    end if;
+    return new;
+end
+$$;
+
+
+--
+-- Name: replay(text, timestamp with time zone, bigint, boolean); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.replay(subscription text, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, from_message_id bigint DEFAULT NULL::bigint, dry_run boolean DEFAULT false) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET enable_nestloop TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $$
+#variable_conflict use_column
+declare
+    s        outbox.subscription;
+    c        record;
+    begun    pg_snapshot;
+    first_id bigint;
+    last_id  bigint;
+    undone   xid8;
+    start_id bigint;
+    replayed bigint := 0;
+begin
+    if num_nonnulls(from_time, from_message_id) <> 1 then
+        raise exception 'replay takes from_time or from_message_id, one of them'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.replay runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+    end if;
+    select * into s from outbox.subscription where name = replay.subscription;
+    if not found then
+        raise exception 'there is no subscription %', subscription using errcode = 'no_data_found';
+    end if;
+    if not dry_run then
+        perform from outbox.cursor where subscription_id = s.id order by id for no key update;
+    end if;
+    for class in 1..5 loop
+        -- Before the ids are read: what commits in between has an id below them, and is not in the delta.
+        begun := pg_current_snapshot();
+        select min(id + 0) into first_id
+        from outbox.message
+        where priority::integer = class and id + 0 >= coalesce(from_message_id, outbox.first_id_since(from_time))
+          and created_at >= coalesce(from_time, '-infinity');
+        continue when first_id is null;
+        select max(id + 0) into last_id from outbox.message where priority::integer = class;
+        -- What any cursor of the class has not done was written by transaction `undone` or a later one.
+        select pg_snapshot_xmin(latest.seen) into undone
+        from outbox.cursor
+        cross join lateral (
+            select seen from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.subscription_id = s.id and cursor.priority = class
+        order by 1 limit 1;
+        select least(first_id, min(id)) into start_id
+        from outbox.message where priority = class and xid >= undone and not dry_run;
+        -- The log is walked once for all cursors. Each message belongs to one of them: to the channel cursor of its
+        -- channel, or else to the origin of its shard. Without enable_nestloop = off, a log without statistics, which
+        -- the planner takes for an empty one, would be walked for each cursor.
+        for c in
+            with place as materialized (
+                select cursor.id, cursor.shard, cursor.channel, latest.*
+                from outbox.cursor
+                cross join lateral (
+                    select n, seen, target, after_id, fresh_id from outbox.checkpoint
+                    where cursor_id = cursor.id order by n desc limit 1
+                ) as latest
+                where cursor.subscription_id = s.id and cursor.priority = class
+            ), read as (
+                select own.id as cursor_id,
+                       count(*) filter (
+                           where m.id >= first_id
+                             and outbox.wants(s.channels, s.types, m.channel, m.type)) as wanted,
+                       min(m.id) filter (
+                           where not pg_visible_in_snapshot(m.xid, own.seen)
+                             and (own.target is null or m.id > own.after_id
+                                  or not pg_visible_in_snapshot(m.xid, own.target))) as pending
+                from outbox.message as m
+                join place as origin
+                    on origin.channel is null and origin.shard = outbox.shard_of(m.group_key, m.id, s.shards)
+                left join place as apart on apart.shard = origin.shard and apart.channel = m.channel
+                join place as own on own.id = coalesce(apart.id, origin.id)
+                where m.priority::integer = class and m.id + 0 >= start_id
+                group by own.id
+            )
+            select place.*, read.wanted, least(first_id, read.pending) as first_id
+            from read join place on place.id = read.cursor_id
+            where read.wanted > 0
+            order by place.id
+        loop
+            replayed := replayed + c.wanted;
+            continue when dry_run;
+            -- The marks of an earlier replay that is still under way go on. Where nothing of it has gone yet, they say
+            -- it all. Those that this replay contains are deleted, so that repeated replays leave few.
+            delete from outbox.replay as r
+            where r.cursor_id = c.id
+              and (r.delta::text is distinct from c.target::text
+                   or r.seen::text = c.seen::text and r.after_id <= c.after_id and c.after_id >= c.fresh_id);
+            update outbox.replay as r set delta = begun where r.cursor_id = c.id;
+            if not found or c.after_id >= c.fresh_id then
+                insert into outbox.replay (cursor_id, delta, seen, target, after_id)
+                values (c.id, begun, c.seen, c.target, c.after_id);
+            end if;
+            insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
+            values (c.id, c.n + 1, '3:3:', begun, c.first_id - 1, c.first_id, last_id, '');
+        end loop;
+    end loop;
+    return replayed;
+end
+$$;
+
+
+--
+-- Name: require_room(integer, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.require_room(shards integer, made_by text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    takes   constant integer := 5 * require_room.shards;
+    most    integer;
+    share   integer;
+    had     bigint;
+    own     bigint;
+    refusal text;
+begin
+    -- One subscription after the other: the row stays locked until the commit, so the count includes what was made
+    -- meanwhile. It is an update so that a transaction with an older snapshot fails instead of counting by that
+    -- snapshot.
+    update outbox.quota set cursors = cursors
+    returning cursors, cursors::bigint * limited_percent / 100 into most, share;
+    select count(*) into had from outbox.cursor where channel is null;
+    if require_room.made_by is null then
+        if had + takes > most then
+            refusal := format('of at most %s there are %s already: take fewer shards, delete a subscription that '
+                              'nobody needs, or raise outbox.quota.cursors as the owner', most, had);
+        end if;
+    else
+        -- A limited key does not learn how many cursors others have.
+        select count(*) into own
+        from outbox.cursor join outbox.subscription on subscription.id = cursor.subscription_id
+        where cursor.channel is null and subscription.made_by = require_room.made_by;
+        if own + takes > share then
+            refusal := format('of at most %s for what API keys named %s make there are %s already: take fewer shards, '
+                              'delete a subscription that nobody needs, or ask who gave you the key',
+                              share, require_room.made_by, own);
+        elsif had + takes > most - share then
+            refusal := 'there is no room for them: take fewer shards, or ask who gave you the API key';
+        end if;
+    end if;
+    if refusal is not null then
+        raise exception 'shards = % takes % cursors, and %', require_room.shards, takes, refusal
+            using errcode = 'check_violation', schema = 'outbox', table = 'subscription', column = 'shards',
+                  constraint = 'cursors_are_within_the_quota';
+    end if;
+end
+$$;
+
+
+--
+-- Name: reschedule(bigint, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.reschedule(cursor_id bigint, at_most integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+    change  outbox.rescheduling;
+    upto_id bigint;
+    is_made boolean;
+begin
+    -- The first one or none, since changes are made in order.
+    select * into change from outbox.rescheduling as r
+    where r.id = (select min(first.id) from outbox.rescheduling as first where first.cursor_id = reschedule.cursor_id)
+    for update skip locked;
+    if not found then
+        return null;
+    end if;
+    select max(message_id), count(*) < at_most into upto_id, is_made
+    from (
+        select d.message_id from outbox.delivery as d
+        where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id
+        order by d.message_id limit at_most
+    ) as part;
+    update outbox.delivery as d
+    set due_at = case when change.delays[d.attempts] is null then clock_timestamp()
+                      else greatest(clock_timestamp(), d.due_at + make_interval(
+                               secs => change.delays[d.attempts] - change.former_delays[d.attempts])) end
+    where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id and d.message_id <= upto_id
+      and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying' and d.due_at > clock_timestamp()
+      and (change.delays is null or d.attempts between 1 and 100);
+    if is_made then
+        delete from outbox.rescheduling as r where r.id = change.id;
+    else
+        update outbox.rescheduling as r set done_id = upto_id where r.id = change.id;
+    end if;
+    return is_made;
+end
+$$;
+
+
+--
+-- Name: retire_partition(text, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.retire_partition(partition text, retention_days integer) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '80ms'
+    AS $$
+declare
+    known    outbox.known_partition;
+    occupied boolean;
+begin
+    -- A snapshot from before the lock would miss what was committed while this waited for it.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.retire_partition runs in READ COMMITTED only'
+            using errcode = 'invalid_transaction_state';
+    end if;
+    select found.* into known from outbox.known_partition as found
+    join outbox.attached_partition as attached using (parent, number)
+    where attached.parent = 'outbox.message' and attached.partition = retire_partition.partition;
+    if not found then
+        raise exception 'outbox.% is no partition of outbox.message', partition using errcode = 'undefined_table';
+    end if;
+    if known.number >= outbox.present_partition(known.parent) or known.upto_time is null
+        or known.upto_time > clock_timestamp() - make_interval(days => retention_days) then
+        return 'kept';
+    end if;
+    if outbox.partition_needed_by(partition) is not null then
+        return 'needed';
+    end if;
+    execute format('select exists (select from outbox.%I)', partition) into occupied;
+    begin
+        if not occupied then
+            -- Parent first, as every session locks them: a reader that holds it and waits for the partition would
+            -- deadlock.
+            lock table only outbox.message in access exclusive mode;
+        end if;
+        execute format('lock table outbox.%I in access exclusive mode', partition);
+        -- From here on no session writes into it, and this sees what was written while it waited.
+        if outbox.partition_needed_by(partition) is not null then
+            return 'needed';
+        end if;
+        if occupied then
+            execute format('truncate outbox.%I', partition);
+            return 'truncated';
+        end if;
+        execute format('drop table outbox.%I', partition);
+        delete from outbox.known_partition where parent = known.parent and number = known.number;
+        return 'dropped';
+    exception when lock_not_available or deadlock_detected then  -- the latter from a second call at the same moment
+        return 'locked';
+    end;
+end
+$$;
+
+
+--
+-- Name: retry(text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.retry(subscription text, group_key text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    retried_id bigint;
+    due        bigint;
+begin
+    select s.id into retried_id from outbox.subscription as s where s.name = retry.subscription and s.kind = 'http';
+    if not found then
+        raise exception 'there is no http subscription %', subscription using errcode = 'no_data_found';
+    end if;
+    if group_key is null then
+        select count(*) into due
+        from (
+            select from outbox.delivery as d join outbox.cursor on cursor.id = d.cursor_id
+            where cursor.subscription_id = retried_id
+              and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
+              and d.due_at > statement_timestamp() and d.due_at < 'infinity'
+              -- An earlier call that is not made yet has counted them.
+              and not exists (select from outbox.rescheduling as r
+                              where r.cursor_id = d.cursor_id and r.delays is null and r.done_id < d.message_id)
+            limit 1000000
+        ) as waiting;
+        perform outbox.note_rescheduling(retried_id, '{}', null);
+    else
+        update outbox.delivery as d
+        set due_at = clock_timestamp()
+        from outbox.cursor
+        where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
+          and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
+          and d.due_at > clock_timestamp() and d.due_at < 'infinity'
+          and d.group_key = retry.group_key;
+        get diagnostics due = row_count;
+    end if;
+    -- With a token the breaker's probe is under way, until then at the longest.
+    update outbox.breaker as b set retry_at = clock_timestamp()
+    where b.subscription_id = retried_id and b.retry_at > clock_timestamp() and b.token is null;
+    return due;
+end
+$$;
+
+
+--
+-- Name: retry_delay(jsonb, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.retry_delay(retry jsonb, attempts integer) RETURNS interval
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with given as (
+        select array(select jsonb_array_elements_text(retry -> 'schedule_seconds'))::float8[] as schedule,
+               coalesce((retry ->> 'initial_delay_seconds')::float8, 5) as first,
+               coalesce((retry ->> 'multiplier')::float8, 2) as multiplier,
+               coalesce((retry ->> 'max_delay_seconds')::float8, 36000) as longest,
+               coalesce((retry ->> 'max_attempts')::integer, 9) as most
+    )
+    select case
+        when retry -> 'schedule_seconds' is not null then schedule[attempts]
+        when attempts >= most then null
+        when retry ?| array['initial_delay_seconds', 'multiplier']
+            then least(first * multiplier ^ (attempts - 1), longest)
+        else least((array[5, 30, 120, 600, 1800, 7200, 18000, 36000])[least(attempts, 8)], longest)
+    end * interval '1 second'
+    from given
+$$;
+
+
+--
+-- Name: rotate_secret(bigint, text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.rotate_secret(subscription_id bigint, revoke_old text DEFAULT 'after_a_day'::text, sealed text DEFAULT NULL::text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    key bytea := case when sealed is null then outbox.random_key() end;
+begin
+    if revoke_old is null or revoke_old not in ('now', 'after_a_day') then
+        raise exception 'revoke_old must be now or after_a_day' using errcode = 'invalid_parameter_value';
+    end if;
+    perform from outbox.subscription as s
+    where s.id = rotate_secret.subscription_id and s.kind = 'http' for no key update;
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+            using errcode = 'no_data_found';
+    end if;
+    -- Every valid secret is a signature in every request: three at most, even if a caller rotates in a loop.
+    delete from outbox.secret as s
+    where s.subscription_id = rotate_secret.subscription_id
+      and (revoke_old = 'now'
+           or s.expires_at <= clock_timestamp()
+           or s.created_at not in (select kept.created_at from outbox.secret as kept
+                                   where kept.subscription_id = rotate_secret.subscription_id
+                                   order by kept.created_at desc limit 2));
+    update outbox.secret as s
+    set expires_at = least(s.expires_at, clock_timestamp() + interval '1 day')
+    where s.subscription_id = rotate_secret.subscription_id;
+    insert into outbox.secret (subscription_id, key, sealed) values (subscription_id, key, sealed);
+    return 'whsec_' || encode(key, 'base64');
+end
+$$;
+
+
+--
+-- Name: seal_secret(bigint, timestamp with time zone, text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.seal_secret(subscription_id bigint, created_at timestamp with time zone, sealed text, sealed_before text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    update outbox.secret as s
+    set key = null, sealed = seal_secret.sealed
+    where s.subscription_id = seal_secret.subscription_id and s.created_at = seal_secret.created_at
+      and s.sealed is not distinct from sealed_before;
+    return found;
+end
+$$;
+
+
+--
+-- Name: send_test(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.send_test(subscription_id bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    target     outbox.subscription;
+    message_id bigint;
+begin
+    -- Locked, so that its filter stays as it is here until the message is in the log.
+    select * into target from outbox.subscription as s
+    where s.id = send_test.subscription_id and s.kind = 'http' for share;
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+            using errcode = 'no_data_found';
+    end if;
+    message_id := outbox.publish_own('outbox.test', 'outbox.test',
+                                     json_build_object('subscriptionId', target.id::text, 'name', target.name));
+    -- Where its filter leaves the message out, it gets a row. The row has no group, so no other row depends on it: it
+    -- is the one insert that needs no hold of the cursor.
+    insert into outbox.delivery (cursor_id, message_id, due_at)
+    select cursor.id, message_id, clock_timestamp()
+    from outbox.cursor
+    where cursor.subscription_id = target.id and cursor.priority = 3 and cursor.channel is null
+      and cursor.shard = outbox.shard_of(null, message_id, target.shards)
+      and ('outbox.test' = any (target.channels) and (target.types is null or 'outbox.test' = any (target.types)))
+          is not true;
+    return message_id;
+end
+$$;
+
+
+--
+-- Name: shard_of(text, bigint, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.shard_of(group_key text, message_id bigint, shards integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((COALESCE(hashtextextended((group_key COLLATE "C"), (0)::bigint), message_id) & '9223372036854775807'::bigint) % (shards)::bigint))::integer;
+
+
+--
+-- Name: stay_in_partition(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.stay_in_partition() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    parent constant text := tg_table_schema || '.' || tg_table_name;
+begin
+    perform outbox.advance_sequence(parent::regclass, outbox.present_partition(parent) * outbox.partition_room());
+    return null;
+end
+$$;
+
+
+--
+-- Name: subscribe(text, text, text, jsonb, text[], integer, text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.subscribe(name text, channel text, endpoint text, settings jsonb DEFAULT '{}'::jsonb, types text[] DEFAULT NULL::text[], shards integer DEFAULT 1, sealed text DEFAULT NULL::text, made_by text DEFAULT NULL::text) RETURNS TABLE(subscription_id bigint, secret text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+begin
+    insert into outbox.subscription as s (name, kind, channels, types, shards, settings, made_by)
+    values (name, 'http', array[channel], types, shards, settings || jsonb_build_object('endpoint', endpoint), made_by)
+    returning s.id into subscription_id;
+    if sealed is not null then
+        -- In the place of the secret that equip_http has made.
+        update outbox.secret as s set key = null, sealed = subscribe.sealed
+        where s.subscription_id = subscribe.subscription_id;
+    end if;
+    select 'whsec_' || encode(s.key, 'base64') into secret
+    from outbox.secret as s where s.subscription_id = subscribe.subscription_id;
+    return next;
+end
+$$;
+
+
+--
+-- Name: take_answer_budget(bigint, integer[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.take_answer_budget(subscription_id bigint, sizes integer[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+declare
+    most    constant bigint := 10485760;
+    today   date := (clock_timestamp() at time zone 'UTC')::date;
+    budget  outbox.answer_budget;
+    kept    integer;
+    taken   bigint;
+begin
+    perform from outbox.answer_budget as b
+    where b.subscription_id = take_answer_budget.subscription_id and (b.day < today or b.bytes < most);
+    if not found then
+        return 0;
+    end if;
+    select * into budget from outbox.answer_budget as b
+    where b.subscription_id = take_answer_budget.subscription_id for no key update;
+    if budget.day < today then
+        budget.bytes := 0;
+    end if;
+    select count(*), coalesce(max(so_far), 0) into kept, taken
+    from (select sum(size) over (order by place) as so_far
+          from unnest(sizes) with ordinality as answer (size, place)) as running
+    where budget.bytes + so_far <= most;
+    update outbox.answer_budget as b
+    set day = today, bytes = case when kept < cardinality(sizes) then most else budget.bytes + taken end
+    where b.subscription_id = take_answer_budget.subscription_id;
+    return kept;
+end
+$$;
+
+
+--
+-- Name: take_rate(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.take_rate(subscription_id bigint) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    per_second float8;
+    now        timestamptz;
+    used       timestamptz;
+    granted    integer;
+begin
+    select (s.settings ->> 'rate_per_second')::float8 into per_second
+    from outbox.subscription as s where s.id = take_rate.subscription_id;
+    if per_second is null then
+        return null;
+    end if;
+    -- A relay that holds it takes its share at this moment. Waiting for that would keep a connection from other
+    -- subscriptions.
+    select r.used_until into used from outbox.rate_limit as r
+    where r.subscription_id = take_rate.subscription_id for no key update skip locked;
+    if not found then
+        return 0;
+    end if;
+    now := clock_timestamp();
+    used := greatest(used, now - make_interval(secs => greatest(1, 1 / per_second)));
+    granted := least(greatest(round(per_second / 2), 1),
+                     floor(extract(epoch from now - used)::float8 * per_second + 0.000001))::integer;
+    if granted > 0 then
+        update outbox.rate_limit as r
+        set used_until = used + make_interval(secs => granted / per_second)
+        where r.subscription_id = take_rate.subscription_id;
+    end if;
+    return greatest(granted, 0);
+end
+$$;
+
+
+--
+-- Name: tell(bigint, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.tell(subscription_id bigint, type text, detail json) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select outbox.publish_own('outbox.events', tell.type,
+                              json_build_object('subscriptionId', s.id::text, 'name', s.name, 'at', clock_timestamp(),
+                                                'detail', detail),
+                              group_key => s.name)
+    from outbox.subscription as s where s.id = tell.subscription_id
+$$;
+
+
+--
+-- Name: tell_at_times(bigint, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.tell_at_times(subscription_id bigint, type text, detail json) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    within boolean;
+begin
+    insert into outbox.told as t (subscription_id, type) values (tell_at_times.subscription_id, tell_at_times.type)
+    on conflict on constraint told_pkey do update set events = t.events + 1
+    returning t.left_out = 0 into within;
+    if within then
+        perform outbox.tell(tell_at_times.subscription_id, tell_at_times.type, detail);
+    end if;
+    return within;
+end
+$$;
+
+
+--
+-- Name: tell_left_out(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.tell_left_out() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    over     record;
+    left_out bigint := 0;
+begin
+    for over in
+        delete from outbox.told as t
+        where (t.subscription_id, t.type) in (
+            select one.subscription_id, one.type from outbox.told as one
+            where one.since < clock_timestamp() - interval '5 minutes'
+            for update skip locked)
+        returning t.*
+    loop
+        continue when over.left_out = 0;
+        left_out := left_out + over.left_out;
+        perform outbox.tell(over.subscription_id, 'subscription.events_left_out',
+                            json_build_object('type', over.type, 'number', over.left_out, 'since', over.since));
+    end loop;
+    return left_out;
+end
+$$;
+
+
+--
+-- Name: tell_pause(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.tell_pause() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if not new.paused then
+        perform outbox.tell_at_times(new.id, 'subscription.resumed', '{}');
+    else
+        perform outbox.tell_at_times(
+            new.id,
+            case when current_setting('outbox.disables', true) = 'on' then 'subscription.disabled'
+                 else 'subscription.paused' end,
+            json_build_object('reason', new.paused_reason));
+    end if;
+    return null;
+end
+$$;
+
+
+--
+-- Name: trim_checkpoints(interval, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_checkpoints(keep interval DEFAULT '01:00:00'::interval, keep_at_least integer DEFAULT 100) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    trimmed bigint;
+begin
+    delete from outbox.checkpoint as old
+    using outbox.cursor
+    cross join lateral (
+        select n from outbox.checkpoint
+        where cursor_id = cursor.id
+        order by n desc offset greatest(keep_at_least, 1) - 1 limit 1
+    ) as last_kept
+    cross join lateral (
+        select n from outbox.checkpoint
+        where cursor_id = cursor.id and (created_at >= clock_timestamp() - keep or n >= last_kept.n)
+        order by n limit 1
+    ) as first_kept
+    where old.cursor_id = cursor.id and old.n < first_kept.n;
+    get diagnostics trimmed = row_count;
+    return trimmed;
+end
+$$;
+
+
+--
+-- Name: trim_dead_letters(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_dead_letters(retention_days integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    trimmed bigint;
+begin
+    delete from outbox.dead_letter
+    using (
+        select id from outbox.dead_letter as old
+        where old.delivered_at < clock_timestamp() - make_interval(days => retention_days)
+          and not exists (select from outbox.delivery where dead_letter_id = old.id)
+        limit 100000
+        for update skip locked
+    ) as free
+    where dead_letter.id = free.id;
+    get diagnostics trimmed = row_count;
+    return trimmed;
+end
+$$;
+
+
+--
+-- Name: trim_idempotency(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_idempotency(at_most integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    trimmed integer;
+begin
+    delete from outbox.idempotent_request as old
+    using (
+        select api_key_id, key from outbox.idempotent_request
+        where created_at < (select clock_timestamp() - interval '1 day')
+        order by created_at limit at_most
+        -- A request that uses an expired key anew, and another session that trims, are not waited for.
+        for update skip locked
+    ) as expired
+    where old.api_key_id = expired.api_key_id and old.key = expired.key;
+    get diagnostics trimmed = row_count;
+    return trimmed;
+end
+$$;
+
+
+--
+-- Name: trim_replays(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_replays() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    trimmed bigint;
+begin
+    delete from outbox.replay as r
+    where r.ctid = any (array(
+        select ended.ctid from outbox.replay as ended
+        where ended.delta::text is distinct from (
+            select latest.target::text from outbox.checkpoint as latest
+            where latest.cursor_id = ended.cursor_id order by latest.n desc limit 1)
+        for update skip locked));
+    get diagnostics trimmed = row_count;
+    return trimmed;
+end
+$$;
+
+
+--
+-- Name: turn_attempts(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.turn_attempts(keep_days integer DEFAULT 30) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select outbox.turn_by_age('outbox.attempt', keep_days)
+$$;
+
+
+--
+-- Name: turn_by_age(text, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.turn_by_age(parent text, keep_days integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '80ms'
+    AS $$
+#variable_conflict use_variable
+declare
+    schema constant text    := split_part(parent, '.', 1);
+    turned          integer := 0;
+    old             text;
+begin
+    begin
+        lock table outbox.known_partition in exclusive mode;
+    exception when lock_not_available then
+        return 0;
+    end;
+    begin
+        turned := outbox.make_ahead(parent, outbox.turn_partition(parent, keep_days), clock_timestamp());
+    exception when lock_not_available then
+        null;
+    end;
+    for old in select outbox.past_partitions(parent, keep_days) loop
+        begin
+            -- Parent first, as every session locks them. This is the only lock that is waited for: from here on other
+            -- sessions wait.
+            execute format('lock table only %s in access exclusive mode', parent);
+            execute format('lock table %I.%I in access exclusive mode nowait', schema, old);
+            execute format('drop table %I.%I', schema, old);
+            turned := turned + 1;
+        exception when lock_not_available then
+            null;
+        end;
+    end loop;
+    delete from outbox.known_partition as known
+    where known.parent = turn_by_age.parent and known.upto_time is not null
+      and not exists (select from outbox.attached_partition as attached
+                      where attached.parent = known.parent and attached.number = known.number);
+    return turned;
+end
+$$;
+
+
+--
+-- Name: turn_partition(text, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.turn_partition(parent text, keep_days integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    room  constant bigint      := outbox.partition_room();
+    ids   constant regclass    := pg_get_serial_sequence(parent, 'id');
+    now   constant timestamptz := clock_timestamp();
+    present integer;
+begin
+    lock table outbox.known_partition in exclusive mode;
+    present := outbox.present_partition(turn_partition.parent);
+    -- The clock may have been ahead when it was begun.
+    update outbox.known_partition as known set from_time = now
+    where known.parent = turn_partition.parent and number = present and from_time > now;
+    -- A transaction that has written to the table takes no notice of a partition that is made meanwhile, and its next
+    -- row would be refused. So the table is turned only after all transactions that were open when the next partition
+    -- was made are over. The hour is for transactions that hold the table and have written nothing, which have no id to
+    -- wait for.
+    if exists (select from outbox.known_partition as known
+               where known.parent = turn_partition.parent and number = present
+                 and from_time <= now - outbox.partition_width(keep_days))
+        and exists (select from outbox.known_partition as known join outbox.attached_partition using (parent, number)
+                    where known.parent = turn_partition.parent and number = present + 1
+                      and made_at < now - interval '1 hour' and xid < pg_snapshot_xmin(pg_current_snapshot()))
+    then
+        present := present + 1;
+    end if;
+    if present > coalesce(pg_sequence_last_value(ids), 0) / room then
+        -- A rollback of this transaction does not undo it: the next call then finds it done.
+        perform setval(ids, present * room);
+    end if;
+    return present;
+end
+$$;
+
+
+--
+-- Name: undelivered(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.undelivered(subscription_id bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    give_up_at constant timestamptz := clock_timestamp() + interval '20 seconds';
+    cursors    constant bigint[] := array(select id from outbox.cursor as c
+                                          where c.subscription_id = undelivered.subscription_id);
+    found      text[];
+begin
+    with kind (place, sentence) as (
+        select 1, format('unread messages (%s%s)',
+                         case when bool_or(unread.more) or sum(unread.messages) = 0 then 'at least ' end,
+                         greatest(sum(unread.messages), 1))
+        from unnest(cursors) as c
+        cross join lateral (
+            select count(*) filter (where wanted) as messages, count(*) > 100000 as more
+            from outbox.unread(c, 100001)
+        ) as unread
+        where exists (select from unnest(cursors) as c where outbox.has_unread(c, give_up_at))
+        having count(*) > 0
+        union all
+        select 2, format('messages on their way (%s)', count(*))
+        from outbox.delivery where cursor_id = any (cursors) and dead_letter_id is null
+        having count(*) > 0
+        union all
+        select 3, format('undelivered dead letters (%s)', count(*))
+        from outbox.dead_letter
+        where dead_letter.subscription_id = undelivered.subscription_id and delivered_at is null
+        having count(*) > 0
+        union all
+        select 4, 'more to read than could be looked through in 20 s' where clock_timestamp() >= give_up_at
+    )
+    select array_agg(sentence order by place) into found from kind;
+    return array_to_string(found, ', ');
+end
+$$;
+
+
+--
+-- Name: unread(bigint, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.unread(cursor_id bigint, look_at_most integer) RETURNS TABLE(message_id bigint, created_at timestamp with time zone, channel text, type text, group_key text, wanted boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    c outbox.cursor_reading;
+begin
+    select * into c from outbox.cursor_reading as reading where reading.cursor_id = unread.cursor_id;
+    if not found then
+        raise exception 'there is no cursor % in outbox.cursor', unread.cursor_id using errcode = 'no_data_found';
+    end if;
+
+    return query
+    select log.id, log.created_at, log.channel, log.type, log.group_key,
+           (c.only_channel is null or log.channel = c.only_channel)
+           and not log.channel = any (c.set_aside)
+           and outbox.wants(c.channels, c.types, log.channel, log.type)
+           and outbox.shard_of(log.group_key, log.id, c.shards) = c.shard
+    from (
+        -- The delta under way; without one these two find nothing. How priority and id are spelled chooses the index.
+        (select 1 as phase, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority = c.priority and xid = any (array(select pg_snapshot_xip(c.seen)))
+           and id > c.after_id and id < c.fresh_id and pg_visible_in_snapshot(xid, c.target)
+         order by id limit look_at_most)
+        union all
+        (select 1, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority::integer = c.priority::integer
+           and id + 0 >= greatest(c.fresh_id, c.after_id + 1) and id + 0 <= c.upto_id
+           and not pg_visible_in_snapshot(xid, c.seen) and pg_visible_in_snapshot(xid, c.target)
+         order by id + 0 limit look_at_most)
+        union all
+        -- The next delta: late transactions, then fresh ones.
+        (select 2, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.message as m
+         where priority = c.priority and xid = any (array(select pg_snapshot_xip(c.horizon)))
+         order by id limit look_at_most)
+        union all
+        (select 2, id, m.created_at, m.channel, m.type, m.group_key
+         from outbox.finished_ranges(pg_snapshot_xmax(c.horizon)) as finished
+         cross join lateral (
+             select message.* from outbox.message
+             where priority = c.priority and xid >= finished.from_xid and xid < finished.before_xid
+             order by xid, id limit look_at_most
+         ) as m
+         limit look_at_most)
+    ) as log
+    order by log.phase, log.id limit look_at_most;
+end
+$$;
+
+
+--
+-- Name: unsubscribe(bigint, boolean); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.unsubscribe(subscription_id bigint, discard_undelivered boolean DEFAULT false) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    s outbox.subscription;
+begin
+    select * into s from outbox.subscription as one where one.id = subscription_id and one.kind = 'http';
+    if not found then
+        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+            using errcode = 'no_data_found';
+    end if;
+    perform outbox.delete_subscription(s.name, discard_undelivered);
+end
+$$;
+
+
+--
+-- Name: use_key(bytea); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.use_key(hash bytea) RETURNS TABLE(id bigint, name text, scopes text[], channels text[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    k record;
+begin
+    select known.*, used.last_used_at into k
+    from outbox.api_key as known left join outbox.api_key_use as used on used.api_key_id = known.id
+    where known.hash = use_key.hash and known.revoked_at is null
+      and (known.expires_at is null or known.expires_at > clock_timestamp());
+    if not found then
+        return;
+    end if;
+    -- Not a write per request, none that waits for another request's, and none where the database is read-only.
+    if coalesce(k.last_used_at, '-infinity') < clock_timestamp() - interval '1 minute'
+       and current_setting('transaction_read_only') = 'off' then
+        update outbox.api_key_use as used set last_used_at = clock_timestamp()
+        where used.api_key_id = (
+            select unused.api_key_id from outbox.api_key_use as unused
+            where unused.api_key_id = k.id and unused.last_used_at is not distinct from k.last_used_at
+            for no key update skip locked);
+    end if;
+    return query select k.id, k.name, k.scopes, k.channels;
+end
+$$;
+
+
+--
+-- Name: uuid7(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.uuid7() RETURNS uuid
+    LANGUAGE sql PARALLEL SAFE
+    RETURN (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid;
+
+
+--
+-- Name: waiting_channels(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.waiting_channels(look_at_most integer DEFAULT 100000) RETURNS TABLE(subscription text, channel text, waiting_since timestamp with time zone, waiting_reason text, messages bigint, more boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $$
+    with apart as materialized (
+        select cursor.*, latest.seen, latest.target, latest.after_id,
+               coalesce(latest.after_id + 1, (
+                   select min(fresh.id)
+                   from outbox.finished_ranges(pg_snapshot_xmax(latest.seen)) as finished
+                   cross join lateral (
+                       select min(id) as id from outbox.message
+                       where priority = cursor.priority and xid >= finished.from_xid and xid < finished.before_xid
+                   ) as fresh)) as first_id
+        from outbox.cursor
+        cross join lateral (
+            select seen, target, after_id from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.waiting_since is not null
+    ),
+    looked as materialized (
+        select walk.subscription_id, walk.shard, walk.priority, m.id, m.xid, m.channel, m.group_key
+        from (
+            select subscription_id, shard, priority, min(first_id) as first_id
+            from apart group by subscription_id, shard, priority
+        ) as walk
+        cross join lateral (
+            select id, xid, message.channel, group_key from outbox.message
+            where priority::integer = walk.priority::integer and id + 0 >= walk.first_id
+            order by id + 0 limit look_at_most
+        ) as m
+    ),
+    cut as (
+        select subscription_id, shard, priority from looked
+        group by subscription_id, shard, priority having count(*) >= look_at_most
+    ),
+    counted as (
+        select apart.id, count(*) as messages
+        from apart
+        join outbox.subscription on subscription.id = apart.subscription_id
+        join looked using (subscription_id, shard, priority, channel)
+        where not pg_visible_in_snapshot(looked.xid, apart.seen)
+          and (apart.target is null or looked.id > apart.after_id
+               or not pg_visible_in_snapshot(looked.xid, apart.target))
+          and outbox.shard_of(looked.group_key, looked.id, subscription.shards) = apart.shard
+        group by apart.id
+    )
+    select subscription.name, apart.channel, min(apart.waiting_since), min(apart.waiting_reason),
+           coalesce(sum(counted.messages), 0)::bigint, bool_or(cut.subscription_id is not null)
+    from apart
+    join outbox.subscription on subscription.id = apart.subscription_id
+    left join counted on counted.id = apart.id
+    left join cut using (subscription_id, shard, priority)
+    group by subscription.name, apart.channel
+    order by min(apart.waiting_since), subscription.name, apart.channel
+$$;
+
+
+--
+-- Name: wants(text[], text[], text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.wants(channels text[], types text[], channel text, type text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (CASE WHEN (channels IS NULL) THEN (NOT starts_with(channel, 'outbox.'::text)) ELSE (channel = ANY (channels)) END AND ((types IS NULL) OR (type = ANY (types))));
+
+
+--
+-- Name: publish_update(uuid, json, json); Type: FUNCTION; Schema: sale; Owner: -
+--
+
+CREATE FUNCTION sale.publish_update(order_id uuid, update json, headers json DEFAULT NULL::json) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into outbox.message (channel, type, group_key, priority, headers, payload)
+    values ('outbox.live', 'ORDER_PAYMENT_UPDATED', order_id::text, 1, headers::text, convert_to(update::text, 'UTF8'));
+end
+$$;
+
+
+--
+-- Name: turn_received(integer); Type: FUNCTION; Schema: sale; Owner: -
+--
+
+CREATE FUNCTION sale.turn_received(received_days integer DEFAULT 180) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if received_days < 1 then
+        raise exception 'received_days is %, and must be at least 1', received_days
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return outbox.turn_by_age('sale.received_webhook', received_days);
+end
+$$;
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: answer_budget; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.answer_budget (
+    subscription_id bigint NOT NULL,
+    day date DEFAULT '-infinity'::date NOT NULL,
+    bytes bigint DEFAULT 0 NOT NULL
+);
+
+
+--
+-- Name: api_key; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.api_key (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    scopes text[] NOT NULL,
+    channels text[],
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT a_channel_is_a_topic_name_or_its_beginning_and_an_asterisk CHECK (((channels IS NULL) OR outbox.channel_patterns_valid(channels))),
+    CONSTRAINT a_key_expires_after_it_was_made_and_before_9999 CHECK (((expires_at > created_at) AND (expires_at < '9999-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT hash_is_a_sha_256 CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT name_is_1_to_100_printable_characters CHECK (((name ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(name) <= 100))),
+    CONSTRAINT scopes_are_some_of_publish_manage_operate_read CHECK (((scopes <@ ARRAY['publish'::text, 'manage'::text, 'operate'::text, 'read'::text]) AND (cardinality(scopes) > 0)))
+);
+
+
+--
+-- Name: api_key_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.api_key ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.api_key_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: api_key_use; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.api_key_use (
+    api_key_id bigint NOT NULL,
+    last_used_at timestamp with time zone
+);
+
+
+--
+-- Name: attached_partition; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.attached_partition AS
+ SELECT (((namespace.nspname)::text || '.'::text) || (whole.relname)::text) AS parent,
+    ("substring"((class.relname)::text, '_([0-9]{1,8})$'::text))::integer AS number,
+    class.oid,
+    (class.relname)::text AS partition,
+    class.reltuples
+   FROM (((pg_inherits
+     JOIN pg_class class ON ((class.oid = pg_inherits.inhrelid)))
+     JOIN pg_class whole ON ((whole.oid = pg_inherits.inhparent)))
+     JOIN pg_namespace namespace ON ((namespace.oid = whole.relnamespace)))
+  WHERE (class.relname ~ (('^'::text || (whole.relname)::text) || '_[0-9]{1,8}$'::text));
+
+
+--
+-- Name: attempt; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.attempt (
+    id bigint NOT NULL,
+    subscription_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    idempotency_key text NOT NULL,
+    number integer NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    duration_seconds real NOT NULL,
+    status smallint,
+    error text,
+    detail text,
+    next_at timestamp with time zone,
+    answer bytea,
+    relay text NOT NULL,
+    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384))
+)
+PARTITION BY RANGE (id);
+
+ALTER TABLE ONLY outbox.attempt REPLICA IDENTITY FULL;
+
+
+--
+-- Name: attempt_0; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.attempt_0 (
+    id bigint CONSTRAINT attempt_id_not_null NOT NULL,
+    subscription_id bigint CONSTRAINT attempt_subscription_id_not_null NOT NULL,
+    message_id bigint CONSTRAINT attempt_message_id_not_null NOT NULL,
+    idempotency_key text CONSTRAINT attempt_idempotency_key_not_null NOT NULL,
+    number integer CONSTRAINT attempt_number_not_null NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT attempt_at_not_null NOT NULL,
+    duration_seconds real CONSTRAINT attempt_duration_seconds_not_null NOT NULL,
+    status smallint,
+    error text,
+    detail text,
+    next_at timestamp with time zone,
+    answer bytea,
+    relay text CONSTRAINT attempt_relay_not_null NOT NULL,
+    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384))
+);
+
+ALTER TABLE ONLY outbox.attempt_0 REPLICA IDENTITY FULL;
+
+
+--
+-- Name: attempt_1; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.attempt_1 (
+    id bigint CONSTRAINT attempt_id_not_null NOT NULL,
+    subscription_id bigint CONSTRAINT attempt_subscription_id_not_null NOT NULL,
+    message_id bigint CONSTRAINT attempt_message_id_not_null NOT NULL,
+    idempotency_key text CONSTRAINT attempt_idempotency_key_not_null NOT NULL,
+    number integer CONSTRAINT attempt_number_not_null NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT attempt_at_not_null NOT NULL,
+    duration_seconds real CONSTRAINT attempt_duration_seconds_not_null NOT NULL,
+    status smallint,
+    error text,
+    detail text,
+    next_at timestamp with time zone,
+    answer bytea,
+    relay text CONSTRAINT attempt_relay_not_null NOT NULL,
+    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384))
+);
+
+ALTER TABLE ONLY outbox.attempt_1 REPLICA IDENTITY FULL;
+
+
+--
+-- Name: attempt_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.attempt ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.attempt_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: breaker; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.breaker (
+    subscription_id bigint NOT NULL,
+    failing_since timestamp with time zone,
+    opened_at timestamp with time zone,
+    retry_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    token bigint,
+    CONSTRAINT the_open_are_failing CHECK (((opened_at IS NULL) OR (failing_since IS NOT NULL))),
+    CONSTRAINT the_open_say_until_when CHECK (((opened_at IS NULL) = (retry_at IS NULL)))
+);
+
+
+--
+-- Name: subscription; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.subscription (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    kind text DEFAULT 'kafka'::text NOT NULL,
+    channels text[],
+    read_channels text[],
+    types text[],
+    delivery text DEFAULT 'at_least_once'::text NOT NULL,
+    shards smallint DEFAULT 1 NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    paused_reason text,
+    waiting_since timestamp with time zone,
+    waiting_reason text,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    made_by text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT channels_hold_no_null CHECK ((array_position(channels, NULL::text) IS NULL)),
+    CONSTRAINT delivery_is_at_least_once_or_exactly_once CHECK ((delivery = ANY (ARRAY['at_least_once'::text, 'exactly_once'::text]))),
+    CONSTRAINT exactly_once_is_for_kafka CHECK (((delivery = 'at_least_once'::text) OR (kind = 'kafka'::text))),
+    CONSTRAINT kind_is_kafka_or_http CHECK ((kind = ANY (ARRAY['kafka'::text, 'http'::text]))),
+    CONSTRAINT made_by_is_at_most_100_characters CHECK ((length(made_by) <= 100)),
+    CONSTRAINT name_is_1_to_100_letters_digits_dots_dashes CHECK (((name ~ '^[A-Za-z0-9._-]+$'::text) AND (length(name) <= 100))),
+    CONSTRAINT only_the_paused_have_a_reason CHECK ((paused OR (paused_reason IS NULL))),
+    CONSTRAINT settings_are_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT settings_of_kafka_are_a_topic_prefix CHECK (((kind <> 'kafka'::text) OR (((settings - 'topic_prefix'::text) = '{}'::jsonb) AND COALESCE(((jsonb_typeof((settings -> 'topic_prefix'::text)) = 'string'::text) AND ((settings ->> 'topic_prefix'::text) ~ '^[A-Za-z0-9._-]{0,49}$'::text)), (NOT (settings ? 'topic_prefix'::text)))))),
+    CONSTRAINT shards_are_1_to_64 CHECK (((shards >= 1) AND (shards <= 64))),
+    CONSTRAINT the_waiting_have_a_reason CHECK (((waiting_since IS NULL) = (waiting_reason IS NULL))),
+    CONSTRAINT topics_are_not_outbox_cursors_which_is_the_relays_own CHECK (((kind <> 'kafka'::text) OR (NOT starts_with('outbox.cursors'::text, COALESCE((settings ->> 'topic_prefix'::text), ''::text))) OR ((substr('outbox.cursors'::text, (length(COALESCE((settings ->> 'topic_prefix'::text), ''::text)) + 1)) = ANY (channels)) IS NOT TRUE))),
+    CONSTRAINT types_hold_no_null CHECK ((array_position(types, NULL::text) IS NULL))
+);
+
+
+--
+-- Name: breaker_state; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.breaker_state AS
+ SELECT subscription.name AS subscription,
+        CASE
+            WHEN (breaker.opened_at IS NULL) THEN 'closed'::text
+            WHEN (breaker.retry_at > clock_timestamp()) THEN 'open'::text
+            ELSE 'half-open'::text
+        END AS state,
+    breaker.failing_since,
+    breaker.opened_at,
+    breaker.retry_at
+   FROM (outbox.breaker
+     JOIN outbox.subscription ON ((subscription.id = breaker.subscription_id)))
+  WHERE (breaker.failing_since IS NOT NULL);
+
+
+--
+-- Name: checkpoint; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.checkpoint (
+    cursor_id bigint NOT NULL,
+    n bigint NOT NULL,
+    seen pg_snapshot NOT NULL,
+    target pg_snapshot,
+    after_id bigint,
+    fresh_id bigint,
+    upto_id bigint,
+    relay text NOT NULL,
+    messages integer DEFAULT 0 NOT NULL,
+    bytes bigint DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    token bigint DEFAULT hashtextextended((gen_random_uuid())::text, (0)::bigint) NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT a_delta_is_whole CHECK ((num_nulls(target, after_id, fresh_id, upto_id) = ANY (ARRAY[0, 4])))
+);
+
+
+--
+-- Name: cursor; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.cursor (
+    id bigint NOT NULL,
+    subscription_id bigint NOT NULL,
+    shard smallint NOT NULL,
+    priority smallint NOT NULL,
+    channel text,
+    waiting_since timestamp with time zone,
+    waiting_reason text,
+    generation integer DEFAULT 0 NOT NULL,
+    noted boolean DEFAULT false NOT NULL,
+    CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
+    CONSTRAINT the_waiting_have_a_reason CHECK (((waiting_since IS NULL) = (waiting_reason IS NULL)))
+);
+
+
+--
+-- Name: cursor_position; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.cursor_position AS
+ SELECT cursor.id AS cursor_id,
+    subscription.name AS subscription,
+    cursor.priority,
+    cursor.shard,
+    cursor.channel,
+    subscription.paused,
+    subscription.paused_reason,
+    cursor.waiting_since,
+    cursor.waiting_reason,
+    latest.n AS checkpoint,
+    (latest.target IS NOT NULL) AS in_delta,
+    latest.after_id,
+    latest.upto_id,
+    NULLIF(latest.relay, ''::text) AS last_relay,
+    latest.created_at AS last_checkpoint_at
+   FROM ((outbox.cursor
+     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))
+     CROSS JOIN LATERAL ( SELECT checkpoint.cursor_id,
+            checkpoint.n,
+            checkpoint.seen,
+            checkpoint.target,
+            checkpoint.after_id,
+            checkpoint.fresh_id,
+            checkpoint.upto_id,
+            checkpoint.relay,
+            checkpoint.messages,
+            checkpoint.bytes,
+            checkpoint.failures,
+            checkpoint.token,
+            checkpoint.created_at
+           FROM outbox.checkpoint
+          WHERE (checkpoint.cursor_id = cursor.id)
+          ORDER BY checkpoint.n DESC
+         LIMIT 1) latest);
+
+
+--
+-- Name: cursor_backlog; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.cursor_backlog AS
+ SELECT behind.cursor_id,
+    behind.subscription,
+    behind.priority,
+    behind.shard,
+    behind.channel,
+    waiting.messages,
+    waiting.more,
+    waiting.oldest_at
+   FROM ((( SELECT "position".cursor_id,
+            "position".subscription,
+            "position".priority,
+            "position".shard,
+            "position".channel,
+            "position".paused,
+            "position".paused_reason,
+            "position".waiting_since,
+            "position".waiting_reason,
+            "position".checkpoint,
+            "position".in_delta,
+            "position".after_id,
+            "position".upto_id,
+            "position".last_relay,
+            "position".last_checkpoint_at,
+            count(*) FILTER (WHERE first.is_there) OVER () AS cursors_behind
+           FROM (outbox.cursor_position "position"
+             CROSS JOIN LATERAL ( SELECT (EXISTS ( SELECT
+                           FROM outbox.unread("position".cursor_id, 1) unread(message_id, created_at, channel, type, group_key, wanted))) AS is_there) first)) behind
+     CROSS JOIN LATERAL ( SELECT (LEAST((
+                CASE
+                    WHEN (behind.waiting_since IS NULL) THEN 100001
+                    ELSE 1001
+                END)::bigint, GREATEST((1000000 / GREATEST(behind.cursors_behind, (1)::bigint)), (1001)::bigint)))::integer AS messages) look_at)
+     CROSS JOIN LATERAL ( SELECT count(*) FILTER (WHERE unread.wanted) AS messages,
+            (count(*) >= look_at.messages) AS more,
+            min(unread.created_at) FILTER (WHERE unread.wanted) AS oldest_at
+           FROM outbox.unread(behind.cursor_id, look_at.messages) unread(message_id, created_at, channel, type, group_key, wanted)) waiting);
+
+
+--
+-- Name: cursor_holder; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.cursor_holder AS
+ SELECT ("substring"(session.application_name, ' cursor ([0-9]+)$'::text))::bigint AS cursor_id,
+    "substring"(session.application_name, '^outbox-relay (.*) cursor [0-9]+$'::text) AS relay,
+    session.pid,
+    session.started_at AS since,
+    session.state,
+    session.remark
+   FROM (outbox.open_transactions() session(pid, database, user_name, application_name, state, started_at, xid, xmin, remark)
+     JOIN pg_roles login ON ((login.rolname = session.user_name)))
+  WHERE ((session.database = current_database()) AND (session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}$'::text) AND (pg_has_role(login.oid, (to_regrole('outbox_relay'::text))::oid, 'member'::text) OR pg_has_role(login.oid, ( SELECT pg_class.relowner
+           FROM pg_class
+          WHERE (pg_class.oid = ('outbox.cursor'::regclass)::oid)), 'member'::text)));
+
+
+--
+-- Name: cursor_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.cursor ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.cursor_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: cursor_reading; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.cursor_reading AS
+ SELECT cursor.id AS cursor_id,
+    cursor.shard,
+    cursor.priority,
+    cursor.channel AS only_channel,
+    subscription.shards,
+    subscription.channels,
+    subscription.types,
+    latest.seen,
+    latest.target,
+    latest.after_id,
+    latest.fresh_id,
+    latest.upto_id,
+    COALESCE(latest.target, latest.seen) AS horizon,
+    ARRAY( SELECT apart.channel
+           FROM outbox.cursor apart
+          WHERE ((cursor.channel IS NULL) AND (apart.channel IS NOT NULL) AND (apart.subscription_id = cursor.subscription_id) AND (apart.shard = cursor.shard) AND (apart.priority = cursor.priority))) AS set_aside
+   FROM ((outbox.cursor
+     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))
+     CROSS JOIN LATERAL ( SELECT checkpoint.seen,
+            checkpoint.target,
+            checkpoint.after_id,
+            checkpoint.fresh_id,
+            checkpoint.upto_id
+           FROM outbox.checkpoint
+          WHERE (checkpoint.cursor_id = cursor.id)
+          ORDER BY checkpoint.n DESC
+         LIMIT 1) latest);
+
+
+--
+-- Name: dead_letter; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.dead_letter (
+    id bigint NOT NULL,
+    subscription_id bigint NOT NULL,
+    cursor_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    priority smallint NOT NULL,
+    channel text NOT NULL,
+    type text NOT NULL,
+    group_key text,
+    idempotency_key text NOT NULL,
+    headers text,
+    content_type text NOT NULL,
+    payload bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    exhausted text,
+    attempts integer NOT NULL,
+    died_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    redriven_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    CONSTRAINT only_the_redriven_are_delivered CHECK (((delivered_at IS NULL) OR (redriven_at IS NOT NULL)))
+);
+
+
+--
+-- Name: dead_letter_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.dead_letter_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: dead_letter_summary; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.dead_letter_summary AS
+ SELECT subscription.name AS subscription,
+    dead_letter.channel,
+    dead_letter.reason,
+    count(*) FILTER (WHERE (dead_letter.redriven_at IS NULL)) AS waiting,
+    count(*) FILTER (WHERE ((dead_letter.redriven_at IS NOT NULL) AND (dead_letter.delivered_at IS NULL))) AS redriven,
+    count(*) FILTER (WHERE (dead_letter.delivered_at IS NOT NULL)) AS delivered,
+    min(dead_letter.died_at) AS first_died_at,
+    max(dead_letter.died_at) AS last_died_at
+   FROM (outbox.dead_letter
+     JOIN outbox.subscription ON ((subscription.id = dead_letter.subscription_id)))
+  GROUP BY subscription.name, dead_letter.channel, dead_letter.reason;
+
+
+--
+-- Name: delivery; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.delivery (
+    cursor_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    dead_letter_id bigint,
+    group_key text,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT clock_timestamp(),
+    token bigint,
+    outcome text,
+    reason text,
+    detail text,
+    replayed boolean DEFAULT false NOT NULL,
+    CONSTRAINT outcome_is_acked_or_dead CHECK ((outcome = ANY (ARRAY['acked'::text, 'dead'::text]))),
+    CONSTRAINT the_flying_are_due CHECK (((token IS NULL) OR (due_at IS NOT NULL)))
+);
+
+
+--
+-- Name: delivery_head; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.delivery_head AS
+ SELECT subscription.name AS subscription,
+    cursor.priority,
+    cursor.shard,
+    head.message_id,
+    head.group_key,
+    outbox.delivery_state(head.due_at, head.token, head.outcome) AS state,
+    head.attempts,
+    NULLIF(head.due_at, 'infinity'::timestamp with time zone) AS due_at,
+    ( SELECT count(*) AS count
+           FROM outbox.delivery behind
+          WHERE ((behind.cursor_id = head.cursor_id) AND (behind.group_key = head.group_key) AND (behind.due_at IS NULL))) AS behind,
+    ( SELECT attempt.error
+           FROM outbox.attempt
+          WHERE ((attempt.message_id = head.message_id) AND (attempt.subscription_id = subscription.id))
+          ORDER BY attempt.at DESC
+         LIMIT 1) AS last_error,
+    ((head.dead_letter_id IS NOT NULL) AND (head.due_at < 'infinity'::timestamp with time zone)) AS redriven,
+    head.replayed
+   FROM ((outbox.delivery head
+     JOIN outbox.cursor ON ((cursor.id = head.cursor_id)))
+     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))
+  WHERE (head.due_at IS NOT NULL);
+
+
+--
+-- Name: message; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.message (
+    id bigint NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    priority smallint DEFAULT 3 NOT NULL,
+    channel text NOT NULL,
+    type text NOT NULL,
+    group_key text,
+    idempotency_key text DEFAULT outbox.uuid7() NOT NULL,
+    headers text,
+    content_type text DEFAULT 'application/json'::text NOT NULL,
+    payload bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
+    CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
+    CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
+    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
+    CONSTRAINT idempotency_key_is_1_to_128_printable_characters_without_a_dot CHECK (((idempotency_key ~ '^[!-\-/-~]+$'::text) AND (length(idempotency_key) <= 128))),
+    CONSTRAINT message_is_at_most_983040_bytes CHECK ((((octet_length(payload) + COALESCE(octet_length(group_key), 0)) + COALESCE(octet_length(headers), 0)) <= 983040)),
+    CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
+    CONSTRAINT type_is_1_to_255_printable_characters CHECK (((type ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(type) <= 255)))
+)
+PARTITION BY RANGE (id);
+
+ALTER TABLE ONLY outbox.message REPLICA IDENTITY FULL;
+
+
+--
+-- Name: delivery_summary; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.delivery_summary AS
+ SELECT held.subscription,
+    held.retrying,
+    held.in_flight,
+    held.behind,
+    held.parked,
+    held.next_due_at,
+    COALESCE(message.created_at, dead_letter.created_at) AS oldest_at
+   FROM ((( SELECT "row".subscription,
+            count(*) FILTER (WHERE ("row".state = 'retrying'::text)) AS retrying,
+            count(*) FILTER (WHERE ("row".state = 'in_flight'::text)) AS in_flight,
+            count(*) FILTER (WHERE ("row".state = 'behind'::text)) AS behind,
+            count(*) FILTER (WHERE ("row".state = 'parked'::text)) AS parked,
+            min("row".due_at) FILTER (WHERE ("row".state = 'retrying'::text)) AS next_due_at,
+            min("row".message_id) FILTER (WHERE ("row".outcome IS DISTINCT FROM 'acked'::text)) AS oldest_id
+           FROM ( SELECT subscription.name AS subscription,
+                    delivery.message_id,
+                    delivery.due_at,
+                    delivery.outcome,
+                    outbox.delivery_state(delivery.due_at, delivery.token, delivery.outcome) AS state
+                   FROM ((outbox.delivery
+                     JOIN outbox.cursor ON ((cursor.id = delivery.cursor_id)))
+                     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))) "row"
+          GROUP BY "row".subscription) held
+     LEFT JOIN LATERAL ( SELECT found.created_at
+           FROM (generate_series(1, 5) class(class)
+             CROSS JOIN LATERAL ( SELECT message_1.created_at
+                   FROM outbox.message message_1
+                  WHERE (((message_1.priority)::integer = class.class) AND ((message_1.id + 0) = held.oldest_id))) found)) message ON (true))
+     LEFT JOIN LATERAL ( SELECT min(dead_letter_1.created_at) AS created_at
+           FROM outbox.dead_letter dead_letter_1
+          WHERE ((message.created_at IS NULL) AND (dead_letter_1.id IN ( SELECT delivery.dead_letter_id
+                   FROM outbox.delivery
+                  WHERE (delivery.message_id = held.oldest_id))))) dead_letter ON (true));
+
+
+--
+-- Name: horizon; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.horizon AS
+ SELECT kind,
+    name,
+    database,
+    user_name,
+    application_name,
+    state,
+    held_since,
+    transactions_ago,
+    remark
+   FROM ( SELECT 'session'::text AS kind,
+            ('pid '::text || open_transactions.pid) AS name,
+            (open_transactions.database)::text AS database,
+            (open_transactions.user_name)::text AS user_name,
+            open_transactions.application_name,
+            open_transactions.state,
+            open_transactions.started_at AS held_since,
+            GREATEST(age(open_transactions.xid), age(open_transactions.xmin)) AS transactions_ago,
+            open_transactions.remark
+           FROM outbox.open_transactions() open_transactions(pid, database, user_name, application_name, state, started_at, xid, xmin, remark)
+          WHERE ((open_transactions.xid IS NOT NULL) OR (open_transactions.xmin IS NOT NULL))
+        UNION ALL
+         SELECT 'prepared transaction'::text,
+            pg_prepared_xacts.gid,
+            (pg_prepared_xacts.database)::text AS database,
+            (pg_prepared_xacts.owner)::text AS owner,
+            NULL::text,
+            NULL::text,
+            pg_prepared_xacts.prepared,
+            age(pg_prepared_xacts.transaction) AS age,
+            NULL::text
+           FROM pg_prepared_xacts
+        UNION ALL
+         SELECT 'replication slot'::text,
+            (pg_replication_slots.slot_name)::text AS slot_name,
+            (pg_replication_slots.database)::text AS database,
+            NULL::text,
+            NULL::text,
+                CASE
+                    WHEN pg_replication_slots.active THEN 'active'::text
+                    ELSE 'inactive'::text
+                END AS "case",
+            NULL::timestamp with time zone,
+            GREATEST(age(pg_replication_slots.xmin), age(pg_replication_slots.catalog_xmin)) AS "greatest",
+            NULL::text
+           FROM pg_replication_slots
+          WHERE ((pg_replication_slots.xmin IS NOT NULL) OR (pg_replication_slots.catalog_xmin IS NOT NULL))) holder
+  ORDER BY transactions_ago DESC, held_since;
+
+
+--
+-- Name: http_setting; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.http_setting (
+    path text NOT NULL,
+    kind text NOT NULL,
+    lowest numeric,
+    highest numeric,
+    words text[],
+    CONSTRAINT http_setting_kind_check CHECK ((kind = ANY (ARRAY['number'::text, 'integer'::text, 'word'::text, 'url'::text, 'delays'::text])))
+);
+
+
+--
+-- Name: idempotent_request; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.idempotent_request (
+    api_key_id bigint NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    answer bytea,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT key_is_1_to_255_printable_characters CHECK (((key ~ '^[!-~]+$'::text) AND (length(key) <= 255)))
+);
+
+
+--
+-- Name: installation; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.installation (
+    single boolean DEFAULT true NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    system_identifier bigint NOT NULL,
+    CONSTRAINT installation_single_check CHECK (single)
+);
+
+
+--
+-- Name: known_partition; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.known_partition (
+    parent text NOT NULL,
+    number integer NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    made_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    from_time timestamp with time zone,
+    upto_time timestamp with time zone,
+    CONSTRAINT it_is_begun_before_it_ends CHECK (((upto_time IS NULL) OR (from_time <= upto_time))),
+    CONSTRAINT known_partition_number_check CHECK ((number >= 0))
+);
+
+
+--
+-- Name: log_mark; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.log_mark (
+    at timestamp with time zone NOT NULL,
+    id bigint NOT NULL
+);
+
+
+--
+-- Name: maintenance; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.maintenance (
+    single boolean DEFAULT true NOT NULL,
+    done_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    relay text DEFAULT ''::text NOT NULL,
+    fault text,
+    CONSTRAINT fault_is_at_most_1000_characters CHECK ((length(fault) <= 1000)),
+    CONSTRAINT maintenance_single_check CHECK (single)
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: message_0; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.message_0 (
+    id bigint CONSTRAINT message_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT message_xid_not_null NOT NULL,
+    priority smallint DEFAULT 3 CONSTRAINT message_priority_not_null NOT NULL,
+    channel text CONSTRAINT message_channel_not_null NOT NULL,
+    type text CONSTRAINT message_type_not_null NOT NULL,
+    group_key text,
+    idempotency_key text DEFAULT outbox.uuid7() CONSTRAINT message_idempotency_key_not_null NOT NULL,
+    headers text,
+    content_type text DEFAULT 'application/json'::text CONSTRAINT message_content_type_not_null NOT NULL,
+    payload bytea CONSTRAINT message_payload_not_null NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT message_created_at_not_null NOT NULL,
+    CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
+    CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
+    CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
+    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
+    CONSTRAINT idempotency_key_is_1_to_128_printable_characters_without_a_dot CHECK (((idempotency_key ~ '^[!-\-/-~]+$'::text) AND (length(idempotency_key) <= 128))),
+    CONSTRAINT message_is_at_most_983040_bytes CHECK ((((octet_length(payload) + COALESCE(octet_length(group_key), 0)) + COALESCE(octet_length(headers), 0)) <= 983040)),
+    CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
+    CONSTRAINT type_is_1_to_255_printable_characters CHECK (((type ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(type) <= 255)))
+);
+
+ALTER TABLE ONLY outbox.message_0 REPLICA IDENTITY FULL;
+
+
+--
+-- Name: message_1; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.message_1 (
+    id bigint CONSTRAINT message_id_not_null NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() CONSTRAINT message_xid_not_null NOT NULL,
+    priority smallint DEFAULT 3 CONSTRAINT message_priority_not_null NOT NULL,
+    channel text CONSTRAINT message_channel_not_null NOT NULL,
+    type text CONSTRAINT message_type_not_null NOT NULL,
+    group_key text,
+    idempotency_key text DEFAULT outbox.uuid7() CONSTRAINT message_idempotency_key_not_null NOT NULL,
+    headers text,
+    content_type text DEFAULT 'application/json'::text CONSTRAINT message_content_type_not_null NOT NULL,
+    payload bytea CONSTRAINT message_payload_not_null NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT message_created_at_not_null NOT NULL,
+    CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
+    CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
+    CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
+    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
+    CONSTRAINT idempotency_key_is_1_to_128_printable_characters_without_a_dot CHECK (((idempotency_key ~ '^[!-\-/-~]+$'::text) AND (length(idempotency_key) <= 128))),
+    CONSTRAINT message_is_at_most_983040_bytes CHECK ((((octet_length(payload) + COALESCE(octet_length(group_key), 0)) + COALESCE(octet_length(headers), 0)) <= 983040)),
+    CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
+    CONSTRAINT type_is_1_to_255_printable_characters CHECK (((type ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(type) <= 255)))
+);
+
+ALTER TABLE ONLY outbox.message_1 REPLICA IDENTITY FULL;
+
+
+--
+-- Name: message_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.message ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.message_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: migration; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.migration (
+    version integer NOT NULL,
+    name text NOT NULL,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+--
+-- Name: quota; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.quota (
+    single boolean DEFAULT true NOT NULL,
+    cursors integer DEFAULT 5000 NOT NULL,
+    limited_percent smallint DEFAULT 10 NOT NULL,
+    CONSTRAINT cursors_are_at_least_5 CHECK ((cursors >= 5)),
+    CONSTRAINT limited_percent_is_0_to_50 CHECK (((limited_percent >= 0) AND (limited_percent <= 50))),
+    CONSTRAINT quota_single_check CHECK (single)
+);
+
+
+--
+-- Name: rate_limit; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.rate_limit (
+    subscription_id bigint NOT NULL,
+    used_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: recent_attempt; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.recent_attempt AS
+ SELECT subscription.name AS subscription,
+    latest.id,
+    latest.message_id,
+    latest.number,
+    latest.at,
+    latest.duration_seconds,
+    latest.status,
+    latest.error,
+    latest.next_at,
+    latest.relay
+   FROM (outbox.subscription
+     CROSS JOIN LATERAL ( SELECT attempt.id,
+            attempt.subscription_id,
+            attempt.message_id,
+            attempt.idempotency_key,
+            attempt.number,
+            attempt.at,
+            attempt.duration_seconds,
+            attempt.status,
+            attempt.error,
+            attempt.detail,
+            attempt.next_at,
+            attempt.answer,
+            attempt.relay
+           FROM outbox.attempt
+          WHERE (attempt.subscription_id = subscription.id)
+          ORDER BY attempt.id DESC
+         LIMIT 100000) latest)
+  WHERE ((subscription.kind = 'http'::text) AND (latest.at >= (date_trunc('day'::text, statement_timestamp(), 'UTC'::text) - '1 day'::interval)));
+
+
+--
+-- Name: replay; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.replay (
+    cursor_id bigint NOT NULL,
+    delta pg_snapshot NOT NULL,
+    seen pg_snapshot NOT NULL,
+    target pg_snapshot,
+    after_id bigint,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY outbox.replay REPLICA IDENTITY FULL;
+
+
+--
+-- Name: rescheduling; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.rescheduling (
+    id bigint NOT NULL,
+    cursor_id bigint NOT NULL,
+    former_delays double precision[] NOT NULL,
+    delays double precision[],
+    done_id bigint DEFAULT 0 NOT NULL
+);
+
+
+--
+-- Name: rescheduling_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.rescheduling ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.rescheduling_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: secret; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.secret (
+    subscription_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    key bytea,
+    sealed text,
+    expires_at timestamp with time zone,
+    CONSTRAINT key_has_24_to_64_bytes CHECK (((octet_length(key) >= 24) AND (octet_length(key) <= 64))),
+    CONSTRAINT sealed_is_a_fernet_token CHECK ((sealed ~ '^gAAAA[A-Za-z0-9_-]{95,195}={0,2}$'::text)),
+    CONSTRAINT secret_is_a_key_or_sealed CHECK ((num_nonnulls(key, sealed) = 1))
+);
+
+
+--
+-- Name: subscription_backlog; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.subscription_backlog AS
+ SELECT subscription,
+    priority,
+    (sum(messages))::bigint AS messages,
+    bool_or(more) AS more,
+    min(oldest_at) AS oldest_at
+   FROM outbox.cursor_backlog
+  GROUP BY subscription, priority;
+
+
+--
+-- Name: subscription_endpoint; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.subscription_endpoint AS
+ SELECT name AS subscription,
+    regexp_replace((settings ->> 'endpoint'::text), '^([a-z]+://[^/?#]*)/?(.*)$'::text, '\1/'::text) AS origin,
+    ((settings ->> 'endpoint'::text) !~ '^[a-z]+://[^/?#]*/?$'::text) AS has_path
+   FROM outbox.subscription
+  WHERE (kind = 'http'::text);
+
+
+--
+-- Name: subscription_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.subscription_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: throughput; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.throughput AS
+ SELECT subscription.name AS subscription,
+    date_trunc('minute'::text, checkpoint.created_at) AS minute,
+    sum(checkpoint.messages) AS messages,
+    (sum(checkpoint.bytes))::bigint AS bytes,
+    count(*) AS runs
+   FROM ((outbox.checkpoint
+     JOIN outbox.cursor ON ((cursor.id = checkpoint.cursor_id)))
+     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))
+  WHERE (checkpoint.relay <> ''::text)
+  GROUP BY subscription.name, (date_trunc('minute'::text, checkpoint.created_at));
+
+
+--
+-- Name: told; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.told (
+    subscription_id bigint NOT NULL,
+    type text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    events integer DEFAULT 1 NOT NULL,
+    left_out integer GENERATED ALWAYS AS (GREATEST((events - 5), 0)) STORED NOT NULL
+);
+
+
+--
+-- Name: turn_holder; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.turn_holder AS
+ SELECT kind,
+    name,
+    database,
+    application_name,
+    held_since
+   FROM ( SELECT 'session'::text AS kind,
+            (open_transactions.pid)::text AS name,
+            (open_transactions.database)::text AS database,
+            open_transactions.application_name,
+            open_transactions.started_at AS held_since,
+            open_transactions.xid
+           FROM outbox.open_transactions() open_transactions(pid, database, user_name, application_name, state, started_at, xid, xmin, remark)
+        UNION ALL
+         SELECT 'prepared transaction'::text,
+            pg_prepared_xacts.gid,
+            (pg_prepared_xacts.database)::text AS database,
+            NULL::text,
+            pg_prepared_xacts.prepared,
+            pg_prepared_xacts.transaction
+           FROM pg_prepared_xacts) holder
+  WHERE (EXISTS ( SELECT
+           FROM outbox.known_partition ahead
+          WHERE ((ahead.parent = 'outbox.message'::text) AND (ahead.from_time IS NULL) AND (age(holder.xid) >= age((ahead.xid)::xid)))))
+  ORDER BY held_since;
+
+
+--
+-- Name: allocation_usage; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.allocation_usage (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    allocation_id text NOT NULL,
+    usage_type text DEFAULT 'SALE_ORDER'::text NOT NULL,
+    status text DEFAULT 'ACTIVE'::text NOT NULL,
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['ACTIVE'::text, 'SUCCESS'::text, 'CANCELLED'::text])))
+);
+
+
+--
+-- Name: order_item; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.order_item (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    item_type text NOT NULL,
+    item_id text NOT NULL,
+    quantity integer NOT NULL,
+    mode text NOT NULL,
+    CONSTRAINT mode_is_known CHECK ((mode = ANY (ARRAY['PRODUCT'::text, 'CUSTOM'::text]))),
+    CONSTRAINT quantity_is_at_least_one CHECK ((quantity >= 1))
+);
+
+
+--
+-- Name: points_transaction; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.points_transaction (
+    order_id uuid NOT NULL,
+    customer_id text NOT NULL,
+    points bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT points_are_at_least_one CHECK ((points >= 1))
+);
+
+
+--
+-- Name: received_webhook; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.received_webhook (
+    id bigint NOT NULL,
+    key text NOT NULL,
+    order_id uuid NOT NULL,
+    event_type text NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+PARTITION BY RANGE (id);
+
+
+--
+-- Name: received_webhook_0; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.received_webhook_0 (
+    id bigint CONSTRAINT received_webhook_id_not_null NOT NULL,
+    key text CONSTRAINT received_webhook_key_not_null NOT NULL,
+    order_id uuid CONSTRAINT received_webhook_order_id_not_null NOT NULL,
+    event_type text CONSTRAINT received_webhook_event_type_not_null NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT received_webhook_received_at_not_null NOT NULL
+);
+
+ALTER TABLE ONLY sale.received_webhook_0 REPLICA IDENTITY FULL;
+
+
+--
+-- Name: received_webhook_1; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.received_webhook_1 (
+    id bigint CONSTRAINT received_webhook_id_not_null NOT NULL,
+    key text CONSTRAINT received_webhook_key_not_null NOT NULL,
+    order_id uuid CONSTRAINT received_webhook_order_id_not_null NOT NULL,
+    event_type text CONSTRAINT received_webhook_event_type_not_null NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT received_webhook_received_at_not_null NOT NULL
+);
+
+ALTER TABLE ONLY sale.received_webhook_1 REPLICA IDENTITY FULL;
+
+
+--
+-- Name: received_webhook_id_seq; Type: SEQUENCE; Schema: sale; Owner: -
+--
+
+ALTER TABLE sale.received_webhook ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME sale.received_webhook_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: sale_check; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.sale_check (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    status text DEFAULT 'PROCESSING'::text NOT NULL,
+    total sale.money NOT NULL,
+    paid sale.money DEFAULT 0 NOT NULL,
+    cancellation_reason text,
+    partial_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    CONSTRAINT cancelled_checks_say_when_and_why CHECK ((((status = 'CANCELLED'::text) = (cancelled_at IS NOT NULL)) AND ((status = 'CANCELLED'::text) = (cancellation_reason IS NOT NULL)))),
+    CONSTRAINT completed_checks_say_since_when CHECK (((status = 'COMPLETED'::text) = (completed_at IS NOT NULL))),
+    CONSTRAINT partial_checks_say_since_when CHECK (((status <> 'PARTIAL'::text) OR (partial_at IS NOT NULL))),
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['PROCESSING'::text, 'PARTIAL'::text, 'COMPLETED'::text, 'CANCELLED'::text])))
+);
+
+
+--
+-- Name: sale_order; Type: TABLE; Schema: sale; Owner: -
+--
+
+CREATE TABLE sale.sale_order (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    number text NOT NULL,
+    status text DEFAULT 'DRAFT'::text NOT NULL,
+    merchant_id text NOT NULL,
+    sale_channel_id text NOT NULL,
+    customer_id text,
+    closed_in_session_id text,
+    currency text NOT NULL,
+    total sale.money NOT NULL,
+    paid sale.money DEFAULT 0 NOT NULL,
+    metadata json,
+    cancellation_reason text,
+    tracking_number text,
+    created_by text NOT NULL,
+    modified_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    modified_at timestamp with time zone DEFAULT now() NOT NULL,
+    partial_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    cancelled_at timestamp with time zone,
+    shipped_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    CONSTRAINT cancelled_orders_say_when_and_why CHECK ((((status = 'CANCELLED'::text) = (cancelled_at IS NOT NULL)) AND ((status = 'CANCELLED'::text) = (cancellation_reason IS NOT NULL)))),
+    CONSTRAINT completed_orders_say_since_when CHECK (((status = 'COMPLETED'::text) = (completed_at IS NOT NULL))),
+    CONSTRAINT only_completed_orders_are_shipped CHECK ((((shipped_at IS NULL) OR (status = 'COMPLETED'::text)) AND ((shipped_at IS NULL) = (tracking_number IS NULL)))),
+    CONSTRAINT only_shipped_orders_are_delivered CHECK (((delivered_at IS NULL) OR (shipped_at IS NOT NULL))),
+    CONSTRAINT partial_orders_say_since_when CHECK (((status <> 'PARTIAL'::text) OR (partial_at IS NOT NULL))),
+    CONSTRAINT status_is_known CHECK ((status = ANY (ARRAY['DRAFT'::text, 'PROCESSING'::text, 'PARTIAL'::text, 'COMPLETED'::text, 'CANCELLED'::text])))
+);
+
+
+--
+-- Name: attempt_0; Type: TABLE ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.attempt ATTACH PARTITION outbox.attempt_0 FOR VALUES FROM ('0') TO ('100000000000');
+
+
+--
+-- Name: attempt_1; Type: TABLE ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.attempt ATTACH PARTITION outbox.attempt_1 FOR VALUES FROM ('100000000000') TO ('200000000000');
+
+
+--
+-- Name: message_0; Type: TABLE ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.message ATTACH PARTITION outbox.message_0 FOR VALUES FROM ('0') TO ('100000000000');
+
+
+--
+-- Name: message_1; Type: TABLE ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.message ATTACH PARTITION outbox.message_1 FOR VALUES FROM ('100000000000') TO ('200000000000');
+
+
+--
+-- Name: received_webhook_0; Type: TABLE ATTACH; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.received_webhook ATTACH PARTITION sale.received_webhook_0 FOR VALUES FROM ('0') TO ('100000000000');
+
+
+--
+-- Name: received_webhook_1; Type: TABLE ATTACH; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.received_webhook ATTACH PARTITION sale.received_webhook_1 FOR VALUES FROM ('100000000000') TO ('200000000000');
+
+
+--
+-- Name: answer_budget answer_budget_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.answer_budget
+    ADD CONSTRAINT answer_budget_pkey PRIMARY KEY (subscription_id);
+
+
+--
+-- Name: api_key api_key_hash_key; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.api_key
+    ADD CONSTRAINT api_key_hash_key UNIQUE (hash);
+
+
+--
+-- Name: api_key api_key_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.api_key
+    ADD CONSTRAINT api_key_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: api_key_use api_key_use_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.api_key_use
+    ADD CONSTRAINT api_key_use_pkey PRIMARY KEY (api_key_id);
+
+
+--
+-- Name: breaker breaker_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.breaker
+    ADD CONSTRAINT breaker_pkey PRIMARY KEY (subscription_id);
+
+
+--
+-- Name: checkpoint checkpoint_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.checkpoint
+    ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (cursor_id, n);
+
+
+--
+-- Name: cursor cursor_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.cursor
+    ADD CONSTRAINT cursor_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: dead_letter dead_letter_is_unique; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.dead_letter
+    ADD CONSTRAINT dead_letter_is_unique UNIQUE (cursor_id, message_id);
+
+
+--
+-- Name: dead_letter dead_letter_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.dead_letter
+    ADD CONSTRAINT dead_letter_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: delivery delivery_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.delivery
+    ADD CONSTRAINT delivery_pkey PRIMARY KEY (cursor_id, message_id);
+
+
+--
+-- Name: http_setting http_setting_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.http_setting
+    ADD CONSTRAINT http_setting_pkey PRIMARY KEY (path);
+
+
+--
+-- Name: idempotent_request idempotent_request_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.idempotent_request
+    ADD CONSTRAINT idempotent_request_pkey PRIMARY KEY (api_key_id, key);
+
+
+--
+-- Name: installation installation_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.installation
+    ADD CONSTRAINT installation_pkey PRIMARY KEY (single);
+
+
+--
+-- Name: known_partition known_partition_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.known_partition
+    ADD CONSTRAINT known_partition_pkey PRIMARY KEY (parent, number);
+
+
+--
+-- Name: log_mark log_mark_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.log_mark
+    ADD CONSTRAINT log_mark_pkey PRIMARY KEY (at);
+
+
+--
+-- Name: maintenance maintenance_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.maintenance
+    ADD CONSTRAINT maintenance_pkey PRIMARY KEY (single);
+
+
+--
+-- Name: migration migration_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.migration
+    ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
+
+
+--
+-- Name: quota quota_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.quota
+    ADD CONSTRAINT quota_pkey PRIMARY KEY (single);
+
+
+--
+-- Name: rate_limit rate_limit_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.rate_limit
+    ADD CONSTRAINT rate_limit_pkey PRIMARY KEY (subscription_id);
+
+
+--
+-- Name: rescheduling rescheduling_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.rescheduling
+    ADD CONSTRAINT rescheduling_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: secret secret_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.secret
+    ADD CONSTRAINT secret_pkey PRIMARY KEY (subscription_id, created_at);
+
+
+--
+-- Name: subscription subscription_name_key; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.subscription
+    ADD CONSTRAINT subscription_name_key UNIQUE (name);
+
+
+--
+-- Name: subscription subscription_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.subscription
+    ADD CONSTRAINT subscription_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: told told_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.told
+    ADD CONSTRAINT told_pkey PRIMARY KEY (subscription_id, type);
+
+
+--
+-- Name: allocation_usage allocation_usage_order_id_position_key; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.allocation_usage
+    ADD CONSTRAINT allocation_usage_order_id_position_key UNIQUE (order_id, "position");
+
+
+--
+-- Name: allocation_usage allocation_usage_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.allocation_usage
+    ADD CONSTRAINT allocation_usage_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: order_item order_item_order_id_position_key; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.order_item
+    ADD CONSTRAINT order_item_order_id_position_key UNIQUE (order_id, "position");
+
+
+--
+-- Name: order_item order_item_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.order_item
+    ADD CONSTRAINT order_item_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: points_transaction points_transaction_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.points_transaction
+    ADD CONSTRAINT points_transaction_pkey PRIMARY KEY (order_id);
+
+
+--
+-- Name: received_webhook received_webhook_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.received_webhook
+    ADD CONSTRAINT received_webhook_pkey PRIMARY KEY (key, id);
+
+
+--
+-- Name: received_webhook_0 received_webhook_0_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.received_webhook_0
+    ADD CONSTRAINT received_webhook_0_pkey PRIMARY KEY (key, id);
+
+
+--
+-- Name: received_webhook_1 received_webhook_1_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.received_webhook_1
+    ADD CONSTRAINT received_webhook_1_pkey PRIMARY KEY (key, id);
+
+
+--
+-- Name: sale_check sale_check_order_id_position_key; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.sale_check
+    ADD CONSTRAINT sale_check_order_id_position_key UNIQUE (order_id, "position");
+
+
+--
+-- Name: sale_check sale_check_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.sale_check
+    ADD CONSTRAINT sale_check_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: sale_order sale_order_pkey; Type: CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.sale_order
+    ADD CONSTRAINT sale_order_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: attempt_message_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_message_id ON ONLY outbox.attempt USING btree (message_id);
+
+
+--
+-- Name: attempt_0_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_0_message_id_idx ON outbox.attempt_0 USING btree (message_id);
+
+
+--
+-- Name: attempt_subscription_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_subscription_id ON ONLY outbox.attempt USING btree (subscription_id, id);
+
+
+--
+-- Name: attempt_0_subscription_id_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_0_subscription_id_id_idx ON outbox.attempt_0 USING btree (subscription_id, id);
+
+
+--
+-- Name: attempt_1_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_1_message_id_idx ON outbox.attempt_1 USING btree (message_id);
+
+
+--
+-- Name: attempt_1_subscription_id_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_1_subscription_id_id_idx ON outbox.attempt_1 USING btree (subscription_id, id);
+
+
+--
+-- Name: cursor_channel; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX cursor_channel ON outbox.cursor USING btree (subscription_id, shard, priority) WHERE (channel IS NOT NULL);
+
+
+--
+-- Name: cursor_is_unique; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE UNIQUE INDEX cursor_is_unique ON outbox.cursor USING btree (subscription_id, shard, priority, COALESCE(channel, ''::text));
+
+
+--
+-- Name: dead_letter_subscription_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX dead_letter_subscription_id ON outbox.dead_letter USING btree (subscription_id, id);
+
+
+--
+-- Name: dead_letter_waiting; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX dead_letter_waiting ON outbox.dead_letter USING btree (subscription_id, message_id) WHERE (redriven_at IS NULL);
+
+
+--
+-- Name: delivery_acked; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX delivery_acked ON outbox.delivery USING btree (cursor_id) WHERE (outcome = 'acked'::text);
+
+
+--
+-- Name: delivery_dead_letter; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX delivery_dead_letter ON outbox.delivery USING btree (dead_letter_id);
+
+
+--
+-- Name: delivery_due; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX delivery_due ON outbox.delivery USING btree (cursor_id, due_at) WHERE (due_at IS NOT NULL);
+
+
+--
+-- Name: delivery_group; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX delivery_group ON outbox.delivery USING btree (cursor_id, group_key, message_id) WHERE (due_at IS NULL);
+
+
+--
+-- Name: delivery_has_one_head; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE UNIQUE INDEX delivery_has_one_head ON outbox.delivery USING btree (cursor_id, group_key) WHERE (due_at IS NOT NULL);
+
+
+--
+-- Name: idempotent_request_created_at; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX idempotent_request_created_at ON outbox.idempotent_request USING btree (created_at);
+
+
+--
+-- Name: message_priority_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX message_priority_id ON ONLY outbox.message USING btree (((priority)::integer), ((id + 0)));
+
+
+--
+-- Name: message_0_priority_expr_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX message_0_priority_expr_idx ON outbox.message_0 USING btree (((priority)::integer), ((id + 0)));
+
+
+--
+-- Name: message_priority_xid_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX message_priority_xid_id ON ONLY outbox.message USING btree (priority, xid, id);
+
+
+--
+-- Name: message_0_priority_xid_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX message_0_priority_xid_id_idx ON outbox.message_0 USING btree (priority, xid, id);
+
+
+--
+-- Name: message_1_priority_expr_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX message_1_priority_expr_idx ON outbox.message_1 USING btree (((priority)::integer), ((id + 0)));
+
+
+--
+-- Name: message_1_priority_xid_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX message_1_priority_xid_id_idx ON outbox.message_1 USING btree (priority, xid, id);
+
+
+--
+-- Name: replay_cursor; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX replay_cursor ON outbox.replay USING btree (cursor_id);
+
+
+--
+-- Name: rescheduling_one_has_not_begun; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE UNIQUE INDEX rescheduling_one_has_not_begun ON outbox.rescheduling USING btree (cursor_id) WHERE (done_id = 0);
+
+
+--
+-- Name: attempt_0_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_message_id ATTACH PARTITION outbox.attempt_0_message_id_idx;
+
+
+--
+-- Name: attempt_0_subscription_id_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_subscription_id ATTACH PARTITION outbox.attempt_0_subscription_id_id_idx;
+
+
+--
+-- Name: attempt_1_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_message_id ATTACH PARTITION outbox.attempt_1_message_id_idx;
+
+
+--
+-- Name: attempt_1_subscription_id_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_subscription_id ATTACH PARTITION outbox.attempt_1_subscription_id_id_idx;
+
+
+--
+-- Name: message_0_priority_expr_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.message_priority_id ATTACH PARTITION outbox.message_0_priority_expr_idx;
+
+
+--
+-- Name: message_0_priority_xid_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.message_priority_xid_id ATTACH PARTITION outbox.message_0_priority_xid_id_idx;
+
+
+--
+-- Name: message_1_priority_expr_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.message_priority_id ATTACH PARTITION outbox.message_1_priority_expr_idx;
+
+
+--
+-- Name: message_1_priority_xid_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.message_priority_xid_id ATTACH PARTITION outbox.message_1_priority_xid_id_idx;
+
+
+--
+-- Name: received_webhook_0_pkey; Type: INDEX ATTACH; Schema: sale; Owner: -
+--
+
+ALTER INDEX sale.received_webhook_pkey ATTACH PARTITION sale.received_webhook_0_pkey;
+
+
+--
+-- Name: received_webhook_1_pkey; Type: INDEX ATTACH; Schema: sale; Owner: -
+--
+
+ALTER INDEX sale.received_webhook_pkey ATTACH PARTITION sale.received_webhook_1_pkey;
+
+
+--
+-- Name: subscription check_settings; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE OF kind, settings ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.check_settings();
+
+
+--
+-- Name: subscription close_breaker; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER close_breaker AFTER UPDATE OF paused ON outbox.subscription FOR EACH ROW WHEN (((new.kind = 'http'::text) AND old.paused AND (NOT new.paused))) EXECUTE FUNCTION outbox.close_breaker();
+
+
+--
+-- Name: subscription equip_http; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER equip_http AFTER INSERT ON outbox.subscription FOR EACH ROW WHEN ((new.kind = 'http'::text)) EXECUTE FUNCTION outbox.equip_http();
+
+
+--
+-- Name: message give_no_id_twice; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER give_no_id_twice AFTER TRUNCATE ON outbox.message FOR EACH STATEMENT EXECUTE FUNCTION outbox.give_no_id_twice();
+
+
+--
+-- Name: message guard_own_channels; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER guard_own_channels BEFORE INSERT ON outbox.message FOR EACH ROW WHEN (starts_with(new.channel, 'outbox.'::text)) EXECUTE FUNCTION outbox.guard_own_channels();
+
+
+--
+-- Name: subscription guard_undelivered; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER guard_undelivered BEFORE DELETE ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.guard_undelivered();
+
+
+--
+-- Name: subscription make_cursors; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER make_cursors AFTER INSERT ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.make_cursors();
+
+
+--
+-- Name: api_key make_key_use; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER make_key_use AFTER INSERT ON outbox.api_key FOR EACH ROW EXECUTE FUNCTION outbox.make_key_use();
+
+
+--
+-- Name: subscription note_new_schedule; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER note_new_schedule AFTER UPDATE OF settings ON outbox.subscription FOR EACH ROW WHEN (((new.kind = 'http'::text) AND ((old.settings -> 'retry'::text) IS DISTINCT FROM (new.settings -> 'retry'::text)))) EXECUTE FUNCTION outbox.note_new_schedule();
+
+
+--
+-- Name: subscription refuse_new_shards; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER refuse_new_shards BEFORE UPDATE OF shards ON outbox.subscription FOR EACH ROW WHEN ((new.shards <> old.shards)) EXECUTE FUNCTION outbox.refuse_new_shards();
+
+
+--
+-- Name: subscription remember_channels; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER remember_channels BEFORE INSERT OR UPDATE OF channels, read_channels ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.remember_channels();
+
+
+--
+-- Name: attempt stay_in_partition; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER stay_in_partition AFTER TRUNCATE ON outbox.attempt FOR EACH STATEMENT EXECUTE FUNCTION outbox.stay_in_partition();
+
+
+--
+-- Name: subscription tell_pause; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER tell_pause AFTER UPDATE OF paused ON outbox.subscription FOR EACH ROW WHEN ((old.paused <> new.paused)) EXECUTE FUNCTION outbox.tell_pause();
+
+
+--
+-- Name: received_webhook stay_in_partition; Type: TRIGGER; Schema: sale; Owner: -
+--
+
+CREATE TRIGGER stay_in_partition AFTER TRUNCATE ON sale.received_webhook FOR EACH STATEMENT EXECUTE FUNCTION outbox.stay_in_partition();
+
+
+--
+-- Name: answer_budget answer_budget_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.answer_budget
+    ADD CONSTRAINT answer_budget_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+
+
+--
+-- Name: api_key_use api_key_use_api_key_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.api_key_use
+    ADD CONSTRAINT api_key_use_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES outbox.api_key(id) ON DELETE CASCADE;
+
+
+--
+-- Name: breaker breaker_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.breaker
+    ADD CONSTRAINT breaker_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+
+
+--
+-- Name: checkpoint checkpoint_cursor_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.checkpoint
+    ADD CONSTRAINT checkpoint_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES outbox.cursor(id) ON DELETE CASCADE;
+
+
+--
+-- Name: cursor cursor_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.cursor
+    ADD CONSTRAINT cursor_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+
+
+--
+-- Name: dead_letter dead_letter_cursor_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.dead_letter
+    ADD CONSTRAINT dead_letter_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES outbox.cursor(id);
+
+
+--
+-- Name: dead_letter dead_letter_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.dead_letter
+    ADD CONSTRAINT dead_letter_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id);
+
+
+--
+-- Name: delivery delivery_cursor_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.delivery
+    ADD CONSTRAINT delivery_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES outbox.cursor(id) ON DELETE CASCADE;
+
+
+--
+-- Name: delivery delivery_dead_letter_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.delivery
+    ADD CONSTRAINT delivery_dead_letter_id_fkey FOREIGN KEY (dead_letter_id) REFERENCES outbox.dead_letter(id);
+
+
+--
+-- Name: idempotent_request idempotent_request_api_key_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.idempotent_request
+    ADD CONSTRAINT idempotent_request_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES outbox.api_key(id);
+
+
+--
+-- Name: rate_limit rate_limit_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.rate_limit
+    ADD CONSTRAINT rate_limit_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+
+
+--
+-- Name: replay replay_cursor_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.replay
+    ADD CONSTRAINT replay_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES outbox.cursor(id) ON DELETE CASCADE;
+
+
+--
+-- Name: rescheduling rescheduling_cursor_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.rescheduling
+    ADD CONSTRAINT rescheduling_cursor_id_fkey FOREIGN KEY (cursor_id) REFERENCES outbox.cursor(id) ON DELETE CASCADE;
+
+
+--
+-- Name: secret secret_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.secret
+    ADD CONSTRAINT secret_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+
+
+--
+-- Name: allocation_usage allocation_usage_order_id_fkey; Type: FK CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.allocation_usage
+    ADD CONSTRAINT allocation_usage_order_id_fkey FOREIGN KEY (order_id) REFERENCES sale.sale_order(id);
+
+
+--
+-- Name: order_item order_item_order_id_fkey; Type: FK CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.order_item
+    ADD CONSTRAINT order_item_order_id_fkey FOREIGN KEY (order_id) REFERENCES sale.sale_order(id);
+
+
+--
+-- Name: points_transaction points_transaction_order_id_fkey; Type: FK CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.points_transaction
+    ADD CONSTRAINT points_transaction_order_id_fkey FOREIGN KEY (order_id) REFERENCES sale.sale_order(id);
+
+
+--
+-- Name: sale_check sale_check_order_id_fkey; Type: FK CONSTRAINT; Schema: sale; Owner: -
+--
+
+ALTER TABLE ONLY sale.sale_check
+    ADD CONSTRAINT sale_check_order_id_fkey FOREIGN KEY (order_id) REFERENCES sale.sale_order(id);
+
+
+--
+-- Name: FUNCTION advance_sequence(owner regclass, highest_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.advance_sequence(owner regclass, highest_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION channel_cursor_target(channel_cursor_id bigint, seen pg_snapshot); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.channel_cursor_target(channel_cursor_id bigint, seen pg_snapshot) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION clear_acked(cursor_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.clear_acked(cursor_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION delete_subscription(name text, discard_undelivered boolean); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.delete_subscription(name text, discard_undelivered boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION disable(subscription_id bigint, reason text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.disable(subscription_id bigint, reason text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION disable_if_dead(subscription_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.disable_if_dead(subscription_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION drop_channel(channel text, subscription text, dry_run boolean); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.drop_channel(channel text, subscription text, dry_run boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION finished_ranges(first xid8); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.finished_ranges(first xid8) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION first_id_since(since timestamp with time zone); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.first_id_since(since timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION foreign_cluster(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.foreign_cluster() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION has_unread(cursor_id bigint, give_up_at timestamp with time zone); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.has_unread(cursor_id bigint, give_up_at timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION hold_for_outcomes(judged bigint[], failed bigint[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.hold_for_outcomes(judged bigint[], failed bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION hold_half_open(subscription_id bigint, token bigint, lease_seconds double precision); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.hold_half_open(subscription_id bigint, token bigint, lease_seconds double precision) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION hold_maintenance(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.hold_maintenance() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION judge_breaker(subscription_id bigint, acked bigint, failed bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, failed bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds double precision); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds double precision) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION make_ahead(parent text, present integer, upto_time timestamp with time zone); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.make_ahead(parent text, present integer, upto_time timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION make_partitions(retention_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.make_partitions(retention_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION merge_channel_cursors(cursor_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.merge_channel_cursors(cursor_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION note_maintenance(relay text, fault text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.note_maintenance(relay text, fault text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION note_rescheduling(subscription_id bigint, former jsonb, retry jsonb); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.note_rescheduling(subscription_id bigint, former jsonb, retry jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION note_waiting(subscription_id bigint, reason text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.note_waiting(subscription_id bigint, reason text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION open_transactions(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.open_transactions() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION partition_needed_by(partition text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.partition_needed_by(partition text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION partition_room(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.partition_room() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION partition_state(retention_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.partition_state(retention_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION partition_width(keep_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.partition_width(keep_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION partitions_left_out(retention_days integer, keep_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.partitions_left_out(retention_days integer, keep_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION past_partitions(parent text, keep_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.past_partitions(parent text, keep_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pending(cursor_id bigint, at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.pending(cursor_id bigint, at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION present_partition(parent text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.present_partition(parent text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION promote(cursor_id bigint, group_keys text[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.promote(cursor_id bigint, group_keys text[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION publish_own(channel text, type text, payload json, group_key text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.publish_own(channel text, type text, payload json, group_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION random_key(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.random_key() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION rebase(repeat_from timestamp with time zone); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.rebase(repeat_from timestamp with time zone) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION redrive(dead_letter_ids bigint[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.redrive(dead_letter_ids bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION replay(subscription text, from_time timestamp with time zone, from_message_id bigint, dry_run boolean); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.replay(subscription text, from_time timestamp with time zone, from_message_id bigint, dry_run boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION require_room(shards integer, made_by text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.require_room(shards integer, made_by text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION reschedule(cursor_id bigint, at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.reschedule(cursor_id bigint, at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION retire_partition(partition text, retention_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.retire_partition(partition text, retention_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION retry(subscription text, group_key text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.retry(subscription text, group_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION retry_delay(retry jsonb, attempts integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.retry_delay(retry jsonb, attempts integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION rotate_secret(subscription_id bigint, revoke_old text, sealed text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.rotate_secret(subscription_id bigint, revoke_old text, sealed text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION seal_secret(subscription_id bigint, created_at timestamp with time zone, sealed text, sealed_before text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.seal_secret(subscription_id bigint, created_at timestamp with time zone, sealed text, sealed_before text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION send_test(subscription_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.send_test(subscription_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION subscribe(name text, channel text, endpoint text, settings jsonb, types text[], shards integer, sealed text, made_by text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.subscribe(name text, channel text, endpoint text, settings jsonb, types text[], shards integer, sealed text, made_by text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION take_answer_budget(subscription_id bigint, sizes integer[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.take_answer_budget(subscription_id bigint, sizes integer[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION take_rate(subscription_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.take_rate(subscription_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell(subscription_id bigint, type text, detail json); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.tell(subscription_id bigint, type text, detail json) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_at_times(subscription_id bigint, type text, detail json); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.tell_at_times(subscription_id bigint, type text, detail json) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION tell_left_out(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.tell_left_out() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trim_checkpoints(keep interval, keep_at_least integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_checkpoints(keep interval, keep_at_least integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trim_dead_letters(retention_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_dead_letters(retention_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trim_idempotency(at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_idempotency(at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trim_replays(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_replays() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION turn_attempts(keep_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.turn_attempts(keep_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION turn_by_age(parent text, keep_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.turn_by_age(parent text, keep_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION turn_partition(parent text, keep_days integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.turn_partition(parent text, keep_days integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION undelivered(subscription_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.undelivered(subscription_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unread(cursor_id bigint, look_at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.unread(cursor_id bigint, look_at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION unsubscribe(subscription_id bigint, discard_undelivered boolean); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.unsubscribe(subscription_id bigint, discard_undelivered boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION use_key(hash bytea); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.use_key(hash bytea) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION waiting_channels(look_at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.waiting_channels(look_at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION wants(channels text[], types text[], channel text, type text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.wants(channels text[], types text[], channel text, type text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION publish_update(order_id uuid, update json, headers json); Type: ACL; Schema: sale; Owner: -
+--
+
+REVOKE ALL ON FUNCTION sale.publish_update(order_id uuid, update json, headers json) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION turn_received(received_days integer); Type: ACL; Schema: sale; Owner: -
+--
+
+REVOKE ALL ON FUNCTION sale.turn_received(received_days integer) FROM PUBLIC;
+
+
+--
+-- PostgreSQL database dump complete
+--
