@@ -164,6 +164,7 @@ MISSING_RIGHTS = """
         'outbox.retire_partition(text, integer)', 'outbox.trim_checkpoints(interval, integer)',
         'outbox.trim_dead_letters(integer)', 'outbox.foreign_cluster()',
         'outbox.redrive(bigint[])', 'outbox.promote(bigint, text[])', 'outbox.clear_acked(bigint)',
+        'outbox.delivery_state(timestamptz, bigint, text)',
         'outbox.disable(bigint, text)', 'outbox.hold_half_open(bigint, bigint, float8)',
         'outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, float8)',

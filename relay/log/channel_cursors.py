@@ -52,7 +52,7 @@ where id = %(cursor)s
   and (waiting_reason is distinct from %(reason)s::text or %(delivered)s::boolean)
 """
 
-MERGE = "select outbox.merge_forks(%(cursor)s)"
+MERGE = "select outbox.merge_channel_cursors(%(cursor)s)"
 
 
 def add(

@@ -74,7 +74,7 @@ with k as materialized (
 select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
        k.seen::text,
        coalesce(k.target, case when c.channel is null then pg_current_snapshot()
-                          else outbox.fork_target(c.id, k.seen) end)::text,
+                          else outbox.channel_cursor_target(c.id, k.seen) end)::text,
        k.after_id,
        case when k.target is null then fresh.least_id else k.fresh_id end,
        late.least_id,

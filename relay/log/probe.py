@@ -57,7 +57,7 @@ select c.id, c.subscription_id, c.name, c.kind, c.shard, c.priority, c.channel,
 from standing c
 where c.target is not null
    or c.waiting_since is not null
-   or case when c.channel is not null then outbox.fork_target(c.id, c.seen) is not null
+   or case when c.channel is not null then outbox.channel_cursor_target(c.id, c.seen) is not null
       else exists (select from newest
                    where newest.priority = c.priority
                      and newest.xid >= pg_snapshot_xmax(c.seen))

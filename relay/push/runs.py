@@ -69,7 +69,7 @@ select s.settings::text, x.keys, x.sealed,
        b.failing_since is not null,
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
-                 and d.token is null and d.outcome is null),
+                 and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'),
        exists (select from outbox.delivery d
                where d.cursor_id = %(cursor)s and d.due_at < 'infinity'),
        exists (select from outbox.rescheduling r where r.cursor_id = %(cursor)s),

@@ -54,16 +54,14 @@ LIST: LiteralString = """
            c.id || '-' || d.message_id as place
     from outbox.cursor as c
     cross join lateral (
-        (select head.*, case when due_at = 'infinity' then 'parked'
-                             when token is not null or outcome is not null then 'inFlight'
-                             else 'retrying' end as state
+        (select head.*, replace(outbox.delivery_state(due_at, token, outcome),
+                                'in_flight', 'inFlight') as state
          from outbox.delivery as head
          where cursor_id = c.id and due_at is not null
            and (c.id > %(cursor)s or message_id > %(message)s)
            and (%(state)s::text is null
-                or %(state)s = case when due_at = 'infinity' then 'parked'
-                                    when token is not null or outcome is not null then 'inFlight'
-                                    else 'retrying' end)
+                or %(state)s = replace(outbox.delivery_state(due_at, token, outcome),
+                                       'in_flight', 'inFlight'))
          order by message_id limit %(rows)s)
         union all
         (select behind.*, 'behind'

@@ -106,13 +106,12 @@ READ: LiteralString = """
     from outbox.subscription as s
     left join outbox.breaker as b on b.subscription_id = s.id
     cross join lateral (
-        select count(*) filter (where d.due_at < 'infinity' and d.token is null
-                                  and d.outcome is null) as retrying,
-               count(*) filter (where d.due_at < 'infinity'
-                                  and (d.token is not null or d.outcome is not null)) as in_flight,
-               count(*) filter (where d.due_at = 'infinity') as parked
+        select count(*) filter (where state = 'retrying') as retrying,
+               count(*) filter (where state = 'in_flight') as in_flight,
+               count(*) filter (where state = 'parked') as parked
         from outbox.cursor as c
         join outbox.delivery as d on d.cursor_id = c.id and d.due_at is not null
+        cross join lateral outbox.delivery_state(d.due_at, d.token, d.outcome) as state
         where c.subscription_id = s.id
     ) as head
     where s.id >= %(first)s and s.id <= %(last)s
