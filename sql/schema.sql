@@ -84,15 +84,15 @@ CREATE FUNCTION outbox.channel_cursor_target(channel_cursor_id bigint, seen pg_s
     select origin.position
     from (
         select coalesce(latest.target, latest.seen) as position
-        from outbox.cursor as apart
+        from outbox.cursor as channel_cursor
         join outbox.cursor as origin
-            on origin.subscription_id = apart.subscription_id and origin.shard = apart.shard
-            and origin.priority = apart.priority and origin.channel is null
+            on origin.subscription_id = channel_cursor.subscription_id and origin.shard = channel_cursor.shard
+            and origin.priority = channel_cursor.priority and origin.channel is null
         cross join lateral (
             select target, checkpoint.seen from outbox.checkpoint
             where cursor_id = origin.id order by n desc limit 1
         ) as latest
-        where apart.id = channel_cursor_target.channel_cursor_id
+        where channel_cursor.id = channel_cursor_target.channel_cursor_id
     ) as origin
     where origin.position::text <> channel_cursor_target.seen::text
       and pg_snapshot_xmax(channel_cursor_target.seen) <= pg_snapshot_xmax(origin.position)
@@ -277,7 +277,7 @@ CREATE FUNCTION outbox.drop_channel(channel text, subscription text DEFAULT NULL
     AS $$
 #variable_conflict use_column
 declare
-    apart record;
+    channel_cursor record;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'outbox.drop_channel runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
@@ -286,7 +286,7 @@ begin
         perform from outbox.cursor
         where cursor.channel = drop_channel.channel and waiting_since is not null order by id for no key update;
     end if;
-    for apart in
+    for channel_cursor in
         select cursor.id, cursor.subscription_id, s.name, latest.n
         from outbox.cursor
         join outbox.subscription as s on s.id = cursor.subscription_id
@@ -297,15 +297,15 @@ begin
           and (drop_channel.subscription is null or s.name = drop_channel.subscription)
         order by cursor.id
     loop
-        subscription_name := apart.name;
+        subscription_name := channel_cursor.name;
         select count(*) filter (where wanted), count(*) > 100000 into messages, more
-        from outbox.unread(apart.id, 100001);
+        from outbox.unread(channel_cursor.id, 100001);
         if not dry_run then
             -- The origin may still be behind this point, and merges the channel cursor when it has come here.
             insert into outbox.checkpoint (cursor_id, n, seen, relay)
-            values (apart.id, apart.n + 1, pg_current_snapshot(), '');
-            update outbox.cursor set waiting_since = null, waiting_reason = null where id = apart.id;
-            perform outbox.tell(apart.subscription_id, 'subscription.channel_dropped',
+            values (channel_cursor.id, channel_cursor.n + 1, pg_current_snapshot(), '');
+            update outbox.cursor set waiting_since = null, waiting_reason = null where id = channel_cursor.id;
+            perform outbox.tell(channel_cursor.subscription_id, 'subscription.channel_dropped',
                                 json_build_object('channel', channel, 'messages', messages, 'more', more));
         end if;
         return next;
@@ -980,10 +980,10 @@ CREATE FUNCTION outbox.merge_channel_cursors(cursor_id bigint) RETURNS bigint[]
     AS $$
 #variable_conflict use_column
 declare
-    origin   outbox.cursor;
-    position text;
-    apart_id bigint;
-    merged   bigint[] := '{}';
+    origin            outbox.cursor;
+    position          text;
+    channel_cursor_id bigint;
+    merged            bigint[] := '{}';
 begin
     select * into origin from outbox.cursor
     where id = merge_channel_cursors.cursor_id and channel is null for no key update;
@@ -992,7 +992,7 @@ begin
     where target is null;
     -- A redrive refers to the channel cursor until its commit: FOR UPDATE skips the cursor then, and makes a later
     -- redrive wait.
-    for apart_id in
+    for channel_cursor_id in
         select id from outbox.cursor
         where subscription_id = origin.subscription_id and shard = origin.shard and priority = origin.priority
           and channel is not null and waiting_since is null
@@ -1002,25 +1002,25 @@ begin
         continue when not exists (
             select from (
                 select seen, target from outbox.checkpoint
-                where checkpoint.cursor_id = apart_id order by n desc limit 1
+                where checkpoint.cursor_id = channel_cursor_id order by n desc limit 1
             ) as latest
             where latest.target is null and latest.seen::text = position);
-        continue when exists (select from outbox.delivery where delivery.cursor_id = apart_id);
+        continue when exists (select from outbox.delivery where delivery.cursor_id = channel_cursor_id);
         -- A session that is about to redrive a dead letter holds it, and would wait for the channel cursor.
-        continue when (select count(*) from outbox.dead_letter where dead_letter.cursor_id = apart_id) <>
+        continue when (select count(*) from outbox.dead_letter where dead_letter.cursor_id = channel_cursor_id) <>
                       (select count(*) from (
-                          select from outbox.dead_letter where dead_letter.cursor_id = apart_id
+                          select from outbox.dead_letter where dead_letter.cursor_id = channel_cursor_id
                           for update skip locked) as free);
         -- After a replay both may have given up one message. The channel cursor's dead letter is the later one.
         begin
             delete from outbox.dead_letter as former
             using outbox.dead_letter as latter
-            where latter.cursor_id = apart_id and former.cursor_id = origin.id
+            where latter.cursor_id = channel_cursor_id and former.cursor_id = origin.id
               and former.message_id = latter.message_id
               and not exists (select from outbox.delivery where dead_letter_id = former.id);
-            update outbox.dead_letter set cursor_id = origin.id where dead_letter.cursor_id = apart_id;
-            delete from outbox.cursor where id = apart_id;
-            merged := merged || apart_id;
+            update outbox.dead_letter set cursor_id = origin.id where dead_letter.cursor_id = channel_cursor_id;
+            delete from outbox.cursor where id = channel_cursor_id;
+            merged := merged || channel_cursor_id;
         exception when unique_violation then
             -- The origin's dead letter is on its way again.
             null;
@@ -1679,8 +1679,9 @@ begin
                 from outbox.message as m
                 join place as origin
                     on origin.channel is null and origin.shard = outbox.shard_of(m.group_key, m.id, s.shards)
-                left join place as apart on apart.shard = origin.shard and apart.channel = m.channel
-                join place as own on own.id = coalesce(apart.id, origin.id)
+                left join place as channel_cursor
+                    on channel_cursor.shard = origin.shard and channel_cursor.channel = m.channel
+                join place as own on own.id = coalesce(channel_cursor.id, origin.id)
                 where m.priority::integer = class and m.id + 0 >= start_id
                 group by own.id
             )
@@ -2633,7 +2634,7 @@ CREATE FUNCTION outbox.waiting_channels(look_at_most integer DEFAULT 100000) RET
     SET jit TO 'off'
     SET max_parallel_workers_per_gather TO '0'
     AS $$
-    with apart as materialized (
+    with channel_cursor as materialized (
         select cursor.*, latest.seen, latest.target, latest.after_id,
                coalesce(latest.after_id + 1, (
                    select min(fresh.id)
@@ -2652,7 +2653,7 @@ CREATE FUNCTION outbox.waiting_channels(look_at_most integer DEFAULT 100000) RET
         select walk.subscription_id, walk.shard, walk.priority, m.id, m.xid, m.channel, m.group_key
         from (
             select subscription_id, shard, priority, min(first_id) as first_id
-            from apart group by subscription_id, shard, priority
+            from channel_cursor group by subscription_id, shard, priority
         ) as walk
         cross join lateral (
             select id, xid, message.channel, group_key from outbox.message
@@ -2665,24 +2666,25 @@ CREATE FUNCTION outbox.waiting_channels(look_at_most integer DEFAULT 100000) RET
         group by subscription_id, shard, priority having count(*) >= look_at_most
     ),
     counted as (
-        select apart.id, count(*) as messages
-        from apart
-        join outbox.subscription on subscription.id = apart.subscription_id
+        select channel_cursor.id, count(*) as messages
+        from channel_cursor
+        join outbox.subscription on subscription.id = channel_cursor.subscription_id
         join looked using (subscription_id, shard, priority, channel)
-        where not pg_visible_in_snapshot(looked.xid, apart.seen)
-          and (apart.target is null or looked.id > apart.after_id
-               or not pg_visible_in_snapshot(looked.xid, apart.target))
-          and outbox.shard_of(looked.group_key, looked.id, subscription.shards) = apart.shard
-        group by apart.id
+        where not pg_visible_in_snapshot(looked.xid, channel_cursor.seen)
+          and (channel_cursor.target is null or looked.id > channel_cursor.after_id
+               or not pg_visible_in_snapshot(looked.xid, channel_cursor.target))
+          and outbox.shard_of(looked.group_key, looked.id, subscription.shards) = channel_cursor.shard
+        group by channel_cursor.id
     )
-    select subscription.name, apart.channel, min(apart.waiting_since), min(apart.waiting_reason),
+    select subscription.name, channel_cursor.channel,
+           min(channel_cursor.waiting_since), min(channel_cursor.waiting_reason),
            coalesce(sum(counted.messages), 0)::bigint, bool_or(cut.subscription_id is not null)
-    from apart
-    join outbox.subscription on subscription.id = apart.subscription_id
-    left join counted on counted.id = apart.id
+    from channel_cursor
+    join outbox.subscription on subscription.id = channel_cursor.subscription_id
+    left join counted on counted.id = channel_cursor.id
     left join cut using (subscription_id, shard, priority)
-    group by subscription.name, apart.channel
-    order by min(apart.waiting_since), subscription.name, apart.channel
+    group by subscription.name, channel_cursor.channel
+    order by min(channel_cursor.waiting_since), subscription.name, channel_cursor.channel
 $$;
 
 
@@ -3138,9 +3140,9 @@ CREATE VIEW outbox.cursor_reading AS
     latest.fresh_id,
     latest.upto_id,
     COALESCE(latest.target, latest.seen) AS horizon,
-    ARRAY( SELECT apart.channel
-           FROM outbox.cursor apart
-          WHERE ((cursor.channel IS NULL) AND (apart.channel IS NOT NULL) AND (apart.subscription_id = cursor.subscription_id) AND (apart.shard = cursor.shard) AND (apart.priority = cursor.priority))) AS set_aside
+    ARRAY( SELECT channel_cursor.channel
+           FROM outbox.cursor channel_cursor
+          WHERE ((cursor.channel IS NULL) AND (channel_cursor.channel IS NOT NULL) AND (channel_cursor.subscription_id = cursor.subscription_id) AND (channel_cursor.shard = cursor.shard) AND (channel_cursor.priority = cursor.priority))) AS set_aside
    FROM ((outbox.cursor
      JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))
      CROSS JOIN LATERAL ( SELECT checkpoint.seen,
@@ -3231,8 +3233,8 @@ CREATE TABLE outbox.delivery (
     reason text,
     detail text,
     replayed boolean DEFAULT false NOT NULL,
-    CONSTRAINT outcome_is_acked_or_dead CHECK ((outcome = ANY (ARRAY['acked'::text, 'dead'::text]))),
-    CONSTRAINT the_flying_are_due CHECK (((token IS NULL) OR (due_at IS NOT NULL)))
+    CONSTRAINT a_request_under_way_has_a_time CHECK (((token IS NULL) OR (due_at IS NOT NULL))),
+    CONSTRAINT outcome_is_acked_or_dead CHECK ((outcome = ANY (ARRAY['acked'::text, 'dead'::text])))
 );
 
 
@@ -3307,13 +3309,13 @@ CREATE VIEW outbox.delivery_summary AS
     held.parked,
     held.next_due_at,
     COALESCE(message.created_at, dead_letter.created_at) AS oldest_at
-   FROM ((( SELECT "row".subscription,
-            count(*) FILTER (WHERE ("row".state = 'retrying'::text)) AS retrying,
-            count(*) FILTER (WHERE ("row".state = 'in_flight'::text)) AS in_flight,
-            count(*) FILTER (WHERE ("row".state = 'behind'::text)) AS behind,
-            count(*) FILTER (WHERE ("row".state = 'parked'::text)) AS parked,
-            min("row".due_at) FILTER (WHERE ("row".state = 'retrying'::text)) AS next_due_at,
-            min("row".message_id) FILTER (WHERE ("row".outcome IS DISTINCT FROM 'acked'::text)) AS oldest_id
+   FROM ((( SELECT d.subscription,
+            count(*) FILTER (WHERE (d.state = 'retrying'::text)) AS retrying,
+            count(*) FILTER (WHERE (d.state = 'in_flight'::text)) AS in_flight,
+            count(*) FILTER (WHERE (d.state = 'behind'::text)) AS behind,
+            count(*) FILTER (WHERE (d.state = 'parked'::text)) AS parked,
+            min(d.due_at) FILTER (WHERE (d.state = 'retrying'::text)) AS next_due_at,
+            min(d.message_id) FILTER (WHERE (d.outcome IS DISTINCT FROM 'acked'::text)) AS oldest_id
            FROM ( SELECT subscription.name AS subscription,
                     delivery.message_id,
                     delivery.due_at,
@@ -3321,8 +3323,8 @@ CREATE VIEW outbox.delivery_summary AS
                     outbox.delivery_state(delivery.due_at, delivery.token, delivery.outcome) AS state
                    FROM ((outbox.delivery
                      JOIN outbox.cursor ON ((cursor.id = delivery.cursor_id)))
-                     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))) "row"
-          GROUP BY "row".subscription) held
+                     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))) d
+          GROUP BY d.subscription) held
      LEFT JOIN LATERAL ( SELECT found.created_at
            FROM (generate_series(1, 5) class(class)
              CROSS JOIN LATERAL ( SELECT message_1.created_at

@@ -26,7 +26,7 @@ create table outbox.delivery (
 
     primary key (cursor_id, message_id),
     constraint outcome_is_acked_or_dead check (outcome in ('acked', 'dead')),
-    constraint the_flying_are_due check (token is null or due_at is not null)
+    constraint a_request_under_way_has_a_time check (token is null or due_at is not null)
 );
 create index delivery_dead_letter on outbox.delivery (dead_letter_id);
 -- Each group has one head at most, and one look says whether a group is blocked.
@@ -111,21 +111,21 @@ create view outbox.delivery_summary as
 select held.subscription, held.retrying, held.in_flight, held.behind, held.parked, held.next_due_at,
        coalesce(message.created_at, dead_letter.created_at) as oldest_at
 from (
-    select row.subscription,
-           count(*) filter (where row.state = 'retrying') as retrying,
-           count(*) filter (where row.state = 'in_flight') as in_flight,
-           count(*) filter (where row.state = 'behind') as behind,
-           count(*) filter (where row.state = 'parked') as parked,
-           min(row.due_at) filter (where row.state = 'retrying') as next_due_at,
-           min(row.message_id) filter (where row.outcome is distinct from 'acked') as oldest_id
+    select d.subscription,
+           count(*) filter (where d.state = 'retrying') as retrying,
+           count(*) filter (where d.state = 'in_flight') as in_flight,
+           count(*) filter (where d.state = 'behind') as behind,
+           count(*) filter (where d.state = 'parked') as parked,
+           min(d.due_at) filter (where d.state = 'retrying') as next_due_at,
+           min(d.message_id) filter (where d.outcome is distinct from 'acked') as oldest_id
     from (
         select subscription.name as subscription, delivery.message_id, delivery.due_at, delivery.outcome,
                outbox.delivery_state(delivery.due_at, delivery.token, delivery.outcome) as state
         from outbox.delivery
         join outbox.cursor on cursor.id = delivery.cursor_id
         join outbox.subscription on subscription.id = cursor.subscription_id
-    ) as row
-    group by row.subscription
+    ) as d
+    group by d.subscription
 ) as held
 left join lateral (
     select found.created_at

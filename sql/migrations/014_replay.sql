@@ -102,8 +102,9 @@ begin
                 from outbox.message as m
                 join place as origin
                     on origin.channel is null and origin.shard = outbox.shard_of(m.group_key, m.id, s.shards)
-                left join place as apart on apart.shard = origin.shard and apart.channel = m.channel
-                join place as own on own.id = coalesce(apart.id, origin.id)
+                left join place as channel_cursor
+                    on channel_cursor.shard = origin.shard and channel_cursor.channel = m.channel
+                join place as own on own.id = coalesce(channel_cursor.id, origin.id)
                 where m.priority::integer = class and m.id + 0 >= start_id
                 group by own.id
             )

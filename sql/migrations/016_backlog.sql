@@ -10,10 +10,10 @@ select cursor.id as cursor_id, cursor.shard, cursor.priority, cursor.channel as 
        latest.seen, latest.target, latest.after_id, latest.fresh_id, latest.upto_id,
        coalesce(latest.target, latest.seen) as horizon,
        array(
-           select apart.channel from outbox.cursor as apart
-           where cursor.channel is null and apart.channel is not null
-             and apart.subscription_id = cursor.subscription_id
-             and apart.shard = cursor.shard and apart.priority = cursor.priority
+           select channel_cursor.channel from outbox.cursor as channel_cursor
+           where cursor.channel is null and channel_cursor.channel is not null
+             and channel_cursor.subscription_id = cursor.subscription_id
+             and channel_cursor.shard = cursor.shard and channel_cursor.priority = cursor.priority
        ) as set_aside
 from outbox.cursor
 join outbox.subscription on subscription.id = cursor.subscription_id

@@ -80,7 +80,7 @@ def turn(db: Session) -> None:
 
 
 def try_to_turn(db: Session) -> None:
-    """The same, unless somebody writes who began before the next partition was made."""
+    """The same, unless a transaction writes that began before the next partition was made."""
     db.execute(
         """
         update outbox.known_partition
@@ -94,7 +94,7 @@ def try_to_turn(db: Session) -> None:
 
 
 def cursor_id(db: Session, priority: int = 3, *, name: str = "kafka", shard: int = 0) -> int:
-    """The unforked cursor of one subscription, shard and priority."""
+    """The cursor of one subscription, shard and priority, and of no channel alone."""
     found: int = one(db, KAFKA_CURSOR, name, priority, shard)
     return found
 
@@ -133,7 +133,7 @@ def pending(db: Session, cursor: int) -> list[int]:
 
 
 def dead_letter(db: Session, message_id: int, *, reason: str = "message_too_large") -> int:
-    """Gives up a message for the subscription `kafka`; returns the letter's id."""
+    """Gives up a message for the subscription `kafka`; returns the id of its dead letter."""
     query = """
         insert into outbox.dead_letter
             (subscription_id, cursor_id, message_id, priority, channel, type, group_key,

@@ -1,4 +1,4 @@
-"""A subscription is deleted by whoever says what is to become of the undelivered."""
+"""A subscription is deleted once the caller says what is to become of the undelivered."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ SUBSCRIBE = """
     values ('billing', %s, '{orders}', %s)
 """
 PUBLISH = "select outbox.publish('orders', 'paid', '{}', group_key => 'g')"
-LETTER = """
+DEAD_LETTER = """
     insert into outbox.dead_letter
         (subscription_id, cursor_id, message_id, priority, channel, type, idempotency_key,
          content_type, payload, created_at, reason, detail, attempts, redriven_at, delivered_at)
@@ -35,7 +35,7 @@ PASS = """
     select cursor_id, max(n) + 1, pg_current_snapshot(), 'test' from outbox.checkpoint
     group by cursor_id
 """
-FORK = """
+SET_ASIDE = """
     insert into outbox.cursor (subscription_id, shard, priority, channel)
     select id, 0, 3, 'orders' from outbox.subscription where name = 'billing'
 """
@@ -50,8 +50,8 @@ def billing(db: Session, request: pytest.FixtureRequest) -> Session:
     return db
 
 
-def letter(db: Session, number: int, delivered_at: str | None = None) -> None:
-    db.execute(LETTER, {"n": number, "delivered_at": delivered_at})
+def give_up(db: Session, number: int, delivered_at: str | None = None) -> None:
+    db.execute(DEAD_LETTER, {"n": number, "delivered_at": delivered_at})
 
 
 def publish_three(db: Session) -> None:
@@ -60,8 +60,8 @@ def publish_three(db: Session) -> None:
 
 
 def bury_two(db: Session) -> None:
-    letter(db, 1)
-    letter(db, 2)
+    give_up(db, 1)
+    give_up(db, 2)
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_what_has_delivered_everything_is_deleted_with_all_that_is_its_own(
     billing.execute("select outbox.publish('other', 't', '{}')")
     publish_three(billing)
     billing.execute(PASS)
-    letter(billing, 1, "2026-01-01T00:00:00Z")
+    give_up(billing, 1, "2026-01-01T00:00:00Z")
     billing.execute(delete.encode())
     assert one(billing, COUNT) == 0
     assert one(billing, "select count(*) from outbox.dead_letter") == 0
 
 
 def test_what_waits_for_its_topic_stands_in_the_way_once(billing: Session) -> None:
-    """A channel that waits alone is read by its fork, and by no other cursor."""
-    billing.execute(FORK)
+    """A channel that waits alone is read by its channel cursor, and by no other."""
+    billing.execute(SET_ASIDE)
     billing.execute(
         "insert into outbox.checkpoint (cursor_id, n, seen, relay) select id, 0, '3:3:', 'test'"
         " from outbox.cursor where channel = 'orders'"

@@ -67,7 +67,7 @@ def fail_endpoint(db: Session) -> None:
 
 @pytest.fixture
 def traffic(db: Session, open_session: Open) -> Iterator[None]:
-    """Messages sent and waiting, a letter, a held transaction, a prepared one, a relay in a run."""
+    """Messages sent, waiting and given up; transactions held and prepared; a relay in a run."""
     for priority in (1, 3, 5):
         publish(db, priority=priority)
     dead_letter(db, publish(db))

@@ -42,14 +42,14 @@ def test_redriving_adds_nothing_the_second_time(db: Session, member: Member) -> 
     assert [letter for (letter,) in db.execute(ON_THEIR_WAY)] == letters
 
 
-def test_redriven_letters_go_in_the_order_of_the_log(db: Session) -> None:
+def test_redriven_dead_letters_go_in_the_order_of_the_log(db: Session) -> None:
     messages = [publish(db) for _ in range(3)]
     last, first, middle = (dead_letter(db, messages[index]) for index in (2, 0, 1))
     assert one(db, "select outbox.redrive(%s)", [last, middle, first]) == 3
     assert [letter for (letter,) in db.execute(ON_THEIR_WAY)] == [first, middle, last]
 
 
-def test_a_letter_that_is_unknown_or_delivered_is_left_alone(db: Session) -> None:
+def test_a_dead_letter_that_is_unknown_or_delivered_is_left_alone(db: Session) -> None:
     letter = dead_letter(db, publish(db))
     assert one(db, "select outbox.redrive(%s)", [letter, letter, 12345]) == 1
     db.execute("delete from outbox.delivery")
@@ -58,7 +58,7 @@ def test_a_letter_that_is_unknown_or_delivered_is_left_alone(db: Session) -> Non
     assert db.execute(ON_THEIR_WAY).fetchall() == []
 
 
-def test_two_redrives_at_once_send_a_letter_once(db: Session, open_session: Open) -> None:
+def test_two_redrives_at_once_send_a_dead_letter_once(db: Session, open_session: Open) -> None:
     letter = dead_letter(db, publish(db))
     other = open_session()
 

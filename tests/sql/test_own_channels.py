@@ -72,7 +72,7 @@ def test_a_publisher_cannot_copy_rows_into_them(member: Member) -> None:
 
 
 def test_who_became_a_publisher_for_a_moment_is_one(db: Session) -> None:
-    """A superuser's session that acts as somebody else acts with that role's rights."""
+    """A superuser's session that acts as another role acts with that role's rights."""
     db.execute("set role outbox_publisher")
     for way in WAYS.values():
         with pytest.raises(errors.InsufficientPrivilege):

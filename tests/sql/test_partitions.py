@@ -137,7 +137,7 @@ def test_the_log_turns_beside_open_readers_and_writers(db: Session, open_session
     assert partitions(db) == [*MADE, "message_2"]
 
 
-def test_nobody_turns_while_somebody_writes_who_does_not_know_the_partition(
+def test_the_log_is_not_turned_while_a_transaction_writes_that_does_not_know_the_partition(
     db: Session, open_session: Open
 ) -> None:
     lose(db, 1)

@@ -1,4 +1,4 @@
-"""Somebody publishes all tables, as change data capture does by default: the outbox goes on.
+"""Under a publication of all tables, which change data capture makes, the outbox goes on.
 
 Postgres refuses UPDATE and DELETE then on a table that has neither key nor replica identity.
 """

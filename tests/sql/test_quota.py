@@ -1,4 +1,4 @@
-"""There are so many cursors and no more, whoever makes subscriptions and how many at once."""
+"""There are so many cursors and no more, by any role and however many are made at once."""
 
 import threading
 

@@ -199,7 +199,7 @@ def test_trimming_checkpoints_keeps_the_young(db: Session) -> None:
     assert db.execute(kept).fetchall() == [(21, 220)]
 
 
-def test_only_letters_that_were_delivered_are_forgotten(db: Session) -> None:
+def test_only_dead_letters_that_were_delivered_are_deleted(db: Session) -> None:
     letters = [dead_letter(db, publish(db)) for _ in range(4)]
     dead, on_its_way, young, old = letters
     db.execute("select outbox.redrive(%s)", [[on_its_way, young, old]])
@@ -213,7 +213,7 @@ def test_only_letters_that_were_delivered_are_forgotten(db: Session) -> None:
     assert left == [dead, on_its_way, young]
 
 
-def test_a_letter_that_another_session_holds_keeps_no_other_one(
+def test_a_dead_letter_that_another_session_holds_keeps_no_other_one(
     db: Session, open_session: Open
 ) -> None:
     held, _ = [dead_letter(db, publish(db)) for _ in range(2)]

@@ -22,7 +22,7 @@ CHECKPOINT = """
     insert into outbox.checkpoint (cursor_id, n, seen, relay)
     values (1, 1, pg_current_snapshot(), 'relay')
 """
-FORK = """
+SET_ASIDE = """
     insert into outbox.cursor
         (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
     values (1, 0, 1, 'orders', clock_timestamp(), 'unknown topic')
@@ -146,7 +146,7 @@ MAY: dict[str, list[str]] = {
         "select from outbox.cursor for no key update skip locked",
         CHECKPOINT,
         "delete from outbox.checkpoint where n < 0",
-        FORK,
+        SET_ASIDE,
         "update outbox.cursor set waiting_since = null, waiting_reason = null",
         BURY,
         "update outbox.dead_letter set delivered_at = null",
@@ -292,7 +292,7 @@ def test_the_roles_can_be_made_again(db: Session, any_database_url: str) -> None
     assert psql(any_database_url, "-f", SQL_DIRECTORY / "roles.sql") == ""
 
 
-# Every relation that somebody may read some of: views of statistics are among them.
+# Every relation that the role may read some of: views of statistics are among them.
 READABLE = """
     select format('select %s from %s limit 100000',
                   string_agg(quote_ident(attname), ', '), class.oid::regclass)

@@ -171,7 +171,7 @@ def _schema(url: str, version: int) -> list[str]:
 
 
 def test_migrating_leaves_the_session_s_path_as_it_was(place: Place) -> None:
-    """A pooler hands the session on to somebody else."""
+    """A pooler hands the session on to another client."""
 
     with (
         place.server.clone("template0") as url,

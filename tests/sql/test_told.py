@@ -1,4 +1,4 @@
-"""What becomes of a subscription is told on `outbox.events`, whoever did it."""
+"""What becomes of a subscription is told on `outbox.events`, by whichever way it was done."""
 
 from collections import Counter
 from typing import Any

@@ -29,10 +29,10 @@ def backlog(db: Session, name: str = "kafka", priority: int = 3) -> tuple[int, b
     return messages, more
 
 
-def fork(db: Session, cursor: int, channel: str) -> int:
-    """A cursor for one channel alone, at the position of its origin, as the relay makes it."""
+def set_aside(db: Session, cursor: int, channel: str) -> int:
+    """Makes a channel cursor at the position of its origin, as the relay does; its id."""
     query = """
-        with forked as (
+        with made as (
             insert into outbox.cursor
                 (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
             select subscription_id, shard, priority, %(channel)s, clock_timestamp(), 'unknown topic'
@@ -40,14 +40,14 @@ def fork(db: Session, cursor: int, channel: str) -> int:
         )
         insert into outbox.checkpoint
             (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
-        select forked.id, 0, seen, target, after_id, fresh_id, upto_id, 'test'
-        from outbox.checkpoint, forked
+        select made.id, 0, seen, target, after_id, fresh_id, upto_id, 'test'
+        from outbox.checkpoint, made
         where cursor_id = %(cursor)s order by n desc limit 1
         returning cursor_id
     """
-    ((forked,),) = db.execute(query, {"cursor": cursor, "channel": channel}).fetchall()
-    assert isinstance(forked, int)
-    return forked
+    ((channel_cursor,),) = db.execute(query, {"cursor": cursor, "channel": channel}).fetchall()
+    assert isinstance(channel_cursor, int)
+    return channel_cursor
 
 
 def test_pending_is_what_no_cursor_has_seen_in_order_of_id(db: Session) -> None:
@@ -115,13 +115,13 @@ def test_a_message_is_pending_in_one_shard(db: Session) -> None:
     assert backlog(db, "wide") == (40, False)
 
 
-def test_a_fork_takes_its_channel_and_nothing_else(db: Session) -> None:
+def test_a_channel_cursor_takes_its_channel_and_nothing_else(db: Session) -> None:
     origin = cursor_id(db)
     orders = publish(db, channel="orders")
-    forked = fork(db, origin, "missing")
+    channel_cursor = set_aside(db, origin, "missing")
     missing = publish(db, channel="missing")
     assert pending(db, origin) == [orders]
-    assert pending(db, forked) == [missing]
+    assert pending(db, channel_cursor) == [missing]
     assert pending(db, cursor_id(db, priority=1)) == []
     assert backlog(db) == (2, False)
 
@@ -221,7 +221,7 @@ def test_throughput_is_read_from_the_checkpoints(db: Session) -> None:
     assert db.execute(throughput).fetchall() == [("kafka", 7, 20, 2)]
 
 
-def test_letters_are_counted_by_what_became_of_them(db: Session) -> None:
+def test_dead_letters_are_counted_by_what_became_of_them(db: Session) -> None:
     letters = [dead_letter(db, publish(db)) for _ in range(3)]
     db.execute("select outbox.redrive(%s)", [letters[1:]])
     db.execute(
