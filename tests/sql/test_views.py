@@ -249,3 +249,12 @@ def test_the_horizon_names_its_culprit_first(db: Session, open_session: Open) ->
     names = [name for name, _, _ in horizon]
     assert names == [f"pid {session.info.backend_pid}" for session in (culprit, bystander)]
     assert all(since and remark is None for _, since, remark in horizon)
+
+
+def test_recent_attempts_are_looked_for_among_so_many_and_no_further(db: Session) -> None:
+    """A limit above the filter would read all that are kept where few are recent."""
+    plan = db.execute("explain select * from outbox.recent_attempt").fetchall()
+    above, _, below = "\n".join(line for (line,) in plan).partition("Limit")
+    assert "at >= " in above
+    assert below
+    assert "at >= " not in below
