@@ -1,5 +1,4 @@
--- Which messages does an endpoint keep waiting (in_flight, retrying, parked), and how many wait behind each, the oldest
--- first?
+-- Which messages does an endpoint keep waiting, in which state, and how many wait behind each, the oldest first?
 begin read only;
 set local search_path = pg_catalog, pg_temp;
 select subscription,

@@ -1,5 +1,4 @@
--- How large is each partition of the log, and what may retention take away? (7 is RELAY_RETENTION_DAYS; edit it to
--- yours.)
+-- How large is each partition of the log, and what may retention take away? (Edit the 7 to your RELAY_RETENTION_DAYS.)
 begin read only;
 set local search_path = pg_catalog, pg_temp;
 select partition,

@@ -114,7 +114,7 @@ def test_migrate_tells_what_it_did_and_does_it_once(postgres_server: PostgresSer
         first = outbox_relay("migrate", environment={"DATABASE_URL": url})
         second = outbox_relay("migrate", environment={"DATABASE_URL": url})
     assert (first.returncode, second.returncode) == (0, 0)
-    assert first.stdout.splitlines()[0] == "migrated 001 log"
+    assert first.stdout.splitlines()[0] == "migrated 001 installation"
     assert [line for line in second.stdout.splitlines() if line.startswith("migrated")] == []
 
 
