@@ -21,8 +21,7 @@ class Backlog(msgspec.Struct, frozen=True):
 class Held(msgspec.Struct, frozen=True):
     """Messages of one subscription that a run has passed and that are not delivered.
 
-    `retrying` wait for their next attempt, `behind` for an earlier one of their group, `parked` for
-    an operator who looks at their dead letter; `in_flight` are requests without an answer yet.
+    Each is counted in one state, by outbox.delivery_state (sql/migrations/008_delivery.sql).
     """
 
     subscription: str
