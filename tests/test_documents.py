@@ -11,13 +11,13 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from relay import cli
+from relay.cli import parser as relay_parser
 from relay.monitoring.gauges import DatabaseCollector
 from relay.monitoring.telemetry import Telemetry
 from relay.settings import described_fields
-from service import commands
 from service import settings as service_settings
-from service.database import Database
+from service.cli import parser as service_parser
+from service.database.pool import Database
 from service.web.metrics import Metrics
 from tests.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code, prose, tables
 from tests.relay.operating import settings as relay_settings
@@ -84,7 +84,7 @@ def commands_in_sentences() -> list[str]:
 def parse(command: str) -> int | str | None:
     """With which status its arguments end: 0, or 2 where the command is none."""
     program, *words = shlex.split(command)
-    parser = cli._parser() if program == "outbox-relay" else commands.parser()
+    parser = relay_parser() if program == "outbox-relay" else service_parser()
     try:
         parser.parse_args(["--help" if one == "…" else PLACEHOLDERS.get(one, one) for one in words])
     except SystemExit as end:

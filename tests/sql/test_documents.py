@@ -7,7 +7,7 @@ import pytest
 
 from relay.push.policy import schedule
 from relay.push.policy.settings import BreakerSettings, Endpoint
-from service.platform.subscriptions.terms import HTTP_NAMES
+from service.platform.subscriptions.endpoint_settings import HTTP_NAMES
 from tests.documents import DOCS, DOCUMENTS, README, ROOT, blocks, tables
 from tests.sql.log import Session
 
