@@ -52,14 +52,14 @@ OUTBOX_EXISTS = """
     select exists (
         select from pg_catalog.pg_tables where schemaname = 'outbox' and tablename = 'migration')
 """
-APPLIED = "select version from outbox.migration"
+APPLIED = "select version, name from outbox.migration"
 
 
-def applied(connection: Connection) -> set[int]:
-    """The versions that ran in this database; empty where none did."""
+def applied(connection: Connection) -> dict[int, str]:
+    """The versions that ran in this database, by their names; empty where none did."""
     if not _is_there(connection):
-        return set()
-    return {version for (version,) in connection.execute(APPLIED)}
+        return {}
+    return dict(connection.execute(APPLIED).fetchall())
 
 
 def _is_there(connection: Connection) -> bool:
@@ -77,7 +77,7 @@ def check(connection: Connection) -> None:
             "grant it outbox_relay (sql/roles.sql); where it has that, and row-level security was "
             "enabled: alter table outbox.… disable row level security",
         ) from refused
-    _refuse_newer(ran)
+    _refuse_unknown(ran)
     _refuse_without_rows(connection, ran)
     missing = [one for one in known() if one.version not in ran and not one.example]
     if missing:
@@ -85,11 +85,14 @@ def check(connection: Connection) -> None:
         raise MigrationError(f"the database lacks {names}", "run `outbox-relay migrate`")
 
 
-def _refuse_newer(ran: set[int]) -> None:
-    unknown = ran - {one.version for one in known()}
+def _refuse_unknown(ran: dict[int, str]) -> None:
+    """What another version of this code made, a newer one or one whose migrations were others."""
+    names = {one.version: one.name for one in known()}
+    unknown = [version for version, name in sorted(ran.items()) if names.get(version) != name]
     if unknown:
+        named = f"{unknown[-1]:03} {ran[unknown[-1]]}"
         raise MigrationError(
-            f"the database has migration {max(unknown):03}, which this version does not know",
+            f"the database has migration {named}, which this version does not know",
             "install the version that made it, or a newer one",
         )
 
@@ -100,7 +103,7 @@ SCHEMAS = """
 """
 
 
-def _refuse_without_rows(connection: Connection, ran: set[int]) -> None:
+def _refuse_without_rows(connection: Connection, ran: dict[int, str]) -> None:
     """Each migration writes its row as it makes its tables: these came without their rows."""
     if ran or not _is_there(connection):
         return
@@ -122,7 +125,7 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
     """
     with transaction(connection):
         ran = applied(connection)
-        _refuse_newer(ran)
+        _refuse_unknown(ran)
         _refuse_without_rows(connection, ran)
     for migration in known():
         if outbox_only and migration.example:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import structlog
 from prometheus_client import disable_created_metrics
 
-from service import commands, settings
+from service import keys_command, settings
 from service.app import create_app
 from service.payments import switch
 from service.process import logs, terminal
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {version(DISTRIBUTION)}")
-    commands.add_to(top.add_subparsers(dest="noun", metavar="keys"))
+    keys_command.add_to(top.add_subparsers(dest="noun", metavar="keys"))
     return top
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         print(f"outbox-service: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     if arguments.noun is not None:
-        raise SystemExit(commands.run(arguments, configured))
+        raise SystemExit(keys_command.run(arguments, configured))
     if configured.payments and switch.are_missing(configured.database_url):
         print(f"outbox-service: {switch.NOT_THERE}", file=sys.stderr)
         raise SystemExit(2)

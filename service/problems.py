@@ -100,4 +100,5 @@ async def on_http_exception(_: HTTPConnection, error: Exception) -> Response:
 
 async def on_fault(_: HTTPConnection, __: Exception) -> Response:
     """Starlette's handler for any other exception; the cause goes to the log, not to the caller."""
-    return Problem(500, "The request met a fault that is not its own.").response()
+    headers = {"Cache-Control": "no-store"}
+    return Problem(500, "The request met a fault that is not its own.", headers=headers).response()

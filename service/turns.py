@@ -47,7 +47,7 @@ class Turns:
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._forget(name, turn)
-            else:
+            elif turn.exception() is None:
                 # It came in the same moment.
                 self.end(name)
             raise
@@ -59,7 +59,7 @@ class Turns:
         if not self._taken[name]:
             del self._taken[name]
         while self._waiting:
-            # Among equals it is the turn of the name that was served longest ago.
+            # Among equals the first: a name that is served goes to the end of the waiting ones.
             following = min(self._waiting, key=self._taken.__getitem__)
             if not self._is_free(following):
                 return
@@ -78,13 +78,16 @@ class Turns:
         """How many wait of the name of which most do."""
         return max(map(len, self._waiting.values()), default=0)
 
-    def refuse_one(self) -> None:
-        """Ends the longest wait of the name of which most wait."""
-        name = max(self._waiting, key=lambda one: len(self._waiting[one]))
-        turn = next(iter(self._waiting[name]))
-        self._forget(name, turn)
-        if not turn.done():
-            turn.set_exception(CrowdedError)
+    def refuse_one(self) -> bool:
+        """Ends the longest wait of the name of which most wait; False where none waits."""
+        for name in sorted(self._waiting, key=lambda one: -len(self._waiting[one])):
+            for turn in self._waiting[name]:
+                # One that was given up may not have got to forgetting it yet.
+                if not turn.done():
+                    self._forget(name, turn)
+                    turn.set_exception(CrowdedError)
+                    return True
+        return False
 
     def _is_free(self, name: str) -> bool:
         return self._left > (self._kept if self._taken[name] else 0)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from operator import attrgetter
 from typing import TypeVar
 
 from psycopg import InterfaceError, OperationalError
@@ -126,11 +125,8 @@ class Database:
 
     def refuse_one(self) -> bool:
         """Ends the wait of one request, of those that most wait beside; False where none waits."""
-        crowded = max((self._turns, self._walks, self._strangers), key=attrgetter("crowd"))
-        if not crowded.crowd:
-            return False
-        crowded.refuse_one()
-        return True
+        crowded = sorted((self._turns, self._walks, self._strangers), key=lambda one: -one.crowd)
+        return any(turns.refuse_one() for turns in crowded)
 
     @asynccontextmanager
     async def _turn(

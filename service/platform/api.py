@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from service.platform import refused
+from service.platform import database_refusals
 from service.platform.dead_letters import dead_letters, redrive
 from service.platform.deliveries import attempts, deliveries, stats
 from service.platform.messages import idempotency, messages
@@ -225,4 +225,6 @@ TABLE = (
     ),
 )
 
-OPERATIONS = tuple(replace(operation, run=refused.told(operation.run)) for operation in TABLE)
+OPERATIONS = tuple(
+    replace(operation, run=database_refusals.as_problems(operation.run)) for operation in TABLE
+)

@@ -39,7 +39,7 @@ VERSIONS = [one.version for one in migrations.known()]
 
 def test_an_empty_database_gets_all_in_order_and_remembers_them(empty: Connection) -> None:
     assert migrate(empty) == VERSIONS
-    assert migrations.applied(empty) == set(VERSIONS)
+    assert migrations.applied(empty) == {one.version: one.name for one in migrations.known()}
     migrations.check(empty)
 
 
@@ -76,6 +76,15 @@ def test_a_database_newer_than_the_code_is_refused(empty: Connection) -> None:
     with pytest.raises(MigrationError, match="999"):
         migrations.check(empty)
     with pytest.raises(MigrationError, match="999"):
+        migrate(empty)
+
+
+def test_a_database_that_other_migrations_made_is_refused_by_their_name(empty: Connection) -> None:
+    migrate(empty)
+    empty.execute("update outbox.migration set name = 'cursors' where version = 2")
+    with pytest.raises(MigrationError, match="002 cursors"):
+        migrations.check(empty)
+    with pytest.raises(MigrationError, match="002 cursors"):
         migrate(empty)
 
 
@@ -119,7 +128,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     monkeypatch.setattr(migrations, "sql_directory", lambda: tmp_path)
     with pytest.raises(errors.DivisionByZero):
         migrate(empty)
-    assert migrations.applied(empty) == {1}
+    assert migrations.applied(empty) == {1: first.name}
     assert empty.execute("select to_regclass('outbox.half')").fetchone() == (None,)
 
 

@@ -156,6 +156,39 @@ def test_the_last_turns_are_for_those_that_have_none() -> None:
     asyncio.run(run())
 
 
+def test_a_wait_that_is_refused_and_given_up_at_once_gives_back_no_turn() -> None:
+    async def run() -> None:
+        turns = Turns(1, kept=0)
+        await turns.take("a")
+        refused = asyncio.create_task(turns.take("b"))
+        await asyncio.sleep(0)
+        assert turns.refuse_one()
+        refused.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await refused
+        waits = asyncio.create_task(turns.take("c"))
+        await asyncio.sleep(0)
+        assert not waits.done()
+        turns.end("a")
+        await waits
+
+    asyncio.run(run())
+
+
+def test_a_wait_that_is_over_is_not_refused() -> None:
+    async def run() -> None:
+        turns = Turns(1, kept=0)
+        await turns.take("a")
+        gives_up = asyncio.create_task(turns.take("b"))
+        await asyncio.sleep(0)
+        gives_up.cancel()
+        assert not turns.refuse_one()
+        with pytest.raises(asyncio.CancelledError):
+            await gives_up
+
+    asyncio.run(run())
+
+
 def test_where_there_is_no_room_the_longest_wait_of_the_largest_crowd_ends() -> None:
     async def run() -> None:
         turns = Turns(1, kept=0)

@@ -12,11 +12,11 @@ from service.web.operation import Call
 Run = Callable[[Call[Any, Any]], Awaitable[object]]
 
 
-def told(run: Run) -> Run:
+def as_problems(run: Run) -> Run:
     """`run`, with Problem 422 for a rule of the database's, 404 for what was deleted meanwhile."""
 
     @functools.wraps(run)
-    async def telling(call: Call[Any, Any]) -> object:
+    async def run_or_refuse(call: Call[Any, Any]) -> object:
         try:
             return await run(call)
         except sqlstates.CheckViolation as error:
@@ -29,4 +29,4 @@ def told(run: Run) -> Run:
             # It was there when this request looked for it first.
             raise Problem(404, "It was deleted meanwhile.") from None
 
-    return telling
+    return run_or_refuse
