@@ -45,6 +45,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         yield kafka
 
 
+@pytest.mark.long
 def test_what_was_acknowledged_survives_kill_9(broker: Kafka) -> None:
     bootstrap_servers = broker.bootstrap_servers
     broker.create_topic("kept", partitions=1)
@@ -56,6 +57,7 @@ def test_what_was_acknowledged_survives_kill_9(broker: Kafka) -> None:
     assert read(bootstrap_servers, "kept") == [b"before", b"after"]
 
 
+@pytest.mark.long
 def test_a_frozen_broker_answers_again_when_woken(broker: Kafka) -> None:
     broker.pause()
     assert not broker.answers()

@@ -46,6 +46,7 @@ def test_data_survives_a_stop_and_a_start(tmp_path: Path, version: int) -> None:
             assert connection.info.server_version // 10_000 == version
 
 
+@pytest.mark.long
 def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
     with Postgres.start(tmp_path / "data") as postgres:
         write(postgres, 1)
@@ -58,6 +59,7 @@ def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
         assert read(postgres) == [1]
 
 
+@pytest.mark.long
 def test_a_frozen_server_answers_again_when_woken(tmp_path: Path) -> None:
     with Postgres.start(tmp_path / "data") as postgres:
         postgres.pause()

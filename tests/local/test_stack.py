@@ -36,6 +36,7 @@ def assert_nobody_listens(port: int) -> None:
         assert client.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its owner's death")
 def test_both_servers_die_with_an_owner_killed_by_9_and_keep_their_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,7 +41,9 @@ class Place:
 THEIRS = {"standard_conforming_strings": "off", "array_nulls": "off", "quote_all_identifiers": "on"}
 
 
-@pytest.fixture(scope="module", params=["postgres_18", "postgres_16"])
+@pytest.fixture(
+    scope="module", params=["postgres_18", pytest.param("postgres_16", marks=pytest.mark.long)]
+)
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     name: ServerName = request.param
     server = PostgresServer(server_address(request.config, name))

@@ -77,7 +77,10 @@ def run(command: str, url: str, environment: dict[str, str]) -> subprocess.Compl
     )
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize(
+    "encoding",
+    [pytest.param(name, marks=() if name == "ascii" else pytest.mark.long) for name in ENCODINGS],
+)
 def test_what_is_printed_in_utf_8_is_printed_in_every_encoding(
     url: str, in_utf_8: dict[str, subprocess.CompletedProcess[bytes]], encoding: str
 ) -> None:

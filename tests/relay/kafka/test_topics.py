@@ -261,6 +261,7 @@ def test_beyond_a_thousand_channels_without_topics_the_rest_are_dead_letters_and
     eventually(told, 30)
 
 
+@pytest.mark.long
 def test_where_a_clock_is_off_its_channel_waits_alone_and_no_message_is_blamed(
     stage: Stage,
 ) -> None:

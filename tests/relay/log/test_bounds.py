@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from relay.log.reading import CHUNK_ROWS, RUN_BYTES, RUN_MESSAGES
 from tests.relay.recording import Arrival, Relay
 from tests.sql.log import Session
@@ -39,6 +41,7 @@ class Memory:
         return self.peak_bytes - self.start_bytes
 
 
+@pytest.mark.long
 def test_a_transaction_of_200_000_messages_goes_in_bounded_runs_with_flat_memory(
     db: Session, relay: Relay
 ) -> None:

@@ -204,6 +204,7 @@ def test_no_command_is_left_out() -> None:
     assert left_out == set()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_an_operator_s_commands_do_their_work(
     operators_url: str, db: Session, kafka: str, topic_prefix: str

@@ -37,6 +37,7 @@ def flood(stage: PushStage, subscriptions: int, messages: int, **given: Any) -> 
     stage.db.execute(INSERT, [10, LARGE, messages])
 
 
+@pytest.mark.long
 def test_payloads_that_wait_for_answers_have_a_budget_and_leave_others_theirs(
     stage: PushStage,
 ) -> None:
@@ -62,6 +63,7 @@ def test_headers_are_of_the_budget_as_payloads_are(stage: PushStage) -> None:
         assert 100 < len(stage.receiver.requests) <= BUDGET / 2 / 16_000
 
 
+@pytest.mark.long
 def test_a_payload_whose_request_has_timed_out_is_held_no_more(stage: PushStage) -> None:
     flood(stage, 1, 20, timeout_seconds=1, retry={"schedule_seconds": [600]})
     with PushRelay(stage.database_url, RELAY_PUSH_IN_FLIGHT_BYTES=str(BUDGET)) as relay:
@@ -73,6 +75,7 @@ def test_a_payload_whose_request_has_timed_out_is_held_no_more(stage: PushStage)
         eventually(all_were_sent, 30)
 
 
+@pytest.mark.long
 def test_the_memory_of_a_relay_is_bounded_while_endpoints_hang(
     stage: PushStage, spawn: Spawn
 ) -> None:

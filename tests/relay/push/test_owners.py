@@ -36,6 +36,7 @@ def flood(stage: PushStage, names: list[str], messages: int) -> None:
     stage.publish(*(f"f{number}:1" for number in range(messages)), type="flood")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("owner", ["another", None, "greedy"])
 def test_endpoints_that_hang_delay_nobody_elses_messages(
     stage: PushStage, spawn: Spawn, owner: str | None

@@ -58,6 +58,7 @@ def test_many_of_one_key_at_once_hold_up_nobody_else(
         some_wait()
 
 
+@pytest.mark.long
 def test_who_does_not_get_its_turn_is_told_to_come_again(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,7 @@ def test_who_does_not_read_its_answer_is_ended(front: Front) -> None:
         eventually(lambda: only_ours(front))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", ["nothing", "half a header", "half a body", "no last chunk"])
 def test_half_requests_do_not_hold_up_the_stop(patient: Front, half: str) -> None:
     with ExitStack() as stack:

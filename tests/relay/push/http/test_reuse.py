@@ -74,6 +74,7 @@ def test_the_trial_is_longer_than_servers_take_that_close_after_each_answer() ->
     assert pool.TRIAL_SECONDS >= 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("blocking", [True, False], ids=["unread", "read"])
 def test_a_server_that_closes_after_some_answers_costs_no_attempt(
     blocking: bool, monkeypatch: pytest.MonkeyPatch
