@@ -187,7 +187,8 @@ CREATE FUNCTION outbox.close_breaker() RETURNS trigger
     AS $$
 begin
     update outbox.breaker
-    set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+    set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
+        closed_at = clock_timestamp()
     where subscription_id = new.id;
     return null;
 end
@@ -750,18 +751,19 @@ $_$;
 
 
 --
--- Name: judge_breaker(bigint, bigint, bigint, double precision, bigint, double precision, double precision); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: judge_breaker(bigint, bigint, bigint, bigint, double precision, bigint, double precision, double precision); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, failed bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean) RETURNS record
+CREATE FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, failed bigint, refused bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
 #variable_conflict use_variable
 declare
-    b     outbox.breaker;
-    since timestamptz;
+    b      outbox.breaker;
+    since  timestamptz;
+    detail json;
 begin
     opened := false;
     told := false;
@@ -770,29 +772,38 @@ begin
     if not found or b.opened_at is not null then
         return;
     end if;
-    if acked > 0 or failed = 0 then
-        if acked > 0 and b.failing_since is not null then
-            update outbox.breaker as one set failing_since = null where one.subscription_id = b.subscription_id;
+    if acked > 0 then
+        if b.failing_since is not null then
+            update outbox.breaker as one set failing_since = null, refused = 0
+            where one.subscription_id = b.subscription_id;
         end if;
-        if failed = 0 then
-            return;
+    elsif failed > 0 or refused > 0 then
+        if b.failing_since is null or refused > 0 then
+            update outbox.breaker as one
+            set failing_since = coalesce(b.failing_since, clock_timestamp()), refused = b.refused + refused
+            where one.subscription_id = b.subscription_id
+            returning * into b;
         end if;
-    elsif b.failing_since is null then
-        update outbox.breaker as one set failing_since = clock_timestamp()
-        where one.subscription_id = b.subscription_id;
-    else
         perform outbox.disable_if_dead(b.subscription_id);
+        if b.refused >= minimum and b.failing_since <= clock_timestamp() - make_interval(secs => cool_down_seconds) then
+            detail := json_build_object('refused', b.refused);
+        end if;
     end if;
-    since := greatest(clock_timestamp() - make_interval(secs => window_seconds), b.closed_at);
-    select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
-    from outbox.cursor as c
-    join outbox.checkpoint as k on k.cursor_id = c.id
-    -- From the newest checkpoint that is too old: the table keeps more than a window.
-    where c.subscription_id = b.subscription_id and k.created_at > since
-      and k.n > coalesce((select old.n from outbox.checkpoint as old
-                          where old.cursor_id = c.id and old.created_at <= since
-                          order by old.n desc limit 1), -1);
-    if acked + failed < minimum or failed < threshold * (acked + failed) then
+    if detail is null and failed > 0 then
+        since := greatest(clock_timestamp() - make_interval(secs => window_seconds), b.closed_at);
+        select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
+        from outbox.cursor as c
+        join outbox.checkpoint as k on k.cursor_id = c.id
+        -- From the newest checkpoint that is too old: the table keeps more than a window.
+        where c.subscription_id = b.subscription_id and k.created_at > since
+          and k.n > coalesce((select old.n from outbox.checkpoint as old
+                              where old.cursor_id = c.id and old.created_at <= since
+                              order by old.n desc limit 1), -1);
+        if acked + failed >= minimum and failed >= threshold * (acked + failed) then
+            detail := json_build_object('failed', failed, 'of', acked + failed);
+        end if;
+    end if;
+    if detail is null then
         return;
     end if;
     update outbox.breaker as one
@@ -800,24 +811,24 @@ begin
         failing_since = coalesce(one.failing_since, clock_timestamp())
     where one.subscription_id = b.subscription_id;
     opened := true;
-    told := outbox.tell_at_times(b.subscription_id, 'subscription.breaker_opened',
-                                 json_build_object('failed', failed, 'of', acked + failed));
+    told := outbox.tell_at_times(b.subscription_id, 'subscription.breaker_opened', detail);
 end
 $$;
 
 
 --
--- Name: judge_half_open(bigint, bigint, boolean, double precision); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: judge_half_open(bigint, bigint, boolean, boolean, double precision, double precision); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds double precision) RETURNS boolean
+CREATE FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, refused boolean, cool_down_seconds double precision, asked_seconds double precision) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
     if acked then
         update outbox.breaker as b
-        set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+        set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
+            closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
             return outbox.tell_at_times(subscription_id, 'subscription.breaker_closed', '{}');
@@ -825,8 +836,11 @@ begin
         return false;
     end if;
     update outbox.breaker as b
-    set token = null,
-        retry_at = clock_timestamp() + make_interval(secs => case when acked is null then 0 else cool_down_seconds end)
+    set token = null, refused = b.refused + judge_half_open.refused::integer,
+        retry_at = clock_timestamp() + make_interval(secs => greatest(
+            asked_seconds,
+            case when acked is null or judge_half_open.refused and b.refused + 1 < 1000 then 0
+                 else cool_down_seconds end))
     where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
     if found and not acked then
         perform outbox.disable_if_dead(subscription_id);
@@ -2901,12 +2915,14 @@ ALTER TABLE outbox.attempt ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE outbox.breaker (
     subscription_id bigint NOT NULL,
     failing_since timestamp with time zone,
+    refused bigint DEFAULT 0 NOT NULL,
     opened_at timestamp with time zone,
     retry_at timestamp with time zone,
     closed_at timestamp with time zone,
     token bigint,
     CONSTRAINT the_open_are_failing CHECK (((opened_at IS NULL) OR (failing_since IS NOT NULL))),
-    CONSTRAINT the_open_say_until_when CHECK (((opened_at IS NULL) = (retry_at IS NULL)))
+    CONSTRAINT the_open_say_until_when CHECK (((opened_at IS NULL) = (retry_at IS NULL))),
+    CONSTRAINT the_refusing_are_failing CHECK (((refused = 0) OR (failing_since IS NOT NULL)))
 );
 
 
@@ -4837,17 +4853,17 @@ REVOKE ALL ON FUNCTION outbox.hold_maintenance() FROM PUBLIC;
 
 
 --
--- Name: FUNCTION judge_breaker(subscription_id bigint, acked bigint, failed bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean); Type: ACL; Schema: outbox; Owner: -
+-- Name: FUNCTION judge_breaker(subscription_id bigint, acked bigint, failed bigint, refused bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean); Type: ACL; Schema: outbox; Owner: -
 --
 
-REVOKE ALL ON FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, failed bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, failed bigint, refused bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean) FROM PUBLIC;
 
 
 --
--- Name: FUNCTION judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds double precision); Type: ACL; Schema: outbox; Owner: -
+-- Name: FUNCTION judge_half_open(subscription_id bigint, token bigint, acked boolean, refused boolean, cool_down_seconds double precision, asked_seconds double precision); Type: ACL; Schema: outbox; Owner: -
 --
 
-REVOKE ALL ON FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, refused boolean, cool_down_seconds double precision, asked_seconds double precision) FROM PUBLIC;
 
 
 --

@@ -9,6 +9,8 @@ create table outbox.breaker (
     subscription_id bigint primary key references outbox.subscription on delete cascade,
     -- The first failure since the last success.
     failing_since   timestamptz,
+    -- How many messages the endpoint refused since then: it is alive, and its 4xx is about the message.
+    refused         bigint not null default 0,
     opened_at       timestamptz,
     retry_at        timestamptz,
     -- When it closed last; failures from before that count no more.
@@ -17,7 +19,8 @@ create table outbox.breaker (
     token           bigint,
 
     constraint the_open_say_until_when check ((opened_at is null) = (retry_at is null)),
-    constraint the_open_are_failing check (opened_at is null or failing_since is not null)
+    constraint the_open_are_failing check (opened_at is null or failing_since is not null),
+    constraint the_refusing_are_failing check (refused = 0 or failing_since is not null)
 );
 
 -- Disables a subscription after five days of nothing but failures: the owner of the endpoint has to look. Returns
@@ -35,11 +38,13 @@ $$;
 revoke execute on function outbox.disable_if_dead(bigint) from public;
 
 -- Judges a closed breaker by a run's outcomes, which are not in a checkpoint yet. It opens at `threshold` of at least
--- `minimum` attempts within the window, counted over all relays since it last closed.
+-- `minimum` attempts within the window, counted over all relays since it last closed. What was refused is no failure
+-- there: it opens the breaker where nothing was acknowledged for a cool-down, and at least `minimum` refused.
 create function outbox.judge_breaker(
     subscription_id   bigint,
     acked             bigint,
     failed            bigint,
+    refused           bigint,
     window_seconds    float8,
     minimum           bigint,
     threshold         float8,
@@ -53,8 +58,9 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_variable
 declare
-    b     outbox.breaker;
-    since timestamptz;
+    b      outbox.breaker;
+    since  timestamptz;
+    detail json;
 begin
     opened := false;
     told := false;
@@ -63,29 +69,38 @@ begin
     if not found or b.opened_at is not null then
         return;
     end if;
-    if acked > 0 or failed = 0 then
-        if acked > 0 and b.failing_since is not null then
-            update outbox.breaker as one set failing_since = null where one.subscription_id = b.subscription_id;
+    if acked > 0 then
+        if b.failing_since is not null then
+            update outbox.breaker as one set failing_since = null, refused = 0
+            where one.subscription_id = b.subscription_id;
         end if;
-        if failed = 0 then
-            return;
+    elsif failed > 0 or refused > 0 then
+        if b.failing_since is null or refused > 0 then
+            update outbox.breaker as one
+            set failing_since = coalesce(b.failing_since, clock_timestamp()), refused = b.refused + refused
+            where one.subscription_id = b.subscription_id
+            returning * into b;
         end if;
-    elsif b.failing_since is null then
-        update outbox.breaker as one set failing_since = clock_timestamp()
-        where one.subscription_id = b.subscription_id;
-    else
         perform outbox.disable_if_dead(b.subscription_id);
+        if b.refused >= minimum and b.failing_since <= clock_timestamp() - make_interval(secs => cool_down_seconds) then
+            detail := json_build_object('refused', b.refused);
+        end if;
     end if;
-    since := greatest(clock_timestamp() - make_interval(secs => window_seconds), b.closed_at);
-    select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
-    from outbox.cursor as c
-    join outbox.checkpoint as k on k.cursor_id = c.id
-    -- From the newest checkpoint that is too old: the table keeps more than a window.
-    where c.subscription_id = b.subscription_id and k.created_at > since
-      and k.n > coalesce((select old.n from outbox.checkpoint as old
-                          where old.cursor_id = c.id and old.created_at <= since
-                          order by old.n desc limit 1), -1);
-    if acked + failed < minimum or failed < threshold * (acked + failed) then
+    if detail is null and failed > 0 then
+        since := greatest(clock_timestamp() - make_interval(secs => window_seconds), b.closed_at);
+        select acked + coalesce(sum(k.messages), 0), failed + coalesce(sum(k.failures), 0) into acked, failed
+        from outbox.cursor as c
+        join outbox.checkpoint as k on k.cursor_id = c.id
+        -- From the newest checkpoint that is too old: the table keeps more than a window.
+        where c.subscription_id = b.subscription_id and k.created_at > since
+          and k.n > coalesce((select old.n from outbox.checkpoint as old
+                              where old.cursor_id = c.id and old.created_at <= since
+                              order by old.n desc limit 1), -1);
+        if acked + failed >= minimum and failed >= threshold * (acked + failed) then
+            detail := json_build_object('failed', failed, 'of', acked + failed);
+        end if;
+    end if;
+    if detail is null then
         return;
     end if;
     update outbox.breaker as one
@@ -93,11 +108,12 @@ begin
         failing_since = coalesce(one.failing_since, clock_timestamp())
     where one.subscription_id = b.subscription_id;
     opened := true;
-    told := outbox.tell_at_times(b.subscription_id, 'subscription.breaker_opened',
-                                 json_build_object('failed', failed, 'of', acked + failed));
+    told := outbox.tell_at_times(b.subscription_id, 'subscription.breaker_opened', detail);
 end
 $$;
-revoke execute on function outbox.judge_breaker(bigint, bigint, bigint, float8, bigint, float8, float8) from public;
+revoke execute on function
+    outbox.judge_breaker(bigint, bigint, bigint, bigint, float8, bigint, float8, float8)
+from public;
 
 -- Takes the half-open breaker's one message for this transaction, and holds the breaker until its end. Returns false
 -- where the breaker is not half-open or another transaction has it. `token` names that message where it outlives its
@@ -122,16 +138,26 @@ $$;
 revoke execute on function outbox.hold_half_open(bigint, bigint, float8) from public;
 
 -- Judges the half-open breaker by its message, known by its token: it closes, or stays open for another cool-down.
--- `acked` is NULL where nothing was sent; then the next run may send. Returns whether it closed and that was published.
-create function outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, cool_down_seconds float8)
-returns boolean
+-- `acked` is NULL where nothing was sent; then the next run may send. So it may behind a message that was refused, so
+-- that a few of them hold up what comes behind for seconds and not for hours; after a thousand it is the endpoint that
+-- refuses all. For `asked_seconds` the endpoint wants to be left alone. Returns whether it closed and that was
+-- published.
+create function outbox.judge_half_open(
+    subscription_id   bigint,
+    token             bigint,
+    acked             boolean,
+    refused           boolean,
+    cool_down_seconds float8,
+    asked_seconds     float8
+) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if acked then
         update outbox.breaker as b
-        set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+        set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
+            closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
             return outbox.tell_at_times(subscription_id, 'subscription.breaker_closed', '{}');
@@ -139,8 +165,11 @@ begin
         return false;
     end if;
     update outbox.breaker as b
-    set token = null,
-        retry_at = clock_timestamp() + make_interval(secs => case when acked is null then 0 else cool_down_seconds end)
+    set token = null, refused = b.refused + judge_half_open.refused::integer,
+        retry_at = clock_timestamp() + make_interval(secs => greatest(
+            asked_seconds,
+            case when acked is null or judge_half_open.refused and b.refused + 1 < 1000 then 0
+                 else cool_down_seconds end))
     where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
     if found and not acked then
         perform outbox.disable_if_dead(subscription_id);
@@ -148,7 +177,7 @@ begin
     return false;
 end
 $$;
-revoke execute on function outbox.judge_half_open(bigint, bigint, boolean, float8) from public;
+revoke execute on function outbox.judge_half_open(bigint, bigint, boolean, boolean, float8, float8) from public;
 
 -- Resuming a subscription closes its breaker: failures from before, five days of which may have paused it, count no
 -- more.
@@ -158,7 +187,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     update outbox.breaker
-    set failing_since = null, opened_at = null, retry_at = null, token = null, closed_at = clock_timestamp()
+    set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
+        closed_at = clock_timestamp()
     where subscription_id = new.id;
     return null;
 end
