@@ -13,6 +13,7 @@ from relay.log.reading import Reading
 from relay.log.sink import Outcome, Stopped
 from relay.monitoring.telemetry import Telemetry
 from relay.push.item import Item
+from relay.push.policy.verdict import Failures
 from relay.push.requests.result import BatchResult
 from relay.push.state import attempts, breaker, rows
 from relay.push.target import Target
@@ -22,7 +23,7 @@ class Sent(msgspec.Struct, frozen=True):
     """A run of one cursor, when its requests have ended.
 
     `finished` were decided before it, `cleared` is how many rows a late acknowledgement had ended,
-    and `late_failures` how many attempts had failed late.
+    and `late` are the attempts that came to nothing after their runs.
     """
 
     cursor: Cursor
@@ -32,7 +33,7 @@ class Sent(msgspec.Struct, frozen=True):
     result: BatchResult
     finished: Sequence[Item]
     cleared: int
-    late_failures: int
+    late: Failures
 
     def of(self, *kinds: str) -> list[Item]:
         """Those with such a verdict."""
@@ -44,11 +45,18 @@ class Sent(msgspec.Struct, frozen=True):
         return len(self.of("acked")) + self.cleared
 
     @property
-    def failed(self) -> int:
+    def failures(self) -> Failures:
         # An open breaker has no window.
         if self.target.probing:
-            return 0
-        return sum(item.sent_at > 0 for item in self.of("dead", "retry"))
+            return Failures()
+        tried = [item for item in self.of("dead", "retry") if item.sent_at > 0]
+        refused = sum(item.refused for item in tried)
+        return Failures(len(tried) - refused, refused)
+
+    @property
+    def is_next_probe_at_once(self) -> bool:
+        """Whether a half-open breaker's message was refused: the next need not wait for long."""
+        return self.target.probing and any(item.refused for item in self.result.settled)
 
 
 def finish(
@@ -84,7 +92,7 @@ def finish(
 def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
     """Where the log has got to; a run of rows alone leaves the position as it is."""
     claimed, result = sent.claimed, sent.result
-    failures = sent.failed + sent.late_failures
+    failures = sent.failures.failed + sent.late.failed
     size = sum(item.payload_bytes for item in sent.of("acked"))
     checkpoint = None
     if sent.reading is not None:
@@ -99,13 +107,15 @@ def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
 
 
 def _judge(connection: Connection, sent: Sent) -> None:
-    target, result = sent.target, sent.result
+    target, result, failed = sent.target, sent.result, sent.failures.failed
+    refused = sent.failures.refused + sent.late.refused
     if target.probing:
         if not result.in_flight:
-            probes = [item.verdict for item in result.settled if item.sent_at]
+            probes = [item for item in result.settled if item.sent_at]
             breaker.judge_probe(connection, target, probes[0] if probes else None)
-    elif sent.failed or (target.failing and sent.acked):
-        breaker.judge_run(connection, target, acked=sent.acked, failed=sent.failed)
+    elif failed or refused or (target.failing and sent.acked):
+        # What failed late was judged before the run; what was refused late counts with it.
+        breaker.judge_run(connection, target, Failures(failed, refused), acked=sent.acked)
     if result.gone is not None:
         breaker.disable(connection, target, result.gone)
 

@@ -16,7 +16,7 @@ from relay.log.message import (
     size,
 )
 from relay.push.http.answer import Answer
-from relay.push.policy.verdict import Verdict
+from relay.push.policy.verdict import Verdict, is_refusal
 
 
 class Item(msgspec.Struct, eq=False, kw_only=True):
@@ -49,6 +49,11 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     def blocked(self) -> bool:
         """Whether a row of its group waits in the database."""
         return self.fresh and self.row is not None and bool(self.row[MARKS] & BLOCKED)
+
+    @property
+    def refused(self) -> bool:
+        """Whether its request was answered, by a refusal."""
+        return self.answer is not None and is_refusal(self.answer)
 
     def let_go(self) -> None:
         """Of payload and headers: it goes no more, and what is left of its way may be long."""

@@ -21,7 +21,7 @@ from relay.push.finish import Sent, finish
 from relay.push.item import Item
 from relay.push.policy.schedule import most_attempts
 from relay.push.policy.settings import Endpoint, decode
-from relay.push.policy.verdict import Verdict
+from relay.push.policy.verdict import Failures, Verdict
 from relay.push.requests.batch import RequestBatch
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.slots import Slots
@@ -110,7 +110,8 @@ class PushRuns:
         self._rate = Rate()
         self._signing = Signing(Keyring(settings.secret_keys), telemetry)
         self._slots: Slots | None = None
-        self._late_failures = 0
+        # What came to nothing after its run, and no run's end has written yet.
+        self._late = Failures()
         # Where the cursor stands in the order of a probe that sent a half-open breaker's message.
         self._probed_last = (0, 0, 0)
         # Until when a cursor's log holds no message for a half-open breaker, by time.monotonic().
@@ -248,14 +249,14 @@ class PushRuns:
 
     def _judge_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
         """What was sent before the breaker closed does not open it again."""
-        self._late_failures += self._request_loop.take_late_failures(
-            target.subscription_id, state.closed_at
-        )
-        if not self._late_failures:
+        more = self._request_loop.take_late_failures(target.subscription_id, state.closed_at)
+        former = self._late
+        self._late = Failures(former.failed + more.failed, former.refused + more.refused)
+        if not self._late.failed:
             return False
-        opened = breaker.judge_run(connection, target, acked=0, failed=self._late_failures)
+        opened = breaker.judge_run(connection, target, Failures(self._late.failed))
         if opened:
-            self._late_failures = 0
+            self._late = Failures()
         return opened
 
     def _deliver(
@@ -291,8 +292,8 @@ class PushRuns:
         finally:
             pages.close()
         self._rate.used(result.sent)
-        late_failures, self._late_failures = self._late_failures, 0
-        sent = Sent(cursor, claimed, target, reading, result, finished, cleared, late_failures)
+        late, self._late = self._late, Failures()
+        sent = Sent(cursor, claimed, target, reading, result, finished, cleared, late)
         try:
             progressed = finish(connection, sent, self._settings.name, self._telemetry, began_at)
         except BaseException:
@@ -307,7 +308,8 @@ class PushRuns:
         exhausted = read and not claimed.due
         # What was there found neither a slot nor room.
         stuck = not (result.sent or progressed or exhausted)
-        blocked = stuck or target.probing or result.unable or result.gone is not None
+        waits = target.probing and not sent.is_next_probe_at_once
+        blocked = stuck or waits or result.unable or result.gone is not None
         return Ran(progressed, exhausted, blocked)
 
     def _send_before(self, began_at: float) -> float:

@@ -32,6 +32,19 @@ class Verdict(msgspec.Struct, frozen=True):
     asked_seconds: float = 0.0
 
 
+class Failures(msgspec.Struct, frozen=True):
+    """How many attempts `failed`, and how many besides were `refused`: see `is_refusal`."""
+
+    failed: int = 0
+    refused: int = 0
+
+
+def is_refusal(answer: Answer) -> bool:
+    """Whether the endpoint is alive and says no: to this message, unless it says so to all."""
+    status = answer.status or 0
+    return 400 <= status < 500 and status != GONE and status not in NOT_FINAL
+
+
 def judge(
     endpoint: Endpoint,
     attempts: int,
@@ -57,9 +70,7 @@ def judge(
         # Meanwhile other heads that are due are probed, or what is next in the log.
         return Verdict("retry", attempts, 0.0)
     asked = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
-    status = answer.status or 0
-    final = 400 <= status < 500 and status not in NOT_FINAL
-    if final and endpoint.client_errors == "dead_letter":
+    if is_refusal(answer) and endpoint.client_errors == "dead_letter":
         return Verdict("dead", attempts + 1, asked_seconds=asked)
     return by_schedule(endpoint, attempts, random, asked_seconds=asked)
 

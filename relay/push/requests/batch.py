@@ -78,7 +78,9 @@ class RequestBatch:
         self._in_flight: dict[Item, float] = {}
         self._settled: list[Item] = []
         self._acked = 0
+        # Of those that were sent; `refused` are no failures.
         self._failed = 0
+        self._refused = 0
         self._answer_seconds = 0.0
         self._sent = 0
         self._gone: str | None = None
@@ -171,10 +173,14 @@ class RequestBatch:
 
     def _resume(self) -> None:
         self._pump()
-        if len(self._waiting.behind) >= MAX_BEHIND or self._failed >= MAX_FAILED:
+        if len(self._waiting.behind) >= MAX_BEHIND or self._came_to_nothing >= MAX_FAILED:
             self._more = False
         if not self._more or not self._can_send or not self._waiting.is_full:
             self._hungry.set()
+
+    @property
+    def _came_to_nothing(self) -> int:
+        return self._failed + self._refused
 
     @property
     def _can_send(self) -> bool:
@@ -289,7 +295,10 @@ class RequestBatch:
             if item.group_key is not None:
                 self._waiting.go_on(item.group_key)
             return
-        self._failed += item.sent_at > 0
+        if item.refused:
+            self._refused += 1
+        else:
+            self._failed += item.sent_at > 0
         if item.group_key is not None:
             self._waiting.hold(item.group_key)
         if item.answer is not None and item.answer.status == GONE:
@@ -323,7 +332,7 @@ class RequestBatch:
 
     def _tail_seconds(self) -> float:
         """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
-        mean_seconds = self._answer_seconds / max(self._acked + self._failed, 1)
+        mean_seconds = self._answer_seconds / max(self._acked + self._came_to_nothing, 1)
         if mean_seconds > SOON_SECONDS:
             return TAIL_SECONDS
         return max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)

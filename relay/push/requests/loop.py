@@ -20,6 +20,7 @@ from relay.push.http.proxy import Proxy
 from relay.push.http.resolver import MAX_LOOK_UPS
 from relay.push.item import Item
 from relay.push.policy.settings import Endpoint
+from relay.push.policy.verdict import Failures
 from relay.push.requests.headers import Headers
 from relay.push.requests.room import Room
 from relay.push.requests.slots import Slots
@@ -58,9 +59,10 @@ class RequestLoop:
         self._tells_at = 0.0
         self._beating = False
         self._tasks: set[asyncio.Task[None]] = set()
-        # When the attempts were made whose failures no run has counted yet, by subscription.
+        # When the attempts were made that came to nothing and that no run has counted yet, and
+        # whether they were refused; by subscription.
         self._lock = threading.Lock()
-        self._late_failures: dict[int, list[float]] = {}
+        self._late_failures: dict[int, list[tuple[float, bool]]] = {}
         self.turns = Turns(settings.push_connections)
         most_connections = _most_connections(settings)
         self._room = Room(most_connections, settings.push_in_flight_bytes, self.loop.call_soon)
@@ -124,18 +126,19 @@ class RequestLoop:
         failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
         if failed and not target.probing:
             with self._lock:
-                made_at = self._late_failures.setdefault(target.subscription_id, [])
-                made_at.append(target.clock + item.sent_at)
+                made = self._late_failures.setdefault(target.subscription_id, [])
+                made.append((target.clock + item.sent_at, item.refused))
         self._writer.put(Late(target, cursor_id, item))
 
-    def take_late_failures(self, subscription_id: int, since: float) -> int:
-        """How many attempts failed after their runs, since the last time.
+    def take_late_failures(self, subscription_id: int, since: float) -> Failures:
+        """The attempts that came to nothing after their runs, since the last time.
 
         Of those that were made after `since`, by the database's clock: seconds since 1970.
         """
         with self._lock:
-            made_at = self._late_failures.pop(subscription_id, [])
-        return sum(at > since for at in made_at)
+            made = self._late_failures.pop(subscription_id, [])
+        refused = [refused for made_at, refused in made if made_at > since]
+        return Failures(refused.count(False), refused.count(True))
 
     def close(self, within_seconds: float = 2 * STOP_SECONDS) -> None:
         """Waits a little for what is in flight, writes it down, and ends both threads."""

@@ -9,15 +9,17 @@ import structlog
 
 from relay.database import Connection
 from relay.push.item import Item
-from relay.push.policy.verdict import GONE, Verdict
+from relay.push.policy.verdict import GONE, Failures
 from relay.push.target import Target
 
 logger = structlog.get_logger()
 
-JUDGE = "select opened, told from outbox.judge_breaker(%s, %s, %s, %s, %s, %s, %s)"
+JUDGE = "select opened, told from outbox.judge_breaker(%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
-def judge_run(connection: Connection, target: Target, *, acked: int, failed: int) -> bool:
+def judge_run(
+    connection: Connection, target: Target, failures: Failures, *, acked: int = 0
+) -> bool:
     """Judges the outcomes of a run; whether they opened it, which the run's transaction writes."""
     limits = target.endpoint.breaker
     row = connection.execute(
@@ -25,7 +27,8 @@ def judge_run(connection: Connection, target: Target, *, acked: int, failed: int
         (
             target.subscription_id,
             acked,
-            failed,
+            failures.failed,
+            failures.refused,
             limits.window_seconds,
             limits.minimum,
             limits.threshold,
@@ -55,19 +58,27 @@ def take_probe_token(
     return token if row and row[0] else None
 
 
-JUDGE_HALF_OPEN = "select outbox.judge_half_open(%s, %s, %s, %s)"
+JUDGE_HALF_OPEN = "select outbox.judge_half_open(%s, %s, %s, %s, %s, %s)"
 
 
-def judge_probe(connection: Connection, target: Target, verdict: Verdict | None) -> None:
-    """Closes it, or leaves it open for another cool-down; None: nothing was sent."""
-    cool_down_seconds = target.endpoint.breaker.cool_down_seconds
-    acked = None
-    if verdict is not None:
-        acked = verdict.kind == "acked"
+def judge_probe(connection: Connection, target: Target, item: Item | None) -> None:
+    """Closes it, or leaves it open until the next probe; None: nothing was sent."""
+    acked, refused, asked_seconds = None, False, 0.0
+    if item is not None and item.verdict is not None:
+        acked, refused = item.verdict.kind == "acked", item.refused
         # Not the message's own wait, which may be hours: others are probed meanwhile.
-        cool_down_seconds = max(cool_down_seconds, verdict.asked_seconds)
-    values = (target.subscription_id, target.probe_token, acked, cool_down_seconds)
-    row = connection.execute(JUDGE_HALF_OPEN, values).fetchone()
+        asked_seconds = item.verdict.asked_seconds
+    row = connection.execute(
+        JUDGE_HALF_OPEN,
+        (
+            target.subscription_id,
+            target.probe_token,
+            acked,
+            refused,
+            target.endpoint.breaker.cool_down_seconds,
+            asked_seconds,
+        ),
+    ).fetchone()
     if row and row[0]:
         logger.info("breaker_closed", subscription=target.subscription)
 
@@ -93,6 +104,6 @@ def judge_late(connection: Connection, target: Target, item: Item) -> None:
     assert item.verdict is not None
     assert item.answer is not None
     if target.probing:
-        judge_probe(connection, target, item.verdict)
+        judge_probe(connection, target, item)
     if item.answer.status == GONE:
         disable(connection, target, item.answer.detail)
