@@ -63,7 +63,7 @@ def from_the_log(monkeypatch: pytest.MonkeyPatch, patience: None) -> None:
     monkeypatch.setattr(runs, "FRESH_PROBES", 1.0)
 
 
-@pytest.mark.parametrize("answer", [NO, cut, hang], ids=["refused", "cut", "no answer in time"])
+@pytest.mark.parametrize("answer", [NO, cut, hang], ids=["failed", "cut", "no answer in time"])
 def test_a_due_heads_probe_that_fails_writes_nothing_but_its_own_row(
     stage: PushStage, relay: PushRelay, answer: Reaction
 ) -> None:
@@ -186,7 +186,7 @@ def test_where_the_log_has_no_probe_a_due_head_is_it_at_once_and_nothing_else_is
 
 
 @pytest.mark.usefixtures("from_the_log")
-@pytest.mark.parametrize("answer", [NO, cut, hang], ids=["refused", "cut", "no answer in time"])
+@pytest.mark.parametrize("answer", [NO, cut, hang], ids=["failed", "cut", "no answer in time"])
 def test_a_probe_from_the_log_that_fails_writes_its_row_and_what_the_log_goes_past(
     stage: PushStage, relay: PushRelay, answer: Reaction
 ) -> None:

@@ -65,7 +65,8 @@ def settled(stage: PushStage, *rows: tuple[str, int, str]) -> None:
 def test_a_group_alone_whose_message_is_always_refused_gets_a_letter_and_goes_on(
     stage: PushStage, relay: PushRelay, status: int
 ) -> None:
-    answers = alone(stage, relay, respond(status))
+    answers = alone(stage, relay)
+    answers.give("a:1", respond(status))
     for _ in range(3):
         probe(stage, relay)
     reason = "redirect" if status == 302 else f"http_{status}"
@@ -212,7 +213,7 @@ def test_where_no_row_is_due_the_logs_next_message_of_another_group_is_the_probe
 
 
 @pytest.mark.parametrize(
-    ("answer", "attempts"), [(NO, 1), (cut, 0)], ids=["refused", "without an answer"]
+    ("answer", "attempts"), [(NO, 1), (cut, 0)], ids=["failed", "without an answer"]
 )
 def test_a_probe_from_the_log_is_a_first_attempt_where_it_is_answered(
     stage: PushStage, relay: PushRelay, answer: Reaction, attempts: int
@@ -259,13 +260,13 @@ def test_the_breaker_stays_open_for_what_the_endpoint_asks_and_not_for_the_messa
 
 
 @pytest.mark.parametrize(
-    ("answer", "row"),
+    ("answer", "row", "state"),
     [
-        (NO, ("a:1", 3, "retry")),
-        (cut, ("a:1", 2, "retry")),
-        (respond(422), ("a:1", 3, "dead")),
+        (NO, ("a:1", 3, "retry"), "open"),
+        (cut, ("a:1", 2, "retry"), "open"),
+        (respond(422), ("a:1", 3, "dead"), "half-open"),
     ],
-    ids=["refused", "without an answer", "refused for good"],
+    ids=["failed", "without an answer", "refused"],
 )
 def test_a_probe_whose_outcome_comes_after_its_run_counts_the_same(
     stage: PushStage,
@@ -274,13 +275,14 @@ def test_a_probe_whose_outcome_comes_after_its_run_counts_the_same(
     monkeypatch: pytest.MonkeyPatch,
     answer: Reaction,
     row: tuple[str, int, str],
+    state: str,
 ) -> None:
     answers = alone(stage, relay, client_errors="dead_letter")
     answers.give("a:1", after(0.5, answer))
     monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
     probe(stage, relay)
     settled(stage, row, *stage.rows()[1:])
-    assert (stage.breaker(), stage.letters()) == ("open", [])
+    assert (stage.breaker(), stage.letters()) == (state, [])
     monkeypatch.setattr(batch, "TAIL_SECONDS", 10.0)
     answers.give("a:1", OK)
     other = open_relay()
@@ -292,7 +294,9 @@ def test_a_probe_whose_outcome_comes_after_its_run_counts_the_same(
     assert [letter[3] for letter in stage.letters()] == [3] * (row[2] == "dead")
 
 
-@pytest.mark.parametrize("answer", [NO, cut], ids=["refused", "without an answer"])
+@pytest.mark.parametrize(
+    "answer", [NO, cut, respond(404)], ids=["failed", "without an answer", "refused"]
+)
 def test_five_days_of_nothing_but_failures_disable_by_a_probe_too(
     stage: PushStage, relay: PushRelay, answer: Reaction
 ) -> None:
