@@ -239,6 +239,7 @@ class Telemetry:
 
         'database', 'broker', 'fenced', 'internal', 'maintenance', 'stuck' where a call to Kafka
         does not return, 'connections' where no more requests to endpoints could be opened here,
+        'lease_over' where a run to an endpoint came to its requests too late to send,
         'snapshot' where one is too large, 'secret' where one does not open, or
         'outcomes' where what was answered late could not be written down.
         """

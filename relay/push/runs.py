@@ -17,8 +17,10 @@ from relay.log.probe import pending, probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.monitoring.telemetry import Telemetry
+from relay.process.interval import Interval
 from relay.push.finish import Sent, finish
 from relay.push.item import Item
+from relay.push.lease import Lease
 from relay.push.policy.schedule import most_attempts
 from relay.push.policy.settings import Endpoint, decode
 from relay.push.policy.verdict import Failures, Verdict
@@ -40,6 +42,8 @@ HEADS_PER_SLOT = 4
 # So many of a half-open breaker's probes are the log's next message, though heads are due. Such a
 # probe that fails makes a row: rarely, since an endpoint may be down for days.
 FRESH_PROBES = 1 / 8
+# How often it is told that a run's time to send was over before its first request.
+TELL_SECONDS = 10.0
 # Where no request can be made, a run begins as soon as one can, if that is not longer.
 SLOT_SECONDS = 0.25
 
@@ -110,6 +114,7 @@ class PushRuns:
         self._rate = Rate()
         self._signing = Signing(Keyring(settings.secret_keys), telemetry)
         self._slots: Slots | None = None
+        self._telling = Interval(TELL_SECONDS)
         # What came to nothing after its run, and no run's end has written yet.
         self._late = Failures()
         # Where the cursor stands in the order of a probe that sent a half-open breaker's message.
@@ -284,8 +289,8 @@ class PushRuns:
         # Where the probe is a row, the log is of no concern.
         if claimed.position.delta is not None and not (target.probing and due):
             reading = Reading(connection, cursor, claimed, limit, blocking=True)
-        send_before = self._send_before(began_at)
-        batch = RequestBatch(self._request_loop, target, cursor.id, slots, send_before=send_before)
+        lease = Lease(connection, frozen_after_seconds(self._settings), began_at)
+        batch = RequestBatch(self._request_loop, target, cursor.id, slots, lease)
         pages = reading.pages() if reading is not None else _nothing()
         try:
             result = batch.send(due, pages)
@@ -309,13 +314,21 @@ class PushRuns:
         # What was there found neither a slot nor room.
         stuck = not (result.sent or progressed or exhausted)
         waits = target.probing and not sent.is_next_probe_at_once
-        blocked = stuck or waits or result.unable or result.gone is not None
+        if result.is_lease_over:
+            self._tell_lease_over(cursor.subscription, time.monotonic() - began_at)
+        blocked = stuck or waits or result.is_lease_over or result.unable or result.gone is not None
         return Ran(progressed, exhausted, blocked)
 
-    def _send_before(self, began_at: float) -> float:
-        """By the loop's clock; later, another relay may hold the cursor."""
-        age = time.monotonic() - began_at
-        return self._request_loop.loop.time() - age + frozen_after_seconds(self._settings) / 2
+    def _tell_lease_over(self, subscription: str, seconds: float) -> None:
+        self._telemetry.fault(subscription, "lease_over")
+        if self._telling.begin_if_over():
+            logger.error(
+                "lease_over",
+                subscription=subscription,
+                seconds=round(seconds, 1),
+                fault="its time to send was over before its first request; nothing was sent",
+                hint="Postgres or this machine is slow; RELAY_BARRIER_SECONDS makes runs longer",
+            )
 
 
 def _place(cursor: Cursor) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from relay.log.message import ID, IDEMPOTENCY_KEY, PAYLOAD, Row
 from relay.push.http.answer import Answer
 from relay.push.http.client import Request
 from relay.push.item import Item, fresh
+from relay.push.lease import Lease
 from relay.push.policy.verdict import GONE, UNSENT, Verdict, by_schedule, judge
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.queue import Waiting
@@ -54,17 +55,15 @@ class RequestBatch:
         target: Target,
         cursor_id: int,
         slots: Slots,
-        *,
-        send_before: float,
+        lease: Lease,
     ) -> None:
-        """No request is made at or after `send_before` by the loop's clock."""
         self._request_loop = request_loop
         self._loop = request_loop.loop
         self._target = target
         self._cursor_id = cursor_id
         self._slots = slots
         self._left = target.most
-        self._send_before = send_before
+        self._lease = lease
         self._hungry = threading.Event()
         self._result: Future[BatchResult] = Future()
         self._waiting = Waiting(slots, target.most, retrying=target.retrying)
@@ -95,6 +94,7 @@ class RequestBatch:
         """Sends what is due and then the log's, until there is no more or the time is over."""
         call = self._loop.call_soon_threadsafe
         try:
+            self._lease.renew()
             call(self._begin, list(due))
             exhausted = False
             while self._more and self._sending:
@@ -102,6 +102,7 @@ class RequestBatch:
                 if page is None:
                     exhausted = True
                     break
+                self._lease.renew()
                 self._hungry.clear()
                 call(self._feed, page)
                 self._hungry.wait(RESULT_SECONDS)
@@ -282,7 +283,7 @@ class RequestBatch:
             headers,
             row[PAYLOAD],
             target.endpoint.timeout_seconds,
-            self._send_before,
+            self._lease.ends_at,
             self._slots.owner,
         )
         return await self._request_loop.client.post(request)

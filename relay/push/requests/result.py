@@ -21,3 +21,10 @@ class BatchResult(msgspec.Struct, frozen=True):
     sent: int
     gone: str | None
     unable: bool
+
+    @property
+    def is_lease_over(self) -> bool:
+        """Whether requests were to be made, and the time to send was over for all of them."""
+        answers = [item.answer for item in self.settled if item.answer is not None]
+        unsent = sum(answer.error == "lease_over" for answer in answers)
+        return 0 < unsent == self.sent
