@@ -61,7 +61,8 @@ begin
         folded := translate(lower(name collate "C"), '!#$%&''*+.^_`|~', '--------------');
         fault := case
             when cardinality(seen) = 100 then 'headers are more than 100'
-            when name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]{1,128}$'
+            -- By its length apart: a pattern that counts to 128 takes a hundred times as long.
+            when length(name) > 128 or name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$'
                 then format('header %s: a name is a token of 1 to 128 letters, digits, dashes and the like',
                             to_json(left(name, 128)))
             when kind <> 'string' then format('header %s: its value is no string', to_json(name))

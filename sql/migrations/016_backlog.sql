@@ -3,12 +3,22 @@ set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;
 
 -- Where each cursor reads on, and which messages are its own. `horizon`: what is done, or will be with the delta under
--- way. `set_aside`: the channels that have cursors of their own. For the functions that read the log as a cursor does.
+-- way. `late_xids`: the transactions that `seen` shows in progress and `target` shows over; `next_late_xids`: those that
+-- `horizon` shows in progress and that are over by now. The rows of one that goes on nobody sees, and asking for them
+-- would walk them all. `set_aside`: the channels that have cursors of their own. For the functions that read the log as
+-- a cursor does.
 create view outbox.cursor_reading as
 select cursor.id as cursor_id, cursor.shard, cursor.priority, cursor.channel as only_channel,
        subscription.shards, subscription.channels, subscription.types,
        latest.seen, latest.target, latest.after_id, latest.fresh_id, latest.upto_id,
        coalesce(latest.target, latest.seen) as horizon,
+       array(
+           select xid from pg_snapshot_xip(latest.seen) as xid where pg_visible_in_snapshot(xid, latest.target)
+       ) as late_xids,
+       array(
+           select xid from pg_snapshot_xip(coalesce(latest.target, latest.seen)) as xid
+           where pg_visible_in_snapshot(xid, (select pg_current_snapshot()))
+       ) as next_late_xids,
        array(
            select channel_cursor.channel from outbox.cursor as channel_cursor
            where cursor.channel is null and channel_cursor.channel is not null
@@ -63,8 +73,7 @@ begin
         -- The delta under way; without one these two find nothing. How priority and id are spelled chooses the index.
         (select 1 as phase, id, m.created_at, m.channel, m.type, m.group_key
          from outbox.message as m
-         where priority = c.priority and xid = any (array(select pg_snapshot_xip(c.seen)))
-           and id > c.after_id and id < c.fresh_id and pg_visible_in_snapshot(xid, c.target)
+         where priority = c.priority and xid = any (c.late_xids) and id > c.after_id and id < c.fresh_id
          order by id limit look_at_most)
         union all
         (select 1, id, m.created_at, m.channel, m.type, m.group_key
@@ -77,7 +86,7 @@ begin
         -- The next delta: late transactions, then fresh ones.
         (select 2, id, m.created_at, m.channel, m.type, m.group_key
          from outbox.message as m
-         where priority = c.priority and xid = any (array(select pg_snapshot_xip(c.horizon)))
+         where priority = c.priority and xid = any (c.next_late_xids)
          order by id limit look_at_most)
         union all
         (select 2, id, m.created_at, m.channel, m.type, m.group_key

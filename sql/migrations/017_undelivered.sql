@@ -31,8 +31,7 @@ begin
         from (
             select m.id, m.channel, m.type, m.group_key
             from outbox.message as m
-            where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.seen)))
-              and m.id > c.after_id and m.id < c.fresh_id and pg_visible_in_snapshot(m.xid, c.target)
+            where m.priority = c.priority and m.xid = any (c.late_xids) and m.id > c.after_id and m.id < c.fresh_id
             union all
             select m.id, m.channel, m.type, m.group_key
             from outbox.message as m
@@ -42,7 +41,7 @@ begin
             union all
             select m.id, m.channel, m.type, m.group_key
             from outbox.message as m
-            where m.priority = c.priority and m.xid = any (array(select pg_snapshot_xip(c.horizon)))
+            where m.priority = c.priority and m.xid = any (c.next_late_xids)
             union all
             select m.id, m.channel, m.type, m.group_key
             from outbox.finished_ranges(pg_snapshot_xmax(c.horizon)) as finished

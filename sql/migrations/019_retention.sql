@@ -3,8 +3,9 @@ set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;
 
 -- The subscriptions that have not passed some message of a partition, or whose rows still need one, as a sentence; NULL
--- where there are none. Asked as the relay's probe asks, two index ranges for each cursor: the planner knows nothing of
--- xid8 and would read the partition. Redriven dead letters need no partition: they carry a copy of their message.
+-- where there are none. Asked as the relay's probe asks: the planner knows nothing of xid8 and would read the partition,
+-- and the rows of a transaction that goes on, which nobody sees, would be walked for each cursor. Redriven dead letters
+-- need no partition: they carry a copy of their message.
 create function outbox.partition_needed_by(partition text) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -14,40 +15,57 @@ set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
 declare
+    first_id constant bigint := substring(partition from '_([0-9]+)$')::bigint * outbox.partition_room();
     sentence text;
 begin
     execute format(
-        'select ''not yet passed by '' || string_agg(waiting.name || '' (priority '' || priorities || '')'', '', ''
+        'with standing as materialized (
+             select cursor.id, subscription.name, cursor.priority, latest.seen
+             from outbox.subscription
+             join outbox.cursor on cursor.subscription_id = subscription.id
+             cross join lateral (
+                 select seen from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+             ) as latest
+         ), newest as materialized (
+             select class.priority, fresh.xid
+             from generate_series(1, 5) as class (priority)
+             cross join lateral (
+                 select found.xid
+                 from outbox.finished_ranges((
+                     select pg_snapshot_xmax(seen) as xmax from standing order by xmax limit 1)) as finished
+                 cross join lateral (
+                     select xid from outbox.%1$I
+                     where priority = class.priority::smallint
+                       and xid >= finished.from_xid and xid < finished.before_xid
+                     order by xid desc limit 1
+                 ) as found
+                 order by found.xid desc limit 1
+             ) as fresh
+         )
+         select ''not yet passed by '' || string_agg(waiting.name || '' (priority '' || priorities || '')'', '', ''
                                                      order by waiting.name)
          from (
-             select subscription.name, string_agg(distinct position.priority::text, '', '') as priorities
-             from outbox.subscription
-             join (
-                 select cursor.id as cursor_id, cursor.subscription_id, cursor.priority, latest.seen
-                 from outbox.cursor
-                 cross join lateral (
-                     select seen from outbox.checkpoint
-                     where cursor_id = cursor.id order by n desc limit 1
-                 ) as latest
-             ) as position on position.subscription_id = subscription.id
+             select name, string_agg(distinct priority::text, '', '') as priorities
+             from standing
              where exists (
-                     select from outbox.%1$I
-                     where priority = position.priority and xid >= pg_snapshot_xmax(position.seen))
+                     select from newest
+                     where newest.priority = standing.priority and newest.xid >= pg_snapshot_xmax(standing.seen))
                 or exists (
                      select from outbox.%1$I
-                     where priority = position.priority
-                       and xid = any (array(select pg_snapshot_xip(position.seen))))
-                -- By the range of ids. A row with a dead letter has a copy of its message.
+                     where priority = standing.priority
+                       and xid = any (array(
+                           select x from pg_snapshot_xip(standing.seen) as x
+                           where pg_visible_in_snapshot(x, (select pg_current_snapshot())))))
+                -- A row with a dead letter has a copy of its message.
                 or exists (
                      select from outbox.delivery
-                     where cursor_id = position.cursor_id and dead_letter_id is null
-                       and message_id >= (select min(id + 0) from outbox.%1$I
-                                          where priority::integer = position.priority::integer)
-                       and message_id <= (select max(id + 0) from outbox.%1$I
-                                          where priority::integer = position.priority::integer))
-             group by subscription.name
+                     join outbox.%1$I as m on m.priority::integer = standing.priority::integer
+                                          and m.id + 0 = delivery.message_id
+                     where delivery.cursor_id = standing.id and delivery.dead_letter_id is null
+                       and delivery.message_id >= $1 and delivery.message_id < $1 + outbox.partition_room())
+             group by name
          ) as waiting', partition)
-    into sentence;
+    into sentence using first_id;
     return sentence;
 end
 $$;
@@ -62,7 +80,7 @@ returns table (
     estimated_rows bigint,      -- NULL until it was analysed
     bytes          bigint,
     past_retention boolean,
-    needed_by      text         -- NULL: every cursor has passed it
+    needed_by      text         -- of one that is past retention; NULL: every cursor has passed it
 )
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -70,10 +88,13 @@ as $$
     select attached.partition, known.from_time, known.upto_time,
            nullif(attached.reltuples, -1)::bigint,
            pg_total_relation_size(attached.oid),
-           coalesce(known.upto_time <= clock_timestamp() - make_interval(days => retention_days), false),
-           outbox.partition_needed_by(attached.partition)
+           age.past_retention,
+           case when age.past_retention then outbox.partition_needed_by(attached.partition) end
     from outbox.known_partition as known
     join outbox.attached_partition as attached using (parent, number)
+    cross join lateral (
+        select coalesce(known.upto_time <= clock_timestamp() - make_interval(days => retention_days), false)
+    ) as age (past_retention)
     where attached.parent = 'outbox.message'
     order by known.number
 $$;
