@@ -12,7 +12,7 @@ from relay.database import Connection, connect, is_pooled, transaction
 from relay.doctor import endpoints as http_findings
 from relay.doctor import kafka as kafka_findings
 from relay.doctor import log, roles, schemas, secrets
-from relay.doctor.finding import Finding, ok
+from relay.doctor.finding import Finding, in_time, ok, too_long
 from relay.monitoring.status import TIMEOUT
 from relay.operate.table import printable
 from relay.settings import Settings
@@ -50,6 +50,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
                 with transaction(connection):
                     connection.execute(TIMEOUT)
                     outside = yield from _database(connection, settings)
+    except psycopg.errors.QueryCanceled as fault:
+        yield too_long("database", fault)
     except psycopg.Error as fault:
         first = (str(fault).splitlines() or ["no answer"])[0]
         yield Finding(
@@ -83,16 +85,16 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     reader = _reader(connection)
     rights = [reader] if reader is not None else _rights(connection)
     yield from rights
-    yield from schemas.examine(connection)
+    yield from in_time(connection, "schemas", schemas.examine(connection))
     if any(finding.level == "fault" for finding in rights):
         return Outside()
     yield from log.examine(connection, settings)
-    yield from roles.examine(connection)
-    yield from http_findings.examine(connection)
+    yield from in_time(connection, "roles", roles.examine(connection))
+    yield from in_time(connection, "endpoints", http_findings.examine(connection))
     yield _clock(connection)
     if reader is not None:
         return Outside(kafka=None)
-    yield from secrets.examine(connection, settings)
+    yield from in_time(connection, "secrets", secrets.examine(connection, settings))
     return Outside(
         kafka_findings.wanted(connection, settings), tuple(http_findings.endpoints(connection))
     )

@@ -1,8 +1,12 @@
 """One thing that the doctor found."""
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
+from psycopg import errors
+
+from relay.database import Connection
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -15,6 +19,30 @@ class Finding(msgspec.Struct, frozen=True):
     what: str
     text: str
     hint: str = ""
+
+
+def in_time(connection: Connection, what: str, look: Iterable[Finding]) -> Iterator[Finding]:
+    """What `look` finds; where that takes too long, that it does, and whoever is next can go on.
+
+    Raises psycopg.Error otherwise.
+    """
+    try:
+        # A savepoint, so that no more is given up.
+        with connection.transaction():
+            found = list(look)
+    except errors.QueryCanceled as fault:
+        found = [too_long(what, fault)]
+    yield from found
+
+
+def too_long(what: str, fault: errors.QueryCanceled) -> Finding:
+    """Nothing is known of it."""
+    text = f"looking at {what} took too long: {str(fault).splitlines()[0]}"
+    hint = (
+        "end what holds the database up: a transaction that is open and wrote very many rows is "
+        "among the first in outbox.horizon (psql -q -f sql/inspect/horizon.sql)"
+    )
+    return Finding("warning", what, text, hint)
 
 
 def ok(what: str, text: str) -> Finding:

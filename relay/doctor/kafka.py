@@ -34,13 +34,17 @@ class Wanted(msgspec.Struct, frozen=True):
 
 # The channels of the latest messages: two index ranges' ends, however long the log is.
 TOPICS = """
+    with latest as materialized (
+        select distinct found.channel
+        from generate_series(1, 5) as class
+        cross join lateral (
+            select channel from outbox.message
+            where priority::integer = class order by id + 0 desc limit 500
+        ) as found
+    )
     select distinct %(prefix)s || coalesce(s.settings ->> 'topic_prefix', '') || latest.channel
     from outbox.subscription s
-    cross join generate_series(1, 5) as class
-    cross join lateral (
-        select channel from outbox.message
-        where priority::integer = class order by id + 0 desc limit 500
-    ) as latest
+    cross join latest
     where s.kind = 'kafka'
       and case when s.channels is null then not starts_with(latest.channel, 'outbox.')
                else latest.channel = any (s.channels) end

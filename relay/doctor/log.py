@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from relay.daemon import retention
 from relay.database import Connection
-from relay.doctor.finding import Finding, ok
+from relay.doctor.finding import Finding, in_time, ok
 from relay.log.cluster import foreign_cluster
 from relay.monitoring.status import maintenance
 from relay.operate.table import duration
@@ -15,22 +15,26 @@ LONG_TRANSACTION_SECONDS = 300.0
 
 def examine(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Everything about the log. Needs the rights of outbox_relay; raises psycopg.Error."""
-    yield _foreign(connection)
-    yield _sequence(connection)
-    yield from _cursors(connection)
-    yield _maintenance(connection)
-    yield from _partitions(connection, settings)
-    yield from _horizon(connection)
-    yield from _dead_letters(connection)
+    looks = {
+        "cluster": _foreign(connection),
+        "ids": _sequence(connection),
+        "cursors": _cursors(connection),
+        "maintenance": _maintenance(connection),
+        "partitions": _partitions(connection, settings),
+        "horizon": _horizon(connection),
+        "dead letters": _dead_letters(connection),
+    }
+    for what, look in looks.items():
+        yield from in_time(connection, what, look)
 
 
-def _foreign(connection: Connection) -> Finding:
+def _foreign(connection: Connection) -> Iterator[Finding]:
     fault = foreign_cluster(connection)
-    if fault is not None:
-        return Finding(
-            "fault", "cluster", fault, "if writers have run here: outbox-relay rebase --from TIME"
-        )
-    return ok("cluster", "the log's transaction ids are this cluster's")
+    if fault is None:
+        yield ok("cluster", "the log's transaction ids are this cluster's")
+    else:
+        hint = "if writers have run here: outbox-relay rebase --from TIME"
+        yield Finding("fault", "cluster", fault, hint)
 
 
 # A session that keeps ids for later writes them behind those that others have drawn meanwhile.
@@ -43,13 +47,14 @@ SEQUENCE = """
 """
 
 
-def _sequence(connection: Connection) -> Finding:
+def _sequence(connection: Connection) -> Iterator[Finding]:
     name, in_order = connection.execute(SEQUENCE).fetchone() or ("outbox.message.id", False)
-    if not in_order:
+    if in_order:
+        yield ok("ids", "drawn in the order of the writes")
+    else:
         text = f"sequence {name} does not give ids in order: groups may be sent in another one"
         hint = f"alter sequence {name} increment 1 cache 1 no cycle, then end the writers' sessions"
-        return Finding("fault", "ids", text, hint)
-    return ok("ids", "drawn in the order of the writes")
+        yield Finding("fault", "ids", text, hint)
 
 
 INCOMPLETE_SUBSCRIPTIONS = """
@@ -153,12 +158,13 @@ LOCKED_BY = """
 """
 
 
-def _maintenance(connection: Connection) -> Finding:
+def _maintenance(connection: Connection) -> Iterator[Finding]:
     noted = maintenance(connection)
     failed = f"; the latest round failed: {noted.fault}" if noted.fault else ""
     ran = f"ran {duration(noted.age_seconds)} ago"
     if not noted.late and not failed:
-        return ok("maintenance", ran)
+        yield ok("maintenance", ran)
+        return
     if noted.late:
         text = f"has not run for {duration(noted.age_seconds)}{failed}"
         hint = "keep a relay running; maintenance_failed in its log says what went wrong"
@@ -173,28 +179,28 @@ def _maintenance(connection: Connection) -> Finding:
         if holder := connection.execute(HELD_BY).fetchone():
             text = f"{text}; {holder[0]} {holder[1]}"
             hint = f"unless it is still needed: {holder[2]}"
-    return Finding("warning", "maintenance", text, hint)
+    yield Finding("warning", "maintenance", text, hint)
 
 
-AHEAD = """
-    select count(*) from outbox.partition_state(%s) where from_time is null
+PARTITION_STATE = """
+    select partition, from_time is null, needed_by from outbox.partition_state(%s)
+    where from_time is null or needed_by is not null
+    order by partition
 """
-PAST_RETENTION = """
-    select partition, needed_by from outbox.partition_state(%s)
-    where past_retention and needed_by is not null
-    order by partition limit 20
-"""
+OVERDUE_NAMED = 20
 
 
 def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    ahead = (connection.execute(AHEAD, (settings.retention_days,)).fetchone() or (0,))[0]
+    found = connection.execute(PARTITION_STATE, (settings.retention_days,)).fetchall()
+    ahead = sum(made_ahead for _, made_ahead, _ in found)
     text = f"{ahead} made ahead of the log's ids"
     if ahead:
         yield ok("partitions", text)
     else:
         hint = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
         yield Finding("warning", "partitions", text, hint)
-    for partition, needed_by in connection.execute(PAST_RETENTION, (settings.retention_days,)):
+    overdue = [(partition, needed_by) for partition, _, needed_by in found if needed_by is not None]
+    for partition, needed_by in overdue[:OVERDUE_NAMED]:
         text = f"{partition} is past retention, {needed_by}: it fills the disk"
         yield Finding("warning", "retention", text, "see what holds that subscription up: status")
 

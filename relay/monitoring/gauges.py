@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 import psycopg
@@ -13,8 +14,8 @@ from prometheus_client.registry import Collector
 from psycopg import errors
 
 from relay.database import Connection, connect, transaction
-from relay.monitoring.status import TIMEOUT, Maintenance, maintenance
-from relay.monitoring.undelivered import Backlog, Undelivered, read_backlog, undelivered
+from relay.monitoring.status import Maintenance, maintenance
+from relay.monitoring.undelivered import Backlog, Held, read_backlog, read_held, undelivered
 from relay.settings import Settings
 
 logger = structlog.get_logger()
@@ -22,12 +23,21 @@ logger = structlog.get_logger()
 # However often metrics are scraped, the database is asked once in so long.
 SAMPLE_SECONDS = 5.0
 
+# Prometheus gives a scrape ten seconds, unless it is told otherwise.
+TIMEOUT = "select set_config('statement_timeout', %s, true)"
+SHORT, LONG = "2s", "5s"
+
+Row = TypeVar("Row")
+
 
 class Sample(msgspec.Struct, frozen=True):
-    """How it stood at one moment. `letters`: waiting dead letters by subscription."""
+    """How it stood at one moment. `dead_letters`: those that wait, by subscription.
 
-    backlog: list[Backlog]
-    undelivered: list[Undelivered]
+    What is None took too long to count.
+    """
+
+    backlog: list[Backlog] | None
+    held: list[Held] | None
     dead_letters: dict[str, int]
     maintenance: Maintenance | None
 
@@ -59,26 +69,31 @@ class DatabaseCollector(Collector):
         try:
             with connect(self._settings) as connection:
                 with transaction(connection):
-                    connection.execute(TIMEOUT)
+                    connection.execute(TIMEOUT, (SHORT,))
                     dead_letters, noted = _dead_letters(connection), maintenance(connection)
-                backlog, left = _counts(connection)
-                return Sample(backlog, left, dead_letters, noted)
+                return Sample(
+                    held=_counted(connection, "held", read_held, SHORT),
+                    backlog=_counted(connection, "unread", read_backlog, LONG),
+                    dead_letters=dead_letters,
+                    maintenance=noted,
+                )
         except psycopg.Error as fault:
             # No series rather than an old figure: an alert can ask for its absence.
             logger.warning("metrics_without_database", fault=str(fault))
             return NOTHING
 
 
-def _counts(connection: Connection) -> tuple[list[Backlog], list[Undelivered]]:
-    """Where very much waits for very many, counting it may take too long; the rest is there."""
+def _counted(
+    connection: Connection, part: str, count: Callable[[Connection], list[Row]], timeout: str
+) -> list[Row] | None:
+    """None where very much waits for very many, and counting it took too long."""
     try:
         with transaction(connection):
-            connection.execute(TIMEOUT)
-            backlog = read_backlog(connection)
-            return backlog, undelivered(connection, backlog)
+            connection.execute(TIMEOUT, (timeout,))
+            return count(connection)
     except errors.QueryCanceled as fault:
-        logger.warning("backlog_not_counted", fault=str(fault))
-        return [], []
+        logger.warning("not_counted_in_time", part=part, fault=str(fault))
+        return None
 
 
 DEAD_LETTERS = """
@@ -112,7 +127,13 @@ def _gauges(sample: Sample) -> list[Metric]:
     )
     for name, number in sample.dead_letters.items():
         dead_letters.add_metric([name], number)
-    return [*_backlog(sample.backlog), *_undelivered(sample.undelivered), dead_letters, since]
+    return [
+        *_backlog(sample.backlog or ()),
+        *_undelivered(sample),
+        _uncounted(sample),
+        dead_letters,
+        since,
+    ]
 
 
 def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
@@ -133,7 +154,7 @@ def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
     return [messages, age]
 
 
-def _undelivered(rows: Iterable[Undelivered]) -> list[Metric]:
+def _undelivered(sample: Sample) -> list[Metric]:
     messages = GaugeMetricFamily(
         "outbox_relay_undelivered_messages",
         "Messages that are not delivered: unread (counted as the backlog is), retrying, "
@@ -145,8 +166,24 @@ def _undelivered(rows: Iterable[Undelivered]) -> list[Metric]:
         "The age of the oldest of them, in whatever state, 0 where there is none.",
         labels=["subscription"],
     )
-    for row in rows:
+    whole = sample.backlog is not None and sample.held is not None
+    for row in undelivered(sample.backlog, sample.held):
         for state, number in row.by_state.items():
             messages.add_metric([row.subscription, state], number)
-        age.add_metric([row.subscription], row.oldest_age_seconds or 0.0)
+        # That nothing of one part is old says nothing of the other.
+        if whole or row.oldest_age_seconds is not None:
+            age.add_metric([row.subscription], row.oldest_age_seconds or 0.0)
     return [messages, age]
+
+
+def _uncounted(sample: Sample) -> Metric:
+    uncounted = GaugeMetricFamily(
+        "outbox_relay_uncounted",
+        "1 where that part of what is not delivered took too long to count: unread, or held, "
+        "which is all other states.",
+        labels=["part"],
+    )
+    if sample is not NOTHING:
+        uncounted.add_metric(["unread"], sample.backlog is None)
+        uncounted.add_metric(["held"], sample.held is None)
+    return uncounted

@@ -7,7 +7,13 @@ from psycopg.rows import class_row
 
 from relay.database import Connection, transaction
 from relay.log.cluster import foreign_cluster
-from relay.monitoring.undelivered import Backlog, Undelivered, read_backlog, undelivered
+from relay.monitoring.undelivered import (
+    Backlog,
+    Undelivered,
+    read_backlog,
+    read_held,
+    undelivered,
+)
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -115,7 +121,7 @@ def read(connection: Connection) -> Status:
             fault=foreign_cluster(connection),
             maintenance=maintenance(connection),
             subscriptions=_subscriptions(connection),
-            undelivered=undelivered(connection, backlog),
+            undelivered=undelivered(backlog, read_held(connection)),
             backlog=backlog,
             endpoints=_endpoints(connection),
             waiting=_waiting(connection),

@@ -63,28 +63,48 @@ HELD = """
 """
 
 
-def undelivered(connection: Connection, backlog: Iterable[Backlog]) -> list[Undelivered]:
-    """By subscription, of each that has cursors; `backlog` is what is unread of it.
-
-    Raises psycopg.Error.
-    """
+def read_held(connection: Connection) -> list[Held]:
+    """What is held of each subscription that has rows. Raises psycopg.Error."""
     with connection.cursor(row_factory=class_row(Held)) as cursor:
-        held = {row.subscription: row for row in cursor.execute(HELD)}
+        return cursor.execute(HELD).fetchall()
+
+
+def undelivered(
+    backlog: Iterable[Backlog] | None, held: Iterable[Held] | None
+) -> list[Undelivered]:
+    """By subscription, of each that is in `backlog`.
+
+    A part that is None could not be counted: its states are left out, and the age is that of the
+    other part alone. Without a backlog there are the subscriptions in `held`.
+    """
     unread: dict[str, list[Backlog]] = {}
-    for row in backlog:
+    for row in backlog or ():
         unread.setdefault(row.subscription, []).append(row)
-    return [_sum(name, rows, held.get(name)) for name, rows in sorted(unread.items())]
+    rows = {row.subscription: row for row in held or ()}
+    return [
+        _sum(
+            name,
+            unread[name] if backlog is not None else None,
+            rows.get(name, _none_held(name)) if held is not None else None,
+        )
+        for name in sorted(rows if backlog is None else unread)
+    ]
 
 
-def _sum(name: str, unread: list[Backlog], held: Held | None) -> Undelivered:
-    by_state = {"unread": sum(row.messages for row in unread)}
-    for state in ("retrying", "in_flight", "behind", "parked"):
-        by_state[state] = getattr(held, state) if held is not None else 0
-    ages = [row.oldest_age_seconds for row in (*unread, held) if row is not None]
+def _none_held(name: str) -> Held:
+    return Held(name, 0, 0, 0, 0, None)
+
+
+def _sum(name: str, unread: list[Backlog] | None, held: Held | None) -> Undelivered:
+    by_state = {} if unread is None else {"unread": sum(row.messages for row in unread)}
+    if held is not None:
+        for state in ("retrying", "in_flight", "behind", "parked"):
+            by_state[state] = getattr(held, state)
+    ages = [row.oldest_age_seconds for row in (*(unread or ()), held) if row is not None]
     return Undelivered(
         name,
         sum(by_state.values()),
-        any(row.more for row in unread),
+        any(row.more for row in unread or ()),
         max((age for age in ages if age is not None), default=None),
         by_state,
     )

@@ -62,9 +62,8 @@ def billing(found: list[dict[str, Any]], name: str = "subscription") -> dict[str
 
 
 def of_the_relay(db: Session) -> dict[str, int]:
-    (found,) = undelivered.undelivered(
-        db, [row for row in undelivered.read_backlog(db) if row.subscription == "billing"]
-    )
+    backlog = [row for row in undelivered.read_backlog(db) if row.subscription == "billing"]
+    (found,) = undelivered.undelivered(backlog, undelivered.read_held(db))
     return found.by_state
 
 

@@ -1,6 +1,7 @@
 """What is written to the log is what it stores, and what no sink could take is refused."""
 
 import json
+import re
 from typing import Any
 
 import psycopg
@@ -218,6 +219,25 @@ def test_headers_that_only_look_like_them_are_taken(db: Session, name: str) -> N
 def test_a_header_that_comes_twice_is_refused(db: Session, headers: str) -> None:
     with pytest.raises(errors.CheckViolation, match="it is there twice"):
         db.execute(PUBLISH, GOOD | {"headers": headers})
+
+
+def test_a_headers_name_is_at_most_128_characters(db: Session) -> None:
+    db.execute(PUBLISH, GOOD | {"headers": json.dumps({"n" * 128: "x"})})
+    with pytest.raises(errors.CheckViolation, match="a token of 1 to 128 letters"):
+        db.execute(PUBLISH, GOOD | {"headers": json.dumps({"n" * 129: "x"})})
+
+
+PATTERNS = """
+    select prosrc from pg_proc where oid = 'outbox.headers_fault'::regproc
+    union all
+    select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'outbox.message'::regclass
+"""
+
+
+def test_what_a_publisher_waits_for_matches_no_pattern_that_counts(db: Session) -> None:
+    """Counting to a hundred makes hundreds of states, and takes hundreds of microseconds."""
+    patterns = " ".join(text for (text,) in db.execute(PATTERNS))
+    assert re.findall(r"\{\d*,?\d{2,}\}", patterns) == []
 
 
 def test_headers_are_at_most_a_hundred_and_16_kib(db: Session) -> None:

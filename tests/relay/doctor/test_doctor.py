@@ -29,6 +29,7 @@ from tests.relay.operating import (
     relay_role,
     settings,
 )
+from tests.relay.plans import explain
 
 # https://kafka.apache.org/protocol#protocol_api_keys
 INIT_PRODUCER_ID = 22
@@ -246,6 +247,54 @@ def test_a_log_without_a_partition_ahead_is_a_warning(
     connection.execute("drop table outbox.message_1")
     finding = found(database_url, "partitions")
     assert (finding.level, "make_partitions" in finding.hint) == ("warning", True)
+
+
+SLOW_STATE = """
+    create or replace function outbox.partition_state(retention_days integer default 7)
+    returns table (partition text, from_time timestamptz, upto_time timestamptz,
+                   estimated_rows bigint, bytes bigint, past_retention boolean, needed_by text)
+    language sql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+        select null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, false,
+               null::text
+        from pg_sleep(60)
+    $$
+"""
+
+
+def test_what_takes_too_long_to_look_at_is_named_and_the_rest_is_looked_at(
+    relay_url: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = [one.what for one in findings(relay_url)]
+    monkeypatch.setattr(
+        examination, "TIMEOUT", "select set_config('statement_timeout', '1s', true)"
+    )
+    connection.execute(SLOW_STATE)
+    seen = findings(relay_url)
+    assert [one.what for one in seen] == usual
+    (partitions,) = [one for one in seen if one.what == "partitions"]
+    assert partitions.level == "warning"
+    assert "looking at partitions took too long" in partitions.text
+    assert "outbox.horizon" in partitions.hint
+
+
+MANY_MESSAGES = """
+    insert into outbox.message (channel, type, payload)
+    select 'orders', 'event', '{}' from generate_series(1, 10000)
+"""
+MORE_SUBSCRIPTIONS = (
+    "insert into outbox.subscription (name) select 'more-' || n from generate_series(1, 20) as n"
+)
+
+
+def test_the_channels_of_the_latest_messages_are_read_once_for_all_subscriptions(
+    connection: Connection, database_url: str
+) -> None:
+    connection.execute(MORE_SUBSCRIPTIONS)
+    with psycopg.connect(database_url) as writer:
+        writer.execute(MANY_MESSAGES)
+        plan = explain(connection, kafka_findings.TOPICS, {"prefix": ""})
+    assert plan.entries < 2 * 10_000
 
 
 def test_dead_letters_that_wait_are_a_warning(database_url: str, connection: Connection) -> None:

@@ -1,17 +1,30 @@
 """A transaction that goes on costs nobody the rows that it has written so far."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from local.postgres import Postgres
 from relay.log.claim import POSITION, claim, give_up
 from relay.log.probe import PROBE
 from service.payments.live import updates
 from tests.relay.conftest import Open
 from tests.relay.plans import explain
 from tests.relay.recording import Relay
-from tests.sql.log import Session, cursor_id, one, publish
+from tests.servers import TEMPLATE, make_template
+from tests.sql.log import (
+    Session,
+    begin_delta,
+    cursor_id,
+    let_days_pass,
+    one,
+    pass_everything,
+    publish,
+    turn,
+)
 
 PRIORITIES = 5
 QUIET = 5
@@ -24,6 +37,8 @@ FILL = """
 SUBSCRIBE = """
     insert into outbox.subscription (name) select 'more-' || n from generate_series(1, %s) as n
 """
+# In `outbox.finished_ranges` so many transactions in progress are left out at most.
+LEFT_OUT = 100
 # Of the rows that it sees a look takes a few: by each index that it uses, in each range.
 FEW_ENTRIES = 100
 
@@ -36,6 +51,10 @@ LOOKS = [
 ]
 
 
+PREPARE = sql.SQL("prepare transaction {}")
+COMMIT = sql.SQL("commit prepared {}")
+
+
 @pytest.fixture
 def writer(open_session: Open) -> Session:
     """In the middle of a transaction that wrote much, in a priority that nobody else uses."""
@@ -43,6 +62,16 @@ def writer(open_session: Open) -> Session:
     session.execute("begin")
     session.execute(FILL, [QUIET, ROWS])
     return session
+
+
+def late_writer(db: Session, open_session: Open) -> None:
+    """One that all cursors know to be in progress, and that wrote much since."""
+    session = open_session()
+    session.execute("begin")
+    session.execute("select pg_current_xact_id()")
+    db.execute("select pg_current_xact_id()")
+    pass_everything(db)
+    session.execute(FILL, [QUIET, ROWS])
 
 
 @pytest.mark.parametrize("published", [False, True], ids=["quiet", "published"])
@@ -58,6 +87,74 @@ def test_its_rows_are_walked_by_no_look(
     publish(db, priority=QUIET if published else 3)
     cursor = {"cursor": cursor_id(db, QUIET)} if "%(cursor)s" in look else {}
     assert explain(db, look, parameters | cursor).entries < FEW_ENTRIES
+
+
+@pytest.mark.parametrize(("look", "parameters"), LOOKS)
+def test_it_may_have_begun_before_the_cursors_moved_on(
+    db: Session, open_session: Open, look: str, parameters: dict[str, object]
+) -> None:
+    late_writer(db, open_session)
+    cursor = {"cursor": cursor_id(db, QUIET)} if "%(cursor)s" in look else {}
+    assert explain(db, look, parameters | cursor).entries < FEW_ENTRIES
+
+
+@pytest.mark.parametrize(("look", "parameters"), LOOKS[2:])
+def test_it_may_have_begun_before_the_delta_that_is_under_way(
+    db: Session, open_session: Open, look: str, parameters: dict[str, object]
+) -> None:
+    late_writer(db, open_session)
+    publish(db, priority=QUIET)
+    cursor = cursor_id(db, QUIET)
+    begin_delta(db, cursor, after_id=0)
+    assert explain(db, look, parameters | {"cursor": cursor}).entries < FEW_ENTRIES
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["quiet", "published"])
+@pytest.mark.parametrize(("look", "parameters"), LOOKS)
+def test_it_may_be_the_latest_of_many(
+    db: Session,
+    open_session: Open,
+    look: str,
+    parameters: dict[str, object],
+    published: bool,
+) -> None:
+    for _ in range(20):
+        decoy = open_session()
+        decoy.execute("begin")
+        publish(decoy)
+        db.execute("select pg_current_xact_id()")
+    session = open_session()
+    session.execute("begin")
+    session.execute(FILL, [QUIET, ROWS])
+    publish(db, priority=QUIET if published else 3)
+    cursor = {"cursor": cursor_id(db, QUIET)} if "%(cursor)s" in look else {}
+    # Each of the twenty is a range more.
+    assert explain(db, look, parameters | cursor).entries < 10 * FEW_ENTRIES
+
+
+NEEDED_BY = "select outbox.partition_needed_by(%(partition)s)"
+PARTITION_STATE = "select * from outbox.partition_state(%(days)s)"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["fresh", "late"])
+def test_retention_walks_its_rows_for_no_cursor(
+    db: Session, open_session: Open, late: bool
+) -> None:
+    db.execute(SUBSCRIBE, [20])
+    if late:
+        late_writer(db, open_session)
+    else:
+        session = open_session()
+        session.execute("begin")
+        session.execute(FILL, [QUIET, ROWS])
+    turn(db)
+    let_days_pass(db, 30)
+    assert explain(db, NEEDED_BY, {"partition": "message_0"}).entries < FEW_ENTRIES
+
+
+def test_nobody_asks_who_needs_a_partition_within_retention(db: Session) -> None:
+    publish(db)
+    assert explain(db, PARTITION_STATE, {"days": 7}).entries == 0
 
 
 def test_a_probe_looks_into_the_log_once_for_all_cursors_of_a_priority(
@@ -89,20 +186,30 @@ def test_its_rows_come_when_it_commits_and_the_others_before(
     assert len(relay.drain(limit=100_000)) == ROWS
 
 
-def test_nothing_is_missed_between_many_transactions(
-    db: Session, database_url: str, relay: Relay
-) -> None:
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[str]:
+    """A database on a server of the test's own, which takes many prepared transactions."""
+    settings = {"max_prepared_transactions": str(3 * LEFT_OUT)}
+    with Postgres.start(tmp_path / "postgres", settings=settings) as server:
+        make_template(server)
+        yield server.dsn(TEMPLATE)
+
+
+def test_nothing_is_missed_between_more_transactions_than_are_left_out(crowded: str) -> None:
     """Every second one of them is over, and the newest too."""
-    others = 40
-    with ExitStack() as open_ones:
-        sessions = [open_ones.enter_context(psycopg.connect(database_url)) for _ in range(others)]
-        ids = [publish(session, f"g{n}", priority=QUIET) for n, session in enumerate(sessions)]
-        for session in sessions[1::2]:
-            session.commit()
+    begun = 2 * LEFT_OUT + 20
+    with psycopg.connect(crowded, autocommit=True) as db, Relay(crowded) as relay:
+        ids = []
+        for number in range(begun):
+            with db.transaction():
+                ids.append(publish(db, f"g{number}", priority=QUIET))
+                db.execute(PREPARE.format(str(number)))
+        for number in range(1, begun, 2):
+            db.execute(COMMIT.format(str(number)))
         newest = publish(db, priority=QUIET)
         assert sorted(relay.drain()) == [*ids[1::2], newest]
-        for session in sessions[::2]:
-            session.commit()
+        for number in range(0, begun, 2):
+            db.execute(COMMIT.format(str(number)))
         assert sorted(relay.drain()) == ids[::2]
 
 

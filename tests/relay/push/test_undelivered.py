@@ -1,5 +1,7 @@
 """What is not delivered is counted and has an age, in whatever state it waits."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
@@ -7,7 +9,6 @@ from prometheus_client import CollectorRegistry
 from relay.database import Connection
 from relay.monitoring import gauges, status
 from relay.monitoring.gauges import DatabaseCollector
-from relay.monitoring.undelivered import Backlog
 from relay.operate import status_text
 from tests.receiver import OK, respond
 from tests.relay.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
@@ -130,18 +131,66 @@ def test_what_was_delivered_on_a_retry_counts_with_all_its_lag(
     assert lags(relay) == (2, 1)
 
 
-def test_what_takes_too_long_to_count_hides_neither_letters_nor_maintenance(
+def count_for_ever(connection: Connection) -> list[Any]:
+    connection.execute("set local statement_timeout = '10ms'")
+    connection.execute("select pg_sleep(60)")
+    return []
+
+
+def uncounted(relay: PushRelay) -> dict[str, float | None]:
+    """What a scrape says now of each part of what is undelivered."""
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(relay.settings))
+    name = "outbox_relay_uncounted"
+    return {part: registry.get_sample_value(name, {"part": part}) for part in ("unread", "held")}
+
+
+def test_an_unread_backlog_that_takes_too_long_to_count_hides_nothing_else(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def count_for_ever(connection: Connection) -> list[Backlog]:
-        connection.execute("set local statement_timeout = '10ms'")
-        connection.execute("select pg_sleep(60)")
-        return []
-
+    stage.subscribe(retry=LATER)
+    stage.receiver.react = respond(503)
+    stage.publish("a:1", "a:2")
+    stage.db.execute(AGED)
+    relay.drain()
+    assert uncounted(relay) == {"unread": 0, "held": 0}
     monkeypatch.setattr(gauges, "read_backlog", count_for_ever)
-    stage.subscribe()
+    assert uncounted(relay) == {"unread": 1, "held": 0}
+    assert counted(relay) == {"retrying": 1, "behind": 1}
+    assert gauge(relay, "undelivered_messages", state="unread") is None
+    oldest = gauge(relay, "undelivered_oldest_age_seconds")
+    assert oldest is not None
+    assert oldest >= 7200
     assert gauge(relay, "waiting_dead_letters") == 0
-    assert gauge(relay, "undelivered_oldest_age_seconds") is None
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(relay.settings))
     assert registry.get_sample_value("outbox_relay_maintenance_age_seconds") is not None
+
+
+def test_what_is_held_and_takes_too_long_to_count_hides_nothing_else(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "read_held", count_for_ever)
+    stage.subscribe()
+    stage.publish("a:1")
+    stage.db.execute(AGED)
+    assert uncounted(relay) == {"unread": 0, "held": 1}
+    assert counted(relay) == {"unread": 1}
+    oldest = gauge(relay, "undelivered_oldest_age_seconds")
+    assert oldest is not None
+    assert oldest >= 7200
+
+
+@pytest.mark.parametrize("part", ["read_backlog", "read_held"])
+def test_an_age_that_is_not_known_is_not_given_as_none(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    stage.subscribe()
+    assert gauge(relay, "undelivered_oldest_age_seconds") == 0
+    monkeypatch.setattr(gauges, part, count_for_ever)
+    assert gauge(relay, "undelivered_oldest_age_seconds") is None
+
+
+def test_a_scrape_ends_before_prometheus_gives_it_up() -> None:
+    waits = [int(wait.removesuffix("s")) for wait in (gauges.SHORT, gauges.SHORT, gauges.LONG)]
+    assert sum(waits) < 10
