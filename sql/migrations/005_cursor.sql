@@ -156,7 +156,7 @@ insert into outbox.subscription (name) values ('kafka');
 
 -- The ranges of transaction ids from `first` on in which all transactions are over. A query for what has come since a
 -- snapshot looks into each of them. In one range from `first` on, every query would walk the rows of a transaction that
--- writes a million messages, until it commits. Each range is a look into each partition (a probe: 30 µs in eight), so
+-- writes a million messages, until it commits. Each range is a look into each partition (a probe: 25 µs in eight), so
 -- only the oldest hundred transactions in progress are left out: as many as a server has sessions by default. Between
 -- neighbours there is nothing to look for. Without SET, so that it becomes a part of the calling statement; its names
 -- were looked up when it was made. The query for each range stands in a subquery that the planner can't dissolve (with
