@@ -27,7 +27,7 @@ SAMPLE_SECONDS = 5.0
 TIMEOUT = "select set_config('statement_timeout', %s, true)"
 SHORT, LONG = "2s", "5s"
 
-Row = TypeVar("Row")
+Counted = TypeVar("Counted")
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     backlog: list[Backlog] | None
     held: list[Held] | None
-    dead_letters: dict[str, int]
+    dead_letters: dict[str, int] | None
     maintenance: Maintenance | None
 
 
@@ -70,11 +70,11 @@ class DatabaseCollector(Collector):
             with connect(self._settings) as connection:
                 with transaction(connection):
                     connection.execute(TIMEOUT, (SHORT,))
-                    dead_letters, noted = _dead_letters(connection), maintenance(connection)
+                    noted = maintenance(connection)
                 return Sample(
+                    dead_letters=_counted(connection, "dead_letters", _dead_letters, SHORT),
                     held=_counted(connection, "held", read_held, SHORT),
                     backlog=_counted(connection, "unread", read_backlog, LONG),
-                    dead_letters=dead_letters,
                     maintenance=noted,
                 )
         except psycopg.Error as fault:
@@ -84,8 +84,8 @@ class DatabaseCollector(Collector):
 
 
 def _counted(
-    connection: Connection, part: str, count: Callable[[Connection], list[Row]], timeout: str
-) -> list[Row] | None:
+    connection: Connection, part: str, count: Callable[[Connection], Counted], timeout: str
+) -> Counted | None:
     """None where very much waits for very many, and counting it took too long."""
     try:
         with transaction(connection):
@@ -125,7 +125,7 @@ def _gauges(sample: Sample) -> list[Metric]:
         "Dead letters that were not redriven, counted up to 100,001.",
         labels=["subscription"],
     )
-    for name, number in sample.dead_letters.items():
+    for name, number in (sample.dead_letters or {}).items():
         dead_letters.add_metric([name], number)
     return [
         *_backlog(sample.backlog or ()),
@@ -179,11 +179,12 @@ def _undelivered(sample: Sample) -> list[Metric]:
 def _uncounted(sample: Sample) -> Metric:
     uncounted = GaugeMetricFamily(
         "outbox_relay_uncounted",
-        "1 where that part of what is not delivered took too long to count: unread, or held, "
-        "which is all other states.",
+        "1 where that part took too long to count: what is unread, what is held in any other "
+        "state, or dead_letters.",
         labels=["part"],
     )
     if sample is not NOTHING:
         uncounted.add_metric(["unread"], sample.backlog is None)
         uncounted.add_metric(["held"], sample.held is None)
+        uncounted.add_metric(["dead_letters"], sample.dead_letters is None)
     return uncounted

@@ -142,7 +142,8 @@ def uncounted(relay: PushRelay) -> dict[str, float | None]:
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(relay.settings))
     name = "outbox_relay_uncounted"
-    return {part: registry.get_sample_value(name, {"part": part}) for part in ("unread", "held")}
+    parts = ("unread", "held", "dead_letters")
+    return {part: registry.get_sample_value(name, {"part": part}) for part in parts}
 
 
 def test_an_unread_backlog_that_takes_too_long_to_count_hides_nothing_else(
@@ -153,9 +154,9 @@ def test_an_unread_backlog_that_takes_too_long_to_count_hides_nothing_else(
     stage.publish("a:1", "a:2")
     stage.db.execute(AGED)
     relay.drain()
-    assert uncounted(relay) == {"unread": 0, "held": 0}
+    assert uncounted(relay) == {"unread": 0, "held": 0, "dead_letters": 0}
     monkeypatch.setattr(gauges, "read_backlog", count_for_ever)
-    assert uncounted(relay) == {"unread": 1, "held": 0}
+    assert uncounted(relay) == {"unread": 1, "held": 0, "dead_letters": 0}
     assert counted(relay) == {"retrying": 1, "behind": 1}
     assert gauge(relay, "undelivered_messages", state="unread") is None
     oldest = gauge(relay, "undelivered_oldest_age_seconds")
@@ -174,11 +175,22 @@ def test_what_is_held_and_takes_too_long_to_count_hides_nothing_else(
     stage.subscribe()
     stage.publish("a:1")
     stage.db.execute(AGED)
-    assert uncounted(relay) == {"unread": 0, "held": 1}
+    assert uncounted(relay) == {"unread": 0, "held": 1, "dead_letters": 0}
     assert counted(relay) == {"unread": 1}
     oldest = gauge(relay, "undelivered_oldest_age_seconds")
     assert oldest is not None
     assert oldest >= 7200
+
+
+def test_dead_letters_that_take_too_long_to_count_hide_nothing_else(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "_dead_letters", count_for_ever)
+    stage.subscribe()
+    stage.publish("a:1")
+    assert uncounted(relay) == {"unread": 0, "held": 0, "dead_letters": 1}
+    assert counted(relay) == {"unread": 1}
+    assert gauge(relay, "waiting_dead_letters") is None
 
 
 @pytest.mark.parametrize("part", ["read_backlog", "read_held"])
@@ -192,5 +204,5 @@ def test_an_age_that_is_not_known_is_not_given_as_none(
 
 
 def test_a_scrape_ends_before_prometheus_gives_it_up() -> None:
-    waits = [int(wait.removesuffix("s")) for wait in (gauges.SHORT, gauges.SHORT, gauges.LONG)]
-    assert sum(waits) < 10
+    held, dead_letters, unread = gauges.SHORT, gauges.SHORT, gauges.LONG
+    assert sum(int(wait.removesuffix("s")) for wait in (held, dead_letters, unread)) < 10
