@@ -75,7 +75,7 @@ grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, create
 grant execute on function
     outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
     outbox.retry,
-    outbox.unread, outbox.delivery_state, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency,
+    outbox.unread, outbox.delivery_state, outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency,
     outbox.finished_ranges
     to outbox_service;
 
@@ -114,7 +114,7 @@ grant select on
     to outbox_reader, outbox_relay;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
-    outbox.foreign_cluster, outbox.delivery_state
+    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)

@@ -196,6 +196,51 @@ $$;
 
 
 --
+-- Name: count_deliveries(bigint, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.count_deliveries(subscription_id bigint, at_most integer) RETURNS TABLE(retrying bigint, in_flight bigint, behind bigint, parked bigint, next_due_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER COST 10000 ROWS 1
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    AS $$
+    -- A limit and an order in each of them: so every one is a range of an index, cursor by cursor.
+    with cursors as (
+        select id from outbox.cursor where cursor.subscription_id = count_deliveries.subscription_id
+    ),
+    found as (
+        (select one.* from cursors
+         cross join lateral (
+             select due_at, token, outcome from outbox.delivery
+             where cursor_id = cursors.id and due_at < 'infinity'
+             order by due_at limit at_most) as one
+         limit at_most)
+        union all
+        (select one.* from cursors
+         cross join lateral (
+             select due_at, token, outcome from outbox.delivery
+             where cursor_id = cursors.id and due_at = 'infinity'
+             order by due_at limit at_most) as one
+         limit at_most)
+        union all
+        (select one.* from cursors
+         cross join lateral (
+             select due_at, token, outcome from outbox.delivery
+             where cursor_id = cursors.id and due_at is null
+             order by group_key, message_id limit at_most) as one
+         limit at_most)
+    )
+    select count(*) filter (where state = 'retrying'),
+           count(*) filter (where state = 'in_flight'),
+           count(*) filter (where state = 'behind'),
+           count(*) filter (where state = 'parked'),
+           min(due_at) filter (where state = 'retrying')
+    from (select outbox.delivery_state(due_at, token, outcome) as state, due_at from found) as counted
+$$;
+
+
+--
 -- Name: delete_subscription(text, boolean); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -3346,39 +3391,34 @@ ALTER TABLE ONLY outbox.message REPLICA IDENTITY FULL;
 --
 
 CREATE VIEW outbox.delivery_summary AS
- SELECT held.subscription,
+ SELECT subscription.name AS subscription,
     held.retrying,
     held.in_flight,
     held.behind,
     held.parked,
     held.next_due_at,
     COALESCE(message.created_at, dead_letter.created_at) AS oldest_at
-   FROM ((( SELECT d.subscription,
-            count(*) FILTER (WHERE (d.state = 'retrying'::text)) AS retrying,
-            count(*) FILTER (WHERE (d.state = 'in_flight'::text)) AS in_flight,
-            count(*) FILTER (WHERE (d.state = 'behind'::text)) AS behind,
-            count(*) FILTER (WHERE (d.state = 'parked'::text)) AS parked,
-            min(d.due_at) FILTER (WHERE (d.state = 'retrying'::text)) AS next_due_at,
-            min(d.message_id) FILTER (WHERE (d.outcome IS DISTINCT FROM 'acked'::text)) AS oldest_id
-           FROM ( SELECT subscription.name AS subscription,
-                    delivery.message_id,
-                    delivery.due_at,
-                    delivery.outcome,
-                    outbox.delivery_state(delivery.due_at, delivery.token, delivery.outcome) AS state
-                   FROM ((outbox.delivery
-                     JOIN outbox.cursor ON ((cursor.id = delivery.cursor_id)))
-                     JOIN outbox.subscription ON ((subscription.id = cursor.subscription_id)))) d
-          GROUP BY d.subscription) held
+   FROM ((((outbox.subscription
+     CROSS JOIN LATERAL outbox.count_deliveries(subscription.id, 100000) held(retrying, in_flight, behind, parked, next_due_at))
+     LEFT JOIN LATERAL ( SELECT first.message_id,
+            first.dead_letter_id
+           FROM (outbox.cursor
+             CROSS JOIN LATERAL ( SELECT delivery.message_id,
+                    delivery.dead_letter_id
+                   FROM outbox.delivery
+                  WHERE ((delivery.cursor_id = cursor.id) AND (delivery.outcome IS DISTINCT FROM 'acked'::text))
+                  ORDER BY delivery.message_id
+                 LIMIT 1) first)
+          WHERE (cursor.subscription_id = subscription.id)
+          ORDER BY first.message_id
+         LIMIT 1) oldest ON (true))
      LEFT JOIN LATERAL ( SELECT found.created_at
            FROM (generate_series(1, 5) class(class)
              CROSS JOIN LATERAL ( SELECT message_1.created_at
                    FROM outbox.message message_1
-                  WHERE (((message_1.priority)::integer = class.class) AND ((message_1.id + 0) = held.oldest_id))) found)) message ON (true))
-     LEFT JOIN LATERAL ( SELECT min(dead_letter_1.created_at) AS created_at
-           FROM outbox.dead_letter dead_letter_1
-          WHERE ((message.created_at IS NULL) AND (dead_letter_1.id IN ( SELECT delivery.dead_letter_id
-                   FROM outbox.delivery
-                  WHERE (delivery.message_id = held.oldest_id))))) dead_letter ON (true));
+                  WHERE (((message_1.priority)::integer = class.class) AND ((message_1.id + 0) = oldest.message_id))) found)) message ON (true))
+     LEFT JOIN outbox.dead_letter ON ((dead_letter.id = oldest.dead_letter_id)))
+  WHERE ((((held.retrying + held.in_flight) + held.behind) + held.parked) > 0);
 
 
 --
@@ -4801,6 +4841,13 @@ REVOKE ALL ON FUNCTION outbox.channel_cursor_target(channel_cursor_id bigint, se
 --
 
 REVOKE ALL ON FUNCTION outbox.clear_acked(cursor_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION count_deliveries(subscription_id bigint, at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.count_deliveries(subscription_id bigint, at_most integer) FROM PUBLIC;
 
 
 --

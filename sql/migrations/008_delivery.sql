@@ -105,42 +105,87 @@ end
 $$;
 revoke execute on function outbox.clear_acked(bigint) from public;
 
--- How many rows of each subscription are in each state, when its next attempt is due, and when the oldest of its
--- messages in rows that was not acknowledged was written.
+-- How many rows of one subscription are in each state, and when its next attempt is due. It looks at no more than
+-- `at_most` rows that are behind, at as many that are parked, and at as many of the others, the ones that are due first.
+-- What it costs is decided by the subscription's own rows, whatever others have.
+create function outbox.count_deliveries(subscription_id bigint, at_most integer)
+returns table (
+    retrying    bigint,
+    in_flight   bigint,
+    behind      bigint,
+    parked      bigint,
+    next_due_at timestamptz
+)
+language sql stable security definer
+cost 10000 rows 1
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    -- A limit and an order in each of them: so every one is a range of an index, cursor by cursor.
+    with cursors as (
+        select id from outbox.cursor where cursor.subscription_id = count_deliveries.subscription_id
+    ),
+    found as (
+        (select one.* from cursors
+         cross join lateral (
+             select due_at, token, outcome from outbox.delivery
+             where cursor_id = cursors.id and due_at < 'infinity'
+             order by due_at limit at_most) as one
+         limit at_most)
+        union all
+        (select one.* from cursors
+         cross join lateral (
+             select due_at, token, outcome from outbox.delivery
+             where cursor_id = cursors.id and due_at = 'infinity'
+             order by due_at limit at_most) as one
+         limit at_most)
+        union all
+        (select one.* from cursors
+         cross join lateral (
+             select due_at, token, outcome from outbox.delivery
+             where cursor_id = cursors.id and due_at is null
+             order by group_key, message_id limit at_most) as one
+         limit at_most)
+    )
+    select count(*) filter (where state = 'retrying'),
+           count(*) filter (where state = 'in_flight'),
+           count(*) filter (where state = 'behind'),
+           count(*) filter (where state = 'parked'),
+           min(due_at) filter (where state = 'retrying')
+    from (select outbox.delivery_state(due_at, token, outcome) as state, due_at from found) as counted
+$$;
+revoke execute on function outbox.count_deliveries(bigint, integer) from public;
+
+-- How many rows of each subscription are in each state, up to a hundred thousand each; when its next attempt is due,
+-- and when the oldest of its messages in rows that was not acknowledged was written.
 create view outbox.delivery_summary as
-select held.subscription, held.retrying, held.in_flight, held.behind, held.parked, held.next_due_at,
+select subscription.name as subscription, held.retrying, held.in_flight, held.behind, held.parked, held.next_due_at,
        coalesce(message.created_at, dead_letter.created_at) as oldest_at
-from (
-    select d.subscription,
-           count(*) filter (where d.state = 'retrying') as retrying,
-           count(*) filter (where d.state = 'in_flight') as in_flight,
-           count(*) filter (where d.state = 'behind') as behind,
-           count(*) filter (where d.state = 'parked') as parked,
-           min(d.due_at) filter (where d.state = 'retrying') as next_due_at,
-           min(d.message_id) filter (where d.outcome is distinct from 'acked') as oldest_id
-    from (
-        select subscription.name as subscription, delivery.message_id, delivery.due_at, delivery.outcome,
-               outbox.delivery_state(delivery.due_at, delivery.token, delivery.outcome) as state
-        from outbox.delivery
-        join outbox.cursor on cursor.id = delivery.cursor_id
-        join outbox.subscription on subscription.id = cursor.subscription_id
-    ) as d
-    group by d.subscription
-) as held
+from outbox.subscription
+cross join lateral outbox.count_deliveries(subscription.id, 100000) as held
+left join lateral (
+    select first.message_id, first.dead_letter_id
+    from outbox.cursor
+    cross join lateral (
+        select message_id, dead_letter_id from outbox.delivery
+        where cursor_id = cursor.id and outcome is distinct from 'acked'
+        order by message_id limit 1
+    ) as first
+    where cursor.subscription_id = subscription.id
+    order by first.message_id limit 1
+) as oldest on true
 left join lateral (
     select found.created_at
     from generate_series(1, 5) as class
     cross join lateral (
         select created_at from outbox.message
-        where priority::integer = class and id + 0 = held.oldest_id
+        where priority::integer = class and id + 0 = oldest.message_id
     ) as found
 ) as message on true
 -- The partition of a redriven message may be gone; its dead letter has its time.
-left join lateral (
-    select min(created_at) as created_at from outbox.dead_letter
-    where message.created_at is null and dead_letter.id in (
-        select dead_letter_id from outbox.delivery where message_id = held.oldest_id)
-) as dead_letter on true;
+left join outbox.dead_letter on dead_letter.id = oldest.dead_letter_id
+where held.retrying + held.in_flight + held.behind + held.parked > 0;
 
 -- The head of each group that has rows, and each row without a group. `behind`: how many rows wait for it.
 create view outbox.delivery_head as

@@ -10,7 +10,7 @@ from service.platform.pages import Limit, Page, PageQuery, page, select
 from service.web.operation import Call
 
 # Beyond it a backlog is said to be more: counting a long one at every look would cost as much as
-# reading it.
+# reading it. Of deliveries and dead letters as many are counted for each subscription.
 LOOKED_AT_PER_CURSOR = 10_000
 
 
@@ -30,7 +30,7 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeliveryCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Deliveries by state."""
+    """Deliveries by state, counted up to 10,000; `retrying` and `inFlight` are so together."""
 
     retrying: int
     in_flight: int
@@ -47,7 +47,10 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One subscription in numbers; `breaker` is null for kinds that have none."""
+    """One subscription in numbers; `breaker` is null for kinds that have none.
+
+    `deadLetters` wait for a redrive, and are counted up to 10,000.
+    """
 
     subscription_id: Id
     name: str
@@ -85,10 +88,12 @@ LIST: LiteralString = """
            bool_or(unread.more) as more, min(unread.oldest_at) as oldest_at,
            coalesce(extract(epoch from clock_timestamp() - min(unread.oldest_at)), 0)::float8
                as oldest_age_seconds,
-           coalesce(min(d.retrying), 0) as retrying, coalesce(min(d.in_flight), 0) as in_flight,
-           coalesce(min(d.behind), 0) as behind, coalesce(min(d.parked), 0) as parked,
-           (select count(*) from outbox.dead_letter
-            where subscription_id = s.id and redriven_at is null) as dead_letters,
+           min(held.retrying) as retrying, min(held.in_flight) as in_flight,
+           min(held.behind) as behind, min(held.parked) as parked,
+           (select count(*) from (
+                select from outbox.dead_letter
+                where subscription_id = s.id and redriven_at is null
+                order by message_id limit %(look_at)s) as waiting) as dead_letters,
            case when min(b.subscription_id) is null then null
                 when min(b.opened_at) is null then 'closed'
                 when min(b.retry_at) > clock_timestamp() then 'open' else 'halfOpen' end
@@ -100,7 +105,7 @@ LIST: LiteralString = """
         order by id limit %(rows)s
     ) as s
     left join outbox.breaker as b on b.subscription_id = s.id
-    left join outbox.delivery_summary as d on d.subscription = s.name
+    cross join lateral outbox.count_deliveries(s.id, %(look_at)s) as held
     join outbox.cursor as c on c.subscription_id = s.id
     cross join lateral (
         select count(*) filter (where wanted) as messages, count(*) > %(look_at)s as more,

@@ -28,7 +28,10 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Deliveries that are not in the log any more; `deadLetters` wait for a redrive."""
+    """Deliveries that are not in the log any more; `deadLetters` wait for a redrive.
+
+    Dead letters are counted up to 10,000, so are those parked, and the other two together.
+    """
 
     retrying: int
     in_flight: int
@@ -93,27 +96,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
 
 
-# The rows of a group's head are few, whatever waits behind them: only these are counted.
+# Beyond it nothing is counted: what one subscription has lying must not hold up the list of all.
+COUNTED_AT_MOST = 10_000
+
 READ: LiteralString = """
     select s.id, s.name, s.kind, s.channels, s.read_channels, s.types, s.delivery, s.shards,
            s.paused, s.paused_reason, s.created_at, s.settings::text as settings,
            case when b.subscription_id is null then null when b.opened_at is null then 'closed'
                 when b.retry_at > clock_timestamp() then 'open' else 'halfOpen' end as breaker,
            b.failing_since, b.opened_at, b.retry_at,
-           head.retrying, head.in_flight, head.parked,
-           (select count(*) from outbox.dead_letter
-            where subscription_id = s.id and redriven_at is null) as dead_letters
+           held.retrying, held.in_flight, held.parked,
+           (select count(*) from (
+                select from outbox.dead_letter
+                where subscription_id = s.id and redriven_at is null
+                order by message_id limit %(count)s) as waiting) as dead_letters
     from outbox.subscription as s
     left join outbox.breaker as b on b.subscription_id = s.id
-    cross join lateral (
-        select count(*) filter (where state = 'retrying') as retrying,
-               count(*) filter (where state = 'in_flight') as in_flight,
-               count(*) filter (where state = 'parked') as parked
-        from outbox.cursor as c
-        join outbox.delivery as d on d.cursor_id = c.id and d.due_at is not null
-        cross join lateral outbox.delivery_state(d.due_at, d.token, d.outcome) as state
-        where c.subscription_id = s.id
-    ) as head
+    cross join lateral outbox.count_deliveries(s.id, %(count)s) as held
     where s.id >= %(first)s and s.id <= %(last)s
       and (%(visible)s::bigint[] is null or s.id = any (%(visible)s))
     order by s.id
@@ -123,7 +122,13 @@ READ: LiteralString = """
 
 async def find(transaction: Transaction, caller: Caller, subscription_id: int) -> Subscription:
     """The subscription as it stands, for this caller; Problem 404 if there is none for it."""
-    parameters = {"first": subscription_id, "last": subscription_id, "rows": 1, "visible": None}
+    parameters = {
+        "first": subscription_id,
+        "last": subscription_id,
+        "rows": 1,
+        "visible": None,
+        "count": COUNTED_AT_MOST,
+    }
     row = await transaction.one(Row, READ, parameters)
     if row is None or not is_there(caller, row):
         raise no_subscription()

@@ -12,7 +12,14 @@ from service.platform.pages import MAX_ID, Page, PageQuery, page, select
 from service.platform.permission import is_there, no_subscription, require_channel, require_http
 from service.platform.subscriptions import endpoint_settings
 from service.platform.subscriptions.endpoint_settings import EndpointSettings
-from service.platform.subscriptions.subscription import READ, Row, Subscription, find, shown
+from service.platform.subscriptions.subscription import (
+    COUNTED_AT_MOST,
+    READ,
+    Row,
+    Subscription,
+    find,
+    shown,
+)
 from service.problems import Problem
 from service.secret_keys import new_secret
 from service.web.operation import Call, Reply
@@ -76,7 +83,12 @@ DELETE_TIMEOUT_SECONDS = 60.0
 async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
     """All subscriptions, by id; endpoints without path and query unless the key may manage."""
     after, _ = call.query.place() or (0, 0)
-    parameters = {"first": after + 1, "last": MAX_ID, "rows": call.query.limit + 1}
+    parameters = {
+        "first": after + 1,
+        "last": MAX_ID,
+        "rows": call.query.limit + 1,
+        "count": COUNTED_AT_MOST,
+    }
     rows = await select(call, Row, READ, parameters)
     items = [shown(row, call.caller) for row in rows]
     return page(items, call.query.limit, lambda item: item.id)
