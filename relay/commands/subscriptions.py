@@ -42,14 +42,16 @@ def _add_subscribe(subparsers: Subparsers) -> None:
     adding = command(
         subparsers,
         "add",
-        "subscribe an HTTP endpoint to a channel, from now on; shows its secret, once",
+        "subscribe an HTTP endpoint to channels, from now on; shows its secret, once",
         "outbox-relay subscriptions add billing --channel orders --endpoint https://example.com/in",
         "outbox-relay subscriptions add billing --channel orders --endpoint https://example.com/in"
         " --type order.paid --setting on_exhausted=park --setting retry.max_attempts=5",
     )
     adding.set_defaults(command=subscribe)
     adding.add_argument("name", metavar="NAME")
-    adding.add_argument("--channel", required=True)
+    adding.add_argument(
+        "--channel", required=True, action="append", dest="channels", help="may be repeated"
+    )
     adding.add_argument("--endpoint", required=True, metavar="URL")
     _add_types(adding)
     _add_settings(adding, "as table outbox.http_setting lists them; may be repeated")
@@ -194,7 +196,7 @@ def subscribe(settings: Settings, arguments: argparse.Namespace) -> int:
         secret = subscriptions.add(
             connection,
             arguments.name,
-            channel=arguments.channel,
+            channels=arguments.channels,
             endpoint=arguments.endpoint,
             types=arguments.types,
             settings=dict(arguments.settings),

@@ -183,34 +183,42 @@ class NameTakenError(ValueError):
     """There is a subscription of that name."""
 
 
-SUBSCRIBE = "select secret from outbox.subscribe(%s, %s, %s, %s, %s, sealed => %s)"
+SUBSCRIBE = """
+    select subscription_id, secret from outbox.subscribe(%s, %s, %s, %s, %s, sealed => %s)
+"""
+READ_ALL = "update outbox.subscription set channels = %s where id = %s"
 
 
 def add(
     connection: Connection,
     name: str,
     *,
-    channel: str,
+    channels: Sequence[str],
     endpoint: str,
     types: list[str] | None = None,
     settings: Mapping[str, object],
     keyring: Keyring = UNSEALED,
 ) -> str:
-    """Subscribes an endpoint to what commits from now on; the secret of its signatures.
+    """Subscribes an endpoint to what commits from now on in `channels`, of which there is one.
 
-    It is sealed at rest where there is a key.
+    Returns the secret of its signatures. It is sealed at rest where there is a key.
     `settings` as outbox.http_setting knows them, their paths dotted. Raises NameTakenError, and
     psycopg.errors.CheckViolation where the database refuses a setting.
     """
     made = new_secret(keyring)
-    values = (name, channel, endpoint, Jsonb(nested(settings)), types, made.sealed)
+    values = (name, channels[0], endpoint, Jsonb(nested(settings)), types, made.sealed)
     with transaction(connection):
         connection.execute(TIMEOUT)
         try:
             row = connection.execute(SUBSCRIBE, values).fetchone()
         except errors.UniqueViolation as taken:
             raise NameTakenError(f"there is a subscription {name} already") from taken
-    return made.shown or (str(row[0]) if row else "")
+        assert row is not None
+        subscription_id, secret = row
+        if channels[1:]:
+            # In the same transaction: no relay sees it with the first of them alone.
+            connection.execute(READ_ALL, (list(channels), subscription_id))
+    return made.shown or str(secret)
 
 
 def nested(settings: Mapping[str, object]) -> dict[str, object]:

@@ -162,11 +162,21 @@ LOCK: LiteralString = """
     select name, channels, read_channels, types, settings::text as settings
     from outbox.subscription where id = %(id)s for no key update
 """
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What it reads now, and what it has ever read."""
+
+    channels: list[str] | None
+    read_channels: list[str] | None
+
+
 CHANGE: LiteralString = """
     update outbox.subscription
     set name = %(name)s, channels = %(channels)s::text[], types = %(types)s::text[],
         settings = %(settings)s::jsonb
     where id = %(id)s
+    returning channels, read_channels
 """
 
 
@@ -181,13 +191,26 @@ async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscr
         # Its channels may have changed before it was locked.
         if locked is None or not is_there(call.caller, locked):
             raise no_subscription()
-        await transaction.execute(CHANGE, {"id": call.id, **_changed(locked, call.body)})
+        parameters = {"id": call.id, **_changed(locked, call.body)}
+        changed = await transaction.one(Changed, CHANGE, parameters)
+        assert changed is not None
+        if not is_there(call.caller, changed):
+            raise _too_many_channels()
         return await find(transaction, call.caller, call.id)
 
     try:
         return await call.database.run(work)
     except (sqlstates.UniqueViolation, sqlstates.CheckViolation) as error:
         raise _refused(error) from None
+
+
+def _too_many_channels() -> Problem:
+    """What it has read would not be known any more, and it be hidden from every limited key."""
+    detail = (
+        "The subscription has read 100 channels, and no more are remembered: keep to one of them, "
+        "or make a new subscription for this one."
+    )
+    return Problem(409, detail, field="channelId")
 
 
 def _changed(locked: Locked, change: SubscriptionChange) -> dict[str, object]:

@@ -124,6 +124,10 @@ class HttpConnection(HttpToolsProtocol):
         self._bound_head(len(name) + len(value) + len(b": \r\n"))
         # Trailers come here, too, and must not become headers of a request that is under way.
         if self._phase is Phase.HEAD:
+            if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                # The parser would take the chunks apart, and what is in them for the body.
+                self._refusal = Problem(501, "Of transfer codings only chunked is understood.")
+                raise _Refused
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -101,7 +101,7 @@ def test_the_limit_that_a_letter_exhausted_is_told(connection: Connection) -> No
 def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscriptions.add(connection, "billing", channel="c", endpoint="http://h/", settings={})
+    subscriptions.add(connection, "billing", channels=["c"], endpoint="http://h/", settings={})
     letter = add_dead_letter(connection, 7, subscription="billing")
     bounds = dead_letters.BOUNDS.replace("15s", "10ms")
     monkeypatch.setattr(dead_letters, "BOUNDS", bounds)

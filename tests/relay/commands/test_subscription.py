@@ -21,7 +21,7 @@ def connection(database_url: str) -> Iterator[Connection]:
         subscriptions.add(
             connection,
             "billing",
-            channel="orders",
+            channels=["orders"],
             endpoint=ENDPOINT,
             settings={"concurrency": 4, "retry.jitter": 0.5, "retry.max_attempts": 3},
         )

@@ -34,7 +34,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 def secret(connection: Connection) -> str:
     """That of `billing`, which is subscribed to channel `orders`."""
     return subscriptions.add(
-        connection, "billing", channel="orders", endpoint=ENDPOINT, settings={}
+        connection, "billing", channels=["orders"], endpoint=ENDPOINT, settings={}
     )
 
 
@@ -82,6 +82,25 @@ def test_a_subscription_is_made_with_its_types_and_settings(
     assert row == ("http", ["orders"], ["order.paid"], settings)
 
 
+def test_a_subscription_is_made_with_every_channel_that_is_given(
+    connection: Connection, database_url: str
+) -> None:
+    names = ("--channel=orders", "--channel=refunds", "--channel=orders.eu")
+    made = outbox_relay(
+        "subscriptions",
+        "add",
+        "billing",
+        *names,
+        f"--endpoint={ENDPOINT}",
+        environment={"DATABASE_URL": database_url},
+    )
+    assert made.returncode == 0, made.stderr
+    row = connection.execute(
+        "select channels, cardinality(read_channels) from outbox.subscription where kind = 'http'"
+    ).fetchone()
+    assert row == (["orders", "refunds", "orders.eu"], 3)
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -97,13 +116,13 @@ def test_a_setting_is_json_or_a_word(text: str, value: tuple[str, object]) -> No
 def test_a_setting_that_does_not_fit_is_refused_by_name(connection: Connection) -> None:
     for settings, told in (({"retry.colour": 1}, "retry.colour"), ({"retry": 1}, "retry must")):
         with pytest.raises(errors.CheckViolation, match=told):
-            subscriptions.add(connection, "x", channel="c", endpoint=ENDPOINT, settings=settings)
+            subscriptions.add(connection, "x", channels=["c"], endpoint=ENDPOINT, settings=settings)
 
 
 @pytest.mark.usefixtures("secret")
 def test_a_name_that_is_taken_is_told(connection: Connection) -> None:
     with pytest.raises(NameTakenError, match="billing"):
-        subscriptions.add(connection, "billing", channel="c", endpoint=ENDPOINT, settings={})
+        subscriptions.add(connection, "billing", channels=["c"], endpoint=ENDPOINT, settings={})
 
 
 @pytest.mark.usefixtures("secret")
@@ -190,7 +209,7 @@ def test_a_new_secret_is_shown_and_the_old_one_serves_on(
 
 def test_revoked_now_the_old_secret_is_gone(connection: Connection, database_url: str) -> None:
     environment = {"DATABASE_URL": database_url}
-    subscriptions.add(connection, "billing", channel="orders", endpoint=ENDPOINT, settings={})
+    subscriptions.add(connection, "billing", channels=["orders"], endpoint=ENDPOINT, settings={})
     rotate = ["subscriptions", "rotate-secret", "billing"]
     assert outbox_relay(*rotate, environment=environment).returncode == 0
     rotated = outbox_relay(*rotate, "--revoke-old", "now", environment=environment)

@@ -320,7 +320,7 @@ def test_who_holds_vacuum_back_is_named(
 
 
 def subscribe(connection: Connection, endpoint: str) -> None:
-    subscriptions.add(connection, "billing", channel="orders", endpoint=endpoint, settings={})
+    subscriptions.add(connection, "billing", channels=["orders"], endpoint=endpoint, settings={})
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_a_secret_that_does_not_open_or_is_sealed_by_an_older_key_is_told(
 ) -> None:
     sealing = Keyring([SECRET_KEY])
     subscriptions.add(
-        connection, "billing", channel="o", endpoint="https://a/", settings={}, keyring=sealing
+        connection, "billing", channels=["o"], endpoint="https://a/", settings={}, keyring=sealing
     )
     (finding,) = [
         one for one in findings(relay_url, OUTBOX_SECRET_KEY=doctors_keys) if one.what == "secrets"

@@ -19,7 +19,9 @@ ENDPOINT = "https://billing.example.com/in/t0ken?key=hunter2"
 def connection(any_database_url: str) -> Iterator[Connection]:
     """A database with an endpoint, a message and a dead letter."""
     with psycopg.connect(any_database_url, autocommit=True) as connection:
-        subscriptions.add(connection, "billing", channel="orders", endpoint=ENDPOINT, settings={})
+        subscriptions.add(
+            connection, "billing", channels=["orders"], endpoint=ENDPOINT, settings={}
+        )
         publish(connection)
         add_dead_letter(connection, 1)
         yield connection

@@ -201,6 +201,26 @@ def test_what_has_read_more_channels_than_are_remembered_is_there_for_unlimited_
     assert limited.platform.ask("GET", path(limited.mine))["channelId"] == f"{limited.prefix}.100"
 
 
+def test_a_key_is_refused_the_channel_that_would_hide_its_subscription_from_it(
+    limited: Limited,
+) -> None:
+    """It may still go back to one that is remembered."""
+    for number in range(99):
+        limited.platform.database.execute(
+            "update outbox.subscription set channels = array[%s] where id = %s",
+            [f"{limited.prefix}.{number}", int(limited.mine["id"])],
+        )
+    before = state(limited)
+    refused = limited.send("PATCH", path(limited.mine), {"channelId": f"{limited.prefix}.one-more"})
+    assert (refused.status_code, refused.json()["field"]) == (409, "channelId")
+    assert "100 channels" in refused.json()["detail"]
+    assert "make a new subscription" in refused.json()["detail"]
+    assert state(limited) == before
+    for channel in (f"{limited.prefix}.7", f"{limited.prefix}.orders"):
+        changed = limited.send("PATCH", path(limited.mine), {"channelId": channel})
+        assert (changed.status_code, changed.json().get("channelId")) == (200, channel)
+
+
 def test_a_name_that_is_taken_is_refused_without_a_word_of_by_what(limited: Limited) -> None:
     form = {"channelId": f"{limited.prefix}.x", "endpoint": "https://receiver.example/"}
     refused = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.other["name"]})

@@ -155,6 +155,27 @@ def test_a_body_in_too_many_chunks_for_its_size_is_refused(patient: Front) -> No
             assert client.answer()[0] == 422
 
 
+@pytest.mark.parametrize(
+    "codings", [["gzip, chunked"], ["gzip", "chunked"], ["identity"], ["x"], ["chunked;q=1"]]
+)
+def test_a_transfer_coding_that_is_not_chunked_is_refused(
+    patient: Front, codings: list[str]
+) -> None:
+    """RFC 9112, 6.1: what is in the chunks would be taken for the body itself."""
+    fields = [f"Transfer-Encoding: {coding}" for coding in codings]
+    with patient.raw() as client:
+        client.send(get("/healthz", *fields) + chunks(b"[]") + b"0\r\n\r\n")
+        assert client.answer()[0] == 501
+        client.assert_closed()
+
+
+def test_chunked_is_known_in_any_case(patient: Front) -> None:
+    with patient.raw() as client:
+        content = chunks(b"[]") + b"0\r\n\r\n"
+        client.send(get("/healthz", "Transfer-Encoding:  Chunked ") + content)
+        assert client.answer()[0] == 200
+
+
 def test_trailers_are_no_headers(patient: Front) -> None:
     """A trailer that came in the same packet as its head would have counted as one of these."""
     content = b'{"timestamp": 1, "payload": {"timestamp": "t"}}'
