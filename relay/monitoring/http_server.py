@@ -16,6 +16,9 @@ logger = structlog.get_logger()
 MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
 MAX_CONNECTIONS = 100
+# For so many turns of the loop a connection keeps its place, whoever comes; the fourth reads it.
+TURNS_TO_BE_READ = 10
+MAX_UNACCEPTED = 1024
 # How long a client has for its request's head, and again for taking the answer.
 TIMEOUT_SECONDS = 10.0
 # Answers that are being made at once, each in a thread; clients that ask for the same share one.
@@ -108,9 +111,16 @@ class HttpServer:
             runner.run(self._listen())
 
     async def _listen(self) -> None:
+        # The loop accepts `backlog` connections in a turn. Were those as many as there are places,
+        # each would lose its own to the next turn's before a byte of it was read.
         server = await asyncio.start_server(
-            self._serve, sock=self._listener, limit=MAX_HEAD_BYTES, backlog=self._max_connections
+            self._serve,
+            sock=self._listener,
+            limit=MAX_HEAD_BYTES,
+            backlog=max(1, self._max_connections // TURNS_TO_BE_READ),
         )
+        # How many wait in the kernel meanwhile is another number.
+        self._listener.listen(MAX_UNACCEPTED)
         await self._stop.wait()
         # Clients that are still connected are cut off by the end of the runner.
         server.close()

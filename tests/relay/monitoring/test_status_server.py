@@ -5,12 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from prometheus_client.metrics_core import Metric
 
 from local.program import get_status
+from relay.monitoring.http_server import Answer, HttpServer, Request
 from relay.monitoring.server import StatusServer
 from relay.monitoring.telemetry import Telemetry
 from tests.conftest import Spawn
@@ -93,6 +94,33 @@ def test_half_requests_keep_nobody_out(patient: StatusServer, half: bytes) -> No
             if number % 20 == 0:
                 assert health(patient) == 200
         assert health(patient) == 200
+
+
+def test_who_has_asked_is_read_before_it_loses_its_place() -> None:
+    """However many connect in the same moment, and whether or not they say anything."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def at_once(request: Request) -> Answer:
+        if request.path == "/hold":
+            held.set()
+            go_on.wait(20)
+        return Answer(200)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = HttpServer(listener, at_once, at_once, lambda _: None, max_connections=20)
+    with closing(server), ExitStack() as stack:
+        stack.callback(lambda: eventually(lambda: _is(not server._waiting)))
+        stack.callback(go_on.set)
+        connected(stack, port, b"GET /hold HTTP/1.1\r\n\r\n")
+        assert held.wait(20)
+        # The kernel takes them all while the loop stands still.
+        listener.listen(128)
+        asking = connected(stack, port, GET)
+        for number in range(100):
+            connected(stack, port, HALVES[number % len(HALVES)])
+        go_on.set()
+        assert everything(asking).startswith(b"HTTP/1.1 200 ")
 
 
 def test_half_requests_do_not_stop_the_health_of_a_running_relay(
