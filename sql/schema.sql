@@ -928,7 +928,9 @@ begin
             name := parent || '_' || ahead;
             execute format('create table %s (like %s including defaults including constraints)', name, parent);
             -- LIKE does not copy this.
-            execute format('alter table %s replica identity full', name);
+            if (select relreplident from pg_class where oid = parent::regclass) = 'f' then
+                execute format('alter table %s replica identity full', name);
+            end if;
             execute format('alter table %s attach partition %s for values from (%s) to (%s)',
                            parent, name, ahead * room, (ahead + 1) * room);
             delete from outbox.known_partition as known where known.parent = make_ahead.parent and number = ahead;
@@ -1303,7 +1305,7 @@ CREATE FUNCTION outbox.partitions_left_out(retention_days integer DEFAULT 7, kee
     AS $$
     with wanted as (
         select parent, outbox.present_partition(parent) + 1 as number
-        from unnest(array['outbox.message', 'outbox.attempt']) as parent
+        from (select distinct parent from outbox.known_partition) as partitioned
     )
     select coalesce(array_agg(partition order by partition), '{}')
     from (
@@ -1486,6 +1488,8 @@ CREATE FUNCTION outbox.rebase(repeat_from timestamp with time zone DEFAULT NULL:
     SET lock_timeout TO '5s'
     AS $$
 #variable_conflict use_column
+declare
+    parent text;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'outbox.rebase runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
@@ -1535,8 +1539,12 @@ begin
         (select max(message_id) from outbox.dead_letter),
         (select max(upto_id) from outbox.checkpoint)));
     perform outbox.make_partitions();
-    perform outbox.advance_sequence('outbox.attempt', (select max(id) from outbox.attempt));
-    perform outbox.turn_attempts();
+    for parent in select distinct known.parent from outbox.known_partition as known where known.parent <> 'outbox.message'
+    loop
+        execute format('select outbox.advance_sequence(%L, (select max(id) from %s))', parent, parent);
+        -- Nothing is dropped here: for how long its rows are kept is the business of those that turn it regularly.
+        perform outbox.turn_by_age(parent, 36500);
+    end loop;
     perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
@@ -2877,15 +2885,16 @@ CREATE TABLE outbox.api_key_use (
 
 CREATE VIEW outbox.attached_partition AS
  SELECT (((namespace.nspname)::text || '.'::text) || (whole.relname)::text) AS parent,
-    ("substring"((class.relname)::text, '_([0-9]{1,8})$'::text))::integer AS number,
+    (given.number)::integer AS number,
     class.oid,
     (class.relname)::text AS partition,
     class.reltuples
-   FROM (((pg_inherits
+   FROM ((((pg_inherits
      JOIN pg_class class ON ((class.oid = pg_inherits.inhrelid)))
      JOIN pg_class whole ON ((whole.oid = pg_inherits.inhparent)))
      JOIN pg_namespace namespace ON ((namespace.oid = whole.relnamespace)))
-  WHERE (class.relname ~ (('^'::text || (whole.relname)::text) || '_[0-9]{1,8}$'::text));
+     CROSS JOIN LATERAL ( SELECT "substring"(substr((class.relname)::text, (length((whole.relname)::text) + 2)), '^[0-9]{1,8}$'::text) AS number) given)
+  WHERE ((whole.relkind = 'p'::"char") AND starts_with((class.relname)::text, ((whole.relname)::text || '_'::text)) AND (given.number IS NOT NULL));
 
 
 --
@@ -3930,8 +3939,6 @@ CREATE TABLE sale.received_webhook_0 (
     received_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT received_webhook_received_at_not_null NOT NULL
 );
 
-ALTER TABLE ONLY sale.received_webhook_0 REPLICA IDENTITY FULL;
-
 
 --
 -- Name: received_webhook_1; Type: TABLE; Schema: sale; Owner: -
@@ -3944,8 +3951,6 @@ CREATE TABLE sale.received_webhook_1 (
     event_type text CONSTRAINT received_webhook_event_type_not_null NOT NULL,
     received_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT received_webhook_received_at_not_null NOT NULL
 );
-
-ALTER TABLE ONLY sale.received_webhook_1 REPLICA IDENTITY FULL;
 
 
 --

@@ -171,7 +171,7 @@ MISSING_RIGHTS = """
         'outbox.judge_breaker(bigint, bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, boolean, float8, float8)',
         'outbox.take_rate(bigint)', 'outbox.turn_attempts(integer)',
-        'outbox.partitions_left_out(integer, integer)',
+        'outbox.partitions_left_out(integer, integer)', 'outbox.count_deliveries(bigint, integer)',
         'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
         'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',
         'outbox.seal_secret(bigint, timestamptz, text, text)', 'outbox.tell_left_out()'

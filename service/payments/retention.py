@@ -24,8 +24,9 @@ TURN: LiteralString = "select sale.turn_received(%(days)s)"
 async def keep(database: Database, payments: Payments, received_days: int) -> None:
     """Until it is cancelled. Of several processes each may do it; they don't wait for each other.
 
-    Where the database is away, busy or says no, again a minute later: meanwhile webhooks are
-    recorded all the same.
+    Where the database is away or refuses, again a minute later; what other sessions lock is left
+    for the next hour. Meanwhile webhooks are recorded all the same, since one partition is made
+    ahead. Where it is missing, the relay's maintenance says so.
     """
 
     async def work(transaction: Transaction) -> int | None:

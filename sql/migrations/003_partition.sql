@@ -34,13 +34,16 @@ create table outbox.known_partition (
 -- elsewhere.
 create view outbox.attached_partition as
 select namespace.nspname || '.' || whole.relname as parent,
-       substring(class.relname::text, '_([0-9]{1,8})$')::integer as number,
-       class.oid, class.relname::text as partition, class.reltuples
+       given.number::integer, class.oid, class.relname::text as partition, class.reltuples
 from pg_inherits
 join pg_class as class on class.oid = pg_inherits.inhrelid
 join pg_class as whole on whole.oid = pg_inherits.inhparent
 join pg_namespace as namespace on namespace.oid = whole.relnamespace
-where class.relname ~ ('^' || whole.relname || '_[0-9]{1,8}$');
+-- Of any other table in the database the name is only compared: it may hold whatever its owner likes.
+cross join lateral (
+    select substring(substr(class.relname::text, length(whole.relname) + 2), '^[0-9]{1,8}$') as number
+) as given
+where whole.relkind = 'p' and starts_with(class.relname::text, whole.relname || '_') and given.number is not null;
 
 -- The partition that ids are drawn for now. Not by the sequence alone: a copy may come without the sequence's value,
 -- and TRUNCATE may restart it.
@@ -157,7 +160,9 @@ begin
             name := parent || '_' || ahead;
             execute format('create table %s (like %s including defaults including constraints)', name, parent);
             -- LIKE does not copy this.
-            execute format('alter table %s replica identity full', name);
+            if (select relreplident from pg_class where oid = parent::regclass) = 'f' then
+                execute format('alter table %s replica identity full', name);
+            end if;
             execute format('alter table %s attach partition %s for values from (%s) to (%s)',
                            parent, name, ahead * room, (ahead + 1) * room);
             delete from outbox.known_partition as known where known.parent = make_ahead.parent and number = ahead;

@@ -168,7 +168,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     with wanted as (
         select parent, outbox.present_partition(parent) + 1 as number
-        from unnest(array['outbox.message', 'outbox.attempt']) as parent
+        from (select distinct parent from outbox.known_partition) as partitioned
     )
     select coalesce(array_agg(partition order by partition), '{}')
     from (

@@ -68,6 +68,8 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
+declare
+    parent text;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'outbox.rebase runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
@@ -117,8 +119,12 @@ begin
         (select max(message_id) from outbox.dead_letter),
         (select max(upto_id) from outbox.checkpoint)));
     perform outbox.make_partitions();
-    perform outbox.advance_sequence('outbox.attempt', (select max(id) from outbox.attempt));
-    perform outbox.turn_attempts();
+    for parent in select distinct known.parent from outbox.known_partition as known where known.parent <> 'outbox.message'
+    loop
+        execute format('select outbox.advance_sequence(%L, (select max(id) from %s))', parent, parent);
+        -- Nothing is dropped here: for how long its rows are kept is the business of those that turn it regularly.
+        perform outbox.turn_by_age(parent, 36500);
+    end loop;
     perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));

@@ -347,3 +347,13 @@ def test_writers_wait_a_tenth_of_a_second_for_a_partition_that_goes(
     settings = "select array_to_string(proconfig, ' ') from pg_proc where proname = %s"
     for name in ("retire_partition", "turn_by_age"):
         assert "lock_timeout=80ms" in one(db, settings, name)
+
+
+def test_the_name_of_another_partitioned_table_says_nothing_to_the_log_s(db: Session) -> None:
+    """It is no pattern, whatever its owner has called it."""
+    db.execute("create schema evil")
+    db.execute('create table evil."a(" (id int) partition by range (id)')
+    db.execute('create table evil."a(_0" partition of evil."a(" for values from (0) to (1)')
+    found = db.execute("select parent, number from outbox.attached_partition").fetchall()
+    assert ("outbox.message", 0) in found
+    assert ("evil.a(", 0) in found

@@ -116,6 +116,24 @@ def test_no_partition_is_a_default_that_a_new_one_is_scanned_for(db: Session, ta
     assert [bound for bound in bounds if bound == "DEFAULT"] == []
 
 
+def test_a_missing_partition_ahead_is_left_out(db: Session, table: Table) -> None:
+    drop(db, table, names(table, 1)[0])
+    assert one(db, "select outbox.partitions_left_out()") == names(table, 1)
+
+
+def test_a_copy_without_sequences_is_written_to_where_the_ids_had_come(
+    db: Session, table: Table
+) -> None:
+    pass_width(db, table)
+    db.execute(table.write, ["before"])
+    drop(db, table, table.first)
+    sequence = one(db, "select pg_get_serial_sequence(%s, 'id')", table.name)
+    db.execute(sql.SQL("alter sequence {} restart").format(sql.Identifier(*sequence.split("."))))
+    db.execute("select outbox.rebase()")
+    db.execute(table.write, ["after"])
+    assert kept(db, table) == dict.fromkeys(("before", "after"), names(table, 1)[0])
+
+
 def test_a_turn_reads_and_moves_no_row_whatever_lies_there(
     db: Session, open_session: Open, table: Table
 ) -> None:
