@@ -17,7 +17,7 @@ from service.payments import api as payments_api
 from service.payments import retention
 from service.payments.live.clients import Live
 from service.payments.live.sockets import watch_order
-from service.payments.switch import Gate, Payments
+from service.payments.served import Gate, Payments
 from service.platform import api as platform_api
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.settings import Settings

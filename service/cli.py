@@ -12,7 +12,7 @@ from prometheus_client import disable_created_metrics
 
 from service import keys_command, settings
 from service.app import create_app
-from service.payments import switch
+from service.payments import served
 from service.process import logs, terminal
 from service.settings import Settings, SettingsError
 from service.web.server.server import Server
@@ -66,8 +66,8 @@ def main() -> None:
         raise SystemExit(2) from None
     if arguments.noun is not None:
         raise SystemExit(keys_command.run(arguments, configured))
-    if configured.payments and switch.are_missing(configured.database_url):
-        print(f"outbox-service: {switch.NOT_THERE}", file=sys.stderr)
+    if configured.payments and served.are_missing(configured.database_url):
+        print(f"outbox-service: {served.NOT_THERE}", file=sys.stderr)
         raise SystemExit(2)
     serve(configured, ignored)
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.payments import api as payments_api
-from service.payments.switch import Payments
+from service.payments.served import Payments
 from service.platform import api as platform_api
 from service.problems import Problem
 from service.web import document as openapi

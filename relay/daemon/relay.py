@@ -9,7 +9,7 @@ import psycopg
 import structlog
 
 from relay import migrations
-from relay.daemon import frozen, retention
+from relay.daemon import frozen_relays, retention
 from relay.daemon.retry import until_stopped
 from relay.daemon.sessions import Sessions
 from relay.daemon.worker import SubscriptionWorker
@@ -178,7 +178,7 @@ class Relay:
                 self._telemetry.turned()
                 if time.monotonic() - looked_at > FROZEN_LOOK_SECONDS:
                     looked_at = time.monotonic()
-                    frozen.terminate(connection, frozen_after_seconds(self._settings))
+                    frozen_relays.terminate(connection, frozen_after_seconds(self._settings))
                     self._forget_deleted(connection)
                     self._replace_stuck()
                 self._turned.clear()

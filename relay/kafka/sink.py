@@ -8,12 +8,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from relay.kafka import errors
 from relay.kafka.headers import CloudEvents
+from relay.kafka.refused_channels import MAX_UNASKED_DEAD, DeadReason, Undeliverable
 from relay.kafka.reports import Refused
 from relay.kafka.routes import BATCH_BYTES, Route, Wire
 from relay.kafka.sizes import batch_bytes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
 from relay.kafka.topics import Missing, Topics
-from relay.kafka.undeliverable import MAX_UNASKED_DEAD, DeadReason, Undeliverable
 from relay.kafka.unwritable import Unwritable, UnwritableCheck
 from relay.log import encoding
 from relay.log.message import CHANNEL, REPLAYED_HEADER, Row

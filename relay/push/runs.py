@@ -18,6 +18,7 @@ from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.monitoring.telemetry import Telemetry
 from relay.process.interval import Interval
+from relay.push.fair_turns import Owner
 from relay.push.finish import Sent, finish
 from relay.push.item import Item
 from relay.push.lease import Lease
@@ -31,7 +32,6 @@ from relay.push.signing import Signing
 from relay.push.state import breaker, rows
 from relay.push.state.rate import Rate
 from relay.push.target import Target
-from relay.push.turns import Owner
 from relay.settings import Settings
 
 logger = structlog.get_logger()
@@ -338,12 +338,12 @@ def _place(cursor: Cursor) -> tuple[int, int, int]:
 def _decide_without_request(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
     """What came late, or a shorter schedule, has decided already."""
     exhausted = item.attempts >= most_attempts(endpoint.retry)
-    if item.row is None:
-        logger.error("message_gone", cursor=cursor.id, message=item.message_id)
-        item.verdict = Verdict("missing", item.attempts)
-    elif item.outcome == "acked":
+    if item.outcome == "acked":
         # It came since the others were cleared.
         item.verdict = Verdict("acked", item.attempts)
+    elif item.row is None:
+        logger.error("message_gone", cursor=cursor.id, message=item.message_id)
+        item.verdict = Verdict("missing", item.attempts)
     elif item.outcome == "dead" or exhausted:
         limit = f"{item.attempts} attempts" if exhausted else None
         item.verdict = Verdict("dead", item.attempts, exhausted=limit)

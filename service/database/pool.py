@@ -24,9 +24,9 @@ from service.database.connection import (
 )
 from service.database.faults import Faults
 from service.database.transaction import BOUND, Transaction
+from service.fair_turns import CrowdedError, Turns, asks_for
 from service.problems import unavailable
 from service.settings import Settings
-from service.turns import CrowdedError, Turns, asks_for
 
 # What a standby says to READ WRITE, and a primary that was made read-only to a write.
 READ_ONLY = (sqlstates.FeatureNotSupported, sqlstates.ReadOnlySqlTransaction)

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.payments.money import decoder
 from service.payments.orders import creation, requests, view
-from service.payments.switch import PATHS
+from service.payments.served import PATHS
 from service.payments.webhook import event, receive
 from service.web.ids import UUIDS
 from service.web.operation import Call, Operation

@@ -8,7 +8,7 @@ import structlog
 
 from service.database.pool import Database
 from service.database.transaction import Transaction
-from service.payments.switch import Payments
+from service.payments.served import Payments
 from service.problems import Problem
 
 log = structlog.get_logger()

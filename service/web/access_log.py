@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.turns import asks_for
+from service.fair_turns import asks_for
 from service.web.health import PROBES
 from service.web.metrics import Metrics
 from service.web.refusals import Lines, Refusals

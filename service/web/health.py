@@ -6,7 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.turns import asks_for
+from service.fair_turns import asks_for
 from service.web.metrics import Metrics
 
 # Asked all day long by machines, under whatever address a process happens to have.

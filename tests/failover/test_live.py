@@ -11,7 +11,7 @@ from service.payments.live.clients import TRY_AGAIN_LATER
 from tests.eventually import eventually
 from tests.pair import Pair
 from tests.servers import TEMPLATE
-from tests.service.payments.live import WS
+from tests.service.payments.live_socket import WS
 from tests.service.shop import Json, Shop, event
 
 pytestmark = pytest.mark.long

@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from tests.failover.serving import serving
 from tests.failover.test_live import pay, ready
 from tests.servers import TEMPLATE, make_template
-from tests.service.payments.live import WS
+from tests.service.payments.live_socket import WS
 from tests.service.shop import Shop
 
 pytestmark = pytest.mark.long

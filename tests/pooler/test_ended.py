@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from local.pgbouncer import PgBouncer
-from tests.service.payments.live import WS
+from tests.service.payments.live_socket import WS
 from tests.service.shop import Shop, event
 
 pytestmark = pytest.mark.long

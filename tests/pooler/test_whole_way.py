@@ -21,7 +21,7 @@ from tests.receiver import Receiver
 from tests.relay.operating import outbox_relay, relay_role
 from tests.relay.stage import ExactlyOnceStage
 from tests.service.conftest import JSON
-from tests.service.payments.live import WS
+from tests.service.payments.live_socket import WS
 from tests.service.shop import Shop, event
 from tests.shadows import SETTINGS
 

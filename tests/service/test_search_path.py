@@ -20,22 +20,16 @@ from tests.pooled import WAYS, by_way
 from tests.promises import Promise, promises
 from tests.service.api import Platform
 from tests.service.conftest import JSON
-from tests.service.payments import (
-    test_check_events,
-    test_order_events,
-    test_orders_api,
-    test_states,
-)
-from tests.service.payments.live import WS
-from tests.service.platform import (
-    test_access,
-    test_deliveries,
+from tests.service.payments import test_states
+from tests.service.payments.live_socket import WS
+from tests.service.payments.orders import test_orders_api
+from tests.service.payments.webhook import test_check_events, test_order_events
+from tests.service.platform import test_access, test_deliveries, test_key_channels, test_messages
+from tests.service.platform.subscriptions import (
+    test_delete,
     test_endpoint_hidden,
     test_endpoint_settings,
-    test_key_channels,
-    test_messages,
-    test_subscription_delete,
-    test_subscription_steps,
+    test_steps,
     test_subscriptions,
 )
 from tests.service.shop import Shop, event
@@ -45,7 +39,7 @@ from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
 PLATFORM = promises(
     *(test_authorization, test_endpoint_hidden, test_access, test_deliveries),
     *(test_messages, test_key_channels, test_subscriptions, test_endpoint_settings),
-    *(test_subscription_delete, test_subscription_steps),
+    *(test_delete, test_steps),
     of=("platform",),
 )
 SHOP = promises(test_check_events, test_order_events, test_orders_api, test_states, of=("shop",))

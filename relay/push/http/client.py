@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import msgspec
 
+from relay.push.fair_turns import Owner
 from relay.push.http.answer import Answer, printable
 from relay.push.http.connection import Connection
 from relay.push.http.dial import Dialler
@@ -19,7 +20,6 @@ from relay.push.http.proxy import Proxy
 from relay.push.http.reply import Reply
 from relay.push.http.resolver import LookUp, Resolver
 from relay.push.http.url import Url, parse
-from relay.push.turns import Owner
 
 MAX_CONNECTIONS = 10_000
 

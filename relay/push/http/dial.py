@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from socket import socket
 
+from relay.push.fair_turns import Owner
 from relay.push.http.connection import Connection
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.guard import Guard
@@ -15,7 +16,6 @@ from relay.push.http.resolver import AddrInfo, Resolver
 from relay.push.http.tcp import connect
 from relay.push.http.tls import client_context, fault_of
 from relay.push.http.url import Origin
-from relay.push.turns import Owner
 
 # Of several addresses each gets its share of the time that is left, and no less than this.
 LEAST_CONNECT_SECONDS = 1.0

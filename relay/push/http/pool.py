@@ -3,11 +3,11 @@
 import asyncio
 from collections import deque
 
+from relay.push.fair_turns import Owner
 from relay.push.http.connection import Connection
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import NoConnectionError
 from relay.push.http.url import Url
-from relay.push.turns import Owner
 
 # Below the 5 s that the commonest servers keep an idle connection.
 KEEP_ALIVE_SECONDS = 4.0

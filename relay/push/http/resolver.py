@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from relay.push.fair_turns import Owner
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.url import Origin
-from relay.push.turns import Owner
 
 # Spares the servers of names. A connection lives a little longer, so a name that moves to another
 # address is followed within a minute.

@@ -14,6 +14,7 @@ import uvloop
 from relay.monitoring.telemetry import Telemetry
 from relay.process import heap
 from relay.process.descriptors import raise_limit
+from relay.push.fair_turns import Owner, Turns
 from relay.push.http.client import MAX_CONNECTIONS, Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
@@ -21,13 +22,12 @@ from relay.push.http.resolver import MAX_LOOK_UPS
 from relay.push.item import Item
 from relay.push.policy.settings import Endpoint
 from relay.push.policy.verdict import Failures
+from relay.push.requests.capacity import Room
 from relay.push.requests.headers import Headers
-from relay.push.requests.room import Room
 from relay.push.requests.slots import Slots
-from relay.push.state.late import Late
+from relay.push.state.late_outcomes import Late
 from relay.push.state.writer import Writer
 from relay.push.target import Target
-from relay.push.turns import Owner, Turns
 from relay.settings import Settings
 
 logger = structlog.get_logger()

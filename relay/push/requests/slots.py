@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from relay.push.requests.room import Room
-from relay.push.turns import Owner
+from relay.push.fair_turns import Owner
+from relay.push.requests.capacity import Room
 
 # With retries about, so much of the capacity is kept for them, and so much is the most they get
 # while fresh messages wait: neither starves the other, whichever of them hangs.

@@ -13,8 +13,8 @@ import structlog
 from relay.database import Connection, connect
 from relay.monitoring.telemetry import Telemetry
 from relay.process.interval import Interval
-from relay.push.state import attempts, late
-from relay.push.state.late import Late
+from relay.push.state import attempts, late_outcomes
+from relay.push.state.late_outcomes import Late
 from relay.settings import Settings
 
 logger = structlog.get_logger()
@@ -102,7 +102,7 @@ class Writer:
         """What is next. Where the database is away, it is tried again with what comes by then."""
         try:
             self._connection = self._connection or connect(self._settings)
-            held = late.write(self._connection, self._next, self._settings.name)
+            held = late_outcomes.write(self._connection, self._next, self._settings.name)
         except Exception as fault:
             self._failed(fault)
             time.sleep(0 if stop else AGAIN_SECONDS)

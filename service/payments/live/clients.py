@@ -15,9 +15,9 @@ from uuid import UUID
 import structlog
 
 from service.database.pool import Database
+from service.fair_turns import asks_for
 from service.payments.live import updates
 from service.problems import Problem, unavailable
-from service.turns import asks_for
 from service.web.metrics import Metrics
 
 POLL_INTERVAL_SECONDS = 0.05

@@ -6,13 +6,13 @@ import msgspec
 import structlog
 
 from service.database.transaction import Transaction
+from service.fair_turns import asks_for
 from service.payments.money import decoder, text
 from service.payments.webhook import check, order, signature
 from service.payments.webhook.event import Envelope, EventType, Payload, WebhookBody
 from service.payments.webhook.received import record
 from service.payments.webhook.router import Target, route
 from service.problems import Problem
-from service.turns import asks_for
 from service.web import body, lone_surrogates
 from service.web.operation import Call, RequestHeader
 

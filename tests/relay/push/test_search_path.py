@@ -14,10 +14,11 @@ from tests.eventually import eventually
 from tests.pooled import WAYS, by_way
 from tests.promises import Promise, promises
 from tests.receiver import Receiver
-from tests.relay.push import test_breaker, test_dead_letters, test_probes, test_replay, test_sealed
+from tests.relay.push import test_dead_letters, test_replay, test_sealed
 from tests.relay.push.conftest import EMPTY
 from tests.relay.push.stage import PushRelay, PushStage
-from tests.relay.push.test_late import in_flight
+from tests.relay.push.state import test_breaker, test_probes
+from tests.relay.push.state.test_late_outcomes import in_flight
 from tests.shadows import among_shadows, shadowed, sprung
 
 PROMISES = promises(

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.database.transaction import Transaction
-from service.payments import retention, switch
+from service.payments import retention, served
 from service.platform import keys
 from service.settings import Settings
 from service.web import authorization, refusals
@@ -48,7 +48,7 @@ def queries(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     def watch(self: Transaction, row: type, statement: str, parameters: object) -> object:
         # Months are turned in the background, where payments are served, whenever that is.
-        if statement not in (retention.TURN, switch.FIND):
+        if statement not in (retention.TURN, served.FIND):
             seen.append(parameters)
         return select(self, row, statement, parameters)  # type: ignore[arg-type]
 

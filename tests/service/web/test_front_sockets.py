@@ -12,7 +12,7 @@ import pytest
 from service.web.server.websocket import MAX_FRAMES
 from tests.conftest import Spawn
 from tests.eventually import eventually
-from tests.service.payments.live import publish
+from tests.service.payments.live_socket import publish
 from tests.service.raw import Raw, get
 from tests.service.shop import Shop
 from tests.service.web.front import MEGABYTE, Front, only_ours, start

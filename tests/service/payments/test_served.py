@@ -14,7 +14,7 @@ from relay import migrations
 from service.app import create_app
 from service.database.pool import Database
 from service.payments import retention
-from service.payments.switch import Payments
+from service.payments.served import Payments
 from service.platform import keys
 from service.settings import Settings, SettingsError, from_environment
 from service.web.keys import SCOPES

@@ -8,7 +8,7 @@ from relay.daemon.rounds import Rounds
 from tests.eventually import eventually
 from tests.receiver import OK, respond
 from tests.relay.push.stage import LATER, Answers, PushRelay, PushStage
-from tests.relay.push.test_late import Held, impatient_round
+from tests.relay.push.state.test_late_outcomes import Held, impatient_round
 from tests.sql.log import one
 
 REFUSED = respond(400)

@@ -12,7 +12,7 @@ from service.app import create_app
 from service.payments.live import updates
 from service.settings import Settings
 from tests.eventually import eventually
-from tests.service.payments.live import WS, publish, reason
+from tests.service.payments.live_socket import WS, publish, reason
 from tests.service.shop import Shop, event
 
 

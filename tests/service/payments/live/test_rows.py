@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from starlette.testclient import TestClient
 
-from tests.service.payments.live import WS, publish, reason, update
+from tests.service.payments.live_socket import WS, publish, reason, update
 from tests.service.shop import Json, Shop
 
 BAD_ROW = """

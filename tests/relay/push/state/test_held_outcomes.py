@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from prometheus_client import generate_latest
 
-from relay.push.state import late, writer
-from relay.push.state.late import Late
+from relay.push.state import late_outcomes, writer
+from relay.push.state.late_outcomes import Late
 from tests.eventually import eventually
 from tests.receiver import OK, Reaction, Received, respond
 from tests.relay.push.stage import PushRelay, PushStage
-from tests.relay.push.test_late import Held, impatient_round
+from tests.relay.push.state.test_late_outcomes import Held, impatient_round
 from tests.sql.log import Session, one
 
 ROW: LiteralString = """
@@ -181,7 +181,7 @@ def test_what_was_held_is_tried_again_though_others_come_all_the_while(
 def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
     stage: PushStage, relay: PushRelay, other: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried, write = threading.Event(), late.write
+    tried, write = threading.Event(), late_outcomes.write
 
     def note(*given: Any) -> list[Late]:
         held = write(*given)
@@ -189,7 +189,7 @@ def test_what_is_held_at_a_stop_is_tried_again_for_as_long_as_that_takes(
             tried.set()
         return held
 
-    monkeypatch.setattr(late, "write", note)
+    monkeypatch.setattr(late_outcomes, "write", note)
     closing = threading.Event()
     both = Both(stage)
     stage.subscribe("held")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.push.requests.room import Room, Share
+from relay.push.requests.capacity import Room, Share
 
 KB = 1_000
 

@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 from functools import partial
 
-from relay.push.turns import Owner, Turns
+from relay.push.fair_turns import Owner, Turns
 
 
 class Asked:

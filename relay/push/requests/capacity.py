@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
-from relay.push.turns import Owner
+from relay.push.fair_turns import Owner
 
 
 class Use:

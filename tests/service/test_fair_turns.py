@@ -14,9 +14,9 @@ from service.database import faults
 from service.database.faults import Faults
 from service.database.pool import Database
 from service.database.transaction import Transaction
+from service.fair_turns import CrowdedError, Turns
 from service.problems import Problem
 from service.settings import Settings
-from service.turns import CrowdedError, Turns
 from service.web.keys import PREFIX
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform

@@ -9,7 +9,7 @@ from relay.push.state.attempts import NOT_KEPT
 from tests.eventually import eventually
 from tests.receiver import respond
 from tests.relay.push.stage import LATER, PushRelay, PushStage
-from tests.relay.push.test_late import in_flight
+from tests.relay.push.state.test_late_outcomes import in_flight
 from tests.sql.log import one
 
 OpenRelay = Callable[[], PushRelay]

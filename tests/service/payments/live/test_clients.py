@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service.database.transaction import Transaction
 from service.payments.live import clients, sockets, updates
 from tests.eventually import eventually
-from tests.service.payments.live import WS, publish, reason
+from tests.service.payments.live_socket import WS, publish, reason
 from tests.service.shop import ORDERS, Json, Shop
 
 
