@@ -159,6 +159,7 @@ def test_a_statement_that_takes_too_long_is_ended_and_nothing_is_applied(
     assert booked(finance_url) == []
 
 
+@pytest.mark.long
 def test_a_consumer_killed_in_the_middle_books_every_payment_once(
     finance_url: str, kafka: str, create_topic: CreateTopic, spawn: Spawn
 ) -> None:

@@ -150,6 +150,7 @@ def test_rebase_lowers_no_sequence(db: Session) -> None:
     assert publish(db) == last + 1
 
 
+@pytest.mark.long
 def test_rebase_refuses_while_a_writer_is_busy(db: Session, open_session: Open) -> None:
     writer = open_session()
     with writer.transaction():

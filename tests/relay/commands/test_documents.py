@@ -25,6 +25,7 @@ READERS = [("status",), ("subscriptions",), ("channels", "list")]
 SUBSCRIBE = "select from outbox.subscribe('b', 'b', 'https://example.com/in')"
 
 
+@pytest.mark.long
 def test_each_command_needs_the_login_that_operations_names(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SUBSCRIBE)

@@ -149,6 +149,7 @@ def test_a_waiting_channel_writes_nothing_while_it_waits(stage: Stage) -> None:
     assert n <= 1, f"{n} checkpoints of a cursor that did not move"
 
 
+@pytest.mark.long
 def test_a_second_missing_topic_does_not_wait_for_the_first(stage: Stage) -> None:
     stage.create_topic("orders")
     stage.relay()
@@ -162,6 +163,7 @@ def test_a_second_missing_topic_does_not_wait_for_the_first(stage: Stage) -> Non
     stage.all_arrived("gone", "lost", "orders")
 
 
+@pytest.mark.long
 def test_a_topic_deleted_under_a_running_relay_makes_its_channel_wait(stage: Stage) -> None:
     stage.create_topic("orders")
     topic = stage.create_topic("doomed")

@@ -57,6 +57,7 @@ def stopped(log: IO[bytes]) -> None:
     fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reader", [gone, stopped])
 def test_messages_go_whoever_reads_the_relays_log(
     stage: Stage, reader: Callable[[IO[bytes]], None]

@@ -61,6 +61,7 @@ def test_endpoints_that_hang_delay_nobody_elses_messages(
         eventually(came, 5)
 
 
+@pytest.mark.long
 def test_endpoints_that_hang_leave_connections_to_another_owner(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def test_look_ups_are_counted_among_what_this_process_may_have_open(
         assert most[0] + resolver.MAX_LOOK_UPS + 20 < 1024
 
 
+@pytest.mark.long
 def test_a_run_that_could_send_nothing_takes_no_connection_again(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from tests.service.shop import ORDERS
 from tests.service.web.front import BODIES, HEADS, Front, only_ours
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", HEADS)
 def test_half_a_head_is_ended_in_time(front: Front, half: str) -> None:
     with front.raw() as client:
@@ -27,6 +28,7 @@ def test_half_a_head_is_ended_in_time(front: Front, half: str) -> None:
         assert b"connection: close" in answer
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", BODIES)
 def test_half_a_body_is_ended_in_time(front: Front, half: str) -> None:
     with front.raw() as client:
@@ -52,6 +54,7 @@ def endless(start: bytes, more: bytes) -> Iterator[bytes]:
         yield more
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("begun", "more"),
     [

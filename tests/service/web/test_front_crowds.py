@@ -68,6 +68,7 @@ def test_a_flood_costs_no_memory_and_holds_up_nobody(patient: Front, flood: str)
     assert max(peaks, default=before) - before < 24 * MEGABYTE
 
 
+@pytest.mark.long
 def test_half_open_connections_are_ended_though_nothing_else_happens(front: Front) -> None:
     with ExitStack() as stack:
         halves = [HEADS["nothing"], HEADS["half a header"], BODIES["half a body"]]

@@ -28,6 +28,7 @@ def told(relay: Program) -> int:
     return relay.output().count("kafka_cursor_lost")
 
 
+@pytest.mark.long
 def test_a_run_in_doubt_whose_offset_is_gone_comes_again_and_the_relay_says_so(
     wires: Wires, watched: ExactlyOnceStage, free_port: Callable[[], int]
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_run_in_doubt_whose_offset_is_gone_comes_again_and_the_relay_says_so(
     assert reckoning.repeats == 20
 
 
+@pytest.mark.long
 def test_an_offset_that_is_gone_in_a_quiet_time_is_told_and_nothing_comes_again(
     exactly_once: ExactlyOnceStage,
 ) -> None:
@@ -66,6 +68,7 @@ def test_an_offset_that_is_gone_in_a_quiet_time_is_told_and_nothing_comes_again(
     assert told(second) == 1
 
 
+@pytest.mark.long
 def test_a_cursor_that_never_was_in_kafka_is_no_loss(exactly_once: ExactlyOnceStage) -> None:
     stage = exactly_once
     stage.deliver("at_least_once")

@@ -86,6 +86,7 @@ def test_the_two_times_are_less_than_a_minute() -> None:
     assert pool.LONGEST_AGE_SECONDS + resolver.CACHE_SECONDS < 60
 
 
+@pytest.mark.long
 def test_names_that_are_never_answered_hold_up_nobody_else() -> None:
     over = threading.Event()
 
