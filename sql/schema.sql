@@ -187,8 +187,8 @@ CREATE FUNCTION outbox.close_breaker() RETURNS trigger
     AS $$
 begin
     update outbox.breaker
-    set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
-        closed_at = clock_timestamp()
+    set failing_since = null, refused = 0, refused_since = null, refused_at = null, opened_at = null,
+        retry_at = null, token = null, closed_at = clock_timestamp()
     where subscription_id = new.id;
     return null;
 end
@@ -809,6 +809,8 @@ CREATE FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint, faile
     AS $$
 #variable_conflict use_variable
 declare
+    now    constant timestamptz := clock_timestamp();
+    paused constant timestamptz := now - make_interval(secs => cool_down_seconds);
     b      outbox.breaker;
     since  timestamptz;
     detail json;
@@ -822,18 +824,23 @@ begin
     end if;
     if acked > 0 then
         if b.failing_since is not null then
-            update outbox.breaker as one set failing_since = null, refused = 0
+            update outbox.breaker as one
+            set failing_since = null, refused = 0, refused_since = null, refused_at = null
             where one.subscription_id = b.subscription_id;
         end if;
     elsif failed > 0 or refused > 0 then
         if b.failing_since is null or refused > 0 then
             update outbox.breaker as one
-            set failing_since = coalesce(b.failing_since, clock_timestamp()), refused = b.refused + refused
+            set failing_since = coalesce(b.failing_since, now), refused = b.refused + refused,
+                refused_since = case when refused = 0 or b.refused_at > paused then b.refused_since else now end,
+                refused_at = case when refused = 0 then b.refused_at else now end
             where one.subscription_id = b.subscription_id
             returning * into b;
         end if;
-        perform outbox.disable_if_dead(b.subscription_id);
-        if b.refused >= minimum and b.failing_since <= clock_timestamp() - make_interval(secs => cool_down_seconds) then
+        if failed > 0 or b.refused >= minimum then
+            perform outbox.disable_if_dead(b.subscription_id);
+        end if;
+        if refused > 0 and b.refused >= minimum and b.refused_since <= paused then
             detail := json_build_object('refused', b.refused);
         end if;
     end if;
@@ -875,7 +882,8 @@ CREATE FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, ack
 begin
     if acked then
         update outbox.breaker as b
-        set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
+        set failing_since = null, refused = 0, refused_since = null, refused_at = null, opened_at = null,
+            retry_at = null, token = null,
             closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
@@ -2992,6 +3000,8 @@ CREATE TABLE outbox.breaker (
     subscription_id bigint NOT NULL,
     failing_since timestamp with time zone,
     refused bigint DEFAULT 0 NOT NULL,
+    refused_since timestamp with time zone,
+    refused_at timestamp with time zone,
     opened_at timestamp with time zone,
     retry_at timestamp with time zone,
     closed_at timestamp with time zone,

@@ -95,9 +95,13 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     if reader is not None:
         return Outside(kafka=None)
     yield from in_time(connection, "secrets", secrets.examine(connection, settings))
-    return Outside(
-        kafka_findings.wanted(connection, settings), tuple(http_findings.endpoints(connection))
-    )
+    try:
+        with connection.transaction():
+            wanted = kafka_findings.wanted(connection, settings)
+            return Outside(wanted, tuple(http_findings.endpoints(connection)))
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as fault:
+        yield too_long("subscriptions", fault)
+        return Outside(kafka=None)
 
 
 def _server_version(connection: Connection) -> Finding:

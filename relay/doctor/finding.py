@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
+import psycopg
 from psycopg import errors
 
 from relay.database import Connection
@@ -22,7 +23,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def in_time(connection: Connection, what: str, look: Iterable[Finding]) -> Iterator[Finding]:
-    """What `look` finds; where that takes too long, that it does, and whoever is next can go on.
+    """What `look` finds; where that takes too long, that it does, and the next look can begin.
 
     Raises psycopg.Error otherwise.
     """
@@ -30,12 +31,12 @@ def in_time(connection: Connection, what: str, look: Iterable[Finding]) -> Itera
         # A savepoint, so that no more is given up.
         with connection.transaction():
             found = list(look)
-    except errors.QueryCanceled as fault:
+    except (errors.QueryCanceled, errors.LockNotAvailable) as fault:
         found = [too_long(what, fault)]
     yield from found
 
 
-def too_long(what: str, fault: errors.QueryCanceled) -> Finding:
+def too_long(what: str, fault: psycopg.Error) -> Finding:
     """Nothing is known of it."""
     text = f"looking at {what} took too long: {str(fault).splitlines()[0]}"
     hint = (

@@ -50,8 +50,10 @@ class Sent(msgspec.Struct, frozen=True):
         if self.target.probing:
             return Failures()
         tried = [item for item in self.of("dead", "retry") if item.sent_at > 0]
-        refused = sum(item.refused for item in tried)
-        return Failures(len(tried) - refused, refused)
+        refused = [item for item in tried if item.refused]
+        # A message that is refused again says no more of the endpoint than it did at first.
+        first = sum(item.attempts == 0 for item in refused)
+        return Failures(len(tried) - len(refused), first)
 
     @property
     def is_next_probe_at_once(self) -> bool:

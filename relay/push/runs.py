@@ -261,7 +261,7 @@ class PushRuns:
             return False
         opened = breaker.judge_run(connection, target, Failures(self._late.failed))
         if opened:
-            self._late = Failures()
+            self._late = Failures(0, self._late.refused)
         return opened
 
     def _deliver(
@@ -297,7 +297,7 @@ class PushRuns:
         finally:
             pages.close()
         self._rate.used(result.sent)
-        late, self._late = self._late, Failures()
+        late = self._late
         sent = Sent(cursor, claimed, target, reading, result, finished, cleared, late)
         try:
             progressed = finish(connection, sent, self._settings.name, self._telemetry, began_at)
@@ -305,6 +305,7 @@ class PushRuns:
             batch.end(committed=False)
             raise
         batch.end(committed=True)
+        self._late = Failures()
         if target.probing and not result.sent and (result.behind or result.done_id == 0):
             # All that was read has to wait: the log is read again when a cool-down is over.
             cool_down = target.endpoint.breaker.cool_down_seconds

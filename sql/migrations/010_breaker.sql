@@ -9,8 +9,11 @@ create table outbox.breaker (
     subscription_id bigint primary key references outbox.subscription on delete cascade,
     -- The first failure since the last success.
     failing_since   timestamptz,
-    -- How many messages the endpoint refused since then: it is alive, and its 4xx is about the message.
+    -- How many messages the endpoint refused since then, each at its first attempt: the endpoint is alive, and its 4xx
+    -- is about the message. And since when it refuses without a pause as long as a cool-down, and when it did last.
     refused         bigint not null default 0,
+    refused_since   timestamptz,
+    refused_at      timestamptz,
     opened_at       timestamptz,
     retry_at        timestamptz,
     -- When it closed last; failures from before that count no more.
@@ -39,7 +42,8 @@ revoke execute on function outbox.disable_if_dead(bigint) from public;
 
 -- Judges a closed breaker by a run's outcomes, which are not in a checkpoint yet. It opens at `threshold` of at least
 -- `minimum` attempts within the window, counted over all relays since it last closed. What was refused is no failure
--- there: it opens the breaker where nothing was acknowledged for a cool-down, and at least `minimum` refused.
+-- there: it opens the breaker where the endpoint has refused for a cool-down, at least `minimum` messages, and
+-- acknowledged none meanwhile. A time in which nothing was sent says nothing.
 create function outbox.judge_breaker(
     subscription_id   bigint,
     acked             bigint,
@@ -58,6 +62,8 @@ set enable_seqscan = off
 as $$
 #variable_conflict use_variable
 declare
+    now    constant timestamptz := clock_timestamp();
+    paused constant timestamptz := now - make_interval(secs => cool_down_seconds);
     b      outbox.breaker;
     since  timestamptz;
     detail json;
@@ -71,18 +77,23 @@ begin
     end if;
     if acked > 0 then
         if b.failing_since is not null then
-            update outbox.breaker as one set failing_since = null, refused = 0
+            update outbox.breaker as one
+            set failing_since = null, refused = 0, refused_since = null, refused_at = null
             where one.subscription_id = b.subscription_id;
         end if;
     elsif failed > 0 or refused > 0 then
         if b.failing_since is null or refused > 0 then
             update outbox.breaker as one
-            set failing_since = coalesce(b.failing_since, clock_timestamp()), refused = b.refused + refused
+            set failing_since = coalesce(b.failing_since, now), refused = b.refused + refused,
+                refused_since = case when refused = 0 or b.refused_at > paused then b.refused_since else now end,
+                refused_at = case when refused = 0 then b.refused_at else now end
             where one.subscription_id = b.subscription_id
             returning * into b;
         end if;
-        perform outbox.disable_if_dead(b.subscription_id);
-        if b.refused >= minimum and b.failing_since <= clock_timestamp() - make_interval(secs => cool_down_seconds) then
+        if failed > 0 or b.refused >= minimum then
+            perform outbox.disable_if_dead(b.subscription_id);
+        end if;
+        if refused > 0 and b.refused >= minimum and b.refused_since <= paused then
             detail := json_build_object('refused', b.refused);
         end if;
     end if;
@@ -156,7 +167,8 @@ as $$
 begin
     if acked then
         update outbox.breaker as b
-        set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
+        set failing_since = null, refused = 0, refused_since = null, refused_at = null, opened_at = null,
+            retry_at = null, token = null,
             closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
@@ -187,8 +199,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     update outbox.breaker
-    set failing_since = null, refused = 0, opened_at = null, retry_at = null, token = null,
-        closed_at = clock_timestamp()
+    set failing_since = null, refused = 0, refused_since = null, refused_at = null, opened_at = null,
+        retry_at = null, token = null, closed_at = clock_timestamp()
     where subscription_id = new.id;
     return null;
 end

@@ -124,7 +124,8 @@ class RequestLoop:
     def late(self, target: Target, cursor_id: int, item: Item) -> None:
         """An outcome that came after its run; on the loop only."""
         failed = item.verdict is not None and item.verdict.kind in ("retry", "dead")
-        if failed and not target.probing:
+        is_known = item.refused and item.attempts > 0
+        if failed and not is_known and not target.probing:
             with self._lock:
                 made = self._late_failures.setdefault(target.subscription_id, [])
                 made.append((target.clock + item.sent_at, item.refused))

@@ -12,6 +12,9 @@ from service.web.metrics import Metrics
 # Below this a client counts as one that stands still, whatever it sends or takes.
 MIN_BYTES_PER_SECOND = 1024
 
+# So many connections may be there beyond the limit, while requests that were refused are answered.
+MAX_BEYOND_LIMIT = 16
+
 log = structlog.get_logger()
 
 
@@ -31,7 +34,7 @@ class Connections:
     for it, not the newcomer refused: a client that opens thousands and says nothing takes places
     from itself, and a probe or a payment gets through. Where all the others have requests under
     way, `refuse_one` ends one that only waits for the database: its connection is then free, and
-    one more than `limit` may be there until the next comes. There is no share for each address,
+    a few more than `limit` may be there until the next comes. There is no share for each address,
     since behind a proxy all clients come from one.
     """
 
@@ -46,24 +49,33 @@ class Connections:
         self._refuse_one = refuse_one
         self.timeout_seconds = timeout_seconds
         self._metrics = metrics
-        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        # Since when, by the loop's clock; the longest first.
+        self._waiting: OrderedDict[Connection, float] = OrderedDict()
         self._ended: Counter[str] = Counter()
 
     def opened(self, connection: Connection, count: int) -> None:
         """A client has connected; `count` connections are there, this one included."""
         self.wait(connection)
-        if count > self.limit and len(self._waiting) == 1 and self._refuse_one():
+        beyond = count - self.limit
+        if 0 < beyond <= MAX_BEYOND_LIMIT and self._all_are_new() and self._refuse_one():
             self.count_ended("too_many_requests")
             return
-        for _ in range(min(count - self.limit, max(len(self._waiting) - 1, 1))):
+        for _ in range(min(beyond, max(len(self._waiting) - 1, 1))):
             longest, _ = self._waiting.popitem(last=False)
             self.count_ended("too_many_connections")
             longest.transport.abort()
 
     def wait(self, connection: Connection) -> None:
         """From now on it waits for its client: for a request, or for the rest of one."""
-        self._waiting[connection] = None
+        self._waiting[connection] = asyncio.get_running_loop().time()
         self._waiting.move_to_end(connection)
+
+    def _all_are_new(self) -> bool:
+        """Whether those that wait have come in this turn of the loop: none has been read yet.
+
+        uvloop's clock stands still for a turn.
+        """
+        return next(iter(self._waiting.values())) >= asyncio.get_running_loop().time()
 
     def work(self, connection: Connection) -> None:
         """It does not wait for its client: it has a request, or is gone."""

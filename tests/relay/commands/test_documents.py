@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 
 import psycopg
+import pytest
 from confluent_kafka import Consumer, Producer
 
 from tests.documents import DOCS, ROOT, blocks

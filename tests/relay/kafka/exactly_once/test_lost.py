@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from confluent_kafka.admin import AdminClient
 
 from local.program import Program

@@ -7,7 +7,7 @@ import pytest
 from relay.daemon.rounds import Rounds
 from tests.eventually import eventually
 from tests.receiver import OK, respond
-from tests.relay.push.stage import LATER, Answers, PushRelay, PushStage
+from tests.relay.push.stage import AT_ONCE, LATER, Answers, PushRelay, PushStage
 from tests.relay.push.state.test_late_outcomes import Held, impatient_round
 from tests.sql.log import one
 
@@ -18,7 +18,15 @@ BREAKER = {"minimum": 4, "threshold": 0.5, "cool_down_seconds": COOL_DOWN_SECOND
 BACKLOG = 50
 
 AGED = """
-update outbox.breaker set failing_since = failing_since - make_interval(secs => %s)
+update outbox.breaker
+set failing_since = failing_since - make_interval(secs => %(seconds)s),
+    refused_since = refused_since - make_interval(secs => %(seconds)s)
+"""
+SILENT = """
+update outbox.breaker
+set failing_since = failing_since - make_interval(secs => %(seconds)s),
+    refused_since = refused_since - make_interval(secs => %(seconds)s),
+    refused_at = refused_at - make_interval(secs => %(seconds)s)
 """
 OPEN = """
 update outbox.breaker
@@ -55,8 +63,13 @@ def refusing(*keys: str) -> Answers:
 
 
 def cooled_down(stage: PushStage) -> None:
-    """Nothing was acknowledged for a cool-down."""
-    stage.db.execute(AGED, [COOL_DOWN_SECONDS + 1])
+    """Messages were refused and none acknowledged for a cool-down, up to now."""
+    stage.db.execute(AGED, {"seconds": COOL_DOWN_SECONDS + 1})
+
+
+def silent(stage: PushStage, seconds: float = COOL_DOWN_SECONDS + 1) -> None:
+    """Nothing was sent for so long."""
+    stage.db.execute(SILENT, {"seconds": seconds})
 
 
 def serve(relay: PushRelay) -> None:
@@ -128,6 +141,49 @@ def test_an_endpoint_that_refuses_all_for_a_cool_down_opens_it_and_its_backlog_s
     stage.publish(*bad(BACKLOG, "later"))
     relay.drain()
     assert (len(stage.keys()), one(stage.db, WRITTEN)) == (11, 11)
+
+
+def test_what_is_refused_at_once_after_a_silence_does_not_open_it(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    """Nobody was there to be acknowledged."""
+    subscribed(stage)
+    stage.receiver.react = answers = refusing(*bad(11))
+    stage.publish("bad0:1")
+    relay.drain()
+    silent(stage)
+    stage.publish(*bad(11)[1:])
+    relay.drain()
+    assert (one(stage.db, COUNTED), stage.breaker()) == (11, "closed")
+    stage.publish("good:1")
+    relay.drain()
+    assert answers.accepted == ["good:1"]
+
+
+def test_a_message_that_is_refused_again_counts_no_second_time(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    subscribed(stage, retry=AT_ONCE)
+    stage.receiver.react = REFUSED
+    stage.publish("bad:1")
+    relay.drain()
+    assert len(stage.keys()) > 10
+    assert (one(stage.db, COUNTED), stage.breaker()) == (1, "closed")
+
+
+def test_two_refused_messages_days_apart_disable_nothing(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    subscribed(stage, client_errors="dead_letter")
+    stage.receiver.react = answers = refusing(*bad(2))
+    stage.publish("bad0:1")
+    relay.drain()
+    silent(stage, 6 * 86_400)
+    stage.publish("bad1:1")
+    relay.drain()
+    stage.publish("good:1")
+    relay.drain()
+    assert answers.accepted == ["good:1"]
 
 
 def test_below_its_minimum_refused_messages_do_not_open_it(
