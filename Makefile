@@ -30,7 +30,7 @@ test: $(STAMP) ## the promises, on real Postgres and real Kafka
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long"
 
 test-long: $(STAMP) ## those that take outages, kills, stops and failovers
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m long
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m long
 
 prove: $(STAMP) ## every interleaving of small transactions and relays, all of them
 	$(BIN)/python -m tests.schedules

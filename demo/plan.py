@@ -16,7 +16,7 @@ PRICES = {
     "house blend 250 g": Decimal("11.50"),
 }
 CENT = Decimal("0.01")
-# One of the subscribers can't address this one until it is mended.
+# One of the subscribers can't address this one until it is repaired.
 POISONOUS_CUSTOMER = "customer № 13"
 
 # How often a webhook is sent, each copy at the same moment as the others.

@@ -83,7 +83,7 @@ def _sentences(pushed: Pushed) -> list[str]:
         f"Meanwhile {FAILING} got {pushed.probes} probes; from commit to answer the others took, "
         f"in the median: {medians}.",
         f"Webhooks that were refused: {refused}. What {REFUSING} gave up was redriven when it was "
-        "mended.",
+        "repaired.",
     ]
 
 

@@ -11,7 +11,7 @@ from demo.subscribers.effects import EFFECTS
 
 CHANNEL = "orders.lifecycle"
 SUBSCRIBERS = tuple(EFFECTS)
-# Whose endpoint fails for a while, and who refuses an order until it is mended.
+# Whose endpoint fails for a while, and who refuses an order until it is repaired.
 FAILING, REFUSING = "billing", "notifications"
 
 COOL_DOWN_SECONDS = 1.5

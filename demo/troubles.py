@@ -33,11 +33,14 @@ async def fail_for_a_while(scene: Scene, subscriptions: Subscriptions) -> None:
     share = scene.provider.calls.stories_done / scene.orders
     await _orders(scene, max(IS_MENDED_AFTER, share + IS_OPEN_FOR))
     await _set_fault(scene.fleet, FAILING, False)
-    scene.tell(f"{FAILING} is mended")
+    scene.tell(f"{FAILING} is repaired")
 
 
 async def redrive_the_poisoned(scene: Scene, subscriptions: Subscriptions) -> None:
-    """REFUSING is mended once its attempts are used up, and gets it again. Raises TimeoutError."""
+    """Once REFUSING has used up its attempts it is repaired, and gets it again.
+
+    Raises TimeoutError.
+    """
 
     async def is_dead() -> bool:
         return bool(await subscriptions.dead_letters(REFUSING))
@@ -46,7 +49,7 @@ async def redrive_the_poisoned(scene: Scene, subscriptions: Subscriptions) -> No
     await _wait(is_dead, f"{REFUSING} has no dead letter")
     await _set_fault(scene.fleet, REFUSING, False)
     await subscriptions.redrive(REFUSING)
-    scene.tell(f"{REFUSING} is mended, its dead letter redriven")
+    scene.tell(f"{REFUSING} is repaired, its dead letter redriven")
 
 
 async def _orders(scene: Scene, share: float) -> None:

@@ -31,7 +31,7 @@ _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 
 class SettingsError(Exception):
-    """The environment does not fit; the message names the setting and how to mend it."""
+    """The environment does not fit; the message names the setting and how to correct it."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

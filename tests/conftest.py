@@ -108,15 +108,13 @@ def database_url(postgres_server: PostgresServer) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(
-    params=[
-        "postgres_18",
-        *(
-            pytest.param(f"postgres_{version}", marks=pytest.mark.long)
-            for version in (14, 15, 16, 17)
-        ),
-    ]
-)
+def versions(since: int = 14) -> list[object]:
+    """For the parameters of a fixture: every supported PostgreSQL; all but 18 are long."""
+    older = [f"postgres_{version}" for version in range(since, 18)]
+    return ["postgres_18", *(pytest.param(name, marks=pytest.mark.long) for name in older)]
+
+
+@pytest.fixture(params=versions())
 def any_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A migrated database of the test's own, on each version in turn, as superuser."""
     server = PostgresServer(server_address(request.config, request.param))

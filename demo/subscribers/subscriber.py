@@ -30,7 +30,7 @@ class Refusal(Exception):
         self.status = status
 
 
-# What a subscriber does with an event; `faulty`: what is wrong with it is not mended. May raise
+# What a subscriber does with an event; `faulty`: what is wrong with it is not repaired. May raise
 # Refusal.
 Effect = Callable[[Event, bool], Awaitable[None]]
 

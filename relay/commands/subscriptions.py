@@ -99,7 +99,7 @@ def _add_retry(subparsers: Subparsers) -> None:
     retrying = command(
         subparsers,
         "retry",
-        "make due what waits for its next attempt, in order: for an endpoint that is mended",
+        "make due what waits for its next attempt, in order: for an endpoint that is repaired",
         "outbox-relay subscriptions retry billing",
         "outbox-relay subscriptions retry billing --group order-17",
     )

@@ -76,7 +76,7 @@ order by waiting.name
 
 
 class Refused(Exception):
-    """The relay must not run on this database; the message names the command that mends it."""
+    """The relay must not run on this database; the message names the command that repairs it."""
 
 
 def run(settings: Settings, telemetry: Telemetry, stop: threading.Event, once: bool) -> int:

@@ -56,12 +56,12 @@ def examine(connection: Connection) -> Iterator[Finding]:
     """What the database knows of them. Raises psycopg.Error."""
     for name, seconds in connection.execute(FAILING, (FAILING_SECONDS,)):
         text = f"nothing but failures of {name} for {duration(seconds)}; after 5 days it is paused"
-        hint = "see sql/inspect/failed_attempts.sql; mended, it goes on by itself"
+        hint = "see sql/inspect/failed_attempts.sql; repaired, it goes on by itself"
         yield Finding("warning", "breaker", text, hint)
     for name, parked in connection.execute(PARKED):
         text = f"{parked} groups of {name} wait for a message that was given up"
         redrive = f"outbox-relay dead-letters redrive --all --subscription {name}"
-        hint = f"mend what refused it, then: {redrive}"
+        hint = f"repair what refused it, then: {redrive}"
         yield Finding("warning", "parked", text, hint)
 
 
@@ -96,7 +96,7 @@ def _finding(
     if not addresses:
         why = "does not resolve" if addresses is not None else "did not resolve in time"
         text = f"{one.subscription}: {host} {why} here, and nothing is sent"
-        return Finding("warning", "endpoint", text, "correct settings.endpoint, or mend the DNS")
+        return Finding("warning", "endpoint", text, "correct settings.endpoint, or repair the DNS")
     refused = [address for address in addresses if not guard.allows(address)]
     if refused:
         where = host if host == refused[0] else f"{host}, which is {refused[0]},"

@@ -38,7 +38,7 @@ class Outside(msgspec.Struct, frozen=True):
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Everything, in the order in which one would mend it. Every wait is bounded."""
+    """Everything, in the order in which one would repair it. Every wait is bounded."""
     yield _librdkafka()
     outside = Outside()
     try:

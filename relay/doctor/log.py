@@ -111,7 +111,9 @@ def _cursors(connection: Connection) -> Iterator[Finding]:
     for name, channel, reason, seconds in connection.execute(WAITING):
         text = f"{channel or 'everything'} of {name} has waited for {duration(seconds)}: {reason}"
         hint = "make the topic or allow it; a mistyped one: outbox-relay channels drop"
-        yield Finding("warning", "waiting", text, hint if channel else "mend that; it then goes on")
+        yield Finding(
+            "warning", "waiting", text, hint if channel else "repair that; it goes on by itself"
+        )
     for name, reason in connection.execute(PAUSED):
         text = f"{name} is paused ({reason or 'no reason given'}): its backlog stays in the log"
         hint = f"once its reason is gone: outbox-relay subscriptions resume {name}"

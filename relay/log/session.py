@@ -10,7 +10,7 @@ from relay.database import SETTINGS, Connection
 # and would read the whole table: these keep every statement on its one index. A relay that freezes
 # loses its lock by the two timeouts: idle in transaction, or in the middle of a stream. And no
 # commit waits for the disk where a checkpoint that a crash of Postgres takes back is a run that is
-# repeated; exactly once waits: of two runs that were taken back Kafka's cursor could mend only one.
+# repeated; exactly once waits: of two runs that were taken back Kafka's cursor could restore one.
 SET_LOCAL: LiteralString = (
     SETTINGS
     + """,

@@ -120,7 +120,7 @@ create trigger note_new_schedule after update of settings on outbox.subscription
     for each row when (new.kind = 'http' and old.settings -> 'retry' is distinct from new.settings -> 'retry')
     execute function outbox.note_new_schedule();
 
--- Makes retries due now, of a whole subscription or of one group: for an endpoint that is mended. An open breaker lets
+-- Makes retries due now, of a whole subscription or of one group: for an endpoint that is repaired. An open breaker lets
 -- its next probe go at once. Parked messages stay: they go when their dead letters are redriven. Returns how many rows
 -- that is; a million are counted at most. Raises no_data_found where there is no such http subscription.
 create function outbox.retry(subscription text, group_key text default null) returns bigint

@@ -1,4 +1,4 @@
-"""Strikes as planned: for each target a thread of its own, which also mends what it broke."""
+"""Strikes as planned: for each target a thread of its own, which also repairs what it broke."""
 
 import threading
 import time

@@ -28,7 +28,7 @@ THREAD_TIMEOUT_SECONDS = 90
 # Of the campaign, until the topic that was missing is made.
 LATE_TOPIC_SHARE = 0.4
 NEWS_SECONDS = 10.0
-# So long the load goes on after the last fault is mended.
+# So long the load goes on after the last fault is repaired.
 SETTLED_SECONDS = 3.0
 
 Tell = Callable[[str], None]
@@ -136,7 +136,7 @@ class Cast:
         """From the first message to the last one delivered; the programs are stopped then."""
         self._start()
         self._last(self.orders.seconds)
-        self.tell("peace: no more faults, everything is mended")
+        self.tell("peace: no more faults, everything is repaired")
         self.peace.set()
         self._join(self.assailants)
         self._demand_assailants()
@@ -223,7 +223,7 @@ class Cast:
                 self.faults.append(f"{thread.name} died: {thread.fault!r}")
 
     def _mend(self) -> None:
-        """Each assailant mends what it broke; what ended by itself meanwhile is started again."""
+        """Each assailant repairs what it broke; what ended by itself meanwhile is started again."""
         for name, program in self.here.programs.items():
             if not program.running:
                 self.faults.append(f"{name} was not running in the end")

@@ -36,9 +36,9 @@ def test_service_and_relay_wait_for_it_and_go_on(
             shop.processing_order()
             stage.all_arrived("orders.lifecycle")
             pair.fence()
+            ready(client, 503)
             pair.switch()
             pair.promote()
-            ready(client, 503)
 
             def waits() -> None:
                 assert "takes no writes" in relay.output()

@@ -115,10 +115,16 @@ class Stage:
         Raises AssertionError where something stays away, was altered or came in the wrong order.
         """
         eventually(self._nothing_pending, timeout_seconds)
-        reckonings = [self.reckoning(channel) for channel in channels]
-        for reckoning in reckonings:
-            reckoning.demand_all_in_order()
-        return reckonings
+        # Kafka answers a commit before its markers are in the topics.
+        return [
+            eventually(partial(self.in_order, channel), timeout_seconds) for channel in channels
+        ]
+
+    def in_order(self, channel: str) -> Reckoning:
+        """Raises AssertionError until all of the channel has arrived, and for a wrong order."""
+        reckoning = self.reckoning(channel)
+        reckoning.demand_all_in_order()
+        return reckoning
 
     def moved_on(self, checkpoints: int) -> None:
         """Waits for so many further checkpoints: a moment to strike at, in the relays' own time."""
@@ -201,12 +207,6 @@ class ExactlyOnceStage(Stage):
         assert found.error is None, found.error
         metadata: str | None = found.metadata
         return metadata or None
-
-    def in_order(self, channel: str) -> Reckoning:
-        """Raises AssertionError until all of the channel has arrived, and for a wrong order."""
-        reckoning = self.reckoning(channel)
-        reckoning.demand_all_in_order()
-        return reckoning
 
 
 def memory_bytes(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""A dump that came without rows: what happened is said, and what to do, and that mends it."""
+"""A dump that came without rows: what happened is said, and what to do, and that repairs it."""
 
 import re
 import subprocess

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from relay.database import Connection
 from relay.doctor import examination
 from relay.doctor.finding import Finding
+from tests.conftest import PostgresServer, server_address, versions
 from tests.relay.operating import outbox_relay, settings
 
 MAKE_ROLE = "create role {} login createrole"
@@ -50,13 +51,21 @@ class Owner:
                 connection.execute(sql.SQL("drop role {}").format(login))
 
 
+@pytest.fixture(params=versions(since=16))
+def cluster_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of a database where CREATEROLE is no right to grant what others made: since PostgreSQL 16."""
+    server = PostgresServer(server_address(request.config, request.param))
+    with server.clone() as url:
+        yield url
+
+
 @pytest.fixture(params=["second", 'Second "owner".x'])
-def owner(any_database_url: str, request: pytest.FixtureRequest) -> Iterator[Owner]:
-    """On PostgreSQL 16 and 18, whose group roles a superuser made."""
+def owner(cluster_url: str, request: pytest.FixtureRequest) -> Iterator[Owner]:
+    """One whose cluster's group roles a superuser made."""
     number = uuid.uuid4().hex
     name, database = f"{request.param}_{number}", sql.Identifier(f"test_{number}")
     role = sql.Identifier(name)
-    with psycopg.connect(any_database_url, autocommit=True) as superuser:
+    with psycopg.connect(cluster_url, autocommit=True) as superuser:
         superuser.execute(sql.SQL(MAKE_ROLE).format(role))
         make = sql.SQL("create database {} owner {} template template0")
         superuser.execute(make.format(database, role))

@@ -1,4 +1,4 @@
-"""A database that was moved to another cluster is refused, and mended without losing a message."""
+"""A database that was moved to another cluster is refused, and rebased without a loss."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

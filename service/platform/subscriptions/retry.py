@@ -31,7 +31,7 @@ RETRY: LiteralString = "select outbox.retry(%(name)s, %(group_key)s) as messages
 
 
 async def retry(call: Call[RetryForm, NoQuery]) -> Retried:
-    """Makes due what waits for its next attempt, in order: for an endpoint that is mended."""
+    """Makes due what waits for its next attempt, in order: for an endpoint that is repaired."""
     group_key = None if call.body.group_key is UNSET else call.body.group_key
 
     async def work(transaction: Transaction) -> Retried:

@@ -11,7 +11,7 @@ from tests.relay.operating import outbox_relay, relay_role
 from tests.relay.recording import Relay
 from tests.sql.log import Session, one, publish
 
-FORKS = "select channel from outbox.cursor where channel is not null order by channel"
+CHANNEL_CURSORS = "select channel from outbox.cursor where channel is not null order by channel"
 WAITING = "select channel from outbox.cursor where waiting_since is not null order by channel"
 TOLD = """
     select convert_from(payload, 'UTF8')::json -> 'detail' ->> 'channel'
@@ -89,7 +89,7 @@ def test_a_dropped_channel_passes_over_what_it_has_and_waits_again_with_the_next
     later = [publish(db, "a", channel=name) for name in ("oders", "orders")]
     relay.drain()
     assert sorted(relay.sink.ids) == [*mistyped[1::2], *later]
-    assert db.execute(FORKS).fetchall() == []
+    assert db.execute(CHANNEL_CURSORS).fetchall() == []
 
 
 def test_what_is_published_after_the_drop_waits_again(
@@ -117,7 +117,7 @@ def test_a_drop_passes_over_what_its_subscription_has_not_come_to_yet(
     later = publish(db, "a", channel="oders")
     relay.drain(limit=1)
     assert relay.sink.ids == [*mistyped[1::2], *backlog[::2], later]
-    assert db.execute(FORKS).fetchall() == []
+    assert db.execute(CHANNEL_CURSORS).fetchall() == []
 
 
 def test_what_is_not_committed_at_the_drop_comes_later(

@@ -1,4 +1,4 @@
-"""The command explains itself, tells what is wrong and how to mend it, and stops when told."""
+"""The command explains itself, tells what is wrong and how to correct it, and stops when told."""
 
 import json
 import os

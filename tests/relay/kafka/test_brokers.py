@@ -18,7 +18,7 @@ WAITING = """
 select distinct channel, split_part(waiting_reason, ':', 1) from outbox.cursor
 where waiting_since is not null
 """
-FORKS = "select count(*) from outbox.cursor where channel is not null"
+CHANNEL_CURSORS = "select count(*) from outbox.cursor where channel is not null"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_topic_that_cannot_be_written_to_holds_up_nobody_else_and_goes_on_when
         assert arrived(stage, "fragile") == 0
 
     def merged() -> None:
-        assert stage.query(FORKS) == [(0,)]
+        assert stage.query(CHANNEL_CURSORS) == [(0,)]
 
     eventually(merged, 20)
 

@@ -23,7 +23,7 @@ WAITING = """
 select cursor.channel, cursor.waiting_reason from outbox.cursor where waiting_since is not null
 """
 
-FORKS = "select channel from outbox.cursor where channel is not null"
+CHANNEL_CURSORS = "select channel from outbox.cursor where channel is not null"
 
 LATEST_OF_FORKS = """
 select max(n) from outbox.checkpoint
@@ -102,7 +102,7 @@ def test_a_channel_whose_topic_came_late_is_merged_back(stage: Stage) -> None:
         stage.publish(10, "late")
 
     def merged() -> None:
-        assert stage.query(FORKS) == []
+        assert stage.query(CHANNEL_CURSORS) == []
 
     eventually(merged, 20)
     stage.publish(10, "late")
@@ -122,10 +122,10 @@ def test_three_hundred_channels_without_topics_hold_up_nobody(stage: Stage) -> N
             for channel in (f"mistyped-{n}", "orders"):
                 connection.execute("select outbox.publish(%s, 'event', '{}')", (channel,))
     eventually(lambda: arrived(stage, "orders", 301), 30)
-    assert len(stage.query(FORKS)) == 300
+    assert len(stage.query(CHANNEL_CURSORS)) == 300
 
     def checkpointed() -> None:
-        # Forks begin at 0.
+        # Channel cursors begin at 0.
         assert 1 <= stage.checkpoints() - before <= 3
 
     eventually(checkpointed, 20)
@@ -254,7 +254,7 @@ def test_beyond_a_thousand_channels_without_topics_the_rest_are_dead_letters_and
         )
         connection.execute("select outbox.publish('orders', 'event', '{}')")
     eventually(lambda: arrived(stage, "orders", 1), 60)
-    assert len(stage.query(FORKS)) == 1000
+    assert len(stage.query(CHANNEL_CURSORS)) == 1000
 
     def told() -> None:
         assert stage.query(BEYOND) == [(400,)]

@@ -19,7 +19,7 @@ LETTERS = """
 """
 
 
-def forks(db: Session) -> list[str]:
+def channel_cursors(db: Session) -> list[str]:
     """The channels that have a cursor of their own."""
     return [channel for (channel,) in db.execute(CHANNELS)]
 
@@ -35,9 +35,9 @@ def wait_and_return(db: Session, relay: Relay, messages: int = 2) -> list[int]:
 
 def test_a_channel_that_has_caught_up_is_merged_back(db: Session, relay: Relay) -> None:
     written = wait_and_return(db, relay)
-    assert forks(db) == ["parcels"]
+    assert channel_cursors(db) == ["parcels"]
     relay.drain()
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     written += [publish(db, "a", channel=name) for name in ("parcels", "orders", "parcels")]
     relay.drain()
     assert relay.sink.ids == written
@@ -51,7 +51,7 @@ def test_it_is_merged_in_a_stream_of_messages_too(db: Session, relay: Relay) -> 
         written += [publish(db, "a", channel=name) for name in ("parcels", "orders")]
         for cursor in relay.probe():
             relay.run(cursor)
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     relay.drain()
     assert sorted(relay.sink.ids) == written
     parcels = [found.id for found in relay.sink.arrivals if found.channel == "parcels"]
@@ -66,7 +66,7 @@ def test_a_late_commit_that_both_have_passed_is_the_merged_cursors(
     late = [publish(slow, "a", channel=name) for name in ("parcels", "orders")]
     written = wait_and_return(db, relay)
     relay.drain()
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     slow.execute("commit")
     relay.drain()
     assert relay.sink.ids == [*written, *late]
@@ -84,11 +84,11 @@ def test_a_fork_stays_while_its_origin_is_in_the_middle_of_a_delta(
         for cursor in relay.probe():
             if cursor.channel is not None:
                 relay.run(cursor)
-    assert forks(db) == ["parcels"]
+    assert channel_cursors(db) == ["parcels"]
     # It has come to where its origin is going, and has nothing to do until then.
     assert [cursor.channel for cursor in relay.probe()] == [None]
     relay.drain()
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     assert sorted(relay.sink.ids) == written
 
 
@@ -96,18 +96,18 @@ def test_the_merge_waits_for_the_holder_of_either_cursor(
     open_session: Open, db: Session, relay: Relay
 ) -> None:
     wait_and_return(db, relay)
-    (fork,) = [cursor for cursor in relay.probe() if cursor.channel]
-    relay.run(fork)
+    (channel_cursor,) = [cursor for cursor in relay.probe() if cursor.channel]
+    relay.run(channel_cursor)
     other = open_session()
     for held in ("is null", "is not null"):
         other.execute("begin")
         other.execute(f"select from outbox.cursor where channel {held} for no key update".encode())
         for cursor in relay.probe():
             relay.run(cursor)
-        assert forks(db) == ["parcels"]
+        assert channel_cursors(db) == ["parcels"]
         other.execute("rollback")
     relay.drain()
-    assert forks(db) == []
+    assert channel_cursors(db) == []
 
 
 def test_letters_of_a_merged_channel_are_redriven_once_and_in_order(
@@ -117,7 +117,7 @@ def test_letters_of_a_merged_channel_are_redriven_once_and_in_order(
     relay.sink.refuses = lambda _: True
     relay.drain()
     relay.sink.refuses = lambda _: False
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     assert db.execute(LETTERS).fetchall() == [(one, None, False) for one in written]
     assert one(db, REDRIVE) == 3
     assert one(db, REDRIVE) == 0
@@ -130,13 +130,13 @@ def test_a_fork_with_redriven_letters_on_their_way_is_merged_after_them(
 ) -> None:
     written = wait_and_return(db, relay, messages=2)
     relay.sink.refuses = lambda _: True
-    (fork,) = [cursor for cursor in relay.probe() if cursor.channel]
-    relay.run(fork)
+    (channel_cursor,) = [cursor for cursor in relay.probe() if cursor.channel]
+    relay.run(channel_cursor)
     assert one(db, REDRIVE) == 2
     assert [cursor.channel for cursor in relay.probe()] == ["parcels"], "nothing to merge yet"
     relay.sink.refuses = lambda _: False
     relay.drain()
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     assert relay.sink.ids == written
 
 
@@ -145,19 +145,19 @@ def test_a_redrive_that_is_under_way_is_not_lost_in_the_merge(
 ) -> None:
     written = wait_and_return(db, relay, messages=2)
     relay.sink.refuses = lambda _: True
-    (fork,) = [cursor for cursor in relay.probe() if cursor.channel]
-    relay.run(fork)
+    (channel_cursor,) = [cursor for cursor in relay.probe() if cursor.channel]
+    relay.run(channel_cursor)
     operator = open_session()
     operator.execute("begin")
     assert one(operator, REDRIVE) == 2
     relay.sink.refuses = lambda _: False
     for cursor in relay.probe():
         relay.run(cursor)
-    assert forks(db) == ["parcels"]
+    assert channel_cursors(db) == ["parcels"]
     operator.execute("commit")
     relay.drain()
     assert relay.sink.ids == written
-    assert forks(db) == []
+    assert channel_cursors(db) == []
 
 
 def test_a_message_that_both_gave_up_after_a_replay_has_one_letter(
@@ -169,10 +169,10 @@ def test_a_message_that_both_gave_up_after_a_replay_has_one_letter(
     written = wait_and_return(db, relay)
     db.execute("select outbox.replay('kafka', from_message_id => %s)", [message])
     relay.drain()
-    # Its origin had nothing to repeat, and comes to where the fork is with the next message.
+    # Its origin had nothing to repeat, and comes to where it is with the next message.
     publish(db, "a", channel="orders")
     relay.drain()
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     assert [row[:2] for row in db.execute(LETTERS)] == [(one, None) for one in [message, *written]]
 
 
@@ -186,7 +186,7 @@ def test_a_replay_of_a_channel_that_waits_sends_all_of_it(db: Session, relay: Re
     relay.drain()
     times = Counter(relay.sink.ids)
     assert [times[message] for message in [*first, *waited]] == [2, 2, 1, 1]
-    assert forks(db) == []
+    assert channel_cursors(db) == []
 
 
 GROUPS = ("a", "b", "c")
@@ -233,7 +233,7 @@ def test_topics_that_come_and_go_lose_repeat_and_invert_nothing(
     relays = [open_relay(sink) for sink in sinks]
     writers = [Writer(open_session()) for _ in range(3)]
     free, committed = set(GROUPS), list[tuple[int, str, str]]()
-    merged, forked = 0, set[str]()
+    merged, apart = 0, set[str]()
     for _ in range(250):
         committed += chance.choice(writers).step(chance, free)
         if chance.random() < 0.1:
@@ -244,9 +244,9 @@ def test_topics_that_come_and_go_lose_repeat_and_invert_nothing(
         cursors = relay.probe()
         if cursors and chance.random() < 0.7:
             relay.run(chance.choice(cursors), limit=chance.choice((1, 2, 100)))
-        now = set(forks(db))
-        merged += len(forked - now)
-        forked = now
+        now = set(channel_cursors(db))
+        merged += len(apart - now)
+        apart = now
     for writer in writers:
         if writer.open:
             writer.session.execute("commit")
@@ -256,7 +256,7 @@ def test_topics_that_come_and_go_lose_repeat_and_invert_nothing(
     for relay in relays * 2:
         relay.drain()
     assert merged > 0, "nothing was merged on the way"
-    assert forks(db) == []
+    assert channel_cursors(db) == []
     assert sorted(found.id for found in arrivals) == sorted(id for id, _, _ in committed)
     by_group = defaultdict[tuple[str, str | None], list[int]](list)
     for found in arrivals:
@@ -281,6 +281,6 @@ def test_a_fork_that_waits_is_never_merged(db: Session, relay: Relay) -> None:
     relay.sink.missing = {"parcels"}
     (origin,) = db.execute("select id from outbox.cursor where channel is null and priority = 3")
     assert one(db, f"select outbox.merge_channel_cursors({origin[0]})") == []
-    assert forks(db) == ["parcels"]
+    assert channel_cursors(db) == ["parcels"]
     relay.sink.missing = set()
     assert Ran(progressed=True) in [relay.run(cursor) for cursor in relay.probe()]

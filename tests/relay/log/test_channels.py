@@ -12,7 +12,9 @@ from tests.sql.log import Session, one, publish, publish_own
 PAUSE = "update outbox.subscription set paused = true, paused_reason = 'the test'"
 RESUME = "update outbox.subscription set paused = false, paused_reason = null"
 CHECKPOINTS = "select count(*) from outbox.checkpoint"
-FORKS = "select count(*), count(distinct xmin::text) from outbox.cursor where channel is not null"
+CHANNEL_CURSORS = (
+    "select count(*), count(distinct xmin::text) from outbox.cursor where channel is not null"
+)
 CHANNELS = "select channel from outbox.cursor where channel is not null"
 SINCE = "select waiting_since from outbox.cursor where channel is not null"
 VERSIONS = "select id, xmin::text, ctid::text from outbox.cursor order by id"
@@ -84,11 +86,11 @@ def test_all_channels_without_a_topic_are_set_aside_in_one_run(db: Session, rela
     (cursor,) = relay.probe()
     ran = relay.run(cursor)
     assert ran == Ran(progressed=True, exhausted=False)
-    assert db.execute(FORKS).fetchall() == [(300, 1)]
+    assert db.execute(CHANNEL_CURSORS).fetchall() == [(300, 1)]
     (again,) = [found for found in relay.probe() if found.channel is None]
     assert relay.run(again) == Ran(progressed=True)
     assert [one.channel for one in relay.sink.arrivals] == ["orders"] * 300
-    # One for each fork, and one for the messages.
+    # One for each channel cursor, and one for the messages.
     assert one(db, CHECKPOINTS) == before + 301
 
 
@@ -155,7 +157,7 @@ def test_a_second_channel_without_a_topic_waits_alone_too(db: Session, relay: Re
 def test_a_forked_channel_and_a_late_commit_of_its_origin_lose_nothing(
     open_session: Open, db: Session, relay: Relay
 ) -> None:
-    """The fork happens in the middle of a delta whose late part is not done yet."""
+    """The channel is set apart in the middle of a delta whose late part is not done yet."""
     slow = open_session()
     slow.execute("begin")
     late = [publish(slow, "a", channel=name) for name in ("orders", "parcels", "orders")]
@@ -198,8 +200,8 @@ def test_a_channel_that_waits_writes_nothing(db: Session, relay: Relay) -> None:
     relay.drain()
     before = db.execute(VERSIONS).fetchall()
     for _ in range(5):
-        (fork,) = relay.probe()
-        assert relay.run(fork) == Ran(blocked=True)
+        (channel_cursor,) = relay.probe()
+        assert relay.run(channel_cursor) == Ran(blocked=True)
     assert db.execute(VERSIONS).fetchall() == before
 
 
@@ -214,8 +216,8 @@ def test_since_when_a_channel_waits_stays_what_it_was_through_tries_in_vain(
     for tried in (relay, open_relay()):
         tried.sink.missing = {"parcels"}
         unblocked(tried)
-        (fork,) = tried.probe()
-        assert tried.run(fork) == Ran(exhausted=False, blocked=True)
+        (channel_cursor,) = tried.probe()
+        assert tried.run(channel_cursor) == Ran(exhausted=False, blocked=True)
         assert one(db, SINCE) == since
 
 
@@ -226,8 +228,8 @@ def test_a_new_reason_does_not_renew_since_when_a_channel_waits(db: Session, rel
     since = one(db, SINCE)
     relay.sink.reason = "TOPIC_AUTHORIZATION_FAILED"
     unblocked(relay)
-    (fork,) = relay.probe()
-    relay.run(fork)
+    (channel_cursor,) = relay.probe()
+    relay.run(channel_cursor)
     assert db.execute(WAITING, ["parcels"]).fetchall() == [(True, "TOPIC_AUTHORIZATION_FAILED")]
     assert one(db, SINCE) == since
 
@@ -239,12 +241,12 @@ def test_a_channel_that_has_delivered_something_waits_anew(db: Session, relay: R
     relay.drain()
     since = one(db, SINCE)
     relay.sink.missing = set()
-    (fork,) = relay.probe()
-    relay.run(fork, limit=1)
+    (channel_cursor,) = relay.probe()
+    relay.run(channel_cursor, limit=1)
     relay.sink.missing = {"parcels"}
-    (fork,) = [found for found in relay.probe() if found.channel]
-    assert not fork.waits
-    assert relay.run(fork) == Ran(exhausted=False, blocked=True)
+    (channel_cursor,) = [found for found in relay.probe() if found.channel]
+    assert not channel_cursor.waits
+    assert relay.run(channel_cursor) == Ran(exhausted=False, blocked=True)
     assert one(db, SINCE) > since
 
 
@@ -265,7 +267,7 @@ def test_where_too_many_channels_wait_the_rest_become_dead_letters_and_the_other
     }
     relay.drain()
     assert [arrived.channel for arrived in relay.sink.arrivals] == ["orders"] * 2
-    assert db.execute(FORKS).fetchall() == [(3, 1)]
+    assert db.execute(CHANNEL_CURSORS).fetchall() == [(3, 1)]
     letters = db.execute(LETTERS).fetchall()
     assert {reason for _, _, reason in letters} == {"TOO_MANY_WAITING_CHANNELS"}
     waits = {channel for (channel,) in db.execute(CHANNELS)}

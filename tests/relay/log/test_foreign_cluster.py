@@ -1,4 +1,4 @@
-"""A log with transaction ids of another cluster is refused, with the command that mends it."""
+"""A log with transaction ids of another cluster is refused, with the command that repairs it."""
 
 import threading
 from collections.abc import Callable

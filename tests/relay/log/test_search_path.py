@@ -176,15 +176,15 @@ COMMANDS = [
     "rebase",
     "rebase --from 2020-01-01T00:00Z",
 ]
-FORK = """
-    with fork as (
+CHANNEL_CURSOR = """
+    with channel_cursor as (
         insert into outbox.cursor
             (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
         select id, 0, 3, 'oders', clock_timestamp(), 'r' from outbox.subscription
         returning id
     )
     insert into outbox.checkpoint (cursor_id, n, seen, relay)
-    select id, 0, pg_current_snapshot(), '' from fork
+    select id, 0, pg_current_snapshot(), '' from channel_cursor
 """
 
 
@@ -212,7 +212,7 @@ def test_an_operator_s_commands_do_their_work(
     message = publish(db)
     assert message == 1
     assert add_dead_letter(db, message, reason="r") == 1
-    db.execute(FORK)
+    db.execute(CHANNEL_CURSOR)
     environment = {
         "OUTBOX_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
         "DATABASE_URL": operators_url,

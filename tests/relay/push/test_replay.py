@@ -253,7 +253,7 @@ CURSORS = """
     join outbox.subscription on subscription.id = cursor.subscription_id
     where name = %s order by cursor.id
 """
-FORK = """
+CHANNEL_CURSOR = """
     with made as (
         insert into outbox.cursor (subscription_id, shard, priority, channel)
         select id, shard, priority, channel
@@ -275,7 +275,7 @@ def test_a_replay_reads_the_log_once_for_each_priority_however_many_cursors_ther
     """A cursor for each of 32 shards and five priorities, and of two channels of each."""
     db = stage.db
     db.execute("insert into outbox.subscription (name, shards) values ('wide', 32)")
-    db.execute(FORK)
+    db.execute(CHANNEL_CURSOR)
     for number in range(LOGGED):
         channel = ("orders", "first", "second")[number % 3]
         publish(db, f"g{number % 100}", channel=channel, priority=number % 5 + 1)
@@ -294,10 +294,10 @@ def test_a_replay_reads_the_log_once_for_each_priority_however_many_cursors_ther
 def test_a_replay_of_many_cursors_sets_each_back_to_what_it_has_pending_and_no_further(
     stage: PushStage,
 ) -> None:
-    """Some stand in the middle of a delta, some between two; some are forks."""
+    """Some stand in the middle of a delta, some between two; some are channel cursors."""
     db = stage.db
     db.execute("insert into outbox.subscription (name, shards) values ('wide', 3)")
-    db.execute(FORK)
+    db.execute(CHANNEL_CURSOR)
     cursors = [cursor for (cursor,) in db.execute(CURSORS, ["wide"]).fetchall()]
     logged: list[int] = []
 

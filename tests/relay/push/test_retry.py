@@ -1,4 +1,4 @@
-"""After a mend nobody has to wait out the schedule, and a new schedule is in force at once."""
+"""After a repair nobody has to wait out the schedule, and a new schedule is in force at once."""
 
 import random
 from collections.abc import Callable

@@ -13,13 +13,13 @@ from tests.sql.log import Session, one, publish
 
 pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
 
-FORKS = "select channel from outbox.cursor where channel is not null"
-# Whether the fork stands where its origin stands, so that the origin's next run merges it.
+CHANNEL_CURSORS = "select channel from outbox.cursor where channel is not null"
+# Whether the channel cursor stands where its origin does, so that the origin's next run merges it.
 TOGETHER = """
 select count(distinct k.seen::text) = 1 and bool_and(k.target is null)
 from outbox.cursor c
-join outbox.cursor fork on fork.subscription_id = c.subscription_id
-    and fork.priority = c.priority and fork.channel is not null
+join outbox.cursor channel_cursor on channel_cursor.subscription_id = c.subscription_id
+    and channel_cursor.priority = c.priority and channel_cursor.channel is not null
 cross join lateral (
     select seen, target from outbox.checkpoint where cursor_id = c.id order by n desc limit 1
 ) k
@@ -130,7 +130,7 @@ def first(database_url: str, db: Session, cluster: Cluster) -> Iterator[Relay]:
 
 
 def run(relay: Relay, channel: str | None) -> Ran | None:
-    """One run of the cursor that has work, the unforked one or the channel's."""
+    """One run of the cursor that has work, the whole one or the channel's."""
     (cursor,) = [found for found in relay.probe() if found.channel == channel]
     return relay.run(cursor)
 
@@ -144,11 +144,11 @@ def test_a_merge_is_a_transaction_of_the_cursor_without_a_message(
     first.drain()
     first.sink.missing = set()
     first.drain()
-    assert db.execute(FORKS).fetchall() == []
+    assert db.execute(CHANNEL_CURSORS).fetchall() == []
     transactions = first.sink.transactions
     assert len(transactions.committed) == 3
     assert transactions.committed[0] == transactions.committed[2]
-    # The fork's producer is not kept.
+    # The channel cursor's producer is not kept.
     assert transactions.forgotten == [transactions.committed[1]]
     written.append(publish(db, "a", channel="parcels"))
     first.drain()
@@ -173,7 +173,7 @@ def test_a_run_in_doubt_of_another_owner_is_adopted_before_anything_is_merged(
         sink = second.sink
         assert isinstance(sink, TransactionalSink)
         db.execute("update outbox.checkpoint set relay = '' where cursor_id = %s", [origin.id])
-        # To it the fork waits, so that it does not merge but reads on.
+        # To it the channel cursor waits, so that it does not merge but reads on.
         db.execute(
             "update outbox.cursor set waiting_since = now(), waiting_reason = 'x'"
             " where channel = 'parcels'"
@@ -184,13 +184,13 @@ def test_a_run_in_doubt_of_another_owner_is_adopted_before_anything_is_merged(
         with pytest.raises(psycopg.OperationalError):
             second.run(origin)
     db.execute("update outbox.cursor set waiting_since = null, waiting_reason = null")
-    # The first one wakes, believes that it still owns the cursor, and finds the fork at its side.
+    # The first one wakes, believes that it still owns the cursor, and finds the other at its side.
     assert one(db, TOGETHER)
     with pytest.raises(SinkAway, match="fenced"):
         run(first, None)
-    assert db.execute(FORKS).fetchall() == [("parcels",)]
+    assert db.execute(CHANNEL_CURSORS).fetchall() == [("parcels",)]
     first.drain()
-    assert db.execute(FORKS).fetchall() == []
+    assert db.execute(CHANNEL_CURSORS).fetchall() == []
     written.append(publish(db, "a", channel="parcels"))
     first.drain()
     assert sorted(found.id for found in cluster.arrivals) == written
