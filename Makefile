@@ -38,7 +38,7 @@ prove: $(STAMP) ## every interleaving of small transactions and relays, all of t
 chaos: $(STAMP) ## ten minutes of kills, freezes, cut wires and failovers, and a reckoning
 	$(BIN)/python -m tests.chaos --kills-at-least 200
 
-lint: $(STAMP) ## ruff, mypy --strict, the border between the two processes
+lint: $(STAMP) ## ruff, mypy --strict, and which module may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -883,8 +883,7 @@ begin
     if acked then
         update outbox.breaker as b
         set failing_since = null, refused = 0, refused_since = null, refused_at = null, opened_at = null,
-            retry_at = null, token = null,
-            closed_at = clock_timestamp()
+            retry_at = null, token = null, closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
             return outbox.tell_at_times(subscription_id, 'subscription.breaker_closed', '{}');

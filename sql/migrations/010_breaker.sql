@@ -9,8 +9,9 @@ create table outbox.breaker (
     subscription_id bigint primary key references outbox.subscription on delete cascade,
     -- The first failure since the last success.
     failing_since   timestamptz,
-    -- How many messages the endpoint refused since then, each at its first attempt: the endpoint is alive, and its 4xx
-    -- is about the message. And since when it refuses without a pause as long as a cool-down, and when it did last.
+    -- How many messages the endpoint refused since then, each at its first attempt, and how many probes: the endpoint is
+    -- alive, and its 4xx is about the message. And since when it refuses messages without a pause as long as a
+    -- cool-down, and when it did last.
     refused         bigint not null default 0,
     refused_since   timestamptz,
     refused_at      timestamptz,
@@ -168,8 +169,7 @@ begin
     if acked then
         update outbox.breaker as b
         set failing_since = null, refused = 0, refused_since = null, refused_at = null, opened_at = null,
-            retry_at = null, token = null,
-            closed_at = clock_timestamp()
+            retry_at = null, token = null, closed_at = clock_timestamp()
         where b.subscription_id = judge_half_open.subscription_id and b.token = judge_half_open.token;
         if found then
             return outbox.tell_at_times(subscription_id, 'subscription.breaker_closed', '{}');

@@ -1,4 +1,4 @@
-"""Rows in outbox.delivery: what a run did not confirm. Their states: see the table's definition."""
+"""Rows in outbox.delivery: what a run did not confirm. Their states: see outbox.delivery_state."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,6 @@ from relay.log.message import CHANNEL, HEADERS, ID, MARKS, PAYLOAD, as_sent
 from relay.log.sink import Dead
 from relay.push.item import Item
 
-# What is loaded at once: heads that are due, and those behind each of them.
-MAX_HEADS = 512
-MAX_FOLLOWERS = 32
 # A late outcome finds its row still leased for so long after its request's time-out.
 LEASE_SLACK_SECONDS = 2.0
 
@@ -33,8 +30,8 @@ CLEAR_ACKED = "select outbox.clear_acked(%s)"
 
 # Heads first: what was redriven or replayed may have a lower id than the head that it is behind.
 # LIMIT 1 keeps each row and message a look into its index: joined, all of them would be read. The
-# limits MAX_HEADS and MAX_FOLLOWERS are written out, so that the planner knows how little is
-# joined: a parameter it takes for a tenth of all rows. The sum bounds the bytes, whatever the
+# limits, of heads and of those behind each, are written out, so that the planner knows how little
+# is joined: a parameter it takes for a tenth of all rows. The sum bounds the bytes, whatever the
 # messages' size.
 LOAD = """
 with head as (
@@ -98,7 +95,7 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
     parameters = {
         "cursor": cursor.id,
         "priority": cursor.priority,
-        "heads": min(most_heads, MAX_HEADS),
+        "heads": most_heads,
     }
     with as_sent(connection.cursor(binary=True)) as reader:
         found = reader.execute(LOAD, parameters, prepare=True).fetchall()
