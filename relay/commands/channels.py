@@ -3,7 +3,7 @@
 import argparse
 
 from relay.commands.arguments import Subparsers, command
-from relay.commands.migrated import migrated
+from relay.commands.connection import migrated
 from relay.commands.outcome import DONE
 from relay.operate import channels
 from relay.operate.table import printable

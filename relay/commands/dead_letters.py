@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from relay.commands.arguments import Subparsers, command, identity, limit, time
-from relay.commands.migrated import migrated
+from relay.commands.connection import migrated
 from relay.commands.outcome import BAD_CONFIGURATION, DONE, complain
 from relay.operate import dead_letters
 from relay.settings import Settings

@@ -3,7 +3,7 @@
 import argparse
 
 from relay.commands.arguments import Subparsers, command, identity, time
-from relay.commands.migrated import migrated
+from relay.commands.connection import migrated
 from relay.commands.outcome import DONE
 from relay.operate import replay as replaying
 from relay.settings import Settings

@@ -5,7 +5,7 @@ import sys
 
 from relay import keyring
 from relay.commands.arguments import Subparsers, command
-from relay.commands.migrated import migrated
+from relay.commands.connection import migrated
 from relay.commands.outcome import BAD_CONFIGURATION, DONE, FAULT, complain
 from relay.keyring import Keyring
 from relay.operate.table import printable
