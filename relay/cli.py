@@ -26,7 +26,8 @@ from relay.commands import (
 )
 from relay.commands.arguments import words
 from relay.commands.outcome import BAD_CONFIGURATION, FAULT, complain
-from relay.daemon.relay import Refused, StuckError
+from relay.daemon.relay import Refused
+from relay.daemon.workers import StuckError
 from relay.database import EncodingError
 from relay.operate.not_found import NotFoundError
 from relay.operate.subscription import UndeliveredError

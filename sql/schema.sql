@@ -3196,15 +3196,15 @@ CREATE VIEW outbox.cursor_backlog AS
 --
 
 CREATE VIEW outbox.cursor_holder AS
- SELECT ("substring"(session.application_name, ' cursor ([0-9]+)$'::text))::bigint AS cursor_id,
-    "substring"(session.application_name, '^outbox-relay (.*) cursor [0-9]+$'::text) AS relay,
+ SELECT ("substring"(session.application_name, ' cursor ([0-9]+)(?: [+]?[0-9]*)?$'::text))::bigint AS cursor_id,
+    "substring"(session.application_name, '^outbox-relay (.*) cursor [0-9]+(?: [+]?[0-9]*)?$'::text) AS relay,
     session.pid,
     session.started_at AS since,
     session.state,
     session.remark
    FROM (outbox.open_transactions() session(pid, database, user_name, application_name, state, started_at, xid, xmin, remark)
      JOIN pg_roles login ON ((login.rolname = session.user_name)))
-  WHERE ((session.database = current_database()) AND (session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}$'::text) AND (pg_has_role(login.oid, (to_regrole('outbox_relay'::text))::oid, 'member'::text) OR pg_has_role(login.oid, ( SELECT pg_class.relowner
+  WHERE ((session.database = current_database()) AND (session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}( [+]?[0-9]*)?$'::text) AND (pg_has_role(login.oid, (to_regrole('outbox_relay'::text))::oid, 'member'::text) OR pg_has_role(login.oid, ( SELECT pg_class.relowner
            FROM pg_class
           WHERE (pg_class.oid = ('outbox.cursor'::regclass)::oid)), 'member'::text)));
 

@@ -14,7 +14,7 @@ TERMINATE = """
 select application_name, pg_terminate_backend(pid)
 from pg_stat_activity
 where datname = current_database() and usename = current_user
-  and application_name ~ '^outbox-relay .* cursor [0-9]+$'
+  and application_name ~ '^outbox-relay .* cursor [0-9]+( [+]?[0-9]*)?$'
   and state = 'active' and wait_event in ('ClientRead', 'ClientWrite')
   and state_change < clock_timestamp() - make_interval(secs => %s)
 """

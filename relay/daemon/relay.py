@@ -1,9 +1,9 @@
-"""The relay process: probe, hand out, wait; one worker for each subscription does the work."""
+"""The relay process: probe, hand out, wait; the workers do the work."""
 
 import threading
 import time
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 
 import psycopg
 import structlog
@@ -12,7 +12,7 @@ from relay import migrations
 from relay.daemon import frozen_relays, retention
 from relay.daemon.retry import until_stopped
 from relay.daemon.sessions import Sessions
-from relay.daemon.worker import SubscriptionWorker
+from relay.daemon.workers import Workers
 from relay.database import Connection, EncodingError, connect, transaction
 from relay.kafka.runs import MAX_TOLD
 from relay.log.cluster import foreign_cluster
@@ -21,7 +21,6 @@ from relay.log.probe import probe
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.status import TIMEOUT
 from relay.monitoring.telemetry import Telemetry
-from relay.process.heartbeat import Watch
 from relay.process.interval import WAITING_SECONDS, Interval
 from relay.settings import Settings
 
@@ -37,17 +36,15 @@ PROBE_SHARE = 1 / 3
 # `--once`: how long nothing at all may go before what is left counts as stuck.
 STUCK_SECONDS = 3.0
 STOP_SECONDS = 7.5
-# Between two looks for relays that froze.
+# While all workers follow the log they claim for themselves; how often it is looked for what is
+# more urgent, or another's.
+BUSY_POLL_SECONDS = 0.02
+# Between two looks for relays that froze, and for subscriptions that came and went.
 FROZEN_LOOK_SECONDS = 2.0
-# A call that takes longer than the barrier and its slack, and than every other deadline, will not
-# return. So many threads are left standing in such calls; with one more the process ends.
-LEAST_STUCK_SECONDS = 15.0
-MAX_ABANDONED = 3
 # How often the log names the channels that wait.
 REMIND_SECONDS = 60.0
 
 
-SUBSCRIPTIONS = "select id from outbox.subscription"
 NAMES = "select name from outbox.subscription"
 NEEDS_KAFKA = "select from outbox.subscription where kind = 'kafka' and not paused limit 1"
 # What `--once` waits for: requests that outlived their run.
@@ -93,10 +90,6 @@ def run(settings: Settings, telemetry: Telemetry, stop: threading.Event, once: b
         relay.close()
 
 
-class StuckError(Exception):
-    """Too many threads stand in calls that do not return."""
-
-
 class Relay:
     """The probe over all cursors, and the workers that work them off."""
 
@@ -106,12 +99,8 @@ class Relay:
         self._stop = stop
         # Set by each worker as it becomes idle.
         self._turned = threading.Event()
-        self._workers: dict[int, SubscriptionWorker] = {}
-        # Those whose threads stand in calls that do not return.
-        self._abandoned: list[SubscriptionWorker] = []
         self._sessions = Sessions(settings, telemetry, stop)
-        self._watch = Watch()
-        self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
+        self._workers = Workers(settings, telemetry, self._sessions, self._turned.set)
         self._maintenance: threading.Thread | None = None
         self._away = False
         self._probe_seconds = 0.0
@@ -128,19 +117,20 @@ class Relay:
         with self._connect() as connection:
             self._check(connection)
             retention.maintain(connection, self._settings, self._telemetry)
+            self._workers.update(connection)
             moved_at, progress = time.monotonic(), -1
             while not self._stop.is_set():
                 self._telemetry.turned()
                 self._turned.clear()
-                self._replace_stuck()
+                self._workers.replace_stuck()
                 # In this order: no worker at work brings requests into flight, none in flight makes
                 # a row due, and then the look finds all that can go.
-                busy = [worker for worker in self._workers.values() if not worker.idle]
+                busy = self._workers.busy
                 in_flight = not busy and self._in_flight(connection)
                 pending = self._look(connection, waiting=True)
                 if not pending and not busy and not in_flight:
                     return self._left_behind(connection)
-                before, progress = progress, self._progress()
+                before, progress = progress, self._workers.progress
                 if progress != before or any(worker.at_work for worker in busy):
                     moved_at = time.monotonic()
                 elif time.monotonic() - moved_at > STUCK_SECONDS:
@@ -153,11 +143,9 @@ class Relay:
         """Stops the workers: each finishes or gives up its run."""
         self._stop.set()
         deadline = time.monotonic() + STOP_SECONDS
-        for worker in self._workers.values():
-            worker.stop()
+        self._workers.stop()
         self._sessions.stop()
-        for worker in self._workers.values():
-            worker.join(max(deadline - time.monotonic(), 0.0))
+        self._workers.join(deadline)
         self._sessions.close(max(deadline - time.monotonic(), 0.5))
 
     def _session(self) -> None:
@@ -173,17 +161,18 @@ class Relay:
                     target=self._maintain, name="maintenance", daemon=True
                 )
                 self._maintenance.start()
+            self._workers.update(connection)
             progress, went_at, looked_at = -1, time.monotonic(), time.monotonic()
             while not self._stop.is_set():
                 self._telemetry.turned()
                 if time.monotonic() - looked_at > FROZEN_LOOK_SECONDS:
                     looked_at = time.monotonic()
                     frozen_relays.terminate(connection, frozen_after_seconds(self._settings))
-                    self._forget_deleted(connection)
-                    self._replace_stuck()
+                    self._workers.update(connection)
+                    self._workers.replace_stuck()
                 self._turned.clear()
                 self._look(connection, waiting=self._waiting.begin_if_over())
-                before, progress = progress, self._progress()
+                before, progress = progress, self._workers.progress
                 if progress != before:
                     went_at = time.monotonic()
                 self._wait(progress, time.monotonic() - went_at)
@@ -194,16 +183,15 @@ class Relay:
         except EncodingError as fault:
             raise Refused(str(fault)) from fault
 
-    def _progress(self) -> int:
-        return sum(worker.progress for worker in self._workers.values())
-
     def _wait(self, progress: int, quiet_seconds: float) -> None:
         """Until the next probe; `progress` is what the workers had made at the last one."""
-        if self._workers and not any(worker.idle for worker in self._workers.values()):
-            # All are at work and look for themselves; a probe would only take time from them. What
+        if self._workers.all_busy:
+            # All are at work and claim for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
-            self._turned.wait(LONGEST_POLL_SECONDS)
-            if self._progress() != progress:
+            looks = not self._workers.look_for_themselves
+            seconds = BUSY_POLL_SECONDS if looks else LONGEST_POLL_SECONDS
+            self._turned.wait(max(seconds, self._probe_seconds / PROBE_SHARE))
+            if self._workers.progress != progress:
                 return
         shortest = max(SHORTEST_POLL_SECONDS, self._probe_seconds / PROBE_SHARE)
         poll_seconds = min(max(quiet_seconds * PATIENCE, shortest), LONGEST_POLL_SECONDS)
@@ -217,23 +205,8 @@ class Relay:
             self._remind([cursor for cursor in pending if cursor.waits])
         else:
             self._probe_seconds = time.monotonic() - asked_at
-        pending.sort(key=attrgetter("subscription_id"))
-        for subscription_id, cursors in groupby(pending, attrgetter("subscription_id")):
-            offered = list(cursors)
-            worker = self._workers.get(subscription_id)
-            if worker is None:
-                worker = self._workers[subscription_id] = self._worker(offered[0])
-            worker.offer(offered)
+        self._workers.offer(pending)
         return pending
-
-    def _worker(self, cursor: Cursor) -> SubscriptionWorker:
-        return SubscriptionWorker(
-            cursor.subscription,
-            cursor.subscription_id,
-            telemetry=self._telemetry,
-            sessions=self._sessions.open,
-            turned=self._turned.set,
-        )
 
     def _remind(self, waiting: list[Cursor]) -> None:
         """Tells which channels wait, of each subscription once a minute."""
@@ -269,43 +242,6 @@ class Relay:
             )
         return 1 if left else 0
 
-    def _forget_deleted(self, connection: Connection) -> None:
-        """Ends the workers of subscriptions that were deleted."""
-        with transaction(connection):
-            found = connection.execute(SUBSCRIPTIONS).fetchall()
-        there = {subscription_id for (subscription_id,) in found}
-        for subscription_id in self._workers.keys() - there:
-            self._workers.pop(subscription_id).stop()
-            self._sessions.forget(subscription_id)
-
-    def _replace_stuck(self) -> None:
-        """Another worker takes the place of one that stands in a call which should have returned.
-
-        Raises StuckError where too many do: only the process's end gets rid of a thread.
-        """
-        self._watch.look()
-        for subscription_id, worker in list(self._workers.items()):
-            still_seconds = self._watch.still_seconds(worker.still_seconds)
-            if still_seconds < self._stuck_after_seconds:
-                continue
-            del self._workers[subscription_id]
-            self._abandoned.append(worker)
-            self._telemetry.fault(worker.subscription, "stuck")
-            logger.error(
-                "call_does_not_return",
-                subscription=worker.subscription,
-                seconds=round(still_seconds, 1),
-                effect="its thread is given up, and another takes its place",
-            )
-            worker.abandon()
-        self._abandoned = [worker for worker in self._abandoned if worker.alive]
-        self._telemetry.abandoned_threads = len(self._abandoned)
-        if len(self._abandoned) > MAX_ABANDONED:
-            raise StuckError(
-                f"{len(self._abandoned)} threads stand in calls to Kafka that do not return; the "
-                "relay ends, and has to be started anew"
-            )
-
     def _check(self, connection: Connection) -> None:
         with transaction(connection):
             connection.execute(TIMEOUT)
@@ -338,12 +274,11 @@ class Relay:
 
     def _complain(self, pending: list[Cursor]) -> None:
         for cursor in pending:
-            worker = self._workers.get(cursor.subscription_id)
             logger.error(
                 "cannot_go",
                 subscription=cursor.subscription,
                 priority=cursor.priority,
                 shard=cursor.shard,
                 channel=cursor.channel,
-                fault=worker.fault if worker else None,
+                fault=self._workers.fault(cursor),
             )

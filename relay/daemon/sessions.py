@@ -1,9 +1,9 @@
-"""What a subscription worker works with: a session of the database and one of the receiver."""
+"""What a worker works with: a session of the database and one of the receiver."""
 
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 
@@ -46,18 +46,20 @@ class Sessions:
         self._told: dict[int, Interval] = {}
 
     @contextmanager
-    def open(self, cursor: Cursor, heartbeat: Heartbeat) -> Iterator[Runs]:
-        """A session for this cursor's subscription, with its sink settings.
+    def open(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Runs]:
+        """A session for cursors of one kind, with one guarantee.
 
         One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
         Raises SinkAway and psycopg.OperationalError.
         """
-        if cursor.kind == "http":
+        first = cursors[0]
+        if first.kind == "http":
             request_loop, connections = self._shared()
             yield PushRuns(connections, request_loop, self._settings, self._telemetry)
             return
         heartbeat.watch()
-        sink = kafka_sink(self._settings, cursor.sink_settings, self._stop, heartbeat)
+        exactly_once = first.sink_settings.exactly_once
+        sink = kafka_sink(self._settings, self._stop, heartbeat, exactly_once=exactly_once)
         try:
             sink.open()
             heartbeat.beat()
@@ -71,7 +73,8 @@ class Sessions:
                 yield runs
         except SinkAway as away:
             with heartbeat.elsewhere():
-                self._tell(cursor.subscription_id, f"relay {self._settings.name}: {away}")
+                for subscription_id in {cursor.subscription_id for cursor in cursors}:
+                    self._tell(subscription_id, f"relay {self._settings.name}: {away}")
             raise
         finally:
             heartbeat.beat()

@@ -1,10 +1,11 @@
-"""One subscription's work in this relay: a thread with a session of its own.
+"""One thread's work in this relay, with a session of its own: of one subscription, or of several.
 
-What is slow or down for one subscription delays no other.
+What is slow or down for one worker delays no other.
 """
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -13,7 +14,6 @@ import structlog
 from psycopg import errors
 
 from relay.daemon.retry import until_stopped
-from relay.daemon.rounds import Rounds
 from relay.log.cursor import Cursor
 from relay.log.run import Ran, Runs
 from relay.log.sink import SinkAway
@@ -24,22 +24,24 @@ logger = structlog.get_logger()
 
 # A look at a topic that is still missing takes less; working off a backlog takes longer.
 AT_WORK_SECONDS = 0.25
+# How many subscriptions a line of the log names.
+MAX_NAMED = 20
+
+OpenSession = Callable[[Sequence[Cursor], Heartbeat], AbstractContextManager[Runs]]
 
 
-class SubscriptionWorker:
+class Worker(ABC):
     """Works off the cursors that are offered to it, until it is stopped."""
 
     def __init__(
         self,
-        subscription: str,
-        subscription_id: int,
+        name: str,
         *,
         telemetry: Telemetry,
-        sessions: Callable[[Cursor, Heartbeat], AbstractContextManager[Runs]],
+        sessions: OpenSession,
         turned: Callable[[], None],
     ) -> None:
-        self.subscription_id = subscription_id
-        self.subscription = subscription
+        self.name = name
         # How many runs got on, and why the last session failed: what `--once` looks at.
         self.progress = 0
         self.fault: str | None = None
@@ -48,26 +50,29 @@ class SubscriptionWorker:
         self._stop = threading.Event()
         self._turned = turned
         self._condition = threading.Condition()
-        self._offered: Sequence[Cursor] = ()
+        self._offered: dict[int, Cursor] = {}
+        self._busy = False
         self._heartbeat = Heartbeat()
         self._began_at = 0.0
-        self._rounds = Rounds()
         self._thread = threading.Thread(
             target=until_stopped,
             args=(self._session, self._stop, Exception, self._note),
-            name=f"worker {subscription}",
+            name=f"worker {name}",
             daemon=True,
         )
+
+    def start(self) -> None:
+        """Its thread begins to wait for offers."""
         self._thread.start()
 
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do and could take an offer."""
-        return not self._offered
+        return not self._busy and not self._offered
 
     @property
     def at_work(self) -> bool:
-        """Whether it has been busy with one offer for a while, without a fault."""
+        """Whether it has been busy for a while, without a fault."""
         long = time.monotonic() - self._began_at > AT_WORK_SECONDS
         return long and not self.idle and self.fault is None
 
@@ -81,17 +86,23 @@ class SubscriptionWorker:
         """Whether its thread has not ended."""
         return self._thread.is_alive()
 
+    @property
+    @abstractmethod
+    def subscriptions(self) -> Sequence[str]:
+        """Whose cursors it is at work on, or was last."""
+
     def abandon(self) -> None:
         """Lets go from outside what its thread holds, which may never return."""
         self._stop.set()
         self._heartbeat.let_go()
 
     def offer(self, cursors: Sequence[Cursor]) -> None:
-        """Cursors that have work. Ignored while it is busy: it looks for itself then."""
+        """Cursors that have work."""
         with self._condition:
-            if not self._offered:
-                self._began_at = time.monotonic()
-                self._offered = cursors
+            if self._takes_offer:
+                if self.idle:
+                    self._began_at = time.monotonic()
+                self._offered.update((cursor.id, cursor) for cursor in cursors)
                 self._condition.notify()
 
     def stop(self) -> None:
@@ -104,59 +115,69 @@ class SubscriptionWorker:
         """Waits for the thread's end, after a stop."""
         self._thread.join(timeout_seconds)
 
+    @property
+    @abstractmethod
+    def _takes_offer(self) -> bool:
+        """Whether an offer is welcome now."""
+
+    @abstractmethod
+    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+        """Runs until nothing more can go; False: the session is of no use for these cursors."""
+
+    @abstractmethod
+    def _failed(self, fault: Exception) -> None:
+        """What follows from a session's fault for the next one."""
+
     def _session(self) -> None:
-        """One session, for as long as it holds and the sink settings stay.
+        """One session, for as long as it holds and is of use.
 
         Returns at a stop, and where a session that had got on fails: the next begins at once.
         """
-        offered = self._next_offer()
+        offered = self._wait()
         if not offered:
             return
-        progress, sink_settings = self.progress, offered[0].sink_settings
+        progress = self.progress
         try:
-            with self._sessions(offered[0], self._heartbeat) as runs:
+            with self._sessions(offered, self._heartbeat) as runs:
                 while not self._stop.is_set():
-                    if offered and offered[0].sink_settings != sink_settings:
+                    if offered and not self._work(runs, offered):
                         return
-                    if offered:
-                        self._serve(runs, offered)
-                    offered = self._next_offer()
+                    offered = self._wait()
         except Exception as fault:
-            # Whatever it was, half a run gets through sooner.
-            self._rounds.halve(fault.messages if isinstance(fault, SinkAway) else None)
+            self._failed(fault)
             if self.progress == progress:
                 raise
             self._note(fault)
         finally:
             self._heartbeat = Heartbeat()
 
-    def _next_offer(self) -> Sequence[Cursor]:
+    def _wait(self) -> Sequence[Cursor]:
         with self._condition:
             self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0)
-            return self._offered
+            return list(self._offered.values())
 
-    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> None:
-        sink_settings = offered[0].sink_settings
-
-        def run(cursor: Cursor, limit: int) -> Ran | None:
-            if cursor.sink_settings != sink_settings:
-                # They have changed meanwhile, and this sink was made for the former ones.
-                return None
-            self._heartbeat.beat()
-            ran = runs.run(cursor, limit)
-            if ran is not None and ran.progressed:
-                self.progress += 1
-                self.fault = None
-            return ran
-
-        def look() -> list[Cursor]:
-            return runs.probe(self.subscription_id)
-
-        self._rounds.serve(offered, run, look, self._stop.is_set)
+    def _work(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+        self._busy = True
+        try:
+            is_of_use = self._serve(runs, offered)
+            runs.rest()
+        finally:
+            self._busy = False
         self._heartbeat.rest()
-        with self._condition:
-            self._offered = ()
-        self._turned()
+        if is_of_use:
+            self._turned()
+        return is_of_use
+
+    def _run(
+        self, runs: Runs, cursors: Sequence[Cursor], limit: int, *, again: bool
+    ) -> dict[int, Ran]:
+        self._heartbeat.beat()
+        ran = dict(runs.run(cursors, limit, again=again))
+        moved = sum(one.progressed for one in ran.values())
+        if moved:
+            self.progress += moved
+            self.fault = None
+        return ran
 
     def _note(self, fault: BaseException) -> None:
         self.fault = str(fault).strip() or type(fault).__name__
@@ -169,10 +190,13 @@ class SubscriptionWorker:
                 kind = "database"
             case _:
                 kind = "internal"
-        self._telemetry.fault(self.subscription, kind)
+        names = self.subscriptions
+        for name in names:
+            self._telemetry.fault(name, kind)
         logger.warning(
             "session_failed",
-            subscription=self.subscription,
+            subscription=names[0] if len(names) == 1 else None,
+            subscriptions=names[:MAX_NAMED] if len(names) > 1 else None,
             kind=kind,
             fault=self.fault,
             exc_info=fault if kind == "internal" else None,

@@ -4,12 +4,15 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 """
 
 import time
+from collections.abc import Iterable
 
-from relay.log.encoding import NotEncodable, own_headers
+from relay.log.encoding import NOT_ENCODABLE, NotEncodable, own_headers
+from relay.log.encoding import fault as encoding_fault
 from relay.log.message import (
     CONTENT_TYPE,
     CREATED_AT,
     HEADERS,
+    ID,
     IDEMPOTENCY_KEY,
     POSTGRES_EPOCH_SECONDS,
     TYPE,
@@ -58,6 +61,45 @@ class CloudEvents:
         return self.headers(
             row[TYPE], row[IDEMPOTENCY_KEY], row[HEADERS], row[CONTENT_TYPE], row[CREATED_AT]
         )
+
+    def of_page(self, rows: Iterable[Row]) -> list[Headers | None]:
+        """The headers of each; None where they can't be encoded, as `of` says why."""
+        made: list[Headers | None] = []
+        source, seconds = self._source, self._seconds
+        for _, _, type_, _, unique, own, content_type, _, created_at, _ in rows:
+            second = seconds.get(created_at // 1_000_000)
+            if own is not None or second is None:
+                made.append(self._encodable(type_, unique, own, content_type, created_at))
+                continue
+            # What `headers` makes, without a call for each: a backlog's time is spent here.
+            made.append(
+                {
+                    "ce_specversion": b"1.0",
+                    "ce_id": unique,
+                    "ce_type": type_,
+                    "ce_source": source,
+                    "ce_time": b"%b.%06dZ" % (second, created_at % 1_000_000),
+                    "content-type": content_type,
+                    "idempotency-key": unique,
+                }
+            )
+        return made
+
+    def fault(self, row: Row) -> tuple[str, str]:
+        """Reason and detail of the dead letter of a row that `of_page` could not encode."""
+        try:
+            self.of(row)
+        except Exception as wrong:
+            return NOT_ENCODABLE, encoding_fault(wrong)
+        raise AssertionError(f"message {row[ID]} can be encoded")
+
+    def _encodable(
+        self, type_: bytes, unique: bytes, own: bytes | None, content_type: bytes, created_at: int
+    ) -> Headers | None:
+        try:
+            return self.headers(type_, unique, own, content_type, created_at)
+        except Exception:
+            return None
 
     def _text(self, second: int) -> bytes:
         if len(self._seconds) > 1000:

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer
 
 from relay.kafka.reports import SLICE_SECONDS, Failures, Refused, Reports, nothing
-from relay.kafka.routes import BATCH_BYTES, Route
+from relay.kafka.routes import BATCH_BYTES, Route, Routes
 from relay.kafka.topic import DEFAULT_LIMIT_BYTES
 
 # What holds the guarantees: no setting may change it.
@@ -27,6 +27,8 @@ CONSTANTS: dict[str, Any] = {
 DEFAULTS: dict[str, Any] = {
     "client.id": "outbox-relay",
     "linger.ms": 50,
+    # In flight at once. What goes beyond waits in the log; a run is not bounded by it.
+    "queue.buffering.max.kbytes": 32_768,
     # A mistyped channel must not become a topic.
     "allow.auto.create.topics": False,
     # Full speed within a second or two of a broker's return.
@@ -49,10 +51,13 @@ class Producers:
     transactions = None
 
     def __init__(self, properties: dict[str, Any], reports: Reports) -> None:
-        self.routes: dict[bytes, Route] = {}
         self.reports = reports
+        self._routes = Routes()
         self._properties = properties
         self._producers: dict[tuple[int, bool], Producer] = {}
+
+    def routes(self, prefix: str) -> dict[bytes, Route]:
+        return self._routes.of(prefix)
 
     def any(self) -> Producer:
         return self.get(BATCH_BYTES)
@@ -80,7 +85,7 @@ class Producers:
         """The producers end with what is queued and in flight: new ones start clean."""
         producers = list(self._producers.values())
         self._producers.clear()
-        self.routes.clear()
+        self._routes.clear()
         for producer in producers:
             discard(producer)
         return self.reports.take_failures()

@@ -19,7 +19,7 @@ class Route(msgspec.Struct, frozen=True):
     """A topic with the producer that serves it, and `produce` for it: one lookup a message.
 
     A batch above its topic's limit would be refused with all its good messages, so each limit has
-    a batch size of its own. Payload and own headers above `careful_bytes` may be too large in all.
+    a batch size of its own. A payload above `careful_bytes` may be too large with all its headers.
     """
 
     topic: Topic
@@ -29,6 +29,22 @@ class Route(msgspec.Struct, frozen=True):
     produce: Callable[..., None]
 
 
+class Routes:
+    """Routes by channel, for each prefix of topics."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, dict[bytes, Route]] = {}
+
+    def of(self, prefix: str) -> dict[bytes, Route]:
+        """By channel; empty after `clear`, which must find them all."""
+        return self._of.setdefault(prefix, {})
+
+    def clear(self) -> None:
+        """Their producers end, or may."""
+        for routes in self._of.values():
+            routes.clear()
+
+
 class Wire(Protocol):
     """The producers that runs go through."""
 
@@ -36,9 +52,8 @@ class Wire(Protocol):
     def transactions(self) -> Transactions | None:
         """Those of a sink that delivers exactly once."""
 
-    @property
-    def routes(self) -> dict[bytes, Route]:
-        """By channel, for as long as their producers live."""
+    def routes(self, prefix: str) -> dict[bytes, Route]:
+        """To topics of this prefix by channel, for as long as their producers live."""
 
     @property
     def reports(self) -> Reports:

@@ -1,4 +1,4 @@
-"""One run: claim a cursor, stream the log to the sink, one barrier, one checkpoint, commit."""
+"""A run to Kafka: claim, stream the log to the sink, one barrier, the checkpoints, commit."""
 
 import time
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from relay.kafka.exactly_once.names import KNOWN_AS
 from relay.kafka.exactly_once.ownership import ExactlyOnce
 from relay.log.channel_cursors import MAX_WAITING
 from relay.log.checkpoint import (
+    End,
+    Finished,
     Next,
     finish,
     following,
@@ -19,13 +21,14 @@ from relay.log.checkpoint import (
     position_at,
     write,
 )
-from relay.log.claim import Claimed, claim, give_up, leave
+from relay.log.claim import Asked, Claimed, give_up, has_work, leave
 from relay.log.cursor import Cursor
 from relay.log.position import Position
 from relay.log.probe import probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
-from relay.log.sink import Blocked, Outcome, Sink, SinkAway, Unanswered
+from relay.log.shared import SharedReading
+from relay.log.sink import Blocked, Outcome, Page, Sink, SinkAway, Unanswered
 from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
@@ -38,12 +41,14 @@ logger = structlog.get_logger()
 MAX_TOLD = 20
 # How often channels for which there is no room are told.
 TELL_SECONDS = 60.0
+# The takers of a page that goes to one cursor.
+ALONE = (0,)
 # So many aborted transactions in a row are tried again at once, by the same producer.
 MAX_ABORTS = 3
 
 
 class KafkaRuns:
-    """Runs of one subscription's cursors, over one connection and one sink."""
+    """Runs of cursors that share a connection and a sink."""
 
     def __init__(
         self,
@@ -62,6 +67,9 @@ class KafkaRuns:
         self._refusing = Interval(TELL_SECONDS)
         self._holding = Interval(TELL_SECONDS)
         self._aborts: dict[int, int] = {}
+        # What the end of the last run has claimed for the next.
+        self._begun: list[Claimed] = []
+        self._began_at = 0.0
         self._exactly_once = None
         if sink.transactions is not None:
             self._exactly_once = ExactlyOnce(
@@ -78,36 +86,59 @@ class KafkaRuns:
         waiting = self._waiting.begin_if_over()
         return probe(self._connection, self._relay, subscription_id, waiting=waiting)
 
-    def run(self, cursor: Cursor, limit: int) -> Ran | None:
-        """At most `limit` messages of one cursor; None where it is another relay's.
+    def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
+        """At most `limit` messages of each; see Runs.
 
         Raises SinkAway and psycopg.Error; the transaction is then over and nothing is checkpointed.
         """
-        # Asked before the claim, so that a channel that waits for days writes nothing.
-        if cursor.channel is not None and cursor.waits and self._sink.check_blocked(cursor.channel):
-            return Ran(blocked=True)
-        if self._sink.held_seconds:
-            return Ran(blocked=True)
+        first = cursors[0]
         exactly_once = self._exactly_once
-        if exactly_once is not None and exactly_once.take_over.defer_to_other(cursor):
-            return None
+        if self._is_held(first):
+            self.rest()
+            return {cursor.id: Ran(blocked=True) for cursor in cursors}
+        if exactly_once is not None and exactly_once.take_over.defer_to_other(first):
+            self.rest()
+            return {}
         try:
-            ran = self._claim(cursor, limit)
+            claims = self._claim(cursors)
+            if not claims:
+                return {}
+            if len(cursors) > 1:
+                return self._run_together(claims, limit, again=again)
+            ran = self._run_alone(claims[0], limit, again=again)
         except BaseException as fault:
             # Aborted before the lock is let go.
             aborted = exactly_once is not None and exactly_once.abort()
             give_up(self._connection)
             if isinstance(fault, SinkAway) and self._sink.held_seconds:
-                self._tell_held(cursor)
-                return Ran(exhausted=False, blocked=True, aborted=True, messages=fault.messages)
-            aborts = self._aborts.get(cursor.id, 0) + 1
+                self._tell_held(first)
+                return dict.fromkeys(
+                    (cursor.id for cursor in cursors),
+                    Ran(exhausted=False, blocked=True, aborted=True, messages=fault.messages),
+                )
+            aborts = self._aborts.get(first.id, 0) + 1
             if aborted and isinstance(fault, SinkAway) and aborts <= MAX_ABORTS:
-                self._aborts[cursor.id] = aborts
-                return Ran(exhausted=False, aborted=True, messages=fault.messages)
+                self._aborts[first.id] = aborts
+                return {first.id: Ran(exhausted=False, aborted=True, messages=fault.messages)}
             raise
-        if ran is not None and ran.progressed:
-            self._aborts.pop(cursor.id, None)
-        return ran
+        if ran is None:
+            return {}
+        if ran.progressed:
+            self._aborts.pop(first.id, None)
+        return {first.id: ran}
+
+    def _is_held(self, first: Cursor) -> bool:
+        """Asked before the claim, so that a channel that waits for days writes nothing."""
+        waits = first.channel is not None and first.waits
+        if waits and self._sink.check_blocked(first.sink_settings, str(first.channel)):
+            return True
+        return self._sink.held_seconds > 0
+
+    def rest(self) -> None:
+        """Gives back what is claimed for the next run."""
+        if self._begun:
+            self._begun = []
+            leave(self._connection)
 
     def _tell_held(self, cursor: Cursor) -> None:
         self._telemetry.fault(cursor.subscription, "held_back")
@@ -120,87 +151,160 @@ class KafkaRuns:
                 hint="a higher producer_byte_rate for this client",
             )
 
-    def _claim(self, cursor: Cursor, limit: int) -> Ran | None:
-        began_at = time.monotonic()
+    def _ask(self, cursors: Sequence[Cursor]) -> Asked:
+        besides = KNOWN_AS if self._exactly_once is not None else None
+        return Asked(self._connection, cursors, self._relay, self._timeout_seconds, besides)
+
+    def _claim(self, cursors: Sequence[Cursor]) -> list[Claimed]:
+        """What the last run's end has claimed, where it was of these, or else a new claim."""
+        self._began_at = time.monotonic()
+        begun, self._begun = self._begun, []
+        if begun and {claimed.cursor.id for claimed in begun} <= {one.id for one in cursors}:
+            return begun
+        if begun:
+            leave(self._connection)
+        with self._connection.pipeline():
+            asked = self._ask(cursors)
+        return asked.claimed()
+
+    def _finish(
+        self, readings: Sequence[Reading], ends: Sequence[End], again: Sequence[Cursor]
+    ) -> Finished:
+        """Ends the run, and begins the next of `again`, if there are any, in one round trip."""
+        asked: list[Asked] = []
+
+        def ask() -> None:
+            asked.append(self._ask(again))
+
+        finished = finish(self._connection, readings, self._relay, ends, ask if again else None)
+        begun = asked[0].claimed() if asked else []
+        if any(has_work(claimed) for claimed in begun):
+            self._begun = begun
+        elif begun:
+            leave(self._connection)
+        return finished
+
+    def _has_begun(self, cursor: Cursor) -> bool:
+        return any(one.cursor.id == cursor.id and has_work(one) for one in self._begun)
+
+    def _run_alone(self, claimed: Claimed, limit: int, *, again: bool) -> Ran | None:
         exactly_once = self._exactly_once
-        besides = KNOWN_AS if exactly_once is not None else None
-        claimed = claim(self._connection, cursor, self._relay, self._timeout_seconds, besides)
-        if claimed is None:
-            return None
-        position = claimed.position
-        if position.delta is None and not claimed.due and not claimed.merging:
+        if not has_work(claimed):
             leave(self._connection)
             return Ran()
         if exactly_once is not None:
-            if exactly_once.take_over.has_moved_on(cursor, claimed):
+            if exactly_once.take_over.has_moved_on(claimed):
                 leave(self._connection)
                 return None
-            if exactly_once.adopt(cursor, claimed):
+            if exactly_once.adopt(claimed):
                 return Ran(progressed=True, exhausted=False)
         if claimed.merging:
-            return self._merge(cursor, claimed)
+            return self._merge(claimed)
         if claimed.due:
-            return self._redrive(cursor, claimed)
-        if exactly_once is not None and not exactly_once.check_snapshots_fit(cursor, position):
+            return self._redrive(claimed)
+        if exactly_once is not None and not exactly_once.check_snapshots_fit(claimed):
             leave(self._connection)
             return Ran(blocked=True)
-        return self._read(Reading(self._connection, cursor, claimed, limit), cursor, began_at)
+        return self._read(Reading(self._connection, [claimed], limit), claimed, again=again)
 
-    def _read(self, reading: Reading, cursor: Cursor, began_at: float) -> Ran:
-        rows = reading.rows()
+    def _read(self, reading: Reading, claimed: Claimed, *, again: bool) -> Ran:
+        cursor, exactly_once = claimed.cursor, self._exactly_once
+        pages = reading.stream()
         try:
-            outcome = self._sink.deliver(rows)
+            (outcome,) = self._sink.deliver(
+                (Page(rows, ALONE) for rows in pages), [cursor.sink_settings]
+            )
         except Unanswered:
-            rows.close()
-            self._leave_behind(reading, cursor)
+            pages.close()
+            self._leave_behind(reading, claimed)
             raise
         finally:
-            rows.close()
-        checkpoint = following(reading, outcome)
-        if self._exactly_once is not None and checkpoint is not None:
+            pages.close()
+        stopped = outcome.stopped
+        blocked = stopped.blocked if stopped else ()
+        checkpoint = following(reading, claimed, outcome)
+        if exactly_once is not None and checkpoint is not None:
             if outcome.messages:
                 reading.end()
-                self._exactly_once.commit(cursor, reading.claimed, checkpoint, outcome)
+                exactly_once.commit(claimed, checkpoint, outcome)
             else:
-                self._exactly_once.own(checkpoint)
-        if self._exactly_once is not None and outcome.stopped is not None and outcome.stopped.stuck:
+                exactly_once.own(checkpoint)
+        if exactly_once is not None and stopped is not None and stopped.stuck:
             reading.end()
-            self._exactly_once.rename(cursor, reading.claimed)
-        blocked = outcome.stopped.blocked if outcome.stopped else ()
-        finished = finish(
-            reading,
-            cursor,
-            self._relay,
-            dead=outcome.dead,
-            checkpoint=checkpoint,
-            blocked=blocked,
-        )
-        self._take_note_back(cursor, reading.claimed, outcome)
-        self._count(cursor, outcome)
-        if finished.acknowledged_at is not None:
-            self._telemetry.run_done(
-                cursor.subscription,
-                messages=outcome.messages,
-                bytes=outcome.bytes,
-                seconds=time.monotonic() - began_at,
-                created_at=outcome.created_at,
-                acknowledged_at=finished.acknowledged_at,
-            )
+            exactly_once.rename(claimed)
+        again = again and not blocked and not claimed.noted
+        end = End(claimed, checkpoint, outcome.dead, blocked)
+        finished = self._finish([reading], [end], [cursor] if again else [])
+        self._take_note_back(claimed, outcome)
+        self._count(end, outcome, finished)
         waits = bool(blocked)
         if cursor.channel is None and blocked:
             waits = not self._tell_set_aside(cursor, blocked, finished.set_aside)
         return Ran(
             progressed=checkpoint is not None or bool(finished.set_aside),
-            exhausted=outcome.stopped is None and reading.exhausted,
+            exhausted=stopped is None and reading.exhausted,
             blocked=waits,
+            begun=self._has_begun(cursor),
         )
 
-    def _leave_behind(self, reading: Reading, cursor: Cursor) -> None:
+    def _run_together(
+        self, claims: Sequence[Claimed], limit: int, *, again: bool
+    ) -> dict[int, Ran]:
+        """What is not as simple as most goes alone, so that nothing of it holds up the others."""
+        ran, simple = dict[int, Ran](), list[Claimed]()
+        for claimed in claims:
+            if claimed.due or claimed.merging or claimed.divided or claimed.replaying:
+                ran[claimed.cursor.id] = Ran(exhausted=False, alone=True)
+            elif claimed.position.delta is None:
+                ran[claimed.cursor.id] = Ran()
+            else:
+                simple.append(claimed)
+        shared = SharedReading(self._connection, simple, limit)
+        for claimed in shared.behind:
+            ran[claimed.cursor.id] = Ran(exhausted=False, alone=True)
+        for claimed in shared.waiting:
+            ran[claimed.cursor.id] = Ran(exhausted=False)
+        if not shared.claims:
+            leave(self._connection)
+            return ran
+        return ran | self._read_together(shared, again=again)
+
+    def _read_together(self, shared: SharedReading, *, again: bool) -> dict[int, Ran]:
+        pages = shared.pages(Reading.stream)
+        settings = [claimed.cursor.sink_settings for claimed in shared.claims]
+        try:
+            outcomes = self._sink.deliver(pages, settings)
+        finally:
+            pages.close()
+        ends = []
+        for place, (claimed, outcome) in enumerate(zip(shared.claims, outcomes, strict=True)):
+            checkpoint = following(shared.of(place), claimed, outcome)
+            ends.append(End(claimed, checkpoint, outcome.dead))
+        noted = any(claimed.noted for claimed in shared.claims)
+        going = [
+            end.cursor
+            for end, outcome in zip(ends, outcomes, strict=True)
+            if not _goes_alone(outcome)
+        ]
+        finished = self._finish(shared.readings, ends, going if again and not noted else [])
+        ran = {}
+        for place, (end, outcome) in enumerate(zip(ends, outcomes, strict=True)):
+            self._take_note_back(end.claimed, outcome)
+            self._count(end, outcome, finished)
+            ran[end.cursor.id] = Ran(
+                progressed=end.checkpoint is not None,
+                exhausted=outcome.stopped is None and shared.of(place).exhausted,
+                begun=self._has_begun(end.cursor),
+                alone=_goes_alone(outcome),
+            )
+        return ran
+
+    def _leave_behind(self, reading: Reading, claimed: Claimed) -> None:
         """A transaction that can't be aborted now may be one that can't be ended for long."""
         exactly_once = self._exactly_once
         if exactly_once is not None and not exactly_once.abort():
             reading.end()
-            exactly_once.rename(cursor, reading.claimed)
+            exactly_once.rename(claimed)
             self._connection.execute("commit")
 
     def _tell_set_aside(
@@ -223,7 +327,7 @@ class KafkaRuns:
         beyond = [one.channel for one in blocked if one.channel not in set_aside]
         if not beyond:
             return True
-        given_up = self._sink.give_up(beyond)
+        given_up = self._sink.give_up(cursor.sink_settings, beyond)
         if self._refusing.begin_if_over():
             logger.error(
                 "too_many_waiting_channels",
@@ -235,16 +339,16 @@ class KafkaRuns:
             )
         return given_up
 
-    def _merge(self, cursor: Cursor, claimed: Claimed) -> Ran:
+    def _merge(self, claimed: Claimed) -> Ran:
         """Merges channel cursors that have caught up, in a run of its own that sends nothing."""
         # The cursor stands where it stood, between deltas; `seen` is what it and they share.
-        here = Position(claimed.position.seen)
+        cursor, here = claimed.cursor, Position(claimed.position.seen)
         checkpoint = Next(claimed.n + 1, new_token(), here)
         if self._exactly_once is not None:
             # The cursor's last run may be another owner's, committed to Kafka and not yet noted
             # here: it left their channels out up to where it came. A commit of our own shows that
             # there is none.
-            self._exactly_once.commit_nothing(cursor, claimed, checkpoint)
+            self._exactly_once.commit_nothing(claimed, checkpoint)
         merged = merge(self._connection, cursor, self._relay, checkpoint)
         if self._exactly_once is not None:
             self._exactly_once.forget(claimed, merged)
@@ -252,39 +356,58 @@ class KafkaRuns:
             logger.info("channels_merged", subscription=cursor.subscription, number=len(merged))
         return Ran(progressed=True, exhausted=False)
 
-    def _redrive(self, cursor: Cursor, claimed: Claimed) -> Ran:
+    def _redrive(self, claimed: Claimed) -> Ran:
         """Sends redriven dead letters, and leaves the cursor where it stands."""
-        connection, exactly_once = self._connection, self._exactly_once
+        connection, exactly_once, cursor = self._connection, self._exactly_once, claimed.cursor
         rows = redriven.read(connection, cursor)
-        outcome = self._sink.deliver(rows)
+        (outcome,) = self._sink.deliver([Page(rows, ALONE)], [cursor.sink_settings])
         arrived = redriven.arrived_ids(rows, outcome)
         checkpoint = None
         if exactly_once is not None and arrived:
             here = position_at(connection, cursor, claimed.n)
             checkpoint = Next(claimed.n + 1, new_token(), here, outcome.messages, outcome.bytes)
-            exactly_once.commit(cursor, claimed, checkpoint, outcome, arrived)
+            exactly_once.commit(claimed, checkpoint, outcome, arrived)
         if exactly_once is not None and outcome.stopped is not None and outcome.stopped.stuck:
-            exactly_once.rename(cursor, claimed)
+            exactly_once.rename(claimed)
         blocked = outcome.stopped.blocked if outcome.stopped else ()
         with connection.pipeline():
             if checkpoint is not None:
-                write(connection, cursor, self._relay, checkpoint)
+                write(connection, self._relay, [(cursor, checkpoint)])
             redriven.note_delivered(connection, cursor, arrived)
             for dead in outcome.dead:
                 redriven.note_died_again(connection, cursor, dead)
             if blocked:
                 redriven.postpone(connection, cursor, [one.channel for one in blocked])
             connection.execute("commit")
-        self._take_note_back(cursor, claimed, outcome)
-        self._count(cursor, outcome)
+        self._take_note_back(claimed, outcome)
+        self._count_dead(cursor, outcome)
         return Ran(progressed=bool(arrived or outcome.dead), exhausted=False)
 
-    def _take_note_back(self, cursor: Cursor, claimed: Claimed, outcome: Outcome) -> None:
+    def _take_note_back(self, claimed: Claimed, outcome: Outcome) -> None:
         """Takes back that the cluster is out of reach, once a message has arrived there."""
         if claimed.noted and outcome.messages:
             with transaction(self._connection):
-                note_waiting(self._connection, cursor.subscription_id, None)
+                note_waiting(self._connection, claimed.cursor.subscription_id, None)
 
-    def _count(self, cursor: Cursor, outcome: Outcome) -> None:
+    def _count(self, end: End, outcome: Outcome, finished: Finished) -> None:
+        subscription = end.cursor.subscription
+        self._count_dead(end.cursor, outcome)
+        if end.checkpoint is not None and finished.acknowledged_at is not None:
+            self._telemetry.run_done(
+                subscription,
+                messages=outcome.messages,
+                bytes=outcome.bytes,
+                seconds=time.monotonic() - self._began_at,
+                created_at=outcome.created_at,
+                acknowledged_at=finished.acknowledged_at,
+            )
+
+    def _count_dead(self, cursor: Cursor, outcome: Outcome) -> None:
         for dead in outcome.dead:
             self._telemetry.dead(cursor.subscription, dead.reason)
+
+
+def _goes_alone(outcome: Outcome) -> bool:
+    """Whether what stopped it is to be settled in runs of its own."""
+    stopped = outcome.stopped
+    return stopped is not None and (stopped.alone or bool(stopped.blocked))

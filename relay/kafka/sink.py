@@ -1,54 +1,35 @@
 """Kafka: a run is produced as it is read, and confirmed by one barrier at its end."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from relay.kafka import errors
-from relay.kafka.headers import CloudEvents
-from relay.kafka.refused_channels import MAX_UNASKED_DEAD, DeadReason, Undeliverable
+from relay.kafka.destination import Destination, Destinations
+from relay.kafka.headers import CloudEvents, Headers
+from relay.kafka.progress import Progress
+from relay.kafka.refused_channels import MAX_UNASKED_DEAD, DeadReason
 from relay.kafka.reports import Refused
 from relay.kafka.routes import BATCH_BYTES, Route, Wire
 from relay.kafka.sizes import batch_bytes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
-from relay.kafka.topics import Missing, Topics
+from relay.kafka.topics import Missing
 from relay.kafka.unwritable import Unwritable, UnwritableCheck
-from relay.log import encoding
-from relay.log.message import CHANNEL, REPLAYED_HEADER, Row
-from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, SinkAway, Stopped
+from relay.log.cursor import SinkSettings
+from relay.log.message import CHANNEL, GROUP_KEY, ID, MARKS, PAYLOAD, REPLAYED_HEADER, Row
+from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, Page, SinkAway
 
 # What a batch costs besides its messages.
 BATCH_OVERHEAD_BYTES = 512
-# Payloads so far below their topic's limit need no closer look.
-COARSE_BYTES = 8192
+# Payloads so far below their topic's limit need no closer look: what a message may have of headers,
+# and the relay's own.
+COARSE_BYTES = 24_576
 # No refusal has shortened the runs.
 ANY_LENGTH = 1 << 60
 # How far behind a message whose channel is unknown it is looked for others of that kind.
 LOOK_AHEAD_MESSAGES = 5000
-
-
-class Progress:
-    """How far a run has come. Its rows are not kept: nothing needs them again."""
-
-    def __init__(self) -> None:
-        self.first_id = 0
-        self.last_id = 0
-        self.alone = False
-        self.bytes = 0
-        self.created_at: list[int] = []
-        # Of the messages that were sent; and of those whose topics were asked for their limits.
-        self.channels: set[bytes] = set()
-        self.asked: set[bytes] = set()
-        self.dead: list[Dead] = []
-        self.stopped: Stopped | None = None
-
-    def take_back(self, blocked: tuple[Blocked, ...] = (), *, stuck: bool = False) -> None:
-        """Nothing counts from the first message that was sent on."""
-        self.stopped = Stopped(self.first_id, blocked, stuck=stuck)
-        self.dead = [one for one in self.dead if one.message_id < self.first_id]
-        self.created_at, self.bytes = [], 0
 
 
 class KafkaSink:
@@ -59,14 +40,16 @@ class KafkaSink:
     (`compressing`), such a message is a run of its own.
     """
 
-    def __init__(self, wire: Wire, topics: Topics, event_source: str, *, compressing: bool) -> None:
+    def __init__(
+        self, wire: Wire, destinations: Destinations, event_source: str, *, compressing: bool
+    ) -> None:
         self.transactions = wire.transactions
         self._wire = wire
-        self._topics = topics
+        self._destinations = destinations
         self._events = CloudEvents(event_source)
         self._compressing = compressing
         self._most_messages = ANY_LENGTH
-        self._undeliverable = Undeliverable(wire, topics)
+        self._most_dead = MAX_UNASKED_DEAD if self.transactions is None else MAX_NOTED
 
     def open(self) -> None:
         try:
@@ -78,134 +61,201 @@ class KafkaSink:
         self._wire.reports.close()
         self._wire.close()
 
-    def check_blocked(self, channel: str) -> bool:
-        return self._topics.check_missing(channel.encode())
+    def check_blocked(self, settings: SinkSettings, channel: str) -> bool:
+        return self._destination(settings).topics.check_missing(channel.encode())
 
     @property
     def held_seconds(self) -> float:
         return self._wire.reports.held_seconds
 
-    def give_up(self, channels: Iterable[str]) -> bool:
-        return self._undeliverable.add(channels)
+    def give_up(self, settings: SinkSettings, channels: Iterable[str]) -> bool:
+        return self._destination(settings).undeliverable.add(channels)
 
-    def deliver(self, rows: Iterable[Row]) -> Outcome:
-        progress = Progress()
+    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+        runs = [
+            Progress(self._destination(one), self._most_messages, shared=len(takers) > 1)
+            for one in takers
+        ]
         try:
             self._wire.reports.demand_open()
             self._wire.begin()
-            self._produce(iter(rows), progress)
-            self._confirm(progress)
-            if progress.created_at:
+            self._produce(iter(pages), runs)
+            self._confirm(runs)
+            if any(run.messages for run in runs):
                 self._most_messages = min(self._most_messages * 2, ANY_LENGTH)
         except Refused:
-            self._give_up(progress)
+            self._give_up(runs)
         except Unwritable as topics:
-            self._set_aside(progress, topics)
+            self._set_aside(runs, topics)
         except BaseException as fault:
-            # Nothing may still be on its way when the caller lets the cursor's lock go.
+            # Nothing may still be on its way when the caller lets the cursors' locks go.
             self._wire.purge()
             if isinstance(fault, SinkAway):
-                fault.messages = len(progress.created_at) or None
+                fault.messages = sum(run.messages for run in runs) or None
             raise
-        return Outcome(
-            messages=len(progress.created_at),
-            bytes=progress.bytes,
-            created_at=progress.created_at,
-            dead=progress.dead,
-            stopped=progress.stopped,
-            last_id=progress.last_id,
-        )
+        return [run.outcome() for run in runs]
 
-    def _confirm(self, progress: Progress) -> None:
-        # In a transaction that was not ended whole, another run's topics may be what is waited for.
-        exactly_once = self.transactions is not None
-        channels = self._wire.routes if exactly_once else progress.channels
-        self._wire.barrier(UnwritableCheck(self._topics, channels).look)
+    def _destination(self, settings: SinkSettings) -> Destination:
+        return self._destinations.of(settings.topic_prefix)
+
+    def _confirm(self, runs: Iterable[Progress]) -> None:
+        channels: dict[Destination, set[bytes]] = {}
+        for run in runs:
+            # In a transaction that was not ended whole, another run's topics may be what is waited
+            # for.
+            sent = run.channels if self.transactions is None else run.destination.routes
+            channels.setdefault(run.destination, set()).update(sent)
+        checks = [UnwritableCheck(one.topics, sent) for one, sent in channels.items()]
+
+        def look() -> None:
+            for check in checks:
+                check.look()
+
+        self._wire.barrier(look)
         self._wire.reports.demand_open()
 
-    def _produce(self, rows: Iterator[Row], progress: Progress) -> None:
-        """Produces rows up to one that can't go with them, which `progress.stopped` then names."""
-        routes, headers_of = self._wire.routes, self._events.headers
-        created_at, sent = progress.created_at, progress.channels.add
-        # How many more may go: none behind one that goes alone, nor behind a dead one.
-        room = self._most_messages
-        careful = room == 1
-        most_dead = MAX_UNASKED_DEAD if self.transactions is None else MAX_NOTED
-        for row in rows:
-            message_id, channel, type_, key, unique, own, content_type, payload, at, marks = row
-            route, alone = routes.get(channel), careful
-            if route is None:
-                if (dead_reason := self._undeliverable.reason_for(channel)) is None:
-                    progress.stopped = Stopped(message_id, self._look_ahead(channel, rows))
+    def _produce(self, pages: Iterator[Page], runs: Sequence[Progress]) -> None:
+        """Produces each page for its takers, up to a message that can't go with those before it."""
+        for rows, takers in pages:
+            headers = self._events.of_page(rows)
+            for taker in takers:
+                run = runs[taker]
+                if run.stopped is None:
+                    # Of several cursors none reads on for itself.
+                    following = pages if not run.shared else iter(())
+                    self._produce_page(rows, headers, run, following)
+            if all(run.stopped is not None for run in runs):
+                return
+
+    def _produce_page(
+        self,
+        rows: Sequence[Row],
+        headers: Sequence[Headers | None],
+        run: Progress,
+        following: Iterator[Page],
+    ) -> None:
+        """The common message takes the shortest way, and what is unusual in any respect another.
+
+        `following` are the pages behind this one.
+        """
+        routes, careful, room, begin = run.destination.routes, run.careful, run.room, 0
+        for place, row in enumerate(rows):
+            _, channel, _, key, _, _, _, payload, _, marks = row
+            route, made = routes.get(channel), headers[place]
+            if (
+                careful
+                or route is None
+                or made is None
+                or marks
+                or len(payload) > route.careful_bytes
+                or (key is None and route.topic.compacted)
+                or place - begin == room
+            ):
+                run.add(rows[begin:place])
+                if not self._produce_one(row, made, run):
+                    if run.stopped is None:
+                        behind = chain((rows[place:],), (page.rows for page in following))
+                        ahead = islice(chain.from_iterable(behind), LOOK_AHEAD_MESSAGES)
+                        run.stop(row[ID], self._look_ahead(run.destination, ahead))
                     return
-            else:
-                dead_reason = None
-                try:
-                    headers = headers_of(type_, unique, own, content_type, at)
-                except Exception as wrong:
-                    dead_reason = encoding.NOT_ENCODABLE, encoding.fault(wrong)
-                else:
-                    if marks:
-                        headers[REPLAYED_HEADER] = b"true"
-                    if key is None and route.topic.compacted:
-                        dead_reason = _without_key(route.topic)
-                    elif len(payload) + len(own or b"") > route.careful_bytes:
-                        size = batch_bytes(row, headers)
-                        if size > route.topic.limit_bytes:
-                            if not self._check_route(channel, route, progress):
-                                progress.stopped = Stopped(message_id)
-                                return
-                            # How large it will be is known to the broker alone.
-                            alone |= self._compressing
-                            dead_reason = (
-                                None if self._compressing else _too_large(route.topic, size)
-                            )
-            if route is None or dead_reason is not None:
-                # The cluster need not be asked, so the run goes on.
-                assert dead_reason is not None
-                if len(progress.dead) >= most_dead:
-                    progress.stopped = Stopped(message_id)
-                    return
-                progress.dead.append(Dead(message_id, *dead_reason))
+                begin, room = place + 1, run.room
                 continue
-            produce = route.produce
-            if alone or not room:
-                if not room or created_at:
-                    progress.stopped = Stopped(message_id)
-                    return
-                produce = partial(self._wire.alone(route).produce, route.topic.name)
-                room = 1
-                progress.alone = True
-            if not created_at:
-                progress.first_id = message_id
-            sent(channel)
             # By position: names, the missing ones too, would be looked up for every message. In
             # between stand partition, callback, on_delivery and timestamp, as they are by default.
             try:
-                produce(payload, key, -1, None, None, 0, headers)
+                route.produce(payload, key, -1, None, None, 0, made)
             except (BufferError, KafkaException) as failed:
-                again = partial(produce, payload, key, -1, None, None, 0, headers)
-                producer = self._wire.alone(route) if progress.alone else route.producer
-                error = self._insist(producer, again, failed, channel)
-                if error is not None:
-                    if created_at:
-                        progress.stopped = Stopped(message_id)
-                        return
-                    progress.dead.append(Dead(message_id, error.name(), error.str()))
-                    room = 0
-                    continue
-            created_at.append(at)
-            progress.last_id = message_id
-            progress.bytes += len(payload)
-            room -= 1
+                run.add(rows[begin:place])
+                run.try_one(row)
+                again = partial(route.produce, payload, key, -1, None, None, 0, made)
+                if not self._settle(route.producer, again, failed, row, run):
+                    return
+                begin, room = place + 1, run.room
+        run.add(rows[begin:])
 
-    def _check_route(self, channel: bytes, route: Route, progress: Progress) -> bool:
+    def _produce_one(self, row: Row, headers: Headers | None, run: Progress) -> bool:
+        """One that is unusual. False: the run stops before it, or its channel is unknown."""
+        route, alone = run.destination.routes.get(row[CHANNEL]), run.careful
+        if route is None:
+            reason = run.destination.undeliverable.reason_for(row[CHANNEL])
+            return reason is not None and self._bury(row, reason, run)
+        if headers is None:
+            return self._bury(row, self._events.fault(row), run)
+        if row[MARKS]:
+            headers = {**headers, REPLAYED_HEADER: b"true"}
+        if row[GROUP_KEY] is None and route.topic.compacted:
+            return self._bury(row, _without_key(route.topic), run)
+        if len(row[PAYLOAD]) > route.careful_bytes:
+            bytes_alone = batch_bytes(row, headers)
+            if bytes_alone > route.topic.limit_bytes:
+                if not self._check_route(row[CHANNEL], route, run):
+                    run.stop(row[ID])
+                    return False
+                if not self._compressing:
+                    return self._bury(row, _too_large(route.topic, bytes_alone), run)
+                # How large it will be is known to the broker alone.
+                alone = True
+        # None goes behind one that goes alone, nor behind a dead one.
+        if run.room == 0 or (alone and (run.messages or run.shared)):
+            run.stop(row[ID], alone=alone)
+            return False
+        producer = route.producer
+        if alone:
+            producer, run.room, run.alone = self._wire.alone(route), 1, True
+        run.try_one(row)
+        produce = partial(
+            producer.produce,
+            route.topic.name,
+            row[PAYLOAD],
+            row[GROUP_KEY],
+            -1,
+            None,
+            None,
+            0,
+            headers,
+        )
+        try:
+            produce()
+        except (BufferError, KafkaException) as failed:
+            return self._settle(producer, produce, failed, row, run)
+        run.add((row,))
+        return True
+
+    def _bury(self, row: Row, reason: DeadReason, run: Progress) -> bool:
+        """It is dead without a question to the cluster, so the run goes on; False at a bound."""
+        if len(run.dead) >= self._most_dead:
+            run.stop(row[ID])
+            return False
+        run.dead.append(Dead(row[ID], *reason))
+        return True
+
+    def _settle(
+        self,
+        producer: Producer,
+        produce: Callable[[], None],
+        failed: BufferError | KafkaException,
+        row: Row,
+        run: Progress,
+    ) -> bool:
+        """Of one that was not taken at once. False: the run stops before it."""
+        error = self._insist(producer, produce, failed, row[CHANNEL], run.destination)
+        if error is None:
+            run.add((row,))
+            return True
+        if run.messages:
+            run.stop(row[ID])
+            return False
+        run.dead.append(Dead(row[ID], error.name(), error.str()))
+        run.room = 0
+        return True
+
+    def _check_route(self, channel: bytes, route: Route, run: Progress) -> bool:
         """Whether a route's topic is what it was; asked once in a run. Else it is dropped."""
-        if channel not in progress.asked:
-            progress.asked.add(channel)
+        if channel not in run.asked:
+            run.asked.add(channel)
             self._wire.reports.heartbeat.beat()
-            if self._topics.look_up([channel])[channel] != route.topic:
-                del self._wire.routes[channel]
+            if run.destination.topics.look_up([channel])[channel] != route.topic:
+                del run.destination.routes[channel]
                 return False
         return True
 
@@ -215,6 +265,7 @@ class KafkaSink:
         produce: Callable[[], None],
         failed: BufferError | KafkaException,
         channel: bytes,
+        destination: Destination,
     ) -> KafkaError | None:
         """Until the full queue takes the message; why it never will, or None once it went."""
         reports = self._wire.reports
@@ -228,9 +279,9 @@ class KafkaSink:
                     raise Refused from failed
                 if error.code() in errors.UNWRITABLE:
                     closed = _closed(error)
-                    self._topics.note_refused(channel, closed)
-                    self._wire.routes.pop(channel, None)
-                    raise Unwritable({channel: closed.reason}) from failed
+                    destination.topics.note_refused(channel, closed)
+                    destination.routes.pop(channel, None)
+                    raise Unwritable(destination.topics, {channel: closed.reason}) from failed
                 raise SinkAway(error.str()) from failed
             reports.make_room(producer, deadline)
             try:
@@ -240,24 +291,19 @@ class KafkaSink:
             else:
                 return None
 
-    def _give_up(self, progress: Progress) -> None:
+    def _give_up(self, runs: Sequence[Progress]) -> None:
         """Something was refused: nothing of the run counts. What had arrived will be repeated.
 
         One that was sent alone is dead. Raises SinkAway where it was not about the messages.
         """
-        # Those of a producer that is dropped go with it.
-        routes = self._wire.routes
-        failures = self._wire.end_after_refusal(alone=progress.alone)
-        sent = len(progress.created_at)
+        alone = runs[0] if runs[0].alone else None
+        failures = self._wire.end_after_refusal(alone=alone is not None)
         lost_topic, unnamed, refusal = False, False, None
         for error, message in failures:
             if error.code() in errors.UNWRITABLE and message is None:
                 unnamed = True
             elif error.code() in errors.UNWRITABLE and message is not None:
-                # From now on its channel is blocked.
-                channel = self._topics.channel(str(message.topic()))
-                self._topics.note_refused(channel, _closed(error))
-                routes.pop(channel, None)
+                _note_refused(str(message.topic()), _closed(error), runs)
                 lost_topic = True
             elif error.code() in errors.NEVER:
                 refusal = error
@@ -265,61 +311,74 @@ class KafkaSink:
                 raise SinkAway(error.str())
         # A producer that stops at a refusal may swallow the report of it; others do not.
         blameless = refusal is None and not lost_topic and not unnamed
-        if blameless and (progress.alone or self.transactions is not None):
+        if blameless and (alone is not None or self.transactions is not None):
             raise self._wire.reports.away("the messages were refused, and no reason was given")
-        if progress.alone and refusal is not None:
-            progress.dead.append(Dead(progress.first_id, refusal.name(), refusal.str()))
-            progress.created_at, progress.bytes = [], 0
+        if alone is not None and refusal is not None:
+            assert alone.first_id is not None
+            alone.dead.append(Dead(alone.first_id, refusal.name(), refusal.str()))
+            alone.created_at, alone.bytes = [], 0
             return
-        progress.take_back()
-        if not lost_topic:
+        sent = sum(run.messages for run in runs)
+        for run in runs:
+            run.take_back()
+        if not lost_topic and not runs[0].shared:
             self._most_messages = max(sent // 2, 1)
 
-    def _set_aside(self, progress: Progress, topics: Unwritable) -> None:
+    def _set_aside(self, runs: Iterable[Progress], topics: Unwritable) -> None:
         """The channels of topics that take nothing wait from here on, and the others go anew."""
         self._wire.purge()
-        blocked = [
-            Blocked(channel.decode(), reason)
-            for channel, reason in topics.reasons.items()
-            if channel in progress.channels
-        ]
-        progress.take_back(tuple(blocked), stuck=True)
+        for run in runs:
+            blocked = [
+                Blocked(channel.decode(), reason)
+                for channel, reason in topics.reasons.items()
+                if channel in run.channels and run.destination.topics is topics.topics
+            ]
+            run.take_back(tuple(blocked), stuck=True)
 
-    def _look_ahead(self, channel: bytes, rows: Iterator[Row]) -> tuple[Blocked, ...]:
+    def _look_ahead(self, destination: Destination, rows: Iterable[Row]) -> tuple[Blocked, ...]:
         """Looks up the topics of all unknown channels from here on; which of them take nothing.
 
         The others have routes from the next run on. Together, because each look holds up the whole
-        subscription.
+        run.
         """
-        channels = {channel} | {row[CHANNEL] for row in islice(rows, LOOK_AHEAD_MESSAGES)}
+        channels = {row[CHANNEL] for row in rows}
         channels = {
             one
-            for one in channels - self._wire.routes.keys()
-            if self._undeliverable.reason_for(one) is None
+            for one in channels - destination.routes.keys()
+            if destination.undeliverable.reason_for(one) is None
         }
         self._wire.reports.heartbeat.beat()
         blocked = []
-        for one, found in self._topics.look_up(channels).items():
+        for one, found in destination.topics.look_up(channels).items():
             if isinstance(found, Missing):
                 reason = found.closed.reason if found.closed else ""
                 blocked.append(Blocked(one.decode(), reason))
             else:
-                self._route(one, found)
+                self._route(destination, one, found)
         return tuple(blocked)
 
-    def _route(self, channel: bytes, topic: Topic) -> None:
+    def _route(self, destination: Destination, channel: bytes, topic: Topic) -> None:
         batch_bytes = min(BATCH_BYTES, max(topic.limit_bytes - BATCH_OVERHEAD_BYTES, 1))
         producer = self._wire.get(batch_bytes)
         if producer is None:
             # It is there from the next run on.
             return
-        self._wire.routes[channel] = Route(
+        destination.routes[channel] = Route(
             topic,
             batch_bytes,
             topic.limit_bytes - COARSE_BYTES,
             producer,
             partial(producer.produce, topic.name),
         )
+
+
+def _note_refused(topic: str, closed: Closed, runs: Iterable[Progress]) -> None:
+    """From now on its channel is blocked, for all that sent to it."""
+    for run in runs:
+        channel = run.destination.channel_of(topic)
+        if channel in run.channels:
+            run.destination.topics.note_refused(channel, closed)
+            run.destination.routes.pop(channel, None)
 
 
 def _without_key(topic: Topic) -> DeadReason:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, TopicCollection
@@ -53,13 +52,13 @@ class Missing(msgspec.Struct):
 
 
 class Topics:
-    """The topics of one cluster, looked up once, and again while they take nothing.
+    """Topics of one prefix in a cluster, looked up once, and again while they take nothing.
 
     `own` is the topic of the relay's own cursors, to which no message goes.
     """
 
-    def __init__(self, properties: dict[str, Any], prefix: str, own: str) -> None:
-        self._admin = AdminClient(properties)
+    def __init__(self, admin: AdminClient, prefix: str, own: str) -> None:
+        self._admin = admin
         self._prefix = prefix
         self.own = own
         self._missing: dict[bytes, Missing] = {}

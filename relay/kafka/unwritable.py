@@ -11,10 +11,11 @@ ANSWER_SECONDS = 1.0
 
 
 class Unwritable(Exception):
-    """Some topics take nothing now: `reasons` by channel. The others are not to blame."""
+    """Some of the `topics` take nothing now: `reasons` by channel. The others are not to blame."""
 
-    def __init__(self, reasons: Mapping[bytes, str]) -> None:
+    def __init__(self, topics: Topics, reasons: Mapping[bytes, str]) -> None:
         super().__init__(", ".join(reasons.values()))
+        self.topics = topics
         self.reasons = reasons
 
 
@@ -36,7 +37,7 @@ class UnwritableCheck:
         if self._answers and all(asked.done() for asked in self._answers.values()):
             reasons = self._topics.note_unwritable(self._answers)
             if reasons:
-                raise Unwritable(reasons)
+                raise Unwritable(self._topics, reasons)
             self._answers = {}
         if not self._answers and now >= self._asked_at + MISSING_AGAIN_SECONDS:
             self._asked_at = now

@@ -1,7 +1,7 @@
 """The end of a run: one checkpoint, with its dead letters and channel cursors, and the commit."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ import psycopg
 
 from relay.database import Connection
 from relay.log import channel_cursors
+from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
 from relay.log.dead_letters import write_dead_letters
 from relay.log.position import Position, columns, position_of
@@ -37,8 +38,8 @@ def new_token() -> int:
     return secrets.randbits(63)
 
 
-def following(reading: Reading, outcome: Outcome) -> Next | None:
-    """The checkpoint that a run has come to; None where it has not moved."""
+def following(reading: Reading, claimed: Claimed, outcome: Outcome) -> Next | None:
+    """The checkpoint that a run has come to for one of its cursors; None where it has not moved."""
     delta, stopped = reading.delta, outcome.stopped
     done_id = reading.after_id if stopped is None else stopped.message_id - 1
     if stopped is not None and done_id <= delta.after_id:
@@ -48,9 +49,8 @@ def following(reading: Reading, outcome: Outcome) -> Next | None:
         position = Position(delta.target)
     else:
         left = msgspec.structs.replace(delta, after_id=done_id)
-        position = Position(reading.claimed.position.seen, left)
-    n = reading.claimed.n + 1
-    return Next(n, new_token(), position, outcome.messages, outcome.bytes)
+        position = Position(claimed.position.seen, left)
+    return Next(claimed.n + 1, new_token(), position, outcome.messages, outcome.bytes)
 
 
 POSITION = """
@@ -71,18 +71,37 @@ CHECKPOINT = """
 insert into outbox.checkpoint
     (cursor_id, n, token, seen, target, after_id, fresh_id, upto_id, relay, messages, bytes,
      failures)
-values (%(cursor)s, %(n)s, %(token)s, %(seen)s::pg_snapshot, %(target)s::pg_snapshot, %(after_id)s,
-        %(fresh_id)s, %(upto_id)s, %(relay)s, %(messages)s, %(bytes)s, %(failures)s)
+select cursor_id, n, token, seen::pg_snapshot, target::pg_snapshot, after_id, fresh_id, upto_id,
+       %(relay)s, messages, bytes, failures
+from unnest(%(cursor)s::bigint[], %(n)s::bigint[], %(token)s::bigint[], %(seen)s::text[],
+            %(target)s::text[], %(after_id)s::bigint[], %(fresh_id)s::bigint[],
+            %(upto_id)s::bigint[], %(messages)s::integer[], %(bytes)s::bigint[],
+            %(failures)s::integer[])
+     as next (cursor_id, n, token, seen, target, after_id, fresh_id, upto_id, messages, bytes,
+              failures)
 returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:00+00') * 1000000)
           ::bigint
 """
+
+
+class End(msgspec.Struct, frozen=True):
+    """How a run ends for one of its cursors: `checkpoint` is None where it has not moved."""
+
+    claimed: Claimed
+    checkpoint: Next | None
+    dead: Sequence[Dead] = ()
+    blocked: Sequence[Blocked] = ()
+
+    @property
+    def cursor(self) -> Cursor:
+        return self.claimed.cursor
 
 
 class Finished(msgspec.Struct, frozen=True):
     """What a run's end has written.
 
     `acknowledged_at` is the database's clock when everything was acknowledged, as Row counts; None
-    where the run did not move. `set_aside` are channels that have cursors of their own from now on.
+    where no cursor has moved. `set_aside` are channels that have cursors of their own from now on.
     """
 
     acknowledged_at: int | None
@@ -90,50 +109,67 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 def finish(
-    reading: Reading,
-    cursor: Cursor,
+    connection: Connection,
+    readings: Sequence[Reading],
     relay: str,
-    *,
-    dead: Sequence[Dead],
-    checkpoint: Next | None,
-    blocked: Sequence[Blocked] = (),
+    ends: Sequence[End],
+    and_then: Callable[[], None] | None = None,
 ) -> Finished:
-    """Writes the run's one checkpoint, with its dead letters and its channel cursors, and commits.
+    """Writes the run's checkpoints, with their dead letters and channel cursors, and commits.
 
-    A channel cursor has no other made: that its own channel is `blocked` is noted at it. Raises
-    psycopg.errors.UniqueViolation where another relay wrote this checkpoint: the run is void. Where
-    the connection is lost during the commit, the next claim reads whether it happened.
+    A channel cursor has no other made: that its own channel is blocked is noted at it. `and_then`
+    sends more in the same round trip, after the commit. Raises psycopg.errors.UniqueViolation where
+    another relay wrote one of these checkpoints: the run is void. Where the connection is lost
+    during the commit, the next claim reads whether it happened.
     """
-    connection, written, added = reading.connection, None, None
+    written = None
     with connection.pipeline():
-        reading.end()
-        write_dead_letters(connection, cursor, dead)
-        if checkpoint is not None:
-            written = write(connection, cursor, relay, checkpoint)
-        if cursor.channel is not None:
-            delivered = checkpoint is not None and checkpoint.messages > 0
-            if blocked or checkpoint is not None:
-                channel_cursors.note(connection, cursor, blocked, delivered=delivered)
-        elif blocked:
-            at = checkpoint.position if checkpoint else reading.claimed.position
-            added = channel_cursors.add(connection, cursor, relay, at, blocked)
+        for reading in readings:
+            reading.end()
+        for end in ends:
+            write_dead_letters(connection, end.cursor, end.dead)
+        moved = [(end.cursor, end.checkpoint) for end in ends if end.checkpoint is not None]
+        if moved:
+            written = write(connection, relay, moved)
+        added = [_write_channels(connection, relay, end) for end in ends]
         connection.execute("commit")
+        if and_then is not None:
+            and_then()
     row = written.fetchone() if written else None
-    channels = added.fetchall() if added else []
-    return Finished(row[0] if row else None, frozenset(channel for (channel,) in channels))
+    channels = [channel for made in added if made for (channel,) in made.fetchall()]
+    return Finished(row[0] if row else None, frozenset(channels))
 
 
-def write(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> Written:
-    """Writes one checkpoint in the transaction that is under way."""
-    values = {
-        "n": checkpoint.n,
-        "token": checkpoint.token,
-        "messages": checkpoint.messages,
-        "bytes": checkpoint.bytes,
-        "failures": checkpoint.failures,
+def _write_channels(connection: Connection, relay: str, end: End) -> Written | None:
+    """What comes back are the channels that have cursors of their own from now on."""
+    cursor, checkpoint = end.cursor, end.checkpoint
+    if cursor.channel is None:
+        if not end.blocked:
+            return None
+        at = checkpoint.position if checkpoint else end.claimed.position
+        return channel_cursors.add(connection, cursor, relay, at, end.blocked)
+    if end.blocked or checkpoint is not None:
+        delivered = checkpoint is not None and checkpoint.messages > 0
+        channel_cursors.note(connection, cursor, end.blocked, delivered=delivered)
+    return None
+
+
+def write(
+    connection: Connection, relay: str, checkpoints: Sequence[tuple[Cursor, Next]]
+) -> Written:
+    """Writes a checkpoint for each of the cursors, in the transaction that is under way."""
+    places = [columns(checkpoint.position) for _, checkpoint in checkpoints]
+    values: dict[str, object] = {name: [place[name] for place in places] for name in places[0]}
+    values |= {
+        "relay": relay,
+        "cursor": [cursor.id for cursor, _ in checkpoints],
+        "n": [checkpoint.n for _, checkpoint in checkpoints],
+        "token": [checkpoint.token for _, checkpoint in checkpoints],
+        "messages": [checkpoint.messages for _, checkpoint in checkpoints],
+        "bytes": [checkpoint.bytes for _, checkpoint in checkpoints],
+        "failures": [checkpoint.failures for _, checkpoint in checkpoints],
     }
-    where = {"cursor": cursor.id, "relay": relay, **columns(checkpoint.position)}
-    return connection.execute(CHECKPOINT, where | values)
+    return connection.execute(CHECKPOINT, values, prepare=True)
 
 
 def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> list[int]:
@@ -143,7 +179,7 @@ def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) 
     """
     with connection.pipeline():
         merged = channel_cursors.merge(connection, cursor)
-        write(connection, cursor, relay, checkpoint)
+        write(connection, relay, [(cursor, checkpoint)])
         connection.execute("commit")
     row = merged.fetchone()
     return list(row[0]) if row else []

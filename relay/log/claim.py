@@ -1,8 +1,9 @@
-"""The begin of a run: one relay takes a cursor and reads where it stands.
+"""The begin of a run: one relay takes cursors and reads where they stand.
 
 reading.py reads on from there, and checkpoint.py ends the run.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, LiteralString
 
@@ -27,11 +28,13 @@ class Claimed(msgspec.Struct, frozen=True):
     """What the claiming transaction read of a cursor. `position` has no delta where nothing is new.
 
     `n`, `token` and `relay` are of its latest checkpoint. `due`: a delivery row is.
-    `replaying`: some of the delta was delivered before. `merging`: channel cursors have come to
-    where it stands, between deltas. `noted`: its subscription says what it waits for. `origin` is
-    there for exactly once. `besides` is the row of the statement that was given to the claim.
+    `replaying`: some of the delta was delivered before. `divided`: channel cursors read some of its
+    channels. `merging`: some have come to where it stands, between deltas. `noted`: its
+    subscription says what it waits for. `origin` is there for exactly once. `besides` is the
+    cursor's row of the statement that was given to the claim.
     """
 
+    cursor: Cursor
     n: int
     token: int
     relay: str
@@ -41,6 +44,7 @@ class Claimed(msgspec.Struct, frozen=True):
     shards: int
     due: bool
     replaying: bool
+    divided: bool
     merging: bool
     noted: bool
     origin: Origin | None
@@ -48,11 +52,12 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 # The row lock is the lease: Postgres gives it back the moment its holder's session ends. NO KEY, so
-# that rows may refer to the cursor meanwhile.
+# that rows may refer to the cursor meanwhile. Who comes second leaves the cursor out and does not
+# wait, so that the order in which they are locked makes no deadlock.
 CLAIM = """
-select from outbox.cursor c
+select c.id from outbox.cursor c
 join outbox.subscription s on s.id = c.subscription_id
-where c.id = %(cursor)s::bigint and not s.paused
+where c.id = any (%(cursors)s::bigint[]) and not s.paused
 for no key update of c skip locked
 """
 
@@ -60,40 +65,66 @@ for no key update of c skip locked
 # by a snapshot taken before the lock, one run old, and that run would go out twice. A delta begins
 # at the snapshot of the statement that also reads the subscription, so that a filter that changes
 # meanwhile loses nothing; a channel cursor's goes no further than the cursor that it will be merged
-# into.
+# into. What is new is asked once for each place where cursors stand, however many stand there.
 # What `insert_lsn` says was read after that snapshot was taken: every commit that the snapshot
 # shows lies below it.
 POSITION = """
 with k as materialized (
-    select n, token, relay, seen, target, after_id, fresh_id, upto_id
-    from outbox.checkpoint
-    where cursor_id = %(cursor)s::bigint
-    order by n desc
-    limit 1
+    select c.id, c.subscription_id, c.shard, c.priority, c.channel,
+           k.n, k.token, k.relay, k.seen, k.target, k.after_id, k.fresh_id, k.upto_id
+    from outbox.cursor c
+    cross join lateral (
+        select n, token, relay, seen, target, after_id, fresh_id, upto_id
+        from outbox.checkpoint where cursor_id = c.id order by n desc limit 1
+    ) k
+    where c.id = any (%(cursors)s::bigint[])
+), place as materialized (
+    select distinct k.priority, k.seen::text as seen from k where k.target is null
+), news as materialized (
+    select place.priority, place.seen, fresh.least_id as fresh_id, late.least_id as late_id,
+           greatest(fresh.greatest_id, late.greatest_id) as upto_id
+    from place
+    left join lateral (
+        select min(m.least_id) as least_id, max(m.greatest_id) as greatest_id
+        from outbox.finished_ranges(pg_snapshot_xmax(place.seen::pg_snapshot)) as finished
+        cross join lateral (
+            select min(m.id) as least_id, max(m.id) as greatest_id from outbox.message m
+            where m.priority = place.priority
+              and m.xid >= finished.from_xid and m.xid < finished.before_xid
+        ) m
+    ) fresh on true
+    left join lateral (
+        select min(m.id) as least_id, max(m.id) as greatest_id from outbox.message m
+        where m.priority = place.priority
+          and m.xid = any (array(
+              select x from pg_snapshot_xip(place.seen::pg_snapshot) as x
+              where pg_visible_in_snapshot(x, (select pg_current_snapshot()))))
+    ) late on true
 )
-select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
+select k.id, s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
        k.seen::text,
-       coalesce(k.target, case when c.channel is null then pg_current_snapshot()
-                          else outbox.channel_cursor_target(c.id, k.seen) end)::text,
+       coalesce(k.target, case when k.channel is null then pg_current_snapshot()
+                          else outbox.channel_cursor_target(k.id, k.seen) end)::text,
        k.after_id,
-       case when k.target is null then fresh.least_id else k.fresh_id end,
-       late.least_id,
-       case when k.target is null then greatest(fresh.greatest_id, late.greatest_id)
-       else k.upto_id end,
+       coalesce(k.fresh_id, news.fresh_id), news.late_id, coalesce(k.upto_id, news.upto_id),
        s.channels, s.types, s.shards,
        exists (select from outbox.delivery d
-               where d.cursor_id = c.id and d.due_at <= (select clock_timestamp())),
+               where d.cursor_id = k.id and d.due_at <= (select clock_timestamp())),
        k.target is not null
        and exists (select from outbox.replay r
-                   where r.cursor_id = c.id and r.delta::text = k.target::text),
-       c.channel is null and k.target is null
+                   where r.cursor_id = k.id and r.delta::text = k.target::text),
+       k.channel is null
+       and exists (select from outbox.cursor f
+                   where f.subscription_id = k.subscription_id and f.shard = k.shard
+                     and f.priority = k.priority and f.channel is not null),
+       k.channel is null and k.target is null
        and exists (select from outbox.cursor f
                    cross join lateral (
                        select fk.seen, fk.target from outbox.checkpoint fk
                        where fk.cursor_id = f.id order by fk.n desc limit 1
                    ) fk
-                   where f.subscription_id = c.subscription_id and f.shard = c.shard
-                     and f.priority = c.priority and f.channel is not null
+                   where f.subscription_id = k.subscription_id and f.shard = k.shard
+                     and f.priority = k.priority and f.channel is not null
                      and f.waiting_since is null
                      and fk.target is null and fk.seen::text = k.seen::text
                      and not exists (select from outbox.delivery d where d.cursor_id = f.id)),
@@ -103,77 +134,119 @@ select s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.
            substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
            pg_current_wal_insert_lsn()::text] end
 from k
-join outbox.cursor c on c.id = %(cursor)s::bigint
-join outbox.subscription s on s.id = c.subscription_id
-left join lateral (
-    select min(m.least_id) as least_id, max(m.greatest_id) as greatest_id
-    from outbox.finished_ranges(pg_snapshot_xmax(k.seen)) as finished
-    cross join lateral (
-        select min(m.id) as least_id, max(m.id) as greatest_id from outbox.message m
-        where m.priority = c.priority
-          and m.xid >= finished.from_xid and m.xid < finished.before_xid
-    ) m
-) fresh on k.target is null
-left join lateral (
-    select min(m.id) as least_id, max(m.id) as greatest_id from outbox.message m
-    where m.priority = c.priority
-      and m.xid = any (array(
-          select x from pg_snapshot_xip(k.seen) as x
-          where pg_visible_in_snapshot(x, (select pg_current_snapshot()))))
-) late on k.target is null
+join outbox.subscription s on s.id = k.subscription_id
+left join news on news.priority = k.priority and news.seen = k.seen::text and k.target is null
 """
+
+
+class Asked:
+    """A claim whose statements are on their way: in a pipeline, which may hold more."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        cursors: Sequence[Cursor],
+        relay: str,
+        timeout_seconds: float,
+        besides: LiteralString | None = None,
+    ) -> None:
+        """See `claim`."""
+        self._connection = connection
+        self._cursors = {cursor.id: cursor for cursor in cursors}
+        first = cursors[0]
+        name = f"outbox-relay {relay} cursor {first.id}"
+        if len(cursors) > 1:
+            name += f" +{len(cursors) - 1}"
+        durable = first.sink_settings.exactly_once
+        parameters = {"cursors": list(self._cursors)}
+        connection.execute("begin isolation level read committed read write")
+        self._server = set_local(connection, name, timeout_seconds, durable=durable)
+        self._held = connection.execute(CLAIM, parameters, prepare=True)
+        self._found = connection.execute(POSITION, parameters, prepare=True)
+        self._besides = None
+        if besides is not None:
+            self._besides = connection.execute(besides, parameters, prepare=True)
+
+    def claimed(self) -> list[Claimed]:
+        """The answer, once the pipeline is over. Without a cursor the transaction is over, too."""
+        demand_writable(self._server.fetchone())
+        held = {cursor_id for (cursor_id,) in self._held.fetchall()}
+        besides = {}
+        if self._besides is not None:
+            besides = {cursor_id: tuple(rest) for cursor_id, *rest in self._besides.fetchall()}
+        claimed = []
+        for cursor_id, delivery, topic_prefix, *columns in self._found.fetchall():
+            cursor = self._cursors[cursor_id]
+            if (
+                cursor_id in held
+                and SinkSettings(delivery, topic_prefix) == cursor.sink_settings
+                # Its subscription was deleted between the statements.
+                and (self._besides is None or cursor_id in besides)
+            ):
+                claimed.append(_claimed(cursor, besides.get(cursor_id), *columns))
+        if not claimed:
+            leave(self._connection)
+        return claimed
 
 
 def claim(
     connection: Connection,
-    cursor: Cursor,
+    cursors: Sequence[Cursor],
     relay: str,
     timeout_seconds: float,
     besides: LiteralString | None = None,
-) -> Claimed | None:
-    """Begins the run's transaction and takes the cursor; None where another relay has it.
+) -> list[Claimed]:
+    """Begins the run's transaction and takes those of the cursors that no other relay has.
 
-    None as well where the sink settings are no longer those of the probe. The transaction is
-    left open. A holder that does nothing for `timeout_seconds` loses its session and with it the
-    lock. `besides` is read in the same round trip, of %(cursor)s and %(subscription)s.
+    None as well whose sink settings are no longer those of the probe. The transaction is left open
+    where there is any. A holder that does nothing for `timeout_seconds` loses its session and with
+    it the locks. `besides` is read in the same round trip, of %(cursors)s: a row for each with its
+    id in the first column.
     """
-    name = f"outbox-relay {relay} cursor {cursor.id}"
-    parameters = {"cursor": cursor.id, "subscription": cursor.subscription_id}
-    read = None
     with connection.pipeline():
-        connection.execute("begin isolation level read committed read write")
-        server = set_local(
-            connection, name, timeout_seconds, durable=cursor.sink_settings.exactly_once
-        )
-        held = connection.execute(CLAIM, parameters, prepare=True)
-        found = connection.execute(POSITION, parameters, prepare=True)
-        if besides is not None:
-            read = connection.execute(besides, parameters, prepare=True)
-    demand_writable(server.fetchone())
-    if not held.rowcount:
-        leave(connection)
-        return None
-    row = found.fetchone()
-    assert row is not None, f"cursor {cursor.id} has no checkpoint"
-    delivery, topic_prefix, n, token, written_by, *where = row
-    *where, channels, types, shards, due, replaying, merging, noted, origin = where
-    if SinkSettings(delivery, topic_prefix) != cursor.sink_settings:
-        leave(connection)
-        return None
+        asked = Asked(connection, cursors, relay, timeout_seconds, besides)
+    return asked.claimed()
+
+
+def _claimed(
+    cursor: Cursor,
+    besides: tuple[Any, ...] | None,
+    n: int,
+    token: int,
+    written_by: str,
+    seen: str,
+    target: str | None,
+    after_id: int | None,
+    fresh_id: int | None,
+    late_id: int | None,
+    upto_id: int | None,
+    channels: list[str] | None,
+    types: list[str] | None,
+    shards: int,
+    due: bool,
+    replaying: bool,
+    divided: bool,
+    merging: bool,
+    noted: bool,
+    origin: list[str] | None,
+) -> Claimed:
+    """Of the columns of POSITION, in their order."""
     return Claimed(
+        cursor=cursor,
         n=n,
         token=token,
         relay=written_by,
-        position=_position(cursor, *where),
+        position=_position(cursor, seen, target, after_id, fresh_id, late_id, upto_id),
         channels=channels,
         types=types,
         shards=shards,
         due=due,
         replaying=replaying,
+        divided=divided,
         merging=merging,
         noted=noted,
         origin=Origin(*origin) if origin else None,
-        besides=read.fetchone() if read is not None else None,
+        besides=besides,
     )
 
 
@@ -194,6 +267,11 @@ def _position(
         # A channel cursor goes there all the same, to be merged.
         delta = empty_delta(target, upto_id)
     return Position(seen, delta)
+
+
+def has_work(claimed: Claimed) -> bool:
+    """Whether a run of it would do anything."""
+    return claimed.position.delta is not None or claimed.due or claimed.merging
 
 
 def leave(connection: Connection) -> None:

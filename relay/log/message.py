@@ -1,5 +1,7 @@
 """A message of the log, as a relay reads it."""
 
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import psycopg
@@ -36,9 +38,22 @@ BLOCKED = 2
 POSTGRES_EPOCH_SECONDS = 946_684_800
 
 
+_headers, _payload = itemgetter(HEADERS), itemgetter(PAYLOAD)
+
+
 def size(row: Row) -> int:
     """The bytes of payload and headers."""
     return len(row[PAYLOAD]) + len(row[HEADERS] or b"")
+
+
+def payload_bytes(rows: Iterable[Row]) -> int:
+    """The bytes of all payloads."""
+    return sum(map(len, map(_payload, rows)))
+
+
+def sizes(rows: Sequence[Row]) -> int:
+    """The bytes of payloads and headers, of all together."""
+    return payload_bytes(rows) + sum(map(len, filter(None, map(_headers, rows))))
 
 
 def as_sent(cursor: psycopg.Cursor[Any]) -> psycopg.Cursor[Any]:

@@ -1,19 +1,21 @@
 """One run's way through the log: which messages come next, in which order, and where it ends."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
+from itertools import islice
 from typing import LiteralString
 
 from relay.database import Connection
 from relay.log.claim import Claimed
-from relay.log.cursor import Cursor
-from relay.log.message import HEADERS, ID, PAYLOAD, Row, as_sent, size
+from relay.log.filters import Filter, union
+from relay.log.message import ID, Row, as_sent, size, sizes
 
-# What bounds a run.
-RUN_MESSAGES = 20_000
-RUN_BYTES = 16_000_000
+# What bounds a run: by the time, what has to be sent again after a crash; the others are bounds on
+# memory, of what a receiver takes more slowly than it comes.
 RUN_SECONDS = 1.0
+RUN_MESSAGES = 100_000
+RUN_BYTES = 64_000_000
 # Rows that arrive together: 64 of the largest messages are 63 MB.
 CHUNK_ROWS = 64
 # By page, each costs a round trip: where the last one's rows were small on average, more at once,
@@ -48,8 +50,8 @@ select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.head
 from outbox.message m
 """
 WANTED: LiteralString = """
-  and case when %(channels)s::text[] is null then m.channel not like 'outbox.%%'
-           else m.channel = any (%(channels)s::text[]) end
+  and (case when %(every_channel)s::boolean then m.channel not like 'outbox.%%' else false end
+       or m.channel = any (%(channels)s::text[]))
   and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
   and case when %(channel)s::text is null then m.channel not in (
                select f.channel from outbox.cursor f
@@ -110,45 +112,50 @@ limit 1
 
 
 class Reading:
-    """One run's way through the log: iterate over `rows()`, then ask `after_id` and `exhausted`.
+    """One run's way through the log, for cursors that stand at the same place.
 
-    Ends at `limit` messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking rows.
-    `blocking`: rows whose group has a head in outbox.delivery are marked BLOCKED.
+    Iterate over `stream()` or `pages()`, then ask `after_id` and `exhausted`. Ends at `limit`
+    messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking pages. Of several cursors
+    none has channel cursors, nor anything that was replayed. `blocking`, of one alone: rows whose
+    group has a head in outbox.delivery are marked BLOCKED.
     """
 
     def __init__(
         self,
         connection: Connection,
-        cursor: Cursor,
-        claimed: Claimed,
+        claims: Sequence[Claimed],
         limit: int,
         *,
         blocking: bool = False,
     ) -> None:
-        assert claimed.position.delta is not None
+        first = claims[0]
+        assert first.position.delta is not None
         self.connection = connection
-        self.claimed = claimed
-        self.delta = claimed.position.delta
+        self.claims = claims
+        self.delta = first.position.delta
         self.after_id = self.delta.after_id
-        self.bytes = 0
+        self._bytes = 0
         # The statement that ends a stream's savepoint: where the stream was ended early, the
         # transaction has failed down to it.
         self._after_stream: LiteralString | None = None
         self._left = limit
         self._ends_at = 0.0
+        filters = [Filter.of(claimed.channels, claimed.types) for claimed in claims]
+        wanted = union(filters)
         self._parameters: dict[str, object] = {
-            "cursor": cursor.id,
-            "replaying": claimed.replaying,
+            "cursor": first.cursor.id,
+            "replaying": first.replaying,
             "blocking": blocking,
-            "types": claimed.types,
-            "priority": cursor.priority,
-            "seen": claimed.position.seen,
+            "types": wanted.types,
+            "priority": first.cursor.priority,
+            "seen": first.position.seen,
             "target": self.delta.target,
-            "channels": claimed.channels,
-            "subscription": cursor.subscription_id,
-            "channel": cursor.channel,
-            "shards": claimed.shards,
-            "shard": cursor.shard,
+            "every_channel": wanted.every_channel,
+            "channels": wanted.channels,
+            "subscription": first.cursor.subscription_id,
+            "channel": first.cursor.channel,
+            "shards": first.shards,
+            "shard": first.cursor.shard,
         }
 
     @property
@@ -166,49 +173,59 @@ class Reading:
             self.connection.execute(self._after_stream)
             self._after_stream = None
 
-    def rows(self) -> Generator[Row]:
-        """The messages of this run in the order in which they have to go."""
+    def stream(self) -> Generator[list[Row]]:
+        """The messages of this run in the order in which they have to go; never an empty list.
+
+        A page that was given counts as read.
+        """
         few = True
         for statement, upto in self._spans():
-            limit = min(CHUNK_ROWS, self._left) if few else self._left
-            left = limit
-            read_bytes, last_id = self.bytes, self.after_id
-            with closing(self._read(statement, upto, limit, few)) as rows:
-                try:
-                    for row in rows:
-                        yield row
-                        last_id = row[ID]
-                        read_bytes += len(row[PAYLOAD]) + len(row[HEADERS] or b"")
-                        left -= 1
-                        if read_bytes >= RUN_BYTES or (not left & 63 and self._is_over):
-                            return
-                    if left > 0:
-                        last_id = upto
-                finally:
-                    self.after_id, self.bytes = last_id, read_bytes
-            self._left -= limit - left
+            most = left = min(CHUNK_ROWS, self._left) if few else self._left
+            with closing(self._read(statement, upto, most, few)) as rows:
+                # No more in one page than libpq hands over together.
+                while page := list(islice(rows, min(CHUNK_ROWS, left))):
+                    page_bytes = sizes(page)
+                    if self._bytes + page_bytes > RUN_BYTES:
+                        page = self._cut(page)
+                    left -= len(page)
+                    self._left -= len(page)
+                    self._bytes += page_bytes
+                    self.after_id = page[-1][ID]
+                    yield page
+                    if self._bytes >= RUN_BYTES or self._is_over:
+                        return
+            if left > 0:
+                self.after_id = upto
             few = False
 
     def pages(self) -> Generator[list[Row]]:
-        """The same for a sink that takes them slowly and stops early, a few at a time.
+        """The same for a sink that takes them slowly and stops early.
 
-        (A stream that is ended early costs a cancel each time.) A page that was given counts as
-        read.
+        (A stream that is ended early costs a cancel each time.)
         """
         most = CHUNK_ROWS
         for statement, upto in self._spans():
             limit = min(most, self._left)
             page = list(self._read(PAGE_BEGINS + statement + PAGE_ENDS, upto, limit, few=True))
-            page_bytes = sum(map(size, page))
+            page_bytes = sizes(page)
             is_full = len(page) == limit or page_bytes >= PAGE_BYTES
             self.after_id = page[-1][ID] if is_full else upto
             self._left -= len(page)
-            self.bytes += page_bytes
+            self._bytes += page_bytes
             most = SMALL_CHUNK_ROWS if page_bytes < SMALL_ROW_BYTES * len(page) else CHUNK_ROWS
             if page:
                 yield page
-            if self.bytes >= RUN_BYTES:
+            if self._bytes >= RUN_BYTES:
                 return
+
+    def _cut(self, page: list[Row]) -> list[Row]:
+        """Up to the message that comes to RUN_BYTES."""
+        read = self._bytes
+        for place, row in enumerate(page, 1):
+            read += size(row)
+            if read >= RUN_BYTES:
+                return page[:place]
+        return page
 
     @property
     def _is_late(self) -> bool:

@@ -1,5 +1,6 @@
-"""What a run of a cursor is to the worker that schedules it."""
+"""What a run is to the worker that schedules it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -9,6 +10,8 @@ from relay.settings import Settings
 
 # What a run may take beyond its barrier.
 SLACK_SECONDS = 5.0
+# What a priority below the highest that has work still gets, each round.
+SHORT_RUN_MESSAGES = 500
 
 
 def frozen_after_seconds(settings: Settings) -> float:
@@ -17,10 +20,12 @@ def frozen_after_seconds(settings: Settings) -> float:
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """How a run ended.
+    """How a run ended for one of its cursors.
 
     `progressed`: something was committed; `exhausted`: nothing more was to be had; `blocked`: what
-    is left has to wait; `aborted`: it was given up, and had so many `messages`.
+    is left has to wait; `aborted`: it was given up, and had so many `messages`. `begun`: the
+    cursor is claimed again already, and has more. `alone`: in a run with others nothing of it can
+    go, or it would hold them up.
     """
 
     progressed: bool = False
@@ -28,13 +33,22 @@ class Ran(msgspec.Struct, frozen=True):
     blocked: bool = False
     aborted: bool = False
     messages: int | None = None
+    begun: bool = False
+    alone: bool = False
 
 
 class Runs(Protocol):
-    """Runs of one subscription's cursors."""
+    """Runs of the cursors of one session."""
 
-    def run(self, cursor: Cursor, limit: int) -> Ran | None:
-        """At most `limit` messages of one cursor; None where it is another relay's."""
+    def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> Mapping[int, Ran]:
+        """At most `limit` messages of each; by the ids of those that no other relay has.
+
+        `again`: with its end, in the same round trip, the same cursors are claimed for the next
+        run, which has to follow at once, or `rest`.
+        """
+
+    def rest(self) -> None:
+        """Gives back what is claimed for the next run: none follows now."""
 
     def probe(self, subscription_id: int) -> list[Cursor]:
-        """Its cursors that have work."""
+        """The cursors of a subscription that have work."""

@@ -1,14 +1,24 @@
-"""What a sink is to a run: a stream of messages in, an outcome back."""
+"""What a sink is to a run: pages of messages in, an outcome for each cursor back."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from relay.log.cursor import SinkSettings
 from relay.log.message import Row
 
 # A transaction notes the dead letters of its run, and has little room for it.
 MAX_NOTED = 100
+
+
+class Page(NamedTuple):
+    """Messages in the order in which they have to go, and the run's cursors that want them all, by
+    their places among the run's.
+    """
+
+    rows: Sequence[Row]
+    takers: Sequence[int]
 
 
 class Dead(msgspec.Struct, frozen=True):
@@ -37,15 +47,17 @@ class Stopped(msgspec.Struct, frozen=True):
     `blocked` are channels that take nothing: none of their messages before it was read, and some
     behind it may be theirs. Where there are none, the next run begins with it at once. `stuck`: a
     transaction that was given up can't be ended whole, for as long as its topics take nothing.
+    `alone`: the cursor has to go on in runs of its own.
     """
 
     message_id: int
     blocked: tuple[Blocked, ...] = ()
     stuck: bool = False
+    alone: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a run: every message before `stopped` is acknowledged or in `dead`.
+    """What became of a cursor's run: every message before `stopped` is acknowledged or in `dead`.
 
     With transactions at most MAX_NOTED are dead. `created_at` holds when each acknowledged message
     was written, in the log's order: as in Row; `last_id` is the id of the last.
@@ -118,7 +130,7 @@ class Transactions(Protocol):
 
 
 class Sink(Protocol):
-    """Where the messages of one subscription go. Used by one thread at a time."""
+    """Where the messages of a session's subscriptions go. Used by one thread at a time."""
 
     @property
     def transactions(self) -> Transactions | None:
@@ -131,19 +143,21 @@ class Sink(Protocol):
     def open(self) -> None:
         """Returns once the receiving system answers; raises SinkAway where it does not."""
 
-    def check_blocked(self, channel: str) -> bool:
+    def check_blocked(self, settings: SinkSettings, channel: str) -> bool:
         """Whether a channel that waits takes nothing still. Asks for all that wait together."""
 
-    def give_up(self, channels: Iterable[str]) -> bool:
+    def give_up(self, settings: SinkSettings, channels: Iterable[str]) -> bool:
         """There is no room for further channels that wait: messages of these are dead for now.
 
         False where the receiving system may know no channel yet: then all wait. Raises SinkAway.
         """
 
-    def deliver(self, rows: Iterable[Row]) -> Outcome:
-        """Sends the rows in their order and returns when each has its outcome.
+    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+        """Sends each page to its takers, in their order, and returns when each has its outcome.
 
-        May stop reading early. Raises SinkAway when the run has to be given up as a whole.
+        `takers` are the settings of the run's cursors; so many outcomes come back. A cursor that
+        has stopped takes nothing more; may stop reading early, when all have. Raises SinkAway when
+        the run has to be given up as a whole.
         """
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ def finish(
         ended = [item for item in (*acked, *dead, *missing) if not item.fresh]
         rows.promote(connection, cursor, [*ended, *dead, *result.behind])
         if checkpoint is not None:
-            write(connection, cursor, relay, checkpoint)
+            write(connection, relay, [(cursor, checkpoint)])
         connection.execute("commit")
     _count(telemetry, sent, checkpoint, time.monotonic() - began_at)
     return checkpoint is not None or bool(kept or ended)
@@ -99,7 +99,7 @@ def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
     checkpoint = None
     if sent.reading is not None:
         stopped = None if result.done_id is None else Stopped(result.done_id + 1)
-        checkpoint = following(sent.reading, Outcome(sent.acked, size, [], [], stopped))
+        checkpoint = following(sent.reading, claimed, Outcome(sent.acked, size, [], [], stopped))
     if checkpoint is None and (sent.acked or failures):
         here = position_at(connection, sent.cursor, claimed.n)
         checkpoint = Next(claimed.n + 1, new_token(), here, sent.acked, size)

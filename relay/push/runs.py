@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -68,19 +68,20 @@ class State(msgspec.Struct, frozen=True):
 
 # What was tried before gets slots of its own, not what is merely in flight beyond its run.
 STATE = """
-select s.settings::text, x.keys, x.sealed,
+select c.id, s.settings::text, x.keys, x.sealed,
        b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
        b.failing_since is not null,
        exists (select from outbox.delivery d
-               where d.cursor_id = %(cursor)s and d.due_at < 'infinity'
+               where d.cursor_id = c.id and d.due_at < 'infinity'
                  and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'),
        exists (select from outbox.delivery d
-               where d.cursor_id = %(cursor)s and d.due_at < 'infinity'),
-       exists (select from outbox.rescheduling r where r.cursor_id = %(cursor)s),
+               where d.cursor_id = c.id and d.due_at < 'infinity'),
+       exists (select from outbox.rescheduling r where r.cursor_id = c.id),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,
        s.made_by
-from outbox.subscription s
+from outbox.cursor c
+join outbox.subscription s on s.id = c.subscription_id
 join outbox.breaker b on b.subscription_id = s.id
 cross join lateral (
     select coalesce(array_agg(x.key order by x.created_at desc), '{}') as keys,
@@ -89,7 +90,7 @@ cross join lateral (
     where x.subscription_id = s.id
       and (x.expires_at is null or x.expires_at > clock_timestamp())
 ) x
-where s.id = %(subscription)s
+where c.id = any (%(cursors)s::bigint[])
 """
 
 
@@ -129,12 +130,18 @@ class PushRuns:
                 return []
             return probe(connection, self._settings.name, subscription_id)
 
-    def run(self, cursor: Cursor, limit: int) -> Ran | None:
-        """At most `limit` messages of the log, and what is due besides.
+    def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
+        """At most `limit` messages of the log, and what is due besides; see Runs.
 
-        None where the cursor is another relay's. Raises psycopg.Error; the transaction is then over
-        and nothing of it is written.
+        Raises psycopg.Error; the transaction is then over and nothing of it is written.
         """
+        ran = self._run(cursors[0], limit)
+        return {} if ran is None else {cursors[0].id: ran}
+
+    def rest(self) -> None:
+        """No run is begun ahead of its time."""
+
+    def _run(self, cursor: Cursor, limit: int) -> Ran | None:
         if self._slots is not None and not self._slots.wait(SLOT_SECONDS):
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
@@ -166,9 +173,10 @@ class PushRuns:
     ) -> Ran | None:
         began_at = time.monotonic()
         frozen_after = frozen_after_seconds(self._settings)
-        claimed = claim(connection, cursor, self._settings.name, frozen_after, STATE)
-        if claimed is None:
+        claims = claim(connection, [cursor], self._settings.name, frozen_after, STATE)
+        if not claims:
             return None
+        (claimed,) = claims
         assert claimed.besides is not None
         settings, plain, sealed, *rest = claimed.besides
         state = State(decode(settings), *rest)
@@ -288,7 +296,7 @@ class PushRuns:
         reading = None
         # Where the probe is a row, the log is of no concern.
         if claimed.position.delta is not None and not (target.probing and due):
-            reading = Reading(connection, cursor, claimed, limit, blocking=True)
+            reading = Reading(connection, [claimed], limit, blocking=True)
         lease = Lease(connection, frozen_after_seconds(self._settings), began_at)
         batch = RequestBatch(self._request_loop, target, cursor.id, slots, lease)
         pages = reading.pages() if reading is not None else _nothing()

@@ -31,16 +31,17 @@ $$;
 revoke execute on function outbox.open_transactions() from public;
 
 -- Which relay is in a run on which cursor now. A relay names its cursor in application_name for as long as the run
--- lasts: 'outbox-relay <relay> cursor <id>'. Every login can give itself such a name, so only those count that may be a
+-- lasts: 'outbox-relay <relay> cursor <id>'. A run of several names the first, and how many it holds besides:
+-- 'outbox-relay <relay> cursor <id> +<n>'. Every login can give itself such a name, so only those count that may be a
 -- relay: members of outbox_relay, of the schema's owner, and superusers.
 create view outbox.cursor_holder as
-select substring(session.application_name from ' cursor ([0-9]+)$')::bigint as cursor_id,
-       substring(session.application_name from '^outbox-relay (.*) cursor [0-9]+$') as relay,
+select substring(session.application_name from ' cursor ([0-9]+)(?: [+]?[0-9]*)?$')::bigint as cursor_id,
+       substring(session.application_name from '^outbox-relay (.*) cursor [0-9]+(?: [+]?[0-9]*)?$') as relay,
        session.pid, session.started_at as since, session.state, session.remark
 from outbox.open_transactions() as session
 join pg_roles as login on login.rolname = session.user_name
 where session.database = current_database()
-  and session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}$'
+  and session.application_name ~ '^outbox-relay .* cursor [0-9]{1,18}( [+]?[0-9]*)?$'
   and (pg_has_role(login.oid, to_regrole('outbox_relay'), 'member')
        or pg_has_role(login.oid, (select relowner from pg_class where oid = 'outbox.cursor'::regclass), 'member'));
 

@@ -1,17 +1,18 @@
 """A relay in small: the real protocol on a real log, into a sink that remembers."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple, Self
 
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
-from relay.log.cursor import Cursor
+from relay.log.cursor import Cursor, SinkSettings
 from relay.log.message import CHANNEL, CREATED_AT, Row
 from relay.log.probe import probe
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import Ran
-from relay.log.sink import Blocked, Dead, Outcome, Stopped
+from relay.log.sink import Blocked, Dead, Outcome, Page, Stopped
 from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
@@ -71,15 +72,20 @@ class RecordingSink:
 
     def close(self) -> None: ...
 
-    def check_blocked(self, channel: str) -> bool:
+    def check_blocked(self, settings: SinkSettings, channel: str) -> bool:
         self.asked.append(channel)
         return self.looks_missing(channel)
 
-    def give_up(self, channels: Iterable[str]) -> bool:
+    def give_up(self, settings: SinkSettings, channels: Iterable[str]) -> bool:
         self.given_up.update(channels)
         return True
 
-    def deliver(self, rows: Iterable[Row]) -> Outcome:
+    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+        assert len(takers) == 1
+        return [self.take(chain.from_iterable(page.rows for page in pages))]
+
+    def take(self, rows: Iterable[Row]) -> Outcome:
+        """The messages of one cursor's run."""
         dead: list[Dead] = []
         created_at: list[int] = []
         stopped, size = None, 0
@@ -127,7 +133,15 @@ class Relay:
         return probe(self.connection, self.settings.name, subscription_id, waiting=True)
 
     def run(self, cursor: Cursor, limit: int = RUN_MESSAGES) -> Ran | None:
-        return self._runs.run(cursor, limit)
+        return self._runs.run([cursor], limit, again=False).get(cursor.id)
+
+    def run_together(
+        self, cursors: Sequence[Cursor], limit: int = RUN_MESSAGES, *, again: bool = False
+    ) -> dict[int, Ran]:
+        return self._runs.run(cursors, limit, again=again)
+
+    def rest(self) -> None:
+        self._runs.rest()
 
     def drain(self, limit: int = RUN_MESSAGES, most_runs: int = 10_000) -> list[int]:
         """Runs every cursor that has work until none gets on; returns the ids that arrived."""

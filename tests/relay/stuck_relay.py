@@ -11,7 +11,7 @@ from typing import Any
 import confluent_kafka
 
 from relay import cli
-from relay.daemon import relay
+from relay.daemon import workers
 from relay.kafka import producers
 from relay.kafka.exactly_once import transactions
 
@@ -32,7 +32,7 @@ def hang_in(call: str, times: int) -> None:
     stuck = type("Producer", (confluent_kafka.Producer,), {call: hang})
     for module in (producers, transactions):
         vars(module)["Producer"] = stuck
-    relay.LEAST_STUCK_SECONDS = 0.0
+    workers.LEAST_STUCK_SECONDS = 0.0
 
 
 if __name__ == "__main__":

@@ -200,8 +200,7 @@ class PushReader:
         cursors = probe(self._connection, "push")
         pause("look")
         for cursor in cursors:
-            ran = self._runs.run(cursor, self._limit)
-            if ran is not None:
+            if self._runs.run([cursor], self._limit, again=False):
                 break
         self.answer()
 

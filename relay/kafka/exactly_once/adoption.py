@@ -52,14 +52,13 @@ def remembers(connection: Connection, cursor: Cursor, record: Record) -> bool:
     return bool(row and row[0])
 
 
-def write_run(
-    connection: Connection, cursor: Cursor, claimed: Claimed, relay: str, record: Record
-) -> None:
+def write_run(connection: Connection, claimed: Claimed, relay: str, record: Record) -> None:
     """Writes the checkpoint of the run that was in doubt, with its dead letters, and commits."""
+    cursor = claimed.cursor
     where = record.position or position_at(connection, cursor, claimed.n)
     checkpoint = Next(record.n, record.token, where, record.messages, record.bytes)
     with connection.pipeline():
         write_dead_letters(connection, cursor, restored(record.dead))
-        write(connection, cursor, relay, checkpoint)
+        write(connection, relay, [(cursor, checkpoint)])
         redriven.note_delivered(connection, cursor, record.redriven)
         connection.execute("commit")

@@ -9,7 +9,7 @@ from relay.log.sink import GENERATION
 
 # What a claim reads besides.
 KNOWN_AS: LiteralString = """
-select c.generation, c.noted from outbox.cursor c where c.id = %(cursor)s::bigint
+select c.id, c.generation, c.noted from outbox.cursor c where c.id = any (%(cursors)s::bigint[])
 """
 NOTED = "update outbox.cursor set noted = true where id = %(cursor)s"
 RENAME = """
@@ -24,11 +24,12 @@ def group_name(claimed: Claimed, cursor_id: int) -> str:
     return f"outbox.{claimed.origin.installation}.{cursor_id}"
 
 
-def transactions_name(claimed: Claimed, cursor_id: int) -> str:
+def transactions_name(claimed: Claimed) -> str:
     """Of the claimed cursor's transactions, in their generation."""
     assert claimed.besides is not None
     generation = claimed.besides[0]
-    return group_name(claimed, cursor_id) + (f"{GENERATION}{generation}" if generation else "")
+    group = group_name(claimed, claimed.cursor.id)
+    return f"{group}{GENERATION}{generation}" if generation else group
 
 
 def was_noted(claimed: Claimed) -> bool:

@@ -25,7 +25,6 @@ from relay.kafka.exactly_once.take_over import TakeOver
 from relay.log.checkpoint import Next
 from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
-from relay.log.position import Position
 from relay.log.sink import Outcome, Transactions
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
@@ -57,35 +56,36 @@ class ExactlyOnce:
         # Of these Kafka held no note when they were fenced, and none was committed since.
         self._unnoted: set[int] = set()
 
-    def adopt(self, cursor: Cursor, claimed: Claimed) -> bool:
+    def adopt(self, claimed: Claimed) -> bool:
         """Makes this relay the claimed cursor's owner.
 
         True where the claim is over: the run in doubt had happened, and its checkpoint is written
         and committed; or it is the first time, which has to be known before anything is in doubt.
         """
-        name = names.transactions_name(claimed, cursor.id)
+        cursor = claimed.cursor
+        name = names.transactions_name(claimed)
         if self._transactions.take(name, claimed.token):
             return False
         with self.take_over.fencing():
             note = self._transactions.fence(name)
         if not note:
-            return self._go_on_without_note(cursor, claimed)
+            return self._go_on_without_note(claimed)
         self._unnoted.discard(cursor.id)
         record = self._read(note, cursor)
         if record is not None and adoption.follows(record, claimed):
             if adoption.remembers(self._connection, cursor, record):
-                self._write_run(cursor, claimed, record)
+                self._write_run(claimed, record)
                 return True
-            self._tell_refused(cursor, claimed, record)
+            self._tell_refused(claimed, record)
         elif record is not None and adoption.contradicts(record, claimed):
-            self._tell_refused(cursor, claimed, record)
+            self._tell_refused(claimed, record)
         self._transactions.own(claimed.token)
         return False
 
-    def check_snapshots_fit(self, cursor: Cursor, position: Position) -> bool:
+    def check_snapshots_fit(self, claimed: Claimed) -> bool:
         """Whether both snapshots fit into what a transaction can note; tells where they don't."""
-        delta = position.delta
-        if delta is None or fits(position):
+        cursor, delta = claimed.cursor, claimed.position.delta
+        if delta is None or fits(claimed.position):
             return True
         if time.monotonic() >= self._told_at.get(cursor.id, float("-inf")) + TELL_SECONDS:
             self._told_at[cursor.id] = time.monotonic()
@@ -102,7 +102,6 @@ class ExactlyOnce:
 
     def commit(
         self,
-        cursor: Cursor,
         claimed: Claimed,
         checkpoint: Next,
         outcome: Outcome,
@@ -121,29 +120,30 @@ class ExactlyOnce:
             last_id=outcome.last_id,
             last_at=outcome.created_at[-1],
         )
-        self._commit(cursor, claimed, record)
+        self._commit(claimed, record)
 
-    def commit_nothing(self, cursor: Cursor, claimed: Claimed, checkpoint: Next) -> None:
+    def commit_nothing(self, claimed: Claimed, checkpoint: Next) -> None:
         """Commits a checkpoint that stands where the claimed one does, without a message.
 
         It shows that no other owner has committed a run since. Raises as `commit`.
         """
         self._transactions.begin()
-        self._commit(cursor, claimed, Record(**_following(claimed, checkpoint), position=None))
+        self._commit(claimed, Record(**_following(claimed, checkpoint), position=None))
 
     def forget(self, claimed: Claimed, cursor_ids: Iterable[int]) -> None:
         """These cursors are gone."""
         for cursor_id in cursor_ids:
             self._transactions.forget(names.group_name(claimed, cursor_id))
 
-    def rename(self, cursor: Cursor, claimed: Claimed) -> None:
+    def rename(self, claimed: Claimed) -> None:
         """The cursor's transactions have another name from the commit of this run on.
 
         For as long as a topic takes nothing, brokers can't end an aborted transaction that wrote to
         it, and let its owner begin no other. That owner ends here, before another relay can
         read the new name: it has fenced every relay that could still commit under the old one.
         """
-        self._transactions.forget(names.transactions_name(claimed, cursor.id))
+        cursor = claimed.cursor
+        self._transactions.forget(names.transactions_name(claimed))
         noted = cursor.id not in self._unnoted
         names.begin_generation(self._connection, cursor, noted=noted)
 
@@ -159,17 +159,18 @@ class ExactlyOnce:
         self._transactions.abort()
         return self._transactions.held
 
-    def _commit(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
+    def _commit(self, claimed: Claimed, record: Record) -> None:
         assert claimed.origin is not None
         # What a crash of Postgres can take back must not lie behind a committed cursor: its
         # transaction ids will be used again.
         self._disk.reach(self._connection, claimed.origin.insert_lsn)
-        self._unnoted.discard(cursor.id)
+        self._unnoted.discard(claimed.cursor.id)
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
 
-    def _go_on_without_note(self, cursor: Cursor, claimed: Claimed) -> bool:
+    def _go_on_without_note(self, claimed: Claimed) -> bool:
         """Goes on from Postgres's checkpoint. Whether the claim is over."""
+        cursor = claimed.cursor
         self._transactions.own(claimed.token)
         was_noted = names.was_noted(claimed)
         if cursor.id in self._unnoted and was_noted:
@@ -198,10 +199,11 @@ class ExactlyOnce:
             logger.warning("kafka_cursor_unreadable", cursor=cursor.id, fault=str(wrong))
             return None
 
-    def _tell_refused(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
+    def _tell_refused(self, claimed: Claimed, record: Record) -> None:
         """Another history of this database wrote it: after a restore, in a copy, or on a primary
         that is gone. Its snapshots say nothing about the transactions of this one.
         """
+        cursor = claimed.cursor
         self._telemetry.cursor_refused(cursor.subscription)
         logger.warning(
             "kafka_cursor_refused",
@@ -212,8 +214,9 @@ class ExactlyOnce:
             effect="what Kafka holds beyond our checkpoint comes again, with the same keys",
         )
 
-    def _write_run(self, cursor: Cursor, claimed: Claimed, record: Record) -> None:
-        adoption.write_run(self._connection, cursor, claimed, self._relay, record)
+    def _write_run(self, claimed: Claimed, record: Record) -> None:
+        cursor = claimed.cursor
+        adoption.write_run(self._connection, claimed, self._relay, record)
         self._transactions.own(record.token)
         self._telemetry.cursor_adopted(cursor.subscription)
         logger.info(

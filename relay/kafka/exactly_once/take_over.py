@@ -35,9 +35,9 @@ class TakeOver:
         patience = max(TAKE_OVER_SECONDS, TAKE_OVER_FENCES * self._fence_seconds)
         return time.monotonic() < since + min(patience, LONGEST_TAKE_OVER_SECONDS)
 
-    def has_moved_on(self, cursor: Cursor, claimed: Claimed) -> bool:
+    def has_moved_on(self, claimed: Claimed) -> bool:
         """Whether another relay got on with it between the probe and the claim."""
-        return claimed.n != cursor.n and claimed.relay not in ("", self._relay)
+        return claimed.n != claimed.cursor.n and claimed.relay not in ("", self._relay)
 
     @contextmanager
     def fencing(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 from relay.kafka import errors
 from relay.kafka.producers import CONSTANTS, LIBRARY, discard
 from relay.kafka.reports import Failures, Refused, Reports, nothing, said
-from relay.kafka.routes import BATCH_BYTES, Route
+from relay.kafka.routes import BATCH_BYTES, Route, Routes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS
 from relay.log.sink import GENERATION, SinkAway
 
@@ -37,7 +37,7 @@ class Owner:
 
     def __init__(self, properties: dict[str, Any], reports: Reports, batch_bytes: int) -> None:
         self.batch_bytes = batch_bytes
-        self.routes: dict[bytes, Route] = {}
+        self.routes = Routes()
         # Names the cursor's consumer group to a transaction.
         self.group: Any = None
         # The cursor's checkpoint as its owner knows it; None while a run is in doubt.
@@ -164,9 +164,8 @@ class Transactions:
 
     # What a run is produced by.
 
-    @property
-    def routes(self) -> dict[bytes, Route]:
-        return self._owner.routes
+    def routes(self, prefix: str) -> dict[bytes, Route]:
+        return self._owner.routes.of(prefix)
 
     def any(self) -> AdminClient:
         return self._admin

@@ -9,11 +9,10 @@ import pytest
 
 from relay.daemon import relay as daemon
 from relay.daemon.relay import LONGEST_POLL_SECONDS
-from relay.daemon.worker import SubscriptionWorker
+from relay.daemon.subscription_worker import SubscriptionWorker
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import SinkSettings
-from relay.log.reading import RUN_MESSAGES
 from relay.monitoring.telemetry import Telemetry
 from tests.eventually import eventually
 from tests.relay.operating import settings
@@ -24,6 +23,8 @@ FILL = """
     insert into outbox.message (channel, type, group_key, payload)
     select 'orders', 'event', 'g' || n %% 10, '{}' from generate_series(1, %s) as n
 """
+# More than a run takes within its time.
+MESSAGES = 100_001
 CHANGE = """update outbox.subscription set settings = '{"topic_prefix": "later."}'"""
 
 
@@ -52,7 +53,7 @@ def open_worker(database_url: str, db: Session) -> Iterator[OpenWorker]:
             "kafka",
             one(db, "select id from outbox.subscription"),
             telemetry=Telemetry(),
-            sessions=lambda cursor, _: session(database_url, sink(cursor.sink_settings)),
+            sessions=lambda cursors, _: session(database_url, sink(cursors[0].sink_settings)),
             turned=turned,
         )
         workers.append(worker)
@@ -86,11 +87,11 @@ def test_terms_that_change_in_the_middle_of_a_backlog_hold_from_the_next_run_on(
             made.delivered = change
         return made
 
-    db.execute(FILL, [2 * RUN_MESSAGES + 1])
+    db.execute(FILL, [MESSAGES])
     worker = open_worker(sink, lambda: None)
     eventually(lambda: worked_off(worker, relay), 30)
     assert len(sinks[""].runs) == 1
-    assert len(sinks[""].ids) + len(sinks["later."].ids) == 2 * RUN_MESSAGES + 1
+    assert len(sinks[""].ids) + len(sinks["later."].ids) == MESSAGES
 
 
 def test_a_worker_says_when_it_is_idle_again_though_nothing_could_go(
@@ -136,7 +137,7 @@ def test_a_worker_that_got_on_is_looked_after_at_once_and_another_after_the_usua
     """Else one that has nothing but blocked channels would be offered them without end."""
     stop = Waits()
     relay = daemon.Relay(settings(database_url), Telemetry(), stop)
-    relay._workers[1] = cast("SubscriptionWorker", Busy())
+    relay._workers._of_subscription[1] = cast("SubscriptionWorker", Busy())
     relay._turned.set()
     relay._wait(progress_before, quiet_seconds=60)
     assert stop.seconds == waited

@@ -8,7 +8,7 @@ import pytest
 from relay.kafka.cluster import kafka_sink
 from relay.log.cursor import SinkSettings
 from relay.log.message import Row
-from relay.log.sink import SinkAway
+from relay.log.sink import Page, SinkAway
 from relay.process.heartbeat import Heartbeat
 from relay.settings import Settings
 from tests.conftest import CreateTopic
@@ -32,20 +32,23 @@ def test_what_was_thrown_away_does_not_count_as_sent(
         kafka={"bootstrap.servers": kafka, "linger.ms": "30000"},
         topic_prefix=topic_prefix,
     )
-    sink = kafka_sink(settings, SinkSettings(delivery), threading.Event(), Heartbeat())
+    exactly_once = delivery == "exactly_once"
+    sink = kafka_sink(settings, threading.Event(), Heartbeat(), exactly_once=exactly_once)
     sink.open()
     if sink.transactions is not None:
         sink.transactions.fence(f"{topic_prefix}cursor")
         sink.transactions.own(1)
     # From here on the channel's topic is known.
-    assert sink.deliver([row(0, b"orders")]).stopped is not None
+    page, takers = Page([row(0, b"orders")], [0]), [SinkSettings(delivery)]
+    (outcome,) = sink.deliver([page], takers)
+    assert outcome.stopped is not None
 
-    def rows() -> Iterator[Row]:
-        yield from (row(n, b"orders") for n in range(1, MESSAGES))
+    def pages() -> Iterator[Page]:
+        yield Page([row(n, b"orders") for n in range(1, MESSAGES)], [0])
         sink.close()
         # The topic of this one has to be looked up, and the run ends before it.
-        yield row(MESSAGES, b"others")
+        yield Page([row(MESSAGES, b"others")], [0])
 
     with pytest.raises(SinkAway, match="ended from outside"):
-        sink.deliver(rows())
+        sink.deliver(pages(), takers)
     assert [read_topic(kafka, topic) for topic in topics] == [[], []]

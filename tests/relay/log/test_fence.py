@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay.log.checkpoint import finish, following
+from relay.log.checkpoint import End, finish, following
 from relay.log.claim import claim, give_up
 from relay.log.reading import Reading
 from relay.log.sink import Outcome
@@ -32,7 +32,7 @@ def test_a_cursor_has_one_holder_at_a_time(
 ) -> None:
     publish(db, "a")
     (cursor,) = relay.probe()
-    assert claim(relay.connection, cursor, relay.settings.name, 60) is not None
+    assert claim(relay.connection, [cursor], relay.settings.name, 60)
     rival = open_relay()
     assert rival.run(cursor) is None
     give_up(relay.connection)
@@ -47,18 +47,17 @@ def test_the_second_of_two_equal_checkpoints_is_refused_and_nothing_is_lost(
     """A holder whose lock was lost, as a frozen relay's session is: the key fences it."""
     messages = [publish(db, "a") for _ in range(3)]
     (cursor,) = relay.probe()
-    claimed = claim(relay.connection, cursor, relay.settings.name, 60)
-    assert claimed is not None
+    (claimed,) = claim(relay.connection, [cursor], relay.settings.name, 60)
     zombie = open_relay()
-    reading = Reading(zombie.connection, cursor, claimed, limit=2)
+    reading = Reading(zombie.connection, [claimed], limit=2)
     give_up(relay.connection)
     assert relay.drain() == messages
     zombie.connection.execute("begin")
     zombie.connection.execute("savepoint reading")
-    assert len(list(reading.rows())) == 2
-    checkpoint = following(reading, Outcome(2, 4, [0, 0], []))
+    assert len([row for page in reading.stream() for row in page]) == 2
+    checkpoint = following(reading, claimed, Outcome(2, 4, [0, 0], []))
     with pytest.raises(errors.UniqueViolation):
-        finish(reading, cursor, zombie.settings.name, dead=[], checkpoint=checkpoint)
+        finish(zombie.connection, [reading], zombie.settings.name, [End(claimed, checkpoint)])
     give_up(zombie.connection)
     last = publish(db, "a")
     assert zombie.drain() == [last]

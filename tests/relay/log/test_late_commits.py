@@ -33,9 +33,8 @@ def in_flight(session: Session) -> Iterator[None]:
 
 def position_of(relay: Relay, cursor: Cursor) -> Position:
     """The delta that a run of this cursor would begin or go on with."""
-    claimed = claim(relay.connection, cursor, relay.settings.name, 60)
+    (claimed,) = claim(relay.connection, [cursor], relay.settings.name, 60)
     give_up(relay.connection)
-    assert claimed is not None
     return claimed.position
 
 
@@ -47,7 +46,8 @@ def late_parameters(position: Position, upto: int, limit: int = 20_000) -> dict[
         "target": position.delta.target,
         "after": position.delta.after_id,
         "upto": upto,
-        "channels": None,
+        "every_channel": True,
+        "channels": [],
         "types": None,
         "cursor": 3,
         "replaying": False,
@@ -71,7 +71,7 @@ def test_a_late_commit_behind_many_newer_rows_reads_few_pages(
     newest = publish(db, "b")
     (cursor,) = relay.probe()
     probing = explain(db, PROBE, {"subscription": None, "waiting": False})
-    placing = explain(db, POSITION, {"cursor": cursor.id})
+    placing = explain(db, POSITION, {"cursors": [cursor.id]})
     position = position_of(relay, cursor)
     reading = explain(db, READ_LATE, late_parameters(position, late + SPAN_IDS))
     assert max(probing.entries, placing.entries, reading.entries) < FEW_ENTRIES
@@ -89,7 +89,7 @@ def test_uncommitted_messages_of_a_long_transaction_cost_the_others_nothing(
         first = publish(db, "b")
         assert relay.drain() == [first]
         probing = explain(db, PROBE, {"subscription": None, "waiting": False})
-        placing = explain(db, POSITION, {"cursor": cursor_id(db)})
+        placing = explain(db, POSITION, {"cursors": [cursor_id(db)]})
         assert max(probing.entries, placing.entries) < FEW_ENTRIES
 
 

@@ -64,6 +64,13 @@ def writer(open_session: Open) -> Session:
     return session
 
 
+def quiet_cursor(db: Session, look: str) -> dict[str, object]:
+    """The parameter of a look at one cursor, or at several."""
+    cursor = cursor_id(db, QUIET)
+    of = {"cursor": cursor, "cursors": [cursor]}
+    return {name: of[name] for name in of if f"%({name})s" in look}
+
+
 def late_writer(db: Session, open_session: Open) -> None:
     """One that all cursors know to be in progress, and that wrote much since."""
     session = open_session()
@@ -85,8 +92,7 @@ def test_its_rows_are_walked_by_no_look(
 ) -> None:
     """Where its priority is quiet, and where somebody else has just published there."""
     publish(db, priority=QUIET if published else 3)
-    cursor = {"cursor": cursor_id(db, QUIET)} if "%(cursor)s" in look else {}
-    assert explain(db, look, parameters | cursor).entries < FEW_ENTRIES
+    assert explain(db, look, parameters | quiet_cursor(db, look)).entries < FEW_ENTRIES
 
 
 @pytest.mark.parametrize(("look", "parameters"), LOOKS)
@@ -94,8 +100,7 @@ def test_it_may_have_begun_before_the_cursors_moved_on(
     db: Session, open_session: Open, look: str, parameters: dict[str, object]
 ) -> None:
     late_writer(db, open_session)
-    cursor = {"cursor": cursor_id(db, QUIET)} if "%(cursor)s" in look else {}
-    assert explain(db, look, parameters | cursor).entries < FEW_ENTRIES
+    assert explain(db, look, parameters | quiet_cursor(db, look)).entries < FEW_ENTRIES
 
 
 @pytest.mark.parametrize(("look", "parameters"), LOOKS[2:])
@@ -127,9 +132,8 @@ def test_it_may_be_the_latest_of_many(
     session.execute("begin")
     session.execute(FILL, [QUIET, ROWS])
     publish(db, priority=QUIET if published else 3)
-    cursor = {"cursor": cursor_id(db, QUIET)} if "%(cursor)s" in look else {}
     # Each of the twenty is a range more.
-    assert explain(db, look, parameters | cursor).entries < 10 * FEW_ENTRIES
+    assert explain(db, look, parameters | quiet_cursor(db, look)).entries < 10 * FEW_ENTRIES
 
 
 NEEDED_BY = "select outbox.partition_needed_by(%(partition)s)"
@@ -228,9 +232,8 @@ def test_the_position_of_a_delta_spans_what_is_late_and_what_is_fresh(
     highest = publish(late)
     late.execute("commit")
     (cursor,) = relay.probe()
-    claimed = claim(relay.connection, cursor, relay.settings.name, 60)
+    (claimed,) = claim(relay.connection, [cursor], relay.settings.name, 60)
     give_up(relay.connection)
-    assert claimed is not None
     delta = claimed.position.delta
     assert delta is not None
     assert first_late < last_late < fresh < highest

@@ -116,7 +116,8 @@ def range_of(db: Session, messages: int) -> dict[str, object]:
         "target": one(db, "select pg_current_snapshot()::text"),
         "after": before - 1,
         "upto": last,
-        "channels": None,
+        "every_channel": True,
+        "channels": [],
         "types": None,
         "cursor": 3,
         "replaying": False,
@@ -153,7 +154,7 @@ def test_the_start_of_a_delta_reads_a_few_pages_of_each_partition(
         pass_everything(retained.db)
         for _ in range(100):
             publish(retained.db)
-        plan = explain(retained.db, POSITION, {"cursor": cursor_id(retained.db)}, mode)
+        plan = explain(retained.db, POSITION, {"cursors": [cursor_id(retained.db)]}, mode)
         assert_on_indexes(plan)
         # The transactions in progress, not the messages.
         assert plan.sorted_rows() <= 50 + 2 * plan.in_progress
@@ -217,7 +218,7 @@ def statements(db: Session) -> list[tuple[str, dict[str, object]]]:
     """What every poll and every run asks first."""
     return [
         (PROBE, {"subscription": None, "waiting": False}),
-        (POSITION, {"cursor": cursor_id(db)}),
+        (POSITION, {"cursors": [cursor_id(db)]}),
     ]
 
 

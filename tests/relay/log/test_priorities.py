@@ -1,9 +1,9 @@
 """The urgent overtakes a backlog, and the least urgent still moves in every round."""
 
-from relay.daemon.rounds import SHORT_RUN_MESSAGES, Rounds
+from relay.daemon.rounds import Rounds
 from relay.log.cursor import Cursor
 from relay.log.reading import RUN_MESSAGES
-from relay.log.run import Ran
+from relay.log.run import SHORT_RUN_MESSAGES, Ran
 from tests.relay.recording import Arrival, Relay
 from tests.sql.log import Session, publish
 
@@ -19,7 +19,7 @@ def serve(relay: Relay, limit: int = 2_000) -> None:
     rounds = Rounds()
     rounds.serve(
         relay.probe(),
-        lambda cursor, most: relay.run(cursor, min(most, limit)),
+        lambda cursor, most, _: relay.run(cursor, min(most, limit)),
         relay.probe,
         lambda: False,
     )
@@ -79,7 +79,7 @@ def test_after_an_aborted_run_the_next_is_half_as_long(db: Session, relay: Relay
     publish(db, "a")
     limits: list[int] = []
 
-    def abort_thrice(_: Cursor, limit: int) -> Ran:
+    def abort_thrice(_: Cursor, limit: int, again: bool) -> Ran:
         limits.append(limit)
         return Ran(exhausted=False, aborted=True) if len(limits) < 4 else Ran(progressed=True)
 
@@ -92,7 +92,7 @@ def test_a_run_that_sent_nothing_makes_the_next_no_longer(db: Session, relay: Re
     publish(db, "a")
     limits: list[int] = []
 
-    def look_up(_: Cursor, limit: int) -> Ran:
+    def look_up(_: Cursor, limit: int, again: bool) -> Ran:
         limits.append(limit)
         return Ran(exhausted=len(limits) == 2)
 
@@ -106,7 +106,7 @@ def test_what_failed_is_halved_and_not_what_it_might_have_been(db: Session, rela
     publish(db, "a")
     limits: list[int] = []
 
-    def serve_once(_: Cursor, limit: int) -> Ran:
+    def serve_once(_: Cursor, limit: int, again: bool) -> Ran:
         limits.append(limit)
         return Ran()
 

@@ -77,7 +77,7 @@ class PushRelay:
         if runs is None:
             runs = PushRuns(self.connections, self.request_loop, self.settings, self.telemetry)
             self._runs[cursor.subscription_id] = runs
-        return runs.run(cursor, limit)
+        return runs.run([cursor], limit, again=False).get(cursor.id)
 
     def round(self, limit: int = RUN_MESSAGES) -> bool:
         """One run of each cursor that has work; whether any of them committed something."""

@@ -173,11 +173,13 @@ def test_a_relay_that_stops_keeps_nobody_waiting_for_a_turn(stage: PushStage) ->
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="1") as relay:
         (cursor,) = relay.probe()
         sessions = Sessions(relay.settings, relay.telemetry, threading.Event())
-        ran: list[Ran | None] = []
-        with sessions.open(cursor, Heartbeat()) as runs:
+        ran: list[Ran] = []
+        with sessions.open([cursor], Heartbeat()) as runs:
             loop, _ = sessions._shared()
             assert loop.turns.ask("another").result()
-            waits = threading.Thread(target=lambda: ran.append(runs.run(cursor, 1)))
+            waits = threading.Thread(
+                target=lambda: ran.extend(runs.run([cursor], 1, again=False).values())
+            )
             waits.start()
             sessions.stop()
             waits.join()

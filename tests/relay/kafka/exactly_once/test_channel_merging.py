@@ -93,7 +93,7 @@ class TransactionalSink(RecordingSink):
         super().__init__()
         self.transactions = Transactions(cluster)
 
-    def deliver(self, rows: Iterable[Row]) -> Outcome:
+    def take(self, rows: Iterable[Row]) -> Outcome:
         taken: list[Row] = []
 
         def remembered() -> Iterator[Row]:
@@ -101,7 +101,7 @@ class TransactionalSink(RecordingSink):
                 taken.append(row)
                 yield row
 
-        outcome = super().deliver(remembered())
+        outcome = super().take(remembered())
         last_id = 0
         for row in taken:
             if outcome.stopped is None or row[0] < outcome.stopped.message_id:

@@ -17,6 +17,7 @@ ANOTHERS = Cursor(
     2, 1, "exact", "kafka", 0, 3, None, 7, "b", None, None, SinkSettings("exactly_once")
 )
 CLAIMED = Claimed(
+    cursor=MINE,
     n=7,
     token=7,
     relay="",
@@ -26,6 +27,7 @@ CLAIMED = Claimed(
     shards=1,
     due=False,
     replaying=False,
+    divided=False,
     merging=False,
     noted=False,
     origin=Origin("i", "1", "0/0"),
@@ -70,7 +72,7 @@ def test_the_slower_fencing_is_the_longer_another_is_left_alone(
     monkeypatch.setattr(take_over, "time", clock)
     broker = cast(Any, SlowBroker(clock, fence_seconds))
     relay = ExactlyOnce(cast(Any, None), broker, settings("postgresql://h/d"), Telemetry())
-    relay.adopt(MINE, CLAIMED)
+    relay.adopt(CLAIMED)
     assert relay.take_over.defer_to_other(ANOTHERS)
     clock.now += patience - 0.01
     assert relay.take_over.defer_to_other(ANOTHERS)

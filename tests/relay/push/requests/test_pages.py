@@ -18,9 +18,8 @@ KEYS = "select idempotency_key from outbox.message where channel = 'orders' orde
 def pages(relay: PushRelay) -> list[list[Row]]:
     """Of one run, of the one cursor that has work."""
     (cursor,) = relay.probe()
-    claimed = claim(relay.connection, cursor, "test", 60)
-    assert claimed is not None
-    reading = Reading(relay.connection, cursor, claimed, 20_000, blocking=True)
+    claims = claim(relay.connection, [cursor], "test", 60)
+    reading = Reading(relay.connection, claims, 20_000, blocking=True)
     read = list(reading.pages())
     assert reading.exhausted
     leave(relay.connection)

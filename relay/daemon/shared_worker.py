@@ -1,0 +1,94 @@
+"""The work of many subscriptions together: what follows the log is read once for all of them."""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import psycopg
+
+from relay.daemon.worker import OpenSession, Worker
+from relay.log.cursor import Cursor
+from relay.log.reading import RUN_MESSAGES
+from relay.log.run import Runs
+from relay.log.sink import SinkAway
+from relay.monitoring.telemetry import Telemetry
+
+# So many cursors are claimed at once. One run more for more of them costs less than that all wait
+# for the slowest.
+MAX_TOGETHER = 128
+
+
+class SharedWorker(Worker):
+    """Works off cursors of several subscriptions in runs of many; those that can't, it lets go."""
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        telemetry: Telemetry,
+        sessions: OpenSession,
+        turned: Callable[[], None],
+        leave: Callable[[int], None],
+    ) -> None:
+        """`leave` is told of each subscription that has to go alone."""
+        super().__init__(f"all {kind}", telemetry=telemetry, sessions=sessions, turned=turned)
+        self.kind = kind
+        # How many relays are at work: each takes its part of the cursors in one run.
+        self.relays = 1
+        self._leave = leave
+        self._together: Sequence[Cursor] = ()
+        self.start()
+
+    @property
+    def subscriptions(self) -> Sequence[str]:
+        return sorted({cursor.subscription for cursor in self._together})
+
+    @property
+    def _takes_offer(self) -> bool:
+        return True
+
+    def _take_offered(self) -> dict[int, Cursor]:
+        with self._condition:
+            offered, self._offered = self._offered, {}
+        return offered
+
+    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+        waiting = deque(self._take_offered().values())
+        # Relays begin at different places, so that they do not ask for the same cursors.
+        waiting.rotate(random.randrange(len(waiting) or 1))
+        while waiting and not self._stop.is_set():
+            # In turn, so that none waits for those that always have work.
+            most = min(MAX_TOGETHER, -(-len(waiting) // self.relays))
+            together = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+            waiting.extend(self._run_together(runs, together, again=not waiting))
+            known = {cursor.id for cursor in waiting}
+            more = self._take_offered().values()
+            waiting.extend(cursor for cursor in more if cursor.id not in known)
+        return True
+
+    def _run_together(
+        self, runs: Runs, together: Sequence[Cursor], *, again: bool
+    ) -> Iterable[Cursor]:
+        """One run; those that go on."""
+        self._together = together
+        ran = self._run(runs, together, RUN_MESSAGES, again=again and not self._offered)
+        going, alone = [], set[int]()
+        for cursor in together:
+            one = ran.get(cursor.id)
+            if one is None:
+                continue
+            if one.alone:
+                alone.add(cursor.subscription_id)
+            elif not one.blocked and (one.begun or not one.exhausted):
+                going.append(cursor)
+        for subscription_id in alone:
+            self._leave(subscription_id)
+        return [cursor for cursor in going if cursor.subscription_id not in alone]
+
+    def _failed(self, fault: Exception) -> None:
+        """A run that failed as a whole sends each of its cursors alone, so that one of them can't
+        take the others with it again. Where the database or the cluster is away none is to blame.
+        """
+        if not isinstance(fault, (SinkAway, psycopg.OperationalError)):
+            for subscription_id in {cursor.subscription_id for cursor in self._together}:
+                self._leave(subscription_id)

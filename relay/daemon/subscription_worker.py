@@ -1,0 +1,78 @@
+"""The work of one subscription alone."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from relay.daemon.rounds import Rounds
+from relay.daemon.worker import OpenSession, Worker
+from relay.log.cursor import Cursor
+from relay.log.run import Ran, Runs
+from relay.log.sink import SinkAway
+from relay.monitoring.telemetry import Telemetry
+
+
+class SubscriptionWorker(Worker):
+    """Works off the cursors of one subscription, and looks for itself while it is busy."""
+
+    def __init__(
+        self,
+        subscription: str,
+        subscription_id: int,
+        *,
+        telemetry: Telemetry,
+        sessions: OpenSession,
+        turned: Callable[[], None],
+    ) -> None:
+        super().__init__(subscription, telemetry=telemetry, sessions=sessions, turned=turned)
+        self.subscription_id = subscription_id
+        self._rounds = Rounds()
+        # Since when no run has had anything that would hold up others in a run with it, by
+        # time.monotonic().
+        self._simple_since: float | None = None
+        self.start()
+
+    @property
+    def subscriptions(self) -> Sequence[str]:
+        return [self.name]
+
+    def was_simple_for(self, seconds: float) -> bool:
+        """Whether its runs would have gone well together with others' for so long."""
+        return self._simple_since is not None and time.monotonic() > self._simple_since + seconds
+
+    @property
+    def _takes_offer(self) -> bool:
+        return self.idle
+
+    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+        sink_settings = offered[0].sink_settings
+        changed = False
+
+        def run(cursor: Cursor, limit: int, again: bool) -> Ran | None:
+            nonlocal changed
+            if cursor.sink_settings != sink_settings:
+                # They have changed meanwhile, and this session was made for the former ones.
+                changed = True
+                return None
+            ran = self._run(runs, [cursor], limit, again=again).get(cursor.id)
+            if ran is not None:
+                self._judge(ran)
+            return ran
+
+        def look() -> list[Cursor]:
+            return runs.probe(self.subscription_id)
+
+        self._rounds.serve(offered, run, look, self._stop.is_set)
+        with self._condition:
+            self._offered = {}
+        return not changed
+
+    def _judge(self, ran: Ran) -> None:
+        if ran.alone or ran.blocked or not ran.exhausted:
+            self._simple_since = None
+        elif self._simple_since is None:
+            self._simple_since = time.monotonic()
+
+    def _failed(self, fault: Exception) -> None:
+        # Whatever it was, half a run gets through sooner.
+        self._rounds.halve(fault.messages if isinstance(fault, SinkAway) else None)
+        self._simple_since = None

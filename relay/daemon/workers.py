@@ -1,0 +1,213 @@
+"""Which worker has which cursors: those that follow the log together, and those that go alone."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from relay.daemon.sessions import Sessions
+from relay.daemon.shared_worker import SharedWorker
+from relay.daemon.subscription_worker import SubscriptionWorker
+from relay.daemon.worker import Worker
+from relay.database import Connection, transaction
+from relay.log.cursor import Cursor
+from relay.log.run import frozen_after_seconds
+from relay.monitoring.telemetry import Telemetry
+from relay.process.heartbeat import Watch
+from relay.settings import Settings
+
+logger = structlog.get_logger()
+
+# A subscription that went alone joins the others when its runs were simple for so long.
+SIMPLE_SECONDS = 5.0
+# A call that takes longer than the barrier and its slack, and than every other deadline, will not
+# return. So many threads are left standing in such calls; with one more the process ends.
+LEAST_STUCK_SECONDS = 15.0
+MAX_ABANDONED = 3
+
+SHARING = """
+select kind, count(*) from outbox.subscription
+where kind = 'kafka' and delivery = 'at_least_once'
+group by kind
+"""
+EXISTING = "select id from outbox.subscription"
+# In a run a session says besides which cursors it holds.
+RELAYS = """
+select count(distinct regexp_replace(application_name, ' cursor [0-9]+( [+]?[0-9]*)?$', ''))
+from pg_stat_activity
+where datname = current_database() and application_name like 'outbox-relay %'
+"""
+
+
+class StuckError(Exception):
+    """Too many threads stand in calls that do not return."""
+
+
+class Workers:
+    """All of one relay."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        sessions: Sessions,
+        turned: Callable[[], None],
+    ) -> None:
+        self._telemetry = telemetry
+        self._sessions = sessions
+        self._turned = turned
+        self._of_subscription: dict[int, SubscriptionWorker] = {}
+        self._of_kind: dict[str, SharedWorker] = {}
+        # Those that can't go with others now, and how many could, of each kind.
+        self._alone: set[int] = set()
+        self._sharing: dict[str, int] = {}
+        # They end with the run that is under way; others stand in calls that do not return.
+        self._ending: list[Worker] = []
+        self._abandoned: list[Worker] = []
+        self._watch = Watch()
+        self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
+
+    @property
+    def _all(self) -> list[Worker]:
+        return [*self._of_kind.values(), *self._of_subscription.values()]
+
+    @property
+    def busy(self) -> list[Worker]:
+        """Those that have something to do."""
+        return [worker for worker in (*self._all, *self._ending) if not worker.idle]
+
+    @property
+    def all_busy(self) -> bool:
+        """Whether there are any, and none is idle."""
+        workers = self._all
+        return bool(workers) and not any(worker.idle for worker in workers)
+
+    @property
+    def look_for_themselves(self) -> bool:
+        """Whether those that are busy need no offers."""
+        return not self._of_kind
+
+    @property
+    def progress(self) -> int:
+        """How many runs got on."""
+        return sum(worker.progress for worker in (*self._all, *self._ending))
+
+    def fault(self, cursor: Cursor) -> str | None:
+        """Why the last session of the worker of this cursor failed."""
+        worker = self._of_subscription.get(cursor.subscription_id) or self._of_kind.get(cursor.kind)
+        return worker.fault if worker is not None else None
+
+    def offer(self, pending: Iterable[Cursor]) -> None:
+        """Hands out cursors that have work."""
+        shared: dict[str, list[Cursor]] = defaultdict(list)
+        alone: dict[int, list[Cursor]] = defaultdict(list)
+        for cursor in pending:
+            if self._goes_alone(cursor):
+                alone[cursor.subscription_id].append(cursor)
+            else:
+                shared[cursor.kind].append(cursor)
+        for kind, cursors in shared.items():
+            self._shared(kind).offer(cursors)
+        for subscription_id, cursors in alone.items():
+            self._single(subscription_id, cursors[0].subscription).offer(cursors)
+
+    def _goes_alone(self, cursor: Cursor) -> bool:
+        subscription_id = cursor.subscription_id
+        if cursor.sink_settings.exactly_once or self._sharing.get(cursor.kind, 0) < 2:
+            return True
+        worker = self._of_subscription.get(subscription_id)
+        if subscription_id in self._alone:
+            if worker is None or not worker.was_simple_for(SIMPLE_SECONDS):
+                return True
+            self._alone.discard(subscription_id)
+        if worker is not None:
+            self._end(self._of_subscription.pop(subscription_id))
+        return False
+
+    def _single(self, subscription_id: int, name: str) -> SubscriptionWorker:
+        worker = self._of_subscription.get(subscription_id)
+        if worker is None:
+            worker = self._of_subscription[subscription_id] = SubscriptionWorker(
+                name,
+                subscription_id,
+                telemetry=self._telemetry,
+                sessions=self._sessions.open,
+                turned=self._turned,
+            )
+        return worker
+
+    def _shared(self, kind: str) -> SharedWorker:
+        worker = self._of_kind.get(kind)
+        if worker is None:
+            worker = self._of_kind[kind] = SharedWorker(
+                kind,
+                telemetry=self._telemetry,
+                sessions=self._sessions.open,
+                turned=self._turned,
+                leave=self._alone.add,
+            )
+        return worker
+
+    def update(self, connection: Connection) -> None:
+        """By what subscriptions and relays there are now."""
+        with transaction(connection):
+            sharing = connection.execute(SHARING).fetchall()
+            existing = {found for (found,) in connection.execute(EXISTING).fetchall()}
+            row = connection.execute(RELAYS).fetchone()
+        self._sharing = dict(sharing)
+        for subscription_id in self._of_subscription.keys() - existing:
+            self._end(self._of_subscription.pop(subscription_id))
+            self._sessions.forget(subscription_id)
+        self._alone &= existing
+        for worker in self._of_kind.values():
+            worker.relays = max(row[0] if row else 1, 1)
+        self._ending = [worker for worker in self._ending if worker.alive]
+
+    def _end(self, worker: Worker) -> None:
+        worker.stop()
+        self._ending.append(worker)
+
+    def replace_stuck(self) -> None:
+        """Another worker takes the place of one that stands in a call which should have returned.
+
+        Raises StuckError where too many do: only the process's end gets rid of a thread.
+        """
+        self._watch.look()
+        for worker in self._all:
+            still_seconds = self._watch.still_seconds(worker.still_seconds)
+            if still_seconds >= self._stuck_after_seconds:
+                self._abandon(worker, still_seconds)
+        self._abandoned = [worker for worker in self._abandoned if worker.alive]
+        self._telemetry.abandoned_threads = len(self._abandoned)
+        if len(self._abandoned) > MAX_ABANDONED:
+            raise StuckError(
+                f"{len(self._abandoned)} threads stand in calls to Kafka that do not return; the "
+                "relay ends, and has to be started anew"
+            )
+
+    def _abandon(self, worker: Worker, still_seconds: float) -> None:
+        if isinstance(worker, SubscriptionWorker):
+            del self._of_subscription[worker.subscription_id]
+        elif isinstance(worker, SharedWorker):
+            del self._of_kind[worker.kind]
+        self._abandoned.append(worker)
+        for subscription in worker.subscriptions:
+            self._telemetry.fault(subscription, "stuck")
+        logger.error(
+            "call_does_not_return",
+            subscription=worker.name,
+            seconds=round(still_seconds, 1),
+            effect="its thread is given up, and another takes its place",
+        )
+        worker.abandon()
+
+    def stop(self) -> None:
+        """Each finishes or gives up its run."""
+        for worker in self._all:
+            worker.stop()
+
+    def join(self, deadline: float) -> None:
+        """Waits for their ends, until `deadline` by time.monotonic()."""
+        for worker in (*self._all, *self._ending):
+            worker.join(max(deadline - time.monotonic(), 0.0))

@@ -1,0 +1,364 @@
+"""Cursors that follow the log together: read once for all, and each as if it were alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from relay.log import shared
+from relay.log.cursor import Cursor, SinkSettings
+from relay.log.filters import Filter
+from relay.log.message import ID
+from relay.log.reading import RUN_MESSAGES, Reading
+from relay.log.run import Ran
+from relay.log.sink import Outcome, Page, Stopped
+from tests.relay.conftest import OpenRelay
+from tests.relay.recording import RecordingSink, Relay
+from tests.sql.log import Session, one, publish
+
+SUBSCRIBE = """
+insert into outbox.subscription (name, channels, types, settings)
+values (%(name)s, %(channels)s, %(types)s, jsonb_build_object('topic_prefix', %(name)s || '.'))
+"""
+LATEST = """
+select distinct on (cursor_id) cursor_id, n, seen::text, target::text, xmin::text, relay
+from outbox.checkpoint where cursor_id = any (%s) order by cursor_id, n desc
+"""
+LETTER = """
+insert into outbox.dead_letter
+    (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
+     headers, content_type, payload, created_at, reason, detail, attempts)
+select s.id, c.id, m.id, m.priority, m.channel, m.type, m.group_key, m.idempotency_key, m.headers,
+       m.content_type, m.payload, m.created_at, 'MSG', 'too large', 1
+from outbox.subscription s join outbox.cursor c on c.subscription_id = s.id
+cross join outbox.message m
+where s.name = %s and c.priority = 3 and m.id = %s
+returning id
+"""
+FILL = """
+insert into outbox.message (channel, type, group_key, payload)
+select 'orders', 'event', 'g' || n %% 10, '{}' from generate_series(1, %s) as n
+"""
+
+
+class SharedSink(RecordingSink):
+    """Remembers what each taker got, by its prefix; one of them may stop before a message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: dict[str, list[int]] = defaultdict(list)
+        self.pages = 0
+        self.stops: dict[str, int] = {}
+
+    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+        names = [taker.topic_prefix.rstrip(".") for taker in takers]
+        taken: list[list[int]] = [[] for _ in takers]
+        stopped: list[Stopped | None] = [None] * len(takers)
+        for rows, places in pages:
+            self.pages += 1
+            for place in places:
+                stop_id = self.stops.get(names[place])
+                for row in rows:
+                    if row[ID] == stop_id:
+                        stopped[place] = Stopped(row[ID], alone=True)
+                    if stopped[place] is None:
+                        taken[place].append(row[ID])
+        self.delivered()
+        for name, ids in zip(names, taken, strict=True):
+            self.taken[name] += ids
+        return [
+            Outcome(len(ids), 2 * len(ids), [0] * len(ids), [], stop, ids[-1] if ids else 0)
+            for ids, stop in zip(taken, stopped, strict=True)
+        ]
+
+
+@pytest.fixture
+def sink() -> SharedSink:
+    return SharedSink()
+
+
+@pytest.fixture
+def together(db: Session, open_relay: OpenRelay, sink: SharedSink) -> Relay:
+    """A relay on a database without a subscription."""
+    db.execute("delete from outbox.subscription")
+    return open_relay(sink)
+
+
+def subscribe(
+    db: Session,
+    *names: str,
+    channels: list[str] | None = None,
+    types: list[str] | None = None,
+) -> None:
+    for name in names:
+        db.execute(SUBSCRIBE, {"name": name, "channels": channels, "types": types})
+
+
+def run(relay: Relay, *, again: bool = False) -> dict[str, Ran]:
+    """One run of all that have work, by subscription and priority."""
+    cursors = relay.probe()
+    ran = relay.run_together(cursors, again=again)
+    return {_name(one): ran[one.id] for one in cursors if one.id in ran}
+
+
+def _name(cursor: Cursor) -> str:
+    name = cursor.subscription
+    return name if cursor.priority == 3 else f"{name} {cursor.priority}"
+
+
+def follow(db: Session, relay: Relay, sink: SharedSink) -> None:
+    """All cursors come to stand at one place, as they do after a run."""
+    publish(db)
+    run(relay)
+    sink.taken.clear()
+    sink.pages = 0
+
+
+def test_a_message_for_ten_is_read_once_and_comes_to_each(
+    db: Session, together: Relay, sink: SharedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"s{n}" for n in range(10)]
+    subscribe(db, *names)
+    follow(db, together, sink)
+    written = [publish(db, "a"), publish(db, "b")]
+    readings: list[Reading] = []
+
+    class Counted(Reading):
+        def __init__(self, *arguments: object, **named: object) -> None:
+            super().__init__(*arguments, **named)  # type: ignore[arg-type]
+            readings.append(self)
+
+    monkeypatch.setattr(shared, "Reading", Counted)
+    ran = run(together)
+    assert sink.taken == {name: written for name in names}
+    assert (len(readings), sink.pages) == (1, 1)
+    assert all(one.progressed and one.exhausted and not one.alone for one in ran.values())
+
+
+def test_the_checkpoints_of_a_run_are_one_statement_and_stand_at_one_place(
+    db: Session, together: Relay
+) -> None:
+    subscribe(db, "a", "b")
+    publish(db)
+    run(together)
+    # This one begins behind what the others have done.
+    subscribe(db, "c")
+    publish(db)
+    cursors = [cursor.id for cursor in together.probe()]
+    assert len(cursors) == 3
+    run(together)
+    latest = db.execute(LATEST, [cursors]).fetchall()
+    assert len({seen for _, _, seen, *_ in latest}) == 1
+    assert len({transaction for *_, transaction, _ in latest}) == 1
+    assert [target for _, _, _, target, *_ in latest] == [None] * 3
+    assert together.probe() == []
+
+
+def test_each_gets_what_it_wants_and_nothing_else(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "all")
+    subscribe(db, "parcels", channels=["parcels"])
+    subscribe(db, "both", channels=["parcels", "orders"], types=["sent"])
+    subscribe(db, "tests", channels=["outbox.test"], types=["sent"])
+    order = publish(db, "a", channel="orders")
+    parcel = publish(db, "a", channel="parcels")
+    sent = one(db, "select outbox.publish('parcels', 'sent', '{}')")
+    run(together)
+    assert sink.taken == {
+        "all": [order, parcel, sent],
+        "parcels": [parcel, sent],
+        "both": [sent],
+        "tests": [],
+    }
+
+
+def test_priorities_and_shards_of_one_run_stay_apart(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a")
+    db.execute("insert into outbox.subscription (name, shards) values ('wide', 4)")
+    low = [publish(db, f"g{n}", priority=4) for n in range(20)]
+    high = [publish(db, f"g{n}", priority=1) for n in range(20)]
+    run(together)
+    assert sink.taken["a"] == high + low
+    assert sorted(sink.taken[""]) == sorted(high + low)
+
+
+def test_one_that_is_far_behind_goes_alone_and_the_others_go_on(
+    db: Session, together: Relay, sink: SharedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "MAX_BEHIND_IDS", 50)
+    subscribe(db, "behind")
+    db.execute(FILL, [100])
+    subscribe(db, "a", "b")
+    written = publish(db)
+    ran = run(together)
+    assert ran["behind"].alone
+    assert sink.taken == {"a": [written], "b": [written]}
+
+
+def test_those_that_are_equally_far_behind_catch_up_together(
+    db: Session, together: Relay, sink: SharedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "MAX_BEHIND_IDS", 50)
+    subscribe(db, "a", "b")
+    follow(db, together, sink)
+    db.execute(FILL, [100])
+    subscribe(db, "c")
+    # Behind as well, and at another place: nobody is there whom the two would hold up.
+    db.execute(FILL, [60])
+    first = run(together)
+    assert (first["a"], first["b"]) == (Ran(progressed=True), Ran(progressed=True))
+    assert first["c"] == Ran(exhausted=False)
+    assert run(together)["c"].progressed
+    assert {name: len(ids) for name, ids in sink.taken.items()} == {"a": 160, "b": 160, "c": 60}
+
+
+def test_what_stops_one_stops_no_other(db: Session, together: Relay, sink: SharedSink) -> None:
+    subscribe(db, "a", "b")
+    written = [publish(db) for _ in range(3)]
+    sink.stops = {"a": written[1]}
+    ran = run(together)
+    assert (ran["a"].alone, ran["b"].alone) == (True, False)
+    assert sink.taken == {"a": written[:1], "b": written}
+    sink.stops = {}
+    run(together)
+    assert sink.taken["a"] == written
+
+
+def test_a_redriven_dead_letter_a_replay_and_a_channel_that_waits_go_alone(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "redriven", "waiting", "replayed", "simple")
+    message = publish(db)
+    run(together)
+    dead_letter_of(db, "redriven", message)
+    db.execute("select outbox.replay('replayed', from_time => '-infinity')")
+    db.execute(
+        "insert into outbox.cursor (subscription_id, shard, priority, channel, waiting_since,"
+        " waiting_reason) select id, 0, 3, 'parcels', now(), 'missing' from outbox.subscription"
+        " where name = 'waiting'"
+    )
+    publish(db)
+    ran = run(together)
+    assert {name for name, one in ran.items() if one.alone} == {"redriven", "waiting", "replayed"}
+    assert ran["simple"].progressed
+
+
+def dead_letter_of(db: Session, subscription: str, message_id: int) -> None:
+    """One that is on its way again."""
+    letter = one(db, LETTER, subscription, message_id)
+    db.execute("select outbox.redrive(array[%s::bigint])", [letter])
+
+
+def test_of_a_run_that_fails_nothing_counts_for_any(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a", "b")
+    written = publish(db)
+
+    def fail() -> None:
+        raise RuntimeError("a mistake")
+
+    sink.delivered = fail
+    with pytest.raises(RuntimeError):
+        run(together)
+    sink.delivered = lambda: None
+    run(together)
+    assert sink.taken == {"a": [written], "b": [written]}
+
+
+def test_what_another_relay_holds_is_left_out(
+    db: Session, together: Relay, sink: SharedSink, open_relay: OpenRelay
+) -> None:
+    subscribe(db, "a", "b")
+    written = publish(db)
+    rival_sink = SharedSink()
+    rival = open_relay(rival_sink)
+    held = [cursor for cursor in together.probe() if cursor.subscription == "a"]
+    others: dict[str, Ran] = {}
+    sink.delivered = lambda: others.update(run(rival))
+    assert together.run(held[0]) is not None
+    assert others.keys() == {"b"}
+    assert (sink.taken, rival_sink.taken) == ({"a": [written]}, {"b": [written]})
+
+
+def test_one_of_two_equal_checkpoints_makes_the_whole_run_void(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a", "b")
+    written = publish(db)
+
+    def overtake() -> None:
+        db.execute(
+            "insert into outbox.checkpoint (cursor_id, n, seen, relay)"
+            " select cursor_id, n + 1, seen, 'zombie' from outbox.checkpoint k"
+            " join outbox.cursor c on c.id = k.cursor_id"
+            " join outbox.subscription s on s.id = c.subscription_id"
+            " where s.name = 'a' and c.priority = 3 order by n desc limit 1"
+        )
+
+    sink.delivered = overtake
+    with pytest.raises(errors.UniqueViolation):
+        run(together)
+    sink.delivered = lambda: None
+    run(together)
+    assert sink.taken["b"] == [written, written]
+
+
+def test_the_next_run_begins_in_the_round_trip_of_the_last_ones_end(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a", "b")
+    first = publish(db)
+    later: list[int] = []
+    sink.delivered = lambda: later.append(publish(db))
+    ran = run(together, again=True)
+    assert all(one.begun for one in ran.values())
+    # Held already: another relay finds them taken.
+    with psycopg.connect(together.settings.database_url) as rival:
+        free = rival.execute("select from outbox.cursor for no key update skip locked").rowcount
+    assert free == 8
+    sink.delivered = lambda: None
+    ran = run(together, again=True)
+    assert not any(one.begun for one in ran.values())
+    assert sink.taken == {"a": [first, *later], "b": [first, *later]}
+    assert together.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def test_what_was_claimed_ahead_is_given_back_where_no_run_follows(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a", "b")
+    publish(db)
+    sink.delivered = lambda: publish(db)
+    assert all(one.begun for one in run(together, again=True).values())
+    together.rest()
+    free = db.execute("select from outbox.cursor for no key update skip locked").rowcount
+    assert free == 10
+
+
+@pytest.mark.parametrize("channels", [None, [], ["orders"], ["orders", "outbox.events"]])
+@pytest.mark.parametrize("types", [None, [], ["paid"], ["paid", "outbox"]])
+def test_python_and_sql_agree_on_what_is_wanted(
+    db: Session, channels: list[str] | None, types: list[str] | None
+) -> None:
+    asked = Filter.of(channels, types)
+    for channel in ("orders", "order", "outbox.events", "outbox", "outboxes"):
+        for type_ in ("paid", "outbox", "other"):
+            wanted = one(db, "select outbox.wants(%s, %s, %s, %s)", channels, types, channel, type_)
+            assert asked.wants(channel.encode(), type_.encode()) == wanted
+
+
+def test_no_more_than_its_limit_goes_of_each_place(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a", "b")
+    written = [publish(db) for _ in range(7)]
+    ran = together.run_together(together.probe(), limit=5)
+    assert not any(one.exhausted for one in ran.values())
+    together.run_together(together.probe(), limit=RUN_MESSAGES)
+    assert sink.taken == {"a": written, "b": written}
