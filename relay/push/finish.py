@@ -26,7 +26,6 @@ class Sent(msgspec.Struct, frozen=True):
     and `late` are the attempts that came to nothing after their runs.
     """
 
-    cursor: Cursor
     claimed: Claimed
     target: Target
     reading: Reading | None
@@ -34,6 +33,10 @@ class Sent(msgspec.Struct, frozen=True):
     finished: Sequence[Item]
     cleared: int
     late: Failures
+
+    @property
+    def cursor(self) -> Cursor:
+        return self.claimed.cursor
 
     def of(self, *kinds: str) -> list[Item]:
         """Those with such a verdict."""
@@ -43,6 +46,21 @@ class Sent(msgspec.Struct, frozen=True):
     @property
     def acked(self) -> int:
         return len(self.of("acked")) + self.cleared
+
+    @property
+    def kept(self) -> list[Item]:
+        """What has to be sent again, what is in flight, and what is behind either."""
+        return [*self.of("retry"), *self.result.in_flight, *self.result.behind]
+
+    @property
+    def ended(self) -> list[Item]:
+        """Those that had a row, which goes."""
+        return [item for item in self.of("acked", "dead", "missing") if not item.fresh]
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows of it are written or deleted."""
+        return bool(self.kept or self.ended)
 
     @property
     def failures(self) -> Failures:
@@ -62,33 +80,58 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 def finish(
-    connection: Connection, sent: Sent, relay: str, telemetry: Telemetry, began_at: float
-) -> bool:
-    """Writes what became of a run, and commits. Whether anything did.
+    connection: Connection,
+    sent: Sequence[Sent],
+    relay: str,
+    telemetry: Telemetry,
+    began_at: float,
+) -> list[bool]:
+    """Writes what became of a run, and commits. Of which of its cursors anything was written.
 
-    Raises psycopg.errors.UniqueViolation where another holder wrote this checkpoint: the run is
-    void. A connection that is lost during the commit leaves open whether it happened.
+    Raises psycopg.errors.UniqueViolation where another holder wrote one of these checkpoints: the
+    run is void. A connection that is lost during the commit leaves open whether it happened.
     """
-    checkpoint = _checkpoint(connection, sent)
-    _judge(connection, sent)
+    # Each takes rows of its subscription that another relay may hold: in one order everywhere.
+    ordered = sorted(sent, key=_subscription_id)
+    checkpoints = [_checkpoint(connection, one) for one in sent]
+    for one in ordered:
+        _judge(connection, one)
+    made = [(one.target, item) for one in sent for item in one.result.settled]
+    attempts.write(connection, made, relay)
+    with connection.pipeline():
+        for one in ordered:
+            _write_rows(connection, one)
+        moved = [
+            (one.cursor, checkpoint)
+            for one, checkpoint in zip(sent, checkpoints, strict=True)
+            if checkpoint is not None
+        ]
+        if moved:
+            write(connection, relay, moved)
+        connection.execute("commit")
+    for one, checkpoint in zip(sent, checkpoints, strict=True):
+        _count(telemetry, one, checkpoint, time.monotonic() - began_at)
+    attempts.count(telemetry, made)
+    return [
+        checkpoint is not None or one.has_rows
+        for one, checkpoint in zip(sent, checkpoints, strict=True)
+    ]
+
+
+def _subscription_id(sent: Sent) -> int:
+    return sent.target.subscription_id
+
+
+def _write_rows(connection: Connection, sent: Sent) -> None:
+    """Of the messages that the run did not confirm; no statement where it confirmed all."""
     cursor, endpoint, result = sent.cursor, sent.target.endpoint, sent.result
     acked, dead, missing = sent.of("acked"), sent.of("dead"), sent.of("missing")
-    attempts.write(connection, [(sent.target, item) for item in result.settled], relay)
-    with connection.pipeline():
-        rows.delete(connection, cursor, [item for item in (*acked, *missing) if not item.fresh])
-        for item in dead:
-            park = endpoint.on_exhausted == "park"
-            rows.write_dead_letter(connection, cursor, item, park=park)
-        lease_seconds = endpoint.timeout_seconds + rows.LEASE_SLACK_SECONDS
-        kept = [*sent.of("retry"), *result.in_flight, *result.behind]
-        rows.keep(connection, cursor, kept, lease_seconds)
-        ended = [item for item in (*acked, *dead, *missing) if not item.fresh]
-        rows.promote(connection, cursor, [*ended, *dead, *result.behind])
-        if checkpoint is not None:
-            write(connection, relay, [(cursor, checkpoint)])
-        connection.execute("commit")
-    _count(telemetry, sent, checkpoint, time.monotonic() - began_at)
-    return checkpoint is not None or bool(kept or ended)
+    rows.delete(connection, cursor, [item for item in (*acked, *missing) if not item.fresh])
+    for item in dead:
+        rows.write_dead_letter(connection, cursor, item, park=endpoint.on_exhausted == "park")
+    lease_seconds = endpoint.timeout_seconds + rows.LEASE_SLACK_SECONDS
+    rows.keep(connection, cursor, sent.kept, lease_seconds)
+    rows.promote(connection, cursor, [*sent.ended, *dead, *result.behind])
 
 
 def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
@@ -99,7 +142,8 @@ def _checkpoint(connection: Connection, sent: Sent) -> Next | None:
     checkpoint = None
     if sent.reading is not None:
         stopped = None if result.done_id is None else Stopped(result.done_id + 1)
-        checkpoint = following(sent.reading, claimed, Outcome(sent.acked, size, [], [], stopped))
+        outcome = Outcome(sent.acked, size, [], [], stopped)
+        checkpoint = following(sent.reading, claimed, outcome)
     if checkpoint is None and (sent.acked or failures):
         here = position_at(connection, sent.cursor, claimed.n)
         checkpoint = Next(claimed.n + 1, new_token(), here, sent.acked, size)
@@ -131,7 +175,6 @@ def _count(
     for item in sent.of("dead"):
         reason = item.answer.error if item.answer is not None else item.reason
         telemetry.dead(sent.cursor.subscription, reason or "")
-    attempts.count(telemetry, [(sent.target, item) for item in sent.result.settled])
     if checkpoint is not None:
         telemetry.run_done(
             sent.cursor.subscription,

@@ -306,9 +306,11 @@ class PushRuns:
             pages.close()
         self._rate.used(result.sent)
         late = self._late
-        sent = Sent(cursor, claimed, target, reading, result, finished, cleared, late)
+        sent = Sent(claimed, target, reading, result, finished, cleared, late)
         try:
-            progressed = finish(connection, sent, self._settings.name, self._telemetry, began_at)
+            (progressed,) = finish(
+                connection, [sent], self._settings.name, self._telemetry, began_at
+            )
         except BaseException:
             batch.end(committed=False)
             raise
