@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from relay.log.encoding import NotEncodable, own_headers
 from relay.log.message import CONTENT_TYPE, CREATED_AT, HEADERS, IDEMPOTENCY_KEY, TYPE, Row
+from relay.push.http.lines import Lines, lines
 
 _POSTGRES_EPOCH = datetime(2000, 1, 1)
 # What the binding leaves as it is: printable ASCII but the blank, '"' and '%' (section 3.1.3.2).
@@ -30,8 +31,14 @@ _NOT_ITS_OWN = re.compile(
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
 
+_PLAIN_VALUE = re.compile(rf"[A-Za-z0-9_.~\-{re.escape(_PLAIN)}]*")
 # A value as it leaves us: printable ASCII.
 _VALUE = re.compile(r"[ -~]*")
+
+
+# The lines of so many messages are kept, for their next subscription: of none that are longer.
+KEPT_MESSAGES = 2000
+LONGEST_KEPT_BYTES = 2000
 
 
 class Headers:
@@ -39,31 +46,48 @@ class Headers:
 
     def __init__(self, source: str) -> None:
         self._source = _percent_encoded(source)
+        self._kept = lru_cache(KEPT_MESSAGES)(self._lines)
 
-    def of(self, row: Row, *, replayed: bool) -> dict[str, str]:
+    def of(self, row: Row, *, replayed: bool) -> Lines:
         """All that stays the same on every attempt: webhook-timestamp and -signature are added.
 
         Raises NotEncodable.
         """
-        key = _plain("idempotency_key", row[IDEMPOTENCY_KEY].decode())
+        own = row[HEADERS]
+        is_short = own is None or len(own) <= LONGEST_KEPT_BYTES
+        make = self._kept if is_short else self._lines
+        return make(
+            row[TYPE], row[IDEMPOTENCY_KEY], own, row[CONTENT_TYPE], row[CREATED_AT], replayed
+        )
+
+    def _lines(
+        self,
+        type_: bytes,
+        idempotency_key: bytes,
+        own: bytes | None,
+        content_type: bytes,
+        created_at: int,
+        replayed: bool,
+    ) -> Lines:
+        key = _plain("idempotency_key", idempotency_key.decode())
         headers = {
             "ce-specversion": "1.0",
             "ce-id": _percent_encoded(key),
-            "ce-type": _type(row[TYPE]),
+            "ce-type": _type(type_),
             "ce-source": self._source,
-            "ce-time": _time(row[CREATED_AT]),
-            "content-type": _plain("content_type", row[CONTENT_TYPE].decode()),
+            "ce-time": _time(created_at),
+            "content-type": _content_type(content_type),
             "idempotency-key": key,
             "webhook-id": key,
         }
         if replayed:
             headers["replayed"] = "true"
-        if row[HEADERS] is not None:
-            for name, value in own_headers(row[HEADERS]).items():
+        if own is not None:
+            for name, value in own_headers(own).items():
                 if _is_its_own(name):
                     plain = value.isascii() and value.isprintable()
                     headers[name] = value if plain else quote(value, safe=f' "{_PLAIN}')
-        return headers
+        return lines(headers.items())
 
 
 def _plain(field: str, value: str) -> str:
@@ -79,12 +103,17 @@ def _is_its_own(name: str) -> bool:
 
 
 @lru_cache(1000)
+def _content_type(name: bytes) -> str:
+    return _plain("content_type", name.decode())
+
+
+@lru_cache(1000)
 def _type(name: bytes) -> str:
     return _percent_encoded(name.decode())
 
 
 def _percent_encoded(value: str) -> str:
-    return quote(value, safe=_PLAIN)
+    return value if _PLAIN_VALUE.fullmatch(value) else quote(value, safe=_PLAIN)
 
 
 def _time(created_at: int) -> str:

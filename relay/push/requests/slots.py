@@ -29,6 +29,7 @@ class Slots:
         self._fresh = 0
         self._retries = 0
         self._freed = threading.Event()
+        self._is_awaited = False
         # The run that is under way: requests of earlier ones free slots for it.
         self.resume: Callable[[], None] | None = None
 
@@ -70,18 +71,24 @@ class Slots:
         else:
             self._fresh -= 1
         self._share.give_back(size)
-        self._freed.set()
+        if self._is_awaited:
+            self._tell()
 
     def wait(self, seconds: float) -> bool:
         """For another thread: whether a request can go, or can in time."""
         self._freed.clear()
+        self._is_awaited = True
         return self._can_go or (self._freed.wait(seconds) and self._can_go)
 
     @property
     def _can_go(self) -> bool:
         return self.free > 0 and self._share.has_room(self._wanted_bytes)
 
-    def _look_again(self) -> None:
+    def _tell(self) -> None:
+        self._is_awaited = False
         self._freed.set()
+
+    def _look_again(self) -> None:
+        self._tell()
         if self.resume is not None:
             self.resume()
