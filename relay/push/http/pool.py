@@ -44,7 +44,8 @@ class Endpoint:
         """A connection is open after so long a rest."""
         if seconds >= TRIAL_SECONDS:
             self.stays = True
-        self.rest_seconds = max(self.rest_seconds, seconds / 2)
+        if seconds > 2 * self.rest_seconds:
+            self.rest_seconds = seconds / 2
 
     def ended(self, seconds: float) -> None:
         """The server has closed one after so long a rest."""
@@ -93,7 +94,7 @@ class Pool:
             if not endpoint.stays or rest_seconds > endpoint.rest_seconds:
                 return None
             if now - connection.opened_at < LONGEST_AGE_SECONDS:
-                self._take(connection)
+                self._forget_rest(connection, endpoint)
                 return connection
             self._retire(connection)
         return None
@@ -136,7 +137,8 @@ class Pool:
             return
         endpoint.resting.append(connection)
         self._resting[connection] = None
-        self._call_waiting()
+        if self._waiting:
+            self._call_waiting()
 
     def lost(self, connection: Connection) -> None:
         """It is closed, or was never opened."""

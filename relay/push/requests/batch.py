@@ -188,6 +188,8 @@ class RequestBatch:
 
     def _resume(self) -> None:
         self._pump()
+        if self._is_told:
+            return
         if len(self._waiting.behind) >= MAX_BEHIND or self._failed + self._refused >= MAX_FAILED:
             self._more = False
         if not (self._more and self._can_send and self._waiting.is_full):
@@ -265,29 +267,9 @@ class RequestBatch:
         self._settle(item)
 
     def _answered(self, item: Item, answer: Answer) -> None:
-        target = self._target
         item.let_go()
         self._slots.give_back(item.held_bytes, retry=not item.fresh)
-        item.answer = answer
-        try:
-            item.verdict = judge(
-                target.endpoint,
-                item.attempts,
-                answer,
-                probing=target.probing,
-                now=target.now(),
-                random=random.random,
-            )
-        except Exception as fault:
-            item.answer = answer = self._mistake(fault)
-            item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
-        if answer.error is not None and answer.error in UNSENT:
-            # It is as if it had not been tried.
-            item.sent_at = 0.0
-            if answer.error == "no_connection":
-                self._unable = True
-                self._sending = False
-                self._request_loop.tell_waits(target, answer.detail)
+        self._judge(item, answer)
         if self._is_over:
             self._come_late(item)
             if self._slots.resume is not None:
@@ -297,6 +279,30 @@ class RequestBatch:
         self._answer_seconds += answer.seconds
         self._settle(item)
         self._resume()
+
+    def _judge(self, item: Item, answer: Answer) -> None:
+        target = self._target
+        item.answer = answer
+        try:
+            item.verdict = judge(
+                target.endpoint,
+                item.attempts,
+                answer,
+                probing=target.probe_token is not None,
+                now=target.clock + item.sent_at + answer.seconds,
+                random=random.random,
+            )
+        except Exception as fault:
+            item.answer = self._mistake(fault)
+            item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
+            return
+        if answer.error in UNSENT:
+            # It is as if it had not been tried.
+            item.sent_at = 0.0
+        if answer.error == "no_connection":
+            self._unable = True
+            self._sending = False
+            self._request_loop.tell_waits(target, answer.detail)
 
     def _mistake(self, fault: Exception) -> Answer:
         """Of the relay's: it is tried again by its schedule, and its slot is free."""

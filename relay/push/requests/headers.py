@@ -31,10 +31,20 @@ _NOT_ITS_OWN = re.compile(
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
 
-_PLAIN_VALUE = re.compile(rf"[A-Za-z0-9_.~\-{re.escape(_PLAIN)}]*")
-# A value as it leaves us: printable ASCII.
-_VALUE = re.compile(r"[ -~]*")
-
+_PLAIN_VALUE = re.compile(rb"[A-Za-z0-9_.~\-%b]*" % re.escape(_PLAIN).encode())
+# A value as it leaves us: printable ASCII. What is written into these lines has been seen to be so.
+_VALUE = re.compile(rb"[ -~]*")
+_LINES = (
+    b"ce-specversion: 1.0\r\n"
+    b"ce-source: %b\r\n"
+    b"ce-id: %b\r\n"
+    b"ce-type: %b\r\n"
+    b"ce-time: %b\r\n"
+    b"content-type: %b\r\n"
+    b"idempotency-key: %b\r\n"
+    b"webhook-id: %b\r\n"
+)
+_REPLAYED = b"replayed: true\r\n"
 
 # The lines of so many messages are kept, for their next subscription: of none that are longer.
 KEPT_MESSAGES = 2000
@@ -69,28 +79,32 @@ class Headers:
         created_at: int,
         replayed: bool,
     ) -> Lines:
-        key = _plain("idempotency_key", idempotency_key.decode())
-        headers = {
-            "ce-specversion": "1.0",
-            "ce-id": _percent_encoded(key),
-            "ce-type": _type(type_),
-            "ce-source": self._source,
-            "ce-time": _time(created_at),
-            "content-type": _content_type(content_type),
-            "idempotency-key": key,
-            "webhook-id": key,
-        }
-        if replayed:
-            headers["replayed"] = "true"
-        if own is not None:
-            for name, value in own_headers(own).items():
-                if _is_its_own(name):
-                    plain = value.isascii() and value.isprintable()
-                    headers[name] = value if plain else quote(value, safe=f' "{_PLAIN}')
-        return lines(headers.items())
+        key = _plain("idempotency_key", idempotency_key)
+        of_message = _LINES % (
+            self._source,
+            key if _PLAIN_VALUE.fullmatch(key) else _percent_encoded(key.decode()),
+            _type(type_),
+            _time(created_at),
+            _content_type(content_type),
+            key,
+            key,
+        )
+        return Lines(of_message + _REPLAYED * replayed + _own(own))
 
 
-def _plain(field: str, value: str) -> str:
+def _own(headers: bytes | None) -> bytes:
+    if headers is None:
+        return b""
+    own = own_headers(headers)
+    return lines((name, _value(value)) for name, value in own.items() if _is_its_own(name))
+
+
+def _value(value: str) -> str:
+    plain = value.isascii() and value.isprintable()
+    return value if plain else quote(value, safe=f' "{_PLAIN}')
+
+
+def _plain(field: str, value: bytes) -> bytes:
     if not _VALUE.fullmatch(value):
         raise NotEncodable(f"{field}: its value is no header's value")
     return value
@@ -103,27 +117,27 @@ def _is_its_own(name: str) -> bool:
 
 
 @lru_cache(1000)
-def _content_type(name: bytes) -> str:
-    return _plain("content_type", name.decode())
+def _content_type(value: bytes) -> bytes:
+    return _plain("content_type", value)
 
 
 @lru_cache(1000)
-def _type(name: bytes) -> str:
+def _type(name: bytes) -> bytes:
     return _percent_encoded(name.decode())
 
 
-def _percent_encoded(value: str) -> str:
-    return value if _PLAIN_VALUE.fullmatch(value) else quote(value, safe=_PLAIN)
+def _percent_encoded(value: str) -> bytes:
+    return quote(value, safe=_PLAIN).encode()
 
 
-def _time(created_at: int) -> str:
+def _time(created_at: int) -> bytes:
     second, fraction = divmod(created_at, 1_000_000)
     try:
-        return f"{_second(second)}.{fraction:06}Z"
+        return b"%b.%06dZ" % (_second(second), fraction)
     except OverflowError as wrong:
         raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
 
 
 @lru_cache(1000)
-def _second(second: int) -> str:
-    return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat()
+def _second(second: int) -> bytes:
+    return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat().encode()

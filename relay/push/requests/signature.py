@@ -3,10 +3,15 @@
 from binascii import b2a_base64
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 # Of RFC 2104.
 BLOCK_BYTES = 64
-_INNER, _OUTER = bytes(byte ^ 0x36 for byte in range(256)), bytes(byte ^ 0x5C for byte in range(256))
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Signer:
@@ -30,11 +35,11 @@ class Signer:
             message, key = inner.copy(), outer.copy()
             message.update(signed)
             key.update(message.digest())
-            made.append(b"v1," + b2a_base64(key.digest(), newline=False))
+            made.append(b"v1,%b" % b2a_base64(key.digest(), newline=False))
         return b" ".join(made)
 
 
-def _begun(key: bytes):
+def _begun(key: bytes) -> "tuple[_Hash, _Hash]":
     if len(key) > BLOCK_BYTES:
         key = sha256(key).digest()
     padded = key.ljust(BLOCK_BYTES, b"\0")

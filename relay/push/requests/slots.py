@@ -39,8 +39,10 @@ class Slots:
 
     def takes_fresh(self, *, retrying: bool) -> bool:
         """Whether a first attempt may go; `retrying`: some of its subscription's wait or will."""
-        kept = self.capacity // KEPT_FOR_RETRIES - self._retries if retrying else 0
-        return self.free > max(kept, 0)
+        free = self.capacity - self._fresh - self._retries
+        if retrying:
+            return free > max(self.capacity // KEPT_FOR_RETRIES - self._retries, 0)
+        return free > 0
 
     def takes_retry(self, *, fresh_wait: bool) -> bool:
         """Whether a further attempt may go."""
@@ -52,11 +54,12 @@ class Slots:
 
         Where not, the run that is under way looks again when there is more room.
         """
-        self.lacks_room = not self._share.has_room(size)
-        self._wanted_bytes = size if self.lacks_room else 0
-        if self.lacks_room:
+        has_room = self._share.has_room(size)
+        self.lacks_room = not has_room
+        self._wanted_bytes = 0 if has_room else size
+        if not has_room:
             self._room.wait(self._look_again)
-        return not self.lacks_room
+        return has_room
 
     def take(self, size: int, *, retry: bool) -> None:
         if retry:

@@ -15,7 +15,6 @@ import uvloop
 
 from relay.push.http import pool
 from relay.push.http.answer import LONGEST_BODY_BYTES, Answer
-from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from tests.receiver import (
     OK,
@@ -32,7 +31,7 @@ from tests.receiver import (
     respond,
     then_close,
 )
-from tests.relay.push.http.requests import LOOPBACK, post, request
+from tests.relay.push.http.requests import LOOPBACK, Client, Request, post, request
 
 
 @pytest.fixture(scope="module")

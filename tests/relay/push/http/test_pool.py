@@ -11,10 +11,9 @@ import uvloop
 
 from relay.push.http import tcp
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from tests.relay.push.http.endpoint import OK, endpoint, request, until_closed
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client
 from tests.relay.push.http.requests import request as small
 
 

@@ -15,7 +15,6 @@ import trustme
 import uvloop
 
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client, Request
 from relay.push.http.connection import (
     LONGEST_HANDSHAKE_BYTES,
     LONGEST_HEAD_BYTES,
@@ -24,7 +23,7 @@ from relay.push.http.connection import (
 from relay.push.http.guard import Guard
 from relay.push.http.tls import client_context
 from tests.relay.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client, Request
 
 NAME = "hooks.example.com"
 # Of TLS 1.3: header, type and tag.
