@@ -30,6 +30,9 @@ LONGEST_ANSWER_BYTES = LONGEST_HEAD_BYTES + 2 * LONGEST_BODY_BYTES
 # second record of TLS.
 SHORT_BODY_BYTES = 16_384
 
+# Endpoints give the same answer again and again, but for its date's seconds.
+LONGEST_KNOWN_BYTES = 1024
+
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
@@ -73,6 +76,8 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         # The TCP transport below TLS, where there is one.
         self._carrier: asyncio.Transport | None = None
+        # The last answer that came in one piece, acknowledged, and left it open.
+        self._known, self._known_status = b"", 0
         # Something came that was not asked for.
         self._spoke = False
         # It was closed while a request was under way, before anything of an answer came.
@@ -240,6 +245,13 @@ class Connection(asyncio.Protocol):
         if not self._gone:
             self._check_gone()
         assert self._parser is not None
+        if data == self._known and not self._bytes:
+            # The parser stands where it stood then: it would say the same.
+            self._bytes = len(data)
+            self._status = self._known_status
+            self._has_head = self._complete = self._keep_alive = True
+            self._finish()
+            return
         self._bytes += len(data)
         if not self._has_head:
             self._raw = self._raw + data if self._raw else data
@@ -252,9 +264,15 @@ class Connection(asyncio.Protocol):
             self._make_the_best_of_it()
             return
         if self._complete:
+            if self._keep_alive and self._bytes == len(data) <= LONGEST_KNOWN_BYTES:
+                self._know(data)
             self._finish()
         elif self._bytes > (LONGEST_ANSWER_BYTES if self._has_head else LONGEST_HEAD_BYTES):
             self._make_the_best_of_it()
+
+    def _know(self, answer: bytes) -> None:
+        if self._is_acknowledged:
+            self._known, self._known_status = answer, self._status
 
     def connection_lost(self, exc: Exception | None) -> None:
         asked = self._answered is not None
@@ -307,7 +325,7 @@ class Connection(asyncio.Protocol):
         else:
             answer = failed(self._status, self._kept, self._body, seconds)
         answered = self._end()
-        keep_alive = keep_alive and self._keep_alive and self._check_gone()
+        keep_alive = keep_alive and self._keep_alive and (self._gone or self._check_gone())
         if keep_alive and (self._carrier is None or self._are_records_bounded()):
             # Before the answer counts: it may bring the next request.
             self.rests_since = now
