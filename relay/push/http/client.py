@@ -57,6 +57,7 @@ class Client:
         self._pool = Pool(Dialler(guard, Resolver(look_up), proxy), most_connections)
         # Requests for which a connection has to be opened or waited for.
         self._opening: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def send(
         self,
@@ -71,6 +72,8 @@ class Client:
         With its answer, or why there is none; never within this call, and not at all once the
         client is closed. Nothing is written at or after `send_before`, of time.monotonic().
         """
+        if self._is_closed:
+            return
         try:
             url = parse(to.url)
         except Fault as fault:
@@ -92,11 +95,11 @@ class Client:
 
     async def close(self) -> None:
         """Closes every connection; requests that are under way get no answer."""
-        opening = list(self._opening)
-        for task in opening:
-            task.cancel()
-        await asyncio.gather(*opening, return_exceptions=True)
+        self._is_closed = True
         self._pool.close()
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
 
     async def _send_when_open(
         self,

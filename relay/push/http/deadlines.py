@@ -3,8 +3,10 @@
 import asyncio
 from typing import Protocol
 
-# A request ends no sooner than its deadline, and no later than this after it.
+# A request ends no sooner than its deadline, and no later than these two after it.
 TICK_SECONDS = 0.025
+# What the loop's clock counts in: a timer may be as much too early.
+CLOCK_SECONDS = 0.001
 
 
 class Timed(Protocol):
@@ -49,11 +51,11 @@ class Deadlines:
                 return
             self._timer.cancel()
         self._next = tick
-        self._timer = self._loop.call_at(tick * TICK_SECONDS, self._sweep)
+        self._timer = self._loop.call_at(tick * TICK_SECONDS + CLOCK_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
-        now = int(self._loop.time() / TICK_SECONDS)
+        now = max(self._next, int(self._loop.time() / TICK_SECONDS))
         ticks = self._ticks
         # Those that answers have emptied go with them.
         self._ticks = {tick: due for tick, due in ticks.items() if tick > now and due}

@@ -239,9 +239,7 @@ class RequestBatch:
         except Exception as fault:
             self._loop.call_soon(answered, self._mistake(fault))
 
-    def _send(
-        self, row: Row, lines: Lines, now: float, answered: Callable[[Answer], None]
-    ) -> None:
+    def _send(self, row: Row, lines: Lines, now: float, answered: Callable[[Answer], None]) -> None:
         stamp = int(self._target.clock + now)
         signature = self._signer.sign(row[IDEMPOTENCY_KEY], stamp, row[PAYLOAD])
         signed = b"%bwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (lines, stamp, signature)
