@@ -13,7 +13,7 @@ from relay.database import Connection, Pool, connect, pool, transaction
 from relay.kafka.cluster import kafka_sink
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor
-from relay.log.run import Runs
+from relay.log.run import LookingRuns, Runs
 from relay.log.sink import Sink, SinkAway
 from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
@@ -21,6 +21,7 @@ from relay.process.heartbeat import Heartbeat, nothing
 from relay.process.interval import Interval
 from relay.push.requests.loop import RequestLoop
 from relay.push.runs import PushRuns
+from relay.push.shared_runs import SharedPushRuns
 from relay.settings import Settings
 
 CLOSE_SECONDS = 0.5
@@ -46,8 +47,19 @@ class Sessions:
         self._told: dict[int, Interval] = {}
 
     @contextmanager
-    def open(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Runs]:
-        """A session for cursors of one kind, with one guarantee.
+    def shared(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Runs]:
+        """A session for cursors of many subscriptions of one kind. Raises as `open`."""
+        if cursors[0].kind != "http":
+            with self.open(cursors, heartbeat) as runs:
+                yield runs
+            return
+        request_loop, _ = self._shared()
+        with connect(self._settings) as connection:
+            yield SharedPushRuns(connection, request_loop, self._settings, self._telemetry)
+
+    @contextmanager
+    def open(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[LookingRuns]:
+        """A session for cursors of one subscription.
 
         One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
         Raises SinkAway and psycopg.OperationalError.

@@ -18,7 +18,7 @@ from relay.monitoring.telemetry import Telemetry
 MAX_TOGETHER = 128
 
 
-class SharedWorker(Worker):
+class SharedWorker(Worker[Runs]):
     """Works off cursors of several subscriptions in runs of many; those that can't, it lets go."""
 
     def __init__(
@@ -26,7 +26,7 @@ class SharedWorker(Worker):
         kind: str,
         *,
         telemetry: Telemetry,
-        sessions: OpenSession,
+        sessions: OpenSession[Runs],
         turned: Callable[[], None],
         leave: Callable[[int], None],
     ) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from relay.daemon.rounds import Rounds
 from relay.daemon.worker import OpenSession, Worker
 from relay.log.cursor import Cursor
-from relay.log.run import Ran, Runs
+from relay.log.run import LookingRuns, Ran
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 
 
-class SubscriptionWorker(Worker):
+class SubscriptionWorker(Worker[LookingRuns]):
     """Works off the cursors of one subscription, and looks for itself while it is busy."""
 
     def __init__(
@@ -20,7 +20,7 @@ class SubscriptionWorker(Worker):
         subscription_id: int,
         *,
         telemetry: Telemetry,
-        sessions: OpenSession,
+        sessions: OpenSession[LookingRuns],
         turned: Callable[[], None],
     ) -> None:
         super().__init__(subscription, telemetry=telemetry, sessions=sessions, turned=turned)
@@ -43,7 +43,7 @@ class SubscriptionWorker(Worker):
     def _takes_offer(self) -> bool:
         return self.idle
 
-    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+    def _serve(self, runs: LookingRuns, offered: Sequence[Cursor]) -> bool:
         sink_settings = offered[0].sink_settings
         changed = False
 

@@ -8,6 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
 
 import psycopg
 import structlog
@@ -27,10 +28,11 @@ AT_WORK_SECONDS = 0.25
 # How many subscriptions a line of the log names.
 MAX_NAMED = 20
 
-OpenSession = Callable[[Sequence[Cursor], Heartbeat], AbstractContextManager[Runs]]
+R = TypeVar("R", bound=Runs)
+OpenSession = Callable[[Sequence[Cursor], Heartbeat], AbstractContextManager[R]]
 
 
-class Worker(ABC):
+class Worker(ABC, Generic[R]):
     """Works off the cursors that are offered to it, until it is stopped."""
 
     def __init__(
@@ -38,7 +40,7 @@ class Worker(ABC):
         name: str,
         *,
         telemetry: Telemetry,
-        sessions: OpenSession,
+        sessions: OpenSession[R],
         turned: Callable[[], None],
     ) -> None:
         self.name = name
@@ -121,7 +123,7 @@ class Worker(ABC):
         """Whether an offer is welcome now."""
 
     @abstractmethod
-    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+    def _serve(self, runs: R, offered: Sequence[Cursor]) -> bool:
         """Runs until nothing more can go; False: the session is of no use for these cursors."""
 
     @abstractmethod
@@ -156,7 +158,7 @@ class Worker(ABC):
             self._condition.wait_for(lambda: self._offered or self._stop.is_set(), 1.0)
             return list(self._offered.values())
 
-    def _work(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
+    def _work(self, runs: R, offered: Sequence[Cursor]) -> bool:
         self._busy = True
         try:
             is_of_use = self._serve(runs, offered)
@@ -169,7 +171,7 @@ class Worker(ABC):
         return is_of_use
 
     def _run(
-        self, runs: Runs, cursors: Sequence[Cursor], limit: int, *, again: bool
+        self, runs: R, cursors: Sequence[Cursor], limit: int, *, again: bool
     ) -> dict[int, Ran]:
         self._heartbeat.beat()
         ran = dict(runs.run(cursors, limit, again=again))

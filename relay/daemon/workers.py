@@ -9,7 +9,6 @@ import structlog
 from relay.daemon.sessions import Sessions
 from relay.daemon.shared_worker import SharedWorker
 from relay.daemon.subscription_worker import SubscriptionWorker
-from relay.daemon.worker import Worker
 from relay.database import Connection, transaction
 from relay.log.cursor import Cursor
 from relay.log.run import frozen_after_seconds
@@ -27,9 +26,7 @@ LEAST_STUCK_SECONDS = 15.0
 MAX_ABANDONED = 3
 
 SHARING = """
-select kind, count(*) from outbox.subscription
-where kind = 'kafka' and delivery = 'at_least_once'
-group by kind
+select kind, count(*) from outbox.subscription where delivery = 'at_least_once' group by kind
 """
 EXISTING = "select id from outbox.subscription"
 # In a run a session says besides which cursors it holds.
@@ -63,17 +60,17 @@ class Workers:
         self._alone: set[int] = set()
         self._sharing: dict[str, int] = {}
         # They end with the run that is under way; others stand in calls that do not return.
-        self._ending: list[Worker] = []
-        self._abandoned: list[Worker] = []
+        self._ending: list[SharedWorker | SubscriptionWorker] = []
+        self._abandoned: list[SharedWorker | SubscriptionWorker] = []
         self._watch = Watch()
         self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
 
     @property
-    def _all(self) -> list[Worker]:
+    def _all(self) -> list[SharedWorker | SubscriptionWorker]:
         return [*self._of_kind.values(), *self._of_subscription.values()]
 
     @property
-    def busy(self) -> list[Worker]:
+    def busy(self) -> list[SharedWorker | SubscriptionWorker]:
         """Those that have something to do."""
         return [worker for worker in (*self._all, *self._ending) if not worker.idle]
 
@@ -143,7 +140,7 @@ class Workers:
             worker = self._of_kind[kind] = SharedWorker(
                 kind,
                 telemetry=self._telemetry,
-                sessions=self._sessions.open,
+                sessions=self._sessions.shared,
                 turned=self._turned,
                 leave=self._alone.add,
             )
@@ -164,7 +161,7 @@ class Workers:
             worker.relays = max(row[0] if row else 1, 1)
         self._ending = [worker for worker in self._ending if worker.alive]
 
-    def _end(self, worker: Worker) -> None:
+    def _end(self, worker: SharedWorker | SubscriptionWorker) -> None:
         worker.stop()
         self._ending.append(worker)
 
@@ -186,7 +183,7 @@ class Workers:
                 "relay ends, and has to be started anew"
             )
 
-    def _abandon(self, worker: Worker, still_seconds: float) -> None:
+    def _abandon(self, worker: SharedWorker | SubscriptionWorker, still_seconds: float) -> None:
         if isinstance(worker, SubscriptionWorker):
             del self._of_subscription[worker.subscription_id]
         elif isinstance(worker, SharedWorker):

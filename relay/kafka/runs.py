@@ -21,7 +21,8 @@ from relay.log.checkpoint import (
     position_at,
     write,
 )
-from relay.log.claim import Asked, Claimed, give_up, has_work, leave
+from relay.log.claim import Claimed, give_up, has_work, leave
+from relay.log.claims import Claims
 from relay.log.cursor import Cursor
 from relay.log.position import Position
 from relay.log.probe import probe
@@ -61,15 +62,14 @@ class KafkaRuns:
         self._connection = connection
         self._sink = sink
         self._relay = settings.name
-        self._timeout_seconds = frozen_after_seconds(settings)
+        besides = KNOWN_AS if sink.transactions is not None else None
+        self._claims = Claims(connection, self._relay, frozen_after_seconds(settings), besides)
+        self._began_at = 0.0
         self._telemetry = telemetry
         self._waiting = Interval(WAITING_SECONDS)
         self._refusing = Interval(TELL_SECONDS)
         self._holding = Interval(TELL_SECONDS)
         self._aborts: dict[int, int] = {}
-        # What the end of the last run has claimed for the next.
-        self._begun: list[Claimed] = []
-        self._began_at = 0.0
         self._exactly_once = None
         if sink.transactions is not None:
             self._exactly_once = ExactlyOnce(
@@ -100,7 +100,8 @@ class KafkaRuns:
             self.rest()
             return {}
         try:
-            claims = self._claim(cursors)
+            claims = self._claims.take(cursors)
+            self._began_at = self._claims.asked_at
             if not claims:
                 return {}
             if len(cursors) > 1:
@@ -136,9 +137,7 @@ class KafkaRuns:
 
     def rest(self) -> None:
         """Gives back what is claimed for the next run."""
-        if self._begun:
-            self._begun = []
-            leave(self._connection)
+        self._claims.rest()
 
     def _tell_held(self, cursor: Cursor) -> None:
         self._telemetry.fault(cursor.subscription, "held_back")
@@ -151,41 +150,14 @@ class KafkaRuns:
                 hint="a higher producer_byte_rate for this client",
             )
 
-    def _ask(self, cursors: Sequence[Cursor]) -> Asked:
-        besides = KNOWN_AS if self._exactly_once is not None else None
-        return Asked(self._connection, cursors, self._relay, self._timeout_seconds, besides)
-
-    def _claim(self, cursors: Sequence[Cursor]) -> list[Claimed]:
-        """What the last run's end has claimed, where it was of these, or else a new claim."""
-        self._began_at = time.monotonic()
-        begun, self._begun = self._begun, []
-        if begun and {claimed.cursor.id for claimed in begun} <= {one.id for one in cursors}:
-            return begun
-        if begun:
-            leave(self._connection)
-        with self._connection.pipeline():
-            asked = self._ask(cursors)
-        return asked.claimed()
-
     def _finish(
         self, readings: Sequence[Reading], ends: Sequence[End], again: Sequence[Cursor]
     ) -> Finished:
-        """Ends the run, and begins the next of `again`, if there are any, in one round trip."""
-        asked: list[Asked] = []
-
-        def ask() -> None:
-            asked.append(self._ask(again))
-
-        finished = finish(self._connection, readings, self._relay, ends, ask if again else None)
-        begun = asked[0].claimed() if asked else []
-        if any(has_work(claimed) for claimed in begun):
-            self._begun = begun
-        elif begun:
-            leave(self._connection)
+        """Ends the run, and claims `again`, if there are any, for the next in one round trip."""
+        asking = self._claims.asking(again)
+        finished = finish(self._connection, readings, self._relay, ends, asking)
+        self._claims.keep()
         return finished
-
-    def _has_begun(self, cursor: Cursor) -> bool:
-        return any(one.cursor.id == cursor.id and has_work(one) for one in self._begun)
 
     def _run_alone(self, claimed: Claimed, limit: int, *, again: bool) -> Ran | None:
         exactly_once = self._exactly_once
@@ -244,7 +216,7 @@ class KafkaRuns:
             progressed=checkpoint is not None or bool(finished.set_aside),
             exhausted=stopped is None and reading.exhausted,
             blocked=waits,
-            begun=self._has_begun(cursor),
+            begun=self._claims.has(cursor),
         )
 
     def _run_together(
@@ -270,7 +242,7 @@ class KafkaRuns:
         return ran | self._read_together(shared, again=again)
 
     def _read_together(self, shared: SharedReading, *, again: bool) -> dict[int, Ran]:
-        pages = shared.pages(Reading.stream)
+        pages = shared.pages()
         settings = [claimed.cursor.sink_settings for claimed in shared.claims]
         try:
             outcomes = self._sink.deliver(pages, settings)
@@ -294,7 +266,7 @@ class KafkaRuns:
             ran[end.cursor.id] = Ran(
                 progressed=end.checkpoint is not None,
                 exhausted=outcome.stopped is None and shared.of(place).exhausted,
-                begun=self._has_begun(end.cursor),
+                begun=self._claims.has(end.cursor),
                 alone=_goes_alone(outcome),
             )
         return ran

@@ -50,5 +50,9 @@ class Runs(Protocol):
     def rest(self) -> None:
         """Gives back what is claimed for the next run: none follows now."""
 
+
+class LookingRuns(Runs, Protocol):
+    """Runs of one subscription's cursors."""
+
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of a subscription that have work."""

@@ -78,8 +78,14 @@ class SharedReading:
         """That of one of the claims."""
         return self._of[place]
 
-    def pages(self, stream: Stream) -> Generator[Page]:
-        """What is read, for those that want it; `stream` says how each reading is read."""
+    def pages(self) -> Generator[Page]:
+        """What is read, for those that want it, streamed."""
+        with closing(self.turns(Reading.stream)) as turns:
+            for pages in turns:
+                yield from pages
+
+    def turns(self, stream: Stream) -> Generator[list[Page]]:
+        """The same, all that was read together in one turn; `stream` says how it is read."""
         former: Reading | None = None
         for reading, takers in zip(self.readings, self._takers, strict=True):
             if former is not None:
@@ -88,9 +94,8 @@ class SharedReading:
             sorter = Sorter(takers)
             with closing(stream(reading)) as pages:
                 for rows in pages:
-                    for one, places in takers.items():
-                        if wanted := sorter.wanted(one, rows):
-                            yield Page(wanted, places)
+                    wanted = ((sorter.wanted(one, rows), takers[one]) for one in takers)
+                    yield [Page(some, places) for some, places in wanted if some]
 
 
 def _ids(place: Sequence[Claimed]) -> int:

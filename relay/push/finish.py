@@ -1,7 +1,7 @@
 """The end of a run to an endpoint, one transaction: delete, update, insert, promote, checkpoint."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -17,6 +17,9 @@ from relay.push.policy.verdict import Failures
 from relay.push.requests.result import BatchResult
 from relay.push.state import attempts, breaker, rows
 from relay.push.target import Target
+
+# An endpoint whose answers take longer on average holds up a run that others share.
+SLOW_SECONDS = 0.025
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -63,6 +66,13 @@ class Sent(msgspec.Struct, frozen=True):
         return bool(self.kept or self.ended)
 
     @property
+    def holds_up(self) -> bool:
+        """Whether others in a run with it would have waited, or will for its rows."""
+        seconds = [item.answer.seconds for item in self.result.settled if item.answer is not None]
+        slow = sum(seconds) > SLOW_SECONDS * len(seconds)
+        return slow or self.has_rows or bool(self.finished)
+
+    @property
     def failures(self) -> Failures:
         # An open breaker has no window.
         if self.target.probing:
@@ -85,8 +95,11 @@ def finish(
     relay: str,
     telemetry: Telemetry,
     began_at: float,
+    and_then: Callable[[], None] | None = None,
 ) -> list[bool]:
     """Writes what became of a run, and commits. Of which of its cursors anything was written.
+
+    `and_then` sends more in the same round trip, after the commit.
 
     Raises psycopg.errors.UniqueViolation where another holder wrote one of these checkpoints: the
     run is void. A connection that is lost during the commit leaves open whether it happened.
@@ -109,6 +122,8 @@ def finish(
         if moved:
             write(connection, relay, moved)
         connection.execute("commit")
+        if and_then is not None:
+            and_then()
     for one, checkpoint in zip(sent, checkpoints, strict=True):
         _count(telemetry, one, checkpoint, time.monotonic() - began_at)
     attempts.count(telemetry, made)

@@ -12,25 +12,25 @@ from relay.database import Connection, Pool, borrowed
 from relay.keyring import Keyring, Keys
 from relay.log.claim import Claimed, claim, give_up, leave
 from relay.log.cursor import Cursor
-from relay.log.message import Row
 from relay.log.probe import pending, probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
+from relay.log.sink import Page
 from relay.monitoring.telemetry import Telemetry
 from relay.process.interval import Interval
-from relay.push.fair_turns import Owner
 from relay.push.finish import Sent, finish
 from relay.push.item import Item
 from relay.push.lease import Lease
 from relay.push.policy.schedule import most_attempts
-from relay.push.policy.settings import Endpoint, decode
+from relay.push.policy.settings import Endpoint
 from relay.push.policy.verdict import Failures, Verdict
-from relay.push.requests.batch import RequestBatch
 from relay.push.requests.loop import RequestLoop
+from relay.push.requests.sending import Sending
 from relay.push.requests.slots import Slots
 from relay.push.signing import Signing
 from relay.push.state import breaker, rows
 from relay.push.state.rate import Rate
+from relay.push.subscription_state import STATE, SubscriptionState
 from relay.push.target import Target
 from relay.settings import Settings
 
@@ -46,52 +46,6 @@ FRESH_PROBES = 1 / 8
 TELL_SECONDS = 10.0
 # Where no request can be made, a run begins as soon as one can, if that is not longer.
 SLOT_SECONDS = 0.25
-
-
-class State(msgspec.Struct, frozen=True):
-    """What a run goes by; read while it holds its cursor, so that every change takes effect.
-
-    `waits`: its subscription notes that its keys could not be had.
-    """
-
-    endpoint: Endpoint
-    is_open: bool
-    is_half_open: bool
-    failing: bool
-    retrying: bool
-    has_heads: bool
-    is_rescheduled: bool
-    now: float
-    closed_at: float
-    made_by: Owner
-
-
-# What was tried before gets slots of its own, not what is merely in flight beyond its run.
-STATE = """
-select c.id, s.settings::text, x.keys, x.sealed,
-       b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
-       b.failing_since is not null,
-       exists (select from outbox.delivery d
-               where d.cursor_id = c.id and d.due_at < 'infinity'
-                 and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'),
-       exists (select from outbox.delivery d
-               where d.cursor_id = c.id and d.due_at < 'infinity'),
-       exists (select from outbox.rescheduling r where r.cursor_id = c.id),
-       extract(epoch from clock_timestamp())::float8,
-       coalesce(extract(epoch from b.closed_at), 0)::float8,
-       s.made_by
-from outbox.cursor c
-join outbox.subscription s on s.id = c.subscription_id
-join outbox.breaker b on b.subscription_id = s.id
-cross join lateral (
-    select coalesce(array_agg(x.key order by x.created_at desc), '{}') as keys,
-           coalesce(array_agg(x.sealed order by x.created_at desc), '{}') as sealed
-    from outbox.secret x
-    where x.subscription_id = s.id
-      and (x.expires_at is null or x.expires_at > clock_timestamp())
-) x
-where c.id = any (%(cursors)s::bigint[])
-"""
 
 
 # The first run of a subscription reads who owns it. Until then it belongs to an owner of this name,
@@ -177,9 +131,7 @@ class PushRuns:
         if not claims:
             return None
         (claimed,) = claims
-        assert claimed.besides is not None
-        settings, plain, sealed, *rest = claimed.besides
-        state = State(decode(settings), *rest)
+        state = SubscriptionState.of(claimed)
         if state.is_rescheduled:
             is_made = rows.reschedule(connection, cursor)
             connection.execute("commit")
@@ -192,8 +144,7 @@ class PushRuns:
         if claimed.position.delta is None and not claimed.due:
             leave(connection)
             return Ran()
-        secrets = zip(plain, sealed, strict=True)
-        keys = self._signing.keys(connection, cursor, secrets, waits=claimed.noted)
+        keys = self._signing.keys(connection, cursor, state.secrets, waits=claimed.noted)
         if keys is None:
             connection.execute("commit")
             return WAITS
@@ -214,10 +165,17 @@ class PushRuns:
         if not target.probing and self._judge_late_failures(connection, target, state):
             connection.execute("commit")
             return Ran(progressed=True, blocked=True)
-        return self._deliver(connection, cursor, claimed, target, slots, limit, began_at)
+        ran = self._deliver(connection, cursor, claimed, target, slots, limit, began_at)
+        alone = ran.alone or not state.is_simple(claimed)
+        return msgspec.structs.replace(ran, alone=alone)
 
     def _target(
-        self, connection: Connection, cursor: Cursor, state: State, keys: Keys, granted: int
+        self,
+        connection: Connection,
+        cursor: Cursor,
+        state: SubscriptionState,
+        keys: Keys,
+        granted: int,
     ) -> Target | None:
         """None while the breaker is open, or another relay has its one message."""
         endpoint, probe_token = state.endpoint, None
@@ -260,7 +218,9 @@ class PushRuns:
     def _is_blocked(self, cursor: Cursor) -> bool:
         return time.monotonic() < self._blocked_until.get(cursor.id, 0.0)
 
-    def _judge_late_failures(self, connection: Connection, target: Target, state: State) -> bool:
+    def _judge_late_failures(
+        self, connection: Connection, target: Target, state: SubscriptionState
+    ) -> bool:
         """What was sent before the breaker closed does not open it again."""
         more = self._request_loop.take_late_failures(target.subscription_id, state.closed_at)
         former = self._late
@@ -298,12 +258,13 @@ class PushRuns:
         if claimed.position.delta is not None and not (target.probing and due):
             reading = Reading(connection, [claimed], limit, blocking=True)
         lease = Lease(connection, frozen_after_seconds(self._settings), began_at)
-        batch = RequestBatch(self._request_loop, target, cursor.id, slots, lease)
-        pages = reading.pages() if reading is not None else _nothing()
-        try:
-            result = batch.send(due, pages)
-        finally:
-            pages.close()
+        sending = Sending(self._request_loop, lease)
+        sending.add(target, cursor.id, slots)
+        (result,) = sending.send(
+            due,
+            _turns(reading),
+            lambda: [reading.after_id if reading is not None else 0],
+        )
         self._rate.used(result.sent)
         late = self._late
         sent = Sent(claimed, target, reading, result, finished, cleared, late)
@@ -312,9 +273,9 @@ class PushRuns:
                 connection, [sent], self._settings.name, self._telemetry, began_at
             )
         except BaseException:
-            batch.end(committed=False)
+            sending.end(committed=False)
             raise
-        batch.end(committed=True)
+        sending.end(committed=True)
         self._late = Failures()
         if target.probing and not result.sent and (result.behind or result.done_id == 0):
             # All that was read has to wait: the log is read again when a cool-down is over.
@@ -328,7 +289,7 @@ class PushRuns:
         if result.is_lease_over:
             self._tell_lease_over(cursor.subscription, time.monotonic() - began_at)
         blocked = stuck or waits or result.is_lease_over or result.unable or result.gone is not None
-        return Ran(progressed, exhausted, blocked)
+        return Ran(progressed, exhausted, blocked, alone=sent.holds_up)
 
     def _tell_lease_over(self, subscription: str, seconds: float) -> None:
         self._telemetry.fault(subscription, "lease_over")
@@ -361,5 +322,7 @@ def _decide_without_request(item: Item, endpoint: Endpoint, cursor: Cursor) -> b
     return item.verdict is not None
 
 
-def _nothing() -> Generator[list[Row]]:
-    yield from ()
+def _turns(reading: Reading | None) -> Generator[list[Page]]:
+    if reading is not None:
+        for rows in reading.pages():
+            yield [Page(rows, (0,))]

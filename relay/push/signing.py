@@ -10,19 +10,27 @@ from relay.keyring import CannotOpenError, Keyring, Keys
 from relay.log.cursor import Cursor
 from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
+from relay.push.subscription_state import Secret
 
 logger = structlog.get_logger()
 
 # How often it is said that a subscription waits.
 TELL_SECONDS = 60.0
 
-# A key as it is, or sealed.
-Row = tuple[bytes | None, str | None]
-
 SECRETS = """
 select x.key, x.sealed from outbox.secret x
 where x.subscription_id = %s and (x.expires_at is null or x.expires_at > clock_timestamp())
 """
+
+
+def open_keys(keyring: Keyring, secrets: Iterable[Secret]) -> Keys:
+    """Those of a subscription; none where it has none. Raises CannotOpenError."""
+    keys = Keys()
+    for key, sealed in secrets:
+        opened = key if sealed is None else keyring.open(sealed)
+        if opened is not None:
+            keys.append(opened)
+    return keys
 
 
 class Signing:
@@ -52,7 +60,7 @@ class Signing:
         return keys is None
 
     def keys(
-        self, connection: Connection, cursor: Cursor, rows: Iterable[Row], *, waits: bool
+        self, connection: Connection, cursor: Cursor, rows: Iterable[Secret], *, waits: bool
     ) -> Keys | None:
         """The keys of a claimed cursor; None where one can't be had, which its subscription notes.
 
@@ -65,13 +73,9 @@ class Signing:
             note_waiting(connection, cursor.subscription_id, self._fault)
         return keys
 
-    def _open(self, rows: Iterable[Row]) -> Keys | None:
-        keys = Keys()
+    def _open(self, rows: Iterable[Secret]) -> Keys | None:
         try:
-            for key, sealed in rows:
-                opened = key if sealed is None else self._keyring.open(sealed)
-                if opened is not None:
-                    keys.append(opened)
+            keys = open_keys(self._keyring, rows)
         except CannotOpenError as fault:
             self._fault = f"its secret {fault}"
             return None

@@ -6,11 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from relay.database import Connection, Pool, connect
-from relay.log.message import Row
+from relay.log.message import ID, IDEMPOTENCY_KEY, Row
 from relay.log.probe import probe
+from relay.log.sink import Page
 from relay.monitoring.telemetry import Telemetry
 from relay.push import runs
 from relay.push.http.answer import Answer
@@ -18,9 +19,9 @@ from relay.push.http.client import Client, Destination
 from relay.push.http.connection import Answered
 from relay.push.http.lines import Lines
 from relay.push.item import Item
-from relay.push.requests.batch import RequestBatch
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.result import BatchResult
+from relay.push.requests.sending import Sending
 from relay.push.runs import PushRuns
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival
@@ -98,6 +99,10 @@ class Endpoint:
         self._late: dict[int, Callable[[], None]] = {}
         self._older: dict[int, Callable[[], None]] = {}
 
+    def note(self, row: Row) -> None:
+        """Which message has this key."""
+        self.ids[row[IDEMPOTENCY_KEY].decode()] = row[ID]
+
     def send(
         self, _: Destination, lines: Lines, body: bytes, __: float, answered: Answered
     ) -> None:
@@ -133,35 +138,37 @@ class StagedLoop(RequestLoop):
         self.client = cast(Client, self.endpoint)
 
 
-class StagedBatch(RequestBatch):
-    """Pauses before the first message and behind the last one."""
+class StagedSending(Sending):
+    """Pauses before the first message and behind the last one, where its loop is staged."""
 
-    def __init__(self, request_loop: RequestLoop, *arguments: Any, **options: Any) -> None:
-        super().__init__(request_loop, *arguments, **options)
-        assert isinstance(request_loop, StagedLoop)
-        self._staged = request_loop
+    def send(
+        self,
+        due: Sequence[Item],
+        turns: Generator[Sequence[Page]],
+        read_upto: Callable[[], Sequence[int]],
+    ) -> list[BatchResult]:
+        if not isinstance(self.request_loop, StagedLoop):
+            return super().send(due, turns, read_upto)
+        self.request_loop.pause("start")
+        for item in due:
+            if item.row is not None:
+                self.request_loop.endpoint.note(item.row)
+        results = super().send(due, self._noted(turns), read_upto)
+        self.request_loop.pause("deliver")
+        return results
 
-    def send(self, due: Sequence[Item], pages: Generator[list[Row]]) -> BatchResult:
-        self._staged.pause("start")
-        result = super().send(due, pages)
-        self._staged.pause("deliver")
-        return result
-
-    def _launch(self, item: Item) -> None:
-        assert item.row is not None
-        self._staged.endpoint.ids[item.row[4].decode()] = item.message_id
-        super()._launch(item)
+    def _noted(self, turns: Generator[Sequence[Page]]) -> Generator[Sequence[Page]]:
+        assert isinstance(self.request_loop, StagedLoop)
+        for pages in turns:
+            for page in pages:
+                for row in page.rows:
+                    self.request_loop.endpoint.note(row)
+            yield pages
 
 
-def batch(request_loop: RequestLoop, *arguments: Any, **options: Any) -> RequestBatch:
-    """A staged loop's batches are staged, all others as ever."""
-    kind = StagedBatch if isinstance(request_loop, StagedLoop) else RequestBatch
-    return kind(request_loop, *arguments, **options)
-
-
-# PushRuns makes its batches by this name. For good: several stages play at once.
-assert vars(runs)["RequestBatch"] is RequestBatch
-vars(runs)["RequestBatch"] = batch
+# PushRuns makes it by this name. For good: several stages play at once.
+assert vars(runs)["Sending"] is Sending
+vars(runs)["Sending"] = StagedSending
 
 
 class Single:

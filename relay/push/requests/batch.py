@@ -1,21 +1,20 @@
-"""One run's requests: which message goes when, and what is still in flight at the end.
+"""One cursor's requests in a run: which goes when, and what is still in flight at the end.
 
 A group's messages go one after the other; what comes behind one that failed stays behind it.
 """
 
 import random
 import secrets
-import threading
 import time
 from asyncio import TimerHandle
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from relay.log import encoding
-from relay.log.message import ID, IDEMPOTENCY_KEY, PAYLOAD, Row
+from relay.log.message import IDEMPOTENCY_KEY, PAYLOAD, Row
 from relay.push.http.answer import Answer, unanswered
 from relay.push.http.client import Destination
 from relay.push.http.lines import Lines
@@ -31,53 +30,59 @@ from relay.push.target import Target
 
 logger = structlog.get_logger()
 
-# A run sends for so long; then it waits for requests that are younger than the tail.
-FEED_SECONDS = 0.5
-TAIL_SECONDS = 0.05
-# Many requests share one loop: with a hundred endpoints at work an answer takes its time.
-SOON_SECONDS = 0.15
-TAIL_ANSWERS = 3
-# A run that gets no answer for so long leaves its connection to one that waits for it.
-GIVE_WAY_SECONDS = 0.1
 # What each run may have in flight though the loop is behind, so that every subscription gets on.
 FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MAX_BEHIND = 2000
 MAX_FAILED = 1000
 NO_ROOM = "its owner's share of open requests or of RELAY_PUSH_IN_FLIGHT_BYTES is taken"
-# The loop has died where this is over.
-RESULT_SECONDS = 30.0
+
+
+class Sender(Protocol):
+    """The run that a batch is of."""
+
+    @property
+    def request_loop(self) -> RequestLoop:
+        """Over which its requests go."""
+
+    @property
+    def lease(self) -> Lease:
+        """Until when they may."""
+
+    @property
+    def tail_seconds(self) -> float:
+        """How long a request that was sent last is waited for at the end."""
+
+    def fed(self) -> None:
+        """A batch has room for another page, or wants no more."""
+
+    def answered(self, seconds: float) -> None:
+        """A request was, after so long."""
+
+    def over(self) -> None:
+        """A batch has its result."""
 
 
 class RequestBatch:
-    """The requests of one run. `send`, `end` and `stop` are the run's; the rest is the loop's."""
+    """The requests of one cursor in one run. All of it happens on the request loop.
 
-    def __init__(
-        self,
-        request_loop: RequestLoop,
-        target: Target,
-        cursor_id: int,
-        slots: Slots,
-        lease: Lease,
-    ) -> None:
-        self._request_loop = request_loop
-        self._loop = request_loop.loop
+    `result` is there once the sender was told that it is over.
+    """
+
+    def __init__(self, sender: Sender, target: Target, cursor_id: int, slots: Slots) -> None:
+        self.result: BatchResult | None = None
+        self._sender = sender
+        self._request_loop = sender.request_loop
+        self._loop = sender.request_loop.loop
         self._target = target
         self._cursor_id = cursor_id
         self._slots = slots
         self._left = target.most
-        self._lease = lease
         endpoint = target.endpoint
         self._to = Destination(endpoint.endpoint, endpoint.timeout_seconds, slots.owner)
         self._signer = Signer(target.keys)
-        # The run waits for this between two pages; it is told once a page.
-        self._hungry = threading.Event()
-        self._is_told = False
-        self._result: Future[BatchResult] = Future()
-        self._is_over = False
+        self._is_fed = True
         self._waiting = Waiting(slots, target.most, retrying=target.retrying)
-        # There from the first message on.
-        self._timers: list[TimerHandle] = []
         self._tail: TimerHandle | None = None
         self._sending = True
         # Rows may come; and whether their end was the log's.
@@ -91,7 +96,6 @@ class RequestBatch:
         # Of those that were sent; `refused` are no failures.
         self._failed = 0
         self._refused = 0
-        self._answer_seconds = 0.0
         self._sent = 0
         self._gone: str | None = None
         self._unable = False
@@ -99,110 +103,74 @@ class RequestBatch:
         self._committed: bool | None = None
         self._late: list[Item] = []
 
-    # The run's side.
+    @property
+    def settled(self) -> int:
+        """How many have their outcome."""
+        return len(self._settled)
 
-    def send(self, due: Sequence[Item], pages: Generator[list[Row]]) -> BatchResult:
-        """Sends what is due and then the log's, until there is no more or the time is over."""
-        call = self._loop.call_soon_threadsafe
-        try:
-            self._lease.renew()
-            if due:
-                call(self._begin, due)
-            exhausted = False
-            while self._more and self._sending:
-                page = next(pages, None)
-                if page is None:
-                    exhausted = True
-                    break
-                self._lease.renew()
-                self._hungry.clear()
-                call(self._feed, page)
-                self._hungry.wait(RESULT_SECONDS)
-            call(self._close, exhausted)
-            return self._result.result(RESULT_SECONDS)
-        except BaseException:
-            self.stop()
-            raise
+    @property
+    def reads(self) -> bool:
+        """Whether it may want another page."""
+        return self._more and self.can_send
 
-    def end(self, *, committed: bool) -> None:
-        """The run is over: outcomes that come late find their rows, or never will."""
-        self._loop.call_soon_threadsafe(self._release, committed)
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether it has not said yet that it can take another page."""
+        return not self._is_fed
 
-    def stop(self) -> None:
-        """The run is given up: when this returns, nothing more of it is sent."""
-        stopped = threading.Event()
-
-        def abandon() -> None:
-            self._sending = False
-            self._release(False)
-            stopped.set()
-
-        self._loop.call_soon_threadsafe(abandon)
-        stopped.wait(RESULT_SECONDS)
-
-    # The loop's side.
-
-    def _begin(self, due: Sequence[Item]) -> None:
-        self._start()
+    def load(self, due: Sequence[Item]) -> None:
+        """What is due goes before the log's."""
+        self._slots.resume = self._resume
         for item in due:
             self._waiting.add(item)
         self._pump()
 
-    def _feed(self, page: list[Row]) -> None:
-        self._start()
-        self._is_told = False
+    def feed(self, page: Sequence[Row]) -> None:
+        """The log's next messages; the sender is told when there is room for more."""
+        self._slots.resume = self._resume
+        self._is_fed = False
         for row in page:
             self._waiting.add(fresh(row))
-        self._read_upto = page[-1][ID]
         self._resume()
 
-    def _start(self) -> None:
-        """With the first message: the way to it may be long, where a filter leaves most out."""
-        if not self._timers:
-            self._slots.resume = self._resume
-            later = self._loop.call_later
-            self._timers = [
-                later(FEED_SECONDS, self._end_of_time),
-                later(GIVE_WAY_SECONDS, self._give_way, 0),
-            ]
-
-    def _close(self, exhausted: bool) -> None:
-        """There is no more; `exhausted`: because the log has been read as far as it goes."""
+    def close(self, read_upto: int, *, exhausted: bool) -> None:
+        """There is no more: the log was read up to there, or (`exhausted`) as far as it goes."""
         self._more = False
+        self._read_upto = read_upto
         self._closed = True
         self._exhausted = exhausted
         self._pump()
 
-    def _end_of_time(self) -> None:
+    def end_sending(self) -> None:
+        """What was not sent by now stays in the log."""
         self._sending = False
         self._resume()
 
-    def _give_way(self, settled_before: int) -> None:
-        if not self._can_send:
-            return
-        settled = len(self._settled)
-        if settled == settled_before and self._request_loop.turns.are_awaited:
-            self._end_of_time()
-        else:
-            self._timers[1] = self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
+    def release(self, *, committed: bool) -> None:
+        """The run is over: outcomes that come late find their rows, or never will."""
+        self._sending = False
+        self._committed = committed
+        late, self._late = self._late, []
+        for item in late:
+            self._come_late(item)
 
     def _resume(self) -> None:
         self._pump()
-        if self._is_told:
+        if self._is_fed:
             return
         if len(self._waiting.behind) >= MAX_BEHIND or self._failed + self._refused >= MAX_FAILED:
             self._more = False
-        if not (self._more and self._can_send and self._waiting.is_full):
+        if not (self._more and self.can_send and self._waiting.is_full):
             self._tell()
 
     def _tell(self) -> None:
-        """The run reads on, or sees that it need not."""
-        if not self._is_told:
-            self._is_told = True
-            self._hungry.set()
+        if not self._is_fed:
+            self._is_fed = True
+            self._sender.fed()
 
     @property
-    def _can_send(self) -> bool:
+    def can_send(self) -> bool:
+        """Whether more requests may be made."""
         return self._sending and self._left > 0
 
     def _pump(self) -> None:
@@ -243,7 +211,7 @@ class RequestBatch:
         stamp = int(self._target.clock + now)
         signature = self._signer.sign(row[IDEMPOTENCY_KEY], stamp, row[PAYLOAD])
         signed = b"%bwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (lines, stamp, signature)
-        client, ends_at = self._request_loop.client, self._lease.ends_at
+        client, ends_at = self._request_loop.client, self._sender.lease.ends_at
         client.send(self._to, Lines(signed), row[PAYLOAD], ends_at, answered)
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
@@ -268,13 +236,13 @@ class RequestBatch:
         item.let_go()
         self._slots.give_back(item.held_bytes, retry=not item.fresh)
         self._judge(item, answer)
-        if self._is_over:
+        if self.result is not None:
             self._come_late(item)
             if self._slots.resume is not None:
                 self._slots.resume()
             return
         del self._in_flight[item]
-        self._answer_seconds += answer.seconds
+        self._sender.answered(answer.seconds)
         self._settle(item)
         self._resume()
 
@@ -333,9 +301,9 @@ class RequestBatch:
 
     def _check(self) -> None:
         """Gives the result once nothing can be sent and what is in flight has had its tail."""
-        if self._is_over:
+        if self.result is not None:
             return
-        if self._can_send and (self._more or self._waiting.has_ready):
+        if self.can_send and (self._more or self._waiting.has_ready):
             return
         if not self._closed:
             # The run reads no further; it may still be on its way to the next page.
@@ -343,11 +311,12 @@ class RequestBatch:
             self._tell()
             return
         if self._in_flight:
-            ends_at = next(reversed(self._in_flight.values())) + self._tail_seconds()
+            ends_at = next(reversed(self._in_flight.values())) + self._sender.tail_seconds
             if time.monotonic() < ends_at:
                 self._look_again_at(ends_at)
                 return
-        self._result.set_result(self._sum_up())
+        self.result = self._sum_up()
+        self._sender.over()
 
     def _look_again_at(self, moment: float) -> None:
         if self._tail is not None:
@@ -360,19 +329,10 @@ class RequestBatch:
         self._tail = None
         self._check()
 
-    def _tail_seconds(self) -> float:
-        """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
-        mean_seconds = self._answer_seconds / max(self._acked + self._failed + self._refused, 1)
-        if mean_seconds > SOON_SECONDS:
-            return TAIL_SECONDS
-        return max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
-
     def _sum_up(self) -> BatchResult:
         self._sending = False
-        self._is_over = True
-        for timer in (*self._timers, self._tail):
-            if timer is not None:
-                timer.cancel()
+        if self._tail is not None:
+            self._tail.cancel()
         if self._slots.resume == self._resume:
             self._slots.resume = None
         if self._slots.lacks_room and self._waiting.has_ready:
@@ -417,12 +377,6 @@ class RequestBatch:
             self._request_loop.late(self._target, self._cursor_id, item)
         elif self._committed is None:
             self._late.append(item)
-
-    def _release(self, committed: bool) -> None:
-        self._committed = committed
-        late, self._late = self._late, []
-        for item in late:
-            self._come_late(item)
 
 
 def _id(item: Item) -> int:

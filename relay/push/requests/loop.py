@@ -121,6 +121,10 @@ class RequestLoop:
                 made.append((target.clock + item.sent_at, item.refused))
         self._writer.put(Late(target, cursor_id, item))
 
+    def has_late_failures(self, subscription_id: int) -> bool:
+        """Whether there are any that no run has counted."""
+        return subscription_id in self._late_failures
+
     def take_late_failures(self, subscription_id: int, since: float) -> Failures:
         """The attempts that came to nothing after their runs, since the last time.
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from relay.push import runs
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.conftest import PostgresServer
 from tests.receiver import Receiver
 from tests.relay.push.stage import PushRelay, PushStage
@@ -36,8 +36,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     And a probe is a head's, unless a test says otherwise: not once in eight the log's.
     """
     monkeypatch.setattr(runs, "FRESH_PROBES", 0.0)
-    monkeypatch.setattr(batch, "FEED_SECONDS", 5.0)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 10.0)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 5.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 10.0)
 
 
 @pytest.fixture

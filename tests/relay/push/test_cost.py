@@ -183,7 +183,8 @@ def test_reading_the_log_with_blocked_groups_touches_pages_by_what_it_reads(
     target = one(filled.db, "select pg_current_snapshot()::text")
     values = {
         "cursor": filled.cursor, "replaying": False, "blocking": True, "types": None,
-        "priority": 3, "seen": "3:3:", "target": target, "channels": ["orders"],
+        "priority": 3, "seen": "3:3:", "target": target,
+        "every_channel": False, "channels": ["orders"],
         "subscription": filled.subscription, "channel": None, "shards": 1, "shard": 0,
         "after": filled.first + 1000,
         "upto": filled.first + ROWS, "limit": 128, "bytes": PAGE_BYTES,

@@ -6,7 +6,7 @@ import pytest
 
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.pool import Pool
-from relay.push.requests import batch, loop
+from relay.push.requests import loop, sending
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.receiver import OK, Connection, endless, hang, respond
@@ -70,8 +70,8 @@ def test_a_stray_answer_acknowledges_no_message(stage: PushStage, relayed: None)
 def test_two_endpoints_that_hang_leave_connections_to_a_third(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "FEED_SECONDS", 0.5)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.5)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.05)
     monkeypatch.setattr(loop, "raise_limit", lambda: loop.OTHER_DESCRIPTORS + 20 + 60)
     stage.receiver.paths |= {"/a": hang, "/b": hang}
     for name in ("a", "b"):

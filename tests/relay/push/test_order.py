@@ -5,7 +5,7 @@ import random
 import pytest
 
 from relay.log import reading
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.eventually import eventually
 from tests.receiver import OK, Reaction, Received, respond
 from tests.relay.push.fleet import Fleet
@@ -50,8 +50,8 @@ def test_no_group_is_out_of_order_under_random_failures_and_three_relays(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Short, so that much outlives its run.
-    monkeypatch.setattr(batch, "FEED_SECONDS", 0.05)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
     answers, fleet = campaign(stage, groups=100, each=12, relays=3)
     assert inversions(answers.accepted) == []
     assert len(answers.accepted) == 1200

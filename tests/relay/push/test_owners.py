@@ -11,7 +11,7 @@ from relay.push.http import resolver
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
-from relay.push.requests import batch, loop
+from relay.push.requests import loop, sending
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.receiver import hang
@@ -23,7 +23,7 @@ FLOODS = [f"flood{number}" for number in range(30)]
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs outlives its run."""
-    monkeypatch.setattr(batch, "FEED_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.2)
 
 
 def flood(stage: PushStage, names: list[str], messages: int) -> None:
@@ -142,7 +142,7 @@ def test_a_run_that_could_send_nothing_takes_no_connection_again(
 def test_a_run_whose_requests_all_hang_gives_its_connection_to_who_waits_for_one(
     stage: PushStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "FEED_SECONDS", 25.0)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 25.0)
     flood(stage, ["flood"], 10)
     stage.settle("flood", concurrency=2)
     stage.subscribe("good", types=["order.paid"])

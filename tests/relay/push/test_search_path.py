@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.conftest import PostgresServer
 from tests.eventually import eventually
 from tests.pooled import WAYS, by_way
@@ -69,8 +69,8 @@ def test_several_shards_and_a_rate(stage: PushStage, relay: PushRelay) -> None:
 def test_what_outlives_its_run_is_written_down(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "FEED_SECONDS", 0.2)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.05)
     in_flight(stage, relay).release()
 
     def acked() -> None:

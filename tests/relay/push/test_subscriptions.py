@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 from standardwebhooks.webhooks import Webhook
 
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.receiver import respond
 from tests.relay.push.stage import Answers, PushRelay, PushStage
 from tests.sql.log import one
@@ -190,7 +190,7 @@ def test_a_message_far_behind_those_of_other_channels_comes_with_the_first_run(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Less than the way through the others takes.
-    monkeypatch.setattr(batch, "FEED_SECONDS", 0.001)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.001)
     stage.subscribe()
     stage.db.execute(FILL)
     stage.publish("a:1")

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.eventually import eventually
 from tests.receiver import OK, after, respond
 from tests.relay.plans import explain
@@ -151,7 +151,7 @@ def test_a_letter_that_was_acknowledged_late_does_not_stand_in_the_way(
     refused(stage, subscription_id, "undelivered dead letters")
     answers.give("a:1", after(0.3, OK))
     stage.db.execute("select outbox.redrive(array(select id from outbox.dead_letter))")
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
     relay.round()
     refused(stage, subscription_id, "undelivered dead letters")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.receiver import hang
@@ -24,7 +24,7 @@ from generate_series(1, %s)
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What hangs outlives its run."""
-    monkeypatch.setattr(batch, "FEED_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.2)
 
 
 def flood(stage: PushStage, subscriptions: int, messages: int, **given: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.push import runs
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.eventually import eventually
 from tests.receiver import OK, after, cut, respond
 from tests.relay.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushStage
@@ -334,13 +334,13 @@ def test_probes_that_failed_late_do_not_open_it_again(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(stage, relay)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
     stage.receiver.react = after(0.03, NO)
     for _ in range(8):
         stage.cool_down()
         relay.round()
         eventually(lambda: answered(stage), 10)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 10.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 10.0)
     stage.receiver.react = OK
     stage.cool_down()
     relay.drain()
@@ -354,7 +354,7 @@ def test_probes_that_failed_late_do_not_open_it_again(
 def test_what_was_in_flight_when_it_opened_does_not_open_it_again(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.15)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.15)
     stage.subscribe(breaker=FOUR)
     stage.receiver.react = answers = Answers()
     for key in numbered(4):
@@ -365,7 +365,7 @@ def test_what_was_in_flight_when_it_opened_does_not_open_it_again(
     relay.round()
     assert stage.breaker() == "open"
     eventually(lambda: answered(stage), 10)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 10.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 10.0)
     stage.receiver.react = OK
     stage.cool_down()
     relay.drain()

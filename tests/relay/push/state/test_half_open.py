@@ -6,7 +6,7 @@ import pytest
 
 from relay.push import runs
 from relay.push.lease import Lease
-from relay.push.requests import batch
+from relay.push.requests import batch, sending
 from tests.eventually import eventually
 from tests.receiver import OK, Reaction, cut, hang, respond
 from tests.relay.push.stage import AT_ONCE, LATER, Answers, PushRelay, PushStage
@@ -84,7 +84,7 @@ def test_a_due_heads_probe_that_outlives_its_run_writes_nothing_but_its_own_row(
     stage.publish(*HOT)
     answers.give("hot:1", hang).give("cold:1", hang)
     before = written(stage)
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
     rounds_of_one_cool_down(stage, relay)
     assert len(stage.receiver.wait(1)) == 1
     assert written(stage) == before

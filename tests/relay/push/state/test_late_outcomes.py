@@ -11,7 +11,7 @@ from relay.daemon import relay as daemon
 from relay.log.cursor import Cursor
 from relay.log.probe import probe
 from relay.monitoring.telemetry import Telemetry
-from relay.push.requests import batch
+from relay.push.requests import sending
 from relay.push.state import rows
 from tests.eventually import eventually
 from tests.receiver import OK, Connection, Reaction, respond
@@ -26,8 +26,8 @@ OpenRelay = Callable[[], PushRelay]
 def impatient_round(relay: PushRelay) -> None:
     """One whose runs don't wait for what they have sent, so that it outlives them."""
     with pytest.MonkeyPatch.context() as impatience:
-        impatience.setattr(batch, "FEED_SECONDS", 0.5)
-        impatience.setattr(batch, "TAIL_SECONDS", 0.0)
+        impatience.setattr(sending, "FEED_SECONDS", 0.5)
+        impatience.setattr(sending, "TAIL_SECONDS", 0.0)
         relay.round()
 
 
@@ -98,7 +98,7 @@ def test_once_finishes_what_lands_just_after_it_looked(
     stage.subscribe()
     stage.receiver.react = held.react
     stage.publish("a:1")
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
 
     def look(*arguments: Any, **options: Any) -> list[Cursor]:
         found = probe(*arguments, **options)

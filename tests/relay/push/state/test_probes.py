@@ -10,7 +10,7 @@ from relay.push import runs
 from relay.push.http.answer import Answer
 from relay.push.policy.settings import Endpoint
 from relay.push.policy.verdict import Verdict, judge
-from relay.push.requests import batch
+from relay.push.requests import sending
 from tests.eventually import eventually
 from tests.receiver import OK, Reaction, after, cut, hang, reset, respond
 from tests.relay.push.stage import LATER, Answers, PushRelay, PushStage
@@ -279,11 +279,11 @@ def test_a_probe_whose_outcome_comes_after_its_run_counts_the_same(
 ) -> None:
     answers = alone(stage, relay, client_errors="dead_letter")
     answers.give("a:1", after(0.5, answer))
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
     probe(stage, relay)
     settled(stage, row, *stage.rows()[1:])
     assert (stage.breaker(), stage.letters()) == (state, [])
-    monkeypatch.setattr(batch, "TAIL_SECONDS", 10.0)
+    monkeypatch.setattr(sending, "TAIL_SECONDS", 10.0)
     answers.give("a:1", OK)
     other = open_relay()
     for _ in range(3):

@@ -1,0 +1,193 @@
+"""A run's requests, of one cursor or of several: feeds them and waits for the end of all.
+
+The run's thread and the request loop meet here: one call for each page, and one result.
+"""
+
+import threading
+from asyncio import TimerHandle
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+
+from relay.log.sink import Page
+from relay.push.item import Item
+from relay.push.lease import Lease
+from relay.push.requests.batch import RequestBatch
+from relay.push.requests.loop import RequestLoop
+from relay.push.requests.result import BatchResult
+from relay.push.requests.slots import Slots
+from relay.push.target import Target
+
+# A run sends for so long; then it waits for requests that are younger than the tail.
+FEED_SECONDS = 0.5
+TAIL_SECONDS = 0.05
+# Of several cursors all wait for the slowest endpoint: what takes longer goes alone from then on.
+SHARED_TAIL_SECONDS = 0.025
+# Many requests share one loop: with a hundred endpoints at work an answer takes its time.
+SOON_SECONDS = 0.15
+TAIL_ANSWERS = 3
+# A run that gets no answer for so long leaves its connection to one that waits for it.
+GIVE_WAY_SECONDS = 0.1
+# The loop has died where this is over.
+RESULT_SECONDS = 30.0
+
+
+class Sending:
+    """Add the cursors, then `send`, then `end`; or `stop` at any time before the end."""
+
+    def __init__(self, request_loop: RequestLoop, lease: Lease) -> None:
+        self.request_loop = request_loop
+        self.lease = lease
+        self._loop = request_loop.loop
+        self._batches: list[RequestBatch] = []
+        # The run waits for this between two pages; it is told once a page.
+        self._hungry = threading.Event()
+        self._result: Future[list[BatchResult]] = Future()
+        # There from the first message on.
+        self._timers: list[TimerHandle] = []
+        # How many have not said that they have room for another page, and since when.
+        self._unfed = 0
+        self._takers = 0
+        self._fed_at = 0.0
+        self._patience: TimerHandle | None = None
+        self._over = 0
+        self._answers = 0
+        self._answer_seconds = 0.0
+
+    def add(self, target: Target, cursor_id: int, slots: Slots) -> None:
+        """One more cursor; before `send`."""
+        self._batches.append(RequestBatch(self, target, cursor_id, slots))
+
+    # The run's side.
+
+    def send(
+        self,
+        due: Sequence[Item],
+        turns: Generator[Sequence[Page]],
+        read_upto: Callable[[], Sequence[int]],
+    ) -> list[BatchResult]:
+        """Sends what is due and then the log's, until there is no more or the time is over.
+
+        `due` is the first cursor's; a run of several has none. Pages come in turns: after each, the
+        log was read for each cursor up to the id that `read_upto` says. The results are in the
+        order in which the cursors were added.
+        """
+        call = self._loop.call_soon_threadsafe
+        try:
+            self.lease.renew()
+            if due:
+                call(self._begin, due)
+            exhausted = False
+            while any(batch.reads for batch in self._batches):
+                pages = next(turns, None)
+                if pages is None:
+                    exhausted = True
+                    break
+                self.lease.renew()
+                self._hungry.clear()
+                call(self._feed, pages)
+                self._hungry.wait(RESULT_SECONDS)
+            call(self._close, read_upto(), exhausted)
+            return self._result.result(RESULT_SECONDS)
+        except BaseException:
+            self.stop()
+            raise
+
+    def end(self, *, committed: bool) -> None:
+        """The run is over: outcomes that come late find their rows, or never will."""
+        self._loop.call_soon_threadsafe(self._release, committed)
+
+    def stop(self) -> None:
+        """The run is given up: when this returns, nothing more of it is sent."""
+        stopped = threading.Event()
+
+        def abandon() -> None:
+            self._release(False)
+            stopped.set()
+
+        self._loop.call_soon_threadsafe(abandon)
+        stopped.wait(RESULT_SECONDS)
+
+    # The loop's side.
+
+    def _begin(self, due: Sequence[Item]) -> None:
+        self._start()
+        self._batches[0].load(due)
+
+    def _feed(self, pages: Sequence[Page]) -> None:
+        self._start()
+        self._unfed = self._takers = sum(len(page.takers) for page in pages)
+        self._fed_at = self._loop.time()
+        for rows, takers in pages:
+            for taker in takers:
+                self._batches[taker].feed(rows)
+        if not self._unfed:
+            self._hungry.set()
+
+    def _start(self) -> None:
+        """With the first message: the way to it may be long, where a filter leaves most out."""
+        if not self._timers:
+            later = self._loop.call_later
+            self._timers = [
+                later(FEED_SECONDS, self._end_of_time),
+                later(GIVE_WAY_SECONDS, self._give_way, 0),
+            ]
+
+    def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
+        for batch, upto in zip(self._batches, read_upto, strict=True):
+            batch.close(upto, exhausted=exhausted)
+
+    def _end_of_time(self) -> None:
+        for batch in self._batches:
+            batch.end_sending()
+
+    def _give_way(self, settled_before: int) -> None:
+        if not any(batch.can_send for batch in self._batches):
+            return
+        settled = sum(batch.settled for batch in self._batches)
+        if settled == settled_before and self.request_loop.turns.are_awaited:
+            self._end_of_time()
+        else:
+            self._timers[1] = self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
+
+    def _release(self, committed: bool) -> None:
+        for batch in self._batches:
+            batch.release(committed=committed)
+
+    # The batches' side.
+
+    @property
+    def tail_seconds(self) -> float:
+        """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
+        least = TAIL_SECONDS if len(self._batches) == 1 else SHARED_TAIL_SECONDS
+        mean_seconds = self._answer_seconds / max(self._answers, 1)
+        return least if mean_seconds > SOON_SECONDS else max(least, TAIL_ANSWERS * mean_seconds)
+
+    def answered(self, seconds: float) -> None:
+        self._answers += 1
+        self._answer_seconds += seconds
+
+    def fed(self) -> None:
+        self._unfed -= 1
+        if self._unfed <= 0:
+            self._hungry.set()
+        elif self._patience is None and 2 * self._unfed <= self._takers:
+            # The slower half gets as long again as the faster one took.
+            seconds = max(self._loop.time() - self._fed_at, SHARED_TAIL_SECONDS)
+            self._patience = self._loop.call_later(seconds, self._leave_slow, self._fed_at)
+
+    def _leave_slow(self, fed_at: float) -> None:
+        """What has no room still gets no more in this run; the others go on."""
+        self._patience = None
+        if fed_at == self._fed_at:
+            for batch in self._batches:
+                if batch.waits_for_room:
+                    batch.end_sending()
+
+    def over(self) -> None:
+        self._over += 1
+        if self._over == len(self._batches):
+            for timer in (*self._timers, self._patience):
+                if timer is not None:
+                    timer.cancel()
+            results = [batch.result for batch in self._batches if batch.result is not None]
+            self._result.set_result(results)
