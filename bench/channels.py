@@ -27,7 +27,7 @@ WAITING = "select count(*) from outbox.cursor where waiting_since is not null"
 Beside = Callable[[Connection, threading.Event], None]
 
 
-def nobody(_: Connection, ended: threading.Event) -> None:
+def no_other_channels(_: Connection, ended: threading.Event) -> None:
     ended.wait()
 
 
@@ -44,7 +44,7 @@ def one_a_second(connection: Connection, ended: threading.Event) -> None:
 
 
 PHASES: dict[str, Beside] = {
-    "alone": nobody,
+    "alone": no_other_channels,
     f"{MISSING} at once": at_once,
     f"one a second, up to {MISSING}": one_a_second,
 }

@@ -16,7 +16,7 @@ WEBHOOKS = "/v1/api/sale/webhooks/payment"
 
 # Customers in the shop, and requests under way: a slow machine takes longer, but isn't swamped.
 MAX_STORIES = 24
-# After that nobody begins, so that the demo ends in time on a slow machine as well.
+# After that no payment begins, so that the demo ends in time on a slow machine as well.
 OPEN_SECONDS = 25.0
 MAX_REQUESTS = 16
 REQUEST_TIMEOUT_SECONDS = 10.0

@@ -99,7 +99,7 @@ def tail(log: Path, size: int = 4_000) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on.
+    """A loopback TCP port that no server listens on.
 
     Below the ports that the kernel hands to outgoing connections: a client that keeps redialling a
     server that is down can be given that very port as its own and connect to itself, and then the

@@ -434,7 +434,7 @@ declare
     here     xid8 := pg_snapshot_xmax(pg_current_snapshot());
     recorded bigint;
     actual   bigint;
-    stranger bigint;
+    found_id bigint;
 begin
     select system_identifier into recorded from outbox.installation;
     select system_identifier into actual from pg_control_system();
@@ -443,7 +443,7 @@ begin
                       coalesce(recorded::text, 'an unknown one'), actual);
     end if;
 
-    select cursor.id into stranger
+    select cursor.id into found_id
     from outbox.cursor
     cross join lateral (
         select coalesce(target, seen) as position
@@ -452,10 +452,10 @@ begin
     where pg_snapshot_xmax(latest.position) > here
     limit 1;
     if found then
-        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', stranger, here);
+        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', found_id, here);
     end if;
 
-    select ahead.id into stranger
+    select ahead.id into found_id
     from generate_series(1, 5) as class
     cross join lateral (
         select id from outbox.message where priority = class and xid >= here limit 1
@@ -463,7 +463,7 @@ begin
     limit 1;
     if found then
         return format('Message %s was written by a transaction that this cluster has not reached (%s).',
-                      stranger, here);
+                      found_id, here);
     end if;
     return null;
 end
@@ -1835,7 +1835,7 @@ begin
     if require_room.made_by is null then
         if had + takes > most then
             refusal := format('of at most %s there are %s already: take fewer shards, delete a subscription that '
-                              'nobody needs, or raise outbox.quota.cursors as the owner', most, had);
+                              'is not needed, or raise outbox.quota.cursors as the owner', most, had);
         end if;
     else
         -- A limited key does not learn how many cursors others have.
@@ -1844,7 +1844,7 @@ begin
         where cursor.channel is null and subscription.made_by = require_room.made_by;
         if own + takes > share then
             refusal := format('of at most %s for what API keys named %s make there are %s already: take fewer shards, '
-                              'delete a subscription that nobody needs, or ask who gave you the key',
+                              'delete a subscription that is not needed, or ask who gave you the key',
                               share, require_room.made_by, own);
         elsif had + takes > most - share then
             refusal := 'there is no room for them: take fewer shards, or ask who gave you the API key';

@@ -88,7 +88,7 @@ class Pair:
         eventually(over, LONGEST_SECONDS)
 
     def demote(self) -> None:
-        """The primary comes back as a standby that nobody feeds."""
+        """The primary comes back as a standby that receives no WAL."""
         self.primary.stop()
         (self.primary.data_dir / "standby.signal").touch()
         self.primary.launch()

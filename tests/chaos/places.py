@@ -199,7 +199,7 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[Pair, Kafka, Proxy]:
     wire = Proxy(back_port)
     controller = f"127.0.0.1:{controller_port}"
     # A client stays on the listener through which it came: the one behind the wire names the wire
-    # as its address, and whoever only watches uses the other.
+    # as its address, and the watchers use the other.
     settings = {
         "listeners": f"PLAINTEXT://127.0.0.1:{kafka_port},WIRED://127.0.0.1:{back_port},"
         f"CONTROLLER://{controller}",

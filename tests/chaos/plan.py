@@ -84,7 +84,7 @@ FAULTS = {
             6,
             (0, 2),
             12,
-            "Kafka is stopped and started again while nobody writes",
+            "Kafka is stopped and started again while no writer writes",
             besides=(*RELAYS, KAFKA_WIRE, POSTGRES, POSTGRES_WIRE, BACKEND),
         ),
         # Some of these outlast RELAY_BARRIER_SECONDS and the idle timeout that follows from it.

@@ -14,7 +14,7 @@ from tests.relay.wires import Wires
 def exactly_once(
     database_url: str, kafka: str, topic_prefix: str, spawn: Spawn
 ) -> ExactlyOnceStage:
-    """On the Kafka that all tests share: nobody breaks it."""
+    """On the Kafka that all tests share: no test may break it."""
     return ExactlyOnceStage(database_url, kafka, topic_prefix, spawn)
 
 

@@ -21,7 +21,7 @@ ACCESS_CONTROL = {
 
 @pytest.fixture
 def stage(database_url: str, kafka: str, topic_prefix: str, spawn: Spawn) -> Stage:
-    """On the Kafka that all tests share: nobody breaks it."""
+    """On the Kafka that all tests share: no test may break it."""
     return Stage(database_url, kafka, topic_prefix, spawn)
 
 

@@ -109,7 +109,7 @@ class Platform:
         ).fetchall()
 
     def dead_letter(self, subscription_id: str, **fields: object) -> str:
-        """A letter of that subscription, of the first channel that it names; its id."""
+        """A dead letter of that subscription, of the first channel that it names; its id."""
         values = {
             "channel": None,
             "type": "paid",

@@ -168,14 +168,14 @@ def test_status_tells_backlog_waiting_channels_and_dead_letters(
 
 
 def test_the_rights_of_a_relay_suffice_for_the_operator(connection: Connection) -> None:
-    letter = str(add_dead_letter(connection, 1))
+    dead_letter = str(add_dead_letter(connection, 1))
     with relay_role(connection) as url:
         for command in (
             ["status"],
             ["subscriptions"],
             ["dead-letters", "list"],
-            ["dead-letters", "show", letter],
-            ["dead-letters", "redrive", letter],
+            ["dead-letters", "show", dead_letter],
+            ["dead-letters", "redrive", dead_letter],
             ["replay", "kafka", "--from", "2026-03-01T09:00:00Z"],
         ):
             done = outbox_relay(*command, environment={"DATABASE_URL": url})

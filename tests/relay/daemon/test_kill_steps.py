@@ -26,7 +26,7 @@ PAYLOAD = b'{"n": '
 
 @pytest.fixture
 def stage(wires: Wires) -> Stage:
-    """With a run's worth of messages that nobody has delivered yet."""
+    """With a run's worth of messages that no relay has delivered yet."""
     wires.stage.create_topic("orders")
     wires.stage.publish(MESSAGES, "orders")
     return wires.stage

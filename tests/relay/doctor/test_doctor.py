@@ -449,7 +449,7 @@ def test_so_is_one_that_a_role_s_or_the_database_s_path_names(
     connection: Connection, relay_url: str
 ) -> None:
     role = psycopg.conninfo.conninfo_to_dict(relay_url)["user"]
-    names = ["on a role's path", "on the database's", f"{role}", "on nobody's"]
+    names = ["on a role's path", "on the database's", f"{role}", "on no path"]
     for name in names:
         open_schema(connection, name)
     paths = [("role", f"{role}", names[0]), ("database", connection.info.dbname, names[1])]

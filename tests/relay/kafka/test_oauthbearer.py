@@ -23,7 +23,7 @@ LONGEST_SECONDS = 5.0
 
 @pytest.fixture
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """It asks for a token at its second listener, and nobody at the one of the test."""
+    """It asks for a token at its second listener, and no token at the one of the test."""
     port, guarded, controller = free_port(), free_port(), free_port()
     doors = (
         f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller},"

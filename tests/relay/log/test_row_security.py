@@ -17,7 +17,7 @@ from tests.service.shop import Shop, event
 
 pytest_plugins = ["tests.relay.stages"]
 
-# Whoever may see only some rows, such as those of one tenant.
+# A role that may see only some rows, such as those of one tenant.
 POLICY = "create policy some_rows on outbox.message using (group_key = 'g1')"
 
 

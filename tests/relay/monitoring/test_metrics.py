@@ -112,7 +112,7 @@ def test_a_clock_that_was_set_back_lowers_no_counter() -> None:
     assert samples(telemetry)["outbox_relay_run_seconds_total", kafka] == 0
 
 
-def test_runs_letters_and_faults_are_counted_by_subscription() -> None:
+def test_runs_dead_letters_and_faults_are_counted_by_subscription() -> None:
     telemetry = Telemetry()
     for _ in range(2):
         telemetry.run_done(
@@ -422,7 +422,7 @@ def test_a_taken_port_is_no_reason_to_stop() -> None:
         assert status_server.start(settings(NOWHERE, RELAY_PORT=port), Telemetry()) is None
 
 
-def test_an_address_of_somebody_else_is_bad_configuration(free_port: Callable[[], int]) -> None:
+def test_an_address_of_another_machine_is_bad_configuration(free_port: Callable[[], int]) -> None:
     elsewhere = settings(NOWHERE, RELAY_HOST="192.0.2.1", RELAY_PORT=str(free_port()))
     with pytest.raises(SettingsError, match="RELAY_HOST"):
         status_server.start(elsewhere, Telemetry())

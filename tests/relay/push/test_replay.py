@@ -244,7 +244,7 @@ def test_a_redriven_letter_that_a_replay_brought_to_its_death_again_can_still_ar
     answers.give(":1", OK)
     stage.let_time_pass()
     relay.drain()
-    ((_, _, _, _, redriven, delivered),) = stage.letters()
+    ((_, _, _, _, redriven, delivered),) = stage.dead_letters()
     assert (stage.rows(), redriven, delivered) == ([], True, True)
 
 

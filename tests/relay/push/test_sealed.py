@@ -119,8 +119,8 @@ def test_without_its_key_a_subscription_waits_and_the_others_go_on(
     relay = open_with(keys)
     relay.drain()
     assert stage.receiver.counts() == {"/other": 3}
-    # Nothing is used up: no attempt, no row, no letter, and the breaker is closed.
-    assert (stage.rows(), stage.letters(), stage.breaker()) == ([], [], "closed")
+    # Nothing is used up: no attempt, no row, no dead letter, and the breaker is closed.
+    assert (stage.rows(), stage.dead_letters(), stage.breaker()) == ([], [], "closed")
     assert (
         stage.count(
             "select count(*) from outbox.attempt a join outbox.subscription s"

@@ -44,14 +44,14 @@ def test_messages_that_are_retried_count_and_grow_old(stage: PushStage, relay: P
     assert 7200 <= oldest < 7300
 
 
-def test_messages_that_nobody_has_read_count(stage: PushStage, relay: PushRelay) -> None:
+def test_messages_that_no_relay_has_read_count(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe()
     stage.publish("a:1", "a:2")
     stage.publish("b:1", priority=5)
     assert counted(relay) == {"unread": 3}
 
 
-def test_parked_messages_and_their_letters_count(stage: PushStage, relay: PushRelay) -> None:
+def test_parked_messages_and_their_dead_letters_count(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe(retry={"schedule_seconds": []}, on_exhausted="park")
     stage.receiver.react = answers = Answers()
     answers.give("a:1", respond(500))

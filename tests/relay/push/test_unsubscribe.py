@@ -118,7 +118,7 @@ def test_a_late_commit_below_what_is_done_stands_in_the_way(
         if under_way:
             stage.publish("a:2")
             stage.db.execute(UNDER_WAY, ["a:2"])
-        # Of a transaction that is open nobody knows whether it commits.
+        # An open transaction may commit or not.
         with stage.db.transaction(force_rollback=True):
             stage.db.execute("select outbox.unsubscribe(%s)", [subscription_id])
         writer.commit()

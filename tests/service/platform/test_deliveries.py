@@ -86,9 +86,9 @@ def test_an_answer_that_is_not_text_is_shown_as_far_as_it_is(platform: Platform)
 
 def test_the_pages_of_dead_letters_show_each_once_newest_first(platform: Platform) -> None:
     made = platform.subscription()
-    letters = [platform.dead_letter(made["id"]) for _ in range(5)]
+    dead_letters = [platform.dead_letter(made["id"]) for _ in range(5)]
     path = f"{DEAD_LETTERS}?subscriptionId={made['id']}&"
-    assert [item["id"] for item in platform.walk(path, limit=2)] == letters[::-1]
+    assert [item["id"] for item in platform.walk(path, limit=2)] == dead_letters[::-1]
 
 
 def test_dead_letters_are_found_by_type_reason_state_and_time(platform: Platform) -> None:
@@ -111,8 +111,8 @@ def test_dead_letters_are_found_by_type_reason_state_and_time(platform: Platform
 
 
 def test_a_dead_letter_is_shown_whole(platform: Platform) -> None:
-    letter = platform.dead_letter(platform.subscription()["id"], payload='{"a":  1.0}')
-    answer = platform.send("GET", f"{DEAD_LETTERS}/{letter}")
+    dead_letter = platform.dead_letter(platform.subscription()["id"], payload='{"a":  1.0}')
+    answer = platform.send("GET", f"{DEAD_LETTERS}/{dead_letter}")
     assert '"payload":{"a":  1.0}' in answer.text
     shown = answer.json()
     assert (shown["headers"], shown["reason"], shown["attempts"]) == ({"x": "y"}, "http_500", 9)
@@ -120,27 +120,27 @@ def test_a_dead_letter_is_shown_whole(platform: Platform) -> None:
 
 def test_of_a_payload_no_number_is_computed(platform: Platform) -> None:
     """A megabyte of the smallest floats would hold the service's loop for seconds."""
-    letter = platform.dead_letter(platform.subscription()["id"], payload='{"a": 1e999}')
-    assert '"payload":{"a": 1e999}' in platform.send("GET", f"{DEAD_LETTERS}/{letter}").text
+    dead_letter = platform.dead_letter(platform.subscription()["id"], payload='{"a": 1e999}')
+    assert '"payload":{"a": 1e999}' in platform.send("GET", f"{DEAD_LETTERS}/{dead_letter}").text
 
 
 def test_a_payload_that_is_not_json_is_shown_as_base64(platform: Platform) -> None:
-    letter = platform.dead_letter(platform.subscription()["id"], payload="<xml/>")
-    shown = platform.ask("GET", f"{DEAD_LETTERS}/{letter}")
+    dead_letter = platform.dead_letter(platform.subscription()["id"], payload="<xml/>")
+    shown = platform.ask("GET", f"{DEAD_LETTERS}/{dead_letter}")
     assert base64.b64decode(shown["payloadBase64"]) == b"<xml/>"
     assert "payload" not in shown
 
 
-def test_a_second_redrive_of_the_same_letters_adds_nothing(platform: Platform) -> None:
+def test_a_second_redrive_of_the_same_dead_letters_adds_nothing(platform: Platform) -> None:
     made = platform.subscription()
-    letters = [platform.dead_letter(made["id"]) for _ in range(3)]
+    dead_letters = [platform.dead_letter(made["id"]) for _ in range(3)]
     redrive = f"{DEAD_LETTERS}/redrive"
-    assert platform.ask("POST", redrive, {"ids": letters[:1]})["redriven"] == 1
+    assert platform.ask("POST", redrive, {"ids": dead_letters[:1]})["redriven"] == 1
     filtered = {"subscriptionId": made["id"], "type": "paid"}
     assert platform.ask("POST", redrive, {**filtered, "type": "x"})["redriven"] == 0
     assert platform.ask("POST", redrive, filtered) == {"redriven": 2, "more": False}
     assert platform.ask("POST", redrive, filtered)["redriven"] == 0
-    assert platform.ask("POST", redrive, {"ids": letters})["redriven"] == 0
+    assert platform.ask("POST", redrive, {"ids": dead_letters})["redriven"] == 0
     assert len(deliveries(platform, made)) == 3
 
 
@@ -164,7 +164,7 @@ def test_a_redrive_that_says_too_little_or_too_much_or_what_is_not_there_is_refu
     assert platform.field("POST", f"{DEAD_LETTERS}/redrive", body) == blamed
 
 
-def test_stats_tell_backlog_deliveries_letters_and_breaker(platform: Platform) -> None:
+def test_stats_tell_backlog_deliveries_dead_letters_and_breaker(platform: Platform) -> None:
     made = platform.subscription()
     body = [{"channelId": made["channelId"], "type": "t", "payload": 1, "priority": p}
             for p in (1, 5)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`outbox-service keys …`: keys are made, listed and revoked by the owner, and by nobody else."""
+"""`outbox-service keys …`: keys are made, listed and revoked by the owner, and by no other role."""
 
 import sys
 from collections.abc import Callable

@@ -180,7 +180,7 @@ def test_a_use_is_noted_once_a_minute(platform: Platform) -> None:
     assert last_use(platform) > before
 
 
-def test_noting_a_use_waits_for_nobody(platform: Platform) -> None:
+def test_noting_a_use_waits_for_no_lock(platform: Platform) -> None:
     headers = platform.key("read")
     with psycopg.connect(platform.database.info.dsn) as other:
         other.execute("select from outbox.api_key_use for update")

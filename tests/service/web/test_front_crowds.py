@@ -46,7 +46,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_costs_no_memory_and_holds_up_nobody(patient: Front, flood: str) -> None:
+def test_a_flood_costs_no_memory_and_delays_no_other(patient: Front, flood: str) -> None:
     """Four connections with 16 MB each, who read nothing."""
     begun, more = FLOODS[flood]
     content = more * (16 * MEGABYTE // len(more))
@@ -81,7 +81,7 @@ def test_half_open_connections_are_ended_though_nothing_else_happens(front: Fron
 
 
 @pytest.mark.parametrize("half", [*HEADS, *BODIES])
-def test_three_hundred_half_open_connections_keep_nobody_out(
+def test_three_hundred_half_open_connections_keep_no_other_client_out(
     spawn: Spawn, database_url: str, free_port: Callable[[], int], half: str
 ) -> None:
     """Many more than there may be, none of them old enough to be ended for its age."""
@@ -107,7 +107,7 @@ def test_three_hundred_half_open_connections_keep_nobody_out(
 def test_a_request_that_is_worked_on_is_not_ended_for_a_newcomer(
     front: Front, database_url: str
 ) -> None:
-    """A check for readiness waits on the database while strangers come."""
+    """A check for readiness waits on the database while unauthenticated clients come."""
     order = b'{"timestamp": 1, "eventType": "ATTEMPT_SUCCESS", "payload": {"timestamp": "t"}}'
     with front.raw() as client, ExitStack() as stack:
         client.send(post(WEBHOOKS, f"Content-Length: {len(order)}") + order[:-1])
@@ -143,14 +143,14 @@ def test_few_descriptors_are_enough_to_answer(
     with ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(front.raw())
-    # Nobody could be taken beyond the sixty; now that they are gone, everybody can.
+    # The service took no connection beyond the sixty; now that they are gone, it takes all.
     eventually(lambda: assert_alive(front))
     used = front.metric("process_cpu_seconds_total")
     time.sleep(1)
     assert front.metric("process_cpu_seconds_total") - used < 0.5
 
 
-def test_half_sent_bodies_of_strangers_keep_no_body_of_a_key_out(
+def test_half_sent_bodies_without_a_key_keep_no_body_of_a_key_out(
     patient: Front, database_url: str
 ) -> None:
     """More of them than is held, and each is smaller than the one that comes with a key."""

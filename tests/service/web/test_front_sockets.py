@@ -93,7 +93,7 @@ def test_a_crowd_of_websockets_keeps_out_neither_another_nor_requests(
         assert front.status("/readyz") == 200
 
 
-def test_a_flood_of_pings_that_nobody_reads_costs_no_memory(front: Front, order_id: str) -> None:
+def test_a_flood_of_pings_that_are_not_read_costs_no_memory(front: Front, order_id: str) -> None:
     before = front.memory()
     with joined(front, order_id, receive_buffer=4096) as client:
         # A message in between, which the service reads and drops.

@@ -1,4 +1,4 @@
-"""Strangers don't decide how fast the log grows, nor what it says of them."""
+"""Unauthenticated clients decide neither how fast the log grows nor what it says of them."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ def told(front: Front, path: str) -> None:
     ],
     ids=["path", "escapes", "wide", "query", "host", "socket", "handshake", "version"],
 )
-def test_no_word_of_a_stranger_makes_a_line_long(front: Front, request_head: bytes) -> None:
+def test_no_word_of_a_client_makes_a_line_long(front: Front, request_head: bytes) -> None:
     with front.raw() as client:
         client.send(request_head).some()
     told(front, "/marker")
@@ -145,7 +145,7 @@ def test_after_a_second_there_are_lines_of_their_own_again(monkeypatch: pytest.M
     assert sum(room.take() for _ in range(FLOOD)) == refusals.MAX_LINES
 
 
-def test_whoever_has_a_key_is_told_line_by_line(
+def test_requests_with_a_key_are_told_line_by_line(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = platform.key("read")
@@ -167,7 +167,7 @@ def test_what_succeeds_is_told_line_by_line(shop: Shop, monkeypatch: pytest.Monk
     assert len([line for line in written if line.get("path") == WEBHOOKS]) == FLOOD
 
 
-def test_an_event_that_nobody_took_is_told_in_a_few_words_of_its_own(shop: Shop) -> None:
+def test_an_event_that_was_not_applied_is_told_in_a_few_words_of_its_own(shop: Shop) -> None:
     """Without a signature anybody writes them."""
     order = str(uuid4())
     taken = event("ATTEMPT_SUCCESS", order=order, paid="1", attempt_id=WORD, transaction_id=WORD)

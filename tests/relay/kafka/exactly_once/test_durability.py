@@ -133,7 +133,7 @@ def open_transactions(stage: ExactlyOnceStage, number: int) -> Iterator[None]:
             connection.execute(COMMIT.format(name))
 
 
-def test_a_thousand_open_transactions_hold_up_nobody(roomy: ExactlyOnceStage) -> None:
+def test_a_thousand_open_transactions_delay_no_other(roomy: ExactlyOnceStage) -> None:
     stage = roomy
     stage.create_topic("orders")
     relay = stage.relay()

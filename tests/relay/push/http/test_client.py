@@ -183,7 +183,7 @@ def test_the_next_request_after_an_endless_body_has_a_connection_of_its_own(
 
 
 def test_a_connection_that_ended_in_the_pool_is_never_written_to_twice(receiver: Receiver) -> None:
-    """Whoever closes after each answer without saying so costs an attempt, never a double."""
+    """An endpoint that closes unannounced after each answer costs an attempt, never a double."""
 
     async def twice() -> list[Answer]:
         async with client() as push:
@@ -338,7 +338,7 @@ def test_what_is_no_tls_is_said_to_be_none(receiver: Receiver) -> None:
         assert post(f"https://127.0.0.1:{server.getsockname()[1]}/").error == "tls"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused_before_anything_is_sent() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
     got: list[bytes] = []

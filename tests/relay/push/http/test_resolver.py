@@ -87,7 +87,7 @@ def test_the_two_times_are_less_than_a_minute() -> None:
 
 
 @pytest.mark.long
-def test_names_that_are_never_answered_hold_up_nobody_else() -> None:
+def test_names_that_are_never_answered_delay_no_other() -> None:
     over = threading.Event()
 
     def look_up(host: str, port: int, **_: object) -> list[Any]:
@@ -171,7 +171,7 @@ def test_who_waits_for_a_place_has_it_when_another_look_up_ends(
     assert look_up.most <= 2
 
 
-def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(
+def test_a_name_that_no_request_waits_for_any_more_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "MAX_OF_A_KEY", 1)

@@ -105,7 +105,7 @@ def test_a_name_that_ends_with_a_dot_is_proved_without_it(authority: trustme.CA)
         assert names == [NAME]
 
 
-def test_an_authority_that_nobody_named_is_not_trusted(authority: trustme.CA) -> None:
+def test_an_authority_that_was_not_configured_is_not_trusted(authority: trustme.CA) -> None:
     with secure(authority.issue_cert(NAME), answering) as (server, _):
         (answer,) = ask(server.port)
         assert answer.error == "tls_untrusted"
@@ -166,7 +166,7 @@ def test_an_endpoint_without_a_common_version_is_told_apart() -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_an_answer_that_nobody_asked_for_counts_for_no_message_over_tls(
+def test_an_unsolicited_answer_counts_for_no_message_over_tls(
     authority: trustme.CA,
 ) -> None:
     got: list[bytes] = []
@@ -357,7 +357,7 @@ class Keeper:
     """Of connections that no pool has."""
 
     def rest(self, connection: Connection) -> None:
-        """Nobody asks for it."""
+        """The test does not use it."""
 
     def lost(self, connection: Connection) -> None:
-        """Nobody misses it."""
+        """The test does not use it."""

@@ -17,7 +17,7 @@ SUPERVISED = (*plan.RELAYS, plan.SERVICE, plan.ENDPOINT)
 REST_SECONDS = 1.5
 
 
-class Assailant(threading.Thread):
+class Injector(threading.Thread):
     """Strikes one target, one strike after the other.
 
     `injected` and `kills`: what was done; `missed`: faults that found no victim; `faults`: programs
@@ -35,7 +35,7 @@ class Assailant(threading.Thread):
         tell: Callable[[str], None],
         stop: threading.Event,
     ) -> None:
-        super().__init__(name=f"assailant of {target}", daemon=True)
+        super().__init__(name=f"injector of {target}", daemon=True)
         self.injected: list[Injected] = []
         self.kills = 0
         self.missed: list[str] = []
@@ -120,13 +120,13 @@ class Assailant(threading.Thread):
         self._tell(fault)
 
 
-def assailants(
+def injectors(
     here: Places,
     strikes: Sequence[Strike],
     faults: Faults,
     tell: Callable[[str], None],
     stop: threading.Event,
-) -> list[Assailant]:
+) -> list[Injector]:
     """One for each target, and for each program that is to be watched; not yet started."""
     turns = {target: threading.Lock() for target in plan.TARGETS}
 
@@ -134,5 +134,5 @@ def assailants(
         return [strike for strike in strikes if strike.target == target]
 
     return [
-        Assailant(here, target, own(target), faults, turns, tell, stop) for target in plan.TARGETS
+        Injector(here, target, own(target), faults, turns, tell, stop) for target in plan.TARGETS
     ]

@@ -1,4 +1,4 @@
-"""A time in which nobody writes, asked for by whoever has something to do in it."""
+"""A pause of all writers, held by a fault that has to strike while nothing is written."""
 
 import threading
 import time
@@ -16,31 +16,31 @@ class Interval(NamedTuple):
     ended: float
 
 
-class Hush:
-    """Whoever writes heeds it before each transaction. `times`: when it was kept."""
+class WritePause:
+    """Writers wait it out before each transaction. `intervals`: when it was held."""
 
     def __init__(self) -> None:
-        self.times: list[Interval] = []
+        self.intervals: list[Interval] = []
         self._lifted = threading.Event()
         self._lifted.set()
 
     @property
-    def on(self) -> bool:
-        """Whether nobody is to begin anything."""
+    def is_on(self) -> bool:
+        """Whether no writer is to begin a transaction."""
         return not self._lifted.is_set()
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Nobody begins anything; what is under way goes on to its end."""
+    def held(self) -> Iterator[None]:
+        """No writer begins a transaction; those under way go on to their ends."""
         began = time.monotonic()
         self._lifted.clear()
         try:
             yield
         finally:
-            self.times.append(Interval(began, time.monotonic()))
+            self.intervals.append(Interval(began, time.monotonic()))
             self._lifted.set()
 
-    def heed(self, stop: threading.Event) -> None:
-        """Returns when writing is allowed, or nobody is to go on at all."""
+    def wait_out(self, stop: threading.Event) -> None:
+        """Returns when writing is allowed, or when `stop` is set."""
         while not self._lifted.wait(LOOK_SECONDS) and not stop.is_set():
             pass
