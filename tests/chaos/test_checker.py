@@ -97,20 +97,20 @@ def test_an_unexpected_letter_is_found_and_its_message_not_called_lost() -> None
     }
 
 
-def test_a_letter_for_what_never_committed_is_found() -> None:
+def test_a_dead_letter_for_what_never_committed_is_found() -> None:
     dead_letters = (BIG, DeadLetter("undone", "MSG_SIZE_TOO_LARGE"))
     assert judge(arrive(*SMALL), dead_letters).broken == {checker.UNEXPECTED_DEAD_LETTER: 1}
 
 
-def test_a_missing_letter_is_found() -> None:
+def test_a_missing_dead_letter_is_found() -> None:
     assert judge(arrive(*SMALL), ()).broken == {checker.MISSING_DEAD_LETTER: 1}
 
 
-def test_a_letter_written_twice_is_found() -> None:
+def test_a_dead_letter_written_twice_is_found() -> None:
     assert judge(arrive(*SMALL), (BIG, BIG)).broken == {checker.TWICE_DEAD: 1}
 
 
-def test_a_message_that_is_both_lettered_and_delivered_is_found() -> None:
+def test_a_message_that_is_both_dead_letter_and_delivered_is_found() -> None:
     assert judge(arrive(*SMALL, "big")).broken == {checker.DEAD_AND_DELIVERED: 1}
 
 

@@ -113,7 +113,7 @@ def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
         assert dead_letters.redrive(connection, [dead_letter]) == 1
 
 
-def test_a_letter_is_shown_whole_without_steering_the_terminal(
+def test_a_dead_letter_is_shown_whole_without_steering_the_terminal(
     connection: Connection, database_url: str
 ) -> None:
     dead_letter = add_dead_letter(connection, 7, payload=b'{"note": "\x1b[2Jgone"}\xff')

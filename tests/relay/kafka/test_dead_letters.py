@@ -203,7 +203,7 @@ def test_after_a_lowered_limit_only_what_is_too_large_dies(stage: Stage) -> None
     eventually(the_others_arrived_in_order, timeout_seconds=30)
 
 
-def test_a_redriven_letter_arrives_once_its_topic_takes_it(stage: Stage) -> None:
+def test_a_redriven_dead_letter_arrives_once_its_topic_takes_it(stage: Stage) -> None:
     topic = stage.create_topic("orders", partitions=1, **{"max.message.bytes": SMALL_LIMIT})
     stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)
     assert stage.relay("--once").wait(60) == 0

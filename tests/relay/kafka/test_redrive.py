@@ -39,7 +39,7 @@ def refuse(relay: Relay, *message_ids: int) -> None:
     relay.sink.refuses = lambda message: message.id in message_ids
 
 
-def test_a_letter_is_a_whole_copy_of_its_message(db: Session, relay: Relay) -> None:
+def test_a_dead_letter_is_a_whole_copy_of_its_message(db: Session, relay: Relay) -> None:
     message = one(db, PUBLISH_WHOLE)
     refuse(relay, message)
     relay.drain()
@@ -102,7 +102,7 @@ def test_a_second_redrive_of_the_same_dead_letters_adds_nothing(db: Session, rel
     assert relay.drain() == []
 
 
-def test_a_letter_that_dies_again_counts_its_attempts_and_can_go_again(
+def test_a_dead_letter_that_dies_again_counts_its_attempts_and_can_go_again(
     db: Session, relay: Relay
 ) -> None:
     message = publish(db, "a")
@@ -136,7 +136,7 @@ def test_dead_letters_that_were_not_acknowledged_come_again(db: Session, relay: 
     assert relay.drain() == []
 
 
-def test_a_letter_whose_topic_is_missing_is_not_overtaken_by_the_next(
+def test_a_dead_letter_whose_topic_is_missing_is_not_overtaken_by_the_next(
     db: Session, relay: Relay
 ) -> None:
     """Redriven one by one, the second when the topic of both is back."""
@@ -153,7 +153,7 @@ def test_a_letter_whose_topic_is_missing_is_not_overtaken_by_the_next(
     assert relay.drain() == messages
 
 
-def test_a_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -> None:
+def test_a_dead_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -> None:
     db.execute("insert into outbox.subscription (name) values ('other')")
     message = publish(db, "a")
     refused = 0
@@ -169,7 +169,7 @@ def test_a_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -
     assert relay.drain() == [message]
 
 
-def test_a_letter_whose_topic_is_missing_holds_up_no_letter_of_another_channel(
+def test_a_dead_letter_whose_topic_is_missing_delays_no_dead_letter_of_another_channel(
     db: Session, relay: Relay
 ) -> None:
     waiting = [publish(db, "a", channel="missing") for _ in range(2)]

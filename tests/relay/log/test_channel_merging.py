@@ -160,7 +160,7 @@ def test_a_redrive_that_is_under_way_is_not_lost_in_the_merge(
     assert channel_cursors(db) == []
 
 
-def test_a_message_that_both_gave_up_after_a_replay_has_one_letter(
+def test_a_message_that_both_gave_up_after_a_replay_has_one_dead_letter(
     db: Session, relay: Relay
 ) -> None:
     message = publish(db, "a", channel="parcels")

@@ -16,9 +16,9 @@ from relay.monitoring.server import StatusServer
 from relay.monitoring.telemetry import Telemetry
 from tests.conftest import Spawn
 from tests.eventually import eventually
+from tests.relay.monitoring.serving import NOWHERE
 from tests.relay.operating import settings
 
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 READY = GET.replace(b"/healthz", b"/readyz")
 

@@ -200,7 +200,7 @@ class PushStage:
         """(idempotency key, reason, exhausted, attempts, redriven?, delivered?)."""
         return self.db.execute(DEAD_LETTERS).fetchall()
 
-    def letter_ids(self) -> list[int]:
+    def dead_letter_ids(self) -> list[int]:
         return [id for (id,) in self.db.execute("select id from outbox.dead_letter order by id")]
 
     def events(self) -> list[Row]:

@@ -10,7 +10,7 @@ TWICE = {"schedule_seconds": [0], "jitter": 0}
 
 
 def redrive(stage: PushStage) -> int:
-    ids = stage.letter_ids()
+    ids = stage.dead_letter_ids()
     ((number,),) = stage.db.execute("select outbox.redrive(%s)", [ids]).fetchall()
     return int(number)
 
@@ -28,7 +28,7 @@ def poisoned(stage: PushStage, relay: PushRelay, *keys: str, policy: str = "skip
     return answers
 
 
-def test_an_exhausted_message_is_a_letter_with_its_reason_limit_and_attempts(
+def test_an_exhausted_message_is_a_dead_letter_with_its_reason_limit_and_attempts(
     stage: PushStage, relay: PushRelay
 ) -> None:
     poisoned(stage, relay, "a:1")
@@ -84,7 +84,7 @@ def test_a_second_redrive_adds_nothing(stage: PushStage, relay: PushRelay, polic
 
 
 @pytest.mark.parametrize("policy", ["skip", "park"])
-def test_a_letter_that_dies_again_can_be_redriven_again(
+def test_a_dead_letter_that_dies_again_can_be_redriven_again(
     stage: PushStage, relay: PushRelay, policy: str
 ) -> None:
     answers = poisoned(stage, relay, "a:1", policy=policy).give("a:1", NO)
@@ -98,7 +98,7 @@ def test_a_letter_that_dies_again_can_be_redriven_again(
     assert stage.dead_letters()[0][4:] == (True, True)
 
 
-def test_a_redriven_letter_that_fails_again_beside_the_head_of_its_group_uses_its_attempts_up(
+def test_a_redriven_dead_letter_that_fails_again_beside_the_head_of_its_group_uses_its_attempts_up(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = poisoned(stage, relay, "a:1").give("a:1", NO).give("a:4", NO, NO, OK)
@@ -112,7 +112,7 @@ def test_a_redriven_letter_that_fails_again_beside_the_head_of_its_group_uses_it
     assert stage.dead_letters() == [("a:1", "http_500", "10 attempts", 12, False, False)]
 
 
-def test_a_message_over_the_endpoints_limit_is_a_letter_and_is_never_sent(
+def test_a_message_over_the_endpoints_limit_is_a_dead_letter_and_is_never_sent(
     stage: PushStage, relay: PushRelay
 ) -> None:
     stage.subscribe(max_payload_bytes=20)

@@ -83,7 +83,7 @@ def test_redriven_as_it_was_it_dies_again_and_leaks_no_slot(
     subscription_id = fill(stage, ["g"])
     relay.drain()
     for _ in range(6):
-        assert one(stage.db, "select outbox.redrive(%s)", stage.letter_ids()) == len(ROWS)
+        assert one(stage.db, "select outbox.redrive(%s)", stage.dead_letter_ids()) == len(ROWS)
         relay.drain()
     check(stage, relay, subscription_id)
 

@@ -63,7 +63,7 @@ def test_parked_messages_and_their_dead_letters_count(stage: PushStage, relay: P
     assert gauge(relay, "waiting_dead_letters") == 0
 
 
-def test_a_redriven_letter_is_as_old_as_its_message_though_the_log_has_it_no_more(
+def test_a_redriven_dead_letter_is_as_old_as_its_message_though_the_log_has_it_no_more(
     stage: PushStage, relay: PushRelay
 ) -> None:
     stage.subscribe(retry={"schedule_seconds": []})

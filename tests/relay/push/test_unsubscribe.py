@@ -141,7 +141,7 @@ def test_a_replay_that_has_begun_stands_in_the_way_as_far_as_it_is_wanted(
     unsubscribe(stage, subscription_id)
 
 
-def test_a_letter_that_was_acknowledged_late_does_not_stand_in_the_way(
+def test_a_dead_letter_that_was_acknowledged_late_does_not_stand_in_the_way(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscription_id = stage.subscribe(retry={"schedule_seconds": []})

@@ -9,7 +9,7 @@ from tests.service.meanwhile import meanwhile
 from tests.service.platform.limited import Limited, message, state
 
 
-def test_a_letter_of_another_channel_is_not_there(limited: Limited) -> None:
+def test_a_dead_letter_of_another_channel_is_not_there(limited: Limited) -> None:
     """Its subscription read that channel before it was moved to one of the key's."""
     platform = limited.platform
     dead_letter = platform.dead_letter(limited.mine["id"], channel="secrets", payload='"secret"')
@@ -24,7 +24,7 @@ def test_a_letter_of_another_channel_is_not_there(limited: Limited) -> None:
     assert platform.ask("POST", redrive, all_of_them)["redriven"] == 1
 
 
-def test_a_letter_of_a_test_message_is(limited: Limited) -> None:
+def test_a_dead_letter_of_a_test_message_is(limited: Limited) -> None:
     dead_letter = limited.platform.dead_letter(limited.mine["id"], channel="outbox.test")
     assert limited.send("GET", f"{DEAD_LETTERS}/{dead_letter}").status_code == 200
     redriven = limited.send("POST", f"{DEAD_LETTERS}/redrive", {"ids": [dead_letter]})

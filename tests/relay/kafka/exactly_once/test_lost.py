@@ -7,7 +7,7 @@ from confluent_kafka.admin import AdminClient
 
 from local.program import Program
 from tests.eventually import eventually
-from tests.relay.monitoring.test_metrics import ask
+from tests.relay.monitoring.serving import ask
 from tests.relay.stage import GROUP, ExactlyOnceStage
 from tests.relay.traps import CHECKPOINT, kill_at
 from tests.relay.wires import Wires

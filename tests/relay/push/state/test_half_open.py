@@ -91,7 +91,7 @@ def test_a_due_heads_probe_that_outlives_its_run_writes_nothing_but_its_own_row(
     assert [state for _, _, state in stage.rows()].count("in flight") == 1
 
 
-def test_a_due_head_that_is_too_large_is_a_letter_and_nothing_else_is_written(
+def test_a_due_head_that_is_too_large_is_a_dead_letter_and_nothing_else_is_written(
     stage: PushStage, relay: PushRelay
 ) -> None:
     opened(stage, relay, due=True)
@@ -246,7 +246,7 @@ def test_behind_a_parked_letter_what_can_never_be_sent_becomes_one_and_its_group
     assert len(stage.dead_letters()) == 1
 
 
-def test_what_can_never_be_sent_and_stands_first_in_the_log_becomes_a_letter_at_once(
+def test_what_can_never_be_sent_and_stands_first_in_the_log_becomes_a_dead_letter_at_once(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=False, max_payload_bytes=30)

@@ -126,7 +126,7 @@ def test_a_late_failure_is_one_attempt_and_its_group_waits(
     assert (stage.keys(), stage.rows()) == (["a:1", "a:1", "a:2"], [])
 
 
-def test_what_failed_late_for_the_last_time_becomes_a_letter_and_its_group_goes_on(
+def test_what_failed_late_for_the_last_time_becomes_a_dead_letter_and_its_group_goes_on(
     stage: PushStage, relay: PushRelay, open_relay: OpenRelay
 ) -> None:
     held = in_flight(stage, relay, retry={"schedule_seconds": []})
@@ -139,7 +139,7 @@ def test_what_failed_late_for_the_last_time_becomes_a_letter_and_its_group_goes_
 
 @pytest.mark.parametrize("cleared", [True, False])
 @pytest.mark.parametrize("failures", [0, 2])
-def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
+def test_a_dead_letter_that_is_acknowledged_late_counts_each_attempt_once(
     stage: PushStage,
     relay: PushRelay,
     monkeypatch: pytest.MonkeyPatch,

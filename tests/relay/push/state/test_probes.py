@@ -62,7 +62,7 @@ def settled(stage: PushStage, *rows: tuple[str, int, str]) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 429, 500, 503])
-def test_a_group_alone_whose_message_is_always_refused_gets_a_letter_and_goes_on(
+def test_a_group_alone_whose_message_is_always_refused_gets_a_dead_letter_and_goes_on(
     stage: PushStage, relay: PushRelay, status: int
 ) -> None:
     answers = alone(stage, relay)
@@ -77,7 +77,7 @@ def test_a_group_alone_whose_message_is_always_refused_gets_a_letter_and_goes_on
     assert not one(stage.db, PAUSED)
 
 
-def test_by_park_the_group_waits_for_its_letter_and_another_group_closes_the_breaker(
+def test_by_park_the_group_waits_for_its_dead_letter_and_another_group_closes_the_breaker(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = alone(stage, relay, on_exhausted="park")
@@ -91,7 +91,7 @@ def test_by_park_the_group_waits_for_its_letter_and_another_group_closes_the_bre
     assert (stage.rows(), stage.breaker(), answers.accepted) == (parked, "closed", ["b:1"])
 
 
-def test_a_probe_that_is_refused_for_good_is_a_letter_at_once(
+def test_a_probe_that_is_refused_for_good_is_a_dead_letter_at_once(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = alone(stage, relay, client_errors="dead_letter")
