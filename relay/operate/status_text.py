@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from relay.monitoring.status import (
-    Backlog,
     DeadLetters,
     Endpoint,
     Holder,
@@ -11,6 +10,7 @@ from relay.monitoring.status import (
     Status,
     Waiting,
 )
+from relay.monitoring.undelivered import Backlog
 from relay.operate.table import duration, printable, table
 
 
