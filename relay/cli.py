@@ -29,8 +29,7 @@ from relay.commands.outcome import BAD_CONFIGURATION, FAULT, complain
 from relay.daemon.relay import Refused, StuckError
 from relay.database import EncodingError
 from relay.operate.not_found import NotFoundError
-from relay.operate.subscription import UndeliveredError
-from relay.operate.subscriptions import NameTakenError
+from relay.operate.subscription import NameTakenError, UndeliveredError
 from relay.process import logs, terminal
 from relay.settings import Settings, SettingsError
 from relay.settings.variables import described_fields, description

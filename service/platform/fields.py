@@ -109,3 +109,7 @@ Cursor = Annotated[
 ]
 # Postgres knows no years beyond; msgspec none before 1.
 Time = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset from UTC.")]
+EventTypes = Annotated[
+    list[EventType],
+    Meta(min_length=1, max_length=100, description="Only events of these types; null: all."),
+]

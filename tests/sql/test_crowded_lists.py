@@ -6,7 +6,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from service.platform.deliveries import stats
-from service.platform.subscriptions import subscription
+from service.platform.subscriptions import view
 from tests.sql.log import Session, one
 
 QUIET = 20
@@ -58,10 +58,10 @@ PAGE = {
     "last": 2**63 - 1,
     "after": 0,
     "rows": 51,
-    "count": subscription.COUNTED_AT_MOST,
+    "count": view.COUNTED_AT_MOST,
     "look_at": stats.LOOKED_AT_PER_CURSOR,
 }
-LISTS: dict[str, LiteralString] = {"subscriptions": subscription.READ, "stats": stats.LIST}
+LISTS: dict[str, LiteralString] = {"subscriptions": view.READ, "stats": stats.LIST}
 # Pages of memory for each subscription that is listed; most are those of its five cursors.
 FEW_PAGES = 250
 

@@ -8,9 +8,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from relay.monitoring import status, undelivered
-from relay.operate import subscriptions
+from relay.operate import subscription_list
 from service.platform.deliveries import deliveries, stats
-from service.platform.subscriptions import subscription
+from service.platform.subscriptions import view
 from tests.sql.log import SQL_DIRECTORY, Session, one, only_rows, publish
 
 # Every combination that the table takes, and the state that it is.
@@ -73,13 +73,13 @@ def of_the_relays_status(db: Session) -> object:
 
 
 def of_the_command(db: Session) -> object:
-    (found,) = [one for one in subscriptions.read(db) if one.name == "billing"]
+    (found,) = [one for one in subscription_list.read(db) if one.name == "billing"]
     return found
 
 
 def of_the_services_subscription(db: Session) -> dict[str, Any]:
     billing_id = one(db, "select id from outbox.subscription where name = 'billing'")
-    return billing(rows(db, subscription.READ, first=billing_id, last=billing_id, **ALL), "name")
+    return billing(rows(db, view.READ, first=billing_id, last=billing_id, **ALL), "name")
 
 
 def of_the_services_numbers(db: Session) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import LiteralString
 
 from service.database.transaction import Transaction
 from service.platform.permission import kind_of, require_scope
-from service.platform.subscriptions.subscription import Subscription, find
+from service.platform.subscriptions.view import Subscription, find
 from service.web.operation import Call
 from service.web.query import NoQuery
 

@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from local.program import script
@@ -23,12 +22,6 @@ from tests.sql.log import Session
 
 VERSION = version("outbox-relay")
 NOWHERE = {"DATABASE_URL": "postgresql://relay:hunter2@127.0.0.1:1/shop"}
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
 
 
 def test_it_says_which_version_it_is_without_any_setting() -> None:

@@ -1,7 +1,6 @@
 """Dead letters are listed, shown and redriven, each once and in their order."""
 
 from argparse import Namespace
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,16 +11,9 @@ from psycopg import errors
 from relay.commands.dead_letters import redrive
 from relay.commands.outcome import BAD_CONFIGURATION
 from relay.database import Connection
-from relay.operate import dead_letters, subscriptions
+from relay.operate import dead_letters, subscription
 from relay.operate.dead_letters import Filter
 from tests.relay.operating import add_dead_letter, outbox_relay, settings
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
-
 
 DELIVERIES = "select message_id from outbox.delivery order by message_id"
 
@@ -101,7 +93,7 @@ def test_the_limit_that_a_letter_exhausted_is_told(connection: Connection) -> No
 def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscriptions.add(connection, "billing", channels=["c"], endpoint="http://h/", settings={})
+    subscription.add(connection, "billing", channels=["c"], endpoint="http://h/", settings={})
     dead_letter = add_dead_letter(connection, 7, subscription="billing")
     bounds = dead_letters.BOUNDS.replace("15s", "10ms")
     monkeypatch.setattr(dead_letters, "BOUNDS", bounds)

@@ -14,7 +14,7 @@ from tests.relay.wires import Wires
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 MESSAGES = 1_000
 # What a session says in its first run: it reads the log once the cursor is its own, and writes the

@@ -9,7 +9,7 @@ from tests.relay.stage import Stage
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 
 def test_once_exits_0_when_everything_is_delivered(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from tests.relay.stage import Stage
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 CUSTOMERS = 4
 KILLS = 12

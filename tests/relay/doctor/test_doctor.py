@@ -17,7 +17,7 @@ from relay.doctor import kafka as kafka_findings
 from relay.doctor.finding import Finding
 from relay.kafka.exactly_once.transactions import CURSORS
 from relay.keyring import Keyring
-from relay.operate import subscriptions
+from relay.operate import subscription
 from tests.conftest import CreateTopic, PostgresServer
 from tests.mock_cluster import MockCluster
 from tests.relay.operating import (
@@ -320,7 +320,7 @@ def test_who_holds_vacuum_back_is_named(
 
 
 def subscribe(connection: Connection, endpoint: str) -> None:
-    subscriptions.add(connection, "billing", channels=["orders"], endpoint=endpoint, settings={})
+    subscription.add(connection, "billing", channels=["orders"], endpoint=endpoint, settings={})
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_secret_that_does_not_open_or_is_sealed_by_an_older_key_is_told(
     relay_url: str, connection: Connection, doctors_keys: str, level: str, told: str
 ) -> None:
     sealing = Keyring([SECRET_KEY])
-    subscriptions.add(
+    subscription.add(
         connection, "billing", channels=["o"], endpoint="https://a/", settings={}, keyring=sealing
     )
     (finding,) = [

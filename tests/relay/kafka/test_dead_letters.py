@@ -9,7 +9,7 @@ from tests.log_reader import read_log, reckon
 from tests.relay.stage import Stage, values
 from tests.topic_config import configure
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 PUBLISH = """
 insert into outbox.message (channel, type, group_key, payload) values (%s, 'event', %s, %s)

@@ -17,7 +17,7 @@ from tests.relay.stuck import NO_ROOM_SECONDS, asked, start
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 SESSIONS = """
 select pid from pg_stat_activity

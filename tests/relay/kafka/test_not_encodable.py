@@ -7,7 +7,7 @@ import pytest
 from tests.relay.stage import Stage
 from tests.sql.log import drop_checks
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 # As a superuser can, with the CHECKs out of the way.
 INSERT: LiteralString = """

@@ -8,7 +8,7 @@ from tests.eventually import eventually
 from tests.relay.stage import Stage
 from tests.sql.log import Session
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 INSERT = "insert into outbox.subscription (name, settings) values (%s, %s)"
 

@@ -17,7 +17,7 @@ from tests.relay.operating import outbox_relay
 from tests.relay.stage import Stage
 from tests.topic_config import configure
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 WAITING = """
 select cursor.channel, cursor.waiting_reason from outbox.cursor where waiting_since is not null

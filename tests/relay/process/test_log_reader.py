@@ -20,7 +20,7 @@ from tests.eventually import eventually
 from tests.relay.stage import Stage
 from tests.service.shop import Shop, event
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 SMALL_PIPE_BYTES = 4096
 # More than such a pipe holds.

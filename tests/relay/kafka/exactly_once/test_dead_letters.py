@@ -14,8 +14,8 @@ from tests.relay.wires import Wires
 pytestmark = pytest.mark.long
 
 pytest_plugins = [
-    "tests.relay.stages",
-    "tests.relay.exactly_once_stages",
+    "tests.relay.stage_fixtures",
+    "tests.relay.exactly_once_fixtures",
 ]
 
 DEAD_LETTER = re.compile(b"insert into outbox.dead_letter")

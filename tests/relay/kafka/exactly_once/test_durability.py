@@ -21,7 +21,7 @@ from tests.servers import TEMPLATE, make_template
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 PUBLISH = "select outbox.publish('orders', 'event', '{}', group_key => 'g')"
 WRITTEN = "select pg_current_wal_insert_lsn()::text"

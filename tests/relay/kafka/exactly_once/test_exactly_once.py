@@ -13,7 +13,7 @@ from tests.relay.writers import writing
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 WAITING = "select channel from outbox.cursor where waiting_since is not null"
 RELAYS = "select distinct relay from outbox.checkpoint where messages > 0"

@@ -15,8 +15,8 @@ from tests.relay.wires import Wires
 pytestmark = pytest.mark.long
 
 pytest_plugins = [
-    "tests.relay.stages",
-    "tests.relay.exactly_once_stages",
+    "tests.relay.stage_fixtures",
+    "tests.relay.exactly_once_fixtures",
 ]
 
 # So long may a run wait for the broker; five seconds later, one that does nothing has lost its

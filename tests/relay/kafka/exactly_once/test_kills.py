@@ -27,8 +27,8 @@ from tests.servers import TEMPLATE, make_template
 pytestmark = pytest.mark.long
 
 pytest_plugins = [
-    "tests.relay.stages",
-    "tests.relay.exactly_once_stages",
+    "tests.relay.stage_fixtures",
+    "tests.relay.exactly_once_fixtures",
 ]
 
 KILLS = 8

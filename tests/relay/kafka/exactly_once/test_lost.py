@@ -12,7 +12,7 @@ from tests.relay.stage import GROUP, ExactlyOnceStage
 from tests.relay.traps import CHECKPOINT, kill_at
 from tests.relay.wires import Wires
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 LOST = "outbox_relay_cursors_lost_total{"
 

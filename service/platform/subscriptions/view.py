@@ -1,4 +1,4 @@
-"""A subscription as the API shows it."""
+"""GET /v1/subscriptions and …/{id}: a subscription as the API shows it."""
 
 import re
 from datetime import datetime
@@ -9,10 +9,13 @@ from msgspec import UNSET, UnsetType
 
 from service.database.transaction import Transaction
 from service.platform.fields import Id
+from service.platform.pages import MAX_ID, Page, PageQuery, page, select
 from service.platform.permission import is_there, no_subscription
 from service.platform.subscriptions import endpoint_settings
 from service.platform.subscriptions.endpoint_settings import Breaker, Retry
 from service.web.authorization import Caller
+from service.web.operation import Call
+from service.web.query import NoQuery
 
 # How a reason begins behind which stands what the endpoint answered.
 GONE = "410 Gone"
@@ -180,3 +183,22 @@ def _withheld(shown: dict[str, Any]) -> dict[str, Any]:
     if (reason := shown["pausedReason"]) is not None:
         kept["pausedReason"] = GONE if reason.startswith(GONE) else reason
     return kept
+
+
+async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
+    """All subscriptions, by id; endpoints without path and query unless the key may manage."""
+    after, _ = call.query.place() or (0, 0)
+    parameters = {
+        "first": after + 1,
+        "last": MAX_ID,
+        "rows": call.query.limit + 1,
+        "count": COUNTED_AT_MOST,
+    }
+    rows = await select(call, Row, READ, parameters)
+    items = [shown(row, call.caller) for row in rows]
+    return page(items, call.query.limit, lambda item: item.id)
+
+
+async def read_subscription(call: Call[None, NoQuery]) -> Subscription:
+    """One subscription; its endpoint without path and query unless the key may manage."""
+    return await call.database.run(lambda transaction: find(transaction, call.caller, call.id))
