@@ -3,15 +3,12 @@
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
-import time
-
-from relay.log.encoding import NotEncodable, own_headers
+from relay.log.encoding import NotEncodable, own_headers, time_text
 from relay.log.message import (
     CONTENT_TYPE,
     CREATED_AT,
     HEADERS,
     IDEMPOTENCY_KEY,
-    POSTGRES_EPOCH_SECONDS,
     TYPE,
     Row,
 )
@@ -21,11 +18,10 @@ Headers = dict[str, str | bytes | None]
 
 
 class CloudEvents:
-    """Makes headers with one `source`. A backlog shares its seconds, so their text is kept."""
+    """Makes headers with one `source`."""
 
     def __init__(self, source: str) -> None:
         self._source = source.encode()
-        self._seconds: dict[int, bytes] = {}
 
     def headers(
         self,
@@ -39,13 +35,12 @@ class CloudEvents:
 
         Raises NotEncodable.
         """
-        second, fraction = divmod(created_at, 1_000_000)
         headers: Headers = {
             "ce_specversion": b"1.0",
             "ce_id": idempotency_key,
             "ce_type": type_,
             "ce_source": self._source,
-            "ce_time": b"%b.%06dZ" % (self._seconds.get(second) or self._text(second), fraction),
+            "ce_time": time_text(created_at),
             "content-type": content_type,
             "idempotency-key": idempotency_key,
         }
@@ -58,17 +53,6 @@ class CloudEvents:
         return self.headers(
             row[TYPE], row[IDEMPOTENCY_KEY], row[HEADERS], row[CONTENT_TYPE], row[CREATED_AT]
         )
-
-    def _text(self, second: int) -> bytes:
-        if len(self._seconds) > 1000:
-            self._seconds.clear()
-        moment = time.gmtime(POSTGRES_EPOCH_SECONDS + second)
-        # Four digits: RFC 3339, as CloudEvents asks for.
-        if not 1 <= moment.tm_year <= 9999:
-            raise NotEncodable(f"created_at: the year {moment.tm_year} is not 1 to 9999")
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
-        self._seconds[second] = text
-        return text
 
 
 def _named(own: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from relay.monitoring.subscription_labels import OTHERS, SubscriptionLabels
 from relay.monitoring.waiting_channels import WaitingChannels
 
 # Of a sentence that names subscriptions.
-MAX_LABEL = 200
+MAX_LABEL_CHARACTERS = 200
 
 
 class Telemetry:
@@ -122,9 +122,10 @@ class Telemetry:
 
     def retention_blocked(self, partitions: Mapping[str, str]) -> None:
         """The partitions that are past retention and still needed, each with by whom."""
-        self._process.retention_blocked.clear()
+        blocked = self._process.retention_blocked
+        blocked.clear()
         for partition, needed_by in partitions.items():
-            self._process.retention_blocked.labels(partition, needed_by[:MAX_LABEL]).set(1)
+            blocked.labels(partition, needed_by[:MAX_LABEL_CHARACTERS]).set(1)
 
     def keep(self, subscriptions: Collection[str]) -> None:
         """Forgets all series of subscriptions with other names: deleted or renamed ones."""

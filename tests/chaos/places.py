@@ -272,4 +272,4 @@ def _subscribe(here: Places) -> None:
             )
         # What is too large for the narrow topic is too large for the endpoint.
         port = here.ports[plan.ENDPOINT]
-        webhooks.subscribe(connection, port, shards=SHARDS, most_bytes=NARROW_BYTES)
+        webhooks.subscribe(connection, port, shards=SHARDS, max_bytes=NARROW_BYTES)

@@ -14,7 +14,7 @@ WRITERS = 5
 PARCELS_IN_COMMON = 60
 # The groups of the writer whose transactions last for seconds: no other writer waits for them.
 PARCELS_HELD_LONG = 4
-LONGEST_PAUSE_SECONDS = 0.08
+MAX_PAUSE_SECONDS = 0.08
 # A session that the server forgot must not keep the campaign from ending.
 STATEMENT_TIMEOUT = "set statement_timeout = '30s'"
 
@@ -65,7 +65,7 @@ class Writer(threading.Thread):
             self.fault = fault
 
     def _write_on(self, session: psycopg.Connection[Any]) -> None:
-        while not self._stop_asked.wait(self._random.uniform(0, LONGEST_PAUSE_SECONDS)):
+        while not self._stop_asked.wait(self._random.uniform(0, MAX_PAUSE_SECONDS)):
             self._write_pause.wait_out(self._stop_asked)
             self.transactions += 1
             with session.transaction():

@@ -58,7 +58,7 @@ PAGE = {
     "last": 2**63 - 1,
     "after": 0,
     "rows": 51,
-    "count": view.COUNTED_AT_MOST,
+    "count": view.MAX_COUNTED,
     "look_at": stats.LOOKED_AT_PER_CURSOR,
 }
 LISTS: dict[str, LiteralString] = {"subscriptions": view.READ, "stats": stats.LIST}

@@ -8,23 +8,23 @@ from typing import Protocol, cast
 
 import httptools
 
-from relay.push.http.answer import LONGEST_BODY_BYTES
+from relay.push.http.answer import MAX_BODY_BYTES
 from relay.push.http.fault import Fault
 from relay.push.http.reply import Reply
 
 # Of an answer. What goes beyond ends the connection.
-LONGEST_HEAD_BYTES = 32_768
+MAX_HEAD_BYTES = 32_768
 # Of TLS before the first request. OpenSSL takes a chain of certificates of 100 KiB.
-LONGEST_HANDSHAKE_BYTES = 131_072
+MAX_HANDSHAKE_BYTES = 131_072
 MAX_INFORMATIONAL = 5
 # What a header costs besides its name and value.
 HEADER_OVERHEAD_BYTES = 4
 # Of a header that is kept.
-LONGEST_NAME = len("retry-after")
-LONGEST_VALUE = 300
+MAX_NAME_BYTES = len("retry-after")
+MAX_VALUE_BYTES = 300
 FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 # Framing, trailers and what else is no body may be so much together.
-LONGEST_ANSWER_BYTES = LONGEST_HEAD_BYTES + 2 * LONGEST_BODY_BYTES
+MAX_ANSWER_BYTES = MAX_HEAD_BYTES + 2 * MAX_BODY_BYTES
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
     def count_records(self, size: int) -> None:
         """So many bytes of TLS have come in; what is no data is bounded as a head is."""
         self._record_bytes += size
-        longest = LONGEST_HEAD_BYTES if self.requests else LONGEST_HANDSHAKE_BYTES
+        longest = MAX_HEAD_BYTES if self.requests else MAX_HANDSHAKE_BYTES
         if self._record_bytes - self._bytes <= longest:
             return
         if self._waiter is None:
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
             return
         if self._complete:
             self._finish()
-        elif self._bytes > (LONGEST_ANSWER_BYTES if self._has_head else LONGEST_HEAD_BYTES):
+        elif self._bytes > (MAX_ANSWER_BYTES if self._has_head else MAX_HEAD_BYTES):
             self._make_the_best_of_it()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -248,12 +248,12 @@ class Connection(asyncio.Protocol):
         reply = self._reply
         self._keep_alive &= keep_alive
         if reply.acknowledged and not self._check_gone():
-            if self._bytes > LONGEST_ANSWER_BYTES:
+            if self._bytes > MAX_ANSWER_BYTES:
                 self._fail(
                     Fault("protocol", "it answered on and on before it was asked to the end")
                 )
             return
-        reply.body = b"".join(self._body)[:LONGEST_BODY_BYTES]
+        reply.body = b"".join(self._body)[:MAX_BODY_BYTES]
         self._end(reply)
         if self._keep_alive and self._check_gone():
             self.rests_since = self._loop.time()
@@ -285,9 +285,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + HEADER_OVERHEAD_BYTES
-        if self._head_bytes > LONGEST_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too long")
-        if self._has_head or len(name) > LONGEST_NAME:
+        if self._has_head or len(name) > MAX_NAME_BYTES:
             return
         match name.lower():
             case b"retry-after":
@@ -323,7 +323,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(body)
         if not self._complete and not self._reply.acknowledged:
             self._body.append(body)
-        if self._body_bytes > LONGEST_BODY_BYTES:
+        if self._body_bytes > MAX_BODY_BYTES:
             self._complete, self._keep_alive = True, False
 
     def on_message_complete(self) -> None:
@@ -337,4 +337,4 @@ class Connection(asyncio.Protocol):
 
 
 def _text(value: bytes) -> str:
-    return value[:LONGEST_VALUE].decode("latin-1")
+    return value[:MAX_VALUE_BYTES].decode("latin-1")

@@ -100,7 +100,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # Beyond it nothing is counted: what one subscription has lying must not hold up the list of all.
-COUNTED_AT_MOST = 10_000
+MAX_COUNTED = 10_000
 
 READ: LiteralString = """
     select s.id, s.name, s.kind, s.channels, s.read_channels, s.types, s.delivery, s.shards,
@@ -130,7 +130,7 @@ async def find(transaction: Transaction, caller: Caller, subscription_id: int) -
         "last": subscription_id,
         "rows": 1,
         "visible": None,
-        "count": COUNTED_AT_MOST,
+        "count": MAX_COUNTED,
     }
     row = await transaction.one(Row, READ, parameters)
     if row is None or not is_there(caller, row):
@@ -192,7 +192,7 @@ async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
         "first": after + 1,
         "last": MAX_ID,
         "rows": call.query.limit + 1,
-        "count": COUNTED_AT_MOST,
+        "count": MAX_COUNTED,
     }
     rows = await select(call, Row, READ, parameters)
     items = [shown(row, call.caller) for row in rows]

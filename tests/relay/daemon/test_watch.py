@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from relay.process.heartbeat import LONGEST_LOOK_SECONDS, Watch
+from relay.process.heartbeat import MAX_LOOK_SECONDS, Watch
 
-LOOK_SECONDS = LONGEST_LOOK_SECONDS / 2
+LOOK_SECONDS = MAX_LOOK_SECONDS / 2
 
 
 class Clock:

@@ -9,7 +9,7 @@ import pytest
 
 from relay.daemon import relay, retention
 from relay.monitoring.subscription_labels import MAX_NEW_NAMES, OTHERS
-from relay.monitoring.telemetry import MAX_LABEL, Telemetry
+from relay.monitoring.telemetry import MAX_LABEL_CHARACTERS, Telemetry
 from relay.monitoring.waiting_channels import MAX_WAITING_CHANNELS
 from tests.relay.monitoring.samples import samples
 from tests.relay.operating import settings
@@ -119,4 +119,4 @@ def test_a_label_that_names_subscriptions_is_bounded() -> None:
     telemetry = Telemetry()
     telemetry.retention_blocked({"message_7": "not yet passed by " + ", ".join(["s" * 100] * 1000)})
     [labels] = [labels for name, labels in samples(telemetry) if name.endswith("retention_blocked")]
-    assert len(dict(labels)["needed_by"]) == MAX_LABEL
+    assert len(dict(labels)["needed_by"]) == MAX_LABEL_CHARACTERS

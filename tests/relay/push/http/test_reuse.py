@@ -171,7 +171,7 @@ def test_a_connection_is_not_used_for_ever_so_that_a_name_that_moves_is_followed
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(pool, "LONGEST_AGE_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "MAX_AGE_SECONDS", 0.0)
     _, connections = sent(keeping, 0.0, 1)
     assert connections == REQUESTS
 

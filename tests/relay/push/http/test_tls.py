@@ -17,8 +17,8 @@ import uvloop
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Request
 from relay.push.http.connection import (
-    LONGEST_HANDSHAKE_BYTES,
-    LONGEST_HEAD_BYTES,
+    MAX_HANDSHAKE_BYTES,
+    MAX_HEAD_BYTES,
     Connection,
 )
 from relay.push.http.guard import Guard
@@ -288,7 +288,7 @@ def test_tls_records_without_data_are_bounded_as_a_head_is(
         # By when the bound was met: the handshake ends with the first of them.
         assert answer.error in ("protocol", "tls")
         # The bounds, and what one read brings.
-        assert sum(counted) < LONGEST_HANDSHAKE_BYTES + LONGEST_HEAD_BYTES + 2 * 65_536
+        assert sum(counted) < MAX_HANDSHAKE_BYTES + MAX_HEAD_BYTES + 2 * 65_536
 
 
 @pytest.mark.usefixtures("trusted")
@@ -306,7 +306,7 @@ def test_a_few_tickets_and_many_small_records_are_nothing_odd(authority: trustme
         got = ask(server.port, times=40)
         assert {answer.error for answer in got} == {None}
         overhead_bytes = 40 * len(long) * RECORD_OVERHEAD_BYTES
-        assert overhead_bytes / server.connections > LONGEST_HEAD_BYTES
+        assert overhead_bytes / server.connections > MAX_HEAD_BYTES
 
 
 def test_a_handshake_of_requests_to_begin_it_again_ends_at_its_bound() -> None:
@@ -339,7 +339,7 @@ def test_records_without_data_end_a_connection_also_while_it_rests(rests: bool) 
         connection.carried(carrier)
         if rests:
             connection.requests = 1
-        longest = LONGEST_HEAD_BYTES if rests else LONGEST_HANDSHAKE_BYTES
+        longest = MAX_HEAD_BYTES if rests else MAX_HANDSHAKE_BYTES
         for _ in range(longest):
             connection.count_records(1)
         assert not carrier.aborted
