@@ -166,7 +166,7 @@ def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
 def _undelivered(sample: Sample) -> list[Metric]:
     messages = GaugeMetricFamily(
         "outbox_relay_undelivered_messages",
-        "Messages that are not delivered: unread (counted as the backlog is), retrying, "
+        "Messages that are not delivered: unread (counted as the backlog is), untried, retrying, "
         "in_flight, behind one of their group, or parked.",
         labels=["subscription", "state"],
     )

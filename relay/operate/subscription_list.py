@@ -15,7 +15,7 @@ class Listed(msgspec.Struct, frozen=True):
     """A subscription in the list. No path of an endpoint is told: it may hold a token.
 
     `breaker` is NULL but for endpoints: closed, failing, open (until `breaker_retry_at`) or
-    half-open. The last four count the rows of messages that a run did not confirm.
+    half-open. The last five count the rows of messages that a run did not confirm.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Listed(msgspec.Struct, frozen=True):
     breaker_retry_at: datetime | None
     backlog: int
     more: bool
+    untried: int
     retrying: int
     in_flight: int
     behind: int
@@ -45,7 +46,8 @@ SUBSCRIPTIONS = """
                 else breaker.state end as breaker,
            breaker.retry_at as breaker_retry_at,
            coalesce(backlog.messages, 0)::bigint as backlog, coalesce(backlog.more, false) as more,
-           coalesce(retrying, 0) as retrying, coalesce(in_flight, 0) as in_flight,
+           coalesce(untried, 0) as untried, coalesce(retrying, 0) as retrying,
+           coalesce(in_flight, 0) as in_flight,
            coalesce(behind, 0) as behind, coalesce(parked, 0) as parked
     from outbox.subscription
     left join outbox.subscription_endpoint as target on target.subscription = subscription.name
@@ -79,6 +81,7 @@ def render(subscriptions: Sequence[Listed]) -> str:
             "types",
             "to",
             "backlog",
+            "untried",
             "retrying",
             "in flight",
             "behind",
@@ -94,6 +97,7 @@ def render(subscriptions: Sequence[Listed]) -> str:
                 "all" if one.types is None else " ".join(one.types),
                 one.endpoint or one.delivery.replace("_", " "),
                 f"{one.backlog}{'+' if one.more else ''}",
+                one.untried,
                 one.retrying,
                 one.in_flight,
                 one.behind,

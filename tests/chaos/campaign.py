@@ -258,8 +258,8 @@ select concat_ws(' ', subscription, 'priority', priority, 'shard', shard, 'chann
                  messages, 'messages, the oldest of', oldest_at)
 from outbox.cursor_backlog where messages > 0
 union all
-select concat_ws(' ', subscription, 'has rows:', retrying, 'retrying,', in_flight, 'in flight,',
-                 behind, 'behind')
+select concat_ws(' ', subscription, 'has rows:', untried, 'untried,', retrying, 'retrying,',
+                 in_flight, 'in flight,', behind, 'behind')
 from outbox.delivery_summary
 """
 

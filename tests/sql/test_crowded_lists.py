@@ -103,6 +103,6 @@ def test_of_what_is_lying_no_more_is_counted_than_is_said(crowded: Session, name
     with crowded.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement, parameters(statement, count=100, look_at=100)).fetchall()
     (found,) = [row for row in rows if row["name"] == "crowded"]
-    assert (found["retrying"], found["in_flight"], found["parked"]) == (100, 0, 1)
+    assert (found["untried"], found["in_flight"], found["parked"]) == (100, 0, 1)
     assert found["dead_letters"] == 100
     assert found.get("behind", 100) == 100

@@ -33,9 +33,10 @@ class BreakerState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Deliveries that are not in the log any more; `deadLetters` wait for a redrive.
 
-    Dead letters are counted up to 10,000, so are those parked, and the other two together.
+    Dead letters are counted up to 10,000, so are those parked, and the other three together.
     """
 
+    untried: int
     retrying: int
     in_flight: int
     parked: int
@@ -93,6 +94,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: datetime | None
     opened_at: datetime | None
     retry_at: datetime | None
+    untried: int
     retrying: int
     in_flight: int
     parked: int
@@ -108,7 +110,7 @@ READ: LiteralString = """
            case when b.subscription_id is null then null when b.opened_at is null then 'closed'
                 when b.retry_at > clock_timestamp() then 'open' else 'halfOpen' end as breaker,
            b.failing_since, b.opened_at, b.retry_at,
-           held.retrying, held.in_flight, held.parked,
+           held.untried, held.retrying, held.in_flight, held.parked,
            (select count(*) from (
                 select from outbox.dead_letter
                 where subscription_id = s.id and redriven_at is null
@@ -146,6 +148,7 @@ def shown(row: Row, caller: Caller) -> Subscription:
         "pausedReason": row.paused_reason,
         "createdAt": row.created_at,
         "counts": {
+            "untried": row.untried,
             "retrying": row.retrying,
             "inFlight": row.in_flight,
             "parked": row.parked,

@@ -16,7 +16,7 @@ from tests.relay.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushS
 from tests.sql.log import one
 
 AGED = "update outbox.message set created_at = created_at - interval '2 hours'"
-STATES = ("unread", "retrying", "in_flight", "behind", "parked")
+STATES = ("unread", "untried", "retrying", "in_flight", "behind", "parked")
 
 
 def gauge(relay: PushRelay, name: str, **labels: str) -> float | None:

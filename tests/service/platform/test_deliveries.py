@@ -8,11 +8,12 @@ import pytest
 from tests.service.api import DEAD_LETTERS, Json, Platform
 
 DELIVERIES = """
-    insert into outbox.delivery (cursor_id, message_id, group_key, due_at, token, reason)
+    insert into outbox.delivery
+        (cursor_id, message_id, group_key, due_at, token, reason, attempts)
     select c.id, 9000000 + 100 * c.id + n, 'g' || n / 2,
            case mod(n, 6) when 0 then clock_timestamp() when 2 then 'infinity'
                       when 4 then clock_timestamp() end,
-           case when mod(n, 6) = 4 then 1 end, 'http_500'
+           case when mod(n, 6) = 4 then 1 end, 'http_500', case when n < 6 then 1 else 0 end
     from outbox.cursor as c, generate_series(0, 11) as n
     where c.subscription_id = %s and c.priority in (2, 3)
 """
@@ -38,10 +39,11 @@ def test_the_pages_of_deliveries_show_each_once_and_in_which_state_it_is(
     assert len({item["messageId"] for item in found}) == len(found) == 24
     by_state = {
         state: [item for item in found if item["state"] == state]
-        for state in ("retrying", "inFlight", "behind", "parked")
+        for state in ("untried", "retrying", "inFlight", "behind", "parked")
     }
     assert {state: len(items) for state, items in by_state.items()} == {
-        "retrying": 4,
+        "untried": 2,
+        "retrying": 2,
         "inFlight": 4,
         "behind": 12,
         "parked": 4,
@@ -197,7 +199,13 @@ def test_stats_tell_backlog_deliveries_dead_letters_and_breaker(platform: Platfo
     ]
     assert (stats["backlog"]["messages"], stats["backlog"]["more"]) == (2, False)
     assert stats["backlog"]["oldestAgeSeconds"] > 0
-    assert stats["deliveries"] == {"retrying": 4, "inFlight": 4, "behind": 12, "parked": 4}
+    assert stats["deliveries"] == {
+        "untried": 2,
+        "retrying": 2,
+        "inFlight": 4,
+        "behind": 12,
+        "parked": 4,
+    }
     assert (stats["deadLetters"], stats["breaker"]) == (1, "open")
     assert stats["lastFiveMinutes"] == {
         "messages": 20,
