@@ -21,14 +21,14 @@ from service.payments.served import Gate, Payments
 from service.platform import api as platform_api
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.settings import Settings
-from service.web import health
-from service.web.access_log import Access
-from service.web.authorization import Authorization
-from service.web.held_bodies import Bodies, UntilAnswered
-from service.web.hosts import Hosts
-from service.web.metrics import Metrics
-from service.web.refusals import Refusals
-from service.web.routes import routes as operation_routes
+from service.web.access.authorization import Authorization
+from service.web.access.hosts import Hosts
+from service.web.bodies.held_bodies import Bodies, UntilAnswered
+from service.web.monitoring import health
+from service.web.monitoring.access_log import Access
+from service.web.monitoring.metrics import Metrics
+from service.web.monitoring.refusals import Refusals
+from service.web.operations.routes import routes as operation_routes
 
 POOL_CLOSE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.1

@@ -19,7 +19,7 @@ from relay.settings.variables import described_fields
 from service import settings as service_settings
 from service.cli import parser as service_parser
 from service.database.pool import Database
-from service.web.metrics import Metrics
+from service.web.monitoring.metrics import Metrics
 from tests.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code, prose, tables
 from tests.relay.operating import settings as relay_settings
 

@@ -18,7 +18,7 @@ from service.platform.subscriptions import (
     testing,
     view,
 )
-from service.web.operation import Operation
+from service.web.operations.operation import Operation
 
 MESSAGES = "/v1/messages"
 SUBSCRIPTIONS = "/v1/subscriptions"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from service.web.body import WITHOUT_NUL
+from service.web.bodies.body import WITHOUT_NUL
 
 # Ids are 64 bits wide, and JavaScript's numbers are not.
 Id = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}\Z", description="An id, as a string.")]

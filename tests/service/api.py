@@ -10,7 +10,7 @@ import httpx2
 import psycopg
 
 from service.platform import keys
-from service.web.keys import SCOPES, Scope
+from service.web.access.keys import SCOPES, Scope
 
 Json = dict[str, Any]
 

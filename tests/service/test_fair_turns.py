@@ -17,7 +17,7 @@ from service.database.transaction import Transaction
 from service.fair_turns import CrowdedError, Turns
 from service.problems import Problem
 from service.settings import Settings
-from service.web.keys import PREFIX
+from service.web.access.keys import PREFIX
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
 

@@ -7,7 +7,7 @@ import msgspec
 
 from service.platform.fields import Id
 from service.platform.pages import Page, PageQuery, number, page, select
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 State = Literal["untried", "retrying", "inFlight", "behind", "parked"]
 

@@ -7,7 +7,7 @@ import msgspec
 
 from service.platform.fields import Id
 from service.platform.pages import Limit, Page, PageQuery, page, select
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 # Beyond it a backlog is said to be more: counting a long one at every look would cost as much as
 # reading it. Of deliveries and dead letters as many are counted for each subscription.

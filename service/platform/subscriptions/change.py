@@ -14,8 +14,8 @@ from service.platform.subscriptions.endpoint_settings import EndpointSettings
 from service.platform.subscriptions.refusal import refused
 from service.platform.subscriptions.view import Subscription, find
 from service.problems import Problem
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 
 class SubscriptionChange(EndpointSettings, frozen=True, kw_only=True, rename="camel"):

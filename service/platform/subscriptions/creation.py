@@ -14,8 +14,8 @@ from service.platform.subscriptions.endpoint_settings import EndpointSettings
 from service.platform.subscriptions.refusal import refused
 from service.platform.subscriptions.view import Subscription, find
 from service.secret_keys import new_secret
-from service.web.operation import Call, Reply
-from service.web.query import NoQuery
+from service.web.operations.operation import Call, Reply
+from service.web.operations.query import NoQuery
 
 Shards = Annotated[
     int,

@@ -8,7 +8,7 @@ from psycopg import errors as sqlstates
 from service.database.transaction import Transaction
 from service.platform.permission import require_http
 from service.problems import Problem
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 
 class DeleteQuery(

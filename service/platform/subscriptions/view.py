@@ -13,9 +13,9 @@ from service.platform.pages import MAX_ID, Page, PageQuery, page, select
 from service.platform.permission import is_there, no_subscription
 from service.platform.subscriptions import endpoint_settings
 from service.platform.subscriptions.endpoint_settings import Breaker, Retry
-from service.web.authorization import Caller
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.access.authorization import Caller
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 # How a reason begins behind which stands what the endpoint answered.
 GONE = "410 Gone"

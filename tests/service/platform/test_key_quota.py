@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.web.keys import SCOPES
+from service.web.access.keys import SCOPES
 from tests.service.api import SUBSCRIPTIONS, Json, Platform
 
 # For a key of each name, and for everybody else.

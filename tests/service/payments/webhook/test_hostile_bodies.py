@@ -21,9 +21,9 @@ from service.payments import money
 from service.payments.orders.creation import OrderForm
 from service.platform.messages.messages import Batch
 from service.problems import Problem
-from service.web import body, lone_surrogates
-from service.web.hosts import Hosts
-from service.web.lone_surrogates import MAX_BYTES_TO_FIELD, MAX_PATH_LENGTH
+from service.web.access.hosts import Hosts
+from service.web.bodies import body, lone_surrogates
+from service.web.bodies.lone_surrogates import MAX_BYTES_TO_FIELD, MAX_PATH_LENGTH
 
 MEGABYTE = 1_048_576
 # As many values as may stand before a field that is told by its path, some lines for each.

@@ -7,9 +7,9 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.fair_turns import asks_for
-from service.web.health import PROBES
-from service.web.metrics import Metrics
-from service.web.refusals import Lines, Refusals
+from service.web.monitoring.health import PROBES
+from service.web.monitoring.metrics import Metrics
+from service.web.monitoring.refusals import Lines, Refusals
 
 log = structlog.get_logger()
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.web import lone_surrogates
+from service.web.bodies import lone_surrogates
 from tests.service.api import Platform
 from tests.service.shop import ORDERS, WEBHOOKS, Json, event
-from tests.service.web.test_body import STRINGS, change, full
+from tests.service.web.bodies.test_body import STRINGS, change, full
 
 ID = "00000000-0000-4000-8000-000000000000"
 ORDER: Json = {

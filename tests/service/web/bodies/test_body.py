@@ -12,8 +12,8 @@ from starlette.requests import Request
 
 from service.problems import Problem
 from service.settings import Settings
-from service.web.body import read
-from service.web.held_bodies import Bodies
+from service.web.bodies.body import read
+from service.web.bodies.held_bodies import Bodies
 from tests.service.shop import ORDERS, WEBHOOKS, Json, Shop, event
 
 REQUIRED = {

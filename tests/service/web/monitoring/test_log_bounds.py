@@ -16,14 +16,14 @@ from structlog.testing import capture_logs
 from service.app import create_app
 from service.process import logs
 from service.settings import Settings
-from service.web import refusals
+from service.web.monitoring import refusals
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
 from tests.service.raw import get
 from tests.service.shop import ORDERS, WEBHOOKS, Shop, event
 from tests.service.web.front import Front, start
-from tests.service.web.test_front_sockets import TEXT, frame, handshake
+from tests.service.web.server.test_front_sockets import TEXT, frame, handshake
 
 LONG = "x" * 30_000
 WORD = "x" * 200
@@ -118,7 +118,7 @@ def test_a_crowd_without_keys_writes_a_few_lines_and_how_many_were_left_out(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One second for all of it, however long this machine takes.
-    monkeypatch.setattr("service.web.refusals.time.monotonic", lambda: 7.0)
+    monkeypatch.setattr("service.web.monitoring.refusals.time.monotonic", lambda: 7.0)
     monkeypatch.setattr(refusals, "FLUSH_SECONDS", 3600.0)
     settings = Settings(database_url=database_url, pool_size=2, hosts=("shop.example.com",))
     with (
@@ -138,7 +138,7 @@ def test_a_crowd_without_keys_writes_a_few_lines_and_how_many_were_left_out(
 
 def test_after_a_second_there_are_lines_of_their_own_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 7.0
-    monkeypatch.setattr("service.web.refusals.time.monotonic", lambda: now)
+    monkeypatch.setattr("service.web.monitoring.refusals.time.monotonic", lambda: now)
     room = refusals.Lines()
     assert sum(room.take() for _ in range(FLOOD)) == refusals.MAX_LINES
     now = 8.0
@@ -149,7 +149,7 @@ def test_requests_with_a_key_are_told_line_by_line(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = platform.key("read")
-    monkeypatch.setattr("service.web.refusals.time.monotonic", lambda: 7.0)
+    monkeypatch.setattr("service.web.monitoring.refusals.time.monotonic", lambda: 7.0)
     with capture_logs() as written:
         for number in range(FLOOD):
             platform.http.get("/nowhere")
@@ -159,7 +159,7 @@ def test_requests_with_a_key_are_told_line_by_line(
 
 
 def test_what_succeeds_is_told_line_by_line(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.web.refusals.time.monotonic", lambda: 7.0)
+    monkeypatch.setattr("service.web.monitoring.refusals.time.monotonic", lambda: 7.0)
     order = shop.processing_order()
     with capture_logs() as written:
         for _ in range(FLOOD):

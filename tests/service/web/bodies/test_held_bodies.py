@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.problems import Problem
 from service.settings import Settings
-from service.web.held_bodies import Bodies, Body
+from service.web.bodies.held_bodies import Bodies, Body
 from tests.eventually import eventually
 from tests.service.shop import Shop, event
 

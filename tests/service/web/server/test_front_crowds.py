@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from service.platform import keys
-from service.web.held_bodies import MAX_HELD_BYTES
+from service.web.bodies.held_bodies import MAX_HELD_BYTES
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.raw import get, post

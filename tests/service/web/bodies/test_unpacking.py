@@ -19,7 +19,14 @@ from service.web.server.http import HttpConnection
 from service.web.server.websocket import WebSocketConnection
 from tests.service.raw import post
 from tests.service.shop import WEBHOOKS
-from tests.service.web.test_front_sockets import CONTINUATION, PING, PONG, TEXT, frame, handshake
+from tests.service.web.server.test_front_sockets import (
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    frame,
+    handshake,
+)
 
 CHUNKED = post(WEBHOOKS, "Transfer-Encoding: chunked")
 MEGABYTE = 1_048_576

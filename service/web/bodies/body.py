@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.problems import MAX_FIELD_LENGTH, Problem, shortened
 from service.settings import Settings
-from service.web import lone_surrogates
-from service.web.authorization import Caller
-from service.web.held_bodies import Bodies
-from service.web.shapes import walk
+from service.web.access.authorization import Caller
+from service.web.bodies import lone_surrogates
+from service.web.bodies.held_bodies import Bodies
+from service.web.bodies.shapes import walk
 
 _PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]+)`")

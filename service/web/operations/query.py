@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 
 from service.problems import Problem
-from service.web.body import misfit
+from service.web.bodies.body import misfit
 
 Query = TypeVar("Query")
 

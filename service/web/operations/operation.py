@@ -18,13 +18,14 @@ from starlette.responses import Response
 from service.database.pool import Database
 from service.problems import Problem
 from service.settings import Settings
-from service.web import body, query
-from service.web.authorization import Authorization, Caller
-from service.web.ids import WHOLE_NUMBERS, IdForm
-from service.web.keys import Scope
-from service.web.metrics import Metrics
-from service.web.query import NoQuery
-from service.web.tracing import traceparent
+from service.web.access.authorization import Authorization, Caller
+from service.web.access.keys import Scope
+from service.web.bodies import body
+from service.web.monitoring.metrics import Metrics
+from service.web.operations import query
+from service.web.operations.ids import WHOLE_NUMBERS, IdForm
+from service.web.operations.query import NoQuery
+from service.web.operations.tracing import traceparent
 
 # Secrets, payloads and endpoints are among the answers.
 NO_STORE = {"Cache-Control": "no-store"}

@@ -12,7 +12,7 @@ from service.database.pool import Database
 from service.database.transaction import Transaction
 from service.fair_turns import asks_for
 from service.problems import Problem
-from service.web.keys import FORM, PREFIX, Scope, hash_of
+from service.web.access.keys import FORM, PREFIX, Scope, hash_of
 
 # RFC 6750, section 2.1; the scheme's case does not count (RFC 9110, section 11.1).
 BEARER = re.compile(rf"(?i:bearer) +({FORM}) *")

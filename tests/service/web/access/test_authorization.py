@@ -15,8 +15,9 @@ from service.database.transaction import Transaction
 from service.payments import retention, served
 from service.platform import keys
 from service.settings import Settings
-from service.web import authorization, refusals
-from service.web.keys import hash_of
+from service.web.access import authorization
+from service.web.access.keys import hash_of
+from service.web.monitoring import refusals
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
 

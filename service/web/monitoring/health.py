@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.fair_turns import asks_for
-from service.web.metrics import Metrics
+from service.web.monitoring.metrics import Metrics
 
 # Asked all day long by machines, under whatever address a process happens to have.
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})

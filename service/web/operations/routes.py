@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.web.operation import Operation
+from service.web.operations.operation import Operation
 
 
 def routes(operations: Sequence[Operation]) -> list[Route]:

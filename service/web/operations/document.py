@@ -12,9 +12,9 @@ from typing import Any, get_args
 import msgspec
 
 from service.problems import ProblemDetails
-from service.web.operation import Operation
-from service.web.query import NoQuery
-from service.web.shapes import walk
+from service.web.bodies.shapes import walk
+from service.web.operations.operation import Operation
+from service.web.operations.query import NoQuery
 
 TEMPLATE = "#/components/schemas/{name}"
 KEY = "apiKey"
