@@ -1,4 +1,4 @@
-"""`python -m bench.channels`: who waits for whom beside channels that have no topic.
+"""`python -m bench.channels`: how a good channel fares beside channels that have no topic.
 
 From commit to consumer, for a good channel: alone, while three hundred unknown channels come in one
 transaction, and while a new one comes every second beside hundreds that wait already.

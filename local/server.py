@@ -1,4 +1,4 @@
-"""A server that lives and dies with the process that started it."""
+"""A server that ends with the process that started it."""
 
 import ctypes
 import os

@@ -28,7 +28,7 @@ def read(request: Request, shape: type[Query]) -> Query:
     except msgspec.ValidationError as error:
         raise misfit(error, shape) from None
     for name in given:
-        # msgspec reads the text `null` as None: a filter would be dropped without a word.
+        # msgspec reads the text `null` as None: a filter would be dropped silently.
         if msgspec.to_builtins(query, builtin_types=(datetime,))[name] is None:
             raise Problem(422, f"{name} can't be null; leave it out.", field=name)
     return query
