@@ -143,10 +143,10 @@ def _cpu(drains: list[Drain]) -> list[float]:
     return [one.cpu_microseconds_per_message for one in drains]
 
 
-def _written(name: str, drains: list[Drain], most_wal_bytes: float | None) -> list[Figure]:
+def _written(name: str, drains: list[Drain], max_wal_bytes: float | None) -> list[Figure]:
     wal = [one.wal_bytes_per_message for one in drains]
     statements = [one.statements_per_message for one in drains]
-    target = None if most_wal_bytes is None else at_most(most_wal_bytes)
+    target = None if max_wal_bytes is None else at_most(max_wal_bytes)
     return [
         Figure(f"WAL per message, {name}", wal, "{:.2f} B", target),
         Figure(f"statements per message, {name}", statements, "{:.5f}"),

@@ -1,4 +1,4 @@
-"""`python -m bench.channels`: who waits for whom beside channels that have no topic.
+"""`python -m bench.channels`: how a good channel fares beside channels that have no topic.
 
 From commit to consumer, for a good channel: alone, while three hundred unknown channels come in one
 transaction, and while a new one comes every second beside hundreds that wait already.
@@ -27,7 +27,7 @@ WAITING = "select count(*) from outbox.cursor where waiting_since is not null"
 Beside = Callable[[Connection, threading.Event], None]
 
 
-def nobody(_: Connection, ended: threading.Event) -> None:
+def no_other_channels(_: Connection, ended: threading.Event) -> None:
     ended.wait()
 
 
@@ -44,7 +44,7 @@ def one_a_second(connection: Connection, ended: threading.Event) -> None:
 
 
 PHASES: dict[str, Beside] = {
-    "alone": nobody,
+    "alone": no_other_channels,
     f"{MISSING} at once": at_once,
     f"one a second, up to {MISSING}": one_a_second,
 }

@@ -6,7 +6,7 @@ import time
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
-# Longer than the writer writes, and an end for a reader that nobody waits for.
+# Longer than the writer writes; a reader whose parent is gone ends by it.
 PATIENCE_SECONDS = 30
 
 

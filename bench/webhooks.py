@@ -49,7 +49,7 @@ def measure(arena: Arena, rounds: int, count: int) -> Webhooks:
                 )
         row = connection.execute(COMPLETED).fetchone()
         assert row == (turns * count,), f"{row} of {turns * count} orders are paid"
-        # Nobody made topics for these: a relay would wait for them.
+        # These channels have no topics: a relay would wait for them.
         connection.execute("truncate outbox.message")
         peak = peak_memory_bytes(service.pid)
     return Webhooks(

@@ -20,7 +20,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """What became of one channel's messages at one place.
 
     `delivered` counts keys, `repeated` what came beyond the first of each; `out_of_order` first
-    arrivals that a later message of their group had overtaken; `uncommitted` what nobody committed.
+    arrivals that a later message of their group had overtaken; `uncommitted` what was rolled back.
     """
 
     name: str

@@ -184,7 +184,7 @@ class Fleet:
 def fleet(places: Places, logs: Path) -> Iterator[Fleet]:
     """The company with its tables made and none of its processes started.
 
-    In the end all are killed: what they had to do is done, or nobody waits for it any more.
+    In the end all are killed: their work is done, or the demo does not wait for it any more.
     """
     started = Fleet(places, logs)
     try:

@@ -63,7 +63,8 @@ BACKLOG = """
     group by subscription
 """
 ROWS = """
-    select subscription, retrying + in_flight + behind + parked from outbox.delivery_summary
+    select subscription, untried + retrying + in_flight + behind + parked
+    from outbox.delivery_summary
 """
 # Those that are not there are closed.
 BREAKERS = "select subscription, state from outbox.breaker_state"

@@ -27,7 +27,7 @@ LINE_INTERVAL_SECONDS = 2.0
 
 @contextmanager
 def screen(console: Console) -> Iterator[Screen]:
-    """What to call with the scene: it draws, or, where nobody watches, prints now and then."""
+    """What to call with the scene: it draws, or, without a terminal, prints now and then."""
     if not console.is_terminal:
         yield _lines(console)
         return

@@ -67,9 +67,9 @@ def servers(directory: Path) -> Iterator[Stack]:
 
 @contextmanager
 def places(stack: Stack, directory: Path) -> Iterator[Places]:
-    """Fresh databases and topics on the stack, with names that nobody else has; files.
+    """Fresh databases and topics on the stack, with names of their own; files.
 
-    The sale database is empty: `outbox-relay migrate` fills it. Servers that are somebody else's
+    The sale database is empty: `outbox-relay migrate` fills it. Servers that the demo did not start
     are left as they were found.
     """
     name = f"outbox_demo_{uuid4().hex[:8]}"

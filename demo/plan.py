@@ -21,7 +21,7 @@ POISONOUS_CUSTOMER = "customer № 13"
 
 # How often a webhook is sent, each copy at the same moment as the others.
 COPIES, COPIES_WEIGHTS = (1, 2, 3, 5), (50, 25, 15, 10)
-LONGEST_PAUSE_SECONDS = 0.4
+MAX_PAUSE_SECONDS = 0.4
 
 SUCCESS = "ATTEMPT_SUCCESS"
 
@@ -237,7 +237,7 @@ def _story(random: Random, number: str) -> Story:
     }
     if random.random() < 0.7:
         form["customerId"] = f"customer {random.randint(1, 50)}"
-    pauses = [random.uniform(0, LONGEST_PAUSE_SECONDS) for _ in steps]
+    pauses = [random.uniform(0, MAX_PAUSE_SECONDS) for _ in steps]
     return Story(form=form, steps=tuple(zip(pauses, steps, strict=True)))
 
 

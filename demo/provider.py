@@ -16,12 +16,12 @@ WEBHOOKS = "/v1/api/sale/webhooks/payment"
 
 # Customers in the shop, and requests under way: a slow machine takes longer, but isn't swamped.
 MAX_STORIES = 24
-# After that nobody begins, so that the demo ends in time on a slow machine as well.
+# After that no payment begins, so that the demo ends in time on a slow machine as well.
 OPEN_SECONDS = 25.0
 MAX_REQUESTS = 16
 REQUEST_TIMEOUT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.05
-LONGEST_RETRY_SECONDS = 0.8
+MAX_RETRY_SECONDS = 0.8
 GIVE_UP_SECONDS = 120.0
 
 
@@ -129,7 +129,7 @@ class Provider:
                     raise Refused(f"{path}: {answer.status_code} {answer.text}")
                 self.calls.retries += 1
                 await asyncio.sleep(pause_seconds * self._random.uniform(0.5, 1))
-                pause_seconds = min(2 * pause_seconds, LONGEST_RETRY_SECONDS)
+                pause_seconds = min(2 * pause_seconds, MAX_RETRY_SECONDS)
 
 
 def body(webhook: Webhook, order: dict[str, Any]) -> dict[str, Any]:

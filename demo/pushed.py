@@ -51,7 +51,7 @@ def reckon_pushed(places: Places, sale: Connection, log: Iterable[Published]) ->
     hasty, probes = read_probes(sale, outages)
     medians = read_medians(sale, outages)
     closed = [outage for outage in outages if outage.closed_at]
-    dead, redriven = read_letters(sale)
+    dead, redriven = read_dead_letters(sale)
     return Pushed(
         deliveries=[
             compare(name, lifecycle, records.arrivals(places.records[name])) for name in SUBSCRIBERS
@@ -145,7 +145,7 @@ def read_medians(sale: Connection, outages: Iterable[Outage]) -> dict[str, float
     }
 
 
-LETTERS = """
+DEAD_LETTERS = """
     select count(*), count(*) filter (where subscription.name = %s
                                         and redriven_at is not null and delivered_at is not null)
     from outbox.dead_letter
@@ -153,9 +153,9 @@ LETTERS = """
 """
 
 
-def read_letters(sale: Connection) -> tuple[int, int]:
+def read_dead_letters(sale: Connection) -> tuple[int, int]:
     """How many dead letters there are, and how many of REFUSING were delivered since."""
-    row = sale.execute(LETTERS, [REFUSING]).fetchone()
+    row = sale.execute(DEAD_LETTERS, [REFUSING]).fetchone()
     assert row is not None, "an aggregate always has one row"
     return int(row[0]), int(row[1])
 

@@ -66,7 +66,7 @@ async def play(
 async def _start(fleet: Fleet, subscriptions: Subscriptions) -> None:
     """The services first: with them subscribers subscribe, and only then they know their secrets.
 
-    Nobody pays before all are there.
+    No customer pays before all are there.
     """
     await _launch(fleet, SERVICES)
     for name in SUBSCRIBERS:
@@ -128,8 +128,8 @@ async def _kill(scene: Scene, victim: str, turn: asyncio.Lock) -> None:
 
 # All consumers and subscribers would choke on it, if it ever came.
 PUBLISH = """
-    select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'nobody'),
-           outbox.publish('orders.lifecycle', 'order.paid', '{}', group_key => 'nobody')
+    select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'rolled back'),
+           outbox.publish('orders.lifecycle', 'order.paid', '{}', group_key => 'rolled back')
 """
 
 

@@ -75,11 +75,11 @@ class Subscriptions:
         return state
 
     async def dead_letters(self, name: str) -> list[dict[str, Any]]:
-        """Letters that nobody has redriven yet."""
+        """Dead letters that were not redriven yet."""
         query = {"subscriptionId": self._ids[name], "state": "dead"}
         found = await self._ask("GET", "/v1/dead-letters", params=query)
-        letters: list[dict[str, Any]] = found["items"]
-        return letters
+        dead_letters: list[dict[str, Any]] = found["items"]
+        return dead_letters
 
     async def redrive(self, name: str) -> None:
         """Sends all its dead letters again; harmless where an answer is lost and it asks twice."""

@@ -77,7 +77,7 @@ class Program(Server):
 
 
 def get_status(url: str, timeout_seconds: float = 2) -> int | None:
-    """The HTTP status of a GET, None where nobody answers. No proxy, no redirect."""
+    """The HTTP status of a GET, None where no server answers. No proxy, no redirect."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_seconds)
     try:

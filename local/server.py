@@ -1,4 +1,4 @@
-"""A server that lives and dies with the process that started it."""
+"""A server that ends with the process that started it."""
 
 import ctypes
 import os
@@ -99,7 +99,7 @@ def tail(log: Path, size: int = 4_000) -> str:
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on.
+    """A loopback TCP port that no server listens on.
 
     Below the ports that the kernel hands to outgoing connections: a client that keeps redialling a
     server that is down can be given that very port as its own and connect to itself, and then the

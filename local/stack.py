@@ -51,7 +51,7 @@ class Stack:
         """Start what DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS do not name, both at once.
 
         The data lies in `directory`; without one, in a temporary folder that goes with the stack.
-        Other users of this machine can't get into the Postgres; Kafka asks nobody who he is.
+        Other users of this machine can't get into the Postgres; Kafka asks for no password.
         Raises local.server.StartError.
         """
         with ExitStack() as exit_stack:

@@ -30,10 +30,10 @@ from relay.daemon.relay import Refused
 from relay.daemon.workers import StuckError
 from relay.database import EncodingError
 from relay.operate.not_found import NotFoundError
-from relay.operate.subscription import UndeliveredError
-from relay.operate.subscriptions import NameTakenError
+from relay.operate.subscription import NameTakenError, UndeliveredError
 from relay.process import logs, terminal
-from relay.settings import Settings, SettingsError, described_fields, description
+from relay.settings import Settings, SettingsError
+from relay.settings.variables import described_fields, description
 
 logger = structlog.get_logger()
 
@@ -115,7 +115,7 @@ def _environment() -> str:
         "KAFKA_BOOTSTRAP_SERVERS": "host:port,host:port; subscriptions of kind kafka need it",
         "OUTBOX_SECRET_KEY": "seals endpoints' secrets at rest: base64 keys, the newest first",
         "KAFKA_…": "any further librdkafka property, as KAFKA_SECURITY_PROTOCOL=SASL_SSL",
-        **{name: description(field) for name, field in described_fields().items()},
+        **{name: description(field) for name, field in described_fields(Settings).items()},
     }
     lines = "\n".join(f"  {name:<27} {text}" for name, text in names.items())
     return f"environment:\n{lines}\n\nexit codes: 0 done, 1 fault, 2 bad configuration"

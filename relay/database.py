@@ -17,7 +17,7 @@ Connection = psycopg.Connection[Any]
 Pool = ConnectionPool[Connection]
 
 # What a connection gets where DATABASE_URL says nothing else: bounds on how long this end waits for
-# a server that vanished without a word.
+# a server that vanished without closing them.
 CONNECTION_DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypedDict
 
 import structlog
@@ -21,14 +21,14 @@ from service.payments.served import Gate, Payments
 from service.platform import api as platform_api
 from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.settings import Settings
-from service.web import health
-from service.web.access_log import Access
-from service.web.authorization import Authorization
-from service.web.held_bodies import Bodies, UntilAnswered
-from service.web.hosts import Hosts
-from service.web.metrics import Metrics
-from service.web.refusals import Refusals
-from service.web.routes import routes as operation_routes
+from service.web.access.authorization import Authorization
+from service.web.access.hosts import Hosts
+from service.web.bodies.held_bodies import Bodies, UntilAnswered
+from service.web.monitoring import health
+from service.web.monitoring.access_log import Access
+from service.web.monitoring.metrics import Metrics
+from service.web.monitoring.refusals import Refusals
+from service.web.operations.routes import routes as operation_routes
 
 POOL_CLOSE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.1
@@ -79,51 +79,23 @@ def create_app(settings: Settings) -> Starlette:
     """The ASGI app; it connects to the database when it is started, and again whenever it must."""
     database = Database(settings)
     metrics = Metrics(database)
-    live = Live(database, metrics, settings.max_connections // 2)
     payments = Payments(database, settings.payments)
-    unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
-    bodies = Bodies()
     state = State(
         settings=settings,
-        bodies=bodies,
+        bodies=Bodies(),
         database=database,
         authorization=Authorization(database),
         metrics=metrics,
-        live=live,
+        live=Live(database, metrics, settings.max_connections // 2),
         payments=payments,
         look=payments.look,
     )
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
-        await database.pool.open()
-        reader = asyncio.create_task(live.run(), name="live reader")
-        turning = asyncio.create_task(
-            retention.keep(database, payments, settings.received_days), name="webhook retention"
-        )
-        try:
-            yield state
-        finally:
-            unauthorized.flush()
-            refused.flush()
-            await end(reader, turning)
-            await database.pool.close(POOL_CLOSE_SECONDS)
-
     table = routes()
-    paths = {
-        route.endpoint: route.path for route in table if isinstance(route, Route | WebSocketRoute)
-    }
+    unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
     app = Starlette(
         routes=table,
-        lifespan=lifespan,
-        middleware=[
-            Middleware(
-                Access, metrics=metrics, unauthorized=unauthorized, refused=refused, routes=paths
-            ),
-            Middleware(UntilAnswered, bodies=bodies),
-            Middleware(Hosts, names=settings.hosts, probes=health.PROBES),
-            Middleware(Gate, payments=payments),
-        ],
+        lifespan=_lifespan(state, unauthorized, refused),
+        middleware=_middleware(state, unauthorized, refused, table),
         exception_handlers={
             Problem: on_problem,
             HTTPException: on_http_exception,
@@ -133,6 +105,52 @@ def create_app(settings: Settings) -> Starlette:
     # A redirect would have no body, and a Location made of whatever Host was sent.
     app.router.redirect_slashes = False
     app.state.database = database
-    app.state.live = live
+    app.state.live = state["live"]
     app.state.metrics = metrics
     return app
+
+
+def _lifespan(
+    state: State, unauthorized: Refusals, refused: Refusals
+) -> Callable[[Starlette], AbstractAsyncContextManager[State]]:
+    """The pool and the tasks beside the requests: begun at the start, ended at the stop."""
+    settings, database = state["settings"], state["database"]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        await database.pool.open()
+        reader = asyncio.create_task(state["live"].run(), name="live reader")
+        turning = asyncio.create_task(
+            retention.keep(database, state["payments"], settings.received_days),
+            name="webhook retention",
+        )
+        try:
+            yield state
+        finally:
+            unauthorized.flush()
+            refused.flush()
+            await end(reader, turning)
+            await database.pool.close(POOL_CLOSE_SECONDS)
+
+    return lifespan
+
+
+def _middleware(
+    state: State, unauthorized: Refusals, refused: Refusals, table: Sequence[BaseRoute]
+) -> Sequence[Middleware]:
+    """What each request passes, the outermost first."""
+    paths = {
+        route.endpoint: route.path for route in table if isinstance(route, Route | WebSocketRoute)
+    }
+    return [
+        Middleware(
+            Access,
+            metrics=state["metrics"],
+            unauthorized=unauthorized,
+            refused=refused,
+            routes=paths,
+        ),
+        Middleware(UntilAnswered, bodies=state["bodies"]),
+        Middleware(Hosts, names=state["settings"].hosts, probes=health.PROBES),
+        Middleware(Gate, payments=state["payments"]),
+    ]

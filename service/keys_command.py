@@ -12,7 +12,7 @@ from service.database.blocking import connect, transaction
 from service.platform import keys
 from service.process.utf8 import utf8
 from service.settings import Settings
-from service.web.keys import SCOPES
+from service.web.access.keys import SCOPES
 
 MAX_LIFE_DAYS = 36_500
 

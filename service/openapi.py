@@ -12,7 +12,7 @@ from service.payments import api as payments_api
 from service.payments.served import Payments
 from service.platform import api as platform_api
 from service.problems import Problem
-from service.web import document as openapi
+from service.web.operations import document as openapi
 
 PLATFORM_TITLE = "Event platform"
 WHOLE_TITLE = "Event platform and payment webhooks"

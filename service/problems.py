@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the one shape in which this service says no."""
+"""Problem details (RFC 9457): the form of every refusal of this service."""
 
 from http import HTTPStatus
 

@@ -210,7 +210,7 @@ def _database_url(value: str) -> str:
     return value
 
 
-# A slip in the name would leave every secret as it is, without a word.
+# A slip in the name would leave every secret unsealed, and no message would say so.
 SLIP = re.compile(r"OUTBOX_SECRETS?_?KEYS?(_FILE)?")
 
 

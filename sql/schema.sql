@@ -199,7 +199,7 @@ $$;
 -- Name: count_deliveries(bigint, integer); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.count_deliveries(subscription_id bigint, at_most integer) RETURNS TABLE(retrying bigint, in_flight bigint, behind bigint, parked bigint, next_due_at timestamp with time zone)
+CREATE FUNCTION outbox.count_deliveries(subscription_id bigint, at_most integer) RETURNS TABLE(untried bigint, retrying bigint, in_flight bigint, behind bigint, parked bigint, next_due_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER COST 10000 ROWS 1
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -212,31 +212,32 @@ CREATE FUNCTION outbox.count_deliveries(subscription_id bigint, at_most integer)
     found as (
         (select one.* from cursors
          cross join lateral (
-             select due_at, token, outcome from outbox.delivery
+             select due_at, token, outcome, attempts from outbox.delivery
              where cursor_id = cursors.id and due_at < 'infinity'
              order by due_at limit at_most) as one
          limit at_most)
         union all
         (select one.* from cursors
          cross join lateral (
-             select due_at, token, outcome from outbox.delivery
+             select due_at, token, outcome, attempts from outbox.delivery
              where cursor_id = cursors.id and due_at = 'infinity'
              order by due_at limit at_most) as one
          limit at_most)
         union all
         (select one.* from cursors
          cross join lateral (
-             select due_at, token, outcome from outbox.delivery
+             select due_at, token, outcome, attempts from outbox.delivery
              where cursor_id = cursors.id and due_at is null
              order by group_key, message_id limit at_most) as one
          limit at_most)
     )
-    select count(*) filter (where state = 'retrying'),
+    select count(*) filter (where state = 'untried'),
+           count(*) filter (where state = 'retrying'),
            count(*) filter (where state = 'in_flight'),
            count(*) filter (where state = 'behind'),
            count(*) filter (where state = 'parked'),
-           min(due_at) filter (where state = 'retrying')
-    from (select outbox.delivery_state(due_at, token, outcome) as state, due_at from found) as counted
+           min(due_at) filter (where state in ('untried', 'retrying'))
+    from (select outbox.delivery_state(due_at, token, outcome, attempts) as state, due_at from found) as counted
 $$;
 
 
@@ -265,12 +266,12 @@ $$;
 
 
 --
--- Name: delivery_state(timestamp with time zone, bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: delivery_state(timestamp with time zone, bigint, text, integer); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.delivery_state(due_at timestamp with time zone, token bigint, outcome text) RETURNS text
+CREATE FUNCTION outbox.delivery_state(due_at timestamp with time zone, token bigint, outcome text, attempts integer DEFAULT NULL::integer) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (due_at IS NULL) THEN 'behind'::text WHEN (due_at = 'infinity'::timestamp with time zone) THEN 'parked'::text WHEN ((token IS NOT NULL) OR (outcome IS NOT NULL)) THEN 'in_flight'::text ELSE 'retrying'::text END;
+    RETURN CASE WHEN (due_at IS NULL) THEN 'behind'::text WHEN (due_at = 'infinity'::timestamp with time zone) THEN 'parked'::text WHEN ((token IS NOT NULL) OR (outcome IS NOT NULL)) THEN 'in_flight'::text WHEN (attempts = 0) THEN 'untried'::text ELSE 'retrying'::text END;
 
 
 --
@@ -434,7 +435,7 @@ declare
     here     xid8 := pg_snapshot_xmax(pg_current_snapshot());
     recorded bigint;
     actual   bigint;
-    stranger bigint;
+    found_id bigint;
 begin
     select system_identifier into recorded from outbox.installation;
     select system_identifier into actual from pg_control_system();
@@ -443,7 +444,7 @@ begin
                       coalesce(recorded::text, 'an unknown one'), actual);
     end if;
 
-    select cursor.id into stranger
+    select cursor.id into found_id
     from outbox.cursor
     cross join lateral (
         select coalesce(target, seen) as position
@@ -452,10 +453,10 @@ begin
     where pg_snapshot_xmax(latest.position) > here
     limit 1;
     if found then
-        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', stranger, here);
+        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', found_id, here);
     end if;
 
-    select ahead.id into stranger
+    select ahead.id into found_id
     from generate_series(1, 5) as class
     cross join lateral (
         select id from outbox.message where priority = class and xid >= here limit 1
@@ -463,7 +464,7 @@ begin
     limit 1;
     if found then
         return format('Message %s was written by a transaction that this cluster has not reached (%s).',
-                      stranger, here);
+                      found_id, here);
     end if;
     return null;
 end
@@ -1835,7 +1836,7 @@ begin
     if require_room.made_by is null then
         if had + takes > most then
             refusal := format('of at most %s there are %s already: take fewer shards, delete a subscription that '
-                              'nobody needs, or raise outbox.quota.cursors as the owner', most, had);
+                              'is not needed, or raise outbox.quota.cursors as the owner', most, had);
         end if;
     else
         -- A limited key does not learn how many cursors others have.
@@ -1844,7 +1845,7 @@ begin
         where cursor.channel is null and subscription.made_by = require_room.made_by;
         if own + takes > share then
             refusal := format('of at most %s for what API keys named %s make there are %s already: take fewer shards, '
-                              'delete a subscription that nobody needs, or ask who gave you the key',
+                              'delete a subscription that is not needed, or ask who gave you the key',
                               share, require_room.made_by, own);
         elsif had + takes > most - share then
             refusal := 'there is no room for them: take fewer shards, or ask who gave you the API key';
@@ -1891,7 +1892,7 @@ begin
                       else greatest(clock_timestamp(), d.due_at + make_interval(
                                secs => change.delays[d.attempts] - change.former_delays[d.attempts])) end
     where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id and d.message_id <= upto_id
-      and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying' and d.due_at > clock_timestamp()
+      and outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) in ('untried', 'retrying') and d.due_at > clock_timestamp()
       and (change.delays is null or d.attempts between 1 and 100);
     if is_made then
         delete from outbox.rescheduling as r where r.id = change.id;
@@ -1981,7 +1982,7 @@ begin
         from (
             select from outbox.delivery as d join outbox.cursor on cursor.id = d.cursor_id
             where cursor.subscription_id = retried_id
-              and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
+              and outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) in ('untried', 'retrying')
               and d.due_at > statement_timestamp() and d.due_at < 'infinity'
               -- An earlier call that is not made yet has counted them.
               and not exists (select from outbox.rescheduling as r
@@ -1994,7 +1995,7 @@ begin
         set due_at = clock_timestamp()
         from outbox.cursor
         where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
-          and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
+          and outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) in ('untried', 'retrying')
           and d.due_at > clock_timestamp() and d.due_at < 'infinity'
           and d.group_key = retry.group_key;
         get diagnostics due = row_count;
@@ -3355,7 +3356,7 @@ CREATE VIEW outbox.delivery_head AS
     cursor.shard,
     head.message_id,
     head.group_key,
-    outbox.delivery_state(head.due_at, head.token, head.outcome) AS state,
+    outbox.delivery_state(head.due_at, head.token, head.outcome, head.attempts) AS state,
     head.attempts,
     NULLIF(head.due_at, 'infinity'::timestamp with time zone) AS due_at,
     ( SELECT count(*) AS count
@@ -3410,6 +3411,7 @@ ALTER TABLE ONLY outbox.message REPLICA IDENTITY FULL;
 
 CREATE VIEW outbox.delivery_summary AS
  SELECT subscription.name AS subscription,
+    held.untried,
     held.retrying,
     held.in_flight,
     held.behind,
@@ -3417,7 +3419,7 @@ CREATE VIEW outbox.delivery_summary AS
     held.next_due_at,
     COALESCE(message.created_at, dead_letter.created_at) AS oldest_at
    FROM ((((outbox.subscription
-     CROSS JOIN LATERAL outbox.count_deliveries(subscription.id, 100000) held(retrying, in_flight, behind, parked, next_due_at))
+     CROSS JOIN LATERAL outbox.count_deliveries(subscription.id, 100000) held(untried, retrying, in_flight, behind, parked, next_due_at))
      LEFT JOIN LATERAL ( SELECT first.message_id,
             first.dead_letter_id
            FROM (outbox.cursor
@@ -3436,7 +3438,7 @@ CREATE VIEW outbox.delivery_summary AS
                    FROM outbox.message message_1
                   WHERE (((message_1.priority)::integer = class.class) AND ((message_1.id + 0) = oldest.message_id))) found)) message ON (true))
      LEFT JOIN outbox.dead_letter ON ((dead_letter.id = oldest.dead_letter_id)))
-  WHERE ((((held.retrying + held.in_flight) + held.behind) + held.parked) > 0);
+  WHERE (((((held.untried + held.retrying) + held.in_flight) + held.behind) + held.parked) > 0);
 
 
 --

@@ -151,7 +151,7 @@ def create_topic(kafka: str, topic_prefix: str) -> CreateTopic:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Gives a loopback TCP port that nobody listens on."""
+    """Gives a loopback TCP port that no server listens on."""
     return local_server.free_port
 
 

@@ -21,7 +21,7 @@ ORDER = {
 
 
 class Stopped(Exception):
-    """Nobody is to go on, and the request under way stays unanswered."""
+    """The customer is to stop, and the request under way stays unanswered."""
 
 
 class Customer(threading.Thread):

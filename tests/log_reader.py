@@ -39,8 +39,8 @@ class Reckoning(NamedTuple):
     """What a topic owes to the log; all but `repeats` has to be empty.
 
     `lost`: idempotency keys that never arrived; `strange`: what arrived altered, or with a key that
-    nobody committed; `inverted`: (earlier, later) ids of one group that first arrived the other way
-    round.
+    no transaction committed; `inverted`: (earlier, later) ids of one group that first arrived the
+    other way round.
     """
 
     lost: list[str]

@@ -50,7 +50,7 @@ class MockCluster:
         assert self._client, words.value
         self._cluster: Any = self._library.rd_kafka_mock_cluster_new(self._client, 3)
         assert self._cluster
-        # Without a controller nobody answers an admin client.
+        # Without a controller no broker answers an admin client.
         self._library.rd_kafka_mock_set_controller_id(self._cluster, 1)
 
     def __enter__(self) -> Self:

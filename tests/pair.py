@@ -22,7 +22,7 @@ SETTINGS = {
     "wal_keep_size": "256MB",
 }
 COPY_TIMEOUT_SECONDS = 120
-LONGEST_SECONDS = 30
+MAX_SECONDS = 30
 # A transaction that began before the fence may take so long to end by itself.
 GRACE_SECONDS = 1.0
 
@@ -69,7 +69,7 @@ class Pair:
 
         # A new session has its settings from the postmaster, which has told all others by then:
         # each of them learns of it before it looks at its next statement.
-        eventually(in_force, LONGEST_SECONDS)
+        eventually(in_force, MAX_SECONDS)
 
     def end_transactions(self) -> None:
         """Behind the fence: what began before it ends within a second, or is ended.
@@ -85,10 +85,10 @@ class Pair:
         def over() -> None:
             assert _tell(self.primary, END_OLDER, now) == [], "a session does not end"
 
-        eventually(over, LONGEST_SECONDS)
+        eventually(over, MAX_SECONDS)
 
     def demote(self) -> None:
-        """The primary comes back as a standby that nobody feeds."""
+        """The primary comes back as a standby that receives no WAL."""
         self.primary.stop()
         (self.primary.data_dir / "standby.signal").touch()
         self.primary.launch()
@@ -100,7 +100,7 @@ class Pair:
         def caught_up() -> None:
             assert _tell(self.standby, CAUGHT_UP, written) == [(True,)], "the standby lags behind"
 
-        eventually(caught_up, LONGEST_SECONDS)
+        eventually(caught_up, MAX_SECONDS)
         self.address.switch(self.standby.port)
 
     def promote(self) -> None:

@@ -12,7 +12,7 @@ from local.stack import temporary_directory
 
 # For the parameters of a fixture.
 WAYS = ["directly", pytest.param("pooled", marks=pytest.mark.long)]
-# Everybody has to wait for one, and nobody for long.
+# Each client has to wait for a connection, and none for long.
 SETTINGS = {"default_pool_size": "3"}
 
 

@@ -60,7 +60,7 @@ OK = respond()
 
 
 def redirect(location: str, status: int = 302) -> bytes:
-    """To somewhere that nobody should go."""
+    """To a path that no client should follow."""
     return respond(status, headers={"Location": location})
 
 
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
             await reaction(self)
 
     def write(self, data: bytes) -> None:
-        """Writes, where there still is somebody."""
+        """Writes, where the client is still connected."""
         if not self.transport.is_closing():
             self.transport.write(data)
 

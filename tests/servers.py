@@ -31,12 +31,12 @@ START_TIMEOUT_SECONDS = 300
 # Each test has a database of its own, some four hundred small files: in memory they take a tenth of
 # the time. Where there is little of it, a disk will do.
 MEMORY = Path("/dev/shm")
-LEAST_FREE_BYTES = 8 << 30
+MIN_FREE_BYTES = 8 << 30
 
 
 def place() -> Path | None:
     """Where the servers' data goes; None: where temporary files go."""
-    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= LEAST_FREE_BYTES
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MIN_FREE_BYTES
     return MEMORY if has_room and "TMPDIR" not in os.environ else None
 
 

@@ -121,7 +121,7 @@ end
 $do$;
 """
 
-# As whoever makes them, in a schema of theirs: `shadow`, or their own pg_temp.
+# As the role that makes them, in a schema of its own: `shadow`, or their own pg_temp.
 TYPES: LiteralString = """
 select typname from pg_catalog.pg_type
 where typnamespace = 'pg_catalog'::regnamespace and typtype = 'b' and typname not like '\\_%'

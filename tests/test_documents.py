@@ -14,11 +14,12 @@ from prometheus_client.registry import Collector
 from relay.cli import parser as relay_parser
 from relay.monitoring.gauges import DatabaseCollector
 from relay.monitoring.telemetry import Telemetry
-from relay.settings import described_fields
+from relay.settings import Settings
+from relay.settings.variables import described_fields
 from service import settings as service_settings
 from service.cli import parser as service_parser
 from service.database.pool import Database
-from service.web.metrics import Metrics
+from service.web.monitoring.metrics import Metrics
 from tests.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code, prose, tables
 from tests.relay.operating import settings as relay_settings
 
@@ -149,7 +150,7 @@ def written(default: Any) -> str:
 
 
 def test_operations_has_every_setting_of_the_relay_with_its_default_and_no_other() -> None:
-    expected = {name: written(field.default) for name, field in described_fields().items()}
+    expected = {name: written(field.default) for name, field in described_fields(Settings).items()}
     # It is made anew in each process.
     expected["RELAY_NAME"] = "host-pid"
     elsewhere = {

@@ -12,7 +12,7 @@ ADMIN_TIMEOUT_SECONDS = 30
 def configure(bootstrap_servers: str, topic: str, **config: str) -> None:
     """Sets some of a topic's properties, and returns once the broker tells them.
 
-    It obeys them a moment later: whoever sends at once may be refused by the former ones.
+    It obeys them a moment later: a message that is sent at once may be refused by the former ones.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     entries = [

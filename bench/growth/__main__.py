@@ -24,13 +24,13 @@ WIDTH = 132
 # A message in the log with its indexes and its WAL, and in the topics what they may keep of it.
 BYTES_PER_MESSAGE = 2200
 TOPIC_BYTES = 2_000_000_000
-# So that no checkpoint falls between a fill and its drain: whoever first reads a page after one
-# sets hint bits and logs the page whole. And a session for each open transaction.
+# So that no checkpoint falls between a fill and its drain: the first session that reads a page
+# after one sets hint bits and logs the page whole. And a session for each open transaction.
 POSTGRES_SETTINGS = {"max_wal_size": "32GB", "max_connections": "1300"}
 KAFKA_SETTINGS = {
     "log.retention.check.interval.ms": "2000",
     "log.segment.delete.delay.ms": "1000",
-    # Nobody kills this broker, and on a busy machine a heartbeat is late.
+    # This broker is never killed, and on a busy machine a heartbeat is late.
     "broker.session.timeout.ms": "18000",
     "broker.heartbeat.interval.ms": "2000",
 }

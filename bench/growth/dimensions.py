@@ -12,7 +12,7 @@ from bench.growth.open_transactions import open_transactions
 from bench.growth.turn import Turn, drain
 from bench.messages import TOPIC
 
-# Tens of gigabytes go through a topic, and nobody reads them.
+# Tens of gigabytes go through a topic, and no consumer reads them.
 FORGET_OTHERS = """
     select outbox.delete_subscription(name, true) from outbox.subscription where name <> 'kafka'
 """

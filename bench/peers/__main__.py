@@ -102,7 +102,7 @@ def _measure(
     plan = QUICK if arguments.quick else Plan(arguments.messages, rounds=3, latency_seconds=10)
     results: dict[str, Measured | str] = {}
     with console.status("Kafka's warm-up") as status:
-        # Its JIT: the first 200,000 messages of a broker go at half speed, whoever sends them.
+        # Its JIT: the first 200,000 messages of a broker go at half speed, with every candidate.
         _take_turn(arena, bare.NAME, plan, status.update)
         for name in (name for name in NAMES if name in arguments.only):
             began_at = time.monotonic()

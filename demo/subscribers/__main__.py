@@ -1,6 +1,6 @@
 """One subscriber: `python -m demo.subscribers NAME`.
 
-From the environment: PORT, RECORD (its SQLite file), SECRET (shown when somebody subscribed).
+From the environment: PORT, RECORD (its SQLite file), SECRET (shown at its subscription).
 """
 
 import os

@@ -9,7 +9,7 @@ TOLERANCE_SECONDS = 300
 
 
 def key_of(secret: str) -> bytes:
-    """The key in a secret as it is shown when somebody subscribes. Raises ValueError."""
+    """The key in a secret as `subscriptions add` shows it. Raises ValueError."""
     if not secret.startswith(SECRET_PREFIX):
         raise ValueError(f"a secret begins with {SECRET_PREFIX}")
     return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

@@ -36,7 +36,7 @@ Effect = Callable[[Event, bool], Awaitable[None]]
 
 
 class Subscriber:
-    """One endpoint: 204 for what is taken or was taken before, 401 for what nobody signed."""
+    """One endpoint: 204 for what is taken or was taken before, 401 for what is not signed."""
 
     def __init__(self, key: bytes, record: Record, effect: Effect, *, faulty: bool) -> None:
         self._key = key

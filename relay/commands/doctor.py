@@ -1,4 +1,4 @@
-"""`outbox-relay doctor`: examines the relay's world before it runs there."""
+"""`outbox-relay doctor`: examines what a relay needs before it runs there."""
 
 import argparse
 

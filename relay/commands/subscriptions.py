@@ -7,7 +7,7 @@ from relay.commands.arguments import Subparsers, command, setting
 from relay.commands.connection import migrated
 from relay.commands.outcome import BAD_CONFIGURATION, DONE, complain
 from relay.keyring import Keyring
-from relay.operate import subscription, subscriptions
+from relay.operate import endpoint, subscription, subscription_list
 from relay.operate.table import printable
 from relay.process import terminal
 from relay.settings import Settings
@@ -183,17 +183,17 @@ def _add_settings(parser: argparse.ArgumentParser, words: str) -> None:
 
 def show_list(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        found = subscriptions.read(connection)
+        found = subscription_list.read(connection)
     if arguments.json:
         terminal.print_json(found)
     else:
-        print(subscriptions.render(found))
+        print(subscription_list.render(found))
     return DONE
 
 
 def subscribe(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        secret = subscriptions.add(
+        secret = subscription.add(
             connection,
             arguments.name,
             channels=arguments.channels,
@@ -213,28 +213,28 @@ def _show_secret(secret: str) -> int:
 
 def pause(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        subscriptions.pause(connection, arguments.name, arguments.reason)
+        subscription.pause(connection, arguments.name, arguments.reason)
     print(f"{printable(arguments.name)} is paused; its backlog stays in the log")
     return DONE
 
 
 def resume(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        subscriptions.resume(connection, arguments.name)
+        subscription.resume(connection, arguments.name)
     print(f"{printable(arguments.name)} goes on")
     return DONE
 
 
 def send_test(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        message_id = subscriptions.send_test(connection, arguments.name)
+        message_id = endpoint.send_test(connection, arguments.name)
     print(f"message {message_id} is on its way to {printable(arguments.name)} alone")
     return DONE
 
 
 def rotate_secret(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        secret = subscriptions.rotate_secret(
+        secret = endpoint.rotate_secret(
             connection,
             arguments.name,
             revoke_old=arguments.revoke_old,
@@ -275,7 +275,7 @@ def change(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def retry(settings: Settings, arguments: argparse.Namespace) -> int:
     with migrated(settings) as connection:
-        messages = subscription.retry(connection, arguments.name, arguments.group)
+        messages = endpoint.retry(connection, arguments.name, arguments.group)
     print(f"{messages} due now; those behind them in their groups follow")
     return DONE
 

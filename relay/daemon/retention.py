@@ -79,10 +79,10 @@ def _retire_partitions(steps: "Steps", settings: Settings, telemetry: Telemetry)
     with transaction(steps.connection):
         steps.connection.execute(TIMEOUT)
         expired = steps.connection.execute(PARTITION_STATE, (retention_days,)).fetchall()
-    late = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
-    for partition, needed_by in late.items():
+    blocked = {partition: needed_by for partition, needed_by in expired if needed_by is not None}
+    for partition, needed_by in blocked.items():
         logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)
-    telemetry.late(late)
+    telemetry.retention_blocked(blocked)
     locked = []
     for partition, needed_by in expired:
         if needed_by is None:

@@ -17,7 +17,7 @@ from tenacity import (
 # Exponential with jitter, and never so long that the return of a broker or of a database goes
 # unnoticed for more than a few seconds.
 FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 2.0
+MAX_WAIT_SECONDS = 2.0
 
 
 def until_stopped(
@@ -38,7 +38,7 @@ def until_stopped(
         try:
             session()
         except faults as fault:
-            if time.monotonic() < began_at + LONGEST_WAIT_SECONDS:
+            if time.monotonic() < began_at + MAX_WAIT_SECONDS:
                 raise
             failed(fault)
 
@@ -51,7 +51,7 @@ def until_stopped(
         tries = Retrying(
             retry=retry_if_exception_type(faults),
             wait=wait_exponential_jitter(
-                multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS
+                multiplier=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS
             ),
             sleep=sleep_using_event(stop),
             stop=stop_when_event_set(stop),

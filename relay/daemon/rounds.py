@@ -1,4 +1,4 @@
-"""Which cursor next: strict between priorities, and yet every class moves."""
+"""Which cursor is next: higher priorities first, and each lower one a short run in every round."""
 
 import time
 from collections.abc import Callable, Iterable

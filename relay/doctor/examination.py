@@ -170,7 +170,7 @@ MISSING_RIGHTS = """
         'outbox.retire_partition(text, integer)', 'outbox.trim_checkpoints(interval, integer)',
         'outbox.trim_dead_letters(integer)', 'outbox.foreign_cluster()',
         'outbox.redrive(bigint[])', 'outbox.promote(bigint, text[])', 'outbox.clear_acked(bigint)',
-        'outbox.delivery_state(timestamptz, bigint, text)',
+        'outbox.delivery_state(timestamptz, bigint, text, integer)',
         'outbox.disable(bigint, text)', 'outbox.hold_half_open(bigint, bigint, float8)',
         'outbox.judge_breaker(bigint, bigint, bigint, bigint, float8, bigint, float8, float8)',
         'outbox.judge_half_open(bigint, bigint, boolean, boolean, float8, float8)',

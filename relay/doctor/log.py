@@ -189,7 +189,7 @@ PARTITION_STATE = """
     where from_time is null or needed_by is not null
     order by partition
 """
-OVERDUE_NAMED = 20
+MAX_BLOCKED_NAMED = 20
 
 
 def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -201,8 +201,8 @@ def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]
     else:
         hint = f"keep a relay running, or: select outbox.make_partitions({settings.retention_days})"
         yield Finding("warning", "partitions", text, hint)
-    overdue = [(partition, needed_by) for partition, _, needed_by in found if needed_by is not None]
-    for partition, needed_by in overdue[:OVERDUE_NAMED]:
+    blocked = [(partition, needed_by) for partition, _, needed_by in found if needed_by is not None]
+    for partition, needed_by in blocked[:MAX_BLOCKED_NAMED]:
         text = f"{partition} is past retention, {needed_by}: it fills the disk"
         yield Finding("warning", "retention", text, "see what holds that subscription up: status")
 

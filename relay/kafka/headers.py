@@ -3,10 +3,9 @@
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
-import time
 from collections.abc import Iterable
 
-from relay.log.encoding import NOT_ENCODABLE, NotEncodable, own_headers
+from relay.log.encoding import NOT_ENCODABLE, NotEncodable, own_headers, time_text
 from relay.log.encoding import fault as encoding_fault
 from relay.log.message import (
     CONTENT_TYPE,
@@ -14,7 +13,6 @@ from relay.log.message import (
     HEADERS,
     ID,
     IDEMPOTENCY_KEY,
-    POSTGRES_EPOCH_SECONDS,
     TYPE,
     Row,
 )
@@ -24,11 +22,10 @@ Headers = dict[str, str | bytes | None]
 
 
 class CloudEvents:
-    """Makes headers with one `source`. A backlog shares its seconds, so their text is kept."""
+    """Makes headers with one `source`."""
 
     def __init__(self, source: str) -> None:
         self._source = source.encode()
-        self._seconds: dict[int, bytes] = {}
 
     def headers(
         self,
@@ -42,13 +39,12 @@ class CloudEvents:
 
         Raises NotEncodable.
         """
-        second, fraction = divmod(created_at, 1_000_000)
         headers: Headers = {
             "ce_specversion": b"1.0",
             "ce_id": idempotency_key,
             "ce_type": type_,
             "ce_source": self._source,
-            "ce_time": b"%b.%06dZ" % (self._seconds.get(second) or self._text(second), fraction),
+            "ce_time": time_text(created_at),
             "content-type": content_type,
             "idempotency-key": idempotency_key,
         }
@@ -63,13 +59,17 @@ class CloudEvents:
         )
 
     def of_page(self, rows: Iterable[Row]) -> list[Headers | None]:
-        """The headers of each; None where they can't be encoded, as `of` says why."""
+        """The headers of each; None where they can't be encoded: `fault` says why."""
         made: list[Headers | None] = []
-        source, seconds = self._source, self._seconds
+        source = self._source
         for _, _, type_, _, unique, own, content_type, _, created_at, _ in rows:
-            second = seconds.get(created_at // 1_000_000)
-            if own is not None or second is None:
+            if own is not None:
                 made.append(self._encodable(type_, unique, own, content_type, created_at))
+                continue
+            try:
+                time = time_text(created_at)
+            except NotEncodable:
+                made.append(None)
                 continue
             # What `headers` makes, without a call for each: a backlog's time is spent here.
             made.append(
@@ -78,7 +78,7 @@ class CloudEvents:
                     "ce_id": unique,
                     "ce_type": type_,
                     "ce_source": source,
-                    "ce_time": b"%b.%06dZ" % (second, created_at % 1_000_000),
+                    "ce_time": time,
                     "content-type": content_type,
                     "idempotency-key": unique,
                 }
@@ -94,23 +94,12 @@ class CloudEvents:
         raise AssertionError(f"message {row[ID]} can be encoded")
 
     def _encodable(
-        self, type_: bytes, unique: bytes, own: bytes | None, content_type: bytes, created_at: int
+        self, type_: bytes, unique: bytes, own: bytes, content_type: bytes, created_at: int
     ) -> Headers | None:
         try:
             return self.headers(type_, unique, own, content_type, created_at)
         except Exception:
             return None
-
-    def _text(self, second: int) -> bytes:
-        if len(self._seconds) > 1000:
-            self._seconds.clear()
-        moment = time.gmtime(POSTGRES_EPOCH_SECONDS + second)
-        # Four digits: RFC 3339, as CloudEvents asks for.
-        if not 1 <= moment.tm_year <= 9999:
-            raise NotEncodable(f"created_at: the year {moment.tm_year} is not 1 to 9999")
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", moment).encode()
-        self._seconds[second] = text
-        return text
 
 
 def _named(own: bytes) -> dict[str, str]:

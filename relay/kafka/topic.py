@@ -35,7 +35,7 @@ class Topic(msgspec.Struct, frozen=True):
     # Compacted, it refuses a message without a key, and the whole batch with it.
     compacted: bool
     # So many replicas have to be in sync, or all where it has fewer: min.insync.replicas.
-    least_in_sync: int = 1
+    min_in_sync: int = 1
 
 
 class Closed(NamedTuple):
@@ -111,7 +111,7 @@ def _unwritable(topic: Topic, partitions: Sequence[TopicPartitionInfo]) -> Close
         leader: Node | None = one.leader
         if leader is None:
             return Closed(f"LEADER_NOT_AVAILABLE: {where} has no leader", temporary=True)
-        least = min(topic.least_in_sync, len(one.replicas))
+        least = min(topic.min_in_sync, len(one.replicas))
         if len(one.isr) < least:
             replicas = f"{len(one.isr)} of {least} replicas in sync"
             return Closed(f"NOT_ENOUGH_REPLICAS: {where} has {replicas}", temporary=True)
@@ -137,5 +137,5 @@ def _topic(name: str, answer: Future[Mapping[str, Any]]) -> Topic | Closed:
         name,
         limit_bytes=int(config["max.message.bytes"].value),
         compacted="compact" in config["cleanup.policy"].value,
-        least_in_sync=int(least.value) if least else 1,
+        min_in_sync=int(least.value) if least else 1,
     )

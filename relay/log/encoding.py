@@ -1,10 +1,17 @@
-"""What of a message no sink can send: the log refuses it, and its owner may have gone by that."""
+"""A message's fields as sinks send them, and what no sink can send.
+
+The log refuses such a message at its INSERT, but the owner may have gone by that.
+"""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
 # The reason of its dead letter.
 NOT_ENCODABLE = "not_encodable"
 
+_POSTGRES_EPOCH = datetime(2000, 1, 1)
 _own = msgspec.json.Decoder(dict[str, str])
 
 
@@ -18,6 +25,24 @@ def own_headers(headers: bytes) -> dict[str, str]:
         return _own.decode(headers)
     except ValueError as wrong:
         raise NotEncodable(f"headers: {wrong!s:.200}") from wrong
+
+
+def time_text(created_at: int) -> bytes:
+    """When a message was written (microseconds since 2000-01-01 UTC), by RFC 3339, in UTC.
+
+    Raises NotEncodable beyond the years 1 to 9999.
+    """
+    second, fraction = divmod(created_at, 1_000_000)
+    return b"%b.%06dZ" % (_second_text(second), fraction)
+
+
+# A backlog shares its seconds.
+@lru_cache(1000)
+def _second_text(second: int) -> bytes:
+    try:
+        return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat().encode()
+    except OverflowError as wrong:
+        raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
 
 
 def fault(wrong: Exception) -> str:

@@ -26,7 +26,7 @@ SAMPLE_SECONDS = 5.0
 # Prometheus gives a scrape ten seconds, unless it is told otherwise. So long may all counts take
 # together; the last may take the longest, and the others leave it something.
 ALL_SECONDS, LAST_SECONDS = 7.0, 2.0
-LEAST_SECONDS = 0.1
+MIN_SECONDS = 0.1
 TIMEOUT = "select set_config('statement_timeout', %s, true)"
 
 Counted = TypeVar("Counted")
@@ -89,7 +89,7 @@ class DatabaseCollector(Collector):
 
 def _timeout(deadline: float) -> str:
     """What is left until `deadline` of time.monotonic(), as Postgres writes it."""
-    return f"{round(max(deadline - time.monotonic(), LEAST_SECONDS) * 1000)}ms"
+    return f"{round(max(deadline - time.monotonic(), MIN_SECONDS) * 1000)}ms"
 
 
 def _counted(
@@ -166,7 +166,7 @@ def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
 def _undelivered(sample: Sample) -> list[Metric]:
     messages = GaugeMetricFamily(
         "outbox_relay_undelivered_messages",
-        "Messages that are not delivered: unread (counted as the backlog is), retrying, "
+        "Messages that are not delivered: unread (counted as the backlog is), untried, retrying, "
         "in_flight, behind one of their group, or parked.",
         labels=["subscription", "state"],
     )

@@ -1,4 +1,4 @@
-"""A small HTTP server for a few GETs, in a thread of its own, that strangers can't hold up."""
+"""A small HTTP server for a few GETs, in a thread of its own; no client blocks it for others."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ logger = structlog.get_logger()
 MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
 MAX_CONNECTIONS = 100
-# For so many turns of the loop a connection keeps its place, whoever comes; the fourth reads it.
+# For so many turns of the loop a connection keeps its place while others come; the fourth reads it.
 TURNS_TO_BE_READ = 10
 MAX_UNACCEPTED = 1024
 # How long a client has for its request's head, and again for taking the answer.

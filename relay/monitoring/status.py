@@ -40,6 +40,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     breaker: str
     breaker_retry_at: datetime | None
     failing_seconds: float | None
+    untried: int
     retrying: int
     in_flight: int
     behind: int
@@ -178,7 +179,8 @@ ENDPOINTS = """
     select name as subscription, coalesce(breaker.state, 'closed') as breaker,
            breaker.retry_at as breaker_retry_at,
            extract(epoch from clock_timestamp() - breaker.failing_since)::float8 as failing_seconds,
-           coalesce(retrying, 0) as retrying, coalesce(in_flight, 0) as in_flight,
+           coalesce(untried, 0) as untried, coalesce(retrying, 0) as retrying,
+           coalesce(in_flight, 0) as in_flight,
            coalesce(behind, 0) as behind, coalesce(parked, 0) as parked,
            extract(epoch from rows.next_due_at - clock_timestamp())::float8 as next_due_seconds
     from outbox.subscription

@@ -25,6 +25,7 @@ class Held(msgspec.Struct, frozen=True):
     """
 
     subscription: str
+    untried: int
     retrying: int
     in_flight: int
     behind: int
@@ -57,7 +58,7 @@ def read_backlog(connection: Connection) -> list[Backlog]:
 
 
 HELD = """
-    select subscription, retrying, in_flight, behind, parked,
+    select subscription, untried, retrying, in_flight, behind, parked,
            extract(epoch from clock_timestamp() - oldest_at)::float8 as oldest_age_seconds
     from outbox.delivery_summary
 """
@@ -92,13 +93,13 @@ def undelivered(
 
 
 def _none_held(name: str) -> Held:
-    return Held(name, 0, 0, 0, 0, None)
+    return Held(name, 0, 0, 0, 0, 0, None)
 
 
 def _sum(name: str, unread: list[Backlog] | None, held: Held | None) -> Undelivered:
     by_state = {} if unread is None else {"unread": sum(row.messages for row in unread)}
     if held is not None:
-        for state in ("retrying", "in_flight", "behind", "parked"):
+        for state in ("untried", "retrying", "in_flight", "behind", "parked"):
             by_state[state] = getattr(held, state)
     ages = [row.oldest_age_seconds for row in (*(unread or ()), held) if row is not None]
     return Undelivered(

@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from relay.monitoring.status import Endpoint, Maintenance, Status
+from relay.monitoring.status import (
+    DeadLetters,
+    Endpoint,
+    Holder,
+    Maintenance,
+    Status,
+    Waiting,
+)
+from relay.monitoring.undelivered import Backlog
 from relay.operate.table import duration, printable, table
 
 
@@ -11,56 +19,18 @@ def render(status: Status) -> str:
     parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
     parts.append(_maintenance(status.maintenance))
     parts.append(_subscription_table(status))
-    backlog = [one for one in status.backlog if one.messages]
-    if backlog:
-        parts.append(
-            table(
-                ("subscription", "priority", "backlog", "oldest"),
-                [
-                    (
-                        one.subscription,
-                        one.priority,
-                        _counted(one.messages, one.more),
-                        duration(one.oldest_age_seconds),
-                    )
-                    for one in backlog
-                ],
-            )
-        )
+    if any(one.messages for one in status.backlog):
+        parts.append(_backlog_table(status.backlog))
     elif not any(one.messages for one in status.undelivered):
         parts.append("everything is delivered")
     if status.endpoints:
         parts.append(_endpoint_table(status.endpoints))
     if status.waiting:
-        parts.append(
-            table(
-                ("waiting channel", "of", "for", "because"),
-                [
-                    (w.channel, w.subscription, duration(w.seconds), w.reason)
-                    for w in status.waiting
-                ],
-            )
-        )
+        parts.append(_waiting_table(status.waiting))
     if status.dead_letters:
-        parts.append(
-            table(
-                ("dead letters", "channel", "reason", "waiting", "redriven", "last"),
-                [
-                    (d.subscription, d.channel, d.reason, d.waiting, d.redriven, d.last_died_at)
-                    for d in status.dead_letters
-                ],
-            )
-        )
+        parts.append(_dead_letter_table(status.dead_letters))
     if status.holders:
-        parts.append(
-            table(
-                ("relay at work", "subscription", "priority", "shard", "channel", "since"),
-                [
-                    (h.relay, h.subscription, h.priority, h.shard, h.channel, _ago(h.seconds))
-                    for h in status.holders
-                ],
-            )
-        )
+        parts.append(_holder_table(status.holders))
     return "\n\n".join(parts)
 
 
@@ -86,6 +56,22 @@ def _subscription_table(status: Status) -> str:
     return table((*headers, "last checkpoint", "by", ""), rows)
 
 
+def _backlog_table(backlog: Sequence[Backlog]) -> str:
+    return table(
+        ("subscription", "priority", "backlog", "oldest"),
+        [
+            (
+                one.subscription,
+                one.priority,
+                _counted(one.messages, one.more),
+                duration(one.oldest_age_seconds),
+            )
+            for one in backlog
+            if one.messages
+        ],
+    )
+
+
 def _counted(messages: int, more: bool) -> str:
     return f"{messages}{'+' if more else ''}"
 
@@ -106,6 +92,7 @@ def _endpoint_table(endpoints: Sequence[Endpoint]) -> str:
             "endpoint of",
             "breaker",
             "failing for",
+            "untried",
             "retrying",
             "in flight",
             "behind",
@@ -117,6 +104,7 @@ def _endpoint_table(endpoints: Sequence[Endpoint]) -> str:
                 one.subscription,
                 one.breaker,
                 duration(one.failing_seconds),
+                one.untried,
                 one.retrying,
                 one.in_flight,
                 one.behind,
@@ -124,6 +112,40 @@ def _endpoint_table(endpoints: Sequence[Endpoint]) -> str:
                 _in(one.next_due_seconds),
             )
             for one in endpoints
+        ],
+    )
+
+
+def _waiting_table(waiting: Sequence[Waiting]) -> str:
+    return table(
+        ("waiting channel", "of", "for", "because"),
+        [(one.channel, one.subscription, duration(one.seconds), one.reason) for one in waiting],
+    )
+
+
+def _dead_letter_table(dead_letters: Sequence[DeadLetters]) -> str:
+    return table(
+        ("dead letters", "channel", "reason", "waiting", "redriven", "last"),
+        [
+            (
+                one.subscription,
+                one.channel,
+                one.reason,
+                one.waiting,
+                one.redriven,
+                one.last_died_at,
+            )
+            for one in dead_letters
+        ],
+    )
+
+
+def _holder_table(holders: Sequence[Holder]) -> str:
+    return table(
+        ("relay at work", "subscription", "priority", "shard", "channel", "since"),
+        [
+            (one.relay, one.subscription, one.priority, one.shard, one.channel, _ago(one.seconds))
+            for one in holders
         ],
     )
 

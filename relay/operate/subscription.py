@@ -1,6 +1,6 @@
-"""One subscription, for operators: what it is, changing it, and ending it."""
+"""One subscription, for operators: what it is; adding, changing, pausing and ending it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -10,9 +10,14 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from relay.database import Connection, transaction
+from relay.keyring import UNSEALED, Keyring
 from relay.operate.not_found import NotFoundError
-from relay.operate.subscriptions import NameTakenError, nested
 from relay.operate.table import printable
+from relay.secrets.new import new_secret
+
+TIMEOUT = """
+    select set_config('lock_timeout', '5s', true), set_config('statement_timeout', '10s', true)
+"""
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -75,9 +80,48 @@ def _paths(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
     return paths
 
 
-TIMEOUT = """
-    select set_config('lock_timeout', '5s', true), set_config('statement_timeout', '10s', true)
+class NameTakenError(ValueError):
+    """There is a subscription of that name."""
+
+
+SUBSCRIBE = """
+    select subscription_id, secret from outbox.subscribe(%s, %s, %s, %s, %s, sealed => %s)
 """
+READ_ALL = "update outbox.subscription set channels = %s where id = %s"
+
+
+def add(
+    connection: Connection,
+    name: str,
+    *,
+    channels: Sequence[str],
+    endpoint: str,
+    types: list[str] | None = None,
+    settings: Mapping[str, object],
+    keyring: Keyring = UNSEALED,
+) -> str:
+    """Subscribes an endpoint to what commits from now on in `channels`, of which there is one.
+
+    Returns the secret of its signatures. It is sealed at rest where there is a key.
+    `settings` as outbox.http_setting knows them, their paths dotted. Raises NameTakenError, and
+    psycopg.errors.CheckViolation where the database refuses a setting.
+    """
+    made = new_secret(keyring)
+    values = (name, channels[0], endpoint, Jsonb(_nested(settings)), types, made.sealed)
+    with transaction(connection):
+        connection.execute(TIMEOUT)
+        try:
+            row = connection.execute(SUBSCRIBE, values).fetchone()
+        except errors.UniqueViolation as taken:
+            raise NameTakenError(f"there is a subscription {name} already") from taken
+        assert row is not None
+        subscription_id, secret = row
+        if channels[1:]:
+            # In the same transaction: no relay sees it with the first of them alone.
+            connection.execute(READ_ALL, (list(channels), subscription_id))
+    return made.shown or str(secret)
+
+
 LOCK = """
     select name, channels, types, settings from outbox.subscription where name = %s
     for no key update
@@ -103,7 +147,7 @@ def change(
         if row is None:
             raise NotFoundError(f"there is no subscription {name}")
         columns = dict(zip(("name", "channels", "types"), row[:3], strict=True))
-        merged = Jsonb(_merged(row[3], nested(settings)))
+        merged = Jsonb(_merged(row[3], _nested(settings)))
         try:
             connection.execute(CHANGE, {**columns, **given, "settings": merged, "was": name})
         except errors.UniqueViolation as taken:
@@ -121,25 +165,47 @@ def _merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-RETRY = "select outbox.retry(%s, %s)"
+def _nested(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings by their dotted paths, as the table has them."""
+    result: dict[str, Any] = {}
+    for path, value in settings.items():
+        group, dot, key = path.partition(".")
+        part = result.setdefault(group, {}) if dot else None
+        if isinstance(part, dict):
+            part[key] = value
+        elif part is None:
+            result[group] = value
+        # Else the group itself was set to what is no object, and the database says so.
+    return result
 
 
-def retry(connection: Connection, name: str, group_key: str | None) -> int:
-    """Makes due what waits for its next attempt, or of one group alone; how many messages.
+PAUSE = """
+    update outbox.subscription set paused = %s, paused_reason = %s where name = %s returning true
+"""
 
-    Raises NotFoundError where there is no such subscription to an endpoint.
+
+def pause(connection: Connection, name: str, reason: str | None) -> None:
+    """Nothing more is sent, and nothing is dropped: its backlog stays in the log.
+
+    Raises NotFoundError.
     """
-    try:
-        with transaction(connection):
-            connection.execute(TIMEOUT)
-            row = connection.execute(RETRY, (name, group_key)).fetchone()
-    except errors.NoDataFound as unknown:
-        raise NotFoundError(f"there is no http subscription {name}") from unknown
-    return int(row[0]) if row else 0
+    _set_paused(connection, name, paused=True, reason=reason)
+
+
+def resume(connection: Connection, name: str) -> None:
+    """It goes on where it stood, an endpoint with a closed breaker. Raises NotFoundError."""
+    _set_paused(connection, name, paused=False, reason=None)
+
+
+def _set_paused(connection: Connection, name: str, *, paused: bool, reason: str | None) -> None:
+    with transaction(connection):
+        connection.execute(TIMEOUT)
+        if connection.execute(PAUSE, (paused, reason, name)).fetchone() is None:
+            raise NotFoundError(f"there is no subscription {name}")
 
 
 # It waits for runs, and looks through what is unread for as long as 20 s.
-PATIENCE: LiteralString = """
+DELETE_TIMEOUT: LiteralString = """
     select set_config('lock_timeout', '30s', true), set_config('statement_timeout', '60s', true)
 """
 DELETE = "select outbox.delete_subscription(%s, %s)"
@@ -153,7 +219,7 @@ def delete(connection: Connection, name: str, *, discard_undelivered: bool) -> N
     """Ends it. Raises NotFoundError; UndeliveredError unless what is undelivered is to be lost."""
     try:
         with transaction(connection):
-            connection.execute(PATIENCE)
+            connection.execute(DELETE_TIMEOUT)
             connection.execute(DELETE, (name, discard_undelivered))
     except errors.NoDataFound as unknown:
         raise NotFoundError(f"there is no subscription {name}") from unknown

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 # A thread that did not look for so long was held up itself: its process or machine stood still, or
 # the database did that it waited for.
-LONGEST_LOOK_SECONDS = 5.0
+MAX_LOOK_SECONDS = 5.0
 
 
 def nothing() -> None:
@@ -64,7 +64,7 @@ class Watch:
     def look(self) -> None:
         """A look at all of them begins."""
         now = time.monotonic()
-        if now > self._looked_at + LONGEST_LOOK_SECONDS:
+        if now > self._looked_at + MAX_LOOK_SECONDS:
             self._since = now
         self._looked_at = now
 

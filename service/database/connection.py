@@ -14,7 +14,7 @@ CANCEL_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 # What a connection gets where DATABASE_URL says nothing else: bounds on how long this end waits for
-# a server that vanished without a word. What lies between the two forgets a connection that is
+# a server that vanished without closing it. What lies between the two forgets a connection that is
 # quiet for some minutes, and the request that finds that out waits for nothing; so it is not quiet.
 # Of several hosts the one that is no standby. And text as psycopg writes it, whatever the role's
 # or the database's default is.

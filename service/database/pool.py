@@ -72,7 +72,7 @@ class Database:
         share = max(1, settings.pool_size // SHARE)
         self._turns = Turns(settings.pool_size, kept=settings.pool_size // SHARE)
         self._walks = Turns(share, kept=share // 2)
-        self._strangers = Turns(share, kept=share // 2)
+        self._without_key = Turns(share, kept=share // 2)
         self._returning: set[asyncio.Task[None]] = set()
         self._faults = Faults()
         self.pool = AsyncConnectionPool(
@@ -121,11 +121,11 @@ class Database:
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
-        return self._turns.waiting + self._walks.waiting + self._strangers.waiting
+        return self._turns.waiting + self._walks.waiting + self._without_key.waiting
 
     def refuse_one(self) -> bool:
         """Ends the wait of one request, of those that most wait beside; False where none waits."""
-        crowded = sorted((self._turns, self._walks, self._strangers), key=lambda one: -one.crowd)
+        crowded = sorted((self._turns, self._walks, self._without_key), key=lambda one: -one.crowd)
         return any(turns.refuse_one() for turns in crowded)
 
     @asynccontextmanager
@@ -163,15 +163,15 @@ class Database:
 
     async def look_up(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         """As `run`, for clients without a known key: few at once, which share one name's turns."""
-        stranger = asks_for.get()
+        client = asks_for.get()
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         detail = "Too many keys that were never seen here are being looked up"
-        async with self._turn(self._strangers, stranger, deadline, detail):
-            asks_for.set("strangers")
+        async with self._turn(self._without_key, client, deadline, detail):
+            asks_for.set("without a known key")
             try:
                 return await self.run(work)
             finally:
-                asks_for.set(stranger)
+                asks_for.set(client)
 
     async def run(
         self,

@@ -7,8 +7,8 @@ from service.payments.money import decoder
 from service.payments.orders import creation, requests, view
 from service.payments.served import PATHS
 from service.payments.webhook import event, receive
-from service.web.ids import UUIDS
-from service.web.operation import Call, Operation
+from service.web.operations.ids import UUIDS
+from service.web.operations.operation import Call, Operation
 
 SALE = PATHS.rstrip("/")
 ORDERS = f"{SALE}/orders"

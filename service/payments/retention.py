@@ -1,4 +1,4 @@
-"""The memory of webhooks: partitions made ahead of time, and dropped when they are old enough."""
+"""The table of received webhooks: partitions made ahead of time, and dropped by age."""
 
 import asyncio
 from typing import LiteralString

@@ -8,15 +8,17 @@ from service.platform.deliveries import attempts, deliveries, stats
 from service.platform.messages import idempotency, messages
 from service.platform.pages import Page, PageQuery
 from service.platform.subscriptions import (
+    change,
+    creation,
+    deletion,
     pause,
     replay,
     retry,
     secret,
-    subscription,
-    subscriptions,
     testing,
+    view,
 )
-from service.web.operation import Operation
+from service.web.operations.operation import Operation
 
 MESSAGES = "/v1/messages"
 SUBSCRIPTIONS = "/v1/subscriptions"
@@ -63,10 +65,10 @@ TABLE = (
         method="POST",
         path=SUBSCRIPTIONS,
         tag="subscriptions",
-        run=subscriptions.create_subscription,
+        run=creation.create_subscription,
         scopes=("manage",),
-        body=subscriptions.SubscriptionForm,
-        answer=subscriptions.NewSubscription,
+        body=creation.SubscriptionForm,
+        answer=creation.NewSubscription,
         status=201,
         answer_headers=("Location",),
         problems={409: "The name is taken, or there is no room for the shards."},
@@ -75,36 +77,36 @@ TABLE = (
         method="GET",
         path=SUBSCRIPTIONS,
         tag="subscriptions",
-        run=subscriptions.list_subscriptions,
+        run=view.list_subscriptions,
         scopes=("read",),
         query=PageQuery,
-        answer=Page[subscription.Subscription],
+        answer=Page[view.Subscription],
     ),
     Operation(
         method="GET",
         path=SUBSCRIPTION,
         tag="subscriptions",
-        run=subscriptions.read_subscription,
+        run=view.read_subscription,
         scopes=("read",),
-        answer=subscription.Subscription,
+        answer=view.Subscription,
     ),
     Operation(
         method="PATCH",
         path=SUBSCRIPTION,
         tag="subscriptions",
-        run=subscriptions.change_subscription,
+        run=change.change_subscription,
         scopes=("manage",),
-        body=subscriptions.SubscriptionChange,
-        answer=subscription.Subscription,
+        body=change.SubscriptionChange,
+        answer=view.Subscription,
         problems={409: "The name is taken, or the subscription is not of kind http."},
     ),
     Operation(
         method="DELETE",
         path=SUBSCRIPTION,
         tag="subscriptions",
-        run=subscriptions.delete_subscription,
+        run=deletion.delete_subscription,
         scopes=("manage",),
-        query=subscriptions.DeleteQuery,
+        query=deletion.DeleteQuery,
         answer=None,
         status=204,
         problems={409: "Messages are undelivered, or the subscription is not of kind http."},
@@ -116,7 +118,7 @@ TABLE = (
         run=pause.pause,
         scopes=("manage", "operate"),
         needs=BY_KIND,
-        answer=subscription.Subscription,
+        answer=view.Subscription,
     ),
     Operation(
         method="POST",
@@ -125,7 +127,7 @@ TABLE = (
         run=pause.resume,
         scopes=("manage", "operate"),
         needs=BY_KIND,
-        answer=subscription.Subscription,
+        answer=view.Subscription,
     ),
     Operation(
         method="POST",

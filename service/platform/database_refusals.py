@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import errors as sqlstates
 
 from service.problems import Problem
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 Run = Callable[[Call[Any, Any]], Awaitable[object]]
 

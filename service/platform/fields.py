@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from service.web.body import WITHOUT_NUL
+from service.web.bodies.body import WITHOUT_NUL
 
 # Ids are 64 bits wide, and JavaScript's numbers are not.
 Id = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}\Z", description="An id, as a string.")]
@@ -109,3 +109,7 @@ Cursor = Annotated[
 ]
 # Postgres knows no years beyond; msgspec none before 1.
 Time = Annotated[datetime, Meta(tz=True, description="ISO 8601 with an offset from UTC.")]
+EventTypes = Annotated[
+    list[EventType],
+    Meta(min_length=1, max_length=100, description="Only events of these types; null: all."),
+]

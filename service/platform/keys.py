@@ -9,7 +9,7 @@ import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from service.web.keys import PREFIX, Scope, hash_of
+from service.web.access.keys import PREFIX, Scope, hash_of
 
 KEY_BYTES = 32
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 from service.database.transaction import Transaction
 from service.platform.fields import Cursor
 from service.platform.permission import visible
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 Item = TypeVar("Item")
 

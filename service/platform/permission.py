@@ -10,8 +10,8 @@ import msgspec
 
 from service.database.transaction import Transaction
 from service.problems import Problem
-from service.web.authorization import Caller, lacking_scope
-from service.web.keys import Scope
+from service.web.access.authorization import Caller, lacking_scope
+from service.web.access.keys import Scope
 
 
 def require_channel(caller: Caller, channel: str, field: str) -> None:

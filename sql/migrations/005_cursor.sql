@@ -96,7 +96,7 @@ begin
     if require_room.made_by is null then
         if had + takes > most then
             refusal := format('of at most %s there are %s already: take fewer shards, delete a subscription that '
-                              'nobody needs, or raise outbox.quota.cursors as the owner', most, had);
+                              'is not needed, or raise outbox.quota.cursors as the owner', most, had);
         end if;
     else
         -- A limited key does not learn how many cursors others have.
@@ -105,7 +105,7 @@ begin
         where cursor.channel is null and subscription.made_by = require_room.made_by;
         if own + takes > share then
             refusal := format('of at most %s for what API keys named %s make there are %s already: take fewer shards, '
-                              'delete a subscription that nobody needs, or ask who gave you the key',
+                              'delete a subscription that is not needed, or ask who gave you the key',
                               share, require_room.made_by, own);
         elsif had + takes > most - share then
             refusal := 'there is no room for them: take fewer shards, or ask who gave you the API key';

@@ -39,15 +39,19 @@ create index delivery_acked on outbox.delivery (cursor_id) where outcome = 'acke
 --   behind     waits for an earlier message of its group
 --   parked     was given up, and its group waits until its dead letter is redriven
 --   in_flight  a request is under way, or its outcome came after its run and the next run finishes it
---   retrying   waits for its next attempt, or for its first one outside the log
+--   untried    waits for its first attempt: it was behind another of its group until now, or does not come from the log,
+--              such as a redriven dead letter
+--   retrying   waits for its next attempt
 -- All that shows or counts such rows reads this, and nothing else decides it. It becomes a part of the calling
--- statement. No index serves it, so a query for few of many rows says `due_at is null` or `due_at is not null` besides.
-create function outbox.delivery_state(due_at timestamptz, token bigint, outcome text) returns text
+-- statement. Without `attempts` an untried row counts as retrying. No index serves it, so a query for few of many rows says `due_at is null` or `due_at is not null` besides.
+create function outbox.delivery_state(due_at timestamptz, token bigint, outcome text, attempts integer default null)
+returns text
 language sql immutable parallel safe
 return case
     when due_at is null then 'behind'
     when due_at = 'infinity' then 'parked'
     when token is not null or outcome is not null then 'in_flight'
+    when attempts = 0 then 'untried'
     else 'retrying'
 end;
 
@@ -110,6 +114,7 @@ revoke execute on function outbox.clear_acked(bigint) from public;
 -- What it costs is decided by the subscription's own rows, whatever others have.
 create function outbox.count_deliveries(subscription_id bigint, at_most integer)
 returns table (
+    untried     bigint,
     retrying    bigint,
     in_flight   bigint,
     behind      bigint,
@@ -129,38 +134,40 @@ as $$
     found as (
         (select one.* from cursors
          cross join lateral (
-             select due_at, token, outcome from outbox.delivery
+             select due_at, token, outcome, attempts from outbox.delivery
              where cursor_id = cursors.id and due_at < 'infinity'
              order by due_at limit at_most) as one
          limit at_most)
         union all
         (select one.* from cursors
          cross join lateral (
-             select due_at, token, outcome from outbox.delivery
+             select due_at, token, outcome, attempts from outbox.delivery
              where cursor_id = cursors.id and due_at = 'infinity'
              order by due_at limit at_most) as one
          limit at_most)
         union all
         (select one.* from cursors
          cross join lateral (
-             select due_at, token, outcome from outbox.delivery
+             select due_at, token, outcome, attempts from outbox.delivery
              where cursor_id = cursors.id and due_at is null
              order by group_key, message_id limit at_most) as one
          limit at_most)
     )
-    select count(*) filter (where state = 'retrying'),
+    select count(*) filter (where state = 'untried'),
+           count(*) filter (where state = 'retrying'),
            count(*) filter (where state = 'in_flight'),
            count(*) filter (where state = 'behind'),
            count(*) filter (where state = 'parked'),
-           min(due_at) filter (where state = 'retrying')
-    from (select outbox.delivery_state(due_at, token, outcome) as state, due_at from found) as counted
+           min(due_at) filter (where state in ('untried', 'retrying'))
+    from (select outbox.delivery_state(due_at, token, outcome, attempts) as state, due_at from found) as counted
 $$;
 revoke execute on function outbox.count_deliveries(bigint, integer) from public;
 
 -- How many rows of each subscription are in each state, up to a hundred thousand each; when its next attempt is due,
 -- and when the oldest of its messages in rows that was not acknowledged was written.
 create view outbox.delivery_summary as
-select subscription.name as subscription, held.retrying, held.in_flight, held.behind, held.parked, held.next_due_at,
+select subscription.name as subscription, held.untried, held.retrying, held.in_flight, held.behind, held.parked,
+       held.next_due_at,
        coalesce(message.created_at, dead_letter.created_at) as oldest_at
 from outbox.subscription
 cross join lateral outbox.count_deliveries(subscription.id, 100000) as held
@@ -185,12 +192,12 @@ left join lateral (
 ) as message on true
 -- The partition of a redriven message may be gone; its dead letter has its time.
 left join outbox.dead_letter on dead_letter.id = oldest.dead_letter_id
-where held.retrying + held.in_flight + held.behind + held.parked > 0;
+where held.untried + held.retrying + held.in_flight + held.behind + held.parked > 0;
 
 -- The head of each group that has rows, and each row without a group. `behind`: how many rows wait for it.
 create view outbox.delivery_head as
 select subscription.name as subscription, cursor.priority, cursor.shard, head.message_id, head.group_key,
-       outbox.delivery_state(head.due_at, head.token, head.outcome) as state,
+       outbox.delivery_state(head.due_at, head.token, head.outcome, head.attempts) as state,
        head.attempts, nullif(head.due_at, 'infinity') as due_at,
        (select count(*) from outbox.delivery as behind
         where behind.cursor_id = head.cursor_id and behind.group_key = head.group_key

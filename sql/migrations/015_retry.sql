@@ -94,7 +94,7 @@ begin
                       else greatest(clock_timestamp(), d.due_at + make_interval(
                                secs => change.delays[d.attempts] - change.former_delays[d.attempts])) end
     where d.cursor_id = reschedule.cursor_id and d.message_id > change.done_id and d.message_id <= upto_id
-      and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying' and d.due_at > clock_timestamp()
+      and outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) in ('untried', 'retrying') and d.due_at > clock_timestamp()
       and (change.delays is null or d.attempts between 1 and 100);
     if is_made then
         delete from outbox.rescheduling as r where r.id = change.id;
@@ -140,7 +140,7 @@ begin
         from (
             select from outbox.delivery as d join outbox.cursor on cursor.id = d.cursor_id
             where cursor.subscription_id = retried_id
-              and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
+              and outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) in ('untried', 'retrying')
               and d.due_at > statement_timestamp() and d.due_at < 'infinity'
               -- An earlier call that is not made yet has counted them.
               and not exists (select from outbox.rescheduling as r
@@ -153,7 +153,7 @@ begin
         set due_at = clock_timestamp()
         from outbox.cursor
         where cursor.id = d.cursor_id and cursor.subscription_id = retried_id
-          and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'
+          and outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) in ('untried', 'retrying')
           and d.due_at > clock_timestamp() and d.due_at < 'infinity'
           and d.group_key = retry.group_key;
         get diagnostics due = row_count;

@@ -4,8 +4,8 @@ set standard_conforming_strings = on;
 
 -- Where each cursor reads on, and which messages are its own. `horizon`: what is done, or will be with the delta under
 -- way. `late_xids`: the transactions that `seen` shows in progress and `target` shows over; `next_late_xids`: those that
--- `horizon` shows in progress and that are over by now. The rows of one that goes on nobody sees, and asking for them
--- would walk them all. `set_aside`: the channels that have cursors of their own. For the functions that read the log as
+-- `horizon` shows in progress and that are over by now. The rows of a transaction that goes on are visible to no
+-- snapshot, and a query for them would walk them all. `set_aside`: the channels that have cursors of their own. For the functions that read the log as
 -- a cursor does.
 create view outbox.cursor_reading as
 select cursor.id as cursor_id, cursor.shard, cursor.priority, cursor.channel as only_channel,

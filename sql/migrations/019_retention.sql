@@ -4,7 +4,7 @@ set standard_conforming_strings = on;
 
 -- The subscriptions that have not passed some message of a partition, or whose rows still need one, as a sentence; NULL
 -- where there are none. Asked as the relay's probe asks: the planner knows nothing of xid8 and would read the partition,
--- and the rows of a transaction that goes on, which nobody sees, would be walked for each cursor. Redriven dead letters
+-- and the rows of an open transaction, which no snapshot shows, would be walked for each cursor. Redriven dead letters
 -- need no partition: they carry a copy of their message.
 create function outbox.partition_needed_by(partition text) returns text
 language plpgsql volatile security definer

@@ -19,7 +19,7 @@ declare
     here     xid8 := pg_snapshot_xmax(pg_current_snapshot());
     recorded bigint;
     actual   bigint;
-    stranger bigint;
+    found_id bigint;
 begin
     select system_identifier into recorded from outbox.installation;
     select system_identifier into actual from pg_control_system();
@@ -28,7 +28,7 @@ begin
                       coalesce(recorded::text, 'an unknown one'), actual);
     end if;
 
-    select cursor.id into stranger
+    select cursor.id into found_id
     from outbox.cursor
     cross join lateral (
         select coalesce(target, seen) as position
@@ -37,10 +37,10 @@ begin
     where pg_snapshot_xmax(latest.position) > here
     limit 1;
     if found then
-        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', stranger, here);
+        return format('Cursor %s has seen transactions that this cluster has not reached (%s).', found_id, here);
     end if;
 
-    select ahead.id into stranger
+    select ahead.id into found_id
     from generate_series(1, 5) as class
     cross join lateral (
         select id from outbox.message where priority = class and xid >= here limit 1
@@ -48,7 +48,7 @@ begin
     limit 1;
     if found then
         return format('Message %s was written by a transaction that this cluster has not reached (%s).',
-                      stranger, here);
+                      found_id, here);
     end if;
     return null;
 end

@@ -80,7 +80,7 @@ def test_a_peer_that_is_ahead_is_named_with_its_column() -> None:
     ]
 
 
-def test_a_difference_within_noise_puts_nobody_ahead() -> None:
+def test_a_difference_within_noise_puts_no_candidate_ahead() -> None:
     results = {"relay": measured(rate=1000), "peer": measured(rate=1040)}
     assert report.ahead(results, "relay", ["peer"]) == []
 

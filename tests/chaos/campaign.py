@@ -10,15 +10,15 @@ from typing import NamedTuple
 import psycopg
 
 from tests.chaos import plan
-from tests.chaos.assailant import Assailant, assailants
 from tests.chaos.checker import Verdict
 from tests.chaos.faults import Faults
 from tests.chaos.heartbeat import Heart, Watcher
-from tests.chaos.hush import Hush, Interval
+from tests.chaos.injector import Injector, injectors
 from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
 from tests.chaos.reckoning import judge, judge_webhooks, log_faults, read_log, webhook_faults
+from tests.chaos.write_pause import Interval, WritePause
 from tests.chaos.writers import Shopper, Writer, set_up, writers
 
 CUSTOMERS = 2
@@ -46,11 +46,11 @@ class Orders(NamedTuple):
 @dataclass
 class Played:
     """What happened. `beats`: of each subscription, the times at which each group's heartbeats
-    came, on the monotonic clock; `hushes`: when there were none to come; `until`: when the last of
-    them could have come."""
+    came, on the monotonic clock; `write_pauses`: when there were none to come; `until`: when
+    the last of them could have come."""
 
     injected: list[Injected]
-    hushes: list[Interval]
+    write_pauses: list[Interval]
     kills: int
     missed: list[str]
     beats: dict[str, list[list[float]]]
@@ -104,59 +104,61 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
 
 @dataclass
 class Cast:
-    """Everybody who takes part, each a thread."""
+    """The threads of a campaign: injectors of faults, writers, customers, watchers."""
 
     here: Places
     orders: Orders
     tell: Tell
-    # No more faults; no more writing; nothing more to watch.
-    peace: threading.Event = field(default_factory=threading.Event)
-    silence: threading.Event = field(default_factory=threading.Event)
-    over: threading.Event = field(default_factory=threading.Event)
-    hush: Hush = field(default_factory=Hush)
+    # Set one after the other: no more faults, no more writing, nothing more to watch.
+    faults_over: threading.Event = field(default_factory=threading.Event)
+    writing_over: threading.Event = field(default_factory=threading.Event)
+    watching_over: threading.Event = field(default_factory=threading.Event)
+    write_pause: WritePause = field(default_factory=WritePause)
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         here, orders = self.here, self.orders
         strikes = plan.plan(orders.seed, orders.seconds, orders.faults)
-        self.watchers = [Watcher(here, one, self.over) for one in SUBSCRIPTIONS]
-        self.heart = Heart(here, self.hush, self.silence)
-        self.writers = writers(here, orders.seed, self.hush, self.silence)
-        self.customers = [Shopper(here, self.hush, self.silence) for _ in range(CUSTOMERS)]
-        faults = Faults(here, self.watchers, self.hush, self.tell, self.peace)
+        self.watchers = [Watcher(here, one, self.watching_over) for one in SUBSCRIPTIONS]
+        self.heart = Heart(here, self.write_pause, self.writing_over)
+        self.writers = writers(here, orders.seed, self.write_pause, self.writing_over)
+        self.customers = [
+            Shopper(here, self.write_pause, self.writing_over) for _ in range(CUSTOMERS)
+        ]
+        faults = Faults(here, self.watchers, self.write_pause, self.tell, self.faults_over)
         self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
-        self.assailants = assailants(here, strikes, faults, self.tell, self.peace)
+        self.injectors = injectors(here, strikes, faults, self.tell, self.faults_over)
 
     def end(self) -> None:
-        """Nobody goes on, so that nothing is started again while it is taken down."""
-        for event in (self.peace, self.silence, self.over):
+        """Stops all threads, so that none starts a program again while it is taken down."""
+        for event in (self.faults_over, self.writing_over, self.watching_over):
             event.set()
 
     def play(self) -> Played:
         """From the first message to the last one delivered; the programs are stopped then."""
         self._start()
         self._last(self.orders.seconds)
-        self.tell("peace: no more faults, everything is repaired")
-        self.peace.set()
-        self._join(self.assailants)
-        self._demand_assailants()
+        self.tell("no more faults: everything is repaired")
+        self.faults_over.set()
+        self._join(self.injectors)
+        self._raise_failures()
         self._mend()
         # A beat after the last fault, so that its pause has an end.
         time.sleep(SETTLED_SECONDS)
-        self.silence.set()
+        self.writing_over.set()
         self._join([self.heart, *self.writers, *self.customers])
         seconds = self._drain()
         until = time.monotonic()
-        self.over.set()
+        self.watching_over.set()
         self._join(self.watchers)
         self._stop_programs()
         self.faults += [f"{each.name} saw none" for each in self.watchers if not each.arrivals]
         self.faults += [f"{each.name} paid for nothing" for each in self.customers if not each.paid]
         return Played(
-            sorted((one for each in self.assailants for one in each.injected), key=_began),
-            self.hush.times,
-            sum(each.kills for each in self.assailants),
-            [name for each in self.assailants for name in each.missed],
+            sorted((one for each in self.injectors for one in each.injected), key=_began),
+            self.write_pause.intervals,
+            sum(each.kills for each in self.injectors),
+            [name for each in self.injectors for name in each.missed],
             {
                 subscription.name: list(watcher.arrivals.values())
                 for subscription, watcher in zip(SUBSCRIPTIONS, self.watchers, strict=True)
@@ -165,7 +167,7 @@ class Cast:
             sum(writer.transactions for writer in self.writers),
             [order_id for customer in self.customers for order_id in customer.paid],
             seconds,
-            [*self.faults, *(fault for each in self.assailants for fault in each.faults)],
+            [*self.faults, *(fault for each in self.injectors for fault in each.faults)],
         )
 
     def _start(self) -> None:
@@ -174,7 +176,7 @@ class Cast:
             self.heart,
             *self.writers,
             *self.customers,
-            *self.assailants,
+            *self.injectors,
         ]
         for member in cast:
             member.start()
@@ -192,7 +194,7 @@ class Cast:
             if now >= news_at:
                 news_at = now + NEWS_SECONDS
                 self.tell(f"{now - began:.0f} s: {self._news()}")
-            self._demand_assailants()
+            self._raise_failures()
             time.sleep(0.1)
 
     def _make_late_topics(self) -> None:
@@ -200,30 +202,30 @@ class Cast:
         self.here.make_topics(LATE)
         self.tell("the missing topics are made")
 
-    def _demand_assailants(self) -> None:
+    def _raise_failures(self) -> None:
         """Raises what keeps one from going on: a server that does not come back, above all."""
-        for assailant in self.assailants:
-            if assailant.failure is not None:
-                raise assailant.failure
+        for injector in self.injectors:
+            if injector.failure is not None:
+                raise injector.failure
 
     def _news(self) -> str:
         transactions = sum(writer.transactions for writer in self.writers)
-        kills = sum(each.kills for each in self.assailants)
+        kills = sum(each.kills for each in self.injectors)
         paid = sum(len(customer.paid) for customer in self.customers)
         return f"{transactions} transactions, {paid} orders paid, {kills} kills"
 
-    def _join(self, threads: Sequence[Heart | Watcher | Writer | Shopper | Assailant]) -> None:
+    def _join(self, threads: Sequence[Heart | Watcher | Writer | Shopper | Injector]) -> None:
         """Waits for their ends; what ended one before its time is a fault."""
         deadline = time.monotonic() + THREAD_TIMEOUT_SECONDS
         for thread in threads:
             thread.join(max(0, deadline - time.monotonic()))
             if thread.is_alive():
                 self.faults.append(f"{thread.name} does not end")
-            if not isinstance(thread, Assailant) and thread.fault is not None:
+            if not isinstance(thread, Injector) and thread.fault is not None:
                 self.faults.append(f"{thread.name} died: {thread.fault!r}")
 
     def _mend(self) -> None:
-        """Each assailant repairs what it broke; what ended by itself meanwhile is started again."""
+        """Each injector repairs what it broke; what ended by itself meanwhile is started again."""
         for name, program in self.here.programs.items():
             if not program.running:
                 self.faults.append(f"{name} was not running in the end")
@@ -256,8 +258,8 @@ select concat_ws(' ', subscription, 'priority', priority, 'shard', shard, 'chann
                  messages, 'messages, the oldest of', oldest_at)
 from outbox.cursor_backlog where messages > 0
 union all
-select concat_ws(' ', subscription, 'has rows:', retrying, 'retrying,', in_flight, 'in flight,',
-                 behind, 'behind')
+select concat_ws(' ', subscription, 'has rows:', untried, 'untried,', retrying, 'retrying,',
+                 in_flight, 'in flight,', behind, 'behind')
 from outbox.delivery_summary
 """
 

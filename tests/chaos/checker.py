@@ -1,4 +1,4 @@
-"""What was promised of one subscription, held against what its topics and its letters show.
+"""What was promised of one subscription, held against what its topics and its dead letters show.
 
 Pure: what committed, what arrived and what was given up come in; what is broken comes out.
 """
@@ -15,10 +15,10 @@ REPEATED = "repeated to read_committed"
 UNCOMMITTED = "rolled back, seen"
 ALTERED = "altered"
 UNKEYED = "without its idempotency key"
-NOT_LETTERED = "expected letter missing"
-LETTERED = "unexpected letter"
-LETTERED_TWICE = "lettered twice"
-DEAD_DELIVERED = "lettered and delivered"
+MISSING_DEAD_LETTER = "missing dead letter"
+UNEXPECTED_DEAD_LETTER = "unexpected dead letter"
+TWICE_DEAD = "dead letter twice"
+DEAD_AND_DELIVERED = "dead letter, and delivered"
 PROMISES = (
     LOST,
     DISORDERED,
@@ -26,10 +26,10 @@ PROMISES = (
     UNCOMMITTED,
     ALTERED,
     UNKEYED,
-    NOT_LETTERED,
-    LETTERED,
-    LETTERED_TWICE,
-    DEAD_DELIVERED,
+    MISSING_DEAD_LETTER,
+    UNEXPECTED_DEAD_LETTER,
+    TWICE_DEAD,
+    DEAD_AND_DELIVERED,
 )
 
 
@@ -61,7 +61,7 @@ class Arrival(NamedTuple):
         )
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A dead letter of the subscription."""
 
     idempotency_key: str
@@ -77,7 +77,7 @@ class Verdict:
     committed: int
     delivered: int = 0
     repeats: int = 0
-    letters: int = 0
+    dead_letters: int = 0
     broken: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ def check(
     exactly_once: bool,
     log: Mapping[str, Committed],
     arrivals: Iterable[Arrival],
-    letters: Collection[Letter],
+    dead_letters: Collection[DeadLetter],
 ) -> Verdict:
     """Judges one subscription.
 
@@ -103,11 +103,13 @@ def check(
     to their ends, each partition in the order of its offsets. Order is that of first arrivals, of
     one channel, group and priority.
     """
-    verdict = Verdict(subscription, exactly_once, committed=len(log), letters=len(letters))
+    verdict = Verdict(
+        subscription, exactly_once, committed=len(log), dead_letters=len(dead_letters)
+    )
     arrived = _check_arrivals(verdict, log, arrivals)
-    lettered = _check_letters(verdict, log, letters, arrived)
+    dead = _check_dead_letters(verdict, log, dead_letters, arrived)
     for key, message in log.items():
-        if key not in arrived and key not in lettered and not message.oversize:
+        if key not in arrived and key not in dead and not message.oversize:
             verdict.breaks(LOST, f"{message.channel} group {message.group_key!r} key {key}")
     verdict.delivered = len(arrived)
     return verdict
@@ -148,25 +150,27 @@ def _check_arrivals(
     return arrived
 
 
-def _check_letters(
+def _check_dead_letters(
     verdict: Verdict,
     log: Mapping[str, Committed],
-    letters: Collection[Letter],
+    dead_letters: Collection[DeadLetter],
     arrived: Collection[str],
 ) -> set[str]:
     """The keys of what was given up."""
-    lettered: set[str] = set()
-    for letter in letters:
-        key = letter.idempotency_key
+    dead: set[str] = set()
+    for dead_letter in dead_letters:
+        key = dead_letter.idempotency_key
         message = log.get(key)
-        if key in lettered:
-            verdict.breaks(LETTERED_TWICE, letter)
+        if key in dead:
+            verdict.breaks(TWICE_DEAD, dead_letter)
         if message is None or not message.oversize:
-            verdict.breaks(LETTERED, letter)
+            verdict.breaks(UNEXPECTED_DEAD_LETTER, dead_letter)
         if key in arrived:
-            verdict.breaks(DEAD_DELIVERED, letter)
-        lettered.add(key)
+            verdict.breaks(DEAD_AND_DELIVERED, dead_letter)
+        dead.add(key)
     for key, message in log.items():
-        if message.oversize and key not in lettered:
-            verdict.breaks(NOT_LETTERED, f"{message.channel} group {message.group_key!r} key {key}")
-    return lettered
+        if message.oversize and key not in dead:
+            verdict.breaks(
+                MISSING_DEAD_LETTER, f"{message.channel} group {message.group_key!r} key {key}"
+            )
+    return dead

@@ -11,14 +11,14 @@ import psycopg
 
 from tests.chaos import plan
 from tests.chaos.heartbeat import Watcher
-from tests.chaos.hush import Hush
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places
 from tests.chaos.plan import Strike
+from tests.chaos.write_pause import WritePause
 
 SLOW_BYTES_PER_SECOND = 30_000
 LOOK_SECONDS = 0.2
-# Whoever is at work at the new primary within this has left the former one by itself; a relay may
-# be frozen, killed and started again meanwhile.
+# A program that works at the new primary within this has left the former one by itself; a relay
+# may be frozen, killed and started again meanwhile.
 LEAVE_SECONDS = 30
 # A relay gives up a call to Kafka that has not returned by then: that late is too late.
 RETURN_SECONDS = 15
@@ -54,13 +54,13 @@ class Faults:
         self,
         here: Places,
         watchers: Sequence[Watcher],
-        hush: Hush,
+        write_pause: WritePause,
         tell: Callable[[str], None],
         stop: threading.Event,
     ) -> None:
         self._here = here
         self._watchers = watchers
-        self._hush = hush
+        self._write_pause = write_pause
         self._tell = tell
         self._stop_asked = stop
         self._random = Random(0)
@@ -110,7 +110,7 @@ class Faults:
         self._here.wires[strike.target].cut()
 
     def _mute(self, strike: Strike) -> None:
-        """What was asked for is done, and nobody learns of it."""
+        """The server does what was asked for, and its answers do not arrive."""
         wire = self._here.wires[strike.target]
         wire.mute()
         self._stop_asked.wait(strike.seconds)
@@ -139,7 +139,7 @@ class Faults:
         pair.promote()
 
     def _leave_former(self) -> list[str]:
-        """The former primary keeps its connections until nobody needs to be told any more."""
+        """The former primary keeps its connections until every program has left it by itself."""
         programs = (*plan.RELAYS, plan.SERVICE)
         away = [name for name in programs if not self._works(name)]
         if self._stop_asked.is_set():
@@ -154,7 +154,7 @@ class Faults:
     def _rest(self, strike: Strike) -> None:
         """The broker is gone and back before there is anything to send again."""
         kafka = self._here.server(strike.target)
-        with self._hush.kept():
+        with self._write_pause.held():
             self._await_quiet()
             self._tell("it is quiet")
             kafka.stop()

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from tests.chaos.hush import Hush
 from tests.chaos.places import HEARTBEAT, PARTITIONS, SHARDS, Places, Subscription
 from tests.chaos.topics import headers
+from tests.chaos.write_pause import WritePause
 
 BEAT_SECONDS = 0.05
 STATEMENT_TIMEOUT = "set statement_timeout = '5s'"
@@ -33,11 +33,11 @@ from unnest(%(groups)s::text[]) as group_key
 class Heart(threading.Thread):
     """Beats until it is told to stop, whenever the database takes it."""
 
-    def __init__(self, here: Places, hush: Hush, stop: threading.Event) -> None:
+    def __init__(self, here: Places, write_pause: WritePause, stop: threading.Event) -> None:
         super().__init__(name="heart", daemon=True)
         self.fault: BaseException | None = None
         self._here = here
-        self._hush = hush
+        self._write_pause = write_pause
         self._stop_asked = stop
         self._beat = 0
 
@@ -56,7 +56,7 @@ class Heart(threading.Thread):
     def _beat_on(self, session: psycopg.Connection[Any]) -> None:
         groups = [group for (group,) in session.execute(GROUPS, [SHARDS])]
         while not self._stop_asked.wait(BEAT_SECONDS):
-            self._hush.heed(self._stop_asked)
+            self._write_pause.wait_out(self._stop_asked)
             self._beat += 1
             session.execute(BEAT, {"beat": self._beat, "groups": groups})
 

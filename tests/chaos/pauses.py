@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.chaos.hush import Interval
+from tests.chaos.write_pause import Interval
 
 # A pause may begin a moment after its cause is over: a connection that was cut is dialled anew.
 AFTERMATH_SECONDS = 1.0
@@ -20,27 +20,29 @@ class Injected(NamedTuple):
 
 
 def longest_pause(
-    arrivals: Sequence[float], injected: Injected, hushes: Sequence[Interval], until: float
+    arrivals: Sequence[float], injected: Injected, write_pauses: Sequence[Interval], until: float
 ) -> float:
     """Seconds of the longest time without an arrival while a fault was on, or right after it.
 
     Counted from the fault's beginning at the earliest to the arrival that ended it, but for the
-    time in which nobody wrote. `arrivals` in their order; a pause that no arrival ended lasts
-    `until`.
+    write pauses. `arrivals` in their order; a pause that no arrival ended lasts `until`.
     """
     longest = 0.0
     before = injected.began
     for index in range(bisect_right(arrivals, injected.began), len(arrivals)):
-        longest = max(longest, waited(Interval(before, arrivals[index]), hushes))
+        longest = max(longest, waited(Interval(before, arrivals[index]), write_pauses))
         before = arrivals[index]
         if before >= injected.ended + AFTERMATH_SECONDS:
             return longest
-    return max(longest, waited(Interval(before, until), hushes))
+    return max(longest, waited(Interval(before, until), write_pauses))
 
 
-def waited(pause: Interval, hushes: Sequence[Interval]) -> float:
+def waited(pause: Interval, write_pauses: Sequence[Interval]) -> float:
     """Seconds of a pause in which there was something to wait for."""
-    quiet = (min(pause.ended, hush.ended) - max(pause.began, hush.began) for hush in hushes)
+    quiet = (
+        min(pause.ended, write_pause.ended) - max(pause.began, write_pause.began)
+        for write_pause in write_pauses
+    )
     return pause.ended - pause.began - sum(seconds for seconds in quiet if seconds > 0)
 
 

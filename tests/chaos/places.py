@@ -199,7 +199,7 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[Pair, Kafka, Proxy]:
     wire = Proxy(back_port)
     controller = f"127.0.0.1:{controller_port}"
     # A client stays on the listener through which it came: the one behind the wire names the wire
-    # as its address, and whoever only watches uses the other.
+    # as its address, and the watchers use the other.
     settings = {
         "listeners": f"PLAINTEXT://127.0.0.1:{kafka_port},WIRED://127.0.0.1:{back_port},"
         f"CONTROLLER://{controller}",
@@ -272,4 +272,4 @@ def _subscribe(here: Places) -> None:
             )
         # What is too large for the narrow topic is too large for the endpoint.
         port = here.ports[plan.ENDPOINT]
-        webhooks.subscribe(connection, port, shards=SHARDS, most_bytes=NARROW_BYTES)
+        webhooks.subscribe(connection, port, shards=SHARDS, max_bytes=NARROW_BYTES)

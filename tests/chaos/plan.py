@@ -26,8 +26,8 @@ TARGETS = (
 )
 
 # Between two faults. Most are still on, or being recovered from, when the next one strikes.
-SHORTEST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 2.0
+MIN_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 2.0
 # Before the first, so that there is something to break.
 WARM_UP_SECONDS = 3.0
 
@@ -84,7 +84,7 @@ FAULTS = {
             6,
             (0, 2),
             12,
-            "Kafka is stopped and started again while nobody writes",
+            "Kafka is stopped and started again while no writer writes",
             besides=(*RELAYS, KAFKA_WIRE, POSTGRES, POSTGRES_WIRE, BACKEND),
         ),
         # Some of these outlast RELAY_BARRIER_SECONDS and the idle timeout that follows from it.
@@ -148,5 +148,5 @@ def plan(seed: int, seconds: float, faults: Sequence[Fault]) -> list[Strike]:
             strikes.append(Strike(at, fault, target, length))
             for name in (target, *fault.besides):
                 free_at[name] = at + length + fault.recovery_seconds
-        at += random.uniform(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        at += random.uniform(MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
     return strikes

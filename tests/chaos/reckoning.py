@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
 from tests.chaos import endpoint
-from tests.chaos.checker import Arrival, Committed, Letter, Verdict, check
+from tests.chaos.checker import Arrival, Committed, DeadLetter, Verdict, check
 from tests.chaos.places import CHANNELS, Places, Subscription
 from tests.chaos.plan import RELAYS
 from tests.chaos.topics import read
@@ -35,10 +35,10 @@ def read_log(here: Places) -> dict[str, Committed]:
     return log
 
 
-LETTERS = """
-select letter.idempotency_key, letter.reason
-from outbox.dead_letter as letter
-join outbox.subscription on subscription.id = letter.subscription_id
+DEAD_LETTERS = """
+select dead_letter.idempotency_key, dead_letter.reason
+from outbox.dead_letter
+join outbox.subscription on subscription.id = dead_letter.subscription_id
 where subscription.name = %s
 """
 
@@ -49,14 +49,14 @@ TOLD = "kafka_cursor_refused"
 
 
 def judge(here: Places, subscription: Subscription, log: Mapping[str, Committed]) -> Verdict:
-    """Reads all topics and letters of a subscription. Raises KafkaException and TimeoutError."""
+    """Reads a subscription's topics and dead letters. Raises KafkaException and TimeoutError."""
     told = any(TOLD in here.programs[relay].output() for relay in RELAYS)
     return check(
         subscription.name,
         exactly_once=subscription.exactly_once and not told,
         log=log,
         arrivals=_arrivals(here, subscription),
-        letters=_letters(here, subscription.name),
+        dead_letters=_dead_letters(here, subscription.name),
     )
 
 
@@ -68,8 +68,10 @@ def judge_webhooks(here: Places, log: Mapping[str, Committed]) -> Verdict:
         else Arrival("", 0, place, None, entry.idempotency_key, entry.checksum)
         for place, entry in enumerate(endpoint.read(here.journal))
     )
-    letters = _letters(here, WEBHOOKS)
-    return check(WEBHOOKS, exactly_once=False, log=log, arrivals=arrivals, letters=letters)
+    dead_letters = _dead_letters(here, WEBHOOKS)
+    return check(
+        WEBHOOKS, exactly_once=False, log=log, arrivals=arrivals, dead_letters=dead_letters
+    )
 
 
 def webhook_faults(here: Places) -> list[str]:
@@ -78,9 +80,9 @@ def webhook_faults(here: Places) -> list[str]:
     return [f"{unsigned} webhooks had no right signature"] if unsigned else []
 
 
-def _letters(here: Places, subscription: str) -> list[Letter]:
+def _dead_letters(here: Places, subscription: str) -> list[DeadLetter]:
     with here.connect() as session:
-        return [Letter(*row) for row in session.execute(LETTERS, [subscription])]
+        return [DeadLetter(*row) for row in session.execute(DEAD_LETTERS, [subscription])]
 
 
 def _arrivals(here: Places, subscription: Subscription) -> Iterator[Arrival]:

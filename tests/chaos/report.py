@@ -70,7 +70,10 @@ def _faults(played: Played) -> Table:
 def _pauses(played: Played, injected: Injected) -> list[float]:
     """Of each subscription, in the group that waited longest."""
     return [
-        max(longest_pause(group, injected, played.hushes, played.until) for group in groups or [[]])
+        max(
+            longest_pause(group, injected, played.write_pauses, played.until)
+            for group in groups or [[]]
+        )
         for groups in played.beats.values()
     ]
 
@@ -90,7 +93,7 @@ def _promises(verdicts: Sequence[Verdict]) -> Table:
     for name, figures in {
         "committed": [verdict.committed for verdict in verdicts],
         "delivered": [verdict.delivered for verdict in verdicts],
-        "dead letters, as expected": [verdict.letters for verdict in verdicts],
+        "dead letters, as expected": [verdict.dead_letters for verdict in verdicts],
         "repeats, same key and content": [verdict.repeats for verdict in verdicts],
     }.items():
         table.add_row(name, *(f"{figure:,}" for figure in figures))

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chaos import checker
-from tests.chaos.checker import Arrival, Committed, Letter, Verdict, check
+from tests.chaos.checker import Arrival, Committed, DeadLetter, Verdict, check
 
 LOG = {
     "a1": Committed(1, "orders", 3, b"a", 11, oversize=False),
@@ -14,7 +14,7 @@ LOG = {
     "big": Committed(6, "orders", 3, b"a", 16, oversize=True),
 }
 SMALL = [key for key, message in LOG.items() if not message.oversize]
-BIG = Letter("big", "MSG_SIZE_TOO_LARGE")
+BIG = DeadLetter("big", "MSG_SIZE_TOO_LARGE")
 
 
 def arrive(*keys: str) -> list[Arrival]:
@@ -26,15 +26,19 @@ def arrive(*keys: str) -> list[Arrival]:
 
 
 def judge(
-    arrivals: list[Arrival], letters: tuple[Letter, ...] = (BIG,), exactly_once: bool = True
+    arrivals: list[Arrival],
+    dead_letters: tuple[DeadLetter, ...] = (BIG,),
+    exactly_once: bool = True,
 ) -> Verdict:
-    return check("kafka", exactly_once=exactly_once, log=LOG, arrivals=arrivals, letters=letters)
+    return check(
+        "kafka", exactly_once=exactly_once, log=LOG, arrivals=arrivals, dead_letters=dead_letters
+    )
 
 
 def test_everything_once_in_order_and_the_expected_letter_is_right() -> None:
     verdict = judge(arrive(*SMALL))
     assert verdict.broken == {}
-    assert (verdict.committed, verdict.delivered, verdict.letters) == (6, 5, 1)
+    assert (verdict.committed, verdict.delivered, verdict.dead_letters) == (6, 5, 1)
 
 
 def test_a_message_that_never_arrived_is_lost() -> None:
@@ -87,25 +91,27 @@ def test_a_message_without_its_idempotency_key_is_found() -> None:
 
 
 def test_an_unexpected_letter_is_found_and_its_message_not_called_lost() -> None:
-    letters = (BIG, Letter("b1", "MSG_SIZE_TOO_LARGE"))
-    assert judge(arrive("a1", "a2", "a3", "n1"), letters).broken == {checker.LETTERED: 1}
+    dead_letters = (BIG, DeadLetter("b1", "MSG_SIZE_TOO_LARGE"))
+    assert judge(arrive("a1", "a2", "a3", "n1"), dead_letters).broken == {
+        checker.UNEXPECTED_DEAD_LETTER: 1
+    }
 
 
-def test_a_letter_for_what_never_committed_is_found() -> None:
-    letters = (BIG, Letter("undone", "MSG_SIZE_TOO_LARGE"))
-    assert judge(arrive(*SMALL), letters).broken == {checker.LETTERED: 1}
+def test_a_dead_letter_for_what_never_committed_is_found() -> None:
+    dead_letters = (BIG, DeadLetter("undone", "MSG_SIZE_TOO_LARGE"))
+    assert judge(arrive(*SMALL), dead_letters).broken == {checker.UNEXPECTED_DEAD_LETTER: 1}
 
 
-def test_a_missing_letter_is_found() -> None:
-    assert judge(arrive(*SMALL), ()).broken == {checker.NOT_LETTERED: 1}
+def test_a_missing_dead_letter_is_found() -> None:
+    assert judge(arrive(*SMALL), ()).broken == {checker.MISSING_DEAD_LETTER: 1}
 
 
-def test_a_letter_written_twice_is_found() -> None:
-    assert judge(arrive(*SMALL), (BIG, BIG)).broken == {checker.LETTERED_TWICE: 1}
+def test_a_dead_letter_written_twice_is_found() -> None:
+    assert judge(arrive(*SMALL), (BIG, BIG)).broken == {checker.TWICE_DEAD: 1}
 
 
-def test_a_message_that_is_both_lettered_and_delivered_is_found() -> None:
-    assert judge(arrive(*SMALL, "big")).broken == {checker.DEAD_DELIVERED: 1}
+def test_a_message_that_is_both_dead_letter_and_delivered_is_found() -> None:
+    assert judge(arrive(*SMALL, "big")).broken == {checker.DEAD_AND_DELIVERED: 1}
 
 
 def test_examples_are_few_and_counts_are_whole() -> None:

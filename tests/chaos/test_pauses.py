@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.chaos.hush import Interval
 from tests.chaos.pauses import Injected, alone, longest_pause
+from tests.chaos.write_pause import Interval
 
 BEATS = [0.0, 1.0, 1.1, 4.0, 4.1, 9.0]
 
@@ -25,10 +25,10 @@ def test_the_longest_pause_is_found(began: float, ended: float, seconds: float) 
     assert longest_pause(BEATS, fault(began, ended), [], until=20.0) == pytest.approx(seconds)
 
 
-def test_nobody_waits_while_nobody_writes() -> None:
-    hushes = [Interval(1.0, 3.0), Interval(4.05, 7.5), Interval(30.0, 40.0)]
-    assert longest_pause(BEATS, fault(0.9, 3.0), hushes, until=20.0) == pytest.approx(1.0)
-    assert longest_pause(BEATS, fault(4.05, 7.5), hushes, until=20.0) == pytest.approx(1.5)
+def test_a_time_without_writers_is_no_pause() -> None:
+    write_pauses = [Interval(1.0, 3.0), Interval(4.05, 7.5), Interval(30.0, 40.0)]
+    assert longest_pause(BEATS, fault(0.9, 3.0), write_pauses, until=20.0) == pytest.approx(1.0)
+    assert longest_pause(BEATS, fault(4.05, 7.5), write_pauses, until=20.0) == pytest.approx(1.5)
 
 
 def test_the_time_after_a_fault_and_its_aftermath_is_not_its_own() -> None:

@@ -27,10 +27,10 @@ join outbox.subscription on subscription.id = secret.subscription_id where name 
 
 
 def subscribe(
-    connection: psycopg.Connection[Any], port: int, *, shards: int, most_bytes: int
+    connection: psycopg.Connection[Any], port: int, *, shards: int, max_bytes: int
 ) -> None:
     """To every channel, with payloads of at most so many bytes."""
-    values = {"name": WEBHOOKS, "shards": shards, "size": most_bytes}
+    values = {"name": WEBHOOKS, "shards": shards, "size": max_bytes}
     connection.execute(SUBSCRIBE, values | {"endpoint": f"http://127.0.0.1:{port}/"})
 
 

@@ -6,15 +6,15 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from tests.chaos.hush import Hush
 from tests.chaos.places import AUDIT, BILLING, LATE, NARROW, NARROW_BYTES, PARCELS, Places
+from tests.chaos.write_pause import WritePause
 from tests.customers import Customer
 
 WRITERS = 5
 PARCELS_IN_COMMON = 60
-# The groups of the writer whose transactions last for seconds: nobody else waits for them.
+# The groups of the writer whose transactions last for seconds: no other writer waits for them.
 PARCELS_HELD_LONG = 4
-LONGEST_PAUSE_SECONDS = 0.08
+MAX_PAUSE_SECONDS = 0.08
 # A session that the server forgot must not keep the campaign from ending.
 STATEMENT_TIMEOUT = "set statement_timeout = '30s'"
 
@@ -35,13 +35,13 @@ class Writer(threading.Thread):
     """One session after the other; `fault` is what ended it before its time."""
 
     def __init__(
-        self, here: Places, name: str, seed: str, hush: Hush, stop: threading.Event
+        self, here: Places, name: str, seed: str, write_pause: WritePause, stop: threading.Event
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.transactions = 0
         self.fault: BaseException | None = None
         self._here = here
-        self._hush = hush
+        self._write_pause = write_pause
         self._stop_asked = stop
         self._random = Random(seed)
 
@@ -65,8 +65,8 @@ class Writer(threading.Thread):
             self.fault = fault
 
     def _write_on(self, session: psycopg.Connection[Any]) -> None:
-        while not self._stop_asked.wait(self._random.uniform(0, LONGEST_PAUSE_SECONDS)):
-            self._hush.heed(self._stop_asked)
+        while not self._stop_asked.wait(self._random.uniform(0, MAX_PAUSE_SECONDS)):
+            self._write_pause.wait_out(self._stop_asked)
             self.transactions += 1
             with session.transaction():
                 self._write(session)
@@ -75,7 +75,7 @@ class Writer(threading.Thread):
         """One transaction. A row lock first, then what tells of it: so the group has an order."""
         random = self._random
         if random.random() < 0.2:
-            # Its xid long before it writes: then it waits for a row of somebody with a later one.
+            # Its xid long before it writes: then it waits for a row that a later one holds.
             session.execute("select pg_current_xact_id()")
         # In one order, so that no two writers wait for each other.
         for parcel in sorted(random.sample(range(PARCELS_IN_COMMON), random.choice((1, 1, 2, 3)))):
@@ -127,19 +127,19 @@ class LongWriter(Writer):
             parcel = PARCELS_IN_COMMON + part % PARCELS_HELD_LONG
             self._step(session, parcel)
             self._stop_asked.wait(self._random.uniform(0.2, 2))
-            if self._hush.on:
+            if self._write_pause.is_on:
                 return
 
 
 class Shopper(Customer):
-    """A customer who heeds the hush."""
+    """A customer who waits out the write pause."""
 
-    def __init__(self, here: Places, hush: Hush, stop: threading.Event) -> None:
+    def __init__(self, here: Places, write_pause: WritePause, stop: threading.Event) -> None:
         super().__init__(here.service_url, stop)
-        self._hush = hush
+        self._write_pause = write_pause
 
     def _buy(self) -> None:
-        self._hush.heed(self._stop_asked)
+        self._write_pause.wait_out(self._stop_asked)
         super()._buy()
 
 
@@ -168,9 +168,12 @@ select outbox.publish(%(channel)s, 'chaos.oversize',
 """
 
 
-def writers(here: Places, seed: int, hush: Hush, stop: threading.Event) -> list[Writer]:
+def writers(
+    here: Places, seed: int, write_pause: WritePause, stop: threading.Event
+) -> list[Writer]:
     """The threads, not yet started."""
     several = [
-        Writer(here, f"w{number}", f"{seed}-{number}", hush, stop) for number in range(WRITERS)
+        Writer(here, f"w{number}", f"{seed}-{number}", write_pause, stop)
+        for number in range(WRITERS)
     ]
-    return [*several, LongWriter(here, "long", f"{seed}-long", hush, stop)]
+    return [*several, LongWriter(here, "long", f"{seed}-long", write_pause, stop)]

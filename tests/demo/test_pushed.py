@@ -93,8 +93,8 @@ def test_webhooks_of_an_order_that_changed_places_are_off(webhooks: Webhooks) ->
     assert webhooks.wrong() == ["billing"]
 
 
-def test_a_webhook_of_a_message_that_nobody_committed_is_off(webhooks: Webhooks) -> None:
-    webhooks.write_down("fulfilment", "nobody's", "accepted")
+def test_a_webhook_of_a_message_that_was_never_committed_is_off(webhooks: Webhooks) -> None:
+    webhooks.write_down("fulfilment", "uncommitted", "accepted")
     assert webhooks.wrong() == ["fulfilment"]
 
 
@@ -135,7 +135,7 @@ def test_a_webhook_with_a_bad_signature_is_off(webhooks: Webhooks) -> None:
             ["dead letters of notifications, redriven and delivered", "other dead letters"],
         ),
     ],
-    ids=["a hasty probe", "one that waited", "still open", "a letter left"],
+    ids=["a hasty probe", "one that waited", "still open", "a dead letter left"],
 )
 def test_what_must_not_be_around_an_outage_is_off(
     webhooks: Webhooks, plant: str, found: list[str]

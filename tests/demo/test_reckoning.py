@@ -51,7 +51,7 @@ def test_an_inversion_within_a_group_is_found() -> None:
     assert (delivery.out_of_order, delivery.right) == (1, False)
 
 
-def test_a_message_that_nobody_committed_is_found() -> None:
+def test_a_message_that_was_never_committed_is_found() -> None:
     delivery = delivered([*IN_ORDER, 7])
     assert (delivery.uncommitted, delivery.right) == (1, False)
 

@@ -23,7 +23,7 @@ from tests.service.shop import Shop
 
 pytestmark = pytest.mark.long
 
-# What nobody waits for comes to disk so late.
+# So late comes to disk what no session waits for.
 LATE = {"wal_writer_delay": "10s"}
 XMAX = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 USED = "begin; select pg_current_xact_id(); rollback"

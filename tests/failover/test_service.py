@@ -21,7 +21,7 @@ def ready(client: TestClient, status: int) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("lose", [Pair.fence, Pair.demote], ids=["read_only", "recovery"])
-def test_it_is_ready_where_it_could_write_and_refuses_nobody_then(
+def test_it_is_ready_where_it_could_write_and_refuses_no_request_then(
     pair: Pair, client: TestClient, lose: Callable[[Pair], None]
 ) -> None:
     with psycopg.connect(pair.primary.dsn(TEMPLATE), autocommit=True) as database:

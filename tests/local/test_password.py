@@ -1,4 +1,4 @@
-"""Whoever else works on this machine does not get into what `make run` and `make demo` start."""
+"""Other users of this machine do not get into what `make run` and `make demo` start."""
 
 import os
 import stat
@@ -25,8 +25,8 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         yield started
 
 
-def stranger(url: str) -> str:
-    """The URL as somebody knows it who can't read the password."""
+def without_password(url: str) -> str:
+    """The URL as another user knows it, who can't read the password."""
     parts = urlsplit(url)
     return f"postgresql://{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
 
@@ -36,12 +36,12 @@ def passwords(stack: Stack) -> list[Path]:
     return sorted(stack.postgres.data_dir.parent.glob("*.pgpass"))
 
 
-def test_its_owner_gets_in_by_the_url_and_nobody_without_the_password(stack: Stack) -> None:
+def test_its_owner_gets_in_by_the_url_and_no_user_without_the_password(stack: Stack) -> None:
     with psycopg.connect(stack.database_url) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
     for password in ("", "postgres", "outbox"):
         with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(stranger(stack.database_url), password=password)
+            psycopg.connect(without_password(stack.database_url), password=password)
 
 
 def test_no_role_and_no_database_gets_in_without_a_password(stack: Stack) -> None:
@@ -49,7 +49,7 @@ def test_no_role_and_no_database_gets_in_without_a_password(stack: Stack) -> Non
         connection.execute("create role reader login")
     for database in ("postgres", "template1", "replication"):
         with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(stranger(stack.database_url), user="reader", dbname=database)
+            psycopg.connect(without_password(stack.database_url), user="reader", dbname=database)
 
 
 def test_only_its_owner_can_read_the_password(stack: Stack) -> None:

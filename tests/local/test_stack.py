@@ -30,7 +30,7 @@ time.sleep(600)
 """
 
 
-def assert_nobody_listens(port: int) -> None:
+def assert_no_server_listens(port: int) -> None:
     with socket.socket() as client:
         client.settimeout(2)
         assert client.connect_ex(("127.0.0.1", port)) != 0
@@ -52,7 +52,7 @@ def test_both_servers_die_with_an_owner_killed_by_9_and_keep_their_data(
             connection.execute("create table kept as select 1 as value")
         os.kill(owner.pid, signal.SIGKILL)
     for port in told["ports"]:
-        eventually(lambda port=port: assert_nobody_listens(port))  # type: ignore[misc]
+        eventually(lambda port=port: assert_no_server_listens(port))  # type: ignore[misc]
     with Stack.start(tmp_path, java_options=QUICK_START) as stack:
         assert stack.kafka is not None
         with pytest.raises(KafkaException) as caught:

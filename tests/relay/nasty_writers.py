@@ -36,7 +36,7 @@ begin
     for number in 1 .. 1000000 loop
         attempt := concat_ws('-', writer, number);
         if random() < 0.3 then
-            -- An id long before it writes: then it waits for a row of somebody with a later one.
+            -- An id long before it writes: then it waits for a row that a later one holds.
             perform pg_current_xact_id();
         end if;
         -- In one order, so that no two writers wait for each other.

@@ -60,7 +60,7 @@ def publish(connection: psycopg.Connection[Any], channel: str = "orders") -> int
     return int(row[0])
 
 
-LETTER = """
+DEAD_LETTER = """
     insert into outbox.dead_letter
         (subscription_id, cursor_id, message_id, priority, channel, type, group_key,
          idempotency_key, headers, content_type, payload, created_at, reason, detail, attempts)
@@ -91,6 +91,6 @@ def add_dead_letter(
         "reason": reason,
         "payload": payload,
     }
-    row = connection.execute(LETTER, values).fetchone()
+    row = connection.execute(DEAD_LETTER, values).fetchone()
     assert row is not None
     return int(row[0])

@@ -21,7 +21,7 @@ class Node(NamedTuple):
     rows: int
 
 
-# What this transaction took from the log's tables and indexes, rows that nobody sees among them.
+# What this transaction took from the log's tables and indexes, with rows that no snapshot shows.
 ENTRIES = """
     select coalesce(sum(pg_stat_get_xact_tuples_returned(member.oid)), 0)::bigint
     from (select inhrelid as oid from pg_inherits where inhparent = 'outbox.message'::regclass
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     """An executed plan.
 
     `buffers` are the pages it touched, `entries` what it took from the log's tables and indexes
-    (rows that nobody sees among them), `nodes` every node of it. `in_progress` transactions were
+    (with rows that no snapshot shows), `nodes` every node of it. `in_progress` transactions were
     seen in progress on the server: between each two of them a range of its own is read.
     """
 

@@ -143,7 +143,7 @@ class Relay:
     def rest(self) -> None:
         self._runs.rest()
 
-    def drain(self, limit: int = RUN_MESSAGES, most_runs: int = 10_000) -> list[int]:
+    def drain(self, limit: int = RUN_MESSAGES, max_runs: int = 10_000) -> list[int]:
         """Runs every cursor that has work until none gets on; returns the ids that arrived."""
         before = len(self.sink.arrivals)
         runs, progressed = 0, True
@@ -153,7 +153,7 @@ class Relay:
                 ran = self.run(cursor, limit)
                 progressed |= ran is not None and ran.progressed
                 runs += 1
-                assert runs < most_runs, "the cursors do not come to an end"
+                assert runs < max_runs, "the cursors do not come to an end"
         return self.sink.ids[before:]
 
 

@@ -10,7 +10,7 @@ import httpx2
 import psycopg
 
 from service.platform import keys
-from service.web.keys import SCOPES, Scope
+from service.web.access.keys import SCOPES, Scope
 
 Json = dict[str, Any]
 
@@ -109,7 +109,7 @@ class Platform:
         ).fetchall()
 
     def dead_letter(self, subscription_id: str, **fields: object) -> str:
-        """A letter of that subscription, of the first channel that it names; its id."""
+        """A dead letter of that subscription, of the first channel that it names; its id."""
         values = {
             "channel": None,
             "type": "paid",

@@ -1,4 +1,4 @@
-"""What somebody else's transaction does while a request waits for it."""
+"""What another transaction does while a request waits for it."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

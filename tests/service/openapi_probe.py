@@ -2,7 +2,7 @@
 
     python -m tests.service.openapi_probe URL AUTHORIZATION
 
-A process of its own: what generates them leaves Hypothesis changed for whoever uses it next.
+A process of its own: what generates them leaves Hypothesis changed for the next test that uses it.
 Exits with a traceback at the first answer that is not as the document says, or a 5xx.
 """
 

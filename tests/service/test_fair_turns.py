@@ -1,4 +1,4 @@
-"""Connections go round by who asks: nobody keeps them from the others, or loses one."""
+"""Connections go round by client: none keeps them from the others, or loses one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from service.database.transaction import Transaction
 from service.fair_turns import CrowdedError, Turns
 from service.problems import Problem
 from service.settings import Settings
-from service.web.keys import PREFIX
+from service.web.access.keys import PREFIX
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
 
@@ -35,7 +35,7 @@ WAITING: LiteralString = """
 
 @contextmanager
 def held(platform: Platform, lock: LiteralString, *parameters: object) -> Iterator[None]:
-    """A transaction of somebody else's that does not end."""
+    """A transaction of another session that does not end."""
     with psycopg.connect(platform.database.info.dsn) as holder:
         holder.execute(lock, parameters)
         yield
@@ -62,7 +62,7 @@ def test_slow_requests_of_one_key_leave_connections_to_all_others(platform: Plat
         some_wait(platform, POOL - KEPT)
 
 
-def test_strangers_with_keys_that_are_none_leave_connections_to_all_others(
+def test_clients_with_invalid_keys_leave_connections_to_all_others(
     platform: Platform,
 ) -> None:
     def guess(number: int) -> int:
@@ -210,7 +210,7 @@ def test_where_there_is_no_room_the_longest_wait_of_the_largest_crowd_ends() -> 
 
 
 @pytest.mark.parametrize("ends_first", [False, True])
-def test_who_gives_up_takes_nobodys_turn(ends_first: bool) -> None:
+def test_who_gives_up_takes_no_turn_of_another(ends_first: bool) -> None:
     async def run() -> None:
         turns = Turns(1, kept=0)
         await turns.take("a")

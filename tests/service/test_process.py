@@ -174,7 +174,7 @@ def test_the_start_says_whether_signatures_are_required(service: Program) -> Non
     assert line["required"] is False
 
 
-def test_an_event_that_nobody_took_is_logged_with_what_it_takes_to_find_it(shop: Shop) -> None:
+def test_an_event_that_was_not_applied_is_logged_with_what_it_takes_to_find_it(shop: Shop) -> None:
     order_id = str(uuid4())
     with capture_logs() as lines:
         shop.send(
@@ -224,7 +224,7 @@ def test_metrics_count_by_route_and_outcome(shop: Shop) -> None:
     assert order["id"] not in text
 
 
-def test_methods_that_somebody_makes_up_are_one_series(client: TestClient) -> None:
+def test_unknown_methods_are_one_series(client: TestClient) -> None:
     for number in range(5):
         assert client.request(f"MADE-UP-{number}", "/v1/api/sale/orders").status_code == 405
     text = client.get("/metrics").text

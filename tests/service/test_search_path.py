@@ -33,7 +33,7 @@ from tests.service.platform.subscriptions import (
     test_subscriptions,
 )
 from tests.service.shop import Shop, event
-from tests.service.web import test_authorization
+from tests.service.web.access import test_authorization
 from tests.shadows import SET_PATH, among_shadows, shadowed, sprung
 
 PLATFORM = promises(

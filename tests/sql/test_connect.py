@@ -69,18 +69,18 @@ def is_refused(enter: Enter, name: str) -> bool:
 def test_a_login_without_rights_may_connect_no_more(
     db: Session, login: Login, enter: Enter
 ) -> None:
-    stranger = login()
-    enter(stranger)
+    other = login()
+    enter(other)
     told = apply_roles(db)
-    assert is_refused(enter, stranger)
+    assert is_refused(enter, other)
     [last] = [line for line in told if "PUBLIC" in line]
     assert f"grant connect on database {db.info.dbname} to" in last
     db.execute(
         sql.SQL("grant connect on database {} to {}").format(
-            sql.Identifier(db.info.dbname), sql.Identifier(stranger)
+            sql.Identifier(db.info.dbname), sql.Identifier(other)
         )
     )
-    assert not is_refused(enter, stranger)
+    assert not is_refused(enter, other)
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -114,15 +114,15 @@ def test_who_has_something_in_the_database_may_go_on(
 
 
 def test_what_anybody_may_make_is_no_way_in(db: Session, login: Login, enter: Enter) -> None:
-    stranger = login()
-    session = enter(stranger)
+    other = login()
+    session = enter(other)
     session.execute("create temporary table mine (id int)")
     session.execute("select lo_create(0)")
     apply_roles(db)
-    assert is_refused(enter, stranger)
+    assert is_refused(enter, other)
 
 
-def test_a_second_time_grants_nobody_what_was_taken_since(
+def test_a_second_time_grants_no_role_what_was_taken_since(
     db: Session, login: Login, enter: Enter
 ) -> None:
     reader = login("outbox_reader")
@@ -137,7 +137,7 @@ def test_who_does_not_own_the_database_is_told_and_changes_nothing(
     db: Session, login: Login, enter: Enter
 ) -> None:
     """A migration's role that makes the group roles and does not own the database."""
-    stranger, owner = login(), login()
+    other, owner = login(), login()
     role = sql.Identifier(owner)
     db.execute(sql.SQL("alter role {} createrole").format(role))
     acl = "select datacl::text from pg_database where datname = current_database()"
@@ -151,7 +151,7 @@ def test_who_does_not_own_the_database_is_told_and_changes_nothing(
     session.execute(connection_part[start:end].encode())
     assert [line for line in told if "let its owner run" in line]
     assert one(db, acl) == before
-    assert not is_refused(enter, stranger)
+    assert not is_refused(enter, other)
 
 
 def test_temporary_tables_stay_everybodys(db: Session, login: Login, enter: Enter) -> None:

@@ -6,7 +6,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from service.platform.deliveries import stats
-from service.platform.subscriptions import subscription
+from service.platform.subscriptions import view
 from tests.sql.log import Session, one
 
 QUIET = 20
@@ -58,10 +58,10 @@ PAGE = {
     "last": 2**63 - 1,
     "after": 0,
     "rows": 51,
-    "count": subscription.COUNTED_AT_MOST,
+    "count": view.MAX_COUNTED,
     "look_at": stats.LOOKED_AT_PER_CURSOR,
 }
-LISTS: dict[str, LiteralString] = {"subscriptions": subscription.READ, "stats": stats.LIST}
+LISTS: dict[str, LiteralString] = {"subscriptions": view.READ, "stats": stats.LIST}
 # Pages of memory for each subscription that is listed; most are those of its five cursors.
 FEW_PAGES = 250
 
@@ -103,6 +103,6 @@ def test_of_what_is_lying_no_more_is_counted_than_is_said(crowded: Session, name
     with crowded.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement, parameters(statement, count=100, look_at=100)).fetchall()
     (found,) = [row for row in rows if row["name"] == "crowded"]
-    assert (found["retrying"], found["in_flight"], found["parked"]) == (100, 0, 1)
+    assert (found["untried"], found["in_flight"], found["parked"]) == (100, 0, 1)
     assert found["dead_letters"] == 100
     assert found.get("behind", 100) == 100

@@ -8,29 +8,37 @@ import pytest
 from psycopg.rows import dict_row
 
 from relay.monitoring import status, undelivered
-from relay.operate import subscriptions
+from relay.operate import subscription_list
 from service.platform.deliveries import deliveries, stats
-from service.platform.subscriptions import subscription
+from service.platform.subscriptions import view
 from tests.sql.log import SQL_DIRECTORY, Session, one, only_rows, publish
 
-# Every combination that the table takes, and the state that it is.
-ROWS: list[tuple[str, str | None, int | None, str | None, str]] = [
-    ("behind", None, None, None, "behind"),
-    ("behind another", None, None, None, "behind"),
-    ("behind a third", None, None, None, "behind"),
-    ("due", "-1 minute", None, None, "retrying"),
-    ("due later", "1 hour", None, None, "retrying"),
-    ("asked", "1 hour", 7, None, "in_flight"),
-    ("asked by a relay that is gone", "-1 minute", 7, None, "in_flight"),
-    ("acknowledged after its run", "-1 minute", None, "acked", "in_flight"),
-    ("refused after its run", "-1 minute", None, "dead", "in_flight"),
-    ("given up", "infinity", None, None, "parked"),
+# Every combination that the table takes (its group, when it is due, token, outcome, attempts), and
+# the state that it is.
+ROWS: list[tuple[str, str | None, int | None, str | None, int, str]] = [
+    ("behind", None, None, None, 0, "behind"),
+    ("behind another", None, None, None, 0, "behind"),
+    ("behind after an attempt", None, None, None, 1, "behind"),
+    ("due first", "-1 minute", None, None, 0, "untried"),
+    ("due first, later", "1 hour", None, None, 0, "untried"),
+    ("due first, of a third", "-1 minute", None, None, 0, "untried"),
+    ("due first, of a fourth", "-1 minute", None, None, 0, "untried"),
+    ("due first, of a fifth", "-1 minute", None, None, 0, "untried"),
+    ("due again", "-1 minute", None, None, 1, "retrying"),
+    ("due again, later", "1 hour", None, None, 9, "retrying"),
+    ("asked", "1 hour", 7, None, 0, "in_flight"),
+    ("asked by a relay that is gone", "-1 minute", 7, None, 1, "in_flight"),
+    ("acknowledged after its run", "-1 minute", None, "acked", 0, "in_flight"),
+    ("refused after its run", "-1 minute", None, "dead", 1, "in_flight"),
+    ("given up", "infinity", None, None, 3, "parked"),
+    ("given up unsent", "infinity", None, None, 0, "parked"),
 ]
 INSERT: LiteralString = """
-    insert into outbox.delivery (cursor_id, message_id, group_key, due_at, token, outcome)
+    insert into outbox.delivery
+        (cursor_id, message_id, group_key, due_at, token, outcome, attempts)
     select cursor.id, %s, %s,
            case when %s = 'infinity' then 'infinity' else clock_timestamp() + %s::interval end,
-           %s, %s
+           %s, %s, %s
     from outbox.cursor join outbox.subscription on subscription.id = cursor.subscription_id
     where subscription.name = 'billing' and cursor.priority = 3
 """
@@ -43,10 +51,10 @@ def states(db: Session) -> dict[int, str]:
     """The rows of `billing`: the id of each message, and its state."""
     db.execute("select outbox.subscribe('billing', 'orders', 'https://h.example/')")
     made = {}
-    for group_key, due, token, outcome, state in ROWS:
+    for group_key, due, token, outcome, attempts, state in ROWS:
         message_id = publish(db, group_key)
         interval = None if due == "infinity" else due
-        db.execute(INSERT, [message_id, group_key, due, interval, token, outcome])
+        db.execute(INSERT, [message_id, group_key, due, interval, token, outcome, attempts])
         made[message_id] = state
     return made
 
@@ -73,13 +81,13 @@ def of_the_relays_status(db: Session) -> object:
 
 
 def of_the_command(db: Session) -> object:
-    (found,) = [one for one in subscriptions.read(db) if one.name == "billing"]
+    (found,) = [one for one in subscription_list.read(db) if one.name == "billing"]
     return found
 
 
 def of_the_services_subscription(db: Session) -> dict[str, Any]:
     billing_id = one(db, "select id from outbox.subscription where name = 'billing'")
-    return billing(rows(db, subscription.READ, first=billing_id, last=billing_id, **ALL), "name")
+    return billing(rows(db, view.READ, first=billing_id, last=billing_id, **ALL), "name")
 
 
 def of_the_services_numbers(db: Session) -> dict[str, Any]:
@@ -151,7 +159,7 @@ def test_postgres_makes_the_state_a_part_of_the_statement(db: Session) -> None:
     query = """
         explain (verbose) select count(*) from outbox.delivery
         where cursor_id = 1 and due_at is not null
-          and outbox.delivery_state(due_at, token, outcome) = 'in_flight'
+          and outbox.delivery_state(due_at, token, outcome, attempts) = 'in_flight'
     """
     plan = "\n".join(line for (line,) in db.execute(query).fetchall())
     assert "CASE" in plan

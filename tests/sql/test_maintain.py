@@ -35,31 +35,35 @@ def test_psql_runs_a_script_twice(any_database_url: str, path: Path) -> None:
 
 
 def test_redriving_adds_nothing_the_second_time(db: Session, member: Member) -> None:
-    letters = [dead_letter(db, publish(db)) for _ in range(3)]
+    dead_letters = [dead_letter(db, publish(db)) for _ in range(3)]
     relay = member("outbox_relay")
     assert only_rows(relay.execute(script("redrive_dead_letters"))) == [(3,)]
     assert only_rows(relay.execute(script("redrive_dead_letters"))) == [(0,)]
-    assert [letter for (letter,) in db.execute(ON_THEIR_WAY)] == letters
+    assert [dead_letter_id for (dead_letter_id,) in db.execute(ON_THEIR_WAY)] == dead_letters
 
 
 def test_redriven_dead_letters_go_in_the_order_of_the_log(db: Session) -> None:
     messages = [publish(db) for _ in range(3)]
     last, first, middle = (dead_letter(db, messages[index]) for index in (2, 0, 1))
     assert one(db, "select outbox.redrive(%s)", [last, middle, first]) == 3
-    assert [letter for (letter,) in db.execute(ON_THEIR_WAY)] == [first, middle, last]
+    assert [dead_letter_id for (dead_letter_id,) in db.execute(ON_THEIR_WAY)] == [
+        first,
+        middle,
+        last,
+    ]
 
 
 def test_a_dead_letter_that_is_unknown_or_delivered_is_left_alone(db: Session) -> None:
-    letter = dead_letter(db, publish(db))
-    assert one(db, "select outbox.redrive(%s)", [letter, letter, 12345]) == 1
+    dead_letter_id = dead_letter(db, publish(db))
+    assert one(db, "select outbox.redrive(%s)", [dead_letter_id, dead_letter_id, 12345]) == 1
     db.execute("delete from outbox.delivery")
     db.execute("update outbox.dead_letter set delivered_at = clock_timestamp()")
-    assert one(db, "select outbox.redrive(%s)", [letter]) == 0
+    assert one(db, "select outbox.redrive(%s)", [dead_letter_id]) == 0
     assert db.execute(ON_THEIR_WAY).fetchall() == []
 
 
 def test_two_redrives_at_once_send_a_dead_letter_once(db: Session, open_session: Open) -> None:
-    letter = dead_letter(db, publish(db))
+    dead_letter_id = dead_letter(db, publish(db))
     other = open_session()
 
     def waits() -> None:
@@ -67,11 +71,11 @@ def test_two_redrives_at_once_send_a_dead_letter_once(db: Session, open_session:
 
     with ThreadPoolExecutor() as threads:
         with db.transaction():
-            assert one(db, "select outbox.redrive(%s)", [letter]) == 1
-            second = threads.submit(one, other, "select outbox.redrive(%s)", [letter])
+            assert one(db, "select outbox.redrive(%s)", [dead_letter_id]) == 1
+            second = threads.submit(one, other, "select outbox.redrive(%s)", [dead_letter_id])
             eventually(waits)
         assert second.result(timeout=10) == 0
-    assert db.execute(ON_THEIR_WAY).fetchall() == [(letter,)]
+    assert db.execute(ON_THEIR_WAY).fetchall() == [(dead_letter_id,)]
 
 
 def test_old_partitions_go_in_two_runs(db: Session, member: Member) -> None:

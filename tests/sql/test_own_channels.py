@@ -92,7 +92,7 @@ def test_every_partition_is_guarded(db: Session, member: Member) -> None:
 
 
 @pytest.mark.parametrize("group", ["outbox_publisher", "outbox_service", "outbox_relay"])
-def test_the_functions_that_write_them_are_nobodys(member: Member, group: str) -> None:
+def test_no_role_may_call_the_functions_that_write_them(member: Member, group: str) -> None:
     session = member(group)
     for forgery in (
         "select outbox.publish_own('outbox.events', 'forged', '{}')",

@@ -1,4 +1,4 @@
-"""The log's partitions are made ahead of its ids and turned to as time goes, in nobody's way."""
+"""The log's partitions are made ahead of its ids and turned to in time; no writer waits."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ NOW = "select setval(pg_get_serial_sequence('outbox.message', 'id'), %s)"
 
 
 def lose(db: Session, *numbers: int) -> None:
-    """Takes partitions away, as if nobody had made them."""
+    """Takes partitions away, as if they had not been made."""
     for number in numbers:
         db.execute(DROP.format(sql.Identifier(f"message_{number}")))
     db.execute(FORGET, [list(numbers)])
@@ -244,7 +244,7 @@ def test_a_message_that_drew_its_id_just_before_a_turn_is_not_passed_over(db: Se
     assert one(db, "select outbox.first_id_since(clock_timestamp())") == 0
 
 
-def test_the_name_of_a_partition_is_taken_from_nobody_else(db: Session) -> None:
+def test_the_name_of_a_partition_is_taken_from_no_other_table(db: Session) -> None:
     for name in ("message", "message_7", "subscription; drop table x"):
         with pytest.raises(psycopg.errors.UndefinedTable):
             db.execute("select outbox.retire_partition(%s, 0)", [name])
@@ -260,7 +260,7 @@ def test_a_log_whose_ids_begin_anew_goes_on_where_it_is(db: Session) -> None:
     assert one(db, "select outbox.retire_partition('message_1', 7)") == "kept"
 
 
-def test_a_partition_that_was_detached_is_nobodys_to_take(db: Session) -> None:
+def test_a_partition_that_was_detached_is_not_taken(db: Session) -> None:
     message_id = publish(db)
     turn(db)
     let_days_pass(db, 30)
@@ -280,7 +280,7 @@ def test_a_partition_that_is_gone_is_not_turned_to_and_made_again(db: Session) -
     assert publish(db) == ROOM + 1
 
 
-def test_partitions_that_nobody_knows_of_are_known_again(db: Session) -> None:
+def test_partitions_that_are_not_recorded_are_recorded_again(db: Session) -> None:
     """As after a dump that left the table of them out."""
     publish(db)
     turn(db)

@@ -31,7 +31,7 @@ def test_what_is_beyond_the_quota_is_refused_with_the_number_the_bound_and_the_m
     diag = refused.value.diag
     assert diag.message_primary == (
         "shards = 6 takes 30 cursors, and of at most 45 there are 20 already: take fewer shards, "
-        "delete a subscription that nobody needs, or raise outbox.quota.cursors as the owner"
+        "delete a subscription that is not needed, or raise outbox.quota.cursors as the owner"
     )
     assert (diag.table_name, diag.column_name) == ("subscription", "shards")
     db.execute(MAKE, ["exactly", 5])

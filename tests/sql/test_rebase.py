@@ -131,14 +131,14 @@ def test_everything_since_a_time_comes_again(db: Session) -> None:
 
 
 def test_a_copy_without_sequences_gives_no_id_twice(db: Session) -> None:
-    letter = dead_letter(db, publish(db))
+    dead_letter_id = dead_letter(db, publish(db))
     db.execute("update outbox.dead_letter set message_id = 5000")
     for table in ("message", "subscription", "cursor", "dead_letter"):
         restart = "select setval(pg_get_serial_sequence('outbox.' || %s, 'id'), 1, false)"
         db.execute(restart, [table])
     db.execute("select outbox.rebase()")
     assert publish(db) == 5001
-    assert dead_letter(db, publish(db)) == letter + 1
+    assert dead_letter(db, publish(db)) == dead_letter_id + 1
     db.execute("insert into outbox.subscription (name) values ('audit')")
     assert cursor_id(db, 1, name="audit") == 6
 
@@ -175,7 +175,7 @@ def test_a_foreign_database_is_told_apart(db: Session, damage: str, sentence: st
     assert sentence in one(db, FOREIGN)
 
 
-def test_a_writer_in_flight_is_no_stranger(db: Session, open_session: Open) -> None:
+def test_a_writer_in_flight_is_not_foreign(db: Session, open_session: Open) -> None:
     early, late = open_session(), open_session()
     with early.transaction():
         publish(early)

@@ -1,4 +1,4 @@
-"""Retention never takes a message that some cursor has not passed, and waits for nobody long."""
+"""Retention never takes a message that some cursor has not passed, and waits for no lock long."""
 
 import uuid
 
@@ -200,8 +200,8 @@ def test_trimming_checkpoints_keeps_the_young(db: Session) -> None:
 
 
 def test_only_dead_letters_that_were_delivered_are_deleted(db: Session) -> None:
-    letters = [dead_letter(db, publish(db)) for _ in range(4)]
-    dead, on_its_way, young, old = letters
+    dead_letters = [dead_letter(db, publish(db)) for _ in range(4)]
+    dead, on_its_way, young, old = dead_letters
     db.execute("select outbox.redrive(%s)", [[on_its_way, young, old]])
     age = "update outbox.dead_letter set died_at = '2020-01-01', delivered_at = "
     db.execute("update outbox.dead_letter set died_at = '2020-01-01'")
@@ -209,7 +209,10 @@ def test_only_dead_letters_that_were_delivered_are_deleted(db: Session) -> None:
     db.execute(age + "clock_timestamp() - interval '8 days' where id = %s", [old])
     db.execute("delete from outbox.delivery where dead_letter_id = any (%s)", [[young, old]])
     assert one(db, "select outbox.trim_dead_letters(7)") == 1
-    left = [letter for (letter,) in db.execute("select id from outbox.dead_letter order by id")]
+    left = [
+        dead_letter_id
+        for (dead_letter_id,) in db.execute("select id from outbox.dead_letter order by id")
+    ]
     assert left == [dead, on_its_way, young]
 
 

@@ -279,12 +279,12 @@ def test_a_role_is_refused_everything_else(db: Session, member: Member, group: s
         pytest.fail(f"{group} was allowed: {statement}")
 
 
-def test_nobody_else_may_anything(db: Session, member: Member) -> None:
+def test_no_other_role_may_anything(db: Session, member: Member) -> None:
     """Public: a role with no group at all."""
-    stranger = member("pg_signal_backend")
+    other = member("pg_signal_backend")
     for statement in [PUBLISH, INSERT, *READS_OF_THE_LOG, *VIEWS, "select outbox.uuid7()"]:
         with pytest.raises(errors.InsufficientPrivilege):
-            stranger.execute(statement.encode())
+            other.execute(statement.encode())
 
 
 def test_the_roles_can_be_made_again(db: Session, any_database_url: str) -> None:

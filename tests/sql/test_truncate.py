@@ -31,6 +31,6 @@ def test_a_replay_from_a_time_finds_what_was_written_since(db: Session) -> None:
     assert pending(db, cursor_id(db)) == new
 
 
-def test_nobody_calls_that_by_hand(member: Member) -> None:
+def test_no_role_calls_that_by_hand(member: Member) -> None:
     with pytest.raises(errors.InsufficientPrivilege):
         member("outbox_publisher").execute("select outbox.give_no_id_twice()")

@@ -1,4 +1,4 @@
-"""Attempts and received webhooks: partitions turned to in time, dropped by age, in nobody's way."""
+"""Attempts and received webhooks: partitions turned to in time, dropped by age; no writer waits."""
 
 from dataclasses import dataclass
 from typing import LiteralString

@@ -98,7 +98,7 @@ def test_late_messages_of_a_delta_go_before_its_range(db: Session, open_session:
     assert pending(db, cursor_id(db)) == [late[1], fresh]
 
 
-def test_internal_channels_are_nobodys_unless_asked_for(db: Session) -> None:
+def test_internal_channels_go_to_no_subscription_unless_asked_for(db: Session) -> None:
     db.execute("insert into outbox.subscription (name, channels) values ('live', '{outbox.live}')")
     internal = publish_own(db, "outbox.live")
     ordinary = publish(db, channel="outboxes")
@@ -222,10 +222,11 @@ def test_throughput_is_read_from_the_checkpoints(db: Session) -> None:
 
 
 def test_dead_letters_are_counted_by_what_became_of_them(db: Session) -> None:
-    letters = [dead_letter(db, publish(db)) for _ in range(3)]
-    db.execute("select outbox.redrive(%s)", [letters[1:]])
+    dead_letters = [dead_letter(db, publish(db)) for _ in range(3)]
+    db.execute("select outbox.redrive(%s)", [dead_letters[1:]])
     db.execute(
-        "update outbox.dead_letter set delivered_at = clock_timestamp() where id = %s", [letters[2]]
+        "update outbox.dead_letter set delivered_at = clock_timestamp() where id = %s",
+        [dead_letters[2]],
     )
     summary = """
         select subscription, channel, reason, waiting, redriven, delivered

@@ -115,9 +115,9 @@ def fits(position: Position) -> bool:
     delta = position.delta
     if delta is None or len(position.seen) + len(delta.target) <= SMALL_CHARACTERS:
         return True
-    most = 2**63 - 1
-    longest = Position(position.seen, Delta(delta.target, most, most, most))
-    record = Record("F" * 8, most, most, most, most, most, longest)
+    largest = 2**63 - 1
+    longest = Position(position.seen, Delta(delta.target, largest, largest, largest))
+    record = Record("F" * 8, largest, largest, largest, largest, largest, longest)
     return len(encode(record)) + DEAD_CHARACTERS <= MAX_CHARACTERS
 
 

@@ -12,7 +12,7 @@ from relay.log.cursor import Cursor
 # cursor from each other before either has committed get nowhere.
 TAKE_OVER_SECONDS = 1.0
 TAKE_OVER_FENCES = 4.0
-LONGEST_TAKE_OVER_SECONDS = 5.0
+MAX_TAKE_OVER_SECONDS = 5.0
 
 
 class TakeOver:
@@ -33,7 +33,7 @@ class TakeOver:
             since = time.monotonic()
             self._waiting[cursor.id] = (cursor.n, since)
         patience = max(TAKE_OVER_SECONDS, TAKE_OVER_FENCES * self._fence_seconds)
-        return time.monotonic() < since + min(patience, LONGEST_TAKE_OVER_SECONDS)
+        return time.monotonic() < since + min(patience, MAX_TAKE_OVER_SECONDS)
 
     def has_moved_on(self, claimed: Claimed) -> bool:
         """Whether another relay got on with it between the probe and the claim."""

@@ -26,7 +26,7 @@ from relay.log.sink import GENERATION, SinkAway
 CURSORS = "outbox.cursors"
 # A zombie's open transaction holds up read_committed consumers until its cursor is claimed again or
 # this is over; it has to outlast a run's waits. Brokers allow 15 minutes.
-LEAST_TIMEOUT_SECONDS = 60.0
+MIN_TIMEOUT_SECONDS = 60.0
 MAX_TIMEOUT_SECONDS = 900.0
 SLICE_SECONDS = 1.0
 ABORT_SECONDS = 2.0
@@ -81,7 +81,7 @@ class Transactions:
         self._topic = topic_prefix + CURSORS
         self._admin = AdminClient(properties)
         self._made = False
-        seconds = max(LEAST_TIMEOUT_SECONDS, 3 * reports.patience_seconds)
+        seconds = max(MIN_TIMEOUT_SECONDS, 3 * reports.patience_seconds)
         self._timeout_ms = int(min(seconds, MAX_TIMEOUT_SECONDS) * 1000)
         self._owners: dict[str, Owner] = {}
         self._name = ""

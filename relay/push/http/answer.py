@@ -3,8 +3,8 @@
 import msgspec
 
 # Of an answer's body, as much is read and no more.
-LONGEST_BODY_BYTES = 16_384
-LONGEST_DETAIL = 300
+MAX_BODY_BYTES = 16_384
+MAX_DETAIL_CHARACTERS = 300
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -42,9 +42,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 def printable(text: str) -> str:
     """Bounded, and without what a terminal or a log would obey."""
-    kept = text[: LONGEST_DETAIL + 1]
+    kept = text[: MAX_DETAIL_CHARACTERS + 1]
     kept = "".join(character if character.isprintable() else "?" for character in kept)
-    return kept if len(kept) <= LONGEST_DETAIL else f"{kept[: LONGEST_DETAIL - 1]}…"
+    return kept if len(kept) <= MAX_DETAIL_CHARACTERS else f"{kept[: MAX_DETAIL_CHARACTERS - 1]}…"
 
 
 def unanswered(word: str, detail: str, seconds: float) -> Answer:

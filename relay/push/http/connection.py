@@ -11,27 +11,27 @@ from typing import Protocol, cast
 
 import httptools
 
-from relay.push.http.answer import LONGEST_BODY_BYTES, Answer, unanswered
+from relay.push.http.answer import MAX_BODY_BYTES, Answer, unanswered
 from relay.push.http.deadlines import Deadlines, Timed
 from relay.push.http.fault import Fault
 from relay.push.http.reply import KEPT_LENGTHS, Header, acknowledged, failed
 
 # Of an answer. What goes beyond ends the connection.
-LONGEST_HEAD_BYTES = 32_768
+MAX_HEAD_BYTES = 32_768
 # Of TLS before the first request. OpenSSL takes a chain of certificates of 100 KiB.
-LONGEST_HANDSHAKE_BYTES = 131_072
+MAX_HANDSHAKE_BYTES = 131_072
 MAX_INFORMATIONAL = 5
 # What a header costs besides its name and value.
 HEADER_OVERHEAD_BYTES = 4
 FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 # Framing, trailers and what else is no body may be so much together.
-LONGEST_ANSWER_BYTES = LONGEST_HEAD_BYTES + 2 * LONGEST_BODY_BYTES
+MAX_ANSWER_BYTES = MAX_HEAD_BYTES + 2 * MAX_BODY_BYTES
 # What is no longer goes out together with its head: one copy costs less than a second buffer, or a
 # second record of TLS.
 SHORT_BODY_BYTES = 16_384
 
 # Endpoints give the same answer again and again, but for its date's seconds.
-LONGEST_KNOWN_BYTES = 1024
+MAX_KNOWN_BYTES = 1024
 
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         self._carrier.abort()
 
     def _are_records_bounded(self) -> bool:
-        longest = LONGEST_HEAD_BYTES if self.requests else LONGEST_HANDSHAKE_BYTES
+        longest = MAX_HEAD_BYTES if self.requests else MAX_HANDSHAKE_BYTES
         return self._record_bytes - self._bytes <= longest
 
     def check_open(self) -> bool:
@@ -264,10 +264,10 @@ class Connection(asyncio.Protocol):
             self._make_the_best_of_it()
             return
         if self._complete:
-            if self._keep_alive and self._bytes == len(data) <= LONGEST_KNOWN_BYTES:
+            if self._keep_alive and self._bytes == len(data) <= MAX_KNOWN_BYTES:
                 self._know(data)
             self._finish()
-        elif self._bytes > (LONGEST_ANSWER_BYTES if self._has_head else LONGEST_HEAD_BYTES):
+        elif self._bytes > (MAX_ANSWER_BYTES if self._has_head else MAX_HEAD_BYTES):
             self._make_the_best_of_it()
 
     def _know(self, answer: bytes) -> None:
@@ -317,7 +317,7 @@ class Connection(asyncio.Protocol):
         if self._is_acknowledged:
             if not self._gone and not self._check_gone():
                 self._keep_alive &= keep_alive
-                if self._bytes > LONGEST_ANSWER_BYTES:
+                if self._bytes > MAX_ANSWER_BYTES:
                     why = "it answered on and on before it was asked to the end"
                     self._fail("protocol", why)
                 return
@@ -355,7 +355,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + HEADER_OVERHEAD_BYTES
-        if self._head_bytes > LONGEST_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too long")
         if len(name) in KEPT_LENGTHS and not self._has_head:
             self._kept.append((name, value))
@@ -384,7 +384,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(body)
         if not self._complete and not self._is_acknowledged:
             self._body.append(body)
-        if self._body_bytes > LONGEST_BODY_BYTES:
+        if self._body_bytes > MAX_BODY_BYTES:
             self._complete, self._keep_alive = True, False
 
     def on_message_complete(self) -> None:

@@ -18,7 +18,7 @@ from relay.push.http.tls import client_context, fault_of
 from relay.push.http.url import Origin
 
 # Of several addresses each gets its share of the time that is left, and no less than this.
-LEAST_CONNECT_SECONDS = 1.0
+MIN_CONNECT_SECONDS = 1.0
 
 
 class Dialler:
@@ -54,7 +54,7 @@ class Dialler:
         *others, last = addresses
         for address in others:
             try:
-                async with asyncio.timeout(max(seconds / len(addresses), LEAST_CONNECT_SECONDS)):
+                async with asyncio.timeout(max(seconds / len(addresses), MIN_CONNECT_SECONDS)):
                     return await self._connect(address)
             except NoConnectionError:
                 raise

@@ -14,7 +14,7 @@ from relay.push.http.url import Url
 # Below the 5 s that the commonest servers keep an idle connection.
 KEEP_ALIVE_SECONDS = 4.0
 # An older connection is not used again, so that a name that has moved is followed under traffic.
-LONGEST_AGE_SECONDS = 30.0
+MAX_AGE_SECONDS = 30.0
 # A server may close each connection after its answer, or a moment later, without saying so; a
 # request that crosses with that is a failed attempt. So of one whose connections were never seen
 # to stay, only those are used again that have stayed open for so long.
@@ -93,7 +93,7 @@ class Pool:
             endpoint.stayed(rest_seconds)
             if not endpoint.stays or rest_seconds > endpoint.rest_seconds:
                 return None
-            if now - connection.opened_at < LONGEST_AGE_SECONDS:
+            if now - connection.opened_at < MAX_AGE_SECONDS:
                 self._forget_rest(connection, endpoint)
                 return connection
             self._retire(connection)
@@ -220,7 +220,7 @@ class Pool:
         now = time.monotonic()
         for connection in list(self._resting):
             rest_seconds = now - connection.rests_since
-            old = now - connection.opened_at >= LONGEST_AGE_SECONDS
+            old = now - connection.opened_at >= MAX_AGE_SECONDS
             if rest_seconds >= KEEP_ALIVE_SECONDS or old or not connection.check_open():
                 self._retire(connection)
             else:

@@ -10,7 +10,7 @@ from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.resolver import AddrInfo
 from relay.push.http.tcp import connect
 
-LONGEST_HEAD_BYTES = 8192
+MAX_HEAD_BYTES = 8192
 # To the proxy itself. How long it takes to reach an endpoint is the endpoint's time.
 CONNECT_SECONDS = 4.0
 
@@ -62,9 +62,9 @@ class Proxy:
         try:
             await loop.sock_sendall(wire, head.encode())
             while b"\r\n\r\n" not in answer:
-                more = await loop.sock_recv(wire, LONGEST_HEAD_BYTES)
+                more = await loop.sock_recv(wire, MAX_HEAD_BYTES)
                 answer += more
-                if not more or len(answer) > LONGEST_HEAD_BYTES:
+                if not more or len(answer) > MAX_HEAD_BYTES:
                     raise NoConnectionError("the proxy's answer to CONNECT is none")
         except OSError as error:
             raise NoConnectionError(f"the proxy broke off: {error.strerror}") from error

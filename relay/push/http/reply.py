@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from relay.push.http.answer import LONGEST_BODY_BYTES, Answer, printable
+from relay.push.http.answer import MAX_BODY_BYTES, Answer, printable
 
 # Of a header that is kept.
-LONGEST_VALUE = 300
+MAX_VALUE_BYTES = 300
 # How long the names of those are that an answer is judged by: Date, Location, Retry-After.
 KEPT_LENGTHS = frozenset({4, 8, 11})
 
@@ -35,12 +35,12 @@ def failed(status: int, headers: Iterable[Header], body: Iterable[bytes], second
         detail = f"answered {status} {_phrase(status)}".rstrip()
     retry_after = _text(named.get(b"retry-after"))
     date = _text(named.get(b"date"))
-    beginning = b"".join(body)[:LONGEST_BODY_BYTES]
+    beginning = b"".join(body)[:MAX_BODY_BYTES]
     return Answer(status, word, printable(detail), beginning, retry_after, date, seconds)
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value[:LONGEST_VALUE].decode("latin-1")
+    return None if value is None else value[:MAX_VALUE_BYTES].decode("latin-1")
 
 
 def _phrase(status: int) -> str:

@@ -15,7 +15,7 @@ DEFAULT_MAX_DELAY_SECONDS = 36_000.0
 DEFAULT_MAX_ATTEMPTS = len(DEFAULT_SCHEDULE_SECONDS) + 1
 DEFAULT_JITTER = 0.1
 
-LONGEST_RETRY_AFTER_SECONDS = 86_400.0
+MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +84,7 @@ def retry_after_seconds(value: str | None, date: str | None, now: float) -> floa
             return None
         begin = None if date is None else _moment(date)
         seconds = until - (now if begin is None else begin)
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _moment(text: str) -> float | None:

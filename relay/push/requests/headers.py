@@ -48,7 +48,7 @@ _REPLAYED = b"replayed: true\r\n"
 
 # The lines of so many messages are kept, for their next subscription: of none that are longer.
 KEPT_MESSAGES = 2000
-LONGEST_KEPT_BYTES = 2000
+MAX_KEPT_BYTES = 2000
 
 
 class Headers:
@@ -64,7 +64,7 @@ class Headers:
         Raises NotEncodable.
         """
         own = row[HEADERS]
-        is_short = own is None or len(own) <= LONGEST_KEPT_BYTES
+        is_short = own is None or len(own) <= MAX_KEPT_BYTES
         make = self._kept if is_short else self._lines
         return make(
             row[TYPE], row[IDEMPOTENCY_KEY], own, row[CONTENT_TYPE], row[CREATED_AT], replayed

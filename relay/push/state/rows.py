@@ -86,7 +86,7 @@ order by d.place, d.message_id
 """
 
 
-def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, list[Item]]:
+def load(connection: Connection, cursor: Cursor, max_heads: int) -> tuple[int, list[Item]]:
     """Takes away what was acknowledged late; then the heads that are due with their followers.
 
     Returns how many were taken away, and the items in the order in which each group has to go.
@@ -95,7 +95,7 @@ def load(connection: Connection, cursor: Cursor, most_heads: int) -> tuple[int, 
     parameters = {
         "cursor": cursor.id,
         "priority": cursor.priority,
-        "heads": most_heads,
+        "heads": max_heads,
     }
     with as_sent(connection.cursor(binary=True)) as reader:
         found = reader.execute(LOAD, parameters, prepare=True).fetchall()

@@ -18,7 +18,7 @@ from service.database.pool import Database
 from service.fair_turns import asks_for
 from service.payments.live import updates
 from service.problems import Problem, unavailable
-from service.web.metrics import Metrics
+from service.web.monitoring.metrics import Metrics
 
 POLL_INTERVAL_SECONDS = 0.05
 RETRY_INTERVAL_SECONDS = 0.5

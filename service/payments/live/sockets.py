@@ -10,7 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.payments.live.clients import TRY_AGAIN_LATER, Client, Live
 from service.problems import Problem
-from service.web.ids import uuid_or_none
+from service.web.operations.ids import uuid_or_none
 
 SEND_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0

@@ -11,7 +11,7 @@ from service.payments import lifecycle
 from service.payments.money import Money
 from service.payments.orders.steps import lock
 from service.payments.sale import Item, Mode
-from service.web.body import WITHOUT_NUL
+from service.web.bodies.body import WITHOUT_NUL
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=WITHOUT_NUL)]
 

@@ -9,7 +9,7 @@ import msgspec
 from service.database.transaction import Transaction
 from service.payments.orders import creation, steps, view
 from service.payments.orders.creation import Name, OrderForm
-from service.web.operation import Call, Reply
+from service.web.operations.operation import Call, Reply
 
 Step = Callable[[Transaction, UUID], Awaitable[None]]
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from service.payments.money import Money, text
-from service.web.body import WITHOUT_NUL
-from service.web.ids import UUIDS
+from service.web.bodies.body import WITHOUT_NUL
+from service.web.operations.ids import UUIDS
 
 Text = Annotated[str, Meta(max_length=1000, pattern=WITHOUT_NUL)]
 

@@ -13,8 +13,8 @@ from service.payments.webhook.event import Envelope, EventType, Payload, Webhook
 from service.payments.webhook.received import record
 from service.payments.webhook.router import Target, route
 from service.problems import Problem
-from service.web import body, lone_surrogates
-from service.web.operation import Call, RequestHeader
+from service.web.bodies import body, lone_surrogates
+from service.web.operations.operation import Call, RequestHeader
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from service.database.transaction import Transaction
 from service.payments.sale import Check, Item, Order
 from service.payments.webhook.event import CANCELLING, EventType, Payload
 from service.payments.webhook.router import Target
-from service.web.ids import uuid_or_none
+from service.web.operations.ids import uuid_or_none
 
 
 class Remembered(msgspec.Struct, frozen=True):

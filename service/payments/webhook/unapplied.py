@@ -1,4 +1,4 @@
-"""Money that no order or check took: never silent."""
+"""Money that no order or check took: published on channel payment.unapplied."""
 
 from decimal import Decimal
 from uuid import UUID

@@ -9,8 +9,8 @@ from msgspec import UNSET, Raw, UnsetType
 from service.platform.fields import EventType, Id, Reason, Time
 from service.platform.pages import MAX_ID, Page, PageQuery, number, page, select
 from service.problems import Problem
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 State = Literal["dead", "redriven", "delivered"]
 

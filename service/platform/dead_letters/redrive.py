@@ -9,9 +9,9 @@ from service.database.transaction import Transaction
 from service.platform.fields import EventType, Id, Time
 from service.platform.permission import is_there, kind_of, require_scope
 from service.problems import Problem
-from service.web.authorization import Caller
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.access.authorization import Caller
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 MAX_REDRIVEN = 10_000
 # Where outbox.send_test publishes, for any subscription.

@@ -7,7 +7,7 @@ import msgspec
 
 from service.platform.fields import Id
 from service.platform.pages import MAX_ID, Page, PageQuery, number, page, select
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 
 class AttemptQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):

@@ -7,9 +7,9 @@ import msgspec
 
 from service.platform.fields import Id
 from service.platform.pages import Page, PageQuery, number, page, select
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
-State = Literal["retrying", "inFlight", "behind", "parked"]
+State = Literal["untried", "retrying", "inFlight", "behind", "parked"]
 
 
 class DeliveryQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):
@@ -22,9 +22,9 @@ class DeliveryQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One message on its way to one subscription; `detail` is for keys that may manage.
 
-    `retrying`: its next attempt is at `dueAt`. `inFlight`: a request is under way, or has just
-    ended. `behind`: waits for those before it in its group. `parked`: given up, and its group
-    waits.
+    `untried`: its first attempt is at `dueAt`. `retrying`: its next one is. `inFlight`: a request
+    is under way, or has just ended. `behind`: waits for those before it in its group. `parked`:
+    given up, and its group waits.
     """
 
     subscription_id: Id
@@ -54,13 +54,13 @@ LIST: LiteralString = """
            c.id || '-' || d.message_id as place
     from outbox.cursor as c
     cross join lateral (
-        (select head.*, replace(outbox.delivery_state(due_at, token, outcome),
+        (select head.*, replace(outbox.delivery_state(due_at, token, outcome, attempts),
                                 'in_flight', 'inFlight') as state
          from outbox.delivery as head
          where cursor_id = c.id and due_at is not null
            and (c.id > %(cursor)s or message_id > %(message)s)
            and (%(state)s::text is null
-                or %(state)s = replace(outbox.delivery_state(due_at, token, outcome),
+                or %(state)s = replace(outbox.delivery_state(due_at, token, outcome, attempts),
                                        'in_flight', 'inFlight'))
          order by message_id limit %(rows)s)
         union all
@@ -81,7 +81,7 @@ LIST: LiteralString = """
 
 
 async def list_deliveries(call: Call[None, DeliveryQuery]) -> Page[Delivery]:
-    """Deliveries that are retried, in flight, behind one of their group, or parked."""
+    """Deliveries that wait for an attempt, in flight, behind one of their group, or parked."""
     cursor, message = call.query.place() or (0, 0)
     parameters = {
         "cursor": cursor,

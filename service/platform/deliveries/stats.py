@@ -7,7 +7,7 @@ import msgspec
 
 from service.platform.fields import Id
 from service.platform.pages import Limit, Page, PageQuery, page, select
-from service.web.operation import Call
+from service.web.operations.operation import Call
 
 # Beyond it a backlog is said to be more: counting a long one at every look would cost as much as
 # reading it. Of deliveries and dead letters as many are counted for each subscription.
@@ -30,8 +30,9 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeliveryCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Deliveries by state, counted up to 10,000; `retrying` and `inFlight` are so together."""
+    """Deliveries by state, each counted up to 10,000, the first three together."""
 
+    untried: int
     retrying: int
     in_flight: int
     behind: int
@@ -72,6 +73,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
     oldest_at: datetime | None
     oldest_age_seconds: float
+    untried: int
     retrying: int
     in_flight: int
     behind: int
@@ -88,7 +90,8 @@ LIST: LiteralString = """
            bool_or(unread.more) as more, min(unread.oldest_at) as oldest_at,
            coalesce(extract(epoch from clock_timestamp() - min(unread.oldest_at)), 0)::float8
                as oldest_age_seconds,
-           min(held.retrying) as retrying, min(held.in_flight) as in_flight,
+           min(held.untried) as untried, min(held.retrying) as retrying,
+           min(held.in_flight) as in_flight,
            min(held.behind) as behind, min(held.parked) as parked,
            (select count(*) from (
                 select from outbox.dead_letter
@@ -151,7 +154,11 @@ def _shown(row: Row) -> Stats:
             oldest_age_seconds=row.oldest_age_seconds,
         ),
         deliveries=DeliveryCounts(
-            retrying=row.retrying, in_flight=row.in_flight, behind=row.behind, parked=row.parked
+            untried=row.untried,
+            retrying=row.retrying,
+            in_flight=row.in_flight,
+            behind=row.behind,
+            parked=row.parked,
         ),
         dead_letters=row.dead_letters,
         breaker=row.breaker,

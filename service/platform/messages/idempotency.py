@@ -9,7 +9,7 @@ import msgspec
 
 from service.database.transaction import Transaction
 from service.problems import Problem
-from service.web.operation import Call, RequestHeader
+from service.web.operations.operation import Call, RequestHeader
 
 HEADER = "Idempotency-Key"
 KEY = r"^[!-~]{1,255}$"

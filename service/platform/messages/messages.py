@@ -20,8 +20,8 @@ from service.platform.fields import (
 from service.platform.messages import idempotency
 from service.platform.permission import require_channel
 from service.problems import Problem
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 MAX_GROUP_KEY_BYTES = 1024
 MAX_MESSAGE_BYTES = 983_040

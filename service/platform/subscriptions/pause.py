@@ -4,9 +4,9 @@ from typing import LiteralString
 
 from service.database.transaction import Transaction
 from service.platform.permission import kind_of, require_scope
-from service.platform.subscriptions.subscription import Subscription, find
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.platform.subscriptions.view import Subscription, find
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 PAUSE: LiteralString = """
     update outbox.subscription set paused = true, paused_reason = %(reason)s

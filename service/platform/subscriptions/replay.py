@@ -10,8 +10,8 @@ from service.platform.fields import Id, Time
 from service.platform.permission import kind_of, require_scope
 from service.platform.subscriptions.name import lock_name
 from service.problems import Problem
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 # It waits for runs, and counting reads the log from there on; at some 500,000 messages/s.
 REPLAY_TIMEOUT_SECONDS = 60.0

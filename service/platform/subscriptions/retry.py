@@ -9,8 +9,8 @@ from service.database.transaction import Transaction
 from service.platform.fields import GroupKey
 from service.platform.permission import require_http
 from service.platform.subscriptions.name import lock_name
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 
 class RetryForm(

@@ -7,8 +7,8 @@ import msgspec
 from service.database.transaction import Transaction
 from service.platform.permission import require_http
 from service.secret_keys import new_secret
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 
 class Secret(msgspec.Struct, frozen=True):

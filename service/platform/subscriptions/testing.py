@@ -7,8 +7,8 @@ import msgspec
 from service.database.transaction import Transaction
 from service.platform.fields import Id
 from service.platform.permission import require_http
-from service.web.operation import Call
-from service.web.query import NoQuery
+from service.web.operations.operation import Call
+from service.web.operations.query import NoQuery
 
 
 class Sent(msgspec.Struct, frozen=True, rename="camel"):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from service.web.metrics import Metrics
+from service.web.monitoring.metrics import Metrics
 
 # Below this a client counts as one that stands still, whatever it sends or takes.
 MIN_BYTES_PER_SECOND = 1024

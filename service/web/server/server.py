@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.settings import Settings
-from service.web.metrics import Metrics
+from service.web.monitoring.metrics import Metrics
 from service.web.server.connections import Connections
 from service.web.server.http import HttpConnection
 from service.web.server.websocket import MAX_MESSAGE_BYTES, WebSocketConnection

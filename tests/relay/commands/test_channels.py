@@ -177,7 +177,7 @@ def test_a_member_of_outbox_relay_may_do_both(mistyped: list[int], db: Session) 
 
 
 @pytest.mark.parametrize("role", ["outbox_publisher", "outbox_service", "outbox_reader"])
-def test_nobody_else_may_drop(
+def test_no_other_role_may_drop(
     mistyped: list[int], db: Session, open_session: Open, role: str
 ) -> None:
     other = open_session()

@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from local.program import script
@@ -23,12 +22,6 @@ from tests.sql.log import Session
 
 VERSION = version("outbox-relay")
 NOWHERE = {"DATABASE_URL": "postgresql://relay:hunter2@127.0.0.1:1/shop"}
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
 
 
 def test_it_says_which_version_it_is_without_any_setting() -> None:
@@ -168,14 +161,14 @@ def test_status_tells_backlog_waiting_channels_and_dead_letters(
 
 
 def test_the_rights_of_a_relay_suffice_for_the_operator(connection: Connection) -> None:
-    letter = str(add_dead_letter(connection, 1))
+    dead_letter = str(add_dead_letter(connection, 1))
     with relay_role(connection) as url:
         for command in (
             ["status"],
             ["subscriptions"],
             ["dead-letters", "list"],
-            ["dead-letters", "show", letter],
-            ["dead-letters", "redrive", letter],
+            ["dead-letters", "show", dead_letter],
+            ["dead-letters", "redrive", dead_letter],
             ["replay", "kafka", "--from", "2026-03-01T09:00:00Z"],
         ):
             done = outbox_relay(*command, environment={"DATABASE_URL": url})

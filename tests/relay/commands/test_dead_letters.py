@@ -1,7 +1,6 @@
 """Dead letters are listed, shown and redriven, each once and in their order."""
 
 from argparse import Namespace
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,16 +11,9 @@ from psycopg import errors
 from relay.commands.dead_letters import redrive
 from relay.commands.outcome import BAD_CONFIGURATION
 from relay.database import Connection
-from relay.operate import dead_letters, subscriptions
+from relay.operate import dead_letters, subscription
 from relay.operate.dead_letters import Filter
 from tests.relay.operating import add_dead_letter, outbox_relay, settings
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        yield connection
-
 
 DELIVERIES = "select message_id from outbox.delivery order by message_id"
 
@@ -33,12 +25,12 @@ def deliveries(connection: Connection) -> list[int]:
 def test_the_list_tells_what_was_given_up_and_why(
     connection: Connection, database_url: str
 ) -> None:
-    letter = add_dead_letter(connection, 7)
+    dead_letter = add_dead_letter(connection, 7)
     listed = outbox_relay("dead-letters", "list", environment={"DATABASE_URL": database_url})
     row = listed.stdout.splitlines()[1].split()
     assert (listed.returncode, row[:5]) == (
         0,
-        [str(letter), "dead", "kafka", "orders", "order.paid"],
+        [str(dead_letter), "dead", "kafka", "orders", "order.paid"],
     )
     assert "MSG_SIZE_TOO_LARGE" in row
 
@@ -47,14 +39,14 @@ def test_the_list_is_in_the_order_of_publishing_and_bounded(connection: Connecti
     for message_id in (30, 10, 20):
         add_dead_letter(connection, message_id)
     listed = dead_letters.read(connection, Filter(), limit=2)
-    assert [letter.message_id for letter in listed] == [10, 20]
+    assert [dead_letter.message_id for dead_letter in listed] == [10, 20]
 
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def an_hour_apart(connection: Connection) -> None:
-    """Letters of message 1, of type order.paid, and 2: they died at noon and at one."""
+    """Dead letters of message 1, of type order.paid, and 2: they died at noon and at one."""
     add_dead_letter(connection, 1)
     add_dead_letter(connection, 2, reason="INVALID_RECORD")
     connection.execute(
@@ -79,7 +71,7 @@ def an_hour_apart(connection: Connection) -> None:
 def test_the_list_is_filtered(connection: Connection, meant: Filter, found: list[int]) -> None:
     an_hour_apart(connection)
     listed = dead_letters.read(connection, meant, limit=10)
-    assert [letter.message_id for letter in listed] == found
+    assert [dead_letter.message_id for dead_letter in listed] == found
 
 
 def test_all_that_are_meant_are_redriven_and_no_other(connection: Connection) -> None:
@@ -91,34 +83,34 @@ def test_all_that_are_meant_are_redriven_and_no_other(connection: Connection) ->
 
 
 def test_the_limit_that_a_letter_exhausted_is_told(connection: Connection) -> None:
-    letter = add_dead_letter(connection, 7)
+    dead_letter = add_dead_letter(connection, 7)
     connection.execute("update outbox.dead_letter set exhausted = 'retry.max_attempts'")
     listed = dead_letters.render(dead_letters.read(connection, Filter(), limit=1))
     assert "retry.max_attempts" in listed
-    assert "retry.max_attempts" in dead_letters.show(connection, letter)
+    assert "retry.max_attempts" in dead_letters.show(connection, dead_letter)
 
 
 def test_a_redrive_of_an_endpoints_letter_does_not_wait_for_ever(
     connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscriptions.add(connection, "billing", channels=["c"], endpoint="http://h/", settings={})
-    letter = add_dead_letter(connection, 7, subscription="billing")
+    subscription.add(connection, "billing", channels=["c"], endpoint="http://h/", settings={})
+    dead_letter = add_dead_letter(connection, 7, subscription="billing")
     bounds = dead_letters.BOUNDS.replace("15s", "10ms")
     monkeypatch.setattr(dead_letters, "BOUNDS", bounds)
     with psycopg.connect(database_url) as run:
         run.execute("select from outbox.cursor for no key update")
         with pytest.raises(errors.LockNotAvailable):
-            dead_letters.redrive(connection, [letter])
+            dead_letters.redrive(connection, [dead_letter])
         run.rollback()
-        assert dead_letters.redrive(connection, [letter]) == 1
+        assert dead_letters.redrive(connection, [dead_letter]) == 1
 
 
-def test_a_letter_is_shown_whole_without_steering_the_terminal(
+def test_a_dead_letter_is_shown_whole_without_steering_the_terminal(
     connection: Connection, database_url: str
 ) -> None:
-    letter = add_dead_letter(connection, 7, payload=b'{"note": "\x1b[2Jgone"}\xff')
+    dead_letter = add_dead_letter(connection, 7, payload=b'{"note": "\x1b[2Jgone"}\xff')
     shown = outbox_relay(
-        "dead-letters", "show", str(letter), environment={"DATABASE_URL": database_url}
+        "dead-letters", "show", str(dead_letter), environment={"DATABASE_URL": database_url}
     )
     assert shown.returncode == 0
     assert '{"note": "\\x1b[2Jgone"}\\xff' in shown.stdout
@@ -127,31 +119,31 @@ def test_a_letter_is_shown_whole_without_steering_the_terminal(
 
 
 def test_a_long_payload_is_shown_in_part(connection: Connection) -> None:
-    letter = add_dead_letter(connection, 7, payload=b"x" * (dead_letters.MAX_SHOWN_BYTES + 5))
-    shown = dead_letters.show(connection, letter)
+    dead_letter = add_dead_letter(connection, 7, payload=b"x" * (dead_letters.MAX_SHOWN_BYTES + 5))
+    shown = dead_letters.show(connection, dead_letter)
     assert shown.endswith("… 5 bytes more")
 
 
 def test_redrive_sends_each_letter_once(connection: Connection, database_url: str) -> None:
-    letters = [str(add_dead_letter(connection, message_id)) for message_id in (3, 4)]
+    ids = [str(add_dead_letter(connection, message_id)) for message_id in (3, 4)]
     environment = {"DATABASE_URL": database_url}
-    first = outbox_relay("dead-letters", "redrive", *letters, environment=environment)
-    second = outbox_relay("dead-letters", "redrive", *letters, environment=environment)
+    first = outbox_relay("dead-letters", "redrive", *ids, environment=environment)
+    second = outbox_relay("dead-letters", "redrive", *ids, environment=environment)
     assert (first.stdout, second.stdout) == ("redriven: 2\n", "redriven: 0\n")
     assert deliveries(connection) == [3, 4]
 
 
 def test_an_unknown_id_redrives_nothing(connection: Connection, database_url: str) -> None:
-    letter = add_dead_letter(connection, 3)
+    dead_letter = add_dead_letter(connection, 3)
     redriven = outbox_relay(
         "dead-letters",
         "redrive",
-        str(letter),
-        str(letter + 1),
+        str(dead_letter),
+        str(dead_letter + 1),
         environment={"DATABASE_URL": database_url},
     )
     assert (redriven.returncode, deliveries(connection)) == (1, [])
-    assert str(letter + 1) in redriven.stderr
+    assert str(dead_letter + 1) in redriven.stderr
 
 
 def test_all_of_a_subscription_go_by_reason_over_many_batches(

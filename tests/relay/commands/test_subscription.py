@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from relay.database import Connection
-from relay.operate import subscriptions
+from relay.operate import subscription
 from tests.relay.operating import add_dead_letter, outbox_relay, publish
 
 ENDPOINT = "https://billing.example.com/in?token=hunter2"
@@ -18,7 +18,7 @@ ENDPOINT = "https://billing.example.com/in?token=hunter2"
 def connection(database_url: str) -> Iterator[Connection]:
     """A database with a subscription `billing` to channel `orders`."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        subscriptions.add(
+        subscription.add(
             connection,
             "billing",
             channels=["orders"],

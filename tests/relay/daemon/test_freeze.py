@@ -16,7 +16,7 @@ from tests.servers import POSTGRES_SETTINGS, make_template
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 # So long may a run wait for the broker; five seconds later, one that does nothing has lost its
 # session.

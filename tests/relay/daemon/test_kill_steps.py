@@ -14,7 +14,7 @@ from tests.relay.wires import Wires
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 MESSAGES = 1_000
 # What a session says in its first run: it reads the log once the cursor is its own, and writes the
@@ -26,7 +26,7 @@ PAYLOAD = b'{"n": '
 
 @pytest.fixture
 def stage(wires: Wires) -> Stage:
-    """With a run's worth of messages that nobody has delivered yet."""
+    """With a run's worth of messages that no relay has delivered yet."""
     wires.stage.create_topic("orders")
     wires.stage.publish(MESSAGES, "orders")
     return wires.stage

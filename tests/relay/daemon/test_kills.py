@@ -11,7 +11,7 @@ from tests.relay.writers import writing
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 KILLS = 12
 
@@ -96,7 +96,7 @@ def test_the_work_of_a_killed_relay_is_taken_over_at_once(
 
     with writing(stage.database_url, "orders", seed=10, writers=2):
         for _ in range(TAKEOVERS):
-            # Whoever was at work last is the one to miss.
+            # The relay that worked last is the one to kill.
             victim, at = eventually(both_at_work, 30)
             relays[victim].kill()
             heir = "b" if victim == "a" else "a"

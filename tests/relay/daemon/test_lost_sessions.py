@@ -8,7 +8,7 @@ from tests.relay.stage import ExactlyOnceStage
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 LOSE = """
 select pg_terminate_backend(pid) from pg_stat_activity

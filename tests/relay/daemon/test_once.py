@@ -9,7 +9,7 @@ from tests.relay.stage import Stage
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 
 def test_once_exits_0_when_everything_is_delivered(stage: Stage) -> None:
@@ -55,12 +55,12 @@ def test_once_delivers_what_is_committed_while_it_runs(stage: Stage) -> None:
     stage.all_arrived("orders", timeout_seconds=0)
 
 
-def test_once_exits_1_within_a_bound_where_nobody_answers_at_the_brokers_address(
+def test_once_exits_1_within_a_bound_where_no_broker_answers_at_the_address(
     stage: Stage,
 ) -> None:
     stage.publish(10, "orders")
     began_at = time.monotonic()
-    # Port 9 is discard's: nobody listens.
+    # Port 9 is discard's: no server listens.
     assert stage.relay("--once", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9").wait(40) == 1
     assert time.monotonic() - began_at < 30
     assert stage.checkpoints() == 0

@@ -1,4 +1,4 @@
-"""Retention makes partitions and takes them away, and never what somebody still needs."""
+"""Retention makes partitions and takes them away, and never one that is still needed."""
 
 from collections.abc import Iterator
 
@@ -110,7 +110,7 @@ def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> 
     assert connection.execute("select key from outbox.idempotent_request").fetchall() == [("23",)]
 
 
-def test_a_partition_that_somebody_needs_stays_and_is_told(
+def test_a_partition_that_is_needed_stays_and_is_told(
     connection: Connection, week: Settings
 ) -> None:
     write(connection, days_ago=8)
@@ -173,7 +173,7 @@ def test_old_checkpoints_go_and_the_latest_stays(connection: Connection, week: S
     assert kept == (True, 300)
 
 
-def test_only_letters_that_were_delivered_are_forgotten(
+def test_only_dead_letters_that_were_delivered_are_forgotten(
     connection: Connection, week: Settings
 ) -> None:
     delivered, dead = add_dead_letter(connection, 1), add_dead_letter(connection, 2)

@@ -41,7 +41,7 @@ def test_it_waits_longer_after_each_that_failed_soon(monkeypatch: pytest.MonkeyP
     asked = waits(monkeypatch, [0.0] * 6)
     assert len(asked) == 6
     assert asked[-1] > 4 * asked[0]
-    assert max(asked) <= retry.LONGEST_WAIT_SECONDS + retry.FIRST_WAIT_SECONDS
+    assert max(asked) <= retry.MAX_WAIT_SECONDS + retry.FIRST_WAIT_SECONDS
 
 
 def test_one_that_lasted_begins_anew_at_once_and_counts_no_longer(

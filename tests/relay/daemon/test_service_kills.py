@@ -17,7 +17,7 @@ from tests.relay.stage import Stage
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 CUSTOMERS = 4
 KILLS = 12
@@ -52,7 +52,7 @@ def buying(url: str) -> Iterator[Callable[[], list[str]]]:
 
 
 @pytest.mark.timeout(300)
-def test_what_was_acknowledged_to_the_provider_is_in_kafka_whoever_is_killed(
+def test_what_was_acknowledged_to_the_provider_is_in_kafka_whichever_process_is_killed(
     stage: Stage, spawn: Spawn, free_port: Callable[[], int]
 ) -> None:
     random = Random(17)

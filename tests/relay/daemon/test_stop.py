@@ -17,7 +17,7 @@ from tests.relay.writers import writing
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 IN_A_RUN = """
 select from pg_stat_activity

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from relay.process.heartbeat import LONGEST_LOOK_SECONDS, Watch
+from relay.process.heartbeat import MAX_LOOK_SECONDS, Watch
 
-LOOK_SECONDS = LONGEST_LOOK_SECONDS / 2
+LOOK_SECONDS = MAX_LOOK_SECONDS / 2
 
 
 class Clock:
@@ -30,7 +30,7 @@ def look(watch: Watch, clock: Clock, after_seconds: float) -> None:
     watch.look()
 
 
-def test_what_stands_still_while_somebody_looks_counts(clock: Clock) -> None:
+def test_what_stands_still_while_the_watch_runs_counts(clock: Clock) -> None:
     watch = Watch()
     for _ in range(10):
         look(watch, clock, LOOK_SECONDS)

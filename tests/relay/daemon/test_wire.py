@@ -17,7 +17,7 @@ from tests.servers import TEMPLATE, make_template
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 CUTS = 3
 # What goes over the wire at each moment: a session's first message, then the statements of a run.

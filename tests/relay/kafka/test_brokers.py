@@ -74,7 +74,7 @@ def faults(relay: Program) -> int:
 
 @DELIVERIES
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_topic_that_cannot_be_written_to_holds_up_nobody_else_and_goes_on_when_it_can(
+def test_a_topic_that_cannot_be_written_to_delays_no_other_and_goes_on_when_it_can(
     stage: ExactlyOnceStage, brokers: TwoBrokers, fault: str, delivery: str
 ) -> None:
     stage.deliver(delivery)
@@ -90,7 +90,7 @@ def test_a_topic_that_cannot_be_written_to_holds_up_nobody_else_and_goes_on_when
     eventually(lambda: wait_alone(stage, "fragile", reason=fault), 30)
     # By then what was sent with them and given up has come again.
     repeats = eventually(lambda: arrived(stage, "orders"), 30)
-    # Now that it is known, nobody is held up at all.
+    # Now that it is known, no other channel waits at all.
     stage.publish(50, "fragile")
     stage.publish(50, "orders")
     assert eventually(lambda: arrived(stage, "orders"), 5) == repeats
@@ -112,7 +112,7 @@ def test_a_topic_that_cannot_be_written_to_holds_up_nobody_else_and_goes_on_when
 
 
 @DELIVERIES
-def test_a_relay_that_starts_while_a_topic_cannot_be_written_to_holds_up_nobody(
+def test_a_relay_that_starts_while_a_topic_cannot_be_written_to_delays_no_other(
     stage: ExactlyOnceStage, brokers: TwoBrokers, delivery: str
 ) -> None:
     stage.deliver(delivery)

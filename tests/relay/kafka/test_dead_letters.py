@@ -9,7 +9,7 @@ from tests.log_reader import read_log, reckon
 from tests.relay.stage import Stage, values
 from tests.topic_config import configure
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 PUBLISH = """
 insert into outbox.message (channel, type, group_key, payload) values (%s, 'event', %s, %s)
@@ -23,9 +23,9 @@ def set_limit(stage: Stage, topic: str, max_message_bytes: int) -> None:
     configure(stage.bootstrap_servers, topic, **{"max.message.bytes": str(max_message_bytes)})
 
 
-def neighbours_arrived_once_in_order(stage: Stage, letters: list[int], channel: str) -> None:
-    """All but the letters arrived, each group in its order, nothing twice."""
-    good = [one for one in read_log(stage.database_url, channel) if one.id not in letters]
+def neighbours_arrived_once_in_order(stage: Stage, dead_letters: list[int], channel: str) -> None:
+    """All but the dead letters arrived, each group in its order, nothing twice."""
+    good = [one for one in read_log(stage.database_url, channel) if one.id not in dead_letters]
     reckoning = reckon(good, stage.arrivals(channel))
     reckoning.demand_all_in_order()
     assert reckoning.repeats == 0
@@ -39,12 +39,12 @@ def test_a_message_too_large_dies_alone_between_neighbours_that_arrive_once_in_o
     stage.execute(PUBLISH, "orders", "g1", b"x" * 30_000)
     stage.publish(500, "orders", groups=3)
     assert stage.relay("--once").wait(60) == 0
-    ((letter, reason),) = stage.dead_letters()
-    assert (letter, reason) == (501, "MSG_SIZE_TOO_LARGE")
-    neighbours_arrived_once_in_order(stage, [letter], "orders")
+    ((dead_letter, reason),) = stage.dead_letters()
+    assert (dead_letter, reason) == (501, "MSG_SIZE_TOO_LARGE")
+    neighbours_arrived_once_in_order(stage, [dead_letter], "orders")
 
 
-def test_many_that_are_too_large_by_their_headers_die_and_hold_up_nobody(stage: Stage) -> None:
+def test_many_that_are_too_large_by_their_headers_die_and_delay_no_other(stage: Stage) -> None:
     stage.create_topic("orders", partitions=2, **{"max.message.bytes": "10000"})
     poison = """
     insert into outbox.message (channel, type, group_key, payload, headers)
@@ -54,9 +54,13 @@ def test_many_that_are_too_large_by_their_headers_die_and_hold_up_nobody(stage: 
     """
     stage.execute(poison)
     assert stage.relay("--once").wait(60) == 0
-    letters = [letter for letter, reason in stage.dead_letters() if reason == "MSG_SIZE_TOO_LARGE"]
-    assert len(letters) == 40
-    neighbours_arrived_once_in_order(stage, letters, "orders")
+    dead_letters = [
+        dead_letter
+        for dead_letter, reason in stage.dead_letters()
+        if reason == "MSG_SIZE_TOO_LARGE"
+    ]
+    assert len(dead_letters) == 40
+    neighbours_arrived_once_in_order(stage, dead_letters, "orders")
 
 
 BETWEEN = """
@@ -77,9 +81,9 @@ def test_many_that_are_too_large_between_good_ones_die_in_one_run(
     stage.execute(BETWEEN)
     before = stage.checkpoints()
     assert stage.relay("--once").wait(60) == 0
-    letters = [letter for letter, _ in stage.dead_letters()]
-    assert letters == list(range(2, 201, 2))
-    eventually(lambda: neighbours_arrived_once_in_order(stage, letters, "orders"))
+    dead_letters = [dead_letter for dead_letter, _ in stage.dead_letters()]
+    assert dead_letters == list(range(2, 201, 2))
+    eventually(lambda: neighbours_arrived_once_in_order(stage, dead_letters, "orders"))
     # One, and one that finds the rest of the delta empty.
     assert stage.checkpoints() - before <= 2
 
@@ -100,10 +104,11 @@ def test_a_dead_letter_says_why_and_keeps_the_whole_message(stage: Stage) -> Non
     stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)
     assert stage.relay("--once").wait(60) == 0
     same = """
-    select letter.payload = message.payload, letter.idempotency_key = message.idempotency_key,
-           letter.group_key = message.group_key, letter.created_at = message.created_at,
-           letter.detail <> '', letter.attempts
-    from outbox.dead_letter as letter join outbox.message on message.id = letter.message_id
+    select dead_letter.payload = message.payload,
+           dead_letter.idempotency_key = message.idempotency_key,
+           dead_letter.group_key = message.group_key, dead_letter.created_at = message.created_at,
+           dead_letter.detail <> '', dead_letter.attempts
+    from outbox.dead_letter join outbox.message on message.id = dead_letter.message_id
     """
     assert stage.query(same) == [(True, True, True, True, True, 1)]
 
@@ -111,12 +116,12 @@ def test_a_dead_letter_says_why_and_keeps_the_whole_message(stage: Stage) -> Non
 def test_a_message_without_key_to_a_compacted_topic_dies_alone(stage: Stage) -> None:
     stage.create_topic("customers", 2, **{"cleanup.policy": "compact"})
     stage.publish(200, "customers", groups=200)
-    stage.execute(PUBLISH, "customers", None, b"nobody's")
+    stage.execute(PUBLISH, "customers", None, b"without a key")
     stage.publish(200, "customers", groups=200, group="h")
     assert stage.relay("--once").wait(60) == 0
-    ((letter, reason),) = stage.dead_letters()
-    assert (letter, reason) == (201, "INVALID_RECORD")
-    neighbours_arrived_once_in_order(stage, [letter], "customers")
+    ((dead_letter, reason),) = stage.dead_letters()
+    assert (dead_letter, reason) == (201, "INVALID_RECORD")
+    neighbours_arrived_once_in_order(stage, [dead_letter], "customers")
 
 
 ALTERNATE = """
@@ -126,14 +131,14 @@ ALTERNATE = """
 """
 
 
-def test_messages_without_key_between_good_ones_hold_up_nobody(stage: Stage) -> None:
+def test_messages_without_key_between_good_ones_delay_no_other(stage: Stage) -> None:
     stage.create_topic("customers", 2, **{"cleanup.policy": "compact"})
     stage.execute(ALTERNATE)
     before = stage.checkpoints()
     assert stage.relay("--once").wait(60) == 0
-    letters = [letter for letter, _ in stage.dead_letters()]
-    assert len(letters) == 500
-    neighbours_arrived_once_in_order(stage, letters, "customers")
+    dead_letters = [dead_letter for dead_letter, _ in stage.dead_letters()]
+    assert len(dead_letters) == 500
+    neighbours_arrived_once_in_order(stage, dead_letters, "customers")
     assert stage.checkpoints() - before <= 5
 
 
@@ -153,7 +158,7 @@ def test_the_largest_message_that_a_topic_takes_does_not_die(stage: Stage) -> No
         for size in range(3_400, 4_000, 10):
             connection.execute(PUBLISH, ("orders", "g", b"x" * size))
     assert stage.relay("--once").wait(60) == 0
-    died = {letter for letter, _ in stage.dead_letters()}
+    died = {dead_letter for dead_letter, _ in stage.dead_letters()}
     sizes = [len(value) for value in values(stage.arrivals("orders"))]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 3_500, "what Kafka's own overhead leaves room for"
@@ -198,7 +203,7 @@ def test_after_a_lowered_limit_only_what_is_too_large_dies(stage: Stage) -> None
     eventually(the_others_arrived_in_order, timeout_seconds=30)
 
 
-def test_a_redriven_letter_arrives_once_its_topic_takes_it(stage: Stage) -> None:
+def test_a_redriven_dead_letter_arrives_once_its_topic_takes_it(stage: Stage) -> None:
     topic = stage.create_topic("orders", partitions=1, **{"max.message.bytes": SMALL_LIMIT})
     stage.execute(PUBLISH, "orders", "g", b"x" * 30_000)
     assert stage.relay("--once").wait(60) == 0

@@ -5,7 +5,7 @@ from datetime import datetime
 from tests.relay.stage import Stage, values
 from tests.topic_reader import Arrival, by_key
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 PUBLISH = "select outbox.publish_bytes('orders', %s, %s, %s, group_key => %s, headers => %s)"
 

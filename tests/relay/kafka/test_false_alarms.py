@@ -17,7 +17,7 @@ from tests.relay.stuck import NO_ROOM_SECONDS, asked, start
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 SESSIONS = """
 select pid from pg_stat_activity
@@ -44,7 +44,7 @@ def watched(
         yield relay
 
 
-def blamed_nobody(relay: Program) -> None:
+def blamed_no_cluster(relay: Program) -> None:
     assert "call_does_not_return" not in relay.output()
     assert asked(relay, "/healthz")[0] == 200
 
@@ -65,7 +65,7 @@ def test_hosts_that_are_silent_one_after_the_other_are_waited_for(
         relay = watched(parts._replace(netloc=f"{user}@{','.join(hosts)}").geturl())
         stage.publish(10, "orders")
         stage.all_arrived("orders", timeout_seconds=60)
-        blamed_nobody(relay)
+        blamed_no_cluster(relay)
 
 
 @pytest.mark.timeout(120)
@@ -87,7 +87,7 @@ def test_a_database_that_takes_its_time_is_waited_for(
     finally:
         os.kill(slow, signal.SIGCONT)
     stage.all_arrived("orders")
-    blamed_nobody(relay)
+    blamed_no_cluster(relay)
 
 
 def gave_up(relay: Program) -> None:

@@ -6,7 +6,7 @@ import time
 from tests.eventually import eventually
 from tests.relay.wires import Wires
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 MESSAGES, SIZE = 10_000, 1_500
 RUN_BYTES = MESSAGES * SIZE

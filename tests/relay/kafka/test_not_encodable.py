@@ -7,7 +7,7 @@ import pytest
 from tests.relay.stage import Stage
 from tests.sql.log import drop_checks
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 # As a superuser can, with the CHECKs out of the way.
 INSERT: LiteralString = """
@@ -15,7 +15,7 @@ insert into outbox.message (channel, type, group_key, payload, headers, created_
 values ('orders', 'event', 'g', convert_to(%s, 'UTF8'), %s, coalesce(%s, clock_timestamp()))
 """
 GOOD = '{"traceparent": "00-1"}'
-# Headers and the moment of writing, and what the letter's detail begins with.
+# Headers and the moment of writing, and what the dead letter's detail begins with.
 ROWS: dict[str, tuple[str, str | None, str]] = {
     "no JSON": ("{", None, "headers: "),
     "nothing": ("", None, "headers: "),
@@ -47,11 +47,13 @@ def fill(stage: Stage) -> None:
 
 
 def check(stage: Stage, attempts: int) -> None:
-    letters = stage.query(
+    dead_letters = stage.query(
         "select convert_from(payload, 'UTF8'), reason, detail, attempts from outbox.dead_letter"
     )
-    assert {name: reason for name, reason, *_ in letters} == dict.fromkeys(ROWS, "not_encodable")
-    for name, _, detail, tried in letters:
+    assert {name: reason for name, reason, *_ in dead_letters} == dict.fromkeys(
+        ROWS, "not_encodable"
+    )
+    for name, _, detail, tried in dead_letters:
         assert detail.startswith(ROWS[name][2]), (name, detail)
         assert tried == attempts, name
     arrived = [one.value.decode() for one in stage.arrivals("orders")]

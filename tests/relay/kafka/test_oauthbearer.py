@@ -18,12 +18,12 @@ LOOPBACK = "127.0.0.1"
 MODULE = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 LIFETIME_SECONDS = 5
 # From the broker's return to the message's acknowledgement.
-LONGEST_SECONDS = 5.0
+MAX_SECONDS = 5.0
 
 
 @pytest.fixture
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """It asks for a token at its second listener, and nobody at the one of the test."""
+    """It asks for a token at its second listener, and no token at the one of the test."""
     port, guarded, controller = free_port(), free_port(), free_port()
     doors = (
         f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller},"
@@ -104,4 +104,4 @@ def test_the_first_message_goes_after_a_restart_in_a_quiet_that_outlasts_the_tok
     record_property("seconds_from_the_broker_s_return", round(seconds, 1))
     stage.all_arrived_once("orders")
     assert '"call_does_not_return"' not in relay.output()
-    assert seconds < LONGEST_SECONDS
+    assert seconds < MAX_SECONDS

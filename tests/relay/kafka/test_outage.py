@@ -15,7 +15,7 @@ from tests.relay.writers import writing
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 MEGABYTE = 1_000_000
 
@@ -78,10 +78,10 @@ def test_status_says_why_nothing_goes_for_as_long_as_the_broker_is_away(
     eventually(told, 40)
     broker.restart()
     stage.all_arrived("orders", timeout_seconds=60)
-    eventually(lambda: nobody_waits(stage), 10)
+    eventually(lambda: no_message_waits(stage), 10)
 
 
-def nobody_waits(stage: Stage) -> None:
+def no_message_waits(stage: Stage) -> None:
     assert stage.query(REASON) == [(None,)]
 
 
@@ -134,7 +134,7 @@ def test_a_relay_that_was_there_before_its_broker_delivers_when_the_broker_comes
     stage.publish(1_000, "orders")
     stage.relay()
     stage.relay()
-    # Right after its start the broker answers that it leads nothing and coordinates nobody.
+    # Right after its start the broker answers that it leads no partition and coordinates no group.
     broker.launch()
     (reckoning,) = stage.all_arrived("orders", timeout_seconds=60)
     assert reckoning.repeats == 0

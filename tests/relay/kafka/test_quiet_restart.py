@@ -10,7 +10,7 @@ from tests.relay.stage import ExactlyOnceStage
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])

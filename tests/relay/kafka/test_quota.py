@@ -10,7 +10,7 @@ from tests.relay.stage import ExactlyOnceStage
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 BYTES_A_SECOND = 30_000
 # Some 1.5 MB, and more than one batch: sent at once, they are held back for half a minute.

@@ -10,7 +10,7 @@ from tests.sql.log import Session, one, publish
 
 REDRIVE_ALL = "select outbox.redrive(array(select id from outbox.dead_letter))"
 REDRIVE = "select outbox.redrive(array[(select id from outbox.dead_letter where message_id = %s)])"
-LETTERS = """
+DEAD_LETTERS = """
     select message_id, reason, attempts, redriven_at is not null, delivered_at is not null
     from outbox.dead_letter order by message_id
 """
@@ -30,23 +30,23 @@ PUBLISH_WHOLE = """
 """
 
 
-def letters(db: Session) -> list[tuple[Any, ...]]:
+def dead_letters(db: Session) -> list[tuple[Any, ...]]:
     """(message, reason, attempts, redriven, delivered) of each."""
-    return db.execute(LETTERS).fetchall()
+    return db.execute(DEAD_LETTERS).fetchall()
 
 
 def refuse(relay: Relay, *message_ids: int) -> None:
     relay.sink.refuses = lambda message: message.id in message_ids
 
 
-def test_a_letter_is_a_whole_copy_of_its_message(db: Session, relay: Relay) -> None:
+def test_a_dead_letter_is_a_whole_copy_of_its_message(db: Session, relay: Relay) -> None:
     message = one(db, PUBLISH_WHOLE)
     refuse(relay, message)
     relay.drain()
     (written,) = db.execute(FROM_LOG, [message])
     (kept,) = db.execute(FROM_LETTER, [message])
     assert kept == written
-    assert letters(db) == [(message, "MSG_SIZE_TOO_LARGE", 1, False, False)]
+    assert dead_letters(db) == [(message, "MSG_SIZE_TOO_LARGE", 1, False, False)]
 
 
 def test_its_neighbours_arrive_once_and_the_checkpoint_passes_it(db: Session, relay: Relay) -> None:
@@ -57,7 +57,9 @@ def test_its_neighbours_arrive_once_and_the_checkpoint_passes_it(db: Session, re
     assert relay.probe() == []
 
 
-def test_letters_sent_again_arrive_once_in_the_order_of_the_log(db: Session, relay: Relay) -> None:
+def test_dead_letters_sent_again_arrive_once_in_the_order_of_the_log(
+    db: Session, relay: Relay
+) -> None:
     messages = [publish(db, f"g{n % 2}") for n in range(6)]
     refuse(relay, *messages[:4])
     relay.drain()
@@ -68,13 +70,13 @@ def test_letters_sent_again_arrive_once_in_the_order_of_the_log(db: Session, rel
     assert relay.drain() == messages[:4]
     assert relay.drain() == []
     assert all(keys[arrived.id] == arrived.idempotency_key for arrived in relay.sink.arrivals)
-    assert [letter[2:] for letter in letters(db)] == [(2, True, True)] * 4
+    assert [dead_letter[2:] for dead_letter in dead_letters(db)] == [(2, True, True)] * 4
 
 
 WAITS = "select waiting_since is not null from outbox.subscription"
 
 
-def test_letters_that_arrive_take_back_what_its_subscription_says_it_waits_for(
+def test_dead_letters_that_arrive_take_back_what_its_subscription_says_it_waits_for(
     db: Session, relay: Relay
 ) -> None:
     refuse(relay, publish(db))
@@ -88,7 +90,7 @@ def test_letters_that_arrive_take_back_what_its_subscription_says_it_waits_for(
     assert not one(db, WAITS)
 
 
-def test_a_second_redrive_of_the_same_letters_adds_nothing(db: Session, relay: Relay) -> None:
+def test_a_second_redrive_of_the_same_dead_letters_adds_nothing(db: Session, relay: Relay) -> None:
     messages = [publish(db, "a") for _ in range(3)]
     refuse(relay, *messages)
     relay.drain()
@@ -100,7 +102,7 @@ def test_a_second_redrive_of_the_same_letters_adds_nothing(db: Session, relay: R
     assert relay.drain() == []
 
 
-def test_a_letter_that_dies_again_counts_its_attempts_and_can_go_again(
+def test_a_dead_letter_that_dies_again_counts_its_attempts_and_can_go_again(
     db: Session, relay: Relay
 ) -> None:
     message = publish(db, "a")
@@ -109,14 +111,14 @@ def test_a_letter_that_dies_again_counts_its_attempts_and_can_go_again(
     for attempts in (2, 3):
         assert one(db, REDRIVE_ALL) == 1
         assert relay.drain() == []
-        assert letters(db) == [(message, "MSG_SIZE_TOO_LARGE", attempts, False, False)]
+        assert dead_letters(db) == [(message, "MSG_SIZE_TOO_LARGE", attempts, False, False)]
     refuse(relay)
     assert one(db, REDRIVE_ALL) == 1
     assert relay.drain() == [message]
-    assert letters(db) == [(message, "MSG_SIZE_TOO_LARGE", 4, True, True)]
+    assert dead_letters(db) == [(message, "MSG_SIZE_TOO_LARGE", 4, True, True)]
 
 
-def test_letters_that_were_not_acknowledged_come_again(db: Session, relay: Relay) -> None:
+def test_dead_letters_that_were_not_acknowledged_come_again(db: Session, relay: Relay) -> None:
     messages = [publish(db, "a") for _ in range(3)]
     refuse(relay, *messages)
     relay.drain()
@@ -134,7 +136,7 @@ def test_letters_that_were_not_acknowledged_come_again(db: Session, relay: Relay
     assert relay.drain() == []
 
 
-def test_a_letter_whose_topic_is_missing_is_not_overtaken_by_the_next(
+def test_a_dead_letter_whose_topic_is_missing_is_not_overtaken_by_the_next(
     db: Session, relay: Relay
 ) -> None:
     """Redriven one by one, the second when the topic of both is back."""
@@ -151,7 +153,7 @@ def test_a_letter_whose_topic_is_missing_is_not_overtaken_by_the_next(
     assert relay.drain() == messages
 
 
-def test_a_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -> None:
+def test_a_dead_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -> None:
     db.execute("insert into outbox.subscription (name) values ('other')")
     message = publish(db, "a")
     refused = 0
@@ -167,7 +169,7 @@ def test_a_letter_goes_to_its_own_subscription_only(db: Session, relay: Relay) -
     assert relay.drain() == [message]
 
 
-def test_a_letter_whose_topic_is_missing_holds_up_no_letter_of_another_channel(
+def test_a_dead_letter_whose_topic_is_missing_delays_no_dead_letter_of_another_channel(
     db: Session, relay: Relay
 ) -> None:
     waiting = [publish(db, "a", channel="missing") for _ in range(2)]

@@ -13,7 +13,7 @@ from tests.relay.stuck import asked, start
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 StuckRelay = Callable[[str, int], Program]
 FOR_EVER = 1_000_000

@@ -8,7 +8,7 @@ from tests.eventually import eventually
 from tests.relay.stage import Stage
 from tests.sql.log import Session
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 INSERT = "insert into outbox.subscription (name, settings) values (%s, %s)"
 
@@ -74,15 +74,15 @@ def test_names_that_only_look_like_it_and_endpoints_are_not_refused(db: Session)
 def test_what_would_go_to_kafkas_own_topics_becomes_dead_letters_and_the_others_go(
     stage: Stage,
 ) -> None:
-    """Waiting would not end: nobody may make those topics, or write to them."""
+    """Waiting would not end: no client may make those topics, or write to them."""
     orders = stage.create_topic("orders")
     internal = ["__consumer_offsets", "__transaction_state", "__cluster_metadata"]
     for channel in (orders, *internal, orders):
         stage.publish(2, channel)
     assert stage.relay("--once", RELAY_TOPIC_PREFIX="").wait(60) == 0
     assert len(stage.arrivals("orders")) == 4
-    letters = stage.query("select reason, detail from outbox.dead_letter order by message_id")
-    for channel, (reason, detail) in zip(internal, letters[::2], strict=True):
+    dead_letters = stage.query("select reason, detail from outbox.dead_letter order by message_id")
+    for channel, (reason, detail) in zip(internal, dead_letters[::2], strict=True):
         assert (reason, channel in detail) == ("TOPIC_IS_KAFKAS_OWN", True)
 
 

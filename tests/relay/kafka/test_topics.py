@@ -1,4 +1,4 @@
-"""A channel whose topic is missing waits, says so, and holds up nobody else."""
+"""A channel whose topic is missing waits, says so, and delays no other channel."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tests.relay.operating import outbox_relay
 from tests.relay.stage import Stage
 from tests.topic_config import configure
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 WAITING = """
 select cursor.channel, cursor.waiting_reason from outbox.cursor where waiting_since is not null
@@ -85,10 +85,10 @@ def test_when_the_topic_is_made_everything_comes_once_and_in_order(stage: Stage)
     for reckoning in stage.all_arrived("orders", "missing"):
         assert reckoning.repeats == 0
 
-    def nobody_waits() -> None:
+    def no_channel_waits() -> None:
         assert stage.query(WAITING) == []
 
-    eventually(nobody_waits, 10)
+    eventually(no_channel_waits, 10)
 
 
 def test_a_channel_whose_topic_came_late_is_merged_back(stage: Stage) -> None:
@@ -110,7 +110,7 @@ def test_a_channel_whose_topic_came_late_is_merged_back(stage: Stage) -> None:
         assert reckoning.repeats == 0
 
 
-def test_three_hundred_channels_without_topics_hold_up_nobody(stage: Stage) -> None:
+def test_three_hundred_channels_without_topics_delay_no_other(stage: Stage) -> None:
     """Set aside in one run: the good channel's messages need two more, however many are missing."""
     stage.create_topic("orders")
     stage.relay()
@@ -182,7 +182,7 @@ def test_a_topic_deleted_under_a_running_relay_makes_its_channel_wait(stage: Sta
 
 
 def forbid_writing(stage: Stage, topic: str) -> None:
-    """Everybody may see the topic and read it, and nobody write to it."""
+    """Every client may see the topic and read it, and none write to it."""
     operations = (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)
     create(stage, [acl(topic, operation) for operation in operations])
 
@@ -211,7 +211,7 @@ def create(stage: Stage, allowed: Sequence[AclBinding]) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
-def test_a_channel_whose_topic_may_not_be_written_to_holds_up_nobody_else(
+def test_a_channel_whose_topic_may_not_be_written_to_delays_no_other(
     fragile_stage: Stage, delivery: str
 ) -> None:
     stage = fragile_stage.exactly_once()
@@ -241,7 +241,7 @@ def test_a_channel_whose_topic_may_not_be_written_to_holds_up_nobody_else(
 BEYOND = "select count(*) from outbox.dead_letter where reason = 'TOO_MANY_WAITING_CHANNELS'"
 
 
-def test_beyond_a_thousand_channels_without_topics_the_rest_are_dead_letters_and_nobody_waits(
+def test_beyond_a_thousand_channels_without_topics_the_rest_are_dead_letters_and_no_channel_waits(
     stage: Stage,
 ) -> None:
     """No good channel is near them: more unknown ones come first than a run looks ahead."""

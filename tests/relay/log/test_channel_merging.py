@@ -12,7 +12,7 @@ from tests.sql.log import Session, one, publish
 
 CHANNELS = "select channel from outbox.cursor where channel is not null order by channel"
 REDRIVE = "select outbox.redrive(array(select id from outbox.dead_letter))"
-LETTERS = """
+DEAD_LETTERS = """
     select l.message_id, c.channel, l.redriven_at is not null
     from outbox.dead_letter l join outbox.cursor c on c.id = l.cursor_id
     order by l.message_id
@@ -110,7 +110,7 @@ def test_the_merge_waits_for_the_holder_of_either_cursor(
     assert channel_cursors(db) == []
 
 
-def test_letters_of_a_merged_channel_are_redriven_once_and_in_order(
+def test_dead_letters_of_a_merged_channel_are_redriven_once_and_in_order(
     db: Session, relay: Relay
 ) -> None:
     written = wait_and_return(db, relay, messages=3)
@@ -118,14 +118,14 @@ def test_letters_of_a_merged_channel_are_redriven_once_and_in_order(
     relay.drain()
     relay.sink.refuses = lambda _: False
     assert channel_cursors(db) == []
-    assert db.execute(LETTERS).fetchall() == [(one, None, False) for one in written]
+    assert db.execute(DEAD_LETTERS).fetchall() == [(one, None, False) for one in written]
     assert one(db, REDRIVE) == 3
     assert one(db, REDRIVE) == 0
     relay.drain()
     assert relay.sink.ids == written
 
 
-def test_a_fork_with_redriven_letters_on_their_way_is_merged_after_them(
+def test_a_fork_with_redriven_dead_letters_on_their_way_is_merged_after_them(
     db: Session, relay: Relay
 ) -> None:
     written = wait_and_return(db, relay, messages=2)
@@ -160,7 +160,7 @@ def test_a_redrive_that_is_under_way_is_not_lost_in_the_merge(
     assert channel_cursors(db) == []
 
 
-def test_a_message_that_both_gave_up_after_a_replay_has_one_letter(
+def test_a_message_that_both_gave_up_after_a_replay_has_one_dead_letter(
     db: Session, relay: Relay
 ) -> None:
     message = publish(db, "a", channel="parcels")
@@ -173,7 +173,9 @@ def test_a_message_that_both_gave_up_after_a_replay_has_one_letter(
     publish(db, "a", channel="orders")
     relay.drain()
     assert channel_cursors(db) == []
-    assert [row[:2] for row in db.execute(LETTERS)] == [(one, None) for one in [message, *written]]
+    assert [row[:2] for row in db.execute(DEAD_LETTERS)] == [
+        (one, None) for one in [message, *written]
+    ]
 
 
 def test_a_replay_of_a_channel_that_waits_sends_all_of_it(db: Session, relay: Relay) -> None:

@@ -18,7 +18,7 @@ CHANNEL_CURSORS = (
 CHANNELS = "select channel from outbox.cursor where channel is not null"
 SINCE = "select waiting_since from outbox.cursor where channel is not null"
 VERSIONS = "select id, xmin::text, ctid::text from outbox.cursor order by id"
-LETTERS = "select message_id, channel, reason from outbox.dead_letter order by message_id"
+DEAD_LETTERS = "select message_id, channel, reason from outbox.dead_letter order by message_id"
 WAITING = "select waiting_since is not null, waiting_reason from outbox.cursor where channel = %s"
 
 
@@ -268,11 +268,11 @@ def test_where_too_many_channels_wait_the_rest_become_dead_letters_and_the_other
     relay.drain()
     assert [arrived.channel for arrived in relay.sink.arrivals] == ["orders"] * 2
     assert db.execute(CHANNEL_CURSORS).fetchall() == [(3, 1)]
-    letters = db.execute(LETTERS).fetchall()
-    assert {reason for _, _, reason in letters} == {"TOO_MANY_WAITING_CHANNELS"}
+    dead_letters = db.execute(DEAD_LETTERS).fetchall()
+    assert {reason for _, _, reason in dead_letters} == {"TOO_MANY_WAITING_CHANNELS"}
     waits = {channel for (channel,) in db.execute(CHANNELS)}
     expected = [one for one, name in written.items() if name not in waits and name != "orders"]
-    assert [message_id for message_id, _, _ in letters] == expected
+    assert [message_id for message_id, _, _ in dead_letters] == expected
     # Their topics are made: nothing is lost.
     relay.sink.missing.clear()
     relay.sink.given_up.clear()

@@ -1,4 +1,4 @@
-"""Two holders of a cursor, a lost connection, a lost answer: nothing is lost, nobody guesses."""
+"""Two holders of a cursor, a lost connection, a lost answer: no message is lost."""
 
 import threading
 from collections.abc import Iterator

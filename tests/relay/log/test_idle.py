@@ -29,7 +29,7 @@ def test_a_hundred_idle_probes_write_no_wal(db: Session, relay: Relay) -> None:
             assert relay.probe() == []
         assert wal_bytes(relay) == before
 
-    # Whoever reads first what others wrote may prune a page or mark its rows; that is logged, once.
+    # The first session to read what others wrote may prune a page or mark rows: logged, once.
     eventually(probed_for_nothing)
 
 
@@ -43,7 +43,7 @@ def test_an_idle_probe_takes_no_transaction_id(db: Session, relay: Relay) -> Non
 
 
 def test_a_session_that_probes_goes_by_its_relays_name(db: Session, relay: Relay) -> None:
-    """Whoever looks for the relay's sessions finds this one at any moment."""
+    """pg_stat_activity shows this session of the relay at any moment."""
     with relay.connection.transaction():
         relay.probe()
         row = relay.connection.execute(IS_NAMED).fetchone()

@@ -1,4 +1,4 @@
-"""What commits late costs what it is, and whoever joins or widens his filter misses nothing."""
+"""What commits late costs what it is, and a new or wider subscription misses nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A transaction that goes on costs nobody the rows that it has written so far."""
+"""No query of the relay walks the rows that an open transaction has written so far."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ COMMIT = sql.SQL("commit prepared {}")
 
 @pytest.fixture
 def writer(open_session: Open) -> Session:
-    """In the middle of a transaction that wrote much, in a priority that nobody else uses."""
+    """In the middle of a transaction that wrote much, in a priority that no other writer uses."""
     session = open_session()
     session.execute("begin")
     session.execute(FILL, [QUIET, ROWS])
@@ -90,7 +90,7 @@ def test_its_rows_are_walked_by_no_look(
     parameters: dict[str, object],
     published: bool,
 ) -> None:
-    """Where its priority is quiet, and where somebody else has just published there."""
+    """Where its priority is quiet, and where another writer has just published there."""
     publish(db, priority=QUIET if published else 3)
     assert explain(db, look, parameters | quiet_cursor(db, look)).entries < FEW_ENTRIES
 
@@ -156,7 +156,7 @@ def test_retention_walks_its_rows_for_no_cursor(
     assert explain(db, NEEDED_BY, {"partition": "message_0"}).entries < FEW_ENTRIES
 
 
-def test_nobody_asks_who_needs_a_partition_within_retention(db: Session) -> None:
+def test_within_retention_no_query_asks_who_needs_a_partition(db: Session) -> None:
     publish(db)
     assert explain(db, PARTITION_STATE, {"days": 7}).entries == 0
 

@@ -242,7 +242,7 @@ def test_a_plan_that_was_made_on_an_empty_log_serves_when_it_has_grown(
 
 
 @pytest.mark.parametrize("statement", [0, 1], ids=["probe", "position"])
-def test_statistics_of_one_large_transaction_mislead_nobody(
+def test_statistics_of_one_large_transaction_mislead_no_plan(
     database_url: str, statement: int
 ) -> None:
     """They say that any transaction wrote the whole log."""

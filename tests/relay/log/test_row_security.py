@@ -15,9 +15,9 @@ from tests.relay.operating import outbox_relay, relay_role
 from tests.relay.stage import Stage
 from tests.service.shop import Shop, event
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
-# Whoever may see only some rows, such as those of one tenant.
+# A role that may see only some rows, such as those of one tenant.
 POLICY = "create policy some_rows on outbox.message using (group_key = 'g1')"
 
 

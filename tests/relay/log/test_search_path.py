@@ -76,7 +76,7 @@ class ShadowedStage(Stage):
         return super().environment(DATABASE_URL=self.relay_url, **settings)
 
     def reckoning_is_whole(self, *channels: str) -> None:
-        """Raises AssertionError until everything has arrived, in whatever order letters come."""
+        """Raises AssertionError until everything has arrived, dead letters in any order."""
         for channel in channels:
             written = {message.idempotency_key for message in read_log(self.database_url, channel)}
             arrived = {dict(one.headers)["idempotency-key"] for one in self.arrivals(channel)}
@@ -98,7 +98,7 @@ def stage(
 def test_a_relay_delivers_and_redrives(
     stage: ShadowedStage, db: Session, delivery: str, free_port: Callable[[], int]
 ) -> None:
-    """With shards, a channel whose topic comes later, a letter, and a relay that takes over."""
+    """With shards, a channel whose topic comes later, a dead letter and a take-over."""
     db.execute("update outbox.subscription set paused = true")
     db.execute(
         "insert into outbox.subscription (name, delivery, shards) values ('wide', %s, 3)",
@@ -124,7 +124,7 @@ def test_a_relay_delivers_and_redrives(
     set_limit(stage, topic, 2_000_000)
 
     def redriven() -> None:
-        # Until the broker obeys its new limit it may refuse the letter once more.
+        # Until the broker obeys its new limit it may refuse the dead letter once more.
         db.execute("select outbox.redrive(array_agg(id)) from outbox.dead_letter")
         stage.reckoning_is_whole("orders", "missing")
 

@@ -1,4 +1,4 @@
-"""Nobody else's transaction holds a reader back, and only what committed is seen."""
+"""No other transaction holds a relay back, and a relay sees only what committed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,8 +31,8 @@ def in_another_table(holder: Session) -> Iterator[None]:
 @contextmanager
 def in_another_database(holder: Session) -> Iterator[None]:
     url = make_conninfo(holder.info.dsn, dbname="postgres")
-    with psycopg.connect(url) as stranger:
-        stranger.execute("select pg_current_xact_id()")
+    with psycopg.connect(url) as other_database:
+        other_database.execute("select pg_current_xact_id()")
         yield
 
 
@@ -74,7 +74,7 @@ Hold = Callable[[Session], "ExitStack"]
         prepared,
     ],
 )
-def test_a_transaction_that_stays_open_holds_up_nobody(
+def test_a_transaction_that_stays_open_delays_no_other(
     open_session: Open, db: Session, relay: Relay, held: Hold
 ) -> None:
     with held(open_session()):
@@ -94,7 +94,9 @@ def test_its_own_messages_arrive_when_it_commits_at_last(
     assert [one.group_key for one in relay.sink.arrivals] == ["a", "held"]
 
 
-def test_what_was_rolled_back_reaches_nobody(open_session: Open, db: Session, relay: Relay) -> None:
+def test_what_was_rolled_back_is_never_delivered(
+    open_session: Open, db: Session, relay: Relay
+) -> None:
     writer = open_session()
     with writer.transaction(force_rollback=True):
         publish(writer, "a")

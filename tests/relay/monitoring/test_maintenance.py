@@ -195,8 +195,8 @@ def test_a_prepared_transaction_that_holds_the_log_is_named(
     connection: Connection, database_url: str
 ) -> None:
     old_attempts(connection)
-    with psycopg.connect(database_url, autocommit=True) as somebody:
-        somebody.execute(FORGET)
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(FORGET)
     connection.execute(LONG_AGO)
     try:
         maintain(database_url)

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from relay.database import Connection
 from relay.doctor import examination
-from relay.operate import subscriptions
+from relay.operate import subscription
 from tests.relay.operating import add_dead_letter, outbox_relay, publish, relay_role, settings
 
 ENDPOINT = "https://billing.example.com/in/t0ken?key=hunter2"
@@ -19,9 +19,7 @@ ENDPOINT = "https://billing.example.com/in/t0ken?key=hunter2"
 def connection(any_database_url: str) -> Iterator[Connection]:
     """A database with an endpoint, a message and a dead letter."""
     with psycopg.connect(any_database_url, autocommit=True) as connection:
-        subscriptions.add(
-            connection, "billing", channels=["orders"], endpoint=ENDPOINT, settings={}
-        )
+        subscription.add(connection, "billing", channels=["orders"], endpoint=ENDPOINT, settings={})
         publish(connection)
         add_dead_letter(connection, 1)
         yield connection

@@ -1,4 +1,4 @@
-"""The status port before strangers: whatever they send or leave out, /healthz is answered."""
+"""The status port is open to any client: whatever one sends or leaves out, /healthz is answered."""
 
 import asyncio
 import socket
@@ -16,9 +16,9 @@ from relay.monitoring.server import StatusServer
 from relay.monitoring.telemetry import Telemetry
 from tests.conftest import Spawn
 from tests.eventually import eventually
+from tests.relay.monitoring.serving import NOWHERE
 from tests.relay.operating import settings
 
-NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 READY = GET.replace(b"/healthz", b"/readyz")
 
@@ -87,7 +87,7 @@ def test_a_drip_is_ended_in_time(server: StatusServer, begun: bytes) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_half_requests_keep_nobody_out(patient: StatusServer, half: bytes) -> None:
+def test_half_requests_keep_no_other_client_out(patient: StatusServer, half: bytes) -> None:
     with ExitStack() as stack:
         for number in range(300):
             connected(stack, patient.port, half)
@@ -215,7 +215,7 @@ def assert_idle(server: StatusServer) -> None:
     assert (ended, len(server._server._waiting)) == (5, 0)
 
 
-def test_readiness_that_takes_long_is_asked_for_once_and_holds_up_nobody(
+def test_readiness_that_takes_long_is_asked_for_once_and_delays_no_other_answer(
     patient: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nineteen ask while the database hangs: one thread waits for it, and health is told."""
@@ -238,7 +238,7 @@ def test_readiness_that_takes_long_is_asked_for_once_and_holds_up_nobody(
     assert len(asked) == 1
 
 
-def test_connections_that_say_nothing_cost_nobody_the_answer_that_is_being_made(
+def test_silent_connections_cost_no_client_the_answer_that_is_being_made(
     patient: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hundred of them, where twenty may be, while the database hangs."""
@@ -262,7 +262,7 @@ def test_connections_that_say_nothing_cost_nobody_the_answer_that_is_being_made(
         assert everything(client).startswith(b"HTTP/1.1 200 ")
 
 
-def test_metrics_that_are_asked_for_in_many_ways_hold_up_nobody(
+def test_metrics_that_are_asked_for_in_many_ways_delay_no_other_answer(
     patient: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each names another type that it accepts, while the database hangs: readiness is told."""
@@ -349,7 +349,7 @@ def test_an_answer_whose_maker_is_cancelled_is_made_anew_for_the_next(
 def test_an_answer_for_which_there_is_no_thread_is_503_and_made_anew_for_the_next(
     patient: StatusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for it for ever."""
+    """No client waits for it for ever."""
     monkeypatch.setattr(patient._readiness, "fault", lambda: None)
 
     def start(self: threading.Thread) -> None:

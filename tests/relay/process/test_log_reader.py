@@ -1,4 +1,4 @@
-"""Whoever reads the log of a process may be gone, or have stopped: the work goes on."""
+"""The reader of a process's log may be gone, or have stopped: the work goes on."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ from tests.eventually import eventually
 from tests.relay.stage import Stage
 from tests.service.shop import Shop, event
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 SMALL_PIPE_BYTES = 4096
 # More than such a pipe holds.
@@ -59,7 +59,7 @@ def stopped(log: IO[bytes]) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("reader", [gone, stopped])
-def test_messages_go_whoever_reads_the_relays_log(
+def test_messages_go_whatever_the_reader_of_the_relays_log_does(
     stage: Stage, reader: Callable[[IO[bytes]], None]
 ) -> None:
     stage.create_topic("orders")
@@ -81,7 +81,7 @@ def test_messages_go_whoever_reads_the_relays_log(
 
 
 @pytest.mark.parametrize("reader", [gone, stopped])
-def test_webhooks_are_answered_whoever_reads_the_services_log(
+def test_webhooks_are_answered_whatever_the_reader_of_the_services_log_does(
     database_url: str, free_port: Callable[[], int], reader: Callable[[IO[bytes]], None]
 ) -> None:
     port = free_port()

@@ -1,4 +1,4 @@
-"""What the relay writes on standard error is bounded, whoever chose the words."""
+"""What the relay writes on standard error is bounded, also where a client chose the words."""
 
 import json
 from collections.abc import Iterator

@@ -119,7 +119,7 @@ select m.idempotency_key, d.attempts,
             else 'retry' end
 from outbox.delivery d join outbox.message m on m.id = d.message_id order by d.message_id
 """
-LETTERS = """
+DEAD_LETTERS = """
 select idempotency_key, reason, exhausted, attempts, redriven_at is not null,
        delivered_at is not null
 from outbox.dead_letter order by message_id
@@ -196,11 +196,11 @@ class PushStage:
         """(idempotency key, attempts, state) of every delivery row."""
         return self.db.execute(ROWS).fetchall()
 
-    def letters(self) -> list[Row]:
+    def dead_letters(self) -> list[Row]:
         """(idempotency key, reason, exhausted, attempts, redriven?, delivered?)."""
-        return self.db.execute(LETTERS).fetchall()
+        return self.db.execute(DEAD_LETTERS).fetchall()
 
-    def letter_ids(self) -> list[int]:
+    def dead_letter_ids(self) -> list[int]:
         return [id for (id,) in self.db.execute("select id from outbox.dead_letter order by id")]
 
     def events(self) -> list[Row]:

@@ -89,7 +89,7 @@ def test_a_probe_that_finds_retries_that_are_not_due_writes_no_wal(
             assert relay.probe() == []
         assert written() == before
 
-    # Whoever reads a page first may prune it, and that is logged; once.
+    # The first session to read a page may prune it, and that is logged; once.
     eventually(probed_for_nothing, 10)
 
 

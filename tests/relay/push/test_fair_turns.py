@@ -59,7 +59,7 @@ def test_an_owners_subscriptions_are_served_in_their_order() -> None:
     assert asked.granted == ["a1", "a2", "a3", "a4"]
 
 
-def test_a_turn_that_nobody_waits_for_is_there_for_the_next() -> None:
+def test_a_turn_that_is_not_waited_for_is_there_for_the_next() -> None:
     asked = Asked(turns := Turns(1))
     for name in ("one", "two"):
         asked.ask("a", name)
@@ -67,7 +67,7 @@ def test_a_turn_that_nobody_waits_for_is_there_for_the_next() -> None:
     assert (asked.granted, turns.are_awaited) == (["one", "two"], False)
 
 
-def test_when_it_closes_nobody_waits_any_more() -> None:
+def test_when_it_closes_no_owner_waits_any_more() -> None:
     asked = Asked(turns := Turns(1))
     asked.ask("a", "a1", "a2")
     asked.ask("b", "b1")

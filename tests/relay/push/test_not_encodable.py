@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
     "created_at": None,
     "group": "g",
 }
-# What is wrong with each, by its idempotency key; and the field that its letter names.
+# What is wrong with each, by its idempotency key; and the field that its dead letter names.
 ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "no JSON": ({"headers": "{"}, "headers: "),
     "an array": ({"headers": "[]"}, "headers: "),
@@ -35,7 +35,9 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "written never": ({"created_at": "infinity"}, "created_at: "),
     "written always": ({"created_at": "-infinity"}, "created_at: "),
 }
-LETTERS = "select idempotency_key, reason, detail, attempts from outbox.dead_letter order by id"
+DEAD_LETTERS = (
+    "select idempotency_key, reason, detail, attempts from outbox.dead_letter order by id"
+)
 
 
 @pytest.fixture
@@ -57,9 +59,9 @@ def fill(stage: PushStage, groups: list[str | None]) -> int:
 
 
 def check(stage: PushStage, relay: PushRelay, subscription_id: int) -> None:
-    letters = stage.db.execute(LETTERS).fetchall()
-    assert {key: reason for key, reason, *_ in letters} == dict.fromkeys(ROWS, "not_encodable")
-    for key, _, detail, attempts in letters:
+    dead_letters = stage.db.execute(DEAD_LETTERS).fetchall()
+    assert {key: reason for key, reason, *_ in dead_letters} == dict.fromkeys(ROWS, "not_encodable")
+    for key, _, detail, attempts in dead_letters:
         assert detail.startswith(ROWS[key][1]), (key, detail)
         assert attempts == 0, key
     assert stage.keys() == [f"g:{place}" for place in range(len(ROWS))]
@@ -83,7 +85,7 @@ def test_redriven_as_it_was_it_dies_again_and_leaks_no_slot(
     subscription_id = fill(stage, ["g"])
     relay.drain()
     for _ in range(6):
-        assert one(stage.db, "select outbox.redrive(%s)", stage.letter_ids()) == len(ROWS)
+        assert one(stage.db, "select outbox.redrive(%s)", stage.dead_letter_ids()) == len(ROWS)
         relay.drain()
     check(stage, relay, subscription_id)
 
@@ -102,7 +104,7 @@ def test_a_half_open_breaker_s_probe_that_can_not_be_sent_leaves_it_to_the_next(
     relay.drain()
     assert stage.breaker() == "closed"
     assert stage.keys() == ["g:1"]
-    assert [letter[0] for letter in stage.letters()] == ["bad"]
+    assert [dead_letter[0] for dead_letter in stage.dead_letters()] == ["bad"]
 
 
 def test_a_fault_in_judging_an_answer_is_a_retry_by_schedule_and_costs_no_slot(
@@ -127,7 +129,7 @@ def test_a_fault_in_judging_an_answer_is_a_retry_by_schedule_and_costs_no_slot(
         assert relay.request_loop.slots(subscription_id).free == 2
     stage.let_time_pass()
     relay.drain()
-    assert (stage.rows(), stage.letters()) == ([], [])
+    assert (stage.rows(), stage.dead_letters()) == ([], [])
 
 
 @pytest.mark.parametrize("where", ["sign", "send"])
@@ -150,4 +152,4 @@ def test_a_fault_of_ours_costs_an_attempt_and_no_slot(
     stage.let_time_pass()
     relay.drain()
     assert sorted(stage.keys()) == ["g:1", "g:2", "h:1", "i:1"]
-    assert stage.letters() == []
+    assert stage.dead_letters() == []

@@ -56,7 +56,7 @@ def test_no_group_is_out_of_order_under_random_failures_and_three_relays(
     assert inversions(answers.accepted) == []
     assert len(answers.accepted) == 1200
     assert len(stage.receiver.requests) > 1240
-    assert (fleet.fenced, stage.letters()) == (0, [])
+    assert (fleet.fenced, stage.dead_letters()) == (0, [])
 
 
 def test_without_the_look_at_blocked_groups_the_same_campaign_finds_inversions(
@@ -107,7 +107,7 @@ def test_a_poisoned_group_delays_no_other(stage: PushStage, relay: PushRelay) ->
     assert answers.accepted[-1] == "g0:3"
 
 
-def test_messages_without_a_group_hold_nobody_up(stage: PushStage, relay: PushRelay) -> None:
+def test_messages_without_a_group_delay_no_other(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe(retry={"schedule_seconds": [600], "jitter": 0})
     stage.receiver.react = answers = Answers().give(":1", NO, OK)
     stage.publish(":1", ":2", "a:1")

@@ -38,7 +38,7 @@ def flood(stage: PushStage, names: list[str], messages: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("owner", ["another", None, "greedy"])
-def test_endpoints_that_hang_delay_nobody_elses_messages(
+def test_endpoints_that_hang_delay_no_other_owners_messages(
     stage: PushStage, spawn: Spawn, owner: str | None
 ) -> None:
     """Nor the other ones of the same owner."""
@@ -167,7 +167,7 @@ def test_a_run_whose_requests_all_hang_gives_its_connection_to_who_waits_for_one
         next_run.join()
 
 
-def test_a_relay_that_stops_keeps_nobody_waiting_for_a_turn(stage: PushStage) -> None:
+def test_a_relay_that_stops_keeps_no_owner_waiting_for_a_turn(stage: PushStage) -> None:
     stage.subscribe("good")
     stage.publish("g:1")
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="1") as relay:

@@ -228,14 +228,14 @@ def test_a_replay_into_kafka_marks_what_was_done(stage: PushStage) -> None:
     assert sink.marked == ["a:2"]
 
 
-def test_a_redriven_letter_that_a_replay_brought_to_its_death_again_can_still_arrive(
+def test_a_redriven_dead_letter_that_a_replay_brought_to_its_death_again_can_still_arrive(
     stage: PushStage, relay: PushRelay
 ) -> None:
     stage.subscribe(client_errors="dead_letter", retry=LATER)
     stage.receiver.react = answers = Answers().give(":1", respond(422))
     stage.publish(":1")
     relay.drain()
-    stage.db.execute("select outbox.redrive(%s)", [stage.letter_ids()])
+    stage.db.execute("select outbox.redrive(%s)", [stage.dead_letter_ids()])
     stage.db.execute("update outbox.delivery set due_at = clock_timestamp() + interval '1 h'")
     stage.db.execute(
         "select outbox.replay('billing', from_message_id => min(id)) from outbox.message"
@@ -244,7 +244,7 @@ def test_a_redriven_letter_that_a_replay_brought_to_its_death_again_can_still_ar
     answers.give(":1", OK)
     stage.let_time_pass()
     relay.drain()
-    ((_, _, _, _, redriven, delivered),) = stage.letters()
+    ((_, _, _, _, redriven, delivered),) = stage.dead_letters()
     assert (stage.rows(), redriven, delivered) == ([], True, True)
 
 

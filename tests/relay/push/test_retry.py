@@ -1,4 +1,4 @@
-"""After a repair nobody has to wait out the schedule, and a new schedule is in force at once."""
+"""After a repair a retry ends the wait at once, and a new schedule is in force at once."""
 
 import random
 from collections.abc import Callable
@@ -114,7 +114,7 @@ def test_a_run_that_began_before_goes_by_the_new_schedule_as_well(
 def test_who_changes_when_it_goes_waits_for_none_of_what_waits(
     stage: PushStage, relay: PushRelay, change: str
 ) -> None:
-    """However many rows there are, and whoever has them."""
+    """However many rows there are, and whichever relay holds them."""
     with psycopg.connect(stage.database_url) as other:
         other.execute("select from outbox.delivery for update")
         with stage.db.transaction():
@@ -152,7 +152,7 @@ def test_a_change_is_made_part_by_part_and_before_anything_else_goes(
     assert stage.keys() == ["new:1"]
     assert one(stage.db, RETRY, None) == 6
     relay.drain()
-    assert len(stage.letters()) == 6
+    assert len(stage.dead_letters()) == 6
 
 
 @pytest.mark.usefixtures("failed")
@@ -161,8 +161,8 @@ def test_what_has_had_its_attempts_by_the_new_schedule_waits_no_longer(
 ) -> None:
     stage.settle("billing", retry={"schedule_seconds": []})
     relay.drain()
-    letters = [(key, exhausted) for key, _, exhausted, *_ in stage.letters()]
-    assert letters == [("a:1", "1 attempts"), ("b:1", "1 attempts")]
+    dead_letters = [(key, exhausted) for key, _, exhausted, *_ in stage.dead_letters()]
+    assert dead_letters == [("a:1", "1 attempts"), ("b:1", "1 attempts")]
 
 
 def test_what_has_had_its_attempts_waits_out_no_jitter_and_nothing_that_was_asked_for(
@@ -176,7 +176,7 @@ def test_what_has_had_its_attempts_waits_out_no_jitter_and_nothing_that_was_aske
     relay.drain()
     stage.settle("billing", retry={"schedule_seconds": []})
     relay.drain()
-    assert [key for key, *_ in stage.letters()] == ["a:1", "b:1"]
+    assert [key for key, *_ in stage.dead_letters()] == ["a:1", "b:1"]
 
 
 @pytest.mark.usefixtures("failed")

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 
 from relay.daemon import retention
 from relay.keyring import Keyring
-from relay.operate import subscriptions
+from relay.operate import endpoint
 from relay.secrets import at_rest
 from tests.relay.operating import OTHER_KEY, SECRET_KEY, outbox_relay, settings
 from tests.relay.push.stage import ALLOWED, PushRelay, PushStage
@@ -34,7 +34,7 @@ def open_with(stage: PushStage) -> Iterator[OpenWith]:
 def rotate(stage: PushStage, keys: str, revoke_old: str = "after_a_day") -> str:
     """A new secret of billing, sealed with the first of the keys."""
     keyring = Keyring(keys.split(","))
-    return subscriptions.rotate_secret(stage.db, "billing", revoke_old=revoke_old, keyring=keyring)
+    return endpoint.rotate_secret(stage.db, "billing", revoke_old=revoke_old, keyring=keyring)
 
 
 def maintain(relay: PushRelay) -> None:
@@ -119,8 +119,8 @@ def test_without_its_key_a_subscription_waits_and_the_others_go_on(
     relay = open_with(keys)
     relay.drain()
     assert stage.receiver.counts() == {"/other": 3}
-    # Nothing is used up: no attempt, no row, no letter, and the breaker is closed.
-    assert (stage.rows(), stage.letters(), stage.breaker()) == ([], [], "closed")
+    # Nothing is used up: no attempt, no row, no dead letter, and the breaker is closed.
+    assert (stage.rows(), stage.dead_letters(), stage.breaker()) == ([], [], "closed")
     assert (
         stage.count(
             "select count(*) from outbox.attempt a join outbox.subscription s"

@@ -54,7 +54,7 @@ def test_changed_settings_take_effect_with_the_next_run(stage: PushStage, relay:
     stage.publish("a:2")
     relay.drain()
     assert [request.path for request in stage.receiver.requests] == ["/billing", "/moved"]
-    assert len(stage.letters()) == 1
+    assert len(stage.dead_letters()) == 1
 
 
 def test_a_shorter_schedule_ends_what_has_used_it_up(stage: PushStage, relay: PushRelay) -> None:
@@ -66,7 +66,7 @@ def test_a_shorter_schedule_ends_what_has_used_it_up(stage: PushStage, relay: Pu
     stage.settle("billing", retry={"schedule_seconds": [0, 0], "jitter": 0})
     relay.drain()
     assert len(stage.keys()) == 3
-    assert stage.letters() == [("a:1", "http_500", "3 attempts", 3, False, False)]
+    assert stage.dead_letters() == [("a:1", "http_500", "3 attempts", 3, False, False)]
 
 
 def test_while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(

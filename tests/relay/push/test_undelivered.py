@@ -16,7 +16,7 @@ from tests.relay.push.stage import LATER, NEVER_OPENS, Answers, PushRelay, PushS
 from tests.sql.log import one
 
 AGED = "update outbox.message set created_at = created_at - interval '2 hours'"
-STATES = ("unread", "retrying", "in_flight", "behind", "parked")
+STATES = ("unread", "untried", "retrying", "in_flight", "behind", "parked")
 
 
 def gauge(relay: PushRelay, name: str, **labels: str) -> float | None:
@@ -44,14 +44,14 @@ def test_messages_that_are_retried_count_and_grow_old(stage: PushStage, relay: P
     assert 7200 <= oldest < 7300
 
 
-def test_messages_that_nobody_has_read_count(stage: PushStage, relay: PushRelay) -> None:
+def test_messages_that_no_relay_has_read_count(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe()
     stage.publish("a:1", "a:2")
     stage.publish("b:1", priority=5)
     assert counted(relay) == {"unread": 3}
 
 
-def test_parked_messages_and_their_letters_count(stage: PushStage, relay: PushRelay) -> None:
+def test_parked_messages_and_their_dead_letters_count(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe(retry={"schedule_seconds": []}, on_exhausted="park")
     stage.receiver.react = answers = Answers()
     answers.give("a:1", respond(500))
@@ -63,7 +63,7 @@ def test_parked_messages_and_their_letters_count(stage: PushStage, relay: PushRe
     assert gauge(relay, "waiting_dead_letters") == 0
 
 
-def test_a_redriven_letter_is_as_old_as_its_message_though_the_log_has_it_no_more(
+def test_a_redriven_dead_letter_is_as_old_as_its_message_though_the_log_has_it_no_more(
     stage: PushStage, relay: PushRelay
 ) -> None:
     stage.subscribe(retry={"schedule_seconds": []})

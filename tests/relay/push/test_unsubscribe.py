@@ -118,7 +118,7 @@ def test_a_late_commit_below_what_is_done_stands_in_the_way(
         if under_way:
             stage.publish("a:2")
             stage.db.execute(UNDER_WAY, ["a:2"])
-        # Of a transaction that is open nobody knows whether it commits.
+        # An open transaction may commit or not.
         with stage.db.transaction(force_rollback=True):
             stage.db.execute("select outbox.unsubscribe(%s)", [subscription_id])
         writer.commit()
@@ -141,7 +141,7 @@ def test_a_replay_that_has_begun_stands_in_the_way_as_far_as_it_is_wanted(
     unsubscribe(stage, subscription_id)
 
 
-def test_a_letter_that_was_acknowledged_late_does_not_stand_in_the_way(
+def test_a_dead_letter_that_was_acknowledged_late_does_not_stand_in_the_way(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscription_id = stage.subscribe(retry={"schedule_seconds": []})

@@ -147,7 +147,7 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_database_that_is_gone_is_503_and_recovery_needs_nobody(
+def test_a_database_that_is_gone_is_503_and_recovery_needs_no_restart(
     postgres: Postgres, shop: Shop
 ) -> None:
     order = shop.processing_order()

@@ -17,7 +17,7 @@ from service.payments import retention
 from service.payments.served import Payments
 from service.platform import keys
 from service.settings import Settings, SettingsError, from_environment
-from service.web.keys import SCOPES
+from service.web.access.keys import SCOPES
 from tests.conftest import PostgresServer
 from tests.service.conftest import JSON
 from tests.service.shop import ORDERS, WEBHOOKS, event

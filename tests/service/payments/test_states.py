@@ -45,124 +45,129 @@ def said(message: Message) -> tuple[str, int]:
     return message.type, cents(amount)
 
 
-def machine(shop: Shop) -> type[RuleBasedStateMachine]:
-    """A state machine over one order at a time, all on the same service."""
+class Payments(RuleBasedStateMachine):
+    """One order, on a service that all runs share, and beside it the model of an order."""
 
-    class Payments(RuleBasedStateMachine):
-        deliveries: Bundle[Json] = Bundle("deliveries")
+    deliveries: Bundle[Json] = Bundle("deliveries")
 
-        @initialize(
-            total=st.integers(0, 1000),
-            customer=st.booleans(),
-            checks=st.lists(st.integers(0, 600), max_size=3),
+    def __init__(self, shop: Shop) -> None:
+        super().__init__()
+        self.shop = shop
+
+    @initialize(
+        total=st.integers(0, 1000),
+        customer=st.booleans(),
+        checks=st.lists(st.integers(0, 600), max_size=3),
+    )
+    def create(self, total: int, customer: bool, checks: list[int]) -> None:
+        self.model = ModelOrder(total, customer, checks)
+        self.order = self.shop.order(
+            total=money(total),
+            customerId="ann" if customer else None,
+            checks=[{"total": money(check)} for check in checks],
+            allocations=[{"allocationId": "gift"}],
         )
-        def create(self, total: int, customer: bool, checks: list[int]) -> None:
-            self.model = ModelOrder(total, customer, checks)
-            self.order = shop.order(
-                total=money(total),
-                customerId="ann" if customer else None,
-                checks=[{"total": money(check)} for check in checks],
-                allocations=[{"allocationId": "gift"}],
-            )
-            self.compare()
+        self.compare()
 
-        @rule()
-        def start_order(self) -> None:
-            answer = shop.http.post(f"{ORDERS}/{self.order['id']}/payments")
-            assert answer.status_code == (200 if self.model.start_order() else 409)
-            self.compare()
+    @rule()
+    def start_order(self) -> None:
+        answer = self.shop.http.post(f"{ORDERS}/{self.order['id']}/payments")
+        assert answer.status_code == (200 if self.model.start_order() else 409)
+        self.compare()
 
-        @precondition(lambda self: self.model.checks)
-        @rule(data=st.data())
-        def start_check(self, data: st.DataObject) -> None:
-            index = data.draw(st.integers(0, len(self.model.checks) - 1))
-            check_id = self.order["checks"][index]["id"]
-            answer = shop.http.post(f"{ORDERS}/{self.order['id']}/checks/{check_id}/payments")
-            assert answer.status_code == (200 if self.model.start_check(index) else 409)
-            self.compare()
+    @precondition(lambda self: self.model.checks)
+    @rule(data=st.data())
+    def start_check(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.model.checks) - 1))
+        check_id = self.order["checks"][index]["id"]
+        answer = self.shop.http.post(f"{ORDERS}/{self.order['id']}/checks/{check_id}/payments")
+        assert answer.status_code == (200 if self.model.start_check(index) else 409)
+        self.compare()
 
-        @rule(
-            target=deliveries,
-            event_type=EVENTS,
-            amount=AMOUNTS,
-            cumulative=CUMULATIVE,
-            attempt=st.uuids(version=4),
+    @rule(
+        target=deliveries,
+        event_type=EVENTS,
+        amount=AMOUNTS,
+        cumulative=CUMULATIVE,
+        attempt=st.uuids(version=4),
+    )
+    def order_event(
+        self, event_type: str, amount: int, cumulative: int | None, attempt: UUID
+    ) -> Json:
+        sent = event(
+            event_type,
+            order=self.order["id"],
+            amount=money(amount),
+            paid=None if cumulative is None else money(cumulative),
+            attempt_id=f"{len(self.model.published)} {attempt}",
         )
-        def order_event(
-            self, event_type: str, amount: int, cumulative: int | None, attempt: UUID
-        ) -> Json:
-            sent = event(
-                event_type,
-                order=self.order["id"],
-                amount=money(amount),
-                paid=None if cumulative is None else money(cumulative),
-                attempt_id=f"{len(self.model.published)} {attempt}",
-            )
-            self.model.order_event(event_type, amount, cumulative)
-            shop.deliver(sent)
-            self.compare()
-            return sent
+        self.model.order_event(event_type, amount, cumulative)
+        self.shop.deliver(sent)
+        self.compare()
+        return sent
 
-        @precondition(lambda self: self.model.checks)
-        @rule(
-            target=deliveries,
-            data=st.data(),
-            event_type=EVENTS,
-            amount=AMOUNTS,
-            cumulative=CUMULATIVE,
-            attempt=st.uuids(version=4),
+    @precondition(lambda self: self.model.checks)
+    @rule(
+        target=deliveries,
+        data=st.data(),
+        event_type=EVENTS,
+        amount=AMOUNTS,
+        cumulative=CUMULATIVE,
+        attempt=st.uuids(version=4),
+    )
+    def check_event(
+        self,
+        data: st.DataObject,
+        event_type: str,
+        amount: int,
+        cumulative: int | None,
+        attempt: UUID,
+    ) -> Json:
+        index = data.draw(st.integers(0, len(self.model.checks) - 1))
+        sent = event(
+            event_type,
+            check=self.order["checks"][index]["id"],
+            amount=money(amount),
+            paid=None if cumulative is None else money(cumulative),
+            attempt_id=f"{len(self.model.published)} {attempt}",
         )
-        def check_event(
-            self,
-            data: st.DataObject,
-            event_type: str,
-            amount: int,
-            cumulative: int | None,
-            attempt: UUID,
-        ) -> Json:
-            index = data.draw(st.integers(0, len(self.model.checks) - 1))
-            sent = event(
-                event_type,
-                check=self.order["checks"][index]["id"],
-                amount=money(amount),
-                paid=None if cumulative is None else money(cumulative),
-                attempt_id=f"{len(self.model.published)} {attempt}",
-            )
-            self.model.check_event(index, event_type, amount, cumulative)
-            shop.deliver(sent)
-            self.compare()
-            return sent
+        self.model.check_event(index, event_type, amount, cumulative)
+        self.shop.deliver(sent)
+        self.compare()
+        return sent
 
-        @rule(sent=deliveries)
-        def repeat(self, sent: Json) -> None:
-            shop.deliver(sent)
-            self.compare()
+    @rule(sent=deliveries)
+    def repeat(self, sent: Json) -> None:
+        self.shop.deliver(sent)
+        self.compare()
 
-        def compare(self) -> None:
-            order = shop.read(self.order["id"])
-            model = self.model
-            assert (order["status"], cents(order["paid"])) == (
-                model.order.status,
-                model.order.paid,
-            )
-            assert [(check["status"], cents(check["paid"])) for check in order["checks"]] == [
-                (check.status, check.paid) for check in model.checks
-            ]
-            assert order["points"] == model.points
-            assert order["allocations"][0]["status"] == model.allocation
-            assert [
-                said(message)
-                for message in shop.messages()
-                if message.group_key == self.order["id"]
-            ] == model.published
-
-    return Payments
+    def compare(self) -> None:
+        order = self.shop.read(self.order["id"])
+        model = self.model
+        assert (order["status"], cents(order["paid"])) == (
+            model.order.status,
+            model.order.paid,
+        )
+        assert [(check["status"], cents(check["paid"])) for check in order["checks"]] == [
+            (check.status, check.paid) for check in model.checks
+        ]
+        assert order["points"] == model.points
+        assert order["allocations"][0]["status"] == model.allocation
+        assert [
+            said(message)
+            for message in self.shop.messages()
+            if message.group_key == self.order["id"]
+        ] == model.published
 
 
 @pytest.mark.timeout(240)
 def test_random_events_do_what_the_model_says(shop: Shop) -> None:
+    class OnShop(Payments):
+        def __init__(self) -> None:
+            super().__init__(shop)
+
     run_state_machine_as_test(
-        machine(shop),
+        OnShop,
         settings=settings(
             max_examples=25,
             stateful_step_count=15,

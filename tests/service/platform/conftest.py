@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.web.keys import SCOPES
+from service.web.access.keys import SCOPES
 from tests.service.api import Platform
 from tests.service.platform.limited import Limited
 

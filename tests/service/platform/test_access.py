@@ -3,8 +3,8 @@
 import pytest
 
 from service.platform.api import OPERATIONS
-from service.web.keys import SCOPES
-from service.web.operation import Operation
+from service.web.access.keys import SCOPES
+from service.web.operations.operation import Operation
 from tests.service.api import SUBSCRIPTIONS, Platform
 
 

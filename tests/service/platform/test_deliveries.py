@@ -8,11 +8,12 @@ import pytest
 from tests.service.api import DEAD_LETTERS, Json, Platform
 
 DELIVERIES = """
-    insert into outbox.delivery (cursor_id, message_id, group_key, due_at, token, reason)
+    insert into outbox.delivery
+        (cursor_id, message_id, group_key, due_at, token, reason, attempts)
     select c.id, 9000000 + 100 * c.id + n, 'g' || n / 2,
            case mod(n, 6) when 0 then clock_timestamp() when 2 then 'infinity'
                       when 4 then clock_timestamp() end,
-           case when mod(n, 6) = 4 then 1 end, 'http_500'
+           case when mod(n, 6) = 4 then 1 end, 'http_500', case when n < 6 then 1 else 0 end
     from outbox.cursor as c, generate_series(0, 11) as n
     where c.subscription_id = %s and c.priority in (2, 3)
 """
@@ -38,10 +39,11 @@ def test_the_pages_of_deliveries_show_each_once_and_in_which_state_it_is(
     assert len({item["messageId"] for item in found}) == len(found) == 24
     by_state = {
         state: [item for item in found if item["state"] == state]
-        for state in ("retrying", "inFlight", "behind", "parked")
+        for state in ("untried", "retrying", "inFlight", "behind", "parked")
     }
     assert {state: len(items) for state, items in by_state.items()} == {
-        "retrying": 4,
+        "untried": 2,
+        "retrying": 2,
         "inFlight": 4,
         "behind": 12,
         "parked": 4,
@@ -86,9 +88,9 @@ def test_an_answer_that_is_not_text_is_shown_as_far_as_it_is(platform: Platform)
 
 def test_the_pages_of_dead_letters_show_each_once_newest_first(platform: Platform) -> None:
     made = platform.subscription()
-    letters = [platform.dead_letter(made["id"]) for _ in range(5)]
+    dead_letters = [platform.dead_letter(made["id"]) for _ in range(5)]
     path = f"{DEAD_LETTERS}?subscriptionId={made['id']}&"
-    assert [item["id"] for item in platform.walk(path, limit=2)] == letters[::-1]
+    assert [item["id"] for item in platform.walk(path, limit=2)] == dead_letters[::-1]
 
 
 def test_dead_letters_are_found_by_type_reason_state_and_time(platform: Platform) -> None:
@@ -111,8 +113,8 @@ def test_dead_letters_are_found_by_type_reason_state_and_time(platform: Platform
 
 
 def test_a_dead_letter_is_shown_whole(platform: Platform) -> None:
-    letter = platform.dead_letter(platform.subscription()["id"], payload='{"a":  1.0}')
-    answer = platform.send("GET", f"{DEAD_LETTERS}/{letter}")
+    dead_letter = platform.dead_letter(platform.subscription()["id"], payload='{"a":  1.0}')
+    answer = platform.send("GET", f"{DEAD_LETTERS}/{dead_letter}")
     assert '"payload":{"a":  1.0}' in answer.text
     shown = answer.json()
     assert (shown["headers"], shown["reason"], shown["attempts"]) == ({"x": "y"}, "http_500", 9)
@@ -120,27 +122,27 @@ def test_a_dead_letter_is_shown_whole(platform: Platform) -> None:
 
 def test_of_a_payload_no_number_is_computed(platform: Platform) -> None:
     """A megabyte of the smallest floats would hold the service's loop for seconds."""
-    letter = platform.dead_letter(platform.subscription()["id"], payload='{"a": 1e999}')
-    assert '"payload":{"a": 1e999}' in platform.send("GET", f"{DEAD_LETTERS}/{letter}").text
+    dead_letter = platform.dead_letter(platform.subscription()["id"], payload='{"a": 1e999}')
+    assert '"payload":{"a": 1e999}' in platform.send("GET", f"{DEAD_LETTERS}/{dead_letter}").text
 
 
 def test_a_payload_that_is_not_json_is_shown_as_base64(platform: Platform) -> None:
-    letter = platform.dead_letter(platform.subscription()["id"], payload="<xml/>")
-    shown = platform.ask("GET", f"{DEAD_LETTERS}/{letter}")
+    dead_letter = platform.dead_letter(platform.subscription()["id"], payload="<xml/>")
+    shown = platform.ask("GET", f"{DEAD_LETTERS}/{dead_letter}")
     assert base64.b64decode(shown["payloadBase64"]) == b"<xml/>"
     assert "payload" not in shown
 
 
-def test_a_second_redrive_of_the_same_letters_adds_nothing(platform: Platform) -> None:
+def test_a_second_redrive_of_the_same_dead_letters_adds_nothing(platform: Platform) -> None:
     made = platform.subscription()
-    letters = [platform.dead_letter(made["id"]) for _ in range(3)]
+    dead_letters = [platform.dead_letter(made["id"]) for _ in range(3)]
     redrive = f"{DEAD_LETTERS}/redrive"
-    assert platform.ask("POST", redrive, {"ids": letters[:1]})["redriven"] == 1
+    assert platform.ask("POST", redrive, {"ids": dead_letters[:1]})["redriven"] == 1
     filtered = {"subscriptionId": made["id"], "type": "paid"}
     assert platform.ask("POST", redrive, {**filtered, "type": "x"})["redriven"] == 0
     assert platform.ask("POST", redrive, filtered) == {"redriven": 2, "more": False}
     assert platform.ask("POST", redrive, filtered)["redriven"] == 0
-    assert platform.ask("POST", redrive, {"ids": letters})["redriven"] == 0
+    assert platform.ask("POST", redrive, {"ids": dead_letters})["redriven"] == 0
     assert len(deliveries(platform, made)) == 3
 
 
@@ -164,7 +166,7 @@ def test_a_redrive_that_says_too_little_or_too_much_or_what_is_not_there_is_refu
     assert platform.field("POST", f"{DEAD_LETTERS}/redrive", body) == blamed
 
 
-def test_stats_tell_backlog_deliveries_letters_and_breaker(platform: Platform) -> None:
+def test_stats_tell_backlog_deliveries_dead_letters_and_breaker(platform: Platform) -> None:
     made = platform.subscription()
     body = [{"channelId": made["channelId"], "type": "t", "payload": 1, "priority": p}
             for p in (1, 5)]  # fmt: skip
@@ -197,7 +199,13 @@ def test_stats_tell_backlog_deliveries_letters_and_breaker(platform: Platform) -
     ]
     assert (stats["backlog"]["messages"], stats["backlog"]["more"]) == (2, False)
     assert stats["backlog"]["oldestAgeSeconds"] > 0
-    assert stats["deliveries"] == {"retrying": 4, "inFlight": 4, "behind": 12, "parked": 4}
+    assert stats["deliveries"] == {
+        "untried": 2,
+        "retrying": 2,
+        "inFlight": 4,
+        "behind": 12,
+        "parked": 4,
+    }
     assert (stats["deadLetters"], stats["breaker"]) == (1, "open")
     assert stats["lastFiveMinutes"] == {
         "messages": 20,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.web.authorization import Caller
+from service.web.access.authorization import Caller
 from tests.service.api import SUBSCRIPTIONS, Platform, path
 from tests.service.platform.limited import Limited, ids, message, state
 

@@ -58,7 +58,7 @@ def test_attempts_at_one_message_are_those_of_its_own_subscriptions(lived: Limit
     assert lived.items(f"{where}&subscriptionId={lived.other['id']}") == []
 
 
-def test_the_attempts_of_a_subscription_that_is_gone_are_nobodys(lived: Limited) -> None:
+def test_the_attempts_of_a_subscription_that_is_gone_are_shown_to_no_key(lived: Limited) -> None:
     gone = f"/v1/attempts?subscriptionId={lived.mine['id']}"
     assert len(lived.items(gone)) == 1
     lived.platform.ask("DELETE", path(lived.mine, "?discardUndelivered=true"), status=204)

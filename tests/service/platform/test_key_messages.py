@@ -9,30 +9,30 @@ from tests.service.meanwhile import meanwhile
 from tests.service.platform.limited import Limited, message, state
 
 
-def test_a_letter_of_another_channel_is_not_there(limited: Limited) -> None:
+def test_a_dead_letter_of_another_channel_is_not_there(limited: Limited) -> None:
     """Its subscription read that channel before it was moved to one of the key's."""
     platform = limited.platform
-    letter = platform.dead_letter(limited.mine["id"], channel="secrets", payload='"secret"')
-    answer = limited.send("GET", f"{DEAD_LETTERS}/{letter}")
+    dead_letter = platform.dead_letter(limited.mine["id"], channel="secrets", payload='"secret"')
+    answer = limited.send("GET", f"{DEAD_LETTERS}/{dead_letter}")
     assert answer.status_code == 404
     assert limited.items(DEAD_LETTERS) == []
     redrive = f"{DEAD_LETTERS}/redrive"
-    refused = limited.send("POST", redrive, {"ids": [letter]})
+    refused = limited.send("POST", redrive, {"ids": [dead_letter]})
     assert (refused.status_code, refused.json()["field"]) == (422, "ids")
     all_of_them = {"subscriptionId": limited.mine["id"]}
     assert limited.send("POST", redrive, all_of_them).json()["redriven"] == 0
     assert platform.ask("POST", redrive, all_of_them)["redriven"] == 1
 
 
-def test_a_letter_of_a_test_message_is(limited: Limited) -> None:
-    letter = limited.platform.dead_letter(limited.mine["id"], channel="outbox.test")
-    assert limited.send("GET", f"{DEAD_LETTERS}/{letter}").status_code == 200
-    redriven = limited.send("POST", f"{DEAD_LETTERS}/redrive", {"ids": [letter]})
+def test_a_dead_letter_of_a_test_message_is(limited: Limited) -> None:
+    dead_letter = limited.platform.dead_letter(limited.mine["id"], channel="outbox.test")
+    assert limited.send("GET", f"{DEAD_LETTERS}/{dead_letter}").status_code == 200
+    redriven = limited.send("POST", f"{DEAD_LETTERS}/redrive", {"ids": [dead_letter]})
     assert redriven.json() == {"redriven": 1, "more": False}
 
 
 @pytest.mark.parametrize("by", ["ids", "subscriptionId"])
-def test_letters_of_others_are_neither_shown_nor_redriven(limited: Limited, by: str) -> None:
+def test_dead_letters_of_others_are_neither_shown_nor_redriven(limited: Limited, by: str) -> None:
     mine, other = (
         limited.platform.dead_letter(each["id"]) for each in (limited.mine, limited.other)
     )

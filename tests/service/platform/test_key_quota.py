@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.web.keys import SCOPES
+from service.web.access.keys import SCOPES
 from tests.service.api import SUBSCRIPTIONS, Json, Platform
 
 # For a key of each name, and for everybody else.
@@ -69,7 +69,7 @@ def test_a_limited_key_is_told_of_its_own_share_and_of_nothing_else(platform: Pl
     assert (status, problem["field"]) == (409, "shards")
     assert problem["detail"] == (
         f"shards = 2 takes 10 cursors, and of at most 20 for what API keys named {name} make there "
-        "are 15 already: take fewer shards, delete a subscription that nobody needs, or ask who "
+        "are 15 already: take fewer shards, delete a subscription that is not needed, or ask who "
         "gave you the key."
     )
 

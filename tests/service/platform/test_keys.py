@@ -1,4 +1,4 @@
-"""`outbox-service keys …`: keys are made, listed and revoked by the owner, and by nobody else."""
+"""`outbox-service keys …`: keys are made, listed and revoked by the owner, and by no other role."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from service.cli import main
-from service.web.keys import hash_of
+from service.web.access.keys import hash_of
 from tests.eventually import eventually
 from tests.service.api import SUBSCRIPTIONS, Platform
 from tests.service.meanwhile import waits_for

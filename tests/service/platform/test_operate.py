@@ -46,7 +46,7 @@ def test_who_operates_changes_no_http_subscription(platform: Platform, step: str
         assert platform.send(method, path(made, other), change, operator).status_code == 403
 
 
-def test_letters_of_both_kinds_take_both_scopes(platform: Platform) -> None:
+def test_dead_letters_of_both_kinds_take_both_scopes(platform: Platform) -> None:
     made = platform.subscription()
     of_http, of_kafka = platform.dead_letter(made["id"]), platform.dead_letter("1")
     redrive, body = f"{DEAD_LETTERS}/redrive", {"ids": [of_http, of_kafka]}

@@ -39,7 +39,7 @@ def held(platform: Platform, subscription_id: str) -> Iterator[None]:
     ],
     ids=["replay", "delete"],
 )
-def test_many_of_one_key_at_once_hold_up_nobody_else(
+def test_many_of_one_key_at_once_delay_no_other(
     platform: Platform, method: str, step: str, body: Any
 ) -> None:
     made = platform.subscription()

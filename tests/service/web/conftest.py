@@ -21,5 +21,5 @@ def front(spawn: Spawn, database_url: str, free_port: Callable[[], int]) -> Fron
 
 @pytest.fixture
 def patient(spawn: Spawn, database_url: str, free_port: Callable[[], int]) -> Front:
-    """One that ends nobody for being slow while a test runs."""
+    """One that ends no connection for being slow while a test runs."""
     return start(spawn, database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="300")

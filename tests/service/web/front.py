@@ -73,5 +73,5 @@ def assert_alive(front: Front) -> None:
 
 
 def only_ours(front: Front) -> None:
-    """Nobody is connected but who asks."""
+    """No client is connected but the one that asks."""
     assert front.metric("service_connections") == 1

@@ -16,7 +16,7 @@ from tests.servers import TEMPLATE, make_template
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 REFUSED = "outbox_relay_cursors_refused_total"
 # Each message in a transaction of its own, so that their ids cover whatever another history used.

@@ -11,7 +11,7 @@ from relay.log.sink import Outcome, SinkAway
 from tests.relay.recording import Arrival, RecordingSink, Relay, arrival
 from tests.sql.log import Session, one, publish
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 CHANNEL_CURSORS = "select channel from outbox.cursor where channel is not null"
 # Whether the channel cursor stands where its origin does, so that the origin's next run merges it.

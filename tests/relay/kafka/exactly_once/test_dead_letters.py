@@ -1,4 +1,4 @@
-"""What can never go gets its letter, and its neighbours are seen once; so is it, sent again."""
+"""A message that can't go becomes a dead letter; its neighbours, and its redrive, are seen once."""
 
 import re
 
@@ -14,11 +14,11 @@ from tests.relay.wires import Wires
 pytestmark = pytest.mark.long
 
 pytest_plugins = [
-    "tests.relay.stages",
-    "tests.relay.exactly_once_stages",
+    "tests.relay.stage_fixtures",
+    "tests.relay.exactly_once_fixtures",
 ]
 
-LETTER = re.compile(b"insert into outbox.dead_letter")
+DEAD_LETTER = re.compile(b"insert into outbox.dead_letter")
 REDRIVE = "select outbox.redrive(array(select id from outbox.dead_letter))"
 # Three that are too large between small ones of the same groups, in one transaction.
 PUBLISH = """
@@ -31,15 +31,15 @@ DELIVERED = "select count(*) from outbox.dead_letter where delivered_at is not n
 TOO_LARGE = [(message, "MSG_SIZE_TOO_LARGE") for message in (50, 51, 150)]
 
 
-def neighbours_are_seen_once(stage: ExactlyOnceStage, *letters: int) -> None:
-    """Raises AssertionError unless all but the letters arrived, in order, and nothing twice."""
-    good = [one for one in read_log(stage.database_url, "orders") if one.id not in letters]
+def neighbours_are_seen_once(stage: ExactlyOnceStage, *dead_letters: int) -> None:
+    """Raises AssertionError unless all but the dead letters arrived, in order and once."""
+    good = [one for one in read_log(stage.database_url, "orders") if one.id not in dead_letters]
     reckoning = reckon(good, stage.arrivals("orders"))
     reckoning.demand_all_in_order()
     assert reckoning.repeats == 0
 
 
-def test_messages_too_large_get_their_letters_and_their_neighbours_are_seen_once(
+def test_messages_too_large_get_their_dead_letters_and_their_neighbours_are_seen_once(
     exactly_once: ExactlyOnceStage,
 ) -> None:
     stage = exactly_once
@@ -95,7 +95,7 @@ def test_a_relay_killed_before_it_wrote_a_letter_does_not_lose_it(
     stage.create_topic("orders", partitions=2, **{"max.message.bytes": SMALL_LIMIT})
     stage.execute(PUBLISH)
     for _ in range(2):
-        kill_at(wires.database, LETTER, wires.relay())
+        kill_at(wires.database, DEAD_LETTER, wires.relay())
         assert stage.dead_letters() == []
     assert stage.relay("--once").wait(60) == 0
     assert stage.dead_letters() == TOO_LARGE
@@ -111,7 +111,7 @@ def dead(stage: ExactlyOnceStage) -> None:
     set_limit(stage, topic, 1_048_588)
 
 
-def test_redriven_letters_are_seen_once(exactly_once: ExactlyOnceStage) -> None:
+def test_redriven_dead_letters_are_seen_once(exactly_once: ExactlyOnceStage) -> None:
     stage = exactly_once
     dead(stage)
     stage.execute(REDRIVE)
@@ -124,13 +124,13 @@ def test_redriven_letters_are_seen_once(exactly_once: ExactlyOnceStage) -> None:
 
 
 def all_are_seen_once(stage: ExactlyOnceStage) -> None:
-    """Raises AssertionError unless everything arrived once; letters come behind the others."""
+    """Raises AssertionError unless everything arrived once; dead letters come behind the others."""
     reckoning = stage.reckoning("orders")
     assert (reckoning.lost, reckoning.strange, reckoning.repeats) == ([], [], 0)
 
 
 @pytest.mark.parametrize("new_messages", [0, 10])
-def test_letters_that_kafka_committed_and_postgres_not_are_not_sent_again(
+def test_dead_letters_that_kafka_committed_and_postgres_not_are_not_sent_again(
     wires: Wires, watched: ExactlyOnceStage, new_messages: int
 ) -> None:
     stage = watched

@@ -21,7 +21,7 @@ from tests.servers import TEMPLATE, make_template
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 PUBLISH = "select outbox.publish('orders', 'event', '{}', group_key => 'g')"
 WRITTEN = "select pg_current_wal_insert_lsn()::text"
@@ -133,7 +133,7 @@ def open_transactions(stage: ExactlyOnceStage, number: int) -> Iterator[None]:
             connection.execute(COMMIT.format(name))
 
 
-def test_a_thousand_open_transactions_hold_up_nobody(roomy: ExactlyOnceStage) -> None:
+def test_a_thousand_open_transactions_delay_no_other(roomy: ExactlyOnceStage) -> None:
     stage = roomy
     stage.create_topic("orders")
     relay = stage.relay()

@@ -1,4 +1,4 @@
-"""Exactly once, while nobody is killed: what a read_committed consumer sees."""
+"""Exactly once, while no process is killed: what a read_committed consumer sees."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.relay.writers import writing
 
 pytestmark = pytest.mark.long
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 WAITING = "select channel from outbox.cursor where waiting_since is not null"
 RELAYS = "select distinct relay from outbox.checkpoint where messages > 0"
@@ -90,8 +90,8 @@ def test_an_idle_cursor_writes_nothing(exactly_once: ExactlyOnceStage) -> None:
         assert stayed
         assert {pid: before[pid] for pid in stayed} == {pid: now[pid] for pid in stayed}
 
-    # What its sessions wrote while they were at work is told with a second's delay. And whoever
-    # reads first what others wrote may prune a page or mark its rows; that is logged, once.
+    # What its sessions wrote while they were at work is told with a second's delay. And the
+    # first session to read what others wrote may prune a page or mark its rows: logged, once.
     eventually(polls_and_writes_nothing, 40)
     assert stage.checkpoints() == checkpoints
 

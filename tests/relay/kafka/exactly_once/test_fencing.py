@@ -15,8 +15,8 @@ from tests.relay.wires import Wires
 pytestmark = pytest.mark.long
 
 pytest_plugins = [
-    "tests.relay.stages",
-    "tests.relay.exactly_once_stages",
+    "tests.relay.stage_fixtures",
+    "tests.relay.exactly_once_fixtures",
 ]
 
 # So long may a run wait for the broker; five seconds later, one that does nothing has lost its
@@ -121,7 +121,7 @@ def test_a_commit_whose_answer_is_cut_off_is_found_out(
     stage.all_arrived_once("orders")
 
 
-def test_a_relay_that_a_stranger_fenced_gets_a_new_producer_and_goes_on(
+def test_a_relay_that_another_producer_fenced_gets_a_new_producer_and_goes_on(
     exactly_once: ExactlyOnceStage,
 ) -> None:
     stage = exactly_once
@@ -131,14 +131,14 @@ def test_a_relay_that_a_stranger_fenced_gets_a_new_producer_and_goes_on(
     stage.all_arrived_once("orders")
     ((transactional_id,),) = stage.query(TRANSACTIONAL_ID)
     for _ in range(2):
-        stranger = Producer(
+        other = Producer(
             {
                 "bootstrap.servers": stage.bootstrap_servers,
                 "transactional.id": transactional_id,
                 "log_level": 2,
             }
         )
-        stranger.init_transactions(30)
+        other.init_transactions(30)
         stage.publish(100, "orders")
         stage.all_arrived_once("orders")
 

@@ -1,4 +1,4 @@
-"""Exactly once, whoever is killed and whenever: read_committed consumers see no repeat."""
+"""Exactly once, whichever process is killed: read_committed consumers see no repeat."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -27,8 +27,8 @@ from tests.servers import TEMPLATE, make_template
 pytestmark = pytest.mark.long
 
 pytest_plugins = [
-    "tests.relay.stages",
-    "tests.relay.exactly_once_stages",
+    "tests.relay.stage_fixtures",
+    "tests.relay.exactly_once_fixtures",
 ]
 
 KILLS = 8
@@ -150,7 +150,7 @@ def test_crashes_of_postgres_and_a_relay_at_once_are_never_seen(
         for _ in range(4):
             stage.moved_on(random.randint(1, 4))
             victim = random.choice(relays)
-            # What Postgres takes back nobody may have seen, so nothing strange arrives either.
+            # No consumer may see what Postgres takes back: no uncommitted message arrives either.
             forgetful_postgres.kill()
             victim.kill()
             forgetful_postgres.launch()

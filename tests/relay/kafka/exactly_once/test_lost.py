@@ -7,12 +7,12 @@ from confluent_kafka.admin import AdminClient
 
 from local.program import Program
 from tests.eventually import eventually
-from tests.relay.monitoring.test_metrics import ask
+from tests.relay.monitoring.serving import ask
 from tests.relay.stage import GROUP, ExactlyOnceStage
 from tests.relay.traps import CHECKPOINT, kill_at
 from tests.relay.wires import Wires
 
-pytest_plugins = ["tests.relay.stages", "tests.relay.exactly_once_stages"]
+pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 
 LOST = "outbox_relay_cursors_lost_total{"
 

@@ -84,7 +84,7 @@ def test_a_record_is_read_back_as_it_was(record: Record) -> None:
 
 @unhurried
 @given(deaths)
-def test_letters_are_read_back_with_their_reasons(dead: list[Dead]) -> None:
+def test_dead_letters_are_read_back_with_their_reasons(dead: list[Dead]) -> None:
     read = {(one.message_id, one.reason) for one in restored(noted(dead))}
     assert read == {(one.message_id, one.reason) for one in dead}
 

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from relay.push.http import pool
-from relay.push.http.answer import LONGEST_BODY_BYTES, Answer
+from relay.push.http.answer import MAX_BODY_BYTES, Answer
 from relay.push.http.client import Destination
 from relay.push.http.connection import Connection
 from relay.push.http.guard import Guard
@@ -138,7 +138,7 @@ def test_of_a_hostile_body_little_is_kept_and_the_status_stands(
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (answer.status, answer.error) == (503, "http_503")
-    assert 0 < len(answer.body) <= LONGEST_BODY_BYTES
+    assert 0 < len(answer.body) <= MAX_BODY_BYTES
     assert answer.seconds < 2
     assert most < 5_000_000
 

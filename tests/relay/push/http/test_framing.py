@@ -6,7 +6,7 @@ import pytest
 import uvloop
 
 from relay.push.http import pool
-from relay.push.http.answer import LONGEST_BODY_BYTES, Answer
+from relay.push.http.answer import MAX_BODY_BYTES, Answer
 from relay.push.http.guard import Guard
 from tests.relay.push.http.endpoint import endpoint, request
 from tests.relay.push.http.requests import LOOPBACK, Client
@@ -130,7 +130,7 @@ def test_of_a_refusals_long_body_16_kib_are_kept_and_the_connection_ends() -> No
     body = bytes(range(256)) * 1000
     head = b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % len(body)
     for one in answers(head + body):
-        assert one.body == body[:LONGEST_BODY_BYTES]
+        assert one.body == body[:MAX_BODY_BYTES]
     assert shared == [False]
 
 

@@ -63,7 +63,7 @@ def take(connection: socket.socket) -> None:
     until_closed(connection)
 
 
-def nobody(host: str, port: int, **_: object) -> list[AddrInfo]:
+def no_address(host: str, port: int, **_: object) -> list[AddrInfo]:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
@@ -71,7 +71,7 @@ def error_of(url: str, *, most_connections: int = 10, others: int = 0) -> str | 
     """The word of one request beside `others`, whose body has gone when it is answered."""
 
     async def ask() -> str | None:
-        client = Client(Guard(LOOPBACK), nobody, most_connections=most_connections)
+        client = Client(Guard(LOOPBACK), no_address, most_connections=most_connections)
         beside = [
             asyncio.create_task(client.post(Request(url, {}, b"", 10, math.inf)))
             for _ in range(others)

@@ -36,7 +36,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[socket.socket]:
-    """On every address of the loopback interface; nobody accepts, so that a connect stays seen."""
+    """On every address of the loopback interface; connects are not accepted, so they stay seen."""
     with (
         socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         if socket.has_dualstack_ipv6()

@@ -56,7 +56,7 @@ def test_a_name_that_moves_is_followed_under_steady_traffic(
 ) -> None:
     """Within the two times together, which in truth are 40 s."""
     monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(pool, "LONGEST_AGE_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "MAX_AGE_SECONDS", 0.1)
     monkeypatch.setattr(resolver, "CACHE_SECONDS", 0.1)
     moved = threading.Event()
 
@@ -78,15 +78,15 @@ def test_a_name_that_moves_is_followed_under_steady_traffic(
         uvloop.run(steadily())
         assert len(old.requests) >= 50
         assert new.requests
-    assert pool.LONGEST_AGE_SECONDS + resolver.CACHE_SECONDS < 60
+    assert pool.MAX_AGE_SECONDS + resolver.CACHE_SECONDS < 60
 
 
 def test_the_two_times_are_less_than_a_minute() -> None:
-    assert pool.LONGEST_AGE_SECONDS + resolver.CACHE_SECONDS < 60
+    assert pool.MAX_AGE_SECONDS + resolver.CACHE_SECONDS < 60
 
 
 @pytest.mark.long
-def test_names_that_are_never_answered_hold_up_nobody_else() -> None:
+def test_names_that_are_never_answered_delay_no_other() -> None:
     over = threading.Event()
 
     def look_up(host: str, port: int, **_: object) -> list[Any]:
@@ -170,7 +170,7 @@ def test_who_waits_for_a_place_has_it_when_another_look_up_ends(
     assert look_up.most <= 2
 
 
-def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(
+def test_a_name_that_no_request_waits_for_any_more_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolver, "MAX_OF_A_KEY", 1)

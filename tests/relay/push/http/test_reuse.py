@@ -141,7 +141,7 @@ def test_what_is_known_of_an_endpoint_follows_what_it_does() -> None:
 def test_a_close_with_the_request_under_way_is_a_failed_attempt_and_nothing_is_sent_again(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows whether it was taken."""
+    """The relay can't know whether the endpoint took it."""
     monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
     got: list[bytes] = []
 
@@ -170,7 +170,7 @@ def test_a_connection_is_not_used_for_ever_so_that_a_name_that_moves_is_followed
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(pool, "LONGEST_AGE_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "MAX_AGE_SECONDS", 0.0)
     _, connections = sent(keeping, 0.0, 1)
     assert connections == REQUESTS
 

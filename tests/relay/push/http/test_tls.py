@@ -16,8 +16,8 @@ import uvloop
 
 from relay.push.http.answer import Answer
 from relay.push.http.connection import (
-    LONGEST_HANDSHAKE_BYTES,
-    LONGEST_HEAD_BYTES,
+    MAX_HANDSHAKE_BYTES,
+    MAX_HEAD_BYTES,
     Connection,
 )
 from relay.push.http.deadlines import Deadlines
@@ -105,7 +105,7 @@ def test_a_name_that_ends_with_a_dot_is_proved_without_it(authority: trustme.CA)
         assert names == [NAME]
 
 
-def test_an_authority_that_nobody_named_is_not_trusted(authority: trustme.CA) -> None:
+def test_an_authority_that_was_not_configured_is_not_trusted(authority: trustme.CA) -> None:
     with secure(authority.issue_cert(NAME), answering) as (server, _):
         (answer,) = ask(server.port)
         assert answer.error == "tls_untrusted"
@@ -166,7 +166,7 @@ def test_an_endpoint_without_a_common_version_is_told_apart() -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_an_answer_that_nobody_asked_for_counts_for_no_message_over_tls(
+def test_an_unsolicited_answer_counts_for_no_message_over_tls(
     authority: trustme.CA,
 ) -> None:
     got: list[bytes] = []
@@ -288,7 +288,7 @@ def test_tls_records_without_data_are_bounded_as_a_head_is(
         # By when the bound was met: the handshake ends with the first of them.
         assert answer.error in ("protocol", "tls")
         # The bounds, and what one read brings.
-        assert sum(counted) < LONGEST_HANDSHAKE_BYTES + LONGEST_HEAD_BYTES + 2 * 65_536
+        assert sum(counted) < MAX_HANDSHAKE_BYTES + MAX_HEAD_BYTES + 2 * 65_536
 
 
 @pytest.mark.usefixtures("trusted")
@@ -306,7 +306,7 @@ def test_a_few_tickets_and_many_small_records_are_nothing_odd(authority: trustme
         got = ask(server.port, times=40)
         assert {answer.error for answer in got} == {None}
         overhead_bytes = 40 * len(long) * RECORD_OVERHEAD_BYTES
-        assert overhead_bytes / server.connections > LONGEST_HEAD_BYTES
+        assert overhead_bytes / server.connections > MAX_HEAD_BYTES
 
 
 def test_a_handshake_of_requests_to_begin_it_again_ends_at_its_bound() -> None:
@@ -339,7 +339,7 @@ def test_records_without_data_end_a_connection_also_while_it_rests(rests: bool) 
         connection.carried(carrier)
         if rests:
             connection.requests = 1
-        longest = LONGEST_HEAD_BYTES if rests else LONGEST_HANDSHAKE_BYTES
+        longest = MAX_HEAD_BYTES if rests else MAX_HANDSHAKE_BYTES
         for _ in range(longest):
             connection.count_records(1)
             connection.check_records()
@@ -362,7 +362,7 @@ class Keeper:
         self.deadlines = Deadlines()
 
     def rest(self, connection: Connection) -> None:
-        """Nobody asks for it."""
+        """The test does not use it."""
 
     def lost(self, connection: Connection) -> None:
-        """Nobody misses it."""
+        """The test does not use it."""

@@ -1,4 +1,4 @@
-"""What an endpoint says unasked: it counts for no message, costs no memory, and delays nobody."""
+"""What an endpoint says unasked: it counts for no message, costs no memory, delays no other."""
 
 import asyncio
 import socket
@@ -55,7 +55,7 @@ def twice(url: str, between: Callable[[], None], *, blocking: bool) -> list[Answ
 
 @pytest.mark.parametrize("blocking", [True, False], ids=["unread", "read"])
 @pytest.mark.parametrize("stray", STRAYS, ids=STRAY_NAMES)
-def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_request(
+def test_an_unsolicited_answer_is_no_answer_to_the_next_request(
     stray: bytes, blocking: bool
 ) -> None:
     got: list[bytes] = []

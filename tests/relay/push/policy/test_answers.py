@@ -45,9 +45,7 @@ def test_410_disables_and_keeps_everything(stage: PushStage, relay: PushRelay) -
     assert one(stage.db, "select max(number) from outbox.attempt where error is null") == 1
 
 
-def test_a_redirect_is_a_failure_and_nobody_goes_where_it_points(
-    stage: PushStage, relay: PushRelay
-) -> None:
+def test_a_redirect_is_a_failure_and_is_not_followed(stage: PushStage, relay: PushRelay) -> None:
     stage.subscribe(retry=LATER)
     stage.receiver.react = redirect(f"{stage.receiver.url}/elsewhere", 307)
     stage.publish("a:1")
@@ -64,7 +62,7 @@ def test_another_4xx_is_final_where_the_policy_says_so(
     stage.receiver.react = Answers().give("a:1", respond(status))
     stage.publish("a:1", "a:2")
     relay.drain()
-    assert stage.letters() == [("a:1", f"http_{status}", None, 1, False, False)]
+    assert stage.dead_letters() == [("a:1", f"http_{status}", None, 1, False, False)]
     assert stage.keys() == ["a:1", "a:2"]
 
 
@@ -77,7 +75,7 @@ def test_what_may_pass_is_tried_again_whatever_the_policy(
     answers.give("a:1", respond(status), respond())
     stage.publish("a:1")
     relay.drain()
-    assert (stage.keys(), answers.accepted, stage.letters()) == (["a:1", "a:1"], ["a:1"], [])
+    assert (stage.keys(), answers.accepted, stage.dead_letters()) == (["a:1", "a:1"], ["a:1"], [])
 
 
 def test_4xx_is_tried_again_by_default(stage: PushStage, relay: PushRelay) -> None:
@@ -85,7 +83,7 @@ def test_4xx_is_tried_again_by_default(stage: PushStage, relay: PushRelay) -> No
     stage.receiver.react = Answers().give("a:1", respond(400), respond())
     stage.publish("a:1")
     relay.drain()
-    assert (stage.keys(), stage.letters()) == (["a:1", "a:1"], [])
+    assert (stage.keys(), stage.dead_letters()) == (["a:1", "a:1"], [])
 
 
 def retry_after(kind: str) -> dict[str, str]:

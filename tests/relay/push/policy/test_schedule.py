@@ -55,7 +55,7 @@ def test_jitter_lengthens_a_wait_by_its_share_and_never_shortens_it() -> None:
         ("Sun, 22 Nov 2026 16:02:00 GMT", None, 120),
         ("Sunday, 22-Nov-26 16:02:00 GMT", None, 120),
         ("Sun Nov 22 16:02:00 2026", None, 120),
-        # Whoever answers has a clock that is an hour slow: it still means two minutes.
+        # The endpoint's clock is an hour slow: it still means two minutes.
         ("Sun, 22 Nov 2026 15:02:00 GMT", "Sun, 22 Nov 2026 15:00:00 GMT", 120),
         ("Sun, 22 Nov 2026 16:02:00 GMT", "no date", 120),
         ("Sun, 22 Nov 2026 15:59:00 GMT", None, 0),

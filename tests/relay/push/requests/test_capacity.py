@@ -81,7 +81,7 @@ def test_what_is_given_back_is_there_again() -> None:
     assert fill(everything.share("a"), size=950 * KB) == taken
 
 
-def test_who_waits_is_called_once_when_somebody_leaves() -> None:
+def test_who_waits_is_called_once_when_a_request_ends() -> None:
     everything, called = room()
     share = everything.share("a")
     for _ in range(2):

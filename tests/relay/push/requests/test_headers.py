@@ -124,6 +124,6 @@ def test_the_lines_of_a_message_are_made_once_for_all_its_subscriptions() -> Non
 
 
 def test_lines_that_are_long_are_not_kept_in_memory() -> None:
-    made, long = Headers("/outbox"), {"a": "b" * headers.LONGEST_KEPT_BYTES}
+    made, long = Headers("/outbox"), {"a": "b" * headers.MAX_KEPT_BYTES}
     first = made.of(row(own=long), replayed=False)
     assert made.of(row(own=long), replayed=False) is not first

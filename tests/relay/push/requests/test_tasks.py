@@ -17,7 +17,7 @@ def test_a_run_over_open_connections_makes_no_task(
 ) -> None:
     monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
     monkeypatch.setattr(pool, "KEEP_ALIVE_SECONDS", 600.0)
-    monkeypatch.setattr(pool, "LONGEST_AGE_SECONDS", 600.0)
+    monkeypatch.setattr(pool, "MAX_AGE_SECONDS", 600.0)
     stage.subscribe(concurrency=8)
     stage.publish(*(f"open{number}:1" for number in range(100)))
     relay.drain()

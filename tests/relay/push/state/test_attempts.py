@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.push.http.answer import LONGEST_BODY_BYTES
+from relay.push.http.answer import MAX_BODY_BYTES
 from relay.push.state.attempts import NOT_KEPT
 from tests.eventually import eventually
 from tests.receiver import respond
@@ -15,7 +15,7 @@ from tests.sql.log import one
 OpenRelay = Callable[[], PushRelay]
 
 MAX_BYTES = 10 * 1024 * 1024
-LARGE = respond(500, b"x" * LONGEST_BODY_BYTES)
+LARGE = respond(500, b"x" * MAX_BODY_BYTES)
 # What is on disk of answers, by subscription.
 KEPT = """
 select coalesce(sum(octet_length(answer) + octet_length(detail)), 0)::bigint
@@ -48,7 +48,7 @@ def test_an_endpoint_makes_us_keep_ten_mebibytes_a_day_and_no_more(
 ) -> None:
     billing = stage.subscribe(retry=LATER)
     stage.receiver.react = LARGE
-    messages = MAX_BYTES // LONGEST_BODY_BYTES + 60
+    messages = MAX_BYTES // MAX_BODY_BYTES + 60
     fail(stage, relay, 1, messages)
     assert MAX_BYTES * 0.99 < one(stage.db, KEPT, billing, NOT_KEPT) <= MAX_BYTES
     logged = stage.db.execute(LOGGED, [billing]).fetchall()
@@ -62,7 +62,7 @@ def test_the_budget_is_one_for_all_relays_and_outlives_them(
 ) -> None:
     billing = stage.subscribe(retry=LATER)
     stage.receiver.react = LARGE
-    stage.db.execute(USE, [MAX_BYTES - 3 * LONGEST_BODY_BYTES - 500, billing])
+    stage.db.execute(USE, [MAX_BYTES - 3 * MAX_BODY_BYTES - 500, billing])
     for number in range(1, 6):
         fail(stage, open_relay(), number, number)
     assert kept(stage, billing) == [True, True, True, False, False]

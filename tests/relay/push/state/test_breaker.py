@@ -269,7 +269,7 @@ def test_it_closes_though_the_log_goes_on_with_a_message_that_is_too_large(
     stage.receiver.react = OK
     stage.publish("h:1")
     closes(stage, relay, probes=6)
-    assert len(stage.letters()) == 2
+    assert len(stage.dead_letters()) == 2
 
 
 def test_late_successes_do_not_close_it_when_the_probe_fails(

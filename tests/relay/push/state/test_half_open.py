@@ -48,8 +48,8 @@ def opened(stage: PushStage, relay: PushRelay, *, due: bool, **settings: Any) ->
 
 
 def written(stage: PushStage) -> tuple[int, int, int]:
-    rows, letters, checkpoints = stage.db.execute(WRITTEN).fetchall()[0]
-    return rows, letters, checkpoints
+    rows, dead_letters, checkpoints = stage.db.execute(WRITTEN).fetchall()[0]
+    return rows, dead_letters, checkpoints
 
 
 def rounds_of_one_cool_down(stage: PushStage, relay: PushRelay) -> None:
@@ -91,7 +91,7 @@ def test_a_due_heads_probe_that_outlives_its_run_writes_nothing_but_its_own_row(
     assert [state for _, _, state in stage.rows()].count("in flight") == 1
 
 
-def test_a_due_head_that_is_too_large_is_a_letter_and_nothing_else_is_written(
+def test_a_due_head_that_is_too_large_is_a_dead_letter_and_nothing_else_is_written(
     stage: PushStage, relay: PushRelay
 ) -> None:
     opened(stage, relay, due=True)
@@ -195,14 +195,14 @@ def test_a_probe_from_the_log_that_fails_writes_its_row_and_what_the_log_goes_pa
     stage.publish(*HOT)
     answers.give("new:1", answer)
     stage.publish("new:1", "new:2", *(f"hot:{number}" for number in range(1000, 1000 + BACKLOG)))
-    rows, letters, checkpoints = written(stage)
+    rows, dead_letters, checkpoints = written(stage)
     rounds_of_one_cool_down(stage, relay)
     assert stage.keys() == ["new:1"]
-    assert written(stage) == (rows + BACKLOG + 1, letters, checkpoints + 1)
+    assert written(stage) == (rows + BACKLOG + 1, dead_letters, checkpoints + 1)
     # What stands behind it stays in the log.
     assert stage.rows()[-1][0] == "new:1"
     rounds_of_one_cool_down(stage, relay)
-    assert written(stage) == (rows + BACKLOG + 1, letters, checkpoints + 1)
+    assert written(stage) == (rows + BACKLOG + 1, dead_letters, checkpoints + 1)
 
 
 @pytest.mark.usefixtures("from_the_log")
@@ -221,7 +221,7 @@ def test_a_probe_that_stands_first_in_the_log_writes_one_row(
 def test_what_can_never_be_sent_is_no_probe_and_waits_in_the_log(
     stage: PushStage, relay: PushRelay
 ) -> None:
-    """A letter for each would be written every half a second, with a row for all before it."""
+    """A dead letter for each would be written every half a second, with a row for all before it."""
     opened(stage, relay, due=False)
     stage.publish(*HOT)
     stage.settle("billing", max_payload_bytes=1)
@@ -243,10 +243,10 @@ def test_behind_a_parked_letter_what_can_never_be_sent_becomes_one_and_its_group
     stage.cool_down()
     relay.drain()
     assert (answers.accepted, stage.breaker()) == (["large:1"], "closed")
-    assert len(stage.letters()) == 1
+    assert len(stage.dead_letters()) == 1
 
 
-def test_what_can_never_be_sent_and_stands_first_in_the_log_becomes_a_letter_at_once(
+def test_what_can_never_be_sent_and_stands_first_in_the_log_becomes_a_dead_letter_at_once(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = opened(stage, relay, due=False, max_payload_bytes=30)
@@ -270,7 +270,7 @@ def test_behind_what_can_never_be_sent_the_log_goes_on_with_the_probe(
     rounds_of_one_cool_down(stage, relay)
     assert (answers.accepted[:1], stage.breaker()) == (["new:1"], "closed")
     relay.drain()
-    assert len(stage.letters()) == 3
+    assert len(stage.dead_letters()) == 3
     assert [key for key in answers.accepted if key[:3] == "lar"] == ["large:1", "large:2"]
 
 
@@ -296,10 +296,10 @@ def test_what_a_filter_leaves_out_makes_no_row_and_at_most_one_checkpoint(
     stage.publish(*(f"x{number}:1" for number in range(BACKLOG)), type="order.lost")
     if blocked:
         stage.publish("hot:2")
-    rows, letters, checkpoints = written(stage)
+    rows, dead_letters, checkpoints = written(stage)
     for _ in range(3):
         rounds_of_one_cool_down(stage, relay)
-    assert written(stage) == (rows, letters, checkpoints + (not blocked))
+    assert written(stage) == (rows, dead_letters, checkpoints + (not blocked))
 
 
 def test_what_was_left_in_the_log_comes_in_order_once_the_breaker_has_closed(

@@ -216,7 +216,7 @@ def is_kept(relay: PushRelay) -> None:
 WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"
 
 
-def test_the_rows_of_a_subscription_are_free_while_its_letters_are_deleted(
+def test_the_rows_of_a_subscription_are_free_while_its_dead_letters_are_deleted(
     stage: PushStage, relay: PushRelay, other: Session
 ) -> None:
     """Of a deletion that takes its time, and may come to nothing, late outcomes are written."""
@@ -233,11 +233,11 @@ def test_the_rows_of_a_subscription_are_free_while_its_letters_are_deleted(
         delete = "select outbox.unsubscribe(%s, true)"
         deletion = thread.submit(deleting.execute, delete, [subscription_id])
 
-        def is_at_the_letters() -> None:
+        def is_at_the_dead_letters() -> None:
             assert one(stage.db, WAITS, deleting.info.backend_pid)
 
         try:
-            eventually(is_at_the_letters)
+            eventually(is_at_the_dead_letters)
             both.answers["held"].release()
             state(stage, "held", "acked")
         finally:

@@ -1,4 +1,4 @@
-"""Requests that outlive their run: leased, and finished by whoever holds the cursor then."""
+"""Requests that outlive their run: leased, and finished by the next holder of the cursor."""
 
 import asyncio
 import threading
@@ -66,7 +66,7 @@ def states(stage: PushStage, *expected: tuple[str, int, str]) -> None:
     eventually(there)
 
 
-def test_what_is_in_flight_is_leased_and_nobody_else_sends_it(
+def test_what_is_in_flight_is_leased_and_no_other_relay_sends_it(
     stage: PushStage, relay: PushRelay, open_relay: OpenRelay
 ) -> None:
     held = in_flight(stage, relay, timeout_seconds=20)
@@ -126,20 +126,20 @@ def test_a_late_failure_is_one_attempt_and_its_group_waits(
     assert (stage.keys(), stage.rows()) == (["a:1", "a:1", "a:2"], [])
 
 
-def test_what_failed_late_for_the_last_time_becomes_a_letter_and_its_group_goes_on(
+def test_what_failed_late_for_the_last_time_becomes_a_dead_letter_and_its_group_goes_on(
     stage: PushStage, relay: PushRelay, open_relay: OpenRelay
 ) -> None:
     held = in_flight(stage, relay, retry={"schedule_seconds": []})
     held.release(NO)
     states(stage, ("a:1", 1, "dead"))
     open_relay().drain()
-    assert stage.letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]
+    assert stage.dead_letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]
     assert (stage.keys(), stage.rows()) == (["a:1", "a:2"], [])
 
 
 @pytest.mark.parametrize("cleared", [True, False])
 @pytest.mark.parametrize("failures", [0, 2])
-def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
+def test_a_dead_letter_that_is_acknowledged_late_counts_each_attempt_once(
     stage: PushStage,
     relay: PushRelay,
     monkeypatch: pytest.MonkeyPatch,
@@ -150,7 +150,7 @@ def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
     stage.receiver.react = answers = Answers().give("a:1", NO)
     stage.publish("a:1")
     relay.drain()
-    assert stage.letters() == [("a:1", "http_500", "4 attempts", 4, False, False)]
+    assert stage.dead_letters() == [("a:1", "http_500", "4 attempts", 4, False, False)]
     held = Held()
     answers.give("a:1", *[NO] * failures, held.react)
     stage.db.execute("select outbox.redrive(array(select id from outbox.dead_letter))")
@@ -165,7 +165,7 @@ def test_a_letter_that_is_acknowledged_late_counts_each_attempt_once(
         monkeypatch.setattr(rows, "CLEAR_ACKED", "select 0 from (select %s::bigint) as none")
     relay.round()
     assert stage.rows() == []
-    assert stage.letters() == [("a:1", "http_500", "4 attempts", 5 + failures, True, True)]
+    assert stage.dead_letters() == [("a:1", "http_500", "4 attempts", 5 + failures, True, True)]
 
 
 def test_an_outcome_after_its_lease_changes_nothing_of_what_another_relay_did(
@@ -257,7 +257,7 @@ def test_a_probe_that_outlives_its_run_decides_the_breaker(
 def test_a_row_whose_message_is_gone_does_not_keep_its_group(
     stage: PushStage, relay: PushRelay
 ) -> None:
-    """Nothing takes a message that a row needs; where somebody did, its group goes on."""
+    """Nothing takes a message that a row needs; where it was taken by hand, its group goes on."""
     stage.subscribe()
     stage.receiver.react = Answers().give("a:1", NO)
     stage.publish("a:1", "a:2")
@@ -304,4 +304,4 @@ def test_what_fails_late_has_the_attempts_of_the_schedule_of_now(
     held.release(NO)
     states(stage, ("a:1", 1, "dead"), ("a:2", 0, "behind"))
     relay.drain()
-    assert stage.letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]
+    assert stage.dead_letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]

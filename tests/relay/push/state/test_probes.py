@@ -62,7 +62,7 @@ def settled(stage: PushStage, *rows: tuple[str, int, str]) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 429, 500, 503])
-def test_a_group_alone_whose_message_is_always_refused_gets_a_letter_and_goes_on(
+def test_a_group_alone_whose_message_is_always_refused_gets_a_dead_letter_and_goes_on(
     stage: PushStage, relay: PushRelay, status: int
 ) -> None:
     answers = alone(stage, relay)
@@ -70,14 +70,14 @@ def test_a_group_alone_whose_message_is_always_refused_gets_a_letter_and_goes_on
     for _ in range(3):
         probe(stage, relay)
     reason = "redirect" if status == 302 else f"http_{status}"
-    assert stage.letters() == [("a:1", reason, "4 attempts", 4, False, False)]
+    assert stage.dead_letters() == [("a:1", reason, "4 attempts", 4, False, False)]
     assert (stage.breaker(), answers.accepted) == ("closed", ["a:2"])
     relay.drain()
     assert (answers.accepted, stage.rows()) == (["a:2", "a:3"], [])
     assert not one(stage.db, PAUSED)
 
 
-def test_by_park_the_group_waits_for_its_letter_and_another_group_closes_the_breaker(
+def test_by_park_the_group_waits_for_its_dead_letter_and_another_group_closes_the_breaker(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = alone(stage, relay, on_exhausted="park")
@@ -91,13 +91,13 @@ def test_by_park_the_group_waits_for_its_letter_and_another_group_closes_the_bre
     assert (stage.rows(), stage.breaker(), answers.accepted) == (parked, "closed", ["b:1"])
 
 
-def test_a_probe_that_is_refused_for_good_is_a_letter_at_once(
+def test_a_probe_that_is_refused_for_good_is_a_dead_letter_at_once(
     stage: PushStage, relay: PushRelay
 ) -> None:
     answers = alone(stage, relay, client_errors="dead_letter")
     answers.give("a:1", respond(422))
     probe(stage, relay)
-    assert stage.letters() == [("a:1", "http_422", None, 3, False, False)]
+    assert stage.dead_letters() == [("a:1", "http_422", None, 3, False, False)]
     probe(stage, relay)
     assert (stage.breaker(), answers.accepted) == ("closed", ["a:2"])
 
@@ -133,7 +133,7 @@ def test_a_probe_without_an_answer_is_no_attempt_and_its_message_stays_due(
     assert stage.db.execute(NUMBERS).fetchall()[2:] == [(3, False)] * 3
     probe(stage, relay)
     assert (stage.breaker(), answers.accepted[:1]) == ("closed", ["a:1"])
-    assert stage.letters() == []
+    assert stage.dead_letters() == []
 
 
 def free_port() -> int:
@@ -160,7 +160,7 @@ def test_a_probe_without_a_connection_is_no_attempt(
     stage.settle("billing", endpoint=endpoint.format(free_port=free_port()))
     for _ in range(5):
         probe(stage, relay)
-    assert (stage.rows(), stage.letters(), stage.breaker()) == (rows, [], "open")
+    assert (stage.rows(), stage.dead_letters(), stage.breaker()) == (rows, [], "open")
     logged = "select error from outbox.attempt order by id offset 2"
     assert stage.db.execute(logged).fetchall() == [(error,)] * 5
 
@@ -282,7 +282,7 @@ def test_a_probe_whose_outcome_comes_after_its_run_counts_the_same(
     monkeypatch.setattr(sending, "TAIL_SECONDS", 0.0)
     probe(stage, relay)
     settled(stage, row, *stage.rows()[1:])
-    assert (stage.breaker(), stage.letters()) == (state, [])
+    assert (stage.breaker(), stage.dead_letters()) == (state, [])
     monkeypatch.setattr(sending, "TAIL_SECONDS", 10.0)
     answers.give("a:1", OK)
     other = open_relay()
@@ -291,7 +291,7 @@ def test_a_probe_whose_outcome_comes_after_its_run_counts_the_same(
     other.drain()
     assert (stage.breaker(), stage.rows()) == ("closed", [])
     assert answers.accepted == ["a:1", "a:2", "a:3"][row[2] == "dead" :]
-    assert [letter[3] for letter in stage.letters()] == [3] * (row[2] == "dead")
+    assert [dead_letter[3] for dead_letter in stage.dead_letters()] == [3] * (row[2] == "dead")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_a_group_behind_a_probe_that_died_comes_in_order(
     answers.give("b:1", respond(422))
     stage.publish("b:1", "b:2", "b:3")
     probe(stage, relay)
-    assert stage.letters() == [("b:1", "http_422", None, 1, False, False)]
+    assert stage.dead_letters() == [("b:1", "http_422", None, 1, False, False)]
     answers.give("a:1", OK)
     probe(stage, relay)
     relay.drain()

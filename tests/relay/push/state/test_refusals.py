@@ -1,4 +1,4 @@
-"""What an endpoint refuses is about the message: it stops nobody else's, unless all is refused."""
+"""A refusal is about its message: the others go on, unless the endpoint refuses everything."""
 
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_an_endpoint_that_refuses_all_for_a_cool_down_opens_it_and_its_backlog_s
 def test_what_is_refused_at_once_after_a_silence_does_not_open_it(
     stage: PushStage, relay: PushRelay
 ) -> None:
-    """Nobody was there to be acknowledged."""
+    """No message was acknowledged."""
     subscribed(stage)
     stage.receiver.react = answers = refusing(*bad(11))
     stage.publish("bad0:1")
@@ -266,7 +266,7 @@ def test_after_a_thousand_in_a_row_each_refused_probe_waits_its_cool_down(
     for probes in (3, 4, 5):
         stage.cool_down()
         serve(relay)
-        assert (len(stage.keys()), len(stage.letters())) == (probes, probes)
+        assert (len(stage.keys()), len(stage.dead_letters())) == (probes, probes)
     wait = one(stage.db, OPEN_FOR)
     assert COOL_DOWN_SECONDS - 60 < wait <= COOL_DOWN_SECONDS
 

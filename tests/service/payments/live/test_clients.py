@@ -130,7 +130,7 @@ def test_a_client_that_comes_as_the_last_one_leaves_begins_where_it_came(
         assert reason(socket) == "second"
 
 
-def test_updates_wait_for_nobody_who_asks_to_join(
+def test_updates_wait_for_no_client_that_asks_to_join(
     shop: Shop, patient: TestClient, database_url: str
 ) -> None:
     def waits_for_the_database() -> None:
@@ -138,18 +138,18 @@ def test_updates_wait_for_nobody_who_asks_to_join(
 
     order = shop.order()
     with (
-        ThreadPoolExecutor(1) as strangers,
+        ThreadPoolExecutor(1) as others,
         patient.websocket_connect(f"{WS}?orderId={order['id']}") as socket,
         psycopg.connect(database_url) as holder,
     ):
         holder.execute("lock table sale.sale_order in access exclusive mode")
-        stranger = strangers.submit(refusal, patient, str(uuid4()))
+        joining = others.submit(refusal, patient, str(uuid4()))
         eventually(waits_for_the_database)
         publish(shop.database, order["id"], "on time")
         assert reason(socket) == "on time"
-        assert not stranger.done()
+        assert not joining.done()
         holder.rollback()
-        assert stranger.result(30) == 404
+        assert joining.result(30) == 404
 
 
 async def send_to(answers: Callable[[str], Awaitable[None]]) -> list[str]:
@@ -194,7 +194,7 @@ def test_a_client_that_goes_while_it_is_sent_to_is_no_fault() -> None:
     assert asyncio.run(send_to(gone)) == ["websocket.accept", "websocket.send"]
 
 
-def test_a_client_that_does_not_keep_up_is_dropped_and_slows_nobody(
+def test_a_client_that_does_not_keep_up_is_dropped_and_slows_no_other(
     shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A burst of one transaction is more than the queue of its order's client holds."""

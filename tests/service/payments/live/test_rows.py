@@ -31,7 +31,7 @@ BAD_ROWS: dict[str, Callable[[Json], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_ROWS)
-def test_a_row_that_is_no_update_skips_itself_and_closes_nobodys_socket(
+def test_a_row_that_is_no_update_is_skipped_and_closes_no_socket(
     shop: Shop, client: TestClient, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     """The order's own client and another's: what came before it and what comes after arrives."""

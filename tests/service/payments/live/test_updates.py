@@ -81,7 +81,7 @@ def test_an_update_arrives_after_its_commit_though_newer_ones_came_first(
         assert reason(socket) == "late"
 
 
-def test_what_was_rolled_back_reaches_nobody(
+def test_what_was_rolled_back_reaches_no_client(
     shop: Shop, client: TestClient, database_url: str
 ) -> None:
     order = shop.order()
@@ -115,7 +115,7 @@ def test_what_committed_before_the_client_came_is_not_repeated(
         with client.websocket_connect(f"{WS}?orderId={order['id']}") as socket:
             publish(shop.database, order["id"], visit)
             assert reason(socket) == visit
-        publish(shop.database, order["id"], "while nobody was there")
+        publish(shop.database, order["id"], "while no client was there")
 
 
 def test_a_process_without_clients_reads_nothing(shop: Shop, client: TestClient) -> None:

@@ -74,7 +74,7 @@ def test_the_last_check_completes_the_order_by_the_same_routine(shop: Shop, star
 def test_what_was_paid_on_the_order_beside_its_checks_is_reported(
     shop: Shop, on_the_order: str, paid: str, lost: str | None
 ) -> None:
-    """`paid` is the greater of the two, and the smaller is what nobody else knows of."""
+    """`paid` is the greater of the two, and the smaller is known from no other field."""
     order, first, second = split_order(shop, total="20")
     shop.step(order["id"], "payments")
     shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], amount=on_the_order))

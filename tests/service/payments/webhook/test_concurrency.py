@@ -137,7 +137,7 @@ def test_two_checks_that_complete_at_once_complete_their_order_once(
         ]
 
 
-# Whoever is the next to record a webhook records it in the other of two partitions.
+# The next transaction to record a webhook records it in the other of two partitions.
 SCATTER = """
 alter sequence sale.received_webhook_id_seq increment 100000000000 maxvalue 199999999999 cycle
 """
@@ -235,7 +235,7 @@ def test_ten_thousand_random_events_on_two_hundred_orders_meet_no_deadlock_and_l
         assert_no_money_is_lost(order, messages[order["id"]], sent)
     started, never_started = after[1::2], after[::2]
     assert {"COMPLETED", "CANCELLED"} <= {order["status"] for order in started}
-    # Nobody but their checks could complete these.
+    # Only their checks could complete these.
     assert "COMPLETED" in {order["status"] for order in never_started}
 
 

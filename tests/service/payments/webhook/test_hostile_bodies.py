@@ -1,7 +1,7 @@
 r"""What it takes to refuse a request, whatever its sender has put into it.
 
 Counted are lines of Python and bytes held: C goes through a megabyte in a few milliseconds, Python
-through as many values in seconds, in which nobody else is answered.
+through as many values in seconds, in which no other request is answered.
 """
 
 import json
@@ -21,9 +21,9 @@ from service.payments import money
 from service.payments.orders.creation import OrderForm
 from service.platform.messages.messages import Batch
 from service.problems import Problem
-from service.web import body, lone_surrogates
-from service.web.hosts import Hosts
-from service.web.lone_surrogates import MAX_BYTES_TO_FIELD, MAX_PATH_LENGTH
+from service.web.access.hosts import Hosts
+from service.web.bodies import body, lone_surrogates
+from service.web.bodies.lone_surrogates import MAX_BYTES_TO_FIELD, MAX_PATH_LENGTH
 
 MEGABYTE = 1_048_576
 # As many values as may stand before a field that is told by its path, some lines for each.
@@ -118,7 +118,7 @@ def test_half_a_pair_far_into_a_body_is_told_by_its_place() -> None:
     assert f"at byte {content.index(LONE) + 1}," in problem.detail
 
 
-def test_a_path_that_nobody_would_read_is_not_told() -> None:
+def test_a_path_too_long_to_read_is_not_told() -> None:
     for name, is_told in ((b"x" * (MAX_PATH_LENGTH + 1), False), (b"x" * MAX_PATH_LENGTH, True)):
         problem = refusal(ORDER, b'{"%s":%s}' % (name, LONE))
         assert problem.field == (name.decode() if is_told else None)
@@ -171,6 +171,6 @@ def walk(value: Any, path: str = "") -> Iterator[str]:
 @given(JSON)
 def test_the_path_is_that_of_the_first_half(value: Any) -> None:
     found = lone_surrogates.find(json.dumps(value).encode())
-    # Two halves that are written side by side are a pair to whoever reads them.
+    # Two halves that are written side by side are a pair to every reader.
     written = json.loads(json.dumps(value))
     assert (found.path if found else None) == next(walk(written), None)

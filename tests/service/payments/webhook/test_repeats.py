@@ -95,7 +95,9 @@ def test_one_attempt_for_two_orders_counts_for_both(shop: Shop) -> None:
         assert shop.read(order["id"])["status"] == "COMPLETED"
 
 
-def test_the_database_holds_one_points_transaction_per_order_whoever_writes(shop: Shop) -> None:
+def test_the_database_holds_one_points_transaction_per_order_whichever_program_writes(
+    shop: Shop,
+) -> None:
     keys = shop.database.execute(
         """
         select conrelid::regclass::text, pg_get_constraintdef(oid)

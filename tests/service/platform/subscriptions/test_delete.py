@@ -5,16 +5,16 @@ import pytest
 from tests.service.api import Platform, path
 
 
-def test_letters_stand_in_the_way_of_a_delete_unless_they_are_discarded(
+def test_dead_letters_stand_in_the_way_of_a_delete_unless_they_are_discarded(
     platform: Platform,
 ) -> None:
     made = platform.subscription()
-    letter = platform.dead_letter(made["id"])
+    dead_letter = platform.dead_letter(made["id"])
     answer = platform.send("DELETE", path(made))
     assert (answer.status_code, answer.json()["field"]) == (409, "discardUndelivered")
     assert platform.ask("GET", path(made))["counts"]["deadLetters"] == 1
     # On its way again, but not delivered: still waited for.
-    platform.ask("POST", "/v1/dead-letters/redrive", {"ids": [letter]})
+    platform.ask("POST", "/v1/dead-letters/redrive", {"ids": [dead_letter]})
     assert platform.send("DELETE", path(made)).status_code == 409
     platform.ask("DELETE", path(made) + "?discardUndelivered=true", status=204)
     assert platform.send("GET", path(made)).status_code == 404

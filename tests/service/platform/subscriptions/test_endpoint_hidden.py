@@ -63,7 +63,7 @@ def echoing(platform: Platform) -> Json:
     """A subscription whose endpoint repeats its own URL wherever it can."""
     made = platform.subscription(endpoint=f"https://receiver.example/hook/{TOKEN}")
     platform.database.execute(ROWS, {"id": int(made["id"]), "echo": ECHO})
-    made["letter"] = platform.dead_letter(made["id"], reason="http_404", detail=ECHO)
+    made["dead_letter"] = platform.dead_letter(made["id"], reason="http_404", detail=ECHO)
     return made
 
 
@@ -81,7 +81,7 @@ def test_what_an_endpoint_says_of_its_own_url_is_for_those_who_manage(
         "/v1/deliveries",
         f"{DEAD_LETTERS}?{of_it}",
         DEAD_LETTERS,
-        f"{DEAD_LETTERS}/{echoing['letter']}",
+        f"{DEAD_LETTERS}/{echoing['dead_letter']}",
         "/v1/stats?limit=200",
     ]
     reader = platform.key("read")
@@ -107,18 +107,18 @@ def test_what_went_wrong_is_told_to_those_who_read(platform: Platform, echoing: 
     assert (attempt["detail"], attempt["answer"]) == (None, None)
     delivery = item("/v1/deliveries")
     assert (delivery["reason"], delivery["detail"]) == ("redirect", None)
-    letter = item(DEAD_LETTERS)
-    assert (letter["reason"], letter["detail"]) == ("http_404", None)
+    dead_letter = item(DEAD_LETTERS)
+    assert (dead_letter["reason"], dead_letter["detail"]) == ("http_404", None)
     where = f"{SUBSCRIPTIONS}/{echoing['id']}"
     assert platform.send("GET", where, headers=reader).json()["pausedReason"] == "410 Gone"
 
 
-def test_what_kafka_says_and_why_somebody_paused_is_told_to_those_who_read(
+def test_what_kafka_says_and_why_it_was_paused_is_told_to_those_who_read(
     platform: Platform,
 ) -> None:
-    letter = platform.dead_letter("1", detail="larger than its topic takes")
+    dead_letter = platform.dead_letter("1", detail="larger than its topic takes")
     reader = platform.key("read")
-    shown = platform.send("GET", f"{DEAD_LETTERS}/{letter}", headers=reader)
+    shown = platform.send("GET", f"{DEAD_LETTERS}/{dead_letter}", headers=reader)
     assert shown.json()["detail"] == "larger than its topic takes"
     made = platform.subscription()
     paused = platform.ask("POST", f"{SUBSCRIPTIONS}/{made['id']}/pause")

@@ -50,7 +50,13 @@ def test_a_subscription_reads_as_it_was_made(platform: Platform) -> None:
     assert {name: read[name] for name in SETTINGS} == SETTINGS
     assert (read["types"], read["shards"], read["kind"]) == (["a", "b"], 2, "http")
     assert read["breakerState"]["state"] == "closed"
-    assert read["counts"] == {"retrying": 0, "inFlight": 0, "parked": 0, "deadLetters": 0}
+    assert read["counts"] == {
+        "untried": 0,
+        "retrying": 0,
+        "inFlight": 0,
+        "parked": 0,
+        "deadLetters": 0,
+    }
 
 
 def test_what_is_stored_is_what_the_relay_takes(platform: Platform) -> None:

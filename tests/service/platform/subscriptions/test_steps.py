@@ -87,7 +87,7 @@ def test_a_step_of_a_subscription_that_is_deleted_meanwhile_is_404(
     assert answer.status_code == 404, answer.text
 
 
-def test_a_replay_is_of_the_subscription_that_has_the_id_whoever_gets_its_name(
+def test_a_replay_is_of_the_subscription_that_has_the_id_whichever_gets_its_name(
     platform: Platform,
 ) -> None:
     made, other = platform.subscription(), platform.subscription()

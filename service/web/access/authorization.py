@@ -1,0 +1,139 @@
+"""Whose request it is, and what its key allows."""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import LiteralString
+
+import msgspec
+from starlette.datastructures import Headers
+
+from service.database.pool import Database
+from service.database.transaction import Transaction
+from service.fair_turns import asks_for
+from service.problems import Problem
+from service.web.access.keys import FORM, PREFIX, Scope, hash_of
+
+# RFC 6750, section 2.1; the scheme's case does not count (RFC 9110, section 11.1).
+BEARER = re.compile(rf"(?i:bearer) +({FORM}) *")
+
+# A key that was made meanwhile works after this time.
+UNKNOWN_SECONDS = 1.0
+MAX_UNKNOWN = 4096
+MAX_SEEN = 4096
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose key a request carries; `channels` limit it where they are not None."""
+
+    id: int
+    name: str
+    scopes: list[Scope]
+    channels: list[str] | None
+
+    def may_use(self, channel: str) -> bool:
+        """Whether it may publish there, or have it sent somewhere; see outbox.channel_allowed."""
+        return self.channels is None or any(_fits(one, channel) for one in self.channels)
+
+    def may_see(self, channels: Sequence[str] | None) -> bool:
+        """Whether it may use every channel that a subscription reads; None: it reads all."""
+        if self.channels is None:
+            return True
+        return bool(channels) and all(map(self.may_use, channels or ()))
+
+
+def _fits(pattern: str, channel: str) -> bool:
+    if not pattern.endswith("*"):
+        return channel == pattern
+    # The platform's channels are meant by a pattern that names them, and not by `o*`.
+    reaches = pattern.startswith("outbox.") or not channel.startswith("outbox.")
+    return reaches and channel.startswith(pattern[:-1])
+
+
+USE: LiteralString = "select id, name, scopes, channels from outbox.use_key(%(hash)s)"
+
+
+class Authorization:
+    """The keys of one database. Valid ones are looked up anew by every request.
+
+    So a key that is revoked or has expired is refused by the next request; what is remembered, for
+    a second, is that a key is none.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._unknown = UnknownKeys()
+        # Hashes of keys that were valid, the latest last, and for whom those ask.
+        self._seen: dict[bytes, str] = {}
+
+    async def caller(self, headers: Headers, scopes: Sequence[Scope]) -> Caller:
+        """Raises Problem: 401 without a valid key, 403 for one that has none of the scopes.
+
+        A key is looked up by its SHA-256: how long that takes tells nothing about any stored key.
+        """
+        given = headers.getlist("authorization")
+        key = BEARER.fullmatch(given[0]) if len(given) == 1 else None
+        if key is None:
+            raise _unauthorized(f"Send one API key as `Authorization: Bearer {PREFIX}…`.")
+        key_hash = hash_of(key[1])
+        if key_hash in self._unknown:
+            raise _unauthorized(UNKNOWN)
+        if (caller := await self._find(key_hash)) is None:
+            self._seen.pop(key_hash, None)
+            self._unknown.add(key_hash)
+            raise _unauthorized(UNKNOWN)
+        self._remember(key_hash, caller)
+        if not set(scopes) & set(caller.scopes):
+            raise lacking_scope(caller, " or ".join(scopes))
+        return caller
+
+    async def _find(self, key_hash: bytes) -> Caller | None:
+        """A key that was valid before has its own turn; all unknown keys share one."""
+
+        async def find(transaction: Transaction) -> Caller | None:
+            return await transaction.one(Caller, USE, {"hash": key_hash})
+
+        if (name := self._seen.get(key_hash)) is None:
+            return await self._database.look_up(find)
+        asks_for.set(name)
+        return await self._database.run(find)
+
+    def _remember(self, key_hash: bytes, caller: Caller) -> None:
+        """From here on the request asks for the key, as its next one does from the beginning."""
+        name = f"key {caller.name}"
+        asks_for.set(name)
+        self._seen.pop(key_hash, None)
+        if len(self._seen) >= MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._seen[key_hash] = name
+
+
+class UnknownKeys:
+    """Hashes of keys that the database did not know a moment ago; so many at most."""
+
+    def __init__(self) -> None:
+        # In the order in which they are forgotten.
+        self._until: dict[bytes, float] = {}
+
+    def add(self, key_hash: bytes) -> None:
+        """For the next second. Where there are too many, the oldest is forgotten."""
+        self._until.pop(key_hash, None)
+        if len(self._until) >= MAX_UNKNOWN:
+            del self._until[next(iter(self._until))]
+        self._until[key_hash] = time.monotonic() + UNKNOWN_SECONDS
+
+    def __contains__(self, key_hash: bytes) -> bool:
+        return time.monotonic() < self._until.get(key_hash, 0.0)
+
+
+UNKNOWN = "The API key is unknown, revoked or expired."
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def lacking_scope(caller: Caller, scopes: str) -> Problem:
+    """403: the key is valid, and has other scopes."""
+    has = ", ".join(caller.scopes)
+    return Problem(403, f"This needs a key with the scope {scopes}; this one has {has}.")

@@ -1,0 +1,1 @@
+"""The table of operations: routes, parameters, and the document of the API."""
