@@ -96,7 +96,7 @@ grant execute on function
 -- For endpoints it also reads what requests are signed with, and logs attempts. It changes breakers, rates, a
 -- subscription that has to be paused and a secret that is to be sealed by functions alone.
 grant select on outbox.secret, outbox.replay, outbox.breaker, outbox.rescheduling to outbox_relay;
-grant insert on outbox.attempt to outbox_relay;
+grant insert on outbox.attempt_log to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
 grant execute on function
     outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker,

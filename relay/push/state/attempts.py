@@ -1,8 +1,10 @@
 """The log of attempts: one COPY a run, and never an update."""
 
+import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from relay.database import Connection
 from relay.log.message import CREATED_AT, IDEMPOTENCY_KEY, POSTGRES_EPOCH_SECONDS
@@ -14,15 +16,34 @@ Made = tuple[Target, Item]
 
 # Binary, with the types said: three times as fast as an INSERT of as many rows.
 COPY = """
-copy outbox.attempt
-    (subscription_id, message_id, idempotency_key, number, at, duration_seconds, status, error,
-     detail, next_at, answer, relay)
+copy outbox.attempt_log
+    (subscription_id, message_id, last_message_id, at, next_at, duration_seconds, number, status,
+     idempotency_key, relay, error, detail, answer,
+     more_messages, more_at, more_durations, more_keys)
 from stdin (format binary)
 """
 TYPES = (
-    *("int8", "int8", "text", "int4", "timestamptz", "float4", "int2", "text"),
-    *("text", "timestamptz", "bytea", "text"),
+    *("int8", "int8", "int8", "timestamptz", "timestamptz", "float4", "int4", "int2"),
+    *("text", "text", "text", "text", "bytea"),
+    # The arrays are encoded here.
+    *("bytea", "bytea", "bytea", "bytea"),
 )
+# What a row of outbox.attempt_log takes: so many attempts, whose messages' ids and whose times are
+# no further apart, and whose keys leave it below the 2 KB beyond which Postgres moves parts of a
+# row to a table of their own.
+MOST_IN_ROW: Final = 32
+MOST_IDS_APART: Final = 999
+MOST_SECONDS_APART: Final = 1800.0
+MOST_KEY_BYTES: Final = 1300
+
+
+class Acknowledged(NamedTuple):
+    """A first attempt that succeeded; `at` in seconds since 1970."""
+
+    message_id: int
+    at: float
+    seconds: float
+    key: bytes
 
 
 def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
@@ -31,10 +52,96 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
     if not logged:
         return
     kept = _kept(connection, logged)
+    alike: dict[tuple[int, int | None], list[Acknowledged]] = defaultdict(list)
     with connection.cursor().copy(COPY) as copy:
         copy.set_types(TYPES)
         for target, item in logged:
-            copy.write_row(_columns(target, item, relay, kept=item in kept))
+            answer, row = item.answer, item.row
+            assert answer is not None
+            assert row is not None
+            if answer.error is None and item.attempts == 0:
+                alike[target.subscription_id, answer.status].append(
+                    Acknowledged(
+                        item.message_id,
+                        target.clock + item.sent_at,
+                        answer.seconds,
+                        row[IDEMPOTENCY_KEY],
+                    )
+                )
+            else:
+                copy.write_row(_columns(target, item, relay, kept=item in kept))
+        for (subscription_id, status), acknowledged in alike.items():
+            for some in _in_rows(acknowledged):
+                copy.write_row(_together(subscription_id, status, some, relay))
+
+
+def _in_rows(acknowledged: list[Acknowledged]) -> Iterator[list[Acknowledged]]:
+    """By the ids of their messages, as many together as a row takes."""
+    acknowledged.sort()
+    some: list[Acknowledged] = []
+    first, key_bytes = acknowledged[0], 0
+    for one in acknowledged:
+        key_bytes += len(one.key)
+        if some and (
+            len(some) == MOST_IN_ROW
+            or one.message_id - first.message_id > MOST_IDS_APART
+            or key_bytes > MOST_KEY_BYTES
+            or abs(one.at - first.at) > MOST_SECONDS_APART
+        ):
+            yield some
+            some, key_bytes = [], len(one.key)
+        if not some:
+            first = one
+        some.append(one)
+    yield some
+
+
+def _together(
+    subscription_id: int, status: int | None, some: Sequence[Acknowledged], relay: str
+) -> tuple[object, ...]:
+    first, *further = some
+    return (
+        subscription_id,
+        first.message_id,
+        further[-1].message_id if further else None,
+        datetime.fromtimestamp(first.at, UTC),
+        None,
+        first.seconds,
+        1,
+        status,
+        first.key.decode(),
+        relay,
+        *(None, None, None),
+        *(_further(first, further) if further else (None, None, None, None)),
+    )
+
+
+# Of Postgres' own types, which have the same numbers everywhere, and their binary formats.
+SMALLINT, INTEGER, REAL, TEXT = (21, "h", 2), (23, "i", 4), (700, "f", 4), 25
+
+
+def _further(first: Acknowledged, further: Sequence[Acknowledged]) -> tuple[bytes, ...]:
+    return (
+        _array(SMALLINT, [one.message_id - first.message_id for one in further]),
+        _array(INTEGER, [round((one.at - first.at) * 1e6) for one in further]),
+        _array(REAL, [one.seconds for one in further]),
+        _text_array([one.key for one in further]),
+    )
+
+
+def _array(type: tuple[int, str, int], values: Sequence[float]) -> bytes:
+    """As Postgres sends one: its dimensions, then each value with its length before it."""
+    number, code, length = type
+    lengths_and_values: list[float] = [length] * (2 * len(values))
+    lengths_and_values[1::2] = values
+    return struct.pack(
+        f">5i{('i' + code) * len(values)}", 1, 0, number, len(values), 1, *lengths_and_values
+    )
+
+
+def _text_array(values: Sequence[bytes]) -> bytes:
+    lengths_and_values = b"".join([len(one).to_bytes(4, "big") + one for one in values])
+    return struct.pack(">5i", 1, 0, TEXT, len(values), 1) + lengths_and_values
 
 
 TAKE = "select outbox.take_answer_budget(%s, %s::integer[])"
@@ -78,16 +185,18 @@ def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[obj
     return (
         target.subscription_id,
         item.message_id,
-        row[IDEMPOTENCY_KEY].decode(),
-        item.attempts + 1,
+        None,
         datetime.fromtimestamp(at, UTC),
+        datetime.fromtimestamp(next_at, UTC) if again else None,
         answer.seconds,
+        item.attempts + 1,
         answer.status,
+        row[IDEMPOTENCY_KEY].decode(),
+        relay,
         answer.error,
         (answer.detail if kept else NOT_KEPT) if failed else None,
-        datetime.fromtimestamp(next_at, UTC) if again else None,
         answer.body if kept else None,
-        relay,
+        *(None, None, None, None),
     )
 
 

@@ -72,8 +72,8 @@ OF_SUBSCRIPTIONS: LiteralString = """
     ) as s
     cross join lateral (
         select * from outbox.attempt
-        where subscription_id = s.id and id < %(before)s
-        order by id desc limit %(rows)s
+        where subscription_id = s.id and log_id < %(before)s and id < %(before)s
+        order by log_id desc, id desc limit %(rows)s
     ) as a
     order by a.id desc
     limit %(rows)s
@@ -82,8 +82,8 @@ OF_MESSAGE: LiteralString = """
     select id::text as id, subscription_id::text as subscription_id,
            message_id::text as message_id, idempotency_key, number, at, duration_seconds, status,
            error, detail, next_at, answer, relay
-    from outbox.attempt
-    where message_id = %(message_id)s and attempt.id < %(before)s
+    from outbox.attempts_at(%(message_id)s) as attempt
+    where attempt.id < %(before)s
       and (%(subscription_id)s::bigint is null or attempt.subscription_id = %(subscription_id)s)
       and (%(visible)s::bigint[] is null or attempt.subscription_id = any (%(visible)s))
     order by attempt.id desc
