@@ -4,7 +4,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from relay.database import Connection
 from relay.log.message import CREATED_AT, IDEMPOTENCY_KEY, POSTGRES_EPOCH_SECONDS
@@ -37,13 +37,9 @@ MOST_SECONDS_APART: Final = 1800.0
 MOST_KEY_BYTES: Final = 1300
 
 
-class Acknowledged(NamedTuple):
-    """A first attempt that succeeded; `at` in seconds since 1970."""
-
-    message_id: int
-    at: float
-    seconds: float
-    key: bytes
+# A first attempt that succeeded: its message's id, when it began in seconds since 1970, how many
+# seconds it took, and the message's key.
+Acknowledged = tuple[int, float, float, bytes]
 
 
 def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
@@ -59,17 +55,13 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
             answer, row = item.answer, item.row
             assert answer is not None
             assert row is not None
-            if answer.error is None and item.attempts == 0:
+            if answer.error is None and not item.attempts:
+                at, key = target.clock + item.sent_at, row[IDEMPOTENCY_KEY]
                 alike[target.subscription_id, answer.status].append(
-                    Acknowledged(
-                        item.message_id,
-                        target.clock + item.sent_at,
-                        answer.seconds,
-                        row[IDEMPOTENCY_KEY],
-                    )
+                    (item.message_id, at, answer.seconds, key)
                 )
             else:
-                copy.write_row(_columns(target, item, relay, kept=item in kept))
+                copy.write_row(_alone(target, item, relay, kept=item in kept))
         for (subscription_id, status), acknowledged in alike.items():
             for some in _in_rows(acknowledged):
                 copy.write_row(_together(subscription_id, status, some, relay))
@@ -78,41 +70,43 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
 def _in_rows(acknowledged: list[Acknowledged]) -> Iterator[list[Acknowledged]]:
     """By the ids of their messages, as many together as a row takes."""
     acknowledged.sort()
-    some: list[Acknowledged] = []
-    first, key_bytes = acknowledged[0], 0
-    for one in acknowledged:
-        key_bytes += len(one.key)
-        if some and (
-            len(some) == MOST_IN_ROW
-            or one.message_id - first.message_id > MOST_IDS_APART
-            or key_bytes > MOST_KEY_BYTES
-            or abs(one.at - first.at) > MOST_SECONDS_APART
-        ):
-            yield some
-            some, key_bytes = [], len(one.key)
-        if not some:
-            first = one
-        some.append(one)
-    yield some
+    begin = 0
+    while begin < len(acknowledged):
+        some = acknowledged[begin : begin + MOST_IN_ROW]
+        while not _fit(some):
+            some = some[: len(some) // 2]
+        yield some
+        begin += len(some)
+
+
+def _fit(some: Sequence[Acknowledged]) -> bool:
+    if len(some) == 1:
+        return True
+    ids, times, _, keys = zip(*some, strict=True)
+    return (
+        ids[-1] - ids[0] <= MOST_IDS_APART
+        and max(times) - min(times) <= MOST_SECONDS_APART
+        and sum(map(len, keys)) <= MOST_KEY_BYTES
+    )
 
 
 def _together(
     subscription_id: int, status: int | None, some: Sequence[Acknowledged], relay: str
 ) -> tuple[object, ...]:
-    first, *further = some
+    message_id, at, seconds, key = some[0]
     return (
         subscription_id,
-        first.message_id,
-        further[-1].message_id if further else None,
-        datetime.fromtimestamp(first.at, UTC),
+        message_id,
+        some[-1][0] if len(some) > 1 else None,
+        datetime.fromtimestamp(at, UTC),
         None,
-        first.seconds,
+        seconds,
         1,
         status,
-        first.key.decode(),
+        key.decode(),
         relay,
         *(None, None, None),
-        *(_further(first, further) if further else (None, None, None, None)),
+        *(_further(some) if len(some) > 1 else (None, None, None, None)),
     )
 
 
@@ -120,12 +114,14 @@ def _together(
 SMALLINT, INTEGER, REAL, TEXT = (21, "h", 2), (23, "i", 4), (700, "f", 4), 25
 
 
-def _further(first: Acknowledged, further: Sequence[Acknowledged]) -> tuple[bytes, ...]:
+def _further(some: Sequence[Acknowledged]) -> tuple[bytes, ...]:
+    ids, times, seconds, keys = zip(*some, strict=True)
+    first_id, first_at = ids[0], times[0]
     return (
-        _array(SMALLINT, [one.message_id - first.message_id for one in further]),
-        _array(INTEGER, [round((one.at - first.at) * 1e6) for one in further]),
-        _array(REAL, [one.seconds for one in further]),
-        _text_array([one.key for one in further]),
+        _array(SMALLINT, [id - first_id for id in ids[1:]]),
+        _array(INTEGER, [int((at - first_at) * 1e6) for at in times[1:]]),
+        _array(REAL, seconds[1:]),
+        _text_array(keys[1:]),
     )
 
 
@@ -156,7 +152,7 @@ def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
     kept: set[Item] = set()
     failed: dict[int, list[Item]] = defaultdict(list)
     for target, item in logged:
-        if is_answer_wanted(target, item):
+        if item.answer is not None and item.answer.error is not None:
             failed[target.subscription_id].append(item)
     for subscription_id, items in sorted(failed.items()):
         answers = [item.answer for item in items if item.answer is not None]
@@ -172,7 +168,7 @@ def is_answer_wanted(target: Target, item: Item) -> bool:
     return failed and _is_logged(target, item)
 
 
-def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[object, ...]:
+def _alone(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[object, ...]:
     answer, verdict, row = item.answer, item.verdict, item.row
     assert answer is not None
     assert verdict is not None
