@@ -44,7 +44,7 @@ create table outbox.attempt_log (
         and cardinality(more_messages) is not distinct from cardinality(more_durations)
         and cardinality(more_messages) is not distinct from cardinality(more_keys)),
     -- So far outbox.attempts_at looks for the row that a message is in.
-    constraint their_messages_are_within_1000 check (last_message_id - message_id between 1 and 999)
+    constraint their_messages_are_within_1000 check (last_message_id - message_id between 0 and 999)
 ) partition by range (id);
 create index attempt_log_subscription_id on outbox.attempt_log (subscription_id, id);
 create index attempt_log_message_id on outbox.attempt_log (message_id) where last_message_id is null;

@@ -239,9 +239,9 @@ def test_a_transaction_in_another_database_that_keeps_the_log_from_turning_is_na
 
 
 def old_attempts(connection: Connection) -> None:
-    let_days_pass(connection, 8, "outbox.attempt")
+    let_days_pass(connection, 8, "outbox.attempt_log")
     connection.execute("select outbox.turn_attempts()")
-    let_days_pass(connection, 30, "outbox.attempt")
+    let_days_pass(connection, 30, "outbox.attempt_log")
 
 
 def an_old_partition(connection: Connection) -> None:

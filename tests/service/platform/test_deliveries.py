@@ -18,7 +18,7 @@ DELIVERIES = """
     where c.subscription_id = %s and c.priority in (2, 3)
 """
 ATTEMPTS = """
-    insert into outbox.attempt
+    insert into outbox.attempt_log
         (subscription_id, message_id, idempotency_key, number, duration_seconds, status, error,
          answer, relay)
     select %s, %s + n, 'key', n, 0.25, 500, 'http_500', '\\x4f6bff', 'relay'
