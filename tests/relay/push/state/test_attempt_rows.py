@@ -21,12 +21,12 @@ from tests.sql.log import Session, one
 MAX_WAL_BYTES = 120
 
 
-def target(subscription_id: int = 1) -> Target:
-    """One whose subscription logs all its attempts."""
+def target(subscription_id: int = 1, attempts_log: str = "all") -> Target:
+    """One whose subscription logs these of its attempts."""
     return Target(
         subscription_id=subscription_id,
         subscription="billing",
-        endpoint=decode('{"endpoint": "http://h/", "attempts_log": "all"}'),
+        endpoint=decode(f'{{"endpoint": "http://h/", "attempts_log": "{attempts_log}"}}'),
         keys=None,  # type: ignore[arg-type]
         clock=time.time() - time.monotonic(),
         most=32,
@@ -184,3 +184,14 @@ def test_a_logged_delivery_writes_little_wal(writer: Session, deliveries: int) -
             attempts.write(writer, made, "relay-7d9c4b5f6-x2x4x:1")
         least = min(least, written(writer) - before)
     assert 0 < least <= MAX_WAL_BYTES * deliveries
+
+
+@pytest.mark.parametrize("attempts_log", ["failures", "none"])
+def test_an_acknowledged_delivery_that_is_not_to_be_logged_writes_no_wal(
+    writer: Session, attempts_log: str
+) -> None:
+    made = [(target(attempts_log=attempts_log), acknowledged(number)) for number in range(100)]
+    before = written(writer)
+    with writer.transaction():
+        attempts.write(writer, made, "relay")
+    assert written(writer) == before
