@@ -3,10 +3,10 @@ set search_path = pg_catalog, pg_temp;
 set standard_conforming_strings = on;
 
 -- Every request that was made, in the order in which their runs ended. A row holds one attempt, or up to 32 that went
--- alike: first attempts of one run at messages of one subscription, acknowledged with the same status. Then the first one
--- is in the columns and the further ones in the arrays `more_…`, one place in each, by ids of their messages. So most
--- deliveries cost no row and no entry of an index. outbox.attempt shows every attempt by itself. No foreign key: rows go
--- with their partition.
+-- alike: first attempts of one run at messages of one subscription, acknowledged with the same status. Then the columns
+-- hold the first one, and the arrays `more_…` the further ones by the ids of their messages: each has the same place in
+-- all four. So most deliveries cost no row and no entry of an index. outbox.attempt shows every attempt by itself. No
+-- foreign key: rows go with their partition.
 create table outbox.attempt_log (
     -- That of its first attempt; the further ones have those that follow.
     id               bigint generated always as identity (increment by 32),
@@ -29,7 +29,7 @@ create table outbox.attempt_log (
     detail           text,
     -- The first 16 KiB of the answer where it failed, while outbox.answer_budget lasts; then `detail` says so.
     answer           bytea,
-    -- How much higher its message_id is, and how many microseconds later it began, than the first one.
+    -- How much higher its message_id is than the first one's, and how many microseconds after that it began; or before.
     more_messages    smallint[],
     more_at          integer[],
     more_durations   real[],
@@ -37,14 +37,9 @@ create table outbox.attempt_log (
 
     constraint answer_is_at_most_16_kib check (octet_length(answer) <= 16384),
     -- More would reach into the ids of the next row.
-    constraint there_are_at_most_32 check (cardinality(more_messages) between 1 and 31),
-    constraint the_further_ones_are_whole check (
-        (last_message_id is null) = (more_messages is null)
-        and cardinality(more_messages) is not distinct from cardinality(more_at)
-        and cardinality(more_messages) is not distinct from cardinality(more_durations)
-        and cardinality(more_messages) is not distinct from cardinality(more_keys)),
+    constraint there_are_at_most_32 check (cardinality(more_messages) <= 31),
     -- So far outbox.attempts_at looks for the row that a message is in.
-    constraint their_messages_are_within_1000 check (last_message_id - message_id between 0 and 999)
+    constraint their_messages_are_within_1000 check (last_message_id < message_id + 1000)
 ) partition by range (id);
 create index attempt_log_subscription_id on outbox.attempt_log (subscription_id, id);
 create index attempt_log_message_id on outbox.attempt_log (message_id) where last_message_id is null;
