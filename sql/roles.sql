@@ -66,7 +66,7 @@ grant insert (channel, type, group_key, priority, idempotency_key, headers, cont
 -- owner makes keys.
 grant select on
     outbox.message, outbox.subscription, outbox.cursor, outbox.delivery, outbox.dead_letter, outbox.attempt,
-    outbox.breaker, outbox.delivery_summary, outbox.idempotent_request
+    outbox.attempt_log, outbox.breaker, outbox.delivery_summary, outbox.idempotent_request
     to outbox_service;
 grant select (cursor_id, n, messages, failures, relay, created_at) on outbox.checkpoint to outbox_service;
 grant update (name, channels, types, settings, paused, paused_reason) on outbox.subscription to outbox_service;
@@ -76,7 +76,7 @@ grant execute on function
     outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
     outbox.retry,
     outbox.unread, outbox.delivery_state, outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency,
-    outbox.finished_ranges
+    outbox.finished_ranges, outbox.attempts_at
     to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
@@ -96,7 +96,7 @@ grant execute on function
 -- For endpoints it also reads what requests are signed with, and logs attempts. It changes breakers, rates, a
 -- subscription that has to be paused and a secret that is to be sealed by functions alone.
 grant select on outbox.secret, outbox.replay, outbox.breaker, outbox.rescheduling to outbox_relay;
-grant insert on outbox.attempt to outbox_relay;
+grant insert on outbox.attempt_log to outbox_relay;
 grant update (attempts, due_at, token, outcome, reason, detail, dead_letter_id) on outbox.delivery to outbox_relay;
 grant execute on function
     outbox.promote, outbox.clear_acked, outbox.tell_left_out, outbox.disable, outbox.judge_breaker,

@@ -55,6 +55,108 @@ CREATE FUNCTION outbox.advance_sequence(owner regclass, highest_id bigint) RETUR
 $$;
 
 
+SET default_tablespace = '';
+
+--
+-- Name: attempt_log; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.attempt_log (
+    id bigint NOT NULL,
+    subscription_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    last_message_id bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    next_at timestamp with time zone,
+    duration_seconds real NOT NULL,
+    number integer NOT NULL,
+    status smallint,
+    idempotency_key text NOT NULL,
+    relay text NOT NULL,
+    error text,
+    detail text,
+    answer bytea,
+    more_messages smallint[],
+    more_at integer[],
+    more_durations real[],
+    more_keys text[],
+    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384)),
+    CONSTRAINT their_messages_are_within_1000 CHECK ((last_message_id < (message_id + 1000))),
+    CONSTRAINT there_are_at_most_32 CHECK ((cardinality(more_messages) <= 31))
+)
+PARTITION BY RANGE (id);
+
+ALTER TABLE ONLY outbox.attempt_log REPLICA IDENTITY FULL;
+
+
+--
+-- Name: attempt; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.attempt AS
+ SELECT (log.id + one.place) AS id,
+    log.subscription_id,
+    one.message_id,
+    one.idempotency_key,
+    log.number,
+    one.at,
+    one.duration_seconds,
+    log.status,
+    log.error,
+    log.detail,
+    log.next_at,
+    log.answer,
+    log.relay,
+    log.id AS log_id
+   FROM (outbox.attempt_log log
+     CROSS JOIN LATERAL ( SELECT 0 AS place,
+            log.message_id,
+            log.idempotency_key,
+            log.at,
+            log.duration_seconds
+        UNION ALL
+         SELECT generate_subscripts(log.more_messages, 1) AS generate_subscripts,
+            (log.message_id + unnest(log.more_messages)),
+            unnest(log.more_keys) AS unnest,
+            (log.at + ((unnest(log.more_at))::double precision * '00:00:00.000001'::interval)),
+            unnest(log.more_durations) AS unnest) one);
+
+
+--
+-- Name: attempts_at(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.attempts_at(message_id bigint) RETURNS SETOF outbox.attempt
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT attempt.id,
+     attempt.subscription_id,
+     attempt.message_id,
+     attempt.idempotency_key,
+     attempt.number,
+     attempt.at,
+     attempt.duration_seconds,
+     attempt.status,
+     attempt.error,
+     attempt.detail,
+     attempt.next_at,
+     attempt.answer,
+     attempt.relay,
+     attempt.log_id
+    FROM (( SELECT log.subscription_id,
+             log.id
+            FROM outbox.attempt_log log
+           WHERE ((log.last_message_id IS NULL) AND (log.message_id = attempts_at.message_id))
+         UNION ALL
+          SELECT log.subscription_id,
+             log.id
+            FROM outbox.attempt_log log
+           WHERE ((log.last_message_id >= attempts_at.message_id) AND ((log.message_id >= (attempts_at.message_id - 999)) AND (log.message_id <= attempts_at.message_id)))) found
+      JOIN outbox.attempt ON (((attempt.subscription_id = found.subscription_id) AND (attempt.log_id = found.id))))
+   WHERE (attempt.message_id = attempts_at.message_id);
+END;
+
+
 --
 -- Name: channel_allowed(text, text[]); Type: FUNCTION; Schema: outbox; Owner: -
 --
@@ -1325,7 +1427,7 @@ CREATE FUNCTION outbox.partitions_left_out(retention_days integer DEFAULT 7, kee
         where parent = 'outbox.message' and number = outbox.present_partition(parent)
           and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
         union all
-        select outbox.past_partitions('outbox.attempt', keep_days)
+        select outbox.past_partitions('outbox.attempt_log', keep_days)
     ) as left_out
 $$;
 
@@ -2458,7 +2560,7 @@ CREATE FUNCTION outbox.turn_attempts(keep_days integer DEFAULT 30) RETURNS integ
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select outbox.turn_by_age('outbox.attempt', keep_days)
+    select outbox.turn_by_age('outbox.attempt_log', keep_days)
 $$;
 
 
@@ -2827,8 +2929,6 @@ end
 $$;
 
 
-SET default_tablespace = '';
-
 SET default_table_access_method = heap;
 
 --
@@ -2906,86 +3006,75 @@ CREATE VIEW outbox.attached_partition AS
 
 
 --
--- Name: attempt; Type: TABLE; Schema: outbox; Owner: -
+-- Name: attempt_log_0; Type: TABLE; Schema: outbox; Owner: -
 --
 
-CREATE TABLE outbox.attempt (
-    id bigint NOT NULL,
-    subscription_id bigint NOT NULL,
-    message_id bigint NOT NULL,
-    idempotency_key text NOT NULL,
-    number integer NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    duration_seconds real NOT NULL,
+CREATE TABLE outbox.attempt_log_0 (
+    id bigint CONSTRAINT attempt_log_id_not_null NOT NULL,
+    subscription_id bigint CONSTRAINT attempt_log_subscription_id_not_null NOT NULL,
+    message_id bigint CONSTRAINT attempt_log_message_id_not_null NOT NULL,
+    last_message_id bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT attempt_log_at_not_null NOT NULL,
+    next_at timestamp with time zone,
+    duration_seconds real CONSTRAINT attempt_log_duration_seconds_not_null NOT NULL,
+    number integer CONSTRAINT attempt_log_number_not_null NOT NULL,
     status smallint,
+    idempotency_key text CONSTRAINT attempt_log_idempotency_key_not_null NOT NULL,
+    relay text CONSTRAINT attempt_log_relay_not_null NOT NULL,
     error text,
     detail text,
-    next_at timestamp with time zone,
     answer bytea,
-    relay text NOT NULL,
-    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384))
-)
-PARTITION BY RANGE (id);
-
-ALTER TABLE ONLY outbox.attempt REPLICA IDENTITY FULL;
-
-
---
--- Name: attempt_0; Type: TABLE; Schema: outbox; Owner: -
---
-
-CREATE TABLE outbox.attempt_0 (
-    id bigint CONSTRAINT attempt_id_not_null NOT NULL,
-    subscription_id bigint CONSTRAINT attempt_subscription_id_not_null NOT NULL,
-    message_id bigint CONSTRAINT attempt_message_id_not_null NOT NULL,
-    idempotency_key text CONSTRAINT attempt_idempotency_key_not_null NOT NULL,
-    number integer CONSTRAINT attempt_number_not_null NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT attempt_at_not_null NOT NULL,
-    duration_seconds real CONSTRAINT attempt_duration_seconds_not_null NOT NULL,
-    status smallint,
-    error text,
-    detail text,
-    next_at timestamp with time zone,
-    answer bytea,
-    relay text CONSTRAINT attempt_relay_not_null NOT NULL,
-    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384))
+    more_messages smallint[],
+    more_at integer[],
+    more_durations real[],
+    more_keys text[],
+    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384)),
+    CONSTRAINT their_messages_are_within_1000 CHECK ((last_message_id < (message_id + 1000))),
+    CONSTRAINT there_are_at_most_32 CHECK ((cardinality(more_messages) <= 31))
 );
 
-ALTER TABLE ONLY outbox.attempt_0 REPLICA IDENTITY FULL;
+ALTER TABLE ONLY outbox.attempt_log_0 REPLICA IDENTITY FULL;
 
 
 --
--- Name: attempt_1; Type: TABLE; Schema: outbox; Owner: -
+-- Name: attempt_log_1; Type: TABLE; Schema: outbox; Owner: -
 --
 
-CREATE TABLE outbox.attempt_1 (
-    id bigint CONSTRAINT attempt_id_not_null NOT NULL,
-    subscription_id bigint CONSTRAINT attempt_subscription_id_not_null NOT NULL,
-    message_id bigint CONSTRAINT attempt_message_id_not_null NOT NULL,
-    idempotency_key text CONSTRAINT attempt_idempotency_key_not_null NOT NULL,
-    number integer CONSTRAINT attempt_number_not_null NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT attempt_at_not_null NOT NULL,
-    duration_seconds real CONSTRAINT attempt_duration_seconds_not_null NOT NULL,
+CREATE TABLE outbox.attempt_log_1 (
+    id bigint CONSTRAINT attempt_log_id_not_null NOT NULL,
+    subscription_id bigint CONSTRAINT attempt_log_subscription_id_not_null NOT NULL,
+    message_id bigint CONSTRAINT attempt_log_message_id_not_null NOT NULL,
+    last_message_id bigint,
+    at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT attempt_log_at_not_null NOT NULL,
+    next_at timestamp with time zone,
+    duration_seconds real CONSTRAINT attempt_log_duration_seconds_not_null NOT NULL,
+    number integer CONSTRAINT attempt_log_number_not_null NOT NULL,
     status smallint,
+    idempotency_key text CONSTRAINT attempt_log_idempotency_key_not_null NOT NULL,
+    relay text CONSTRAINT attempt_log_relay_not_null NOT NULL,
     error text,
     detail text,
-    next_at timestamp with time zone,
     answer bytea,
-    relay text CONSTRAINT attempt_relay_not_null NOT NULL,
-    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384))
+    more_messages smallint[],
+    more_at integer[],
+    more_durations real[],
+    more_keys text[],
+    CONSTRAINT answer_is_at_most_16_kib CHECK ((octet_length(answer) <= 16384)),
+    CONSTRAINT their_messages_are_within_1000 CHECK ((last_message_id < (message_id + 1000))),
+    CONSTRAINT there_are_at_most_32 CHECK ((cardinality(more_messages) <= 31))
 );
 
-ALTER TABLE ONLY outbox.attempt_1 REPLICA IDENTITY FULL;
+ALTER TABLE ONLY outbox.attempt_log_1 REPLICA IDENTITY FULL;
 
 
 --
--- Name: attempt_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+-- Name: attempt_log_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
 --
 
-ALTER TABLE outbox.attempt ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME outbox.attempt_id_seq
+ALTER TABLE outbox.attempt_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.attempt_log_id_seq
     START WITH 1
-    INCREMENT BY 1
+    INCREMENT BY 32
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
@@ -3362,11 +3451,7 @@ CREATE VIEW outbox.delivery_head AS
     ( SELECT count(*) AS count
            FROM outbox.delivery behind
           WHERE ((behind.cursor_id = head.cursor_id) AND (behind.group_key = head.group_key) AND (behind.due_at IS NULL))) AS behind,
-    ( SELECT attempt.error
-           FROM outbox.attempt
-          WHERE ((attempt.message_id = head.message_id) AND (attempt.subscription_id = subscription.id))
-          ORDER BY attempt.at DESC
-         LIMIT 1) AS last_error,
+    head.reason AS last_error,
     ((head.dead_letter_id IS NOT NULL) AND (head.due_at < 'infinity'::timestamp with time zone)) AS redriven,
     head.replayed
    FROM ((outbox.delivery head
@@ -3711,10 +3796,11 @@ CREATE VIEW outbox.recent_attempt AS
             attempt.detail,
             attempt.next_at,
             attempt.answer,
-            attempt.relay
+            attempt.relay,
+            attempt.log_id
            FROM outbox.attempt
           WHERE (attempt.subscription_id = subscription.id)
-          ORDER BY attempt.id DESC
+          ORDER BY attempt.log_id DESC, attempt.id DESC
          LIMIT 100000) latest)
   WHERE ((subscription.kind = 'http'::text) AND (latest.at >= (date_trunc('day'::text, statement_timestamp(), 'UTC'::text) - '1 day'::interval)));
 
@@ -4037,17 +4123,17 @@ CREATE TABLE sale.sale_order (
 
 
 --
--- Name: attempt_0; Type: TABLE ATTACH; Schema: outbox; Owner: -
+-- Name: attempt_log_0; Type: TABLE ATTACH; Schema: outbox; Owner: -
 --
 
-ALTER TABLE ONLY outbox.attempt ATTACH PARTITION outbox.attempt_0 FOR VALUES FROM ('0') TO ('100000000000');
+ALTER TABLE ONLY outbox.attempt_log ATTACH PARTITION outbox.attempt_log_0 FOR VALUES FROM ('0') TO ('100000000000');
 
 
 --
--- Name: attempt_1; Type: TABLE ATTACH; Schema: outbox; Owner: -
+-- Name: attempt_log_1; Type: TABLE ATTACH; Schema: outbox; Owner: -
 --
 
-ALTER TABLE ONLY outbox.attempt ATTACH PARTITION outbox.attempt_1 FOR VALUES FROM ('100000000000') TO ('200000000000');
+ALTER TABLE ONLY outbox.attempt_log ATTACH PARTITION outbox.attempt_log_1 FOR VALUES FROM ('100000000000') TO ('200000000000');
 
 
 --
@@ -4359,45 +4445,66 @@ ALTER TABLE ONLY sale.sale_order
 
 
 --
--- Name: attempt_message_id; Type: INDEX; Schema: outbox; Owner: -
+-- Name: attempt_log_message_id; Type: INDEX; Schema: outbox; Owner: -
 --
 
-CREATE INDEX attempt_message_id ON ONLY outbox.attempt USING btree (message_id);
-
-
---
--- Name: attempt_0_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
---
-
-CREATE INDEX attempt_0_message_id_idx ON outbox.attempt_0 USING btree (message_id);
+CREATE INDEX attempt_log_message_id ON ONLY outbox.attempt_log USING btree (message_id) WHERE (last_message_id IS NULL);
 
 
 --
--- Name: attempt_subscription_id; Type: INDEX; Schema: outbox; Owner: -
+-- Name: attempt_log_0_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
 --
 
-CREATE INDEX attempt_subscription_id ON ONLY outbox.attempt USING btree (subscription_id, id);
-
-
---
--- Name: attempt_0_subscription_id_id_idx; Type: INDEX; Schema: outbox; Owner: -
---
-
-CREATE INDEX attempt_0_subscription_id_id_idx ON outbox.attempt_0 USING btree (subscription_id, id);
+CREATE INDEX attempt_log_0_message_id_idx ON outbox.attempt_log_0 USING btree (message_id) WHERE (last_message_id IS NULL);
 
 
 --
--- Name: attempt_1_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
+-- Name: attempt_log_messages; Type: INDEX; Schema: outbox; Owner: -
 --
 
-CREATE INDEX attempt_1_message_id_idx ON outbox.attempt_1 USING btree (message_id);
+CREATE INDEX attempt_log_messages ON ONLY outbox.attempt_log USING btree (message_id, last_message_id) WHERE (last_message_id IS NOT NULL);
 
 
 --
--- Name: attempt_1_subscription_id_id_idx; Type: INDEX; Schema: outbox; Owner: -
+-- Name: attempt_log_0_message_id_last_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
 --
 
-CREATE INDEX attempt_1_subscription_id_id_idx ON outbox.attempt_1 USING btree (subscription_id, id);
+CREATE INDEX attempt_log_0_message_id_last_message_id_idx ON outbox.attempt_log_0 USING btree (message_id, last_message_id) WHERE (last_message_id IS NOT NULL);
+
+
+--
+-- Name: attempt_log_subscription_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_log_subscription_id ON ONLY outbox.attempt_log USING btree (subscription_id, id);
+
+
+--
+-- Name: attempt_log_0_subscription_id_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_log_0_subscription_id_id_idx ON outbox.attempt_log_0 USING btree (subscription_id, id);
+
+
+--
+-- Name: attempt_log_1_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_log_1_message_id_idx ON outbox.attempt_log_1 USING btree (message_id) WHERE (last_message_id IS NULL);
+
+
+--
+-- Name: attempt_log_1_message_id_last_message_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_log_1_message_id_last_message_id_idx ON outbox.attempt_log_1 USING btree (message_id, last_message_id) WHERE (last_message_id IS NOT NULL);
+
+
+--
+-- Name: attempt_log_1_subscription_id_id_idx; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX attempt_log_1_subscription_id_id_idx ON outbox.attempt_log_1 USING btree (subscription_id, id);
 
 
 --
@@ -4527,31 +4634,45 @@ CREATE UNIQUE INDEX rescheduling_one_has_not_begun ON outbox.rescheduling USING 
 
 
 --
--- Name: attempt_0_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+-- Name: attempt_log_0_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
 --
 
-ALTER INDEX outbox.attempt_message_id ATTACH PARTITION outbox.attempt_0_message_id_idx;
-
-
---
--- Name: attempt_0_subscription_id_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
---
-
-ALTER INDEX outbox.attempt_subscription_id ATTACH PARTITION outbox.attempt_0_subscription_id_id_idx;
+ALTER INDEX outbox.attempt_log_message_id ATTACH PARTITION outbox.attempt_log_0_message_id_idx;
 
 
 --
--- Name: attempt_1_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+-- Name: attempt_log_0_message_id_last_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
 --
 
-ALTER INDEX outbox.attempt_message_id ATTACH PARTITION outbox.attempt_1_message_id_idx;
+ALTER INDEX outbox.attempt_log_messages ATTACH PARTITION outbox.attempt_log_0_message_id_last_message_id_idx;
 
 
 --
--- Name: attempt_1_subscription_id_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+-- Name: attempt_log_0_subscription_id_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
 --
 
-ALTER INDEX outbox.attempt_subscription_id ATTACH PARTITION outbox.attempt_1_subscription_id_id_idx;
+ALTER INDEX outbox.attempt_log_subscription_id ATTACH PARTITION outbox.attempt_log_0_subscription_id_id_idx;
+
+
+--
+-- Name: attempt_log_1_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_log_message_id ATTACH PARTITION outbox.attempt_log_1_message_id_idx;
+
+
+--
+-- Name: attempt_log_1_message_id_last_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_log_messages ATTACH PARTITION outbox.attempt_log_1_message_id_last_message_id_idx;
+
+
+--
+-- Name: attempt_log_1_subscription_id_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
+--
+
+ALTER INDEX outbox.attempt_log_subscription_id ATTACH PARTITION outbox.attempt_log_1_subscription_id_id_idx;
 
 
 --
@@ -4674,10 +4795,10 @@ CREATE TRIGGER remember_channels BEFORE INSERT OR UPDATE OF channels, read_chann
 
 
 --
--- Name: attempt stay_in_partition; Type: TRIGGER; Schema: outbox; Owner: -
+-- Name: attempt_log stay_in_partition; Type: TRIGGER; Schema: outbox; Owner: -
 --
 
-CREATE TRIGGER stay_in_partition AFTER TRUNCATE ON outbox.attempt FOR EACH STATEMENT EXECUTE FUNCTION outbox.stay_in_partition();
+CREATE TRIGGER stay_in_partition AFTER TRUNCATE ON outbox.attempt_log FOR EACH STATEMENT EXECUTE FUNCTION outbox.stay_in_partition();
 
 
 --
@@ -4843,6 +4964,13 @@ ALTER TABLE ONLY sale.sale_check
 --
 
 REVOKE ALL ON FUNCTION outbox.advance_sequence(owner regclass, highest_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION attempts_at(message_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.attempts_at(message_id bigint) FROM PUBLIC;
 
 
 --

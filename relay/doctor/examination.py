@@ -155,7 +155,7 @@ MISSING_RIGHTS = """
         ('outbox.dead_letter', 'INSERT'), ('outbox.delivery', 'SELECT'),
         ('outbox.delivery', 'INSERT'), ('outbox.delivery', 'DELETE'),
         ('outbox.secret', 'SELECT'), ('outbox.breaker', 'SELECT'), ('outbox.replay', 'SELECT'),
-        ('outbox.attempt', 'INSERT'),
+        ('outbox.attempt_log', 'INSERT'),
         ('outbox.breaker_state', 'SELECT'), ('outbox.delivery_summary', 'SELECT'),
         ('outbox.maintenance', 'SELECT')
     ) as wanted (object, privilege)

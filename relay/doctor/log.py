@@ -132,7 +132,7 @@ HELD_BY = """
     where activity.datname = current_database() and activity.pid <> pg_backend_pid()
       and held.granted and held.relation in (
         select relid from pg_partition_tree('outbox.message')
-        union all select relid from pg_partition_tree('outbox.attempt'))
+        union all select relid from pg_partition_tree('outbox.attempt_log'))
     union all
     select format('session %s (%s) in database %s', name, application_name, database),
            'is older than the log''s next partition, which waits for it',

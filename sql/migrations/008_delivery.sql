@@ -202,10 +202,7 @@ select subscription.name as subscription, cursor.priority, cursor.shard, head.me
        (select count(*) from outbox.delivery as behind
         where behind.cursor_id = head.cursor_id and behind.group_key = head.group_key
           and behind.due_at is null) as behind,
-       -- By `at`, which no index orders: so the planner goes by the message, and not backwards over all attempts.
-       (select attempt.error from outbox.attempt
-        where attempt.message_id = head.message_id and attempt.subscription_id = subscription.id
-        order by attempt.at desc limit 1) as last_error,
+       head.reason as last_error,
        head.dead_letter_id is not null and head.due_at < 'infinity' as redriven, head.replayed
 from outbox.delivery as head
 join outbox.cursor on cursor.id = head.cursor_id

@@ -180,7 +180,7 @@ as $$
         where parent = 'outbox.message' and number = outbox.present_partition(parent)
           and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
         union all
-        select outbox.past_partitions('outbox.attempt', keep_days)
+        select outbox.past_partitions('outbox.attempt_log', keep_days)
     ) as left_out
 $$;
 revoke execute on function outbox.partitions_left_out(integer, integer) from public;

@@ -26,7 +26,7 @@ HISTORY = """
          (values ('opened', interval '-1 second'), ('closed', '9 seconds')) as told (event, at)
     order by at;
 
-    insert into outbox.attempt (subscription_id, message_id, idempotency_key, number, at,
+    insert into outbox.attempt_log (subscription_id, message_id, idempotency_key, number, at,
                                 duration_seconds, status, error, relay)
     select subscription.id, first_message.id, idempotency_key, number,
            first_message.created_at + at, 0.25, status, error, 'relay-1'

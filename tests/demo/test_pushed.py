@@ -117,12 +117,12 @@ def test_a_webhook_with_a_bad_signature_is_off(webhooks: Webhooks) -> None:
     ("plant", "found"),
     [
         (
-            "update outbox.attempt set at = at + interval '1 second' where number = 2 "
+            "update outbox.attempt_log set at = at + interval '1 second' where number = 2 "
             "and status = 500",
             ["  requests beyond one per 1.5 s meanwhile"],
         ),
         (
-            "update outbox.attempt set at = at + interval '20 seconds' where subscription_id = "
+            "update outbox.attempt_log set at = at + interval '20 seconds' where subscription_id = "
             "(select id from outbox.subscription where name = 'analytics')",
             ["  subscribers served meanwhile"],
         ),

@@ -37,15 +37,16 @@ def reader(member: Member) -> Session:
 
 
 ROWS = """
-    insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at)
+    insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at, reason)
     select cursor.id, row.*
-    from (values (1, 'g', 2, clock_timestamp() + interval '1 minute'), (2, 'g', 0, null),
-                 (3, 'h', 8, 'infinity')) as row (id, group_key, attempts, due_at)
+    from (values (1, 'g', 2, clock_timestamp() + interval '1 minute', 'status'),
+                 (2, 'g', 0, null, null), (3, 'h', 8, 'infinity', null))
+         as row (id, group_key, attempts, due_at, reason)
     join outbox.subscription on name = 'billing'
     join outbox.cursor on subscription_id = subscription.id and priority = 3
 """
 ATTEMPTS = """
-    insert into outbox.attempt (subscription_id, message_id, idempotency_key, number, at,
+    insert into outbox.attempt_log (subscription_id, message_id, idempotency_key, number, at,
         duration_seconds, status, error, answer, relay)
     select subscription.id, 1, 'k', number, clock_timestamp() - number * interval '1 minute',
            number, 500, error, 'secret', 'host-1'

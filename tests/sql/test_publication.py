@@ -17,7 +17,7 @@ where namespace.nspname in ('outbox', 'sale', 'inbox') and class.relkind = 'r'
   and not exists (select from pg_index where indrelid = class.oid and indisprimary)
 """
 ATTEMPT = """
-insert into outbox.attempt
+insert into outbox.attempt_log
     (subscription_id, message_id, idempotency_key, number, at, duration_seconds, relay)
 values (1, 1, 'key', 1, clock_timestamp(), 0, 'test')
 """
@@ -44,7 +44,7 @@ def test_a_log_is_rebased(db: Session) -> None:
 
 def test_old_attempts_are_deleted(db: Session) -> None:
     db.execute(ATTEMPT)
-    db.execute("delete from outbox.attempt")
+    db.execute("delete from outbox.attempt_log")
     assert one(db, "select count(*) from outbox.attempt") == 0
 
 

@@ -57,8 +57,8 @@ RECEIVED = Table(
     45,
 )
 ATTEMPTS = Table(
-    "outbox.attempt",
-    "insert into outbox.attempt (subscription_id, message_id, idempotency_key, number,"
+    "outbox.attempt_log",
+    "insert into outbox.attempt_log (subscription_id, message_id, idempotency_key, number,"
     " duration_seconds, relay) values (1, 1, %s, 1, 0.1, 'test')",
     "idempotency_key",
     "select outbox.turn_attempts(30)",

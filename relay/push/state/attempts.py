@@ -8,20 +8,24 @@ from relay.database import Connection
 from relay.log.message import CREATED_AT, IDEMPOTENCY_KEY, POSTGRES_EPOCH_SECONDS
 from relay.monitoring.telemetry import Telemetry
 from relay.push.item import Item
+from relay.push.state.attempt_rows import Acknowledged, in_rows, together
 from relay.push.target import Target
 
 Made = tuple[Target, Item]
 
 # Binary, with the types said: three times as fast as an INSERT of as many rows.
 COPY = """
-copy outbox.attempt
-    (subscription_id, message_id, idempotency_key, number, at, duration_seconds, status, error,
-     detail, next_at, answer, relay)
+copy outbox.attempt_log
+    (subscription_id, message_id, last_message_id, at, next_at, duration_seconds, number, status,
+     idempotency_key, relay, error, detail, answer,
+     more_messages, more_at, more_durations, more_keys)
 from stdin (format binary)
 """
 TYPES = (
-    *("int8", "int8", "text", "int4", "timestamptz", "float4", "int2", "text"),
-    *("text", "timestamptz", "bytea", "text"),
+    *("int8", "int8", "int8", "timestamptz", "timestamptz", "float4", "int4", "int2"),
+    *("text", "text", "text", "text", "bytea"),
+    # The arrays come encoded.
+    *("bytea", "bytea", "bytea", "bytea"),
 )
 
 
@@ -31,10 +35,23 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
     if not logged:
         return
     kept = _kept(connection, logged)
+    alike: dict[tuple[int, int | None], list[Acknowledged]] = defaultdict(list)
     with connection.cursor().copy(COPY) as copy:
         copy.set_types(TYPES)
         for target, item in logged:
-            copy.write_row(_columns(target, item, relay, kept=item in kept))
+            answer, row = item.answer, item.row
+            assert answer is not None
+            assert row is not None
+            if answer.error is None and not item.attempts:
+                at, key = target.clock + item.sent_at, row[IDEMPOTENCY_KEY]
+                alike[target.subscription_id, answer.status].append(
+                    (item.message_id, at, answer.seconds, key)
+                )
+            else:
+                copy.write_row(_alone(target, item, relay, kept=item in kept))
+        for (subscription_id, status), acknowledged in alike.items():
+            for some in in_rows(acknowledged):
+                copy.write_row(together(subscription_id, status, some, relay))
 
 
 TAKE = "select outbox.take_answer_budget(%s, %s::integer[])"
@@ -49,7 +66,7 @@ def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
     kept: set[Item] = set()
     failed: dict[int, list[Item]] = defaultdict(list)
     for target, item in logged:
-        if is_answer_wanted(target, item):
+        if item.answer is not None and item.answer.error is not None:
             failed[target.subscription_id].append(item)
     for subscription_id, items in sorted(failed.items()):
         answers = [item.answer for item in items if item.answer is not None]
@@ -65,7 +82,7 @@ def is_answer_wanted(target: Target, item: Item) -> bool:
     return failed and _is_logged(target, item)
 
 
-def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[object, ...]:
+def _alone(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[object, ...]:
     answer, verdict, row = item.answer, item.verdict, item.row
     assert answer is not None
     assert verdict is not None
@@ -78,16 +95,18 @@ def _columns(target: Target, item: Item, relay: str, *, kept: bool) -> tuple[obj
     return (
         target.subscription_id,
         item.message_id,
-        row[IDEMPOTENCY_KEY].decode(),
-        item.attempts + 1,
+        None,
         datetime.fromtimestamp(at, UTC),
+        datetime.fromtimestamp(next_at, UTC) if again else None,
         answer.seconds,
+        item.attempts + 1,
         answer.status,
+        row[IDEMPOTENCY_KEY].decode(),
+        relay,
         answer.error,
         (answer.detail if kept else NOT_KEPT) if failed else None,
-        datetime.fromtimestamp(next_at, UTC) if again else None,
         answer.body if kept else None,
-        relay,
+        *(None, None, None, None),
     )
 
 

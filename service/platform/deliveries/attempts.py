@@ -56,34 +56,44 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     relay: str
 
 
-# A range of one index for each subscription, put together: no index is on the id alone.
+# A range of one index for each subscription, put together: no index is on the id alone. A row holds
+# one attempt at least, so the newest rows hold a page; most are not looked into.
 OF_SUBSCRIPTIONS: LiteralString = """
     select a.id::text as id, a.subscription_id::text as subscription_id,
            a.message_id::text as message_id, a.idempotency_key, a.number, a.at,
            a.duration_seconds, a.status, a.error, a.detail, a.next_at, a.answer, a.relay
     from (
-        select id from outbox.subscription
-        where kind = 'http' and %(subscription_id)s::bigint is null
-          and (%(visible)s::bigint[] is null or id = any (%(visible)s))
-        union all
-        select %(subscription_id)s::bigint
-        where %(subscription_id)s::bigint is not null
-          and (%(visible)s::bigint[] is null or %(subscription_id)s = any (%(visible)s))
-    ) as s
+        select s.id as subscription_id, newest.id
+        from (
+            select id from outbox.subscription
+            where kind = 'http' and %(subscription_id)s::bigint is null
+              and (%(visible)s::bigint[] is null or id = any (%(visible)s))
+            union all
+            select %(subscription_id)s::bigint
+            where %(subscription_id)s::bigint is not null
+              and (%(visible)s::bigint[] is null or %(subscription_id)s = any (%(visible)s))
+        ) as s
+        cross join lateral (
+            select id from outbox.attempt_log
+            where subscription_id = s.id and id < %(before)s
+            order by id desc limit %(rows)s
+        ) as newest
+        order by newest.id desc
+        limit %(rows)s
+    ) as log
     cross join lateral (
         select * from outbox.attempt
-        where subscription_id = s.id and id < %(before)s
-        order by id desc limit %(rows)s
+        where subscription_id = log.subscription_id and log_id = log.id and id < %(before)s
     ) as a
-    order by a.id desc
+    order by log.id desc, a.id desc
     limit %(rows)s
 """
 OF_MESSAGE: LiteralString = """
     select id::text as id, subscription_id::text as subscription_id,
            message_id::text as message_id, idempotency_key, number, at, duration_seconds, status,
            error, detail, next_at, answer, relay
-    from outbox.attempt
-    where message_id = %(message_id)s and attempt.id < %(before)s
+    from outbox.attempts_at(%(message_id)s) as attempt
+    where attempt.id < %(before)s
       and (%(subscription_id)s::bigint is null or attempt.subscription_id = %(subscription_id)s)
       and (%(visible)s::bigint[] is null or attempt.subscription_id = any (%(visible)s))
     order by attempt.id desc

@@ -86,7 +86,7 @@ def test_the_rights_of_a_relay_suffice(connection: Connection) -> None:
 
 
 ATTEMPT = """
-    insert into outbox.attempt
+    insert into outbox.attempt_log
         (subscription_id, message_id, idempotency_key, number, duration_seconds, relay)
     values (1, 1, 'k', %s, 0.1, 'test')
 """
@@ -95,7 +95,7 @@ ATTEMPT = """
 def test_old_attempts_and_answers_go(connection: Connection, week: Settings) -> None:
     for number in (1, 2, 3):
         connection.execute(ATTEMPT, (number,))
-        let_days_pass(connection, 15, "outbox.attempt")
+        let_days_pass(connection, 15, "outbox.attempt_log")
         connection.execute("select outbox.turn_attempts()")
     connection.execute(
         "with key as (insert into outbox.api_key (name, hash, scopes)"

@@ -126,7 +126,7 @@ def test_a_part_that_fails_stops_no_other(
     done = {
         "make_partitions(integer)": "select to_regclass('outbox.message_2') is not null",
         "partition_state(integer)": "select not exists (select from outbox.message)",
-        "turn_attempts(integer)": "select to_regclass('outbox.attempt_0') is null",
+        "turn_attempts(integer)": "select to_regclass('outbox.attempt_log_0') is null",
         "trim_idempotency(integer)": "select not exists (select from outbox.idempotent_request)",
         "tell_left_out()": "select not exists (select from outbox.told)",
     }
@@ -239,9 +239,9 @@ def test_a_transaction_in_another_database_that_keeps_the_log_from_turning_is_na
 
 
 def old_attempts(connection: Connection) -> None:
-    let_days_pass(connection, 8, "outbox.attempt")
+    let_days_pass(connection, 8, "outbox.attempt_log")
     connection.execute("select outbox.turn_attempts()")
-    let_days_pass(connection, 30, "outbox.attempt")
+    let_days_pass(connection, 30, "outbox.attempt_log")
 
 
 def an_old_partition(connection: Connection) -> None:
@@ -277,7 +277,7 @@ def test_a_reader_that_stays_keeps_no_maintenance_from_its_work_silently(
         # Others on this server may be older for a moment.
         eventually(named)
         shown = outbox_relay("status", environment={"DATABASE_URL": database_url}).stdout
-        assert re.search(r"other sessions hold (message|attempt)_\d+", shown)
+        assert re.search(r"other sessions hold (message|attempt_log)_\d+", shown)
     maintain(database_url)
     assert seconds(connection) < 60
     assert found(database_url).level == "ok"

@@ -18,7 +18,7 @@ OpenRelay = Callable[[], PushRelay]
 EMPTY = (
     "select outbox.delete_subscription(name, true) from outbox.subscription",
     "delete from outbox.message",
-    "delete from outbox.attempt",
+    "delete from outbox.attempt_log",
 )
 
 

@@ -18,11 +18,19 @@ DELIVERIES = """
     where c.subscription_id = %s and c.priority in (2, 3)
 """
 ATTEMPTS = """
-    insert into outbox.attempt
+    insert into outbox.attempt_log
         (subscription_id, message_id, idempotency_key, number, duration_seconds, status, error,
          answer, relay)
     select %s, %s + n, 'key', n, 0.25, 500, 'http_500', '\\x4f6bff', 'relay'
     from generate_series(1, 7) as n
+"""
+# One row of the log: attempts at five messages, each a second after the one before.
+TOGETHER = """
+    insert into outbox.attempt_log
+        (subscription_id, message_id, last_message_id, idempotency_key, number, at,
+         duration_seconds, status, relay, more_messages, more_at, more_durations, more_keys)
+    values (%s, %s, %s + 8, 'key-0', 1, '2026-01-01 00:00:00Z', 0.5, 204, 'relay', '{2,4,6,8}',
+            '{1000000,2000000,3000000,4000000}', '{1.5,2.5,3.5,4.5}', '{key-2,key-4,key-6,key-8}')
 """
 
 
@@ -77,6 +85,21 @@ def test_attempts_come_newest_first_by_subscription_by_message_or_all(platform: 
     assert [item for item in listed if item["subscriptionId"] == made["id"]] == own
     ids = [int(item["id"]) for item in listed]
     assert ids == sorted(set(ids), reverse=True)
+
+
+def test_attempts_that_share_a_row_of_the_log_are_listed_one_by_one(platform: Platform) -> None:
+    made = platform.subscription()
+    subscription, message = int(made["id"]), int(made["id"]) * 1_000_000
+    platform.database.execute(TOGETHER, [subscription, message, message])
+    for limit in (1, 2, 3, 50):
+        own = platform.walk(f"/v1/attempts?subscriptionId={made['id']}&", limit=limit)
+        assert [int(item["messageId"]) - message for item in own] == [8, 6, 4, 2, 0]
+        assert [item["idempotencyKey"] for item in own] == [f"key-{n}" for n in (8, 6, 4, 2, 0)]
+        assert [item["durationSeconds"] for item in own] == [4.5, 3.5, 2.5, 1.5, 0.5]
+        assert [item["at"][17:19] for item in own] == ["04", "03", "02", "01", "00"]
+        assert {(item["status"], item["number"], item["error"]) for item in own} == {(204, 1, None)}
+    assert platform.ask("GET", f"/v1/attempts?messageId={message + 6}")["items"] == [own[1]]
+    assert platform.ask("GET", f"/v1/attempts?messageId={message + 5}")["items"] == []
 
 
 def test_an_answer_that_is_not_text_is_shown_as_far_as_it_is(platform: Platform) -> None:

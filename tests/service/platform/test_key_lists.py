@@ -27,7 +27,7 @@ def lived(limited: Limited) -> Iterator[Limited]:
         )
         limited.platform.database.execute(
             """
-            insert into outbox.attempt
+            insert into outbox.attempt_log
                 (subscription_id, message_id, idempotency_key, number, duration_seconds, relay)
             values (%s, %s, 'key', 1, 0.25, 'relay')
             """,

@@ -50,7 +50,7 @@ ROWS = """
         update outbox.subscription set paused = true, paused_reason = '410 Gone: ' || %(echo)s
         where id = %(id)s
     )
-    insert into outbox.attempt
+    insert into outbox.attempt_log
         (subscription_id, message_id, idempotency_key, number, duration_seconds, status, error,
          detail, answer, relay)
     values (%(id)s, 7000000, 'key', 1, 0.25, 404, 'http_404', %(echo)s,
