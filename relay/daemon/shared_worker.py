@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 
@@ -56,34 +56,38 @@ class SharedWorker(Worker[Runs]):
         waiting = deque(self._take_offered().values())
         # Relays begin at different places, so that they do not ask for the same cursors.
         waiting.rotate(random.randrange(len(waiting) or 1))
-        while waiting and not self._stop.is_set():
+        begun: Sequence[Cursor] = ()
+        while (begun or waiting) and not self._stop.is_set():
             # In turn, so that none waits for those that always have work.
             most = min(MAX_TOGETHER, -(-len(waiting) // self.relays))
-            together = [waiting.popleft() for _ in range(min(most, len(waiting)))]
-            waiting.extend(self._run_together(runs, together, again=not waiting))
-            known = {cursor.id for cursor in waiting}
+            together = begun or [waiting.popleft() for _ in range(most)]
+            begun, going = self._run_together(runs, together, again=not waiting)
+            waiting.extend(going)
+            known = {cursor.id for cursor in (*begun, *waiting)}
             more = self._take_offered().values()
             waiting.extend(cursor for cursor in more if cursor.id not in known)
         return True
 
     def _run_together(
         self, runs: Runs, together: Sequence[Cursor], *, again: bool
-    ) -> Iterable[Cursor]:
-        """One run; those that go on."""
+    ) -> tuple[Sequence[Cursor], Sequence[Cursor]]:
+        """One run. Those that are claimed for the next already, and others that go on."""
         self._together = together
         ran = self._run(runs, together, RUN_MESSAGES, again=again and not self._offered)
-        going, alone = [], set[int]()
+        begun, going, alone = [], [], set[int]()
         for cursor in together:
             one = ran.get(cursor.id)
             if one is None:
                 continue
             if one.alone:
                 alone.add(cursor.subscription_id)
-            elif not one.blocked and (one.begun or not one.exhausted):
+            elif one.begun:
+                begun.append(cursor)
+            elif not one.blocked and not one.exhausted:
                 going.append(cursor)
         for subscription_id in alone:
             self._leave(subscription_id)
-        return [cursor for cursor in going if cursor.subscription_id not in alone]
+        return begun, [cursor for cursor in going if cursor.subscription_id not in alone]
 
     def _failed(self, fault: Exception) -> None:
         """A run that failed as a whole sends each of its cursors alone, so that one of them can't

@@ -18,8 +18,11 @@ from relay.settings import Settings
 
 logger = structlog.get_logger()
 
-# A subscription that went alone joins the others when its runs were simple for so long.
+# A subscription that went alone joins the others when its runs were simple for so long; twice as
+# long each time that it leaves again soon, since others wait for it each time.
 SIMPLE_SECONDS = 5.0
+MAX_SIMPLE_SECONDS = 300.0
+SOON_SECONDS = 600.0
 # A call that takes longer than the barrier and its slack, and than every other deadline, will not
 # return. So many threads are left standing in such calls; with one more the process ends.
 LEAST_STUCK_SECONDS = 15.0
@@ -29,11 +32,13 @@ SHARING = """
 select kind, count(*) from outbox.subscription where delivery = 'at_least_once' group by kind
 """
 EXISTING = "select id from outbox.subscription"
-# In a run a session says besides which cursors it holds.
+# In a run a session says besides which cursors it holds. Any login can call its sessions so: those
+# of this one count.
 RELAYS = """
 select count(distinct regexp_replace(application_name, ' cursor [0-9]+( [+]?[0-9]*)?$', ''))
 from pg_stat_activity
-where datname = current_database() and application_name like 'outbox-relay %'
+where datname = current_database() and usename = current_user
+  and application_name like 'outbox-relay %'
 """
 
 
@@ -58,6 +63,8 @@ class Workers:
         self._of_kind: dict[str, SharedWorker] = {}
         # Those that can't go with others now, and how many could, of each kind.
         self._alone: set[int] = set()
+        # When they left the others last, by time.monotonic(), and for how long they then go alone.
+        self._left: dict[int, tuple[float, float]] = {}
         self._sharing: dict[str, int] = {}
         # They end with the run that is under way; others stand in calls that do not return.
         self._ending: list[SharedWorker | SubscriptionWorker] = []
@@ -115,7 +122,8 @@ class Workers:
             return True
         worker = self._of_subscription.get(subscription_id)
         if subscription_id in self._alone:
-            if worker is None or not worker.was_simple_for(SIMPLE_SECONDS):
+            _, seconds = self._left.get(subscription_id, (0.0, SIMPLE_SECONDS))
+            if worker is None or not worker.was_simple_for(seconds):
                 return True
             self._alone.discard(subscription_id)
         if worker is not None:
@@ -142,9 +150,17 @@ class Workers:
                 telemetry=self._telemetry,
                 sessions=self._sessions.shared,
                 turned=self._turned,
-                leave=self._alone.add,
+                leave=self._leave,
             )
         return worker
+
+    def _leave(self, subscription_id: int) -> None:
+        now = time.monotonic()
+        left_at, seconds = self._left.get(subscription_id, (float("-inf"), 0.0))
+        soon = now < left_at + SOON_SECONDS
+        again = min(2 * seconds, MAX_SIMPLE_SECONDS) if soon else SIMPLE_SECONDS
+        self._left[subscription_id] = now, again
+        self._alone.add(subscription_id)
 
     def update(self, connection: Connection) -> None:
         """By what subscriptions and relays there are now."""
@@ -157,6 +173,7 @@ class Workers:
             self._end(self._of_subscription.pop(subscription_id))
             self._sessions.forget(subscription_id)
         self._alone &= existing
+        self._left = {one: left for one, left in self._left.items() if one in existing}
         for worker in self._of_kind.values():
             worker.relays = max(row[0] if row else 1, 1)
         self._ending = [worker for worker in self._ending if worker.alive]

@@ -16,8 +16,9 @@ class SubscriptionState(msgspec.Struct, frozen=True):
     """Read with each claim, so that every change takes effect.
 
     `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for another
-    attempt; `has_heads`: of some group one will be due some time; `is_rescheduled`: its rows wait
-    by another schedule from now on. `now` and `closed_at`, when its breaker closed, are seconds
+    attempt; `has_heads`: of some group one will be due some time; `has_rows`: a row may block its
+    group, as a parked dead letter does; `is_rescheduled`: its rows wait by another schedule from
+    now on. `now` and `closed_at`, when its breaker closed, are seconds
     since 1970 by the database's clock.
     """
 
@@ -28,6 +29,7 @@ class SubscriptionState(msgspec.Struct, frozen=True):
     failing: bool
     retrying: bool
     has_heads: bool
+    has_rows: bool
     is_rescheduled: bool
     now: float
     closed_at: float
@@ -48,8 +50,7 @@ class SubscriptionState(msgspec.Struct, frozen=True):
             or claimed.noted
             or self.is_open
             or self.failing
-            or self.retrying
-            or self.has_heads
+            or self.has_rows
             or self.is_rescheduled
             or self.endpoint.rate_per_second is not None
         )
@@ -65,6 +66,7 @@ select c.id, s.settings::text, x.keys, x.sealed,
                  and outbox.delivery_state(d.due_at, d.token, d.outcome) = 'retrying'),
        exists (select from outbox.delivery d
                where d.cursor_id = c.id and d.due_at < 'infinity'),
+       exists (select from outbox.delivery d where d.cursor_id = c.id),
        exists (select from outbox.rescheduling r where r.cursor_id = c.id),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,

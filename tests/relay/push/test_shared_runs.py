@@ -150,6 +150,20 @@ def test_what_is_not_simple_is_left_to_go_alone(
     assert stage.keys("odd") == before
 
 
+def test_a_group_that_is_parked_is_not_passed(stage: PushStage, together: Together) -> None:
+    subscribe(stage, "good")
+    stage.subscribe("parks", retry={"schedule_seconds": [], "jitter": 0}, on_exhausted="park")
+    stage.receiver.paths["/parks"] = respond(500)
+    stage.publish("a:1")
+    together.relay.drain()
+    assert [state for _, _, state in stage.rows()] == ["parked"]
+    del stage.receiver.paths["/parks"]
+    stage.publish("a:2", "b:1")
+    assert together.run()["parks"].alone
+    together.relay.drain()
+    assert stage.keys("parks") == ["a:1", "b:1"]
+
+
 def test_two_priorities_of_one_subscription_take_turns(
     stage: PushStage, together: Together
 ) -> None:
