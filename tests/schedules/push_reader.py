@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, cast
 
 from relay.database import Connection, Pool, connect
@@ -21,6 +21,7 @@ from relay.push.runs import PushRuns
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival
 from tests.schedules.reader import Pause, await_death, no_pause
+from tests.schedules.session import PATIENT
 from tests.schedules.session import connect as watch
 from tests.sql.log import Session
 
@@ -28,6 +29,7 @@ SUBSCRIBE = """
 insert into outbox.subscription (name, kind, shards, settings)
 values ('schedules', 'http', %s, '{
     "endpoint": "http://receiver/", "attempts_log": "none", "breaker": {"minimum": 1000000},
+    "timeout_seconds": 60,
     "retry": {"schedule_seconds": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "jitter": 0}}')
 """
 # What becomes of the first attempts at a group's messages, in turn; group b begins one further, and
@@ -38,7 +40,7 @@ FAILED = Answer(500, "http_500", "refused", b"", None, None, 0.0)
 IN_FLIGHT = """
 select 1 from outbox.delivery where token is not null and message_id = any (%s) limit 1
 """
-LATE_TIMEOUT_SECONDS = 10.0
+LATE_TIMEOUT_SECONDS = 300.0
 LATE_INTERVAL_SECONDS = 0.001
 
 
@@ -92,6 +94,12 @@ class Endpoint:
         # What is late of the latest run, and of those before.
         self._late: dict[int, asyncio.Event] = {}
         self._older: dict[int, asyncio.Event] = {}
+        # Called when one more is late.
+        self.keeping: Callable[[], object] = lambda: None
+
+    def keeps(self, message_ids: Iterable[int]) -> bool:
+        """Whether it has all of these, and answers them late."""
+        return all(message_id in self._late for message_id in message_ids)
 
     async def post(self, request: Request) -> Answer:
         key = request.headers["idempotency-key"]
@@ -101,6 +109,7 @@ class Endpoint:
             self.arrived.append(message_id)
         if outcome.endswith("late"):
             answered = self._late[message_id] = asyncio.Event()
+            asyncio.get_running_loop().call_soon(self.keeping)
             await answered.wait()
         return ACKED if acked else FAILED
 
@@ -119,14 +128,21 @@ class StagedLoop(RequestLoop):
     """Whose batches stand still where their reader wants it."""
 
     def __init__(self, database_url: str, readers: PushReaders) -> None:
-        super().__init__(settings(database_url, RELAY_NAME="push"), Telemetry())
+        super().__init__(settings(database_url, RELAY_NAME="push", **PATIENT), Telemetry())
         self.pause: Pause = no_pause
         self.endpoint = Endpoint(self.client, readers)
         self.client = cast(Client, self.endpoint)
 
+    def _beat_after(self, due_at: float) -> None:
+        """It is never behind: a busy machine sends no less."""
+
 
 class StagedBatch(RequestBatch):
-    """Pauses before the first message and behind the last one."""
+    """Pauses before the first message and behind the last one, and no time ends it.
+
+    It sends all that it may, and its tail lasts until the endpoint has answered all, or has what it
+    answers late.
+    """
 
     def __init__(self, request_loop: RequestLoop, *arguments: Any, **options: Any) -> None:
         super().__init__(request_loop, *arguments, **options)
@@ -135,6 +151,7 @@ class StagedBatch(RequestBatch):
 
     def send(self, due: Sequence[Item], pages: Generator[list[Row]]) -> BatchResult:
         self._staged.pause("start")
+        self._staged.endpoint.keeping = self._check
         result = super().send(due, pages)
         self._staged.pause("deliver")
         return result
@@ -143,6 +160,16 @@ class StagedBatch(RequestBatch):
         assert item.row is not None
         self._staged.endpoint.ids[item.row[4].decode()] = item.message_id
         super()._launch(item)
+
+    def _start_clock(self) -> None:
+        self._timed = True
+
+    def _check(self) -> None:
+        if self._staged.endpoint.keeps(item.message_id for item in self._in_flight):
+            super()._check()
+
+    def _tail_seconds(self) -> float:
+        return 0.0
 
 
 def batch(request_loop: RequestLoop, *arguments: Any, **options: Any) -> RequestBatch:
@@ -175,7 +202,7 @@ class PushReader:
     def __init__(
         self, database_url: str, watcher: Session, readers: PushReaders, limit: int
     ) -> None:
-        self._settings = settings(database_url, RELAY_NAME="push")
+        self._settings = settings(database_url, RELAY_NAME="push", **PATIENT)
         self._watcher = watcher
         self._readers = readers
         self._limit = limit
