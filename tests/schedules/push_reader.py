@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, cast
 
 from relay.database import Connection, Pool, connect
+from relay.log.cursor import Cursor
 from relay.log.message import Row
 from relay.log.probe import probe
 from relay.monitoring.telemetry import Telemetry
@@ -96,6 +97,11 @@ class Endpoint:
         self._older: dict[int, asyncio.Event] = {}
         # Called when one more is late.
         self.keeping: Callable[[], object] = lambda: None
+
+    @property
+    def has_late(self) -> bool:
+        """Whether it has an answer to give; while no run sends."""
+        return bool(self._late or self._older)
 
     def keeps(self, message_ids: Iterable[int]) -> bool:
         """Whether it has all of these, and answers them late."""
@@ -226,17 +232,21 @@ class PushReader:
         self._request_loop.pause = pause
         cursors = probe(self._connection, "push")
         pause("look")
-        for cursor in cursors:
-            ran = self._runs.run(cursor, self._limit)
-            if ran is not None:
-                break
+        self._run(cursors)
         self.answer()
+
+    def _run(self, cursors: Sequence[Cursor]) -> None:
+        for cursor in cursors:
+            if self._runs.run(cursor, self._limit) is not None:
+                return
 
     def answer(self) -> None:
         """What is late of the runs before the latest is answered, and written where it has a row.
 
         Raises TimeoutError.
         """
+        if not self._request_loop.endpoint.has_late:
+            return
         answering = self._request_loop.endpoint.answer()
         late = asyncio.run_coroutine_threadsafe(answering, self._request_loop.loop).result()
         ends_at = time.monotonic() + LATE_TIMEOUT_SECONDS
@@ -254,8 +264,9 @@ class PushReader:
 
     def drain(self) -> None:
         self._readers.answer()
-        while probe(self._connection, "push"):
-            self.round(no_pause)
+        self._request_loop.pause = no_pause
+        while cursors := probe(self._connection, "push"):
+            self._run(cursors)
             self._readers.answer()
 
     def close(self) -> None:

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 import psycopg
 
-from relay.log import session
+from relay.log import reading, session
 from tests.sql.log import Session
 
 # Longer than any schedule takes; what it bounds is what a failed one has left behind.
 OPTIONS = "-c statement_timeout=10min"
 # How long a relay that stands still keeps its session: as long as its settings allow.
 PATIENT = {"RELAY_BARRIER_SECONDS": "300"}
+RUN_SECONDS = 600.0
 LOCK_TIMEOUT = "'lock_timeout', '2s'"
 
 
@@ -22,11 +23,13 @@ def connect(database_url: str) -> Session:
 
 @contextmanager
 def patient_relays() -> Iterator[None]:
-    """Here a relay waits for a lock for as long as another session stands still with it."""
-    impatient = session.SET_LOCAL
-    assert impatient.count(LOCK_TIMEOUT) == 1
-    vars(session)["SET_LOCAL"] = impatient.replace(LOCK_TIMEOUT, "'lock_timeout', '0'")
+    """Here a relay's run lasts, and waits for a lock, for as long as sessions stand still."""
+    set_local, run_seconds = session.SET_LOCAL, reading.RUN_SECONDS
+    assert set_local.count(LOCK_TIMEOUT) == 1
+    vars(session)["SET_LOCAL"] = set_local.replace(LOCK_TIMEOUT, "'lock_timeout', '0'")
+    vars(reading)["RUN_SECONDS"] = RUN_SECONDS
     try:
         yield
     finally:
-        vars(session)["SET_LOCAL"] = impatient
+        vars(session)["SET_LOCAL"] = set_local
+        vars(reading)["RUN_SECONDS"] = run_seconds
