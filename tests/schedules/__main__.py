@@ -190,11 +190,11 @@ class Watch:
         with self._progress:
             return run(self._jobs, self._tell)
 
-    def _tell(self, number: int, tally: Tally) -> None:
-        before, self._tallies[number] = self._tallies[number], tally
+    def _tell(self, number: int, tally: Tally, is_done: bool) -> None:
+        self._tallies[number] = tally
         schedules = sum(one.schedules for one in self._tallies)
         share = self._share()
-        bar, is_done = self._bars[number], tally.share == 1
+        bar = self._bars[number]
         if not self._progress.tasks[number + 1].started:
             self._progress.start_task(bar)
         self._progress.update(self._all, completed=share, schedules=schedules)
@@ -204,7 +204,7 @@ class Watch:
         if self._console.is_terminal:
             return
         now = time.monotonic()
-        if is_done and before.share < 1:
+        if is_done:
             job = self._jobs[number]
             which = "all of them" if job.sample is None else "a sample"
             self._print(f"{_title(job)}: {tally.schedules:,} schedules, {which}")

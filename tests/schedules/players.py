@@ -17,7 +17,7 @@ from tests.schedules.stage import SessionFailed, prepared_database
 # A schedule goes one step at a time: one player and its server keep one core busy.
 PLAYERS = 2
 
-Tell = Callable[[int, Tally], None]
+Tell = Callable[[int, Tally, bool], object]
 
 
 class Part(NamedTuple):
@@ -67,7 +67,7 @@ def _play(database_url: str, pipe: Connection) -> None:
 
 
 def run(jobs: Sequence[Job], tell: Tell) -> list[Tally]:
-    """The tally of each job; `tell` hears (number of the job, its tally so far).
+    """The tally of each job; `tell` hears (number of the job, its tally so far, if it is done).
 
     Raises SessionFailed, NotRepeatable, and StartError where a server does not start.
     """
@@ -103,7 +103,9 @@ def run(jobs: Sequence[Job], tell: Tell) -> list[Tally]:
                     del underway[pipe]
                     idle.append(pipe)
                     done[part.number].merge(told.tally)
-                tell(part.number, so_far(part.number))
+                others = [*left, *(one for one, _ in underway.values())]
+                is_done = all(one.number != part.number for one in others)
+                tell(part.number, so_far(part.number), is_done)
     return done
 
 
