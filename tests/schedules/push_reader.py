@@ -29,7 +29,8 @@ from tests.sql.log import Session
 SUBSCRIBE = """
 insert into outbox.subscription (name, kind, shards, settings)
 values ('schedules', 'http', %s, '{
-    "endpoint": "http://receiver/", "attempts_log": "none", "breaker": {"minimum": 1000000},
+    "endpoint": "http://receiver/", "attempts_log": "none",
+    "breaker": {"minimum": 1000000, "window_seconds": 1},
     "timeout_seconds": 60,
     "retry": {"schedule_seconds": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "jitter": 0}}')
 """
