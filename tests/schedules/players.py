@@ -1,7 +1,7 @@
-"""Processes that play jobs, each with a server of its own."""
+"""Processes that play jobs, each on a server of its own."""
 
 import signal
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -48,7 +48,7 @@ class Player:
 
 class _Told(NamedTuple):
     tally: Tally
-    done: bool
+    is_over: bool
 
 
 def _play(database_url: str, pipe: Connection) -> None:
@@ -72,41 +72,38 @@ def run(jobs: Sequence[Job], tell: Tell) -> list[Tally]:
     Raises SessionFailed, NotRepeatable, and StartError where a server does not start.
     """
     # The long ones first, so that none plays on when the others are done.
-    left = deque(sorted(_parts(jobs), key=_size, reverse=True))
-    done = [Tally() for _ in jobs]
-    underway: dict[Connection, tuple[Part, Tally]] = {}
+    parts = sorted(_parts(jobs), key=_size, reverse=True)
+    tallies = {part: Tally() for part in parts}
+    left, unfinished = deque(parts), Counter(part.number for part in parts)
+    underway: dict[Connection, Part] = {}
 
-    def so_far(number: int) -> Tally:
+    def of_job(number: int) -> Tally:
         tally = Tally()
-        tally.merge(done[number])
-        for part, told in underway.values():
+        for part in parts:
             if part.number == number:
-                tally.merge(told)
+                tally.merge(tallies[part])
         return tally
 
     with ExitStack() as opened:
         idle = [
             opened.enter_context(Player(opened.enter_context(prepared_database()))).pipe
-            for _ in range(min(PLAYERS, len(left)))
+            for _ in range(min(PLAYERS, len(parts)))
         ]
         while left or underway:
             while left and idle:
                 part, pipe = left.popleft(), idle.pop()
-                underway[pipe] = part, Tally()
+                underway[pipe] = part
                 pipe.send(part.job)
             for ready in wait(list(underway)):
                 pipe = cast(Connection, ready)
-                part, _ = underway[pipe]
-                told = _told(pipe, part.job)
-                underway[pipe] = part, told.tally
-                if told.done:
+                part = underway[pipe]
+                tallies[part], is_over = _told(pipe, part.job)
+                if is_over:
                     del underway[pipe]
                     idle.append(pipe)
-                    done[part.number].merge(told.tally)
-                others = [*left, *(one for one, _ in underway.values())]
-                is_done = all(one.number != part.number for one in others)
-                tell(part.number, so_far(part.number), is_done)
-    return done
+                    unfinished[part.number] -= 1
+                tell(part.number, of_job(part.number), not unfinished[part.number])
+    return [of_job(number) for number in range(len(jobs))]
 
 
 def _told(pipe: Connection, job: Job) -> _Told:

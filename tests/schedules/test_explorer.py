@@ -11,7 +11,7 @@ from relay.database import Watched
 from relay.log import claim
 from tests.schedules import waits, writer
 from tests.schedules.actor import Actor
-from tests.schedules.campaign import Job, explore
+from tests.schedules.campaign import Job, Sample, explore
 from tests.schedules.explorer import (
     Choice,
     Exhaustive,
@@ -238,7 +238,7 @@ def test_a_relay_that_runs_without_its_cursors_lock_is_caught(
     lock = "for no key update of c skip locked"
     assert lock in claim.CLAIM
     monkeypatch.setattr(claim, "CLAIM", claim.CLAIM.replace(lock, ""))
-    tally = explore(server_url, Job(two_relays(), "relay", first="A"))
+    tally = explore(server_url, Job(two_relays(), "relay", Sample(20, seed=1)))
     assert tally.broken > 0
     assert "came 2 times" in tally.examples[0].broken[0]
 
