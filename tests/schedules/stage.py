@@ -9,7 +9,7 @@ from local.postgres import Postgres
 from local.stack import temporary_directory
 from tests.relay.recording import repeats
 from tests.schedules.actor import Actor, Life, Pid
-from tests.schedules.explorer import Choice
+from tests.schedules.explorer import Choice, NotRepeatable
 from tests.schedules.promises import Committed, broken_promises
 from tests.schedules.reader import Reader, live
 from tests.schedules.readers import KINDS, SUBSCRIPTIONS
@@ -147,6 +147,8 @@ class Stage:
                     steps[-1] += " (waits)"
                     waited = True
                 path += self._go_on(waits, choose, steps)
+            except NotRepeatable:
+                raise
             except Exception as fault:
                 told = "".join(f"\n  {step}" for step in steps)
                 raise SessionFailed(
