@@ -1,6 +1,6 @@
 """Where schedules are played: one real Postgres, the writers' sessions, and readers of one kind."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import NamedTuple, Self
@@ -62,6 +62,7 @@ def prepared_database() -> Iterator[str]:
 
 EMPTY = "truncate outbox.message, outbox.checkpoint, outbox.delivery, parcel"
 NO_SUBSCRIPTION = "select outbox.delete_subscription(name, true) from outbox.subscription"
+TERMINATE = "select pg_terminate_backend(pid) from unnest(%s::integer[]) as running (pid)"
 COMMITTED = "select id, idempotency_key from outbox.message where id > %s order by id"
 
 
@@ -109,8 +110,7 @@ class Stage:
         try:
             path, steps, waited = self._step(actors, choose)
         finally:
-            for actor in actors.values():
-                actor.end()
+            self._end(actors.values())
         self._readers[-1].drain()
         committed = [Committed(*row) for row in self._control.execute(COMMITTED, [self._last_id])]
         self._last_id = max((one.id for one in committed), default=self._last_id)
@@ -118,6 +118,13 @@ class Stage:
         arrived = [one.idempotency_key for one in self._kind.arrivals]
         again = repeats(self._kind.arrivals)
         return Played(path, steps, waited, len(arrived), again, arrived, broken)
+
+    def _end(self, actors: Collection[Actor]) -> None:
+        """Also those that are in the middle of a step, where the schedule failed."""
+        if running := [actor.pid() for actor in actors if actor.running]:
+            self._control.execute(TERMINATE, [running])
+        for actor in actors:
+            actor.end()
 
     def _actors(self, cut_off: list[list[int]]) -> dict[str, Actor]:
         sessions = self._script.sessions
