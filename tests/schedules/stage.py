@@ -1,7 +1,7 @@
 """Where schedules are played: one real Postgres, the writers' sessions, and readers of one kind."""
 
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -77,13 +77,13 @@ class Stage:
         self._script = script
         with ExitStack() as opened:
             opened.enter_context(patient_relays())
-            self._control = opened.enter_context(connect(database_url))
+            self._control = opened.enter_context(closing(connect(database_url)))
             for statement in (EMPTY, NO_SUBSCRIPTION):
                 self._control.execute(statement)
             self._control.execute(SUBSCRIPTIONS[kind], [script.shards])
             self._control.execute(PARCELS, [script.groups])
             self._writers = [
-                Writer(opened.enter_context(connect(database_url))) for _ in script.writers
+                Writer(opened.enter_context(closing(connect(database_url)))) for _ in script.writers
             ]
             readers = KINDS[kind](database_url)
             opened.callback(readers.close)
