@@ -115,8 +115,11 @@ class RecordingSink:
 class Relay:
     """One relay's connection and sink, moved by hand."""
 
-    def __init__(self, database_url: str, sink: RecordingSink | None = None) -> None:
-        self.settings = settings(database_url, RELAY_NAME=f"relay-{next(_numbers)}")
+    def __init__(
+        self, database_url: str, sink: RecordingSink | None = None, **environment: str
+    ) -> None:
+        name = f"relay-{next(_numbers)}"
+        self.settings = settings(database_url, RELAY_NAME=name, **environment)
         self.sink = sink or RecordingSink()
         self.telemetry = Telemetry()
         self.connection = connect(self.settings)

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from local.server import StartError
-from tests.schedules.campaign import Job, Sample, Tally, run
-from tests.schedules.explorer import NotRepeatable, Repeated
+from tests.schedules.campaign import Job, Sample, Tally
+from tests.schedules.explorer import NotRepeatable, Repeated, interleavings
+from tests.schedules.players import run
 from tests.schedules.readers import KINDS, NAIVE, PROVEN
 from tests.schedules.script import Script
 from tests.schedules.scripts import SCRIPTS
@@ -23,6 +24,7 @@ DESCRIPTION = """\
 Each script is a few sessions, cut into steps: writers that lock a group's row and publish, and one
 or two relays that look, claim, deliver, commit or die. All orders of their steps are played on a
 real Postgres of its own; a session that waits for another's lock stands still until it has it.
+Whether it waits is what Postgres says, and no time decides what comes of a step.
 After each schedule the log is read to its end and held against the promises: nothing lost, nothing
 seen that was rolled back, first arrivals of a group in the order of writing, no repeat but of what
 was in flight at a crash. The push run reads the same logs, to an endpoint that refuses some first
@@ -38,10 +40,12 @@ examples:
   python -m tests.schedules --replay late_commit:ABBRRARR --reader "by id"
 
 A schedule is written as the names of its sessions in the order of their steps: writers A, B, C,
-readers R, S; --list says what each one's steps are. Exit 0: every promise kept and both readers
-caught where they should be; else 1."""
+readers R, S; --list says what each one's steps are. Where a step frees two sessions that wait, one
+more name says which of them goes on first. Exit 0: every schedule played, every promise kept and
+both readers caught where they should be; else 1."""
 
 PLAIN_WIDTH = 140
+TELL_SECONDS = 20.0
 
 
 def main() -> int:
@@ -134,19 +138,20 @@ def _prove(console: Console, arguments: argparse.Namespace) -> int:
     sample = Sample(arguments.sample, arguments.seed) if arguments.sample else None
     jobs = [Job(script, kind, sample) for script in scripts for kind in KINDS]
     began_at = time.monotonic()
-    tallies = _watch(console, jobs)
+    tallies = Watch(console, jobs).run()
     by_script = {script.name: dict[str, Tally]() for script in scripts}
     for job, tally in zip(jobs, tallies, strict=True):
         by_script[job.script.name][job.kind] = tally
     console.print(_table(scripts, by_script))
-    faults = _faults(scripts, by_script)
+    faults = _faults(scripts, by_script, sample)
     for line in [*_catches(scripts, by_script), *faults]:
         console.print(line, highlight=False, soft_wrap=True)
     seconds = time.monotonic() - began_at
     proven = [one[kind] for one in by_script.values() for kind in PROVEN]
     broken = sum(tally.broken for tally in proven)
     schedules = sum(tally.schedules for tally in proven)
-    which = "all schedules" if sample is None else f"a sample of seed {sample.seed}"
+    # Each schedule's share of the tree of choices: where they make up 1, all were played, and once.
+    which = "all there are" if sample is None else f"a sample of seed {sample.seed}"
     console.print(
         f"{schedules:,} schedules ({which}), {broken} broke a promise; {seconds:.0f} s",
         style="bold red" if faults else "bold green",
@@ -155,30 +160,68 @@ def _prove(console: Console, arguments: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _watch(console: Console, jobs: Sequence[Job]) -> list[Tally]:
-    """Runs the jobs with a bar each on a terminal, and a line each elsewhere."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[schedules]:,} schedules"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bars = [
-            progress.add_task(_title(job), total=1.0, visible=False, start=False, schedules=0)
+class Watch:
+    """Tells how far the jobs are: bars on a terminal; elsewhere a line each, and one now and then.
+
+    How many schedules there are is known when they were played: which session can step is known
+    then. What is known before is each one's share of the whole.
+    """
+
+    def __init__(self, console: Console, jobs: Sequence[Job]) -> None:
+        self._console = console
+        self._jobs = jobs
+        self._tallies = [Tally() for _ in jobs]
+        self._began_at = self._told_at = time.monotonic()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:.1f} %, {task.fields[schedules]:,} schedules"),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._all = self._progress.add_task("all", total=1.0, schedules=0)
+        self._bars = [
+            self._progress.add_task(_title(job), total=1.0, visible=False, start=False, schedules=0)
             for job in jobs
         ]
 
-        def tell(number: int, schedules: int, share: float) -> None:
-            bar = bars[number]
-            if not progress.tasks[number].started:
-                progress.start_task(bar)
-            visible = share < 1.0
-            progress.update(bar, completed=share, schedules=schedules, visible=visible)
-            if not visible and not console.is_terminal:
-                console.print(f"{_title(jobs[number])}: {schedules:,} schedules", highlight=False)
+    def run(self) -> list[Tally]:
+        """Raises what `players.run` raises."""
+        with self._progress:
+            return run(self._jobs, self._tell)
 
-        return run(jobs, tell)
+    def _tell(self, number: int, tally: Tally, is_done: bool) -> None:
+        self._tallies[number] = tally
+        schedules = sum(one.schedules for one in self._tallies)
+        share = self._share()
+        bar = self._bars[number]
+        if not self._progress.tasks[number + 1].started:
+            self._progress.start_task(bar)
+        self._progress.update(self._all, completed=share, schedules=schedules)
+        self._progress.update(
+            bar, completed=float(tally.share), schedules=tally.schedules, visible=not is_done
+        )
+        if self._console.is_terminal:
+            return
+        now = time.monotonic()
+        if is_done:
+            job = self._jobs[number]
+            which = "all of them" if job.sample is None else "a sample"
+            self._print(f"{_title(job)}: {tally.schedules:,} schedules, {which}")
+        elif now - self._told_at > TELL_SECONDS:
+            self._told_at = now
+            minutes = (now - self._began_at) / 60
+            self._print(f"{share:.1%} after {minutes:.1f} min, {schedules:,} schedules")
+
+    def _share(self) -> float:
+        sizes = [interleavings(job.script.lengths) for job in self._jobs]
+        behind = sum(
+            size * float(tally.share) for size, tally in zip(sizes, self._tallies, strict=True)
+        )
+        return behind / sum(sizes)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False)
 
 
 def _title(job: Job) -> str:
@@ -193,8 +236,7 @@ FIGURES = [
 
 def _table(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> Table:
     table = Table(title="Every interleaving", show_footer=True)
-    table.add_column("script", "all", overflow="fold")
-    table.add_column("what")
+    table.add_column("script", "all", no_wrap=True)
     for kind, count in FIGURES:
         total = sum(getattr(by_script[script.name][kind], count) for script in scripts)
         title = count if kind == "relay" else f"{kind}: {count}"
@@ -206,7 +248,7 @@ def _table(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) ->
         tallies = by_script[script.name]
         counts = [getattr(tallies[kind], count) for kind, count in FIGURES]
         naive = [f"{tallies[kind].broken:,} of {tallies[kind].schedules:,}" for kind in NAIVE]
-        table.add_row(script.name, script.about, *(f"{count:,}" for count in counts), *naive)
+        table.add_row(script.name, *(f"{count:,}" for count in counts), *naive)
     return table
 
 
@@ -225,7 +267,9 @@ def _catches(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) 
     return lines
 
 
-def _faults(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> list[str]:
+def _faults(
+    scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]], sample: Sample | None
+) -> list[str]:
     """What makes the exit code 1, in words."""
     lines = []
     for script in scripts:
@@ -235,6 +279,11 @@ def _faults(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -
                 again = f"--replay {script.name}:{played.path} --reader {kind}"
                 lines.append(f"[red]{script.name} broke a promise:[/red] {again}")
                 lines += [f"  {escape(line)}" for line in [*played.steps, *played.broken]]
+        lines += [
+            f"[red]{script.name}, {kind}: {tallies[kind].share} of its schedules were played[/red]"
+            for kind in KINDS
+            if sample is None and tallies[kind].share != 1
+        ]
         lines += [
             f"[red]{script.name} did not catch the reader {kind}[/red] (a small sample may not)"
             for kind in script.catches

@@ -8,8 +8,16 @@ from tests.schedules.script import ROUND_ENDS
 END_TIMEOUT_SECONDS = 10.0
 
 
+class Ended(Exception):
+    """The schedule is over before its sessions are."""
+
+
 class Actor:
-    """Lives `life` in a thread of its own; `life` asks for each step by `next_step`."""
+    """Lives `life` in a thread of its own; `life` asks for each step by `next_step`.
+
+    `stops_when_freed`: once it has a lock that it waited for, it stands still until it is told to
+    `go_on`, since `life` says so by `freed`.
+    """
 
     def __init__(
         self,
@@ -17,9 +25,12 @@ class Actor:
         steps: Sequence[str],
         life: "Life",
         pid: "Pid",
+        *,
+        stops_when_freed: bool,
     ) -> None:
         self.name = name
         self.pid = pid
+        self.stops_when_freed = stops_when_freed
         # Whether its step is not over yet, and whether that is because it waits for a lock.
         self.running = False
         self.waiting = False
@@ -50,9 +61,26 @@ class Actor:
 
     def over(self, timeout_seconds: float) -> bool:
         """Whether its step is over by then. Raises what the step raised."""
+        if not self._stands_still(timeout_seconds):
+            return False
+        self.running = False
+        return True
+
+    def go_on(self, timeout_seconds: float) -> bool:
+        """The rest of the step whose lock it has by now; False: it is not known to have it by then.
+
+        Raises what the step raised.
+        """
+        if self.stops_when_freed and not self._stands_still(timeout_seconds):
+            return False
+        self.waiting = False
+        if self.stops_when_freed:
+            self._go.release()
+        return True
+
+    def _stands_still(self, timeout_seconds: float) -> bool:
         if not self._stopped.acquire(timeout=timeout_seconds):
             return False
-        self.running = self.waiting = False
         if self._fault is not None:
             raise self._fault
         return True
@@ -72,6 +100,17 @@ class Actor:
             return None
         self._taken += 1
         return self._steps[self._taken - 1]
+
+    def freed(self) -> None:
+        """`life` has a lock; where it had to wait for it, it goes on when it is told. Raises Ended.
+
+        `waiting` can't change meanwhile: it was set before any other session could free this one.
+        """
+        if self.waiting:
+            self._stopped.release()
+            self._go.acquire()
+            if self._ended:
+                raise Ended
 
     def leave_out_the_round(self) -> None:
         """The reader's round is over before its steps are: none of these is left to take."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from random import Random
 from typing import Protocol
 
@@ -19,10 +20,11 @@ class Exhaustive:
     """Depth first through all choices: play, then `advance`, until it says that all are done.
 
     Each schedule is played from its beginning; which sessions can step is only known then, since
-    one that waits for a lock can't.
+    one that waits for a lock can't. With `first`, the branch of all schedules that begin with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: str | None = None) -> None:
+        self._first = first
         self._options: list[list[str]] = []
         self._chosen: list[int] = []
         self._depth = 0
@@ -32,7 +34,8 @@ class Exhaustive:
         options = list(left)
         if self._depth == len(self._options):
             self._options.append(options)
-            self._chosen.append(0)
+            given = None if self._chosen else self._first
+            self._chosen.append(0 if given is None else options.index(given))
         elif self._options[self._depth] != options:
             path = "".join(
                 known[chosen]
@@ -51,22 +54,19 @@ class Exhaustive:
     def advance(self) -> bool:
         """On to the next schedule, from its beginning; False when there is none."""
         self._depth = 0
-        while self._options and self._chosen[-1] == len(self._options[-1]) - 1:
+        fixed = 0 if self._first is None else 1
+        while len(self._options) > fixed and self._chosen[-1] == len(self._options[-1]) - 1:
             self._options.pop()
             self._chosen.pop()
-        if not self._options:
+        if len(self._options) == fixed:
             return False
         self._chosen[-1] += 1
         return True
 
     @property
-    def share(self) -> float:
-        """How much of the tree lies behind, 0 to 1, each branch as heavy as its siblings."""
-        share, width = 0.0, 1.0
-        for options, chosen in zip(self._options, self._chosen, strict=True):
-            width /= len(options)
-            share += chosen * width
-        return share
+    def share(self) -> Fraction:
+        """Of this schedule in the tree, each branch as heavy as its siblings: 1 in all."""
+        return Fraction(1, math.prod(len(options) for options in self._options))
 
 
 class Sampled:

@@ -4,47 +4,53 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import cast
 
 from relay.database import Connection, Pool, connect
+from relay.log.cursor import Cursor
 from relay.log.message import ID, IDEMPOTENCY_KEY, Row
 from relay.log.probe import probe
 from relay.log.sink import Page
 from relay.monitoring.telemetry import Telemetry
 from relay.push import runs
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client, Destination
-from relay.push.http.connection import Answered
+from relay.push.http.client import Answered, Client, Destination
 from relay.push.http.lines import Lines
 from relay.push.item import Item
+from relay.push.requests.batch import RequestBatch
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.result import BatchResult
 from relay.push.requests.sending import Sending
+from relay.push.requests.slots import Slots
 from relay.push.runs import PushRuns
+from relay.push.target import Target
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival
 from tests.schedules.reader import Pause, await_death, no_pause
+from tests.schedules.session import PATIENT
 from tests.schedules.session import connect as watch
 from tests.sql.log import Session
 
 SUBSCRIBE = """
 insert into outbox.subscription (name, kind, shards, settings)
 values ('schedules', 'http', %s, '{
-    "endpoint": "http://receiver/", "attempts_log": "none", "breaker": {"minimum": 1000000},
+    "endpoint": "http://receiver/", "attempts_log": "none",
+    "breaker": {"minimum": 1000000, "window_seconds": 1},
+    "timeout_seconds": 60,
     "retry": {"schedule_seconds": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "jitter": 0}}')
 """
 # What becomes of the first attempts at a group's messages, in turn; group b begins one further, and
 # so on. Every later attempt is acknowledged.
 OUTCOMES = ("failed late", "acked late", "failed", "acked")
-KEY = re.compile(rb"idempotency-key: ([^\r\n]*)")
 ACKED = Answer(200, None, "", b"", None, None, 0.0)
 FAILED = Answer(500, "http_500", "refused", b"", None, None, 0.0)
 IN_FLIGHT = """
 select 1 from outbox.delivery where token is not null and message_id = any (%s) limit 1
 """
-LATE_TIMEOUT_SECONDS = 10.0
+KEY = re.compile(rb"idempotency-key: ([^\r\n]*)")
+LATE_TIMEOUT_SECONDS = 300.0
 LATE_INTERVAL_SECONDS = 0.001
 
 
@@ -98,6 +104,17 @@ class Endpoint:
         # What is late of the latest run, and of those before.
         self._late: dict[int, Callable[[], None]] = {}
         self._older: dict[int, Callable[[], None]] = {}
+        # Called when one more is late.
+        self.keeping: Callable[[], object] = lambda: None
+
+    @property
+    def has_late(self) -> bool:
+        """Whether it has an answer to give; while no run sends."""
+        return bool(self._late or self._older)
+
+    def keeps(self, message_ids: Iterable[int]) -> bool:
+        """Whether it has all of these, and answers them late."""
+        return all(message_id in self._late for message_id in message_ids)
 
     def note(self, row: Row) -> None:
         """Which message has this key."""
@@ -114,6 +131,7 @@ class Endpoint:
         answer = partial(answered, ACKED if acked else FAILED)
         if outcome.endswith("late"):
             self._late[message_id] = answer
+            asyncio.get_running_loop().call_soon(self.keeping)
         else:
             asyncio.get_running_loop().call_soon(answer)
 
@@ -132,14 +150,41 @@ class StagedLoop(RequestLoop):
     """Whose batches stand still where their reader wants it."""
 
     def __init__(self, database_url: str, readers: PushReaders) -> None:
-        super().__init__(settings(database_url, RELAY_NAME="push"), Telemetry())
+        super().__init__(settings(database_url, RELAY_NAME="push", **PATIENT), Telemetry())
         self.pause: Pause = no_pause
         self.endpoint = Endpoint(self.client, readers)
         self.client = cast(Client, self.endpoint)
 
+    def _beat_after(self, due_at: float) -> None:
+        """It is never behind: a busy machine sends no less."""
+
+
+class StagedBatch(RequestBatch):
+    """Whose tail lasts until the endpoint has answered all, or has what it answers late."""
+
+    def _check(self) -> None:
+        request_loop = self._request_loop
+        assert isinstance(request_loop, StagedLoop)
+        if request_loop.endpoint.keeps(item.message_id for item in self._in_flight):
+            super()._check()
+
+    def look(self) -> None:
+        """The endpoint has something that it answers late."""
+        self._check()
+
 
 class StagedSending(Sending):
-    """Pauses before the first message and behind the last one, where its loop is staged."""
+    """Pauses before the first message and behind the last one, and no time ends it: it sends all
+    that it may. Where its loop is not staged it is as ever.
+    """
+
+    def add(self, target: Target, cursor_id: int, slots: Slots) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super().add(target, cursor_id, slots)
+            return
+        staged = StagedBatch(self, target, cursor_id, slots)
+        self.request_loop.endpoint.keeping = staged.look
+        self._batches.append(staged)
 
     def send(
         self,
@@ -153,17 +198,25 @@ class StagedSending(Sending):
         for item in due:
             if item.row is not None:
                 self.request_loop.endpoint.note(item.row)
-        results = super().send(due, self._noted(turns), read_upto)
+        results = super().send(due, self._noted(turns, self.request_loop.endpoint), read_upto)
         self.request_loop.pause("deliver")
         return results
 
-    def _noted(self, turns: Generator[Sequence[Page]]) -> Generator[Sequence[Page]]:
-        assert isinstance(self.request_loop, StagedLoop)
+    @staticmethod
+    def _noted(turns: Generator[Sequence[Page]], endpoint: Endpoint) -> Generator[Sequence[Page]]:
         for pages in turns:
             for page in pages:
                 for row in page.rows:
-                    self.request_loop.endpoint.note(row)
+                    endpoint.note(row)
             yield pages
+
+    def _start(self) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super()._start()
+
+    @property
+    def tail_seconds(self) -> float:
+        return 0.0 if isinstance(self.request_loop, StagedLoop) else super().tail_seconds
 
 
 # PushRuns makes it by this name. For good: several stages play at once.
@@ -190,7 +243,7 @@ class PushReader:
     def __init__(
         self, database_url: str, watcher: Session, readers: PushReaders, limit: int
     ) -> None:
-        self._settings = settings(database_url, RELAY_NAME="push")
+        self._settings = settings(database_url, RELAY_NAME="push", **PATIENT)
         self._watcher = watcher
         self._readers = readers
         self._limit = limit
@@ -214,16 +267,21 @@ class PushReader:
         self._request_loop.pause = pause
         cursors = probe(self._connection, "push")
         pause("look")
+        self._run(cursors)
+        self.answer()
+
+    def _run(self, cursors: Sequence[Cursor]) -> None:
         for cursor in cursors:
             if self._runs.run([cursor], self._limit, again=False):
-                break
-        self.answer()
+                return
 
     def answer(self) -> None:
         """What is late of the runs before the latest is answered, and written where it has a row.
 
         Raises TimeoutError.
         """
+        if not self._request_loop.endpoint.has_late:
+            return
         answering = self._request_loop.endpoint.answer()
         late = asyncio.run_coroutine_threadsafe(answering, self._request_loop.loop).result()
         ends_at = time.monotonic() + LATE_TIMEOUT_SECONDS
@@ -241,8 +299,9 @@ class PushReader:
 
     def drain(self) -> None:
         self._readers.answer()
-        while probe(self._connection, "push"):
-            self.round(no_pause)
+        self._request_loop.pause = no_pause
+        while cursors := probe(self._connection, "push"):
+            self._run(cursors)
             self._readers.answer()
 
     def close(self) -> None:

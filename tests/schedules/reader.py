@@ -78,7 +78,7 @@ def no_pause(_: str) -> None: ...
 
 LIVES = "select 1 from pg_stat_activity where pid = %s"
 DEATH_INTERVAL_SECONDS = 0.001
-DEATH_TIMEOUT_SECONDS = 10.0
+DEATH_TIMEOUT_SECONDS = 300.0
 
 
 def await_death(watcher: Session, pid: int) -> None:

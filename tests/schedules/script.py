@@ -50,6 +50,11 @@ class Script(msgspec.Struct, frozen=True):
         }
 
     @property
+    def lengths(self) -> dict[str, int]:
+        """How many steps each session has."""
+        return {name: len(steps) for name, steps in self.sessions.items()}
+
+    @property
     def groups(self) -> list[str]:
         """The groups that its writers lock."""
         actions = [one for steps in self.writers for step in steps for one in step.split("; ")]

@@ -1,8 +1,7 @@
 """Where schedules are played: one real Postgres, the writers' sessions, and readers of one kind."""
 
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -10,28 +9,27 @@ from local.postgres import Postgres
 from local.stack import temporary_directory
 from tests.relay.recording import repeats
 from tests.schedules.actor import Actor, Life, Pid
-from tests.schedules.explorer import Choice
+from tests.schedules.explorer import Choice, NotRepeatable
 from tests.schedules.promises import Committed, broken_promises
 from tests.schedules.reader import Reader, live
 from tests.schedules.readers import KINDS, SUBSCRIPTIONS
 from tests.schedules.script import Script
-from tests.schedules.session import connect
+from tests.schedules.session import connect, patient_relays
+from tests.schedules.waits import Waits
 from tests.schedules.writer import FUNCTION, PARCELS, TABLE, Writer
-from tests.servers import POSTGRES_SETTINGS, TEMPLATE, make_template
+from tests.servers import POSTGRES_SETTINGS, TEMPLATE, make_template, place
 
 # A server of its own, on which no other session's transaction is in any snapshot: so a schedule
 # has the same outcome each time.
 SETTINGS = POSTGRES_SETTINGS | {"autovacuum": "off"}
-# After this a step that is not over is looked at: does it wait for a lock? Most take less.
-PATIENCE_SECONDS = 0.003
-STEP_TIMEOUT_SECONDS = 30.0
 
 
 class Played(NamedTuple):
     """One schedule and what came of it.
 
-    `path` names the sessions in the order of their steps, `steps` says them in words; `waited`:
-    some session had to wait for a lock.
+    `path` names the sessions in the order of their steps, and where a step frees several that wait
+    also the order in which they go on; `steps` says them in words; `waited`: some session had to
+    wait for a lock.
     """
 
     path: str
@@ -51,7 +49,7 @@ class SessionFailed(Exception):
 def prepared_database() -> Iterator[str]:
     """The URL of a migrated database on a new server, with what the writers need."""
     with (
-        temporary_directory() as directory,
+        temporary_directory(place()) as directory,
         Postgres.start(directory / "postgres", settings=SETTINGS) as postgres,
     ):
         make_template(postgres)
@@ -64,8 +62,8 @@ def prepared_database() -> Iterator[str]:
 
 EMPTY = "truncate outbox.message, outbox.checkpoint, outbox.delivery, parcel"
 NO_SUBSCRIPTION = "select outbox.delete_subscription(name, true) from outbox.subscription"
+TERMINATE = "select pg_terminate_backend(pid) from unnest(%s::integer[]) as running (pid)"
 COMMITTED = "select id, idempotency_key from outbox.message where id > %s order by id"
-WAITS = "select cardinality(pg_blocking_pids(%s)) > 0"
 
 
 class Stage:
@@ -78,13 +76,14 @@ class Stage:
     def __init__(self, database_url: str, script: Script, kind: str) -> None:
         self._script = script
         with ExitStack() as opened:
-            self._control = opened.enter_context(connect(database_url))
+            opened.enter_context(patient_relays())
+            self._control = opened.enter_context(closing(connect(database_url)))
             for statement in (EMPTY, NO_SUBSCRIPTION):
                 self._control.execute(statement)
             self._control.execute(SUBSCRIPTIONS[kind], [script.shards])
             self._control.execute(PARCELS, [script.groups])
             self._writers = [
-                Writer(opened.enter_context(connect(database_url))) for _ in script.writers
+                Writer(opened.enter_context(closing(connect(database_url)))) for _ in script.writers
             ]
             readers = KINDS[kind](database_url)
             opened.callback(readers.close)
@@ -111,8 +110,7 @@ class Stage:
         try:
             path, steps, waited = self._step(actors, choose)
         finally:
-            for actor in actors.values():
-                actor.end()
+            self._end(actors.values())
         self._readers[-1].drain()
         committed = [Committed(*row) for row in self._control.execute(COMMITTED, [self._last_id])]
         self._last_id = max((one.id for one in committed), default=self._last_id)
@@ -121,19 +119,27 @@ class Stage:
         again = repeats(self._kind.arrivals)
         return Played(path, steps, waited, len(arrived), again, arrived, broken)
 
+    def _end(self, actors: Collection[Actor]) -> None:
+        """Also those that are in the middle of a step, where the schedule failed."""
+        if running := [actor.pid() for actor in actors if actor.running]:
+            self._control.execute(TERMINATE, [running])
+        for actor in actors:
+            actor.end()
+
     def _actors(self, cut_off: list[list[int]]) -> dict[str, Actor]:
         sessions = self._script.sessions
-        lives: list[tuple[Life, Pid]] = [
-            *((writer.live, writer.pid) for writer in self._writers),
-            *((partial(live, reader, cut_off), reader.pid) for reader in self._readers),
+        lives: list[tuple[Life, Pid, bool]] = [
+            *((writer.live, writer.pid, True) for writer in self._writers),
+            *((partial(live, reader, cut_off), reader.pid, False) for reader in self._readers),
         ]
         return {
-            name: Actor(name, steps, life, pid)
-            for (name, steps), (life, pid) in zip(sessions.items(), lives, strict=False)
+            name: Actor(name, steps, life, pid, stops_when_freed=stops)
+            for (name, steps), (life, pid, stops) in zip(sessions.items(), lives, strict=False)
         }
 
     def _step(self, actors: dict[str, Actor], choose: Choice) -> tuple[str, list[str], bool]:
-        path, steps, waited = "", [], False
+        waits = Waits(self._control, actors.values())
+        path, steps, waited = "", list[str](), False
         while left := {
             name: actor.left for name, actor in actors.items() if actor.left and not actor.running
         }:
@@ -141,13 +147,15 @@ class Stage:
             actor = actors[name]
             path += name
             steps.append(f"{name}: {actor.next}")
-            actor.go()
             try:
-                self._settle([actor])
+                actor.go()
+                waits.settle(actor)
                 if actor.waiting:
                     steps[-1] += " (waits)"
                     waited = True
-                self._settle(other for other in actors.values() if other is not actor)
+                path += self._go_on(waits, choose, steps)
+            except NotRepeatable:
+                raise
             except Exception as fault:
                 told = "".join(f"\n  {step}" for step in steps)
                 raise SessionFailed(
@@ -158,16 +166,16 @@ class Stage:
             raise SessionFailed(f"{self._script.name}:{path} left {stuck} waiting for each other")
         return path, steps, waited
 
-    def _settle(self, actors: Iterable[Actor]) -> None:
-        """Returns when each step is over, or its session waits for a lock of another."""
-        for actor in actors:
-            ends_at = time.monotonic() + STEP_TIMEOUT_SECONDS
-            patience_seconds = 0.0 if actor.waiting else PATIENCE_SECONDS
-            while actor.running and not actor.over(patience_seconds):
-                row = self._control.execute(WAITS, [actor.pid()]).fetchone()
-                actor.waiting = row == (True,)
-                if actor.waiting:
-                    break
-                if time.monotonic() > ends_at:
-                    raise TimeoutError(f"{actor.name} neither ends its step nor waits for a lock")
-                patience_seconds = PATIENCE_SECONDS
+    def _go_on(self, waits: Waits, choose: Choice, steps: list[str]) -> str:
+        """Those that a step has freed go on one after the other; the choices that it took."""
+        path = ""
+        while freed := {actor.name: actor for actor in waits.freed()}:
+            name = next(iter(freed))
+            if len(freed) > 1:
+                # They would race for the next transaction id, and what is read depends on that.
+                assert all(actor.stops_when_freed for actor in freed.values())
+                name = choose({name: actor.left + 1 for name, actor in freed.items()})
+                path += name
+            steps.append(f"{name}: goes on")
+            waits.go_on(freed[name])
+        return path

@@ -1,29 +1,21 @@
 """A seeded sample of what `python -m tests.schedules` plays in full."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from relay.log import reading
 from tests.schedules.campaign import Job, Sample, explore
 from tests.schedules.explorer import Exhaustive, Repeated, interleavings
+from tests.schedules.players import run
 from tests.schedules.readers import NAIVE
 from tests.schedules.script import Script
 from tests.schedules.scripts import SCRIPTS
-from tests.schedules.stage import Played, SessionFailed, Stage, prepared_database
+from tests.schedules.stage import Played, SessionFailed, Stage
 
 pytestmark = pytest.mark.long
 
 SEED = 20_261_122
 EACH = 15
 EACH_PUSHED = 4
-
-
-@pytest.fixture(scope="module")
-def server_url() -> Iterator[str]:
-    """A server of the module's own: another's open transactions would change what readers see."""
-    with prepared_database() as url:
-        yield url
 
 
 @pytest.mark.parametrize(("kind", "each"), [("relay", EACH), ("push", EACH_PUSHED)])
@@ -42,7 +34,7 @@ CATCHES = [(script, kind) for script in SCRIPTS for kind in script.catches]
 SMALLEST = {
     kind: min(
         (script for script, caught in CATCHES if caught == kind),
-        key=lambda script: interleavings({n: len(s) for n, s in script.sessions.items()}),
+        key=lambda script: interleavings(script.lengths),
     )
     for kind in NAIVE
 }
@@ -109,6 +101,16 @@ def test_a_crash_repeats_what_was_in_flight(server_url: str) -> None:
     assert played.arrived[:2] == ["a:1:A1", "a:1:A1"]
     assert played.repeats == 1
     assert played.broken == []
+
+
+def test_two_players_count_what_one_counts(server_url: str) -> None:
+    (script,) = (script for script in SCRIPTS if script.name == "late_commit")
+    job = Job(script, "relay")
+    heard = list[int]()
+    (of_two,) = run([job], lambda _, tally, __: heard.append(tally.schedules))
+    assert of_two == explore(server_url, job)
+    assert of_two.share == 1
+    assert heard[-1] == of_two.schedules
 
 
 def test_a_script_whose_sessions_never_wait_has_as_many_schedules_as_the_multinomial_says(

@@ -1,5 +1,7 @@
 """What a writer does in its steps: one transaction, as services write them."""
 
+from collections.abc import Iterator
+
 from psycopg import sql
 
 from tests.schedules.actor import Actor
@@ -21,6 +23,11 @@ end
 $$
 """
 PARCELS = "insert into parcel (name) select unnest(%s::text[])"
+# Writers of one group wait for each other here and not at its row: who is freed there draws a
+# transaction id on the spot, and of two that one commit frees it would be left to chance which is
+# first. Here they stand still until they are told to go on. The lock ends as the row's does: with
+# its transaction, prepared or not, or with the savepoint that it came after.
+TURN = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 LOCK = "select from parcel where name = %s for update"
 PUBLISH = "select publish_step(%s, %s, %s)"
 CHANNEL = "orders"
@@ -39,10 +46,18 @@ class Writer:
     def live(self, actor: Actor) -> None:
         """Takes the actor's steps."""
         while step := actor.next_step():
-            if self._session.info.transaction_status.name == "IDLE" and step != "commit prepared":
-                self._session.execute("begin")
-            for action in step.split("; "):
-                self._do(action, actor.name)
+            for actions in _up_to_each_turn(step):
+                begins = self._is_idle and step != "commit prepared"
+                with self._session.pipeline():
+                    if begins:
+                        self._session.execute("begin")
+                    for action in actions:
+                        self._do(action, actor.name)
+                actor.freed()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._session.info.transaction_status.name == "IDLE"
 
     def _do(self, action: str, name: str) -> None:
         execute = self._session.execute
@@ -50,6 +65,8 @@ class Writer:
         match action.split():
             case ["xid"]:
                 execute("select pg_current_xact_id()")
+            case ["turn", group]:
+                execute(TURN, [group])
             case ["lock", group]:
                 execute(LOCK, [group])
             case ["publish", group, *channel]:
@@ -70,3 +87,14 @@ class Writer:
                 execute(sql.SQL("commit prepared {}").format(transaction))
             case _:
                 raise ValueError(f"a writer can't {action!r}: see Script")
+
+
+def _up_to_each_turn(step: str) -> Iterator[list[str]]:
+    """A step's actions in one round trip each time, as far as one that may have to wait."""
+    actions = list[str]()
+    for action in step.split("; "):
+        if action.startswith("lock "):
+            yield [*actions, action.replace("lock", "turn")]
+            actions = []
+        actions.append(action)
+    yield actions
