@@ -93,18 +93,19 @@ def _poll_classic(connection: Connection) -> None:
         assert not connection.execute(classic.PAGE, prepare=True).fetchall()
 
 
-def by_relay(arena: Arena, messages: int) -> Drain:
+def by_relay(arena: Arena, messages: int, subscriptions: int = 1) -> Drain:
     """From the beginning of its first run's transaction to its last checkpoint.
 
-    The process is warm: it has sent a message, and waits while its subscription is paused.
+    `messages` are deliveries, to all `subscriptions` together. The process is warm: it has sent a
+    message, and waits while its subscriptions are paused.
     """
     with (
         arena.connect() as connection,
         arena.relay(database_url=arena.logged_database_url) as relay,
     ):
-        send_one(connection, TOPIC)
+        send_one(connection, TOPIC, subscriptions)
         connection.execute("update outbox.subscription set paused = true")
-        fill_log(connection, messages)
+        fill_log(connection, messages // subscriptions)
         written, used = Written(arena, connection), cpu_seconds(relay.pid)
         connection.execute("update outbox.subscription set paused = false")
         seconds = watch(connection, messages)
