@@ -9,7 +9,7 @@ from tests.log_reader import read_log, reckon
 from tests.relay.stage import Stage
 from tests.topic_reader import read_topic
 
-pytest_plugins = ["tests.relay.stages"]
+pytest_plugins = ["tests.relay.stage_fixtures"]
 
 SUBSCRIBE = """
 insert into outbox.subscription (name, settings)

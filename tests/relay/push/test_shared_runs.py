@@ -54,6 +54,13 @@ def together(relay: PushRelay) -> Iterator[Together]:
     shared.connection.close()
 
 
+@pytest.fixture
+def impatience(together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All answer at once but one, which is waited for a moment."""
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "TAIL_ANSWERS", 0)
+
+
 def subscribe(stage: PushStage, *names: str) -> None:
     """They stand at one place."""
     for name in names:
@@ -76,7 +83,7 @@ def test_one_message_comes_to_all_in_one_run_and_leaves_no_row(
 
 
 def test_one_that_hangs_is_waited_for_a_moment_and_then_goes_alone(
-    stage: PushStage, together: Together
+    stage: PushStage, together: Together, impatience: None
 ) -> None:
     subscribe(stage, "good", "better", "hangs")
     stage.receiver.paths["/hangs"] = hang
@@ -93,10 +100,10 @@ def test_one_that_hangs_is_waited_for_a_moment_and_then_goes_alone(
 
 
 def test_one_that_answers_late_goes_alone_and_nothing_of_it_is_lost(
-    stage: PushStage, together: Together
+    stage: PushStage, together: Together, impatience: None
 ) -> None:
     subscribe(stage, "good", "slow")
-    stage.receiver.paths["/slow"] = after(0.3)
+    stage.receiver.paths["/slow"] = after(1.0)
     stage.publish("a:1", "b:1")
     ran = together.run()
     assert (ran["good"].alone, ran["slow"].alone) == (False, True)
