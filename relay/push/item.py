@@ -2,19 +2,7 @@
 
 import msgspec
 
-from relay.log.message import (
-    BLOCKED,
-    CONTENT_TYPE,
-    CREATED_AT,
-    GROUP_KEY,
-    HEADERS,
-    ID,
-    MARKS,
-    PAYLOAD,
-    REPLAYED,
-    Row,
-    size,
-)
+from relay.log.message import BLOCKED, GROUP_KEY, HEADERS, ID, MARKS, PAYLOAD, REPLAYED, Row
 from relay.push.http.answer import Answer
 from relay.push.policy.verdict import Verdict, is_refusal
 
@@ -58,17 +46,20 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     def let_go(self) -> None:
         """Of payload and headers: it goes no more, and what is left of its way may be long."""
         if self.row is not None:
-            row = self.row
-            self.row = (*row[:HEADERS], None, row[CONTENT_TYPE], b"", *row[CREATED_AT:])
+            id_, channel, type_, group_key, key, _, content_type, _, created_at, marks = self.row
+            self.row = (
+                id_, channel, type_, group_key, key, None, content_type, b"", created_at, marks
+            )  # fmt: skip
 
 
 def fresh(row: Row) -> Item:
     """A message as it was read from the log."""
+    payload_bytes, headers = len(row[PAYLOAD]), row[HEADERS]
     return Item(
         message_id=row[ID],
         row=row,
         group_key=row[GROUP_KEY],
-        payload_bytes=len(row[PAYLOAD]),
-        held_bytes=size(row),
+        payload_bytes=payload_bytes,
+        held_bytes=payload_bytes if headers is None else payload_bytes + len(headers),
         replayed=bool(row[MARKS] & REPLAYED),
     )

@@ -4,7 +4,7 @@ import base64
 import time
 from pathlib import Path
 
-from relay.push.requests.signature import sign
+from relay.push.requests.signature import Signer
 from tests.chaos.endpoint import Entry, Journal, read
 from tests.receiver import OK, Received
 
@@ -14,7 +14,7 @@ KEY = bytes(range(32))
 def post(journal: Journal, name: str, key: bytes) -> None:
     """Again until it is accepted: some are refused by chance."""
     stamp = int(time.time())
-    signature = sign([b"?" * 32, key], name, stamp, b"{}")
+    signature = Signer([b"?" * 32, key]).sign(name.encode(), stamp, b"{}").decode()
     head = (
         f"POST / HTTP/1.1\r\nwebhook-id: {name}\r\nwebhook-timestamp: {stamp}\r\n"
         f"webhook-signature: {signature}"

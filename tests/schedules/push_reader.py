@@ -1,9 +1,11 @@
 """This relay's push run as a reader: cursors and rows are real, its requests are answered here."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from relay.database import Connection, Pool, connect
@@ -13,7 +15,9 @@ from relay.log.probe import probe
 from relay.monitoring.telemetry import Telemetry
 from relay.push import runs
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client, Request
+from relay.push.http.client import Client, Destination
+from relay.push.http.connection import Answered
+from relay.push.http.lines import Lines
 from relay.push.item import Item
 from relay.push.requests.batch import RequestBatch
 from relay.push.requests.loop import RequestLoop
@@ -37,6 +41,7 @@ values ('schedules', 'http', %s, '{
 # What becomes of the first attempts at a group's messages, in turn; group b begins one further, and
 # so on. Every later attempt is acknowledged.
 OUTCOMES = ("failed late", "acked late", "failed", "acked")
+KEY = re.compile(rb"idempotency-key: ([^\r\n]*)")
 ACKED = Answer(200, None, "", b"", None, None, 0.0)
 FAILED = Answer(500, "http_500", "refused", b"", None, None, 0.0)
 IN_FLIGHT = """
@@ -94,8 +99,8 @@ class Endpoint:
         self._client = client
         self._readers = readers
         # What is late of the latest run, and of those before.
-        self._late: dict[int, asyncio.Event] = {}
-        self._older: dict[int, asyncio.Event] = {}
+        self._late: dict[int, Callable[[], None]] = {}
+        self._older: dict[int, Callable[[], None]] = {}
         # Called when one more is late.
         self.keeping: Callable[[], object] = lambda: None
 
@@ -108,23 +113,26 @@ class Endpoint:
         """Whether it has all of these, and answers them late."""
         return all(message_id in self._late for message_id in message_ids)
 
-    async def post(self, request: Request) -> Answer:
-        key = request.headers["idempotency-key"]
+    def send(
+        self, _: Destination, lines: Lines, body: bytes, __: float, answered: Answered
+    ) -> None:
+        key = KEY.findall(lines)[0].decode()
         message_id, outcome = self.ids[key], self._readers.outcome(key)
         if acked := outcome.startswith("acked"):
-            self._readers.arrivals.append(Arrival(message_id, "", None, key, len(request.body)))
+            self._readers.arrivals.append(Arrival(message_id, "", None, key, len(body)))
             self.arrived.append(message_id)
+        answer = partial(answered, ACKED if acked else FAILED)
         if outcome.endswith("late"):
-            answered = self._late[message_id] = asyncio.Event()
+            self._late[message_id] = answer
             asyncio.get_running_loop().call_soon(self.keeping)
-            await answered.wait()
-        return ACKED if acked else FAILED
+        else:
+            asyncio.get_running_loop().call_soon(answer)
 
     async def answer(self) -> list[int]:
         """Answers what is late of the runs before the latest; their messages."""
         answered, self._older, self._late = self._older, self._late, {}
-        for event in answered.values():
-            event.set()
+        for answer in answered.values():
+            answer()
         return list(answered)
 
     async def close(self) -> None:

@@ -45,3 +45,8 @@ def printable(text: str) -> str:
     kept = text[: MAX_DETAIL_CHARACTERS + 1]
     kept = "".join(character if character.isprintable() else "?" for character in kept)
     return kept if len(kept) <= MAX_DETAIL_CHARACTERS else f"{kept[: MAX_DETAIL_CHARACTERS - 1]}…"
+
+
+def unanswered(word: str, detail: str, seconds: float) -> Answer:
+    """Of a request that got no answer, and why: a word of Answer, and a sentence."""
+    return Answer(None, word, printable(detail), b"", None, None, seconds)

@@ -1,23 +1,22 @@
 """Makes the requests. What can go wrong is an Answer, never an exception."""
 
-import re
+import asyncio
 import socket
 import time
 from functools import lru_cache
-from http import HTTPStatus
 from importlib.metadata import version
 
 import msgspec
 
 from relay.push.fair_turns import Owner
-from relay.push.http.answer import Answer, printable
-from relay.push.http.connection import Connection
+from relay.push.http.answer import unanswered
+from relay.push.http.connection import Answered, Connection
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import Fault
 from relay.push.http.guard import Guard
+from relay.push.http.lines import Lines
 from relay.push.http.pool import Pool
 from relay.push.http.proxy import Proxy
-from relay.push.http.reply import Reply
 from relay.push.http.resolver import LookUp, Resolver
 from relay.push.http.url import Url, parse
 
@@ -26,18 +25,15 @@ MAX_CONNECTIONS = 10_000
 _USER_AGENT = f"outbox-relay/{version('outbox-relay')}"
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One POST. `timeout_seconds` covers all of it, from the look-up to the answer's last byte.
+class Destination(msgspec.Struct, frozen=True):
+    """Where requests go.
 
-    Nothing of it is written at or after `send_before`, a moment of time.monotonic(). `owner` is its
+    `timeout_seconds` covers all of one, from the look-up to the answer's last byte. `owner` is the
     subscription's.
     """
 
     url: str
-    headers: dict[str, str]
-    body: bytes
     timeout_seconds: float
-    send_before: float
     owner: Owner = None
 
 
@@ -57,100 +53,113 @@ class Client:
         proxy: Proxy | None = None,
         most_connections: int = MAX_CONNECTIONS,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._pool = Pool(Dialler(guard, Resolver(look_up), proxy), most_connections)
+        # Requests for which a connection has to be opened or waited for.
+        self._opening: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
-    async def post(self, request: Request) -> Answer:
-        """Sends one request and waits for its answer; raises nothing but CancelledError."""
-        began_at = time.monotonic()
+    def send(
+        self,
+        to: Destination,
+        lines: Lines,
+        body: bytes,
+        send_before: float,
+        answered: Answered,
+    ) -> None:
+        """Makes one POST, at once where a connection is open; `answered` is called later.
+
+        With its answer, or why there is none; never within this call, and not at all once the
+        client is closed. Nothing is written at or after `send_before`, of time.monotonic().
+        """
+        if self._is_closed:
+            return
         try:
-            reply = await self._exchange(request, began_at + request.timeout_seconds)
+            url = parse(to.url)
         except Fault as fault:
-            return _without(fault.word, fault.detail, began_at)
-        except TimeoutError:
-            return _without("timeout", f"no answer within {request.timeout_seconds:g} s", began_at)
-        except Exception as error:
-            detail = f"the request could not be made: {type(error).__name__}"
-            return _without("fault", detail, began_at)
-        seconds = time.monotonic() - began_at
-        if reply.acknowledged:
-            return Answer(reply.status, None, "", b"", None, None, seconds)
-        return _failed(reply, seconds)
+            self._loop.call_soon(answered, unanswered(fault.word, fault.detail, 0.0))
+            return
+        head = b"%bcontent-length: %d\r\n%b\r\n" % (_beginning(to.url), len(body), lines)
+        # Who waits for a connection is first: it may be this one.
+        connection = None if self._pool.is_awaited else self._pool.take(url)
+        now = time.monotonic()
+        if connection is not None and now < send_before:
+            connection.ask(head, body, now, to.timeout_seconds, answered)
+            return
+        if connection is not None:
+            self._pool.rest(connection)
+        opening = self._send_when_open(to, url, head, body, send_before, now, answered)
+        task = self._loop.create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def close(self) -> None:
-        """Closes every connection; requests that are under way fail."""
+        """Closes every connection; requests that are under way get no answer."""
+        self._is_closed = True
         self._pool.close()
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
 
-    async def _exchange(self, request: Request, deadline: float) -> Reply:
-        url = parse(request.url)
-        head = _head(url, request)
+    async def _send_when_open(
+        self,
+        to: Destination,
+        url: Url,
+        head: bytes,
+        body: bytes,
+        send_before: float,
+        began_at: float,
+        answered: Answered,
+    ) -> None:
+        try:
+            deadline = began_at + to.timeout_seconds
+            connection = await self._open(to, url, send_before, deadline)
+        except Fault as fault:
+            word, detail = fault.word, fault.detail
+        except TimeoutError:
+            word, detail = "timeout", f"no answer within {to.timeout_seconds:g} s"
+        except Exception as error:
+            word = "fault"
+            detail = f"the request could not be made: {type(error).__name__}"
+        else:
+            # Since it was seen to be open nothing has been waited for.
+            connection.ask(head, body, began_at, to.timeout_seconds, answered)
+            return
+        answered(unanswered(word, detail, time.monotonic() - began_at))
+
+    async def _open(
+        self, to: Destination, url: Url, send_before: float, deadline: float
+    ) -> Connection:
+        """A connection that takes a request now. Raises Fault, and TimeoutError."""
         connection = self._pool.take(url)
         if connection is None:
-            if time.monotonic() >= request.send_before:
+            if time.monotonic() >= send_before:
                 raise _lease_over()
-            connection = await self._pool.open(url, request.owner, deadline)
-        # From here on nothing is waited for until the request is written.
-        if time.monotonic() >= request.send_before:
-            self._hand_back(connection)
+            connection = await self._pool.open(url, to.owner, deadline)
+        if time.monotonic() >= send_before:
+            if connection.requests:
+                self._pool.rest(connection)
+            else:
+                connection.abort()
             raise _lease_over()
-        return await connection.exchange(head, request.body, deadline)
-
-    def _hand_back(self, connection: Connection) -> None:
-        if connection.requests:
-            self._pool.rest(connection)
-        else:
+        if not connection.check_open():
             connection.abort()
+            raise connection.why_closed()
+        return connection
 
 
 def _lease_over() -> Fault:
     return Fault("lease_over", "the time to send was over before it was sent")
 
 
-def _head(url: Url, request: Request) -> bytes:
-    """Raises ValueError where a header would say more than its name and value."""
-    lines = [f"{name}: {value}" for name, value in request.headers.items()]
-    head = "\r\n".join([_beginning(url), f"content-length: {len(request.body)}", *lines])
-    own_breaks = len(lines) + _beginning(url).count("\n") + 1
-    if head.count("\n") != own_breaks or head.count("\r") != own_breaks or "\0" in head:
-        raise ValueError("a header with a line break")
-    return b"%b\r\n\r\n" % head.encode("ascii")
-
-
 @lru_cache(maxsize=10_000)
-def _beginning(url: Url) -> str:
-    return "\r\n".join(
-        (
-            f"POST {url.target} HTTP/1.1",
-            f"host: {url.authority}",
-            "accept: */*",
-            "accept-encoding: identity",
-            f"user-agent: {_USER_AGENT}",
-        )
-    )
-
-
-def _without(word: str, detail: str, began_at: float) -> Answer:
-    seconds = time.monotonic() - began_at
-    return Answer(None, word, printable(detail), b"", None, None, seconds)
-
-
-def _failed(reply: Reply, seconds: float) -> Answer:
-    status = reply.status
-    if 300 <= status < 400:
-        word = "redirect"
-        # Without its query, which may hold a secret.
-        target = re.split(r"[?#]", reply.location or "")[0]
-        detail = f"answered {status} to {target or 'nowhere'}, and redirects are never followed"
-    else:
-        word = f"http_{status}"
-        detail = f"answered {status} {_phrase(status)}".rstrip()
-    return Answer(
-        status, word, printable(detail), reply.body, reply.retry_after, reply.date, seconds
-    )
-
-
-def _phrase(status: int) -> str:
-    """The standard's, and not the endpoint's: its words stay out of what is shown."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+def _beginning(text: str) -> bytes:
+    """What is the same in all requests to this URL."""
+    url = parse(text)
+    return (
+        f"POST {url.target} HTTP/1.1\r\n"
+        f"host: {url.authority}\r\n"
+        "accept: */*\r\n"
+        "accept-encoding: identity\r\n"
+        f"user-agent: {_USER_AGENT}\r\n"
+    ).encode("ascii")

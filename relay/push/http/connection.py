@@ -3,14 +3,18 @@
 import asyncio
 import os
 import re
+import select
 import socket
+import time
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
 
-from relay.push.http.answer import MAX_BODY_BYTES
+from relay.push.http.answer import MAX_BODY_BYTES, Answer, unanswered
+from relay.push.http.deadlines import Deadlines, Timed
 from relay.push.http.fault import Fault
-from relay.push.http.reply import Reply
+from relay.push.http.reply import KEPT_LENGTHS, Header, acknowledged, failed
 
 # Of an answer. What goes beyond ends the connection.
 MAX_HEAD_BYTES = 32_768
@@ -19,20 +23,29 @@ MAX_HANDSHAKE_BYTES = 131_072
 MAX_INFORMATIONAL = 5
 # What a header costs besides its name and value.
 HEADER_OVERHEAD_BYTES = 4
-# Of a header that is kept.
-MAX_NAME_BYTES = len("retry-after")
-MAX_VALUE_BYTES = 300
 FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 # Framing, trailers and what else is no body may be so much together.
 MAX_ANSWER_BYTES = MAX_HEAD_BYTES + 2 * MAX_BODY_BYTES
+# What is no longer goes out together with its head: one copy costs less than a second buffer, or a
+# second record of TLS.
+MAX_JOINED_BODY_BYTES = 16_384
 
+# Endpoints give the same answer again and again, but for its date's seconds.
+MAX_KNOWN_BYTES = 1024
+
+_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 _NO_ANSWER = "the connection was closed before an answer came"
 
+# Is called once, on the loop.
+Answered = Callable[[Answer], None]
+
 
 class Owner(Protocol):
     """The pool, which keeps connections between requests."""
+
+    deadlines: Deadlines
 
     def rest(self, connection: "Connection") -> None:
         """An answer is complete, and the connection can take another request."""
@@ -49,29 +62,36 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, owner: Owner) -> None:
-        self._loop = asyncio.get_running_loop()
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._wire: socket.socket | None = None
-        self._waiter: asyncio.Future[Reply] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        # Tells whether there is something to read.
+        self._poll = select.poll()
+        # There while a request is under way.
+        self._answered: Answered | None = None
+        self._due: set[Timed] = set()
+        self._asked_at = 0.0
+        self._timeout_seconds = 0.0
         # There while it is connected: the two hold each other.
         self._parser: httptools.HttpResponseParser | None = None
         # The TCP transport below TLS, where there is one.
         self._carrier: asyncio.Transport | None = None
+        # The last answer that came in one piece, acknowledged, and left it open.
+        self._known, self._known_status = b"", 0
         # Something came that was not asked for.
         self._spoke = False
         # It was closed while a request was under way, before anything of an answer came.
         self.broke_off = False
-        self.opened_at = self._loop.time()
+        self.opened_at = time.monotonic()
         self.rests_since = 0.0
         self.requests = 0
         self._begin()
 
     def _begin(self) -> None:
-        self._reply = Reply()
-        self._raw = b""
+        self._status = 0
+        self._kept: list[Header] = []
         self._body: list[bytes] = []
+        self._raw = b""
         self._bytes = 0
         self._record_bytes = 0
         self._head_bytes = 0
@@ -87,24 +107,31 @@ class Connection(asyncio.Protocol):
     def opened(self, wire: socket.socket) -> None:
         """It is connected by this socket, which is looked at before each request."""
         self._wire = wire
+        self._poll.register(wire, select.POLLIN)
 
     def carried(self, carrier: asyncio.Transport) -> None:
         """Its TLS goes by this TCP transport; the handshake begins."""
         self._carrier = carrier
 
     def count_records(self, size: int) -> None:
-        """So many bytes of TLS have come in; what is no data is bounded as a head is."""
+        """So many bytes of TLS have come in, and what they hold of data is yet to be received."""
         self._record_bytes += size
-        longest = MAX_HEAD_BYTES if self.requests else MAX_HANDSHAKE_BYTES
-        if self._record_bytes - self._bytes <= longest:
+
+    def check_records(self) -> None:
+        """What has come in and is no data is bounded as a head is."""
+        if self._are_records_bounded():
             return
-        if self._waiter is None:
+        if self._answered is None:
             self._spoke = True
         elif self._has_head:
             self._finish(keep_alive=False)
-        self._fail(Fault("protocol", "it sent TLS records without data, on and on"))
+        self._fail("protocol", "it sent TLS records without data, on and on")
         assert self._carrier is not None
         self._carrier.abort()
+
+    def _are_records_bounded(self) -> bool:
+        longest = MAX_HEAD_BYTES if self.requests else MAX_HANDSHAKE_BYTES
+        return self._record_bytes - self._bytes <= longest
 
     def check_open(self) -> bool:
         """Whether a request can be written: nothing has come, and neither side has closed it.
@@ -117,44 +144,64 @@ class Connection(asyncio.Protocol):
         if not self.requests and self._carrier is not None and not self._spoke:
             # The end of the handshake may still be there.
             return True
+        if not self._poll.poll(0):
+            return True
         try:
             self._wire.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
         except OSError:
             return False
         self._spoke = True
         return False
 
-    async def exchange(self, head: bytes, body: bytes, deadline: float) -> Reply:
-        """Writes one request and waits for its answer, until `deadline` of the loop's clock.
+    def why_closed(self) -> Fault:
+        """Why it takes no request though it was just opened."""
+        if self._spoke:
+            return Fault("protocol", "it spoke before anything was asked")
+        return Fault("disconnected", _NO_ANSWER)
 
-        Raises Fault, and TimeoutError. It is written before anything is waited for.
+    def ask(
+        self,
+        head: bytes,
+        body: bytes,
+        asked_at: float,
+        timeout_seconds: float,
+        answered: Answered,
+    ) -> None:
+        """Writes one request, on a connection that was just seen to be open.
+
+        `answered` is called later, with its answer; once `timeout_seconds` since `asked_at`, of
+        time.monotonic(), are over, with what there is.
         """
-        if self._transport is None or not self.check_open():
-            self.abort()
-            if self._spoke:
-                raise Fault("protocol", "it spoke before anything was asked")
-            raise Fault("disconnected", _NO_ANSWER)
+        assert self._transport is not None
         self._begin()
         self.requests += 1
-        waiter: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiter = waiter
-        self._timer = self._loop.call_at(deadline, self._end_of_time)
-        # Not put together: the body may be large, and waits here until it has been answered.
-        self._transport.writelines((head, body))
-        try:
-            return await waiter
-        finally:
-            if waiter.cancelled():
-                self.abort()
-            # It holds the fault, whose traceback holds this frame and the body: a circle.
-            del waiter
+        self._answered = answered
+        self._asked_at = asked_at
+        self._timeout_seconds = timeout_seconds
+        self._due = self._owner.deadlines.add(self, asked_at + timeout_seconds)
+        if len(body) <= MAX_JOINED_BODY_BYTES:
+            self._transport.write(head + body)
+        else:
+            # Not put together: the body may be large, and waits here until it has been answered.
+            self._transport.writelines((head, body))
+        self._check_gone()
+
+    def forget(self) -> None:
+        """Closes it at once; a request that is under way gets no answer."""
+        self._answered = None
+        self._due.discard(self)
+        self.abort()
 
     def abort(self) -> None:
         """Closes it at once; an answer that is under way is lost."""
         if self._transport is not None:
             self._transport.abort()
+
+    def end_of_time(self) -> None:
+        """The time of the request that is under way is over."""
+        if self._has_head:
+            self._finish(keep_alive=False)
+        self._fail("timeout", f"no answer within {self._timeout_seconds:g} s")
 
     # The transport's side.
 
@@ -173,7 +220,7 @@ class Connection(asyncio.Protocol):
 
     def _written_on(self) -> None:
         """A TLS transport says either without need: what is buffered is asked."""
-        if self._check_gone() and self._complete and self._waiter is not None:
+        if self._check_gone() and self._complete and self._answered is not None:
             self._finish()
 
     def _check_gone(self) -> bool:
@@ -182,100 +229,123 @@ class Connection(asyncio.Protocol):
         Remembered: a transport that closes has thrown away what was left, and says that it has
         nothing.
         """
-        transports = [each for each in (self._transport, self._carrier) if each is not None]
-        if transports and not any(each.is_closing() for each in transports):
-            self._gone = self._gone or not any(each.get_write_buffer_size() for each in transports)
+        transport, carrier = self._transport, self._carrier
+        if self._gone or transport is None or transport.is_closing():
+            return self._gone
+        if carrier is not None and (carrier.is_closing() or carrier.get_write_buffer_size()):
+            return False
+        self._gone = not transport.get_write_buffer_size()
         return self._gone
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:
+        if self._answered is None:
             self._spoke = True
             self.abort()
             return
-        self._check_gone()
+        if not self._gone:
+            self._check_gone()
         assert self._parser is not None
+        if data == self._known and not self._bytes:
+            # The parser stands where it stood then: it would say the same.
+            self._bytes = len(data)
+            self._status = self._known_status
+            self._has_head = self._complete = self._keep_alive = True
+            self._finish()
+            return
         self._bytes += len(data)
         if not self._has_head:
             self._raw = self._raw + data if self._raw else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail(Fault("protocol", "it would switch protocols"))
+            self._fail("protocol", "it would switch protocols")
             return
         except httptools.HttpParserError:
             self._make_the_best_of_it()
             return
         if self._complete:
+            if self._keep_alive and self._bytes == len(data) <= MAX_KNOWN_BYTES:
+                self._know(data)
             self._finish()
         elif self._bytes > (MAX_ANSWER_BYTES if self._has_head else MAX_HEAD_BYTES):
             self._make_the_best_of_it()
 
+    def _know(self, answer: bytes) -> None:
+        if self._is_acknowledged:
+            self._known, self._known_status = answer, self._status
+
     def connection_lost(self, exc: Exception | None) -> None:
-        asked = self._waiter is not None
+        asked = self._answered is not None
         self.broke_off = asked and not self._bytes
         if asked and self._has_head:
             # Where the answer says nothing of its length, this is its end. Of a request that had
             # not gone whole by then it says nothing.
             self._finish(keep_alive=False)
         if isinstance(exc, OSError) and exc.errno:
-            self._fail(Fault("disconnected", f"the connection broke: {os.strerror(exc.errno)}"))
+            self._fail("disconnected", f"the connection broke: {os.strerror(exc.errno)}")
         else:
-            self._fail(Fault("disconnected", _NO_ANSWER))
+            self._fail("disconnected", _NO_ANSWER)
         self._transport = self._wire = self._parser = None
         self._owner.lost(self)
-
-    def _end_of_time(self) -> None:
-        if self._has_head:
-            self._finish(keep_alive=False)
-        self._fail(TimeoutError())
 
     def _make_the_best_of_it(self) -> None:
         """What comes can't be read on: where a status has come, that is the answer."""
         if not self._has_head:
-            # Behind the heads that were none of a final answer.
-            head = self._raw.split(b"\r\n\r\n", self._informational)[-1]
-            found = _STATUS_LINE.match(head)
+            found = _STATUS_LINE.match(self._final_head())
             if found is None or self._informational > MAX_INFORMATIONAL:
-                self._fail(Fault("protocol", "what came is no HTTP answer"))
+                self._fail("protocol", "what came is no HTTP answer")
                 return
             self._has_head = True
-            self._reply.status = int(found[1])
+            self._status = int(found[1])
         self._complete = True
         self._finish(keep_alive=False)
 
+    def _final_head(self) -> bytes:
+        """Behind the heads that were none of a final answer."""
+        if not self._informational:
+            return self._raw
+        return self._raw.split(b"\r\n\r\n", self._informational)[-1]
+
+    @property
+    def _is_acknowledged(self) -> bool:
+        return 200 <= self._status < 300
+
     def _finish(self, *, keep_alive: bool = True) -> None:
         """Hands the answer over. One that acknowledges counts once the request has gone whole."""
-        reply = self._reply
-        self._keep_alive &= keep_alive
-        if reply.acknowledged and not self._check_gone():
-            if self._bytes > MAX_ANSWER_BYTES:
-                self._fail(
-                    Fault("protocol", "it answered on and on before it was asked to the end")
-                )
-            return
-        reply.body = b"".join(self._body)[:MAX_BODY_BYTES]
-        self._end(reply)
-        if self._keep_alive and self._check_gone():
-            self.rests_since = self._loop.time()
+        now = time.monotonic()
+        seconds = now - self._asked_at
+        if self._is_acknowledged:
+            if not self._gone and not self._check_gone():
+                self._keep_alive &= keep_alive
+                if self._bytes > MAX_ANSWER_BYTES:
+                    why = "it answered on and on before it was asked to the end"
+                    self._fail("protocol", why)
+                return
+            answer = acknowledged(self._status, seconds)
+        else:
+            answer = failed(self._status, self._kept, self._body, seconds)
+        answered = self._end()
+        keep_alive = keep_alive and self._keep_alive and (self._gone or self._check_gone())
+        if keep_alive and (self._carrier is None or self._are_records_bounded()):
+            # Before the answer counts: it may bring the next request.
+            self.rests_since = now
             self._owner.rest(self)
         else:
             self.abort()
+        if answered is not None:
+            answered(answer)
 
-    def _fail(self, why: Exception) -> None:
-        self._end(why)
+    def _fail(self, word: str, detail: str) -> None:
+        answered = self._end()
         self.abort()
+        if answered is not None:
+            answered(unanswered(word, detail, time.monotonic() - self._asked_at))
 
-    def _end(self, outcome: Reply | Exception) -> None:
-        waiter, self._waiter = self._waiter, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if waiter is None or waiter.done():
-            return
-        if isinstance(outcome, Reply):
-            waiter.set_result(outcome)
-        else:
-            waiter.set_exception(outcome)
+    def _end(self) -> Answered | None:
+        """Whom to tell of it, where a request was under way: it is no more."""
+        answered, self._answered = self._answered, None
+        self._due.discard(self)
+        return answered
 
     # The parser's side.
 
@@ -287,41 +357,32 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + HEADER_OVERHEAD_BYTES
         if self._head_bytes > MAX_HEAD_BYTES:
             raise httptools.HttpParserError("the head is too long")
-        if self._has_head or len(name) > MAX_NAME_BYTES:
-            return
-        match name.lower():
-            case b"retry-after":
-                self._reply.retry_after = self._reply.retry_after or _text(value)
-            case b"date":
-                self._reply.date = self._reply.date or _text(value)
-            case b"location":
-                self._reply.location = self._reply.location or _text(value)
-            case _:
-                pass
+        if len(name) in KEPT_LENGTHS and not self._has_head:
+            self._kept.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._has_head:
             return
         assert self._parser is not None
         status = self._parser.get_status_code()
-        head = self._raw.split(b"\r\n\r\n", self._informational)[-1]
-        if not head.lstrip(b"\r\n").startswith((b"HTTP/1.0 ", b"HTTP/1.1 ")):
-            raise httptools.HttpParserError("it is not HTTP/1.0 or 1.1")
+        head = self._final_head()
+        if not head.startswith(_VERSIONS):
+            head = head.lstrip(b"\r\n")
+            if not head.startswith(_VERSIONS):
+                raise httptools.HttpParserError("it is not HTTP/1.0 or 1.1")
         if status < FIRST_STATUS:
             raise httptools.HttpParserError("there is no such status")
         if status < FIRST_FINAL_STATUS:
             return
         self._has_head, self._raw = True, b""
-        self._reply.status = status
-        self._keep_alive = (
-            self._parser.get_http_version() == "1.1" and self._parser.should_keep_alive()
-        )
+        self._status = status
+        self._keep_alive = head.startswith(_VERSIONS[0]) and self._parser.should_keep_alive()
         # Its body is of no interest but for the end of it, where another request may follow.
-        self._complete = self._reply.acknowledged and not self._keep_alive
+        self._complete = not self._keep_alive and self._is_acknowledged
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        if not self._complete and not self._reply.acknowledged:
+        if not self._complete and not self._is_acknowledged:
             self._body.append(body)
         if self._body_bytes > MAX_BODY_BYTES:
             self._complete, self._keep_alive = True, False
@@ -331,10 +392,6 @@ class Connection(asyncio.Protocol):
             self._complete = True
             return
         self._informational += 1
-        self._reply = Reply()
+        self._kept = []
         if self._informational > MAX_INFORMATIONAL:
             raise httptools.HttpParserError("too many informational answers")
-
-
-def _text(value: bytes) -> str:
-    return value[:MAX_VALUE_BYTES].decode("latin-1")

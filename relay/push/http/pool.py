@@ -1,10 +1,12 @@
 """Connections between requests: which is used again, how many may be open, what waits."""
 
 import asyncio
+import time
 from collections import deque
 
 from relay.push.fair_turns import Owner
 from relay.push.http.connection import Connection
+from relay.push.http.deadlines import Deadlines
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import NoConnectionError
 from relay.push.http.url import Url
@@ -42,7 +44,8 @@ class Endpoint:
         """A connection is open after so long a rest."""
         if seconds >= TRIAL_SECONDS:
             self.stays = True
-        self.rest_seconds = max(self.rest_seconds, seconds / 2)
+        if seconds > 2 * self.rest_seconds:
+            self.rest_seconds = seconds / 2
 
     def ended(self, seconds: float) -> None:
         """The server has closed one after so long a rest."""
@@ -59,6 +62,7 @@ class Pool:
     """
 
     def __init__(self, dialler: Dialler, most: int) -> None:
+        self.deadlines = Deadlines()
         self._loop = asyncio.get_running_loop()
         self._dialler = dialler
         self._most = most
@@ -69,10 +73,15 @@ class Pool:
         self._waiting: dict[Endpoint, None] = {}
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for a connection; who comes now comes behind."""
+        return bool(self._waiting)
+
     def take(self, url: Url) -> Connection | None:
         """One that is open, and likely to stay so; None: `open` makes one."""
         endpoint = self._endpoint(url)
-        now = endpoint.used_at = self._loop.time()
+        now = endpoint.used_at = time.monotonic()
         while endpoint.resting:
             # Of an endpoint whose connections stay, the latest, so that the others may be closed.
             connection = endpoint.resting[-1 if endpoint.stays else 0]
@@ -85,7 +94,7 @@ class Pool:
             if not endpoint.stays or rest_seconds > endpoint.rest_seconds:
                 return None
             if now - connection.opened_at < MAX_AGE_SECONDS:
-                self._take(connection)
+                self._forget_rest(connection, endpoint)
                 return connection
             self._retire(connection)
         return None
@@ -113,7 +122,7 @@ class Pool:
             self._retire(next(iter(self._resting)))
         try:
             async with asyncio.timeout_at(deadline):
-                seconds = deadline - self._loop.time()
+                seconds = deadline - time.monotonic()
                 await self._dialler.dial(url.origin, owner, connection, seconds)
         except BaseException:
             connection.abort()
@@ -128,7 +137,8 @@ class Pool:
             return
         endpoint.resting.append(connection)
         self._resting[connection] = None
-        self._call_waiting()
+        if self._waiting:
+            self._call_waiting()
 
     def lost(self, connection: Connection) -> None:
         """It is closed, or was never opened."""
@@ -137,17 +147,18 @@ class Pool:
             return
         endpoint.open -= 1
         if connection in self._resting:
-            endpoint.ended(self._loop.time() - connection.rests_since)
+            endpoint.ended(time.monotonic() - connection.rests_since)
             self._forget_rest(connection, endpoint)
         elif connection.broke_off and connection.requests > 1:
             endpoint.stays = False
         self._call_waiting()
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection; requests that are under way get no answer."""
         self._sweeping.cancel()
+        self.deadlines.close()
         for connection in list(self._of):
-            connection.abort()
+            connection.forget()
 
     def _endpoint(self, url: Url) -> Endpoint:
         endpoint = self._endpoints.get(url.text)
@@ -165,7 +176,11 @@ class Pool:
         self.lost(connection)
 
     def _forget_rest(self, connection: Connection, endpoint: Endpoint) -> None:
-        endpoint.resting.remove(connection)
+        resting = endpoint.resting
+        if resting[-1] is connection:
+            resting.pop()
+        else:
+            resting.remove(connection)
         del self._resting[connection]
 
     def _has_room(self, endpoint: Endpoint) -> bool:
@@ -202,7 +217,7 @@ class Pool:
 
     def _sweep(self) -> None:
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
-        now = self._loop.time()
+        now = time.monotonic()
         for connection in list(self._resting):
             rest_seconds = now - connection.rests_since
             old = now - connection.opened_at >= MAX_AGE_SECONDS

@@ -8,7 +8,10 @@ class Counts(Protocol):
     """What bounds them: the connection that they belong to."""
 
     def count_records(self, size: int) -> None:
-        """So many bytes have come in, and what they held of data has been received."""
+        """So many bytes have come in, and what they hold of data is yet to be received."""
+
+    def check_records(self) -> None:
+        """What they held of data has been received."""
 
 
 class Records(asyncio.BufferedProtocol):
@@ -28,8 +31,9 @@ class Records(asyncio.BufferedProtocol):
         self.resume_writing = tls.resume_writing  # type: ignore[method-assign]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._tls.buffer_updated(nbytes)
         self._counts.count_records(nbytes)
+        self._tls.buffer_updated(nbytes)
+        self._counts.check_records()
 
 
 def count(carrier: asyncio.Transport, counts: Counts) -> None:

@@ -7,22 +7,25 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence
+from asyncio import TimerHandle
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 import structlog
 
 from relay.log import encoding
 from relay.log.message import ID, IDEMPOTENCY_KEY, PAYLOAD, Row
-from relay.push.http.answer import Answer
-from relay.push.http.client import Request
+from relay.push.http.answer import Answer, unanswered
+from relay.push.http.client import Destination
+from relay.push.http.lines import Lines
 from relay.push.item import Item, fresh
 from relay.push.lease import Lease
 from relay.push.policy.verdict import GONE, UNSENT, Verdict, by_schedule, judge
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.queue import Waiting
 from relay.push.requests.result import BatchResult
-from relay.push.requests.signature import sign
+from relay.push.requests.signature import Signer
 from relay.push.requests.slots import Slots
 from relay.push.target import Target
 
@@ -64,10 +67,18 @@ class RequestBatch:
         self._slots = slots
         self._left = target.most
         self._lease = lease
+        endpoint = target.endpoint
+        self._to = Destination(endpoint.endpoint, endpoint.timeout_seconds, slots.owner)
+        self._signer = Signer(target.keys)
+        # The run waits for this between two pages; it is told once a page.
         self._hungry = threading.Event()
+        self._is_told = False
         self._result: Future[BatchResult] = Future()
+        self._is_over = False
         self._waiting = Waiting(slots, target.most, retrying=target.retrying)
-        self._timed = False
+        # There from the first message on.
+        self._timers: list[TimerHandle] = []
+        self._tail: TimerHandle | None = None
         self._sending = True
         # Rows may come; and whether their end was the log's.
         self._more = True
@@ -95,7 +106,8 @@ class RequestBatch:
         call = self._loop.call_soon_threadsafe
         try:
             self._lease.renew()
-            call(self._begin, list(due))
+            if due:
+                call(self._begin, due)
             exhausted = False
             while self._more and self._sending:
                 page = next(pages, None)
@@ -130,30 +142,32 @@ class RequestBatch:
 
     # The loop's side.
 
-    def _begin(self, due: Iterable[Item]) -> None:
-        self._slots.resume = self._resume
+    def _begin(self, due: Sequence[Item]) -> None:
+        self._start()
         for item in due:
-            self._start_clock()
             self._waiting.add(item)
         self._pump()
 
     def _feed(self, page: list[Row]) -> None:
-        self._start_clock()
+        self._start()
+        self._is_told = False
         for row in page:
             self._waiting.add(fresh(row))
         self._read_upto = page[-1][ID]
         self._resume()
 
-    def _start_clock(self) -> None:
+    def _start(self) -> None:
         """With the first message: the way to it may be long, where a filter leaves most out."""
-        if not self._timed:
-            self._timed = True
-            self._loop.call_later(FEED_SECONDS, self._end_of_time)
-            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, 0)
+        if not self._timers:
+            self._slots.resume = self._resume
+            later = self._loop.call_later
+            self._timers = [
+                later(FEED_SECONDS, self._end_of_time),
+                later(GIVE_WAY_SECONDS, self._give_way, 0),
+            ]
 
     def _close(self, exhausted: bool) -> None:
         """There is no more; `exhausted`: because the log has been read as far as it goes."""
-        self._start_clock()
         self._more = False
         self._closed = True
         self._exhausted = exhausted
@@ -170,25 +184,29 @@ class RequestBatch:
         if settled == settled_before and self._request_loop.turns.are_awaited:
             self._end_of_time()
         else:
-            self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
+            self._timers[1] = self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
 
     def _resume(self) -> None:
         self._pump()
-        if len(self._waiting.behind) >= MAX_BEHIND or self._came_to_nothing >= MAX_FAILED:
+        if self._is_told:
+            return
+        if len(self._waiting.behind) >= MAX_BEHIND or self._failed + self._refused >= MAX_FAILED:
             self._more = False
-        if not self._more or not self._can_send or not self._waiting.is_full:
-            self._hungry.set()
+        if not (self._more and self._can_send and self._waiting.is_full):
+            self._tell()
 
-    @property
-    def _came_to_nothing(self) -> int:
-        return self._failed + self._refused
+    def _tell(self) -> None:
+        """The run reads on, or sees that it need not."""
+        if not self._is_told:
+            self._is_told = True
+            self._hungry.set()
 
     @property
     def _can_send(self) -> bool:
         return self._sending and self._left > 0
 
     def _pump(self) -> None:
-        while self._can_send:
+        while self._sending and self._left > 0:
             # Every subscription gets on, though the loop is behind.
             if self._request_loop.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
                 break
@@ -207,15 +225,26 @@ class RequestBatch:
             self._give_up(item, "payload_too_large", detail)
             return
         try:
-            headers = self._request_loop.headers.of(item.row, replayed=item.replayed)
+            lines = self._request_loop.headers.of(item.row, replayed=item.replayed)
         except Exception as wrong:
             self._give_up(item, encoding.NOT_ENCODABLE, encoding.fault(wrong))
             return
         self._sent += 1
-        item.sent_at = time.monotonic()
-        self._in_flight[item] = item.sent_at
+        item.sent_at = self._in_flight[item] = time.monotonic()
         self._slots.take(item.held_bytes, retry=not item.fresh)
-        self._request_loop.spawn(self._attempt(item, headers))
+        self._request_loop.begin()
+        answered = partial(self._answered, item)
+        try:
+            self._send(item.row, lines, item.sent_at, answered)
+        except Exception as fault:
+            self._loop.call_soon(answered, self._mistake(fault))
+
+    def _send(self, row: Row, lines: Lines, now: float, answered: Callable[[Answer], None]) -> None:
+        stamp = int(self._target.clock + now)
+        signature = self._signer.sign(row[IDEMPOTENCY_KEY], stamp, row[PAYLOAD])
+        signed = b"%bwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (lines, stamp, signature)
+        client, ends_at = self._request_loop.client, self._lease.ends_at
+        client.send(self._to, Lines(signed), row[PAYLOAD], ends_at, answered)
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
         """It can never be sent, and no request is made for it."""
@@ -235,58 +264,48 @@ class RequestBatch:
         item.let_go()
         self._settle(item)
 
-    async def _attempt(self, item: Item, headers: dict[str, str]) -> None:
-        target = self._target
-        try:
-            item.answer = await self._ask(item, headers)
-            item.verdict = judge(
-                target.endpoint,
-                item.attempts,
-                item.answer,
-                probing=target.probing,
-                now=target.now(),
-                random=random.random,
-            )
-        except Exception as fault:
-            # A mistake of the relay's: it is tried again by its schedule, and its slot is free.
-            logger.error("request_failed", subscription=target.subscription, exc_info=fault)
-            item.answer = Answer(None, "fault", type(fault).__name__, b"", None, None, 0.0)
-            item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
-        finally:
-            item.let_go()
-            self._slots.give_back(item.held_bytes, retry=not item.fresh)
-        if item.answer.error in UNSENT:
-            # It is as if it had not been tried.
-            item.sent_at = 0.0
-        if item.answer.error == "no_connection":
-            self._unable = True
-            self._sending = False
-            self._request_loop.tell_waits(target, item.answer.detail)
-        if self._result.done():
+    def _answered(self, item: Item, answer: Answer) -> None:
+        item.let_go()
+        self._slots.give_back(item.held_bytes, retry=not item.fresh)
+        self._judge(item, answer)
+        if self._is_over:
             self._come_late(item)
             if self._slots.resume is not None:
                 self._slots.resume()
             return
         del self._in_flight[item]
-        self._answer_seconds += item.answer.seconds
+        self._answer_seconds += answer.seconds
         self._settle(item)
         self._resume()
 
-    async def _ask(self, item: Item, headers: dict[str, str]) -> Answer:
-        target, row = self._target, item.row
-        assert row is not None
-        stamp = int(target.now())
-        headers["webhook-timestamp"] = str(stamp)
-        headers["webhook-signature"] = sign(target.keys, row[IDEMPOTENCY_KEY], stamp, row[PAYLOAD])
-        request = Request(
-            target.endpoint.endpoint,
-            headers,
-            row[PAYLOAD],
-            target.endpoint.timeout_seconds,
-            self._lease.ends_at,
-            self._slots.owner,
-        )
-        return await self._request_loop.client.post(request)
+    def _judge(self, item: Item, answer: Answer) -> None:
+        target = self._target
+        item.answer = answer
+        try:
+            item.verdict = judge(
+                target.endpoint,
+                item.attempts,
+                answer,
+                probing=target.probe_token is not None,
+                now=target.clock + item.sent_at + answer.seconds,
+                random=random.random,
+            )
+        except Exception as fault:
+            item.answer = self._mistake(fault)
+            item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
+            return
+        if answer.error in UNSENT:
+            # It is as if it had not been tried.
+            item.sent_at = 0.0
+        if answer.error == "no_connection":
+            self._unable = True
+            self._sending = False
+            self._request_loop.tell_waits(target, answer.detail)
+
+    def _mistake(self, fault: Exception) -> Answer:
+        """Of the relay's: it is tried again by its schedule, and its slot is free."""
+        logger.error("request_failed", subscription=self._target.subscription, exc_info=fault)
+        return unanswered("fault", type(fault).__name__, 0.0)
 
     def _settle(self, item: Item) -> None:
         assert item.verdict is not None
@@ -314,32 +333,46 @@ class RequestBatch:
 
     def _check(self) -> None:
         """Gives the result once nothing can be sent and what is in flight has had its tail."""
-        if self._result.done():
+        if self._is_over:
             return
         if self._can_send and (self._more or self._waiting.has_ready):
             return
         if not self._closed:
             # The run reads no further; it may still be on its way to the next page.
-            self._hungry.set()
             self._more = False
+            self._tell()
             return
         if self._in_flight:
-            newest = next(reversed(self._in_flight.values()))
-            rest = newest + self._tail_seconds() - time.monotonic()
-            if rest > 0:
-                self._loop.call_later(rest, self._check)
+            ends_at = next(reversed(self._in_flight.values())) + self._tail_seconds()
+            if time.monotonic() < ends_at:
+                self._look_again_at(ends_at)
                 return
         self._result.set_result(self._sum_up())
 
+    def _look_again_at(self, moment: float) -> None:
+        if self._tail is not None:
+            if self._tail.when() <= moment:
+                return
+            self._tail.cancel()
+        self._tail = self._loop.call_at(moment, self._end_of_tail)
+
+    def _end_of_tail(self) -> None:
+        self._tail = None
+        self._check()
+
     def _tail_seconds(self) -> float:
         """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
-        mean_seconds = self._answer_seconds / max(self._acked + self._came_to_nothing, 1)
+        mean_seconds = self._answer_seconds / max(self._acked + self._failed + self._refused, 1)
         if mean_seconds > SOON_SECONDS:
             return TAIL_SECONDS
         return max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
 
     def _sum_up(self) -> BatchResult:
         self._sending = False
+        self._is_over = True
+        for timer in (*self._timers, self._tail):
+            if timer is not None:
+                timer.cancel()
         if self._slots.resume == self._resume:
             self._slots.resume = None
         if self._slots.lacks_room and self._waiting.has_ready:

@@ -74,12 +74,20 @@ class Share:
         return requests_left - owner.requests - own.requests >= 2
 
     def take(self, size: int) -> None:
-        for use in (self._room.use, self._owner, self._own):
-            use.requests += 1
-            use.bytes += size
+        all_use, owner, own = self._room.use, self._owner, self._own
+        all_use.requests += 1
+        all_use.bytes += size
+        owner.requests += 1
+        owner.bytes += size
+        own.requests += 1
+        own.bytes += size
 
     def give_back(self, size: int) -> None:
-        for use in (self._room.use, self._owner, self._own):
-            use.requests -= 1
-            use.bytes -= size
+        all_use, owner, own = self._room.use, self._owner, self._own
+        all_use.requests -= 1
+        all_use.bytes -= size
+        owner.requests -= 1
+        owner.bytes -= size
+        own.requests -= 1
+        own.bytes -= size
         self._room.wake()

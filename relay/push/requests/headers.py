@@ -4,14 +4,13 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protoc
 """
 
 import re
-from datetime import datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote
 
-from relay.log.encoding import NotEncodable, own_headers
+from relay.log.encoding import NotEncodable, own_headers, time_text
 from relay.log.message import CONTENT_TYPE, CREATED_AT, HEADERS, IDEMPOTENCY_KEY, TYPE, Row
+from relay.push.http.lines import Lines, lines
 
-_POSTGRES_EPOCH = datetime(2000, 1, 1)
 # What the binding leaves as it is: printable ASCII but the blank, '"' and '%' (section 3.1.3.2).
 _PLAIN = "!#$&'()*+,/:;<=>?@[\\]^`{|}"
 
@@ -30,8 +29,24 @@ _NOT_ITS_OWN = re.compile(
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _FOLDED = str.maketrans(dict.fromkeys("!#$%&'*+.^_`|~", "-"))
 
-# A value as it leaves us: printable ASCII.
-_VALUE = re.compile(r"[ -~]*")
+_PLAIN_VALUE = re.compile(rb"[A-Za-z0-9_.~\-%b]*" % re.escape(_PLAIN).encode())
+# A value as it leaves us: printable ASCII. What is written into these lines has been seen to be so.
+_VALUE = re.compile(rb"[ -~]*")
+_LINES = (
+    b"ce-specversion: 1.0\r\n"
+    b"ce-source: %b\r\n"
+    b"ce-id: %b\r\n"
+    b"ce-type: %b\r\n"
+    b"ce-time: %b\r\n"
+    b"content-type: %b\r\n"
+    b"idempotency-key: %b\r\n"
+    b"webhook-id: %b\r\n"
+)
+_REPLAYED = b"replayed: true\r\n"
+
+# The lines of so many messages are kept, for their next subscription: of none that are longer.
+MAX_KEPT_MESSAGES = 2000
+MAX_KEPT_BYTES = 2000
 
 
 class Headers:
@@ -39,34 +54,55 @@ class Headers:
 
     def __init__(self, source: str) -> None:
         self._source = _percent_encoded(source)
+        self._kept = lru_cache(MAX_KEPT_MESSAGES)(self._lines)
 
-    def of(self, row: Row, *, replayed: bool) -> dict[str, str]:
+    def of(self, row: Row, *, replayed: bool) -> Lines:
         """All that stays the same on every attempt: webhook-timestamp and -signature are added.
 
         Raises NotEncodable.
         """
-        key = _plain("idempotency_key", row[IDEMPOTENCY_KEY].decode())
-        headers = {
-            "ce-specversion": "1.0",
-            "ce-id": _percent_encoded(key),
-            "ce-type": _type(row[TYPE]),
-            "ce-source": self._source,
-            "ce-time": _time(row[CREATED_AT]),
-            "content-type": _plain("content_type", row[CONTENT_TYPE].decode()),
-            "idempotency-key": key,
-            "webhook-id": key,
-        }
-        if replayed:
-            headers["replayed"] = "true"
-        if row[HEADERS] is not None:
-            for name, value in own_headers(row[HEADERS]).items():
-                if _is_its_own(name):
-                    plain = value.isascii() and value.isprintable()
-                    headers[name] = value if plain else quote(value, safe=f' "{_PLAIN}')
-        return headers
+        own = row[HEADERS]
+        is_short = own is None or len(own) <= MAX_KEPT_BYTES
+        make = self._kept if is_short else self._lines
+        return make(
+            row[TYPE], row[IDEMPOTENCY_KEY], own, row[CONTENT_TYPE], row[CREATED_AT], replayed
+        )
+
+    def _lines(
+        self,
+        type_: bytes,
+        idempotency_key: bytes,
+        own: bytes | None,
+        content_type: bytes,
+        created_at: int,
+        replayed: bool,
+    ) -> Lines:
+        key = _plain("idempotency_key", idempotency_key)
+        of_message = _LINES % (
+            self._source,
+            key if _PLAIN_VALUE.fullmatch(key) else _percent_encoded(key.decode()),
+            _type(type_),
+            time_text(created_at),
+            _content_type(content_type),
+            key,
+            key,
+        )
+        return Lines(of_message + _REPLAYED * replayed + _own(own))
 
 
-def _plain(field: str, value: str) -> str:
+def _own(headers: bytes | None) -> bytes:
+    if headers is None:
+        return b""
+    own = own_headers(headers)
+    return lines((name, _value(value)) for name, value in own.items() if _is_its_own(name))
+
+
+def _value(value: str) -> str:
+    plain = value.isascii() and value.isprintable()
+    return value if plain else quote(value, safe=f' "{_PLAIN}')
+
+
+def _plain(field: str, value: bytes) -> bytes:
     if not _VALUE.fullmatch(value):
         raise NotEncodable(f"{field}: its value is no header's value")
     return value
@@ -79,22 +115,14 @@ def _is_its_own(name: str) -> bool:
 
 
 @lru_cache(1000)
-def _type(name: bytes) -> str:
-    return _percent_encoded(name.decode())
-
-
-def _percent_encoded(value: str) -> str:
-    return quote(value, safe=_PLAIN)
-
-
-def _time(created_at: int) -> str:
-    second, fraction = divmod(created_at, 1_000_000)
-    try:
-        return f"{_second(second)}.{fraction:06}Z"
-    except OverflowError as wrong:
-        raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
+def _content_type(value: bytes) -> bytes:
+    return _plain("content_type", value)
 
 
 @lru_cache(1000)
-def _second(second: int) -> str:
-    return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat()
+def _type(name: bytes) -> bytes:
+    return _percent_encoded(name.decode())
+
+
+def _percent_encoded(value: str) -> bytes:
+    return quote(value, safe=_PLAIN).encode()

@@ -5,7 +5,6 @@ outcomes that come after their run.
 import asyncio
 import gc
 import threading
-from collections.abc import Coroutine
 from contextlib import suppress
 
 import structlog
@@ -57,8 +56,8 @@ class RequestLoop:
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
         self._tells_at = 0.0
-        self._beating = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         # When the attempts were made that came to nothing and that no run has counted yet, and
         # whether they were refused; by subscription.
         self._lock = threading.Lock()
@@ -92,27 +91,20 @@ class RequestLoop:
         self._slots.pop(subscription_id, None)
         self.take_late_failures(subscription_id, 0.0)
 
-    def spawn(self, request: Coroutine[None, None, None]) -> None:
-        """Runs one request; on the loop only."""
-        task = self.loop.create_task(request)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        if not self._beating:
-            self._beating = True
+    def begin(self) -> None:
+        """Requests are under way; on the loop only."""
+        if self._idle.is_set():
+            self._idle.clear()
             self._beat_after(self.loop.time())
 
     def _beat_after(self, due_at: float) -> None:
         """Looks how late it is, for as long as there are requests."""
         self.is_behind = self.loop.time() - due_at > BEHIND_SECONDS
-        self._beating = bool(self._tasks)
-        if self._beating:
+        if self._room.use.requests:
             due_at = self.loop.time() + BEAT_SECONDS
             self.loop.call_at(due_at, self._beat_after, due_at)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            logger.error("request_failed", exc_info=fault)
+        else:
+            self._idle.set()
 
     def tell_waits(self, target: Target, why: str) -> None:
         """This relay lacked what it needs to send; on the loop only."""
@@ -164,10 +156,9 @@ class RequestLoop:
         )
 
     async def _close(self, patience_seconds: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience_seconds)
-        for task in self._tasks:
-            task.cancel()
+        """What is answered by then has its outcome; the rest has none, as after a kill."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), patience_seconds)
         await self.client.close()
 
 

@@ -28,8 +28,8 @@ class Waiting:
         self._retried_last = False
         # Of few requests, as a rate limit leaves, retries get half.
         self._retries_left = max(most // 2, 1)
-        # A group is a key here while one of its messages is ready or in flight.
-        self._followers: dict[bytes, deque[Item]] = {}
+        # A group is a key here while one of its messages is ready or in flight. Few have another.
+        self._followers: dict[bytes, deque[Item] | None] = {}
         self._stuck: set[bytes] = set()
         self._count = 0
         self._bytes = 0
@@ -53,10 +53,11 @@ class Waiting:
         self._bytes += item.held_bytes
         if group is None:
             self._make_ready(item)
-        elif (followers := self._followers.get(group)) is not None:
+        elif group in self._followers:
+            followers = self._followers[group] = self._followers[group] or deque()
             followers.append(item)
         else:
-            self._followers[group] = deque()
+            self._followers[group] = None
             self._make_ready(item)
 
     def take(self, *, fresh_come: bool) -> Item | None:
@@ -64,13 +65,8 @@ class Waiting:
 
         None as well while there is no room for it. `fresh_come`: more first attempts may be read.
         """
-        fresh_wait = bool(self._fresh) or fresh_come
-        retry = (
-            bool(self._retries)
-            and self._slots.takes_retry(fresh_wait=fresh_wait)
-            and (self._retries_left > 0 or not fresh_wait)
-        )
         first = bool(self._fresh) and self._slots.takes_fresh(retrying=self._retrying)
+        retry = bool(self._retries) and self._takes_retry(bool(self._fresh) or fresh_come)
         if not retry and not first:
             return None
         retry = retry and (not first or not self._retried_last)
@@ -100,7 +96,7 @@ class Waiting:
         Also behind one that is given up: its group goes on once that is committed.
         """
         self._stuck.add(group)
-        for follower in self._followers.pop(group):
+        for follower in self._followers.pop(group) or ():
             self._drop(follower)
             self._leave_behind(follower)
 
@@ -114,7 +110,12 @@ class Waiting:
         """What of the log is still here."""
         yield from (item for _, item in self._fresh)
         for followers in self._followers.values():
-            yield from (item for item in followers if item.fresh)
+            yield from (item for item in followers or () if item.fresh)
+
+    def _takes_retry(self, fresh_wait: bool) -> bool:
+        if fresh_wait and not self._retries_left > 0:
+            return False
+        return self._slots.takes_retry(fresh_wait=fresh_wait)
 
     def _make_ready(self, item: Item) -> None:
         if item.fresh:

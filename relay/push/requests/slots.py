@@ -29,6 +29,7 @@ class Slots:
         self._fresh = 0
         self._retries = 0
         self._freed = threading.Event()
+        self._is_awaited = False
         # The run that is under way: requests of earlier ones free slots for it.
         self.resume: Callable[[], None] | None = None
 
@@ -38,8 +39,10 @@ class Slots:
 
     def takes_fresh(self, *, retrying: bool) -> bool:
         """Whether a first attempt may go; `retrying`: some of its subscription's wait or will."""
-        kept = self.capacity // KEPT_FOR_RETRIES - self._retries if retrying else 0
-        return self.free > max(kept, 0)
+        free = self.capacity - self._fresh - self._retries
+        if retrying:
+            return free > max(self.capacity // KEPT_FOR_RETRIES - self._retries, 0)
+        return free > 0
 
     def takes_retry(self, *, fresh_wait: bool) -> bool:
         """Whether a further attempt may go."""
@@ -51,11 +54,12 @@ class Slots:
 
         Where not, the run that is under way looks again when there is more room.
         """
-        self.lacks_room = not self._share.has_room(size)
-        self._wanted_bytes = size if self.lacks_room else 0
-        if self.lacks_room:
+        has_room = self._share.has_room(size)
+        self.lacks_room = not has_room
+        self._wanted_bytes = 0 if has_room else size
+        if not has_room:
             self._room.wait(self._look_again)
-        return not self.lacks_room
+        return has_room
 
     def take(self, size: int, *, retry: bool) -> None:
         if retry:
@@ -70,18 +74,24 @@ class Slots:
         else:
             self._fresh -= 1
         self._share.give_back(size)
-        self._freed.set()
+        if self._is_awaited:
+            self._tell()
 
     def wait(self, seconds: float) -> bool:
         """For another thread: whether a request can go, or can in time."""
         self._freed.clear()
+        self._is_awaited = True
         return self._can_go or (self._freed.wait(seconds) and self._can_go)
 
     @property
     def _can_go(self) -> bool:
         return self.free > 0 and self._share.has_room(self._wanted_bytes)
 
-    def _look_again(self) -> None:
+    def _tell(self) -> None:
+        self._is_awaited = False
         self._freed.set()
+
+    def _look_again(self) -> None:
+        self._tell()
         if self.resume is not None:
             self.resume()

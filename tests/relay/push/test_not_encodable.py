@@ -4,7 +4,9 @@ from typing import Any, LiteralString
 
 import pytest
 
+from relay.push.http.client import Client
 from relay.push.requests import batch
+from relay.push.requests.signature import Signer
 from tests.relay.push.stage import LATER, PushRelay, PushStage
 from tests.sql.log import drop_checks, one
 
@@ -130,7 +132,7 @@ def test_a_fault_in_judging_an_answer_is_a_retry_by_schedule_and_costs_no_slot(
     assert (stage.rows(), stage.dead_letters()) == ([], [])
 
 
-@pytest.mark.parametrize("where", ["sign", "Request", "post"])
+@pytest.mark.parametrize("where", ["sign", "send"])
 def test_a_fault_of_ours_costs_an_attempt_and_no_slot(
     stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -141,10 +143,7 @@ def test_a_fault_of_ours_costs_an_attempt_and_no_slot(
         raise RuntimeError("broken")
 
     with monkeypatch.context() as broke:
-        if where == "post":
-            broke.setattr(relay.request_loop.client, "post", broken)
-        else:
-            broke.setattr(batch, where, broken)
+        broke.setattr(Signer if where == "sign" else Client, where, broken)
         for _ in range(4):
             relay.round()
         states = sorted(state for _, _, state in stage.rows())

@@ -15,8 +15,12 @@ import uvloop
 
 from relay.push.http import pool
 from relay.push.http.answer import MAX_BODY_BYTES, Answer
-from relay.push.http.client import Client, Request
+from relay.push.http.client import Destination
+from relay.push.http.connection import Connection
 from relay.push.http.guard import Guard
+from relay.push.http.lines import lines
+from relay.push.http.pool import Pool
+from relay.push.http.url import Url
 from tests.receiver import (
     OK,
     Reaction,
@@ -32,7 +36,7 @@ from tests.receiver import (
     respond,
     then_close,
 )
-from tests.relay.push.http.requests import LOOPBACK, post, request
+from tests.relay.push.http.requests import LOOPBACK, Client, Request, post, request
 
 
 @pytest.fixture(scope="module")
@@ -231,37 +235,58 @@ def test_nothing_is_written_once_the_lease_is_over(receiver: Receiver) -> None:
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.parametrize("stays", [True, False], ids=["in hand", "opened"])
 def test_a_loop_that_stood_still_over_the_end_of_the_lease_writes_nothing(
-    receiver: Receiver,
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, stays: bool
 ) -> None:
+    """Between the step that has a connection and the one that writes."""
+
+    def take_slowly(self: Pool, url: Url) -> Connection | None:
+        connection = take(self, url)
+        time.sleep(0.1)
+        assert (connection is not None) == stays
+        return connection
+
     async def frozen() -> Answer:
-        loop = asyncio.get_running_loop()
         async with client() as push:
             await push.post(request(receiver.url))
-            # Comes between the step that takes a connection and the one that writes, in the same
-            # turn of the loop as the latter.
-            loop.call_soon(loop.call_soon, time.sleep, 0.1)
+            monkeypatch.setattr(Pool, "take", take_slowly)
             late = request(receiver.url, send_before=time.monotonic() + 0.05)
-            return await asyncio.create_task(push.post(late))
+            return await push.post(late)
 
+    take = Pool.take
+    monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0 if stays else 60.0)
     assert uvloop.run(frozen()).error == "lease_over"
     assert len(receiver.requests) == 1
 
 
-def test_a_request_that_is_cancelled_leaves_no_connection_to_others(receiver: Receiver) -> None:
-    async def cancelled() -> Answer:
+def test_a_request_that_is_given_up_leaves_no_connection_to_others(receiver: Receiver) -> None:
+    async def given_up() -> list[Answer]:
         async with client() as push:
             receiver.react = hang
-            task = asyncio.create_task(push.post(request(receiver.url)))
-            await asyncio.to_thread(receiver.wait, 1)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            late = await push.post(request(receiver.url, timeout_seconds=0.1))
             receiver.react = OK
-            return await push.post(request(receiver.url))
+            return [late, await push.post(request(receiver.url))]
 
-    assert uvloop.run(cancelled()).error is None
+    assert [answer.error for answer in uvloop.run(given_up())] == ["timeout", None]
     assert [received.connection for received in receiver.requests] == [1, 2]
+
+
+def test_a_client_that_is_closed_answers_nothing_that_is_under_way(receiver: Receiver) -> None:
+    """Nobody knows whether it was taken: its lease ends, and it is tried again."""
+
+    async def closed() -> list[Answer]:
+        answers: list[Answer] = []
+        async with client() as push:
+            receiver.react = hang
+            to = Destination(receiver.url, 5.0)
+            push.send(to, lines([]), b"", float("inf"), answers.append)
+            await asyncio.to_thread(receiver.wait, 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return answers
+
+    assert uvloop.run(closed()) == []
 
 
 def test_one_endpoint_that_hangs_delays_no_other(receiver: Receiver) -> None:
@@ -358,16 +383,24 @@ def test_a_certificate_of_an_unknown_authority_is_refused_before_anything_is_sen
     assert got in ([], [b""])
 
 
-def test_a_request_that_can_not_be_made_is_an_answer_too(receiver: Receiver) -> None:
-    async def send() -> Answer:
-        async with client() as push:
-            forged = {"x-own": "1\r\nx-forged: 2"}
-            return await push.post(Request(receiver.url, forged, b"", 5.0, float("inf")))
+def test_a_request_that_can_not_be_made_is_an_answer_too(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> Connection:
+        raise RuntimeError("broken\n")
 
-    answer = uvloop.run(send())
+    monkeypatch.setattr(Pool, "open", broken)
+    answer = post(receiver.url)
     assert (answer.status, answer.error) == (None, "fault")
     assert answer.detail.isprintable()
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize("forged", ["1\r\nx-forged: 2", "1\n", "\r1", "1\0"])
+def test_no_header_says_more_than_its_name_and_value(forged: str) -> None:
+    for headers in ([("x-own", forged)], [("a", "1"), (forged, "2")]):
+        with pytest.raises(ValueError, match="line break"):
+            lines(headers)
 
 
 def test_an_empty_body_goes_as_one(receiver: Receiver) -> None:

@@ -7,10 +7,9 @@ import uvloop
 
 from relay.push.http import pool
 from relay.push.http.answer import MAX_BODY_BYTES, Answer
-from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from tests.relay.push.http.endpoint import endpoint, request
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client
 from tests.relay.push.http.requests import request as small
 
 

@@ -11,11 +11,10 @@ from ipaddress import ip_network
 import pytest
 import uvloop
 
-from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from relay.push.http.resolver import AddrInfo
 from tests.relay.push.http.endpoint import OK, Script, endpoint, request, until_closed
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client, Request
 
 
 class Body(bytes):

@@ -10,13 +10,12 @@ import uvloop
 
 from relay.push.http import resolver
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client
 from relay.push.http.fault import Fault
 from relay.push.http.guard import Guard
 from relay.push.http.url import parse
 from relay.settings import Settings
 from tests.receiver import Receiver, redirect, respond
-from tests.relay.push.http.requests import LOOPBACK, post, request
+from tests.relay.push.http.requests import LOOPBACK, Client, post, request
 
 # Each leads to the loopback interface, where a socket listens, or could reach what
 # only this machine or its network reaches.

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 import uvloop
 
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
 from tests.relay.push.http.endpoint import OK, endpoint, request
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client
 from tests.relay.push.http.requests import request as small
 
 

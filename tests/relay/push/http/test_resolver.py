@@ -12,11 +12,10 @@ import uvloop
 
 from relay.push.http import pool, resolver
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from relay.push.http.resolver import MAX_OF_A_KEY
 from tests.receiver import Receiver
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client, Request
 from tests.relay.push.http.requests import request as small
 
 LOOPBACKS = Guard([*LOOPBACK, *[type(LOOPBACK[0])("127.0.0.0/8")]])

@@ -10,10 +10,9 @@ import uvloop
 
 from relay.push.http import pool
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client
 from relay.push.http.guard import Guard
 from tests.relay.push.http.endpoint import OK, Script, endpoint, request, until_closed
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client
 from tests.relay.push.http.requests import request as small
 
 REQUESTS = 60

@@ -15,16 +15,16 @@ import trustme
 import uvloop
 
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client, Request
 from relay.push.http.connection import (
     MAX_HANDSHAKE_BYTES,
     MAX_HEAD_BYTES,
     Connection,
 )
+from relay.push.http.deadlines import Deadlines
 from relay.push.http.guard import Guard
 from relay.push.http.tls import client_context
 from tests.relay.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
-from tests.relay.push.http.requests import LOOPBACK
+from tests.relay.push.http.requests import LOOPBACK, Client, Request
 
 NAME = "hooks.example.com"
 # Of TLS 1.3: header, type and tag.
@@ -226,7 +226,8 @@ def test_no_acknowledgement_counts_over_tls_before_the_request_is_written_whole(
 
     async def large(port: int) -> Answer:
         client = Client(Guard(LOOPBACK), look_up)  # type: ignore[arg-type]
-        asked = Request(f"https://{NAME}:{port}/", {}, bytes(20_000_000), 1.0, float("inf"))
+        timeout = 30.0 if closes else 1.0
+        asked = Request(f"https://{NAME}:{port}/", {}, bytes(20_000_000), timeout, float("inf"))
         answer = await client.post(asked)
         await client.close()
         return answer
@@ -342,8 +343,10 @@ def test_records_without_data_end_a_connection_also_while_it_rests(rests: bool) 
         longest = MAX_HEAD_BYTES if rests else MAX_HANDSHAKE_BYTES
         for _ in range(longest):
             connection.count_records(1)
+            connection.check_records()
         assert not carrier.aborted
         connection.count_records(1)
+        connection.check_records()
         return carrier.aborted
 
     assert asyncio.run(flood())
@@ -355,6 +358,9 @@ def test_an_endpoint_can_not_negotiate_again() -> None:
 
 class Keeper:
     """Of connections that no pool has."""
+
+    def __init__(self) -> None:
+        self.deadlines = Deadlines()
 
     def rest(self, connection: Connection) -> None:
         """The test does not use it."""

@@ -13,10 +13,9 @@ import uvloop
 
 from relay.push.http import pool
 from relay.push.http.answer import Answer
-from relay.push.http.client import Client, Request
 from relay.push.http.guard import Guard
 from tests.relay.push.http.endpoint import OK, endpoint, request, until_closed
-from tests.relay.push.http.requests import LOOPBACK, post
+from tests.relay.push.http.requests import LOOPBACK, Client, Request, post
 from tests.relay.push.http.requests import request as small
 
 STRAYS = [

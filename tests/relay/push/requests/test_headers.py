@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.log.message import Row
-from relay.push.requests.headers import Headers
+from relay.push.requests import headers
 from tests.sql.log import one
 from tests.sql.test_publish import NOT_ITS_OWN
 
@@ -28,9 +28,21 @@ def row(
     )  # fmt: skip
 
 
+class Headers(headers.Headers):
+    """Whose lines are read again."""
+
+    def read(self, row: Row, *, replayed: bool) -> dict[str, str]:
+        """What they say."""
+        text = self.of(row, replayed=replayed).decode("ascii")
+        assert not text or text.endswith("\r\n")
+        pairs = [line.split(": ", 1) for line in text.split("\r\n")[:-1]]
+        assert len({name for name, _ in pairs}) == len(pairs)
+        return {name: value for name, value in pairs}
+
+
 def test_a_message_goes_as_a_cloud_event_with_its_idempotency_key() -> None:
-    headers = Headers("/outbox").of(row(own={"traceparent": "00-ab-cd-01"}), replayed=False)
-    assert headers == {
+    said = Headers("/outbox").read(row(own={"traceparent": "00-ab-cd-01"}), replayed=False)
+    assert said == {
         "ce-specversion": "1.0",
         "ce-id": "0198-key",
         "ce-type": "order.paid",
@@ -44,24 +56,24 @@ def test_a_message_goes_as_a_cloud_event_with_its_idempotency_key() -> None:
 
 
 def test_only_what_is_replayed_says_so_and_the_message_can_not() -> None:
-    headers = Headers("/outbox")
-    assert headers.of(row(), replayed=True)["replayed"] == "true"
-    assert "replayed" not in headers.of(row(), replayed=False)
-    assert "Replayed" not in headers.of(row(own={"Replayed": "true"}), replayed=False)
+    made = Headers("/outbox")
+    assert made.read(row(), replayed=True)["replayed"] == "true"
+    assert "replayed" not in made.read(row(), replayed=False)
+    assert "Replayed" not in made.read(row(own={"Replayed": "true"}), replayed=False)
 
 
 def test_blanks_quotes_and_percents_of_attributes_are_percent_encoded() -> None:
     # The binding's own example: section 3.1.3.2.
-    headers = Headers("/a b").of(row(type_="Euro € 😀", key='50%"'), replayed=False)
-    assert headers["ce-type"] == "Euro%20%E2%82%AC%20%F0%9F%98%80"
-    assert headers["ce-source"] == "/a%20b"
-    assert headers["ce-id"] == "50%25%22"
-    assert headers["webhook-id"] == headers["idempotency-key"] == '50%"'
+    said = Headers("/a b").read(row(type_="Euro € 😀", key='50%"'), replayed=False)
+    assert said["ce-type"] == "Euro%20%E2%82%AC%20%F0%9F%98%80"
+    assert said["ce-source"] == "/a%20b"
+    assert said["ce-id"] == "50%25%22"
+    assert said["webhook-id"] == said["idempotency-key"] == '50%"'
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_any_type_is_printable_ascii_on_the_wire_and_comes_back(type_: str) -> None:
-    text = Headers("/outbox").of(row(type_=type_), replayed=False)["ce-type"]
+    text = Headers("/outbox").read(row(type_=type_), replayed=False)["ce-type"]
     assert all("!" <= character <= "~" for character in text)
     assert unquote(text) == type_
 
@@ -75,29 +87,43 @@ def test_own_headers_can_not_frame_address_or_authorise_the_request() -> None:
         "Accept-Encoding": "gzip", "Content-Type": "text/html", "CE-Id": "another",
         "Webhook-Id": "another", "Webhook-Signature": "v1,forged", "Idempotency-Key": "another",
     }  # fmt: skip
-    headers = Headers("/outbox")
-    assert headers.of(row(own=hostile), replayed=False) == headers.of(row(), replayed=False)
+    made = Headers("/outbox")
+    assert made.read(row(own=hostile), replayed=False) == made.read(row(), replayed=False)
 
 
 def test_what_servers_fold_into_a_withheld_name_is_withheld(database_url: str) -> None:
     """As the database refuses it: the two rules agree on every name."""
-    headers = Headers("/outbox")
-    plain = headers.of(row(), replayed=False)
+    made = Headers("/outbox")
+    plain = made.read(row(), replayed=False)
     with psycopg.connect(database_url) as db:
         for name in (*NOT_ITS_OWN, "X-Tenant", "x_tenant", "hostname", "cent", "a b", "", "é"):
-            own = headers.of(row(own={name: "x"}), replayed=False)
+            own = made.read(row(own={name: "x"}), replayed=False)
             query = "select outbox.headers_fault(%s) is null"
             fits = one(db, query, json.dumps({name: "x"}))
             assert own == (plain | {name: "x"} if fits else plain), name
 
 
 def test_own_values_can_not_end_their_line() -> None:
-    headers = Headers("/outbox").of(row(own={"x-a": "b\r\nHost: internal\0"}), replayed=False)
-    assert headers["x-a"] == "b%0D%0AHost: internal%00"
+    said = Headers("/outbox").read(row(own={"x-a": "b\r\nHost: internal\0"}), replayed=False)
+    assert said["x-a"] == "b%0D%0AHost: internal%00"
 
 
 def test_own_values_beyond_ascii_are_percent_encoded_and_others_left_alone() -> None:
     own = {"x-plain": '100 % "so"', "x-name": "Zoë, 5 %"}
-    headers = Headers("/outbox").of(row(own=own), replayed=False)
-    assert headers["x-plain"] == '100 % "so"'
-    assert headers["x-name"] == "Zo%C3%AB, 5 %25"
+    said = Headers("/outbox").read(row(own=own), replayed=False)
+    assert said["x-plain"] == '100 % "so"'
+    assert said["x-name"] == "Zo%C3%AB, 5 %25"
+
+
+def test_the_lines_of_a_message_are_made_once_for_all_its_subscriptions() -> None:
+    made = Headers("/outbox")
+    first = made.of(row(own={"a": "b"}), replayed=False)
+    assert made.of(row(own={"a": "b"}), replayed=False) is first
+    assert made.of(row(own={"a": "c"}), replayed=False) != first
+    assert made.of(row(own={"a": "b"}), replayed=True) != first
+
+
+def test_lines_that_are_long_are_not_kept_in_memory() -> None:
+    made, long = Headers("/outbox"), {"a": "b" * headers.MAX_KEPT_BYTES}
+    first = made.of(row(own=long), replayed=False)
+    assert made.of(row(own=long), replayed=False) is not first

@@ -1,0 +1,37 @@
+"""What a run asks of the loop that all endpoints share: by counts, not by times."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from relay.push.http import pool
+from tests.relay.push.stage import PushRelay, PushStage
+
+REQUESTS = 1000
+
+
+def test_a_run_over_open_connections_makes_no_task(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "KEEP_ALIVE_SECONDS", 600.0)
+    monkeypatch.setattr(pool, "MAX_AGE_SECONDS", 600.0)
+    stage.subscribe(concurrency=8)
+    stage.publish(*(f"open{number}:1" for number in range(100)))
+    relay.drain()
+    made: list[str] = []
+
+    def note(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        made.append(repr(coroutine))
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    noting, loop = threading.Event(), relay.request_loop.loop
+    loop.call_soon_threadsafe(loop.set_task_factory, note)
+    loop.call_soon_threadsafe(noting.set)
+    assert noting.wait(10)
+    stage.publish(*(f"g{number}:1" for number in range(REQUESTS)))
+    relay.drain()
+    assert len(stage.keys()) == 100 + REQUESTS
+    assert made == []
