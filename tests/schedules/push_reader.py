@@ -150,6 +150,7 @@ class StagedLoop(RequestLoop):
 
     def _beat_after(self, due_at: float) -> None:
         """It is never behind: a busy machine sends no less."""
+        self._idle.set()
 
 
 class StagedBatch(RequestBatch):
@@ -177,7 +178,7 @@ class StagedBatch(RequestBatch):
         super()._launch(item)
 
     def _start_clock(self) -> None:
-        self._timed = True
+        """No time ends it."""
 
     def _check(self) -> None:
         if self._staged.endpoint.keeps(item.message_id for item in self._in_flight):

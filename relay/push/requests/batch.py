@@ -143,23 +143,24 @@ class RequestBatch:
     # The loop's side.
 
     def _begin(self, due: Sequence[Item]) -> None:
-        self._start()
+        self._slots.resume = self._resume
+        self._start_clock()
         for item in due:
             self._waiting.add(item)
         self._pump()
 
     def _feed(self, page: list[Row]) -> None:
-        self._start()
+        self._slots.resume = self._resume
+        self._start_clock()
         self._is_told = False
         for row in page:
             self._waiting.add(fresh(row))
         self._read_upto = page[-1][ID]
         self._resume()
 
-    def _start(self) -> None:
+    def _start_clock(self) -> None:
         """With the first message: the way to it may be long, where a filter leaves most out."""
         if not self._timers:
-            self._slots.resume = self._resume
             later = self._loop.call_later
             self._timers = [
                 later(FEED_SECONDS, self._end_of_time),
