@@ -37,7 +37,7 @@ class PushArena(Arena):
             postgres = stack.enter_context(
                 Postgres.start(directory / "postgres", settings=SETTINGS)
             )
-            endpoints = stack.enter_context(Endpoints())
+            endpoints = stack.enter_context(Endpoints(directory))
             arena = cls(directory, postgres, endpoints)
             with arena._program("migrate", script("outbox-relay"), "migrate") as migrate:
                 if migrate.wait(COMMAND_TIMEOUT_SECONDS):
@@ -59,4 +59,6 @@ class PushArena(Arena):
             "DATABASE_URL": self.database_url,
             "KAFKA_BOOTSTRAP_SERVERS": NO_KAFKA,
             "RELAY_ALLOW_NETWORKS": "127.0.0.0/8",
+            # Whom to believe over TLS, for the relay and for the bare loop alike.
+            "SSL_CERT_FILE": str(self.endpoints.authority),
         }

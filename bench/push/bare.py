@@ -17,7 +17,7 @@ import uvloop
 
 from relay.log.message import as_sent
 from relay.push.requests.headers import Headers
-from relay.push.requests.signature import sign
+from relay.push.requests.signature import Signer
 
 # As the relay's own client says it.
 HEADERS = {"User-Agent": "outbox-relay/bench", "Accept-Encoding": "identity"}
@@ -45,17 +45,22 @@ def prepare(database_url: str) -> tuple[list[Prepared], list[tuple[str, bytes]]]
         subscriptions = cursor.execute(READ_SUBSCRIPTIONS).fetchall()
         as_sent(cursor)
         rows = cursor.execute(READ).fetchall()
-    messages = [(row[7], make.of((*row, 0), replayed=False)) for row in rows]
+    messages = [(row[7], _headers(make.of((*row, 0), replayed=False))) for row in rows]
     return messages, subscriptions
+
+
+def _headers(lines: bytes) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in lines.decode().splitlines())
 
 
 async def work(
     session: aiohttp.ClientSession, url: str, key: bytes, messages: Iterator[Prepared]
 ) -> None:
     """One request after the other. Raises RuntimeError where one is not acknowledged."""
+    signer = Signer([key])
     for body, constant in messages:
         stamp = int(time.time())
-        signature = sign([key], constant["webhook-id"], stamp, body)
+        signature = signer.sign(constant["webhook-id"].encode(), stamp, body).decode()
         headers = {
             **constant, "webhook-timestamp": str(stamp), "webhook-signature": signature
         }  # fmt: skip

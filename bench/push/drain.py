@@ -27,10 +27,16 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 def by_relay(
-    arena: PushArena, connection: Connection, subscriptions: int, deliveries: int, log: str
+    arena: PushArena,
+    connection: Connection,
+    subscriptions: int,
+    deliveries: int,
+    log: str,
+    *,
+    secure: bool = False,
 ) -> Turn:
     """From the fill's commit to the last checkpoint; `log` is the subscriptions' attempts_log."""
-    with subscribed(arena, connection, subscriptions, attempts_log=log):
+    with subscribed(arena, connection, subscriptions, secure=secure, attempts_log=log):
         return drain(arena, connection, subscriptions, deliveries)
 
 
@@ -64,11 +70,16 @@ def _gone(connection: Connection, deliveries: int) -> float:
 
 
 def by_bare_loop(
-    arena: PushArena, connection: Connection, subscriptions: int, deliveries: int
+    arena: PushArena,
+    connection: Connection,
+    subscriptions: int,
+    deliveries: int,
+    *,
+    secure: bool = False,
 ) -> Turn:
     """From the first request to the last answer."""
     messages = deliveries // subscriptions
-    with subscribed(arena, connection, subscriptions):
+    with subscribed(arena, connection, subscriptions, secure=secure):
         fill(connection, WARM_UP_MESSAGES + messages)
         took = arena.measure("push.bare", arena.database_url, CONCURRENCY, WARM_UP_MESSAGES)
         connection.execute("truncate outbox.message")

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Self
 
 import msgspec
+import trustme
 
 END_TIMEOUT_SECONDS = 10
 
@@ -21,16 +23,30 @@ _decode = msgspec.json.Decoder(dict[str, list[Request]]).decode
 
 
 class Endpoints:
-    """The receiver's process, while it is entered."""
+    """The receiver's process, while it is entered.
+
+    Over TLS, an authority vouches for it that is made for this: `authority`, a file.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is for the authority's and the receiver's certificates."""
+        self.authority = directory / "authority.pem"
+        self._certificate = directory / "receiver.pem"
 
     def __enter__(self) -> Self:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.authority)
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.private_key_and_cert_chain_pem.write_to_path(self._certificate)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.push.receiver"],
+            [sys.executable, "-m", "bench.push.receiver", str(self._certificate)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.url = f"http://127.0.0.1:{int(self._line())}"
+        port, secure_port = map(int, self._line().split())
+        self.url = f"http://127.0.0.1:{port}"
+        self.secure_url = f"https://127.0.0.1:{secure_port}"
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,7 @@
 """From a commit's answer until the endpoint has the request whole, at a steady rate."""
 
 import time
+from typing import Any
 
 from bench.arena import Connection
 from bench.latency import MILLISECONDS
@@ -47,7 +48,7 @@ def measure(
 
 
 # The worst that it can do: its breaker stays closed, and its timeouts come while others are served.
-NEVER_OPENS = {"timeout_seconds": 2, "breaker": {"minimum": 1_000_000}}
+NEVER_OPENS: dict[str, Any] = {"timeout_seconds": 2, "breaker": {"minimum": 1_000_000}}
 
 
 def _wait(arena: PushArena, count: int) -> list[Request]:

@@ -1,12 +1,14 @@
 """The endpoints, a process of its own: POST /ok/…, /slow/… and /hang/…, until stdin is closed.
 
-It prints its port. For each line that it reads it prints what has come since the last one:
-{path: [[n, begin, end], …]}, in nanoseconds since 1970; n is the number in the body.
+It prints its port for http and the one for https, whose certificate and key it is given. For each
+line that it reads it prints what has come since the last one: {path: [[n, begin, end], …]}, in
+nanoseconds since 1970; n is the number in the body.
 """
 
 import asyncio
 import json
 import random
+import ssl
 import sys
 import time
 from typing import cast
@@ -82,18 +84,23 @@ def number(body: bytes) -> int:
     return int(body.partition(b":")[2].partition(b",")[0])
 
 
-async def serve() -> None:
+async def serve(certificate: str) -> None:
     receiver = Receiver()
-    server = await receiver.loop.create_server(
-        lambda: Connection(receiver), "127.0.0.1", 0, backlog=4096
-    )
-    print(server.sockets[0].getsockname()[1], flush=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    ports = []
+    for tls in (None, context):
+        server = await receiver.loop.create_server(
+            lambda: Connection(receiver), "127.0.0.1", 0, backlog=4096, ssl=tls
+        )
+        ports.append(server.sockets[0].getsockname()[1])
+    print(*ports, flush=True)
     receiver.loop.add_reader(sys.stdin.fileno(), receiver.tell)
 
 
 def main() -> None:
     loop = uvloop.new_event_loop()
-    loop.run_until_complete(serve())
+    loop.run_until_complete(serve(sys.argv[1]))
     loop.run_forever()
 
 

@@ -14,8 +14,11 @@ from bench.push import drain, growth, latency, slots
 from bench.push.arena import PushArena
 from bench.push.drain import Turn
 
-NAMES = ("deliveries", "slots", "latency", "hanging", "growth")
+NAMES = ("deliveries", "tls", "slots", "latency", "hanging", "growth")
 SUBSCRIPTIONS = (1, 10, 100)
+SECURE_SUBSCRIPTIONS = (1, 10)
+# Deliveries a second ÷ those of the bare loop, that is, what aiohttp costs ÷ what all of this does.
+MIN_RATIO, MIN_SECURE_RATIO = 2.0, 1.5
 HANGING_AMONG = 100
 HANGING_RATE = 200
 
@@ -49,6 +52,7 @@ class Bench:
         """One of NAMES."""
         measures = {
             "deliveries": self._deliveries,
+            "tls": self._tls,
             "slots": self._slots,
             "latency": self._latency,
             "hanging": self._hanging,
@@ -84,8 +88,8 @@ class Bench:
             figures += [
                 Figure(f"bare loop, {of}", _rates(bare), "{:,.0f} /s"),
                 Figure(f"relay, {of}", _rates(none), "{:,.0f} /s"),
-                ratio(f"relay ÷ bare, {of}", _rates(none), _rates(bare), 0.85),
-                ratio(f"relay with log ÷ bare, {of}", _rates(logged), _rates(bare), 0.85),
+                ratio(f"relay ÷ bare, {of}", _rates(none), _rates(bare), MIN_RATIO),
+                ratio(f"relay with log ÷ bare, {of}", _rates(logged), _rates(bare), MIN_RATIO),
                 ratio(f"processor, bare ÷ relay, {of}", _cpu(bare), _cpu(none)),
                 ratio(f"processor, bare ÷ relay with log, {of}", _cpu(bare), _cpu(logged)),
                 Figure(f"WAL per delivery, {of}", _wal(none), "{:.2f} B", at_most(5)),
@@ -99,6 +103,33 @@ class Bench:
             "one process for all endpoints, which answer at once. The relay's clock runs from the "
             "fill's commit to the last checkpoint, with attempts_log none or all. Processor time "
             "is the sending process's own.",
+        )
+
+    def _tls(self) -> Section:
+        arena, connection, deliveries = self._arena, self._connection, self._sizes.deliveries
+        turns: dict[str, Callable[[], Turn]] = {}
+        for count in SECURE_SUBSCRIPTIONS:
+            sent = (arena, connection, count, deliveries)
+            turns |= {
+                f"{count} bare": partial(drain.by_bare_loop, *sent, secure=True),
+                f"{count} relay": partial(drain.by_relay, *sent, "none", secure=True),
+            }
+        taken = self._in_turn("deliveries over TLS", turns)
+        figures: list[Figure] = []
+        for count in SECURE_SUBSCRIPTIONS:
+            bare, relay = taken[f"{count} bare"], taken[f"{count} relay"]
+            of = _of(count)
+            figures += [
+                Figure(f"bare loop, {of}", _rates(bare), "{:,.0f} /s"),
+                Figure(f"relay, {of}", _rates(relay), "{:,.0f} /s"),
+                ratio(f"relay ÷ bare, {of}", _rates(relay), _rates(bare), MIN_SECURE_RATIO),
+                ratio(f"processor, bare ÷ relay, {of}", _cpu(bare), _cpu(relay)),
+            ]
+        return Section(
+            "Deliveries over TLS",
+            figures,
+            "the same, without the log of attempts; both sides believe an authority that was made "
+            "for this, and check the certificate; connections are open before the clock runs.",
         )
 
     def _slots(self) -> Section:

@@ -30,14 +30,21 @@ def subscribe(
 
 @contextmanager
 def subscribed(
-    arena: PushArena, connection: Connection, count: int, path: str = "ok", **settings: Any
+    arena: PushArena,
+    connection: Connection,
+    count: int,
+    path: str = "ok",
+    *,
+    secure: bool = False,
+    **settings: Any,
 ) -> Iterator[None]:
     """So many, each with a path of its own: /ok/0, /ok/1, …; over an empty log."""
     connection.execute("truncate outbox.message")
     # Before the fill: a page that is first touched after a checkpoint is logged whole.
     connection.execute("checkpoint")
     for number in range(count):
-        endpoint = f"{arena.endpoints.url}/{path}/{number}"
+        url = arena.endpoints.secure_url if secure else arena.endpoints.url
+        endpoint = f"{url}/{path}/{number}"
         subscribe(connection, f"{path}-{number}", endpoint, **settings)
     arena.endpoints.take()
     try:

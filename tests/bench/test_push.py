@@ -1,6 +1,8 @@
 """What `make bench-push` goes by."""
 
-import http.client
+import ssl
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,9 +25,16 @@ def test_a_message_that_did_not_come_to_every_endpoint_is_a_failure() -> None:
         check(came, subscriptions=2, messages=2)
 
 
-def test_an_endpoint_tells_which_message_came_once() -> None:
-    with Endpoints() as endpoints:
-        connection = http.client.HTTPConnection(urlsplit(endpoints.url).netloc, timeout=10)
+@pytest.mark.parametrize("secure", [False, True])
+def test_an_endpoint_tells_which_message_came_once(tmp_path: Path, secure: bool) -> None:
+    with Endpoints(tmp_path) as endpoints:
+        connection: HTTPConnection
+        if secure:
+            believed = ssl.create_default_context(cafile=endpoints.authority)
+            where = urlsplit(endpoints.secure_url).netloc
+            connection = HTTPSConnection(where, timeout=10, context=believed)
+        else:
+            connection = HTTPConnection(urlsplit(endpoints.url).netloc, timeout=10)
         connection.request("POST", "/ok/7", b'{"n": 42, "text": "x"}')
         assert connection.getresponse().status == 200
         connection.close()

@@ -16,7 +16,8 @@ from relay.log.sink import Page
 from relay.monitoring.telemetry import Telemetry
 from relay.push import runs
 from relay.push.http.answer import Answer
-from relay.push.http.client import Answered, Client, Destination
+from relay.push.http.client import Client, Destination
+from relay.push.http.connection import Answered
 from relay.push.http.lines import Lines
 from relay.push.item import Item
 from relay.push.requests.batch import RequestBatch

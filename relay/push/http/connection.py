@@ -28,7 +28,7 @@ FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 MAX_ANSWER_BYTES = MAX_HEAD_BYTES + 2 * MAX_BODY_BYTES
 # What is no longer goes out together with its head: one copy costs less than a second buffer, or a
 # second record of TLS.
-SHORT_BODY_BYTES = 16_384
+MAX_JOINED_BODY_BYTES = 16_384
 
 # Endpoints give the same answer again and again, but for its date's seconds.
 MAX_KNOWN_BYTES = 1024
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         self._asked_at = asked_at
         self._timeout_seconds = timeout_seconds
         self._due = self._owner.deadlines.add(self, asked_at + timeout_seconds)
-        if len(body) <= SHORT_BODY_BYTES:
+        if len(body) <= MAX_JOINED_BODY_BYTES:
             self._transport.write(head + body)
         else:
             # Not put together: the body may be large, and waits here until it has been answered.

@@ -64,4 +64,12 @@ class Deadlines:
         for tick in sorted(tick for tick in ticks if tick <= now):
             due = ticks[tick]
             while due:
-                due.pop().end_of_time()
+                self._end(due.pop())
+
+    def _end(self, one: Timed) -> None:
+        try:
+            one.end_of_time()
+        except Exception as fault:
+            # The others' time is over as well.
+            context = {"message": "a request's end failed", "exception": fault}
+            self._loop.call_exception_handler(context)

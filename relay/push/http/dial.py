@@ -8,6 +8,7 @@ from socket import socket
 
 from relay.push.fair_turns import Owner
 from relay.push.http.connection import Connection
+from relay.push.http.decrypted import Decrypted
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.guard import Guard
 from relay.push.http.proxy import Proxy
@@ -98,7 +99,7 @@ class Dialler:
             # A name that is whole by its dot has none here, nor in certificates (RFC 6066, 3).
             name = origin.host.rstrip(".")
             transport = await loop.start_tls(
-                carrier, connection, self._context, server_hostname=name
+                carrier, Decrypted(connection), self._context, server_hostname=name
             )
         except BaseException:
             carrier.abort()

@@ -4,15 +4,13 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protoc
 """
 
 import re
-from datetime import datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote
 
-from relay.log.encoding import NotEncodable, own_headers
+from relay.log.encoding import NotEncodable, own_headers, time_text
 from relay.log.message import CONTENT_TYPE, CREATED_AT, HEADERS, IDEMPOTENCY_KEY, TYPE, Row
 from relay.push.http.lines import Lines, lines
 
-_POSTGRES_EPOCH = datetime(2000, 1, 1)
 # What the binding leaves as it is: printable ASCII but the blank, '"' and '%' (section 3.1.3.2).
 _PLAIN = "!#$&'()*+,/:;<=>?@[\\]^`{|}"
 
@@ -47,7 +45,7 @@ _LINES = (
 _REPLAYED = b"replayed: true\r\n"
 
 # The lines of so many messages are kept, for their next subscription: of none that are longer.
-KEPT_MESSAGES = 2000
+MAX_KEPT_MESSAGES = 2000
 MAX_KEPT_BYTES = 2000
 
 
@@ -56,7 +54,7 @@ class Headers:
 
     def __init__(self, source: str) -> None:
         self._source = _percent_encoded(source)
-        self._kept = lru_cache(KEPT_MESSAGES)(self._lines)
+        self._kept = lru_cache(MAX_KEPT_MESSAGES)(self._lines)
 
     def of(self, row: Row, *, replayed: bool) -> Lines:
         """All that stays the same on every attempt: webhook-timestamp and -signature are added.
@@ -84,7 +82,7 @@ class Headers:
             self._source,
             key if _PLAIN_VALUE.fullmatch(key) else _percent_encoded(key.decode()),
             _type(type_),
-            _time(created_at),
+            time_text(created_at),
             _content_type(content_type),
             key,
             key,
@@ -128,16 +126,3 @@ def _type(name: bytes) -> bytes:
 
 def _percent_encoded(value: str) -> bytes:
     return quote(value, safe=_PLAIN).encode()
-
-
-def _time(created_at: int) -> bytes:
-    second, fraction = divmod(created_at, 1_000_000)
-    try:
-        return b"%b.%06dZ" % (_second(second), fraction)
-    except OverflowError as wrong:
-        raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
-
-
-@lru_cache(1000)
-def _second(second: int) -> bytes:
-    return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat().encode()

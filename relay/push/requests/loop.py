@@ -40,7 +40,7 @@ BEHIND_SECONDS = 0.04
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
 OTHER_DESCRIPTORS = 128 + MAX_LOOK_UPS
-MIN_CONNECTIONS = 16
+LEAST_CONNECTIONS = 16
 # How often a relay that has no more connections or room says so.
 TELL_SECONDS = 10.0
 
@@ -56,7 +56,8 @@ class RequestLoop:
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
         self._tells_at = 0.0
-        self._beating = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         # When the attempts were made that came to nothing and that no run has counted yet, and
         # whether they were refused; by subscription.
         self._lock = threading.Lock()
@@ -92,17 +93,18 @@ class RequestLoop:
 
     def begin(self) -> None:
         """Requests are under way; on the loop only."""
-        if not self._beating:
-            self._beating = True
+        if self._idle.is_set():
+            self._idle.clear()
             self._beat_after(self.loop.time())
 
     def _beat_after(self, due_at: float) -> None:
         """Looks how late it is, for as long as there are requests."""
         self.is_behind = self.loop.time() - due_at > BEHIND_SECONDS
-        self._beating = self._room.use.requests > 0
-        if self._beating:
+        if self._room.use.requests:
             due_at = self.loop.time() + BEAT_SECONDS
             self.loop.call_at(due_at, self._beat_after, due_at)
+        else:
+            self._idle.set()
 
     def tell_waits(self, target: Target, why: str) -> None:
         """This relay lacked what it needs to send; on the loop only."""
@@ -158,14 +160,13 @@ class RequestLoop:
         )
 
     async def _close(self, patience_seconds: float) -> None:
-        """What is answered by then has its outcome; the rest has none, as if this had been killed."""
-        ends_at = self.loop.time() + patience_seconds
-        while self._room.use.requests and self.loop.time() < ends_at:
-            await asyncio.sleep(BEAT_SECONDS)
+        """What is answered by then has its outcome; the rest has none, as after a kill."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), patience_seconds)
         await self.client.close()
 
 
 def _most_connections(settings: Settings) -> int:
     """So many that something is left of what this process may have open."""
     ours = OTHER_DESCRIPTORS + settings.push_connections
-    return min(max(raise_limit() - ours, MIN_CONNECTIONS), MAX_CONNECTIONS)
+    return min(max(raise_limit() - ours, LEAST_CONNECTIONS), MAX_CONNECTIONS)

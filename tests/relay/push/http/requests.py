@@ -32,7 +32,7 @@ class Client(client.Client):
 
     async def post(self, request: Request) -> Answer:
         """Sends one request and waits for its answer."""
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def answered(came: Answer) -> None:
             # Whoever waited may have been cancelled.

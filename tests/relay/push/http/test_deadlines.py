@@ -27,7 +27,7 @@ REQUESTS = 1000
 SLOTS = 4
 
 
-class Skipping(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class Skipping(selectors.DefaultSelector):
     """Its loop's clock goes on by what the loop would wait."""
 
     now = 0.0
@@ -94,6 +94,27 @@ def test_who_was_answered_has_no_deadline_and_what_it_does_at_one_sets_others() 
     assert ended == ["first", "second"]
 
 
+def test_a_fault_at_one_deadline_keeps_no_other_from_its_own() -> None:
+    ended: list[str] = []
+    told: list[object] = []
+
+    async def several() -> None:
+        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+        def ends() -> None:
+            ended.append("")
+            raise RuntimeError("broken")
+
+        for at in (1.0, 1.0, 1.001, 2.0):
+            deadlines.add(Timed(ends), at)
+        await asyncio.sleep(3.0)
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        runner.run(several())
+    assert (len(ended), len(told)) == (4, 4)
+
+
 def flooding(connection: socket.socket) -> None:
     request(connection)
     while True:
@@ -140,9 +161,11 @@ class CountingLoop(asyncio.SelectorEventLoop):
         self.made["future"] += 1
         return super().create_future()
 
-    def call_at(self, *arguments: Any, **options: Any) -> Any:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *arguments: Any, **options: Any
+    ) -> Any:
         self.made["timer"] += 1
-        return super().call_at(*arguments, **options)
+        return super().call_at(when, callback, *arguments, **options)
 
 
 def answering(connection: socket.socket) -> None:

@@ -1,6 +1,8 @@
 """Answers as servers really write them: the status decides, and what is odd ends the connection."""
 
+import math
 import socket
+import threading
 
 import pytest
 import uvloop
@@ -9,7 +11,7 @@ from relay.push.http import pool
 from relay.push.http.answer import MAX_BODY_BYTES, Answer
 from relay.push.http.guard import Guard
 from tests.relay.push.http.endpoint import endpoint, request
-from tests.relay.push.http.requests import LOOPBACK, Client
+from tests.relay.push.http.requests import LOOPBACK, Client, Request
 from tests.relay.push.http.requests import request as small
 
 
@@ -205,3 +207,74 @@ def test_chunks_with_endless_extensions_end_the_connection() -> None:
         answer = uvloop.run(once(server.url))
         assert (answer.status, answer.body) == (503, b"")
         assert answer.seconds < 10
+
+
+ACK = b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 16:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"
+NO = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_an_answer_like_the_one_before_says_the_same_and_what_differs_does_not() -> None:
+    written = [ACK, ACK, NO, NO, ACK, b"HTTP/1.1 103 x\r\n\r\n" + ACK, ACK, ACK[:-1], ACK]
+
+    def speak(connection: socket.socket) -> None:
+        while True:
+            request(connection)
+            connection.sendall(written.pop(0))
+
+    async def several(url: str) -> list[str | None]:
+        client = Client(Guard(LOOPBACK))
+        got = [(await client.post(small(url, timeout_seconds=0.5))).error for _ in range(9)]
+        await client.close()
+        return got
+
+    with endpoint(speak) as server:
+        got = uvloop.run(several(server.url))
+        # Of an answer that is not whole the status counts, and its connection does not go on.
+        assert got == [None, None, "http_503", "http_503", *[None] * 5]
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("stray", [ACK, b"H", NO], ids=["the same again", "a byte", "another"])
+def test_what_follows_an_answer_like_the_one_before_ends_the_connection(stray: bytes) -> None:
+    written = [ACK, ACK, ACK + stray, NO]
+
+    def speak(connection: socket.socket) -> None:
+        while True:
+            request(connection)
+            connection.sendall(written.pop(0))
+
+    async def several(url: str) -> list[str | None]:
+        client = Client(Guard(LOOPBACK))
+        got = [(await client.post(small(url))).error for _ in range(4)]
+        await client.close()
+        return got
+
+    with endpoint(speak) as server:
+        assert uvloop.run(several(server.url)) == [None, None, None, "http_503"]
+        assert server.connections == 2
+
+
+def test_an_answer_like_the_one_before_counts_no_sooner_than_its_request_is_written_whole() -> None:
+    over = threading.Event()
+
+    def speak(connection: socket.socket) -> None:
+        for _ in range(2):
+            request(connection)
+            connection.sendall(ACK)
+        connection.recv(1000)
+        connection.sendall(ACK)
+        over.wait(10)
+
+    async def several(url: str) -> list[str | None]:
+        client = Client(Guard(LOOPBACK))
+        got = [(await client.post(small(url))).error for _ in range(2)]
+        large = Request(url, {}, bytes(20_000_000), 0.5, math.inf)
+        got.append((await client.post(large)).error)
+        await client.close()
+        return got
+
+    with endpoint(speak) as server:
+        got = uvloop.run(several(server.url))
+        over.set()
+        assert got == [None, None, "timeout"]
+        assert server.connections == 1

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 import uvloop
 
-from relay.push.http import tcp
+from relay.push.http import pool, tcp
 from relay.push.http.answer import Answer
 from relay.push.http.client import Destination
 from relay.push.http.guard import Guard
 from relay.push.http.lines import lines
-from tests.relay.push.http.endpoint import OK, endpoint, request, until_closed
+from tests.relay.push.http.endpoint import OK, Script, endpoint, request, until_closed
 from tests.relay.push.http.requests import LOOPBACK, Client
 from tests.relay.push.http.requests import request as small
 
@@ -121,3 +121,38 @@ def test_a_connection_that_was_given_up_while_it_was_made_leaves_nothing_behind(
 
     with endpoint(hanging) as server:
         assert uvloop.run(crowd(server.url)) == (0, 0)
+
+
+def test_who_waits_for_a_connection_comes_before_whoever_asks_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where the latter asks as soon as its connection is there again."""
+    monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
+    came: list[str] = []
+
+    def noting(name: str) -> Script:
+        def speak(connection: socket.socket) -> None:
+            while True:
+                request(connection)
+                came.append(name)
+                connection.sendall(OK)
+
+        return speak
+
+    async def greedy(first: str, other: str) -> None:
+        client, over = Client(Guard(LOOPBACK), most_connections=1), asyncio.Event()
+        client.send(Destination(first, 30.0), lines([]), b"", math.inf, lambda _: again())
+        # Once the connection is being opened, the other waits for it.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        client.send(Destination(other, 30.0), lines([]), b"", math.inf, lambda _: over.set())
+
+        def again() -> None:
+            client.send(Destination(first, 30.0), lines([]), b"", math.inf, lambda _: again())
+
+        await over.wait()
+        await client.close()
+
+    with endpoint(noting("first")) as first, endpoint(noting("other")) as other:
+        uvloop.run(greedy(first.url, other.url))
+    assert came[:2] == ["first", "other"]

@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 
+from relay.log.message import Row
+from relay.log.reading import Reading
 from relay.push.http import pool
 from tests.relay.push.stage import PushRelay, PushStage
 
@@ -35,3 +38,40 @@ def test_a_run_over_open_connections_makes_no_task(
     relay.drain()
     assert len(stage.keys()) == 100 + REQUESTS
     assert made == []
+
+
+class Counting:
+    """A loop that counts what other threads hand over to it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.handed_over: list[str] = []
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_soon_threadsafe(self, call: Callable[..., object], *arguments: Any) -> Any:
+        self.handed_over.append(call.__name__)
+        return self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def test_a_run_hands_each_page_over_once_and_its_end(
+    stage: PushStage, relay: PushRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[int] = []
+    read = Reading.pages
+
+    def noted(reading: Reading) -> Generator[list[Row]]:
+        for page in read(reading):
+            pages.append(len(page))
+            yield page
+
+    monkeypatch.setattr(Reading, "pages", noted)
+    stage.subscribe(concurrency=8)
+    stage.publish(*(f"g{number}:1" for number in range(REQUESTS)))
+    loop = Counting(relay.request_loop.loop)
+    monkeypatch.setattr(relay.request_loop, "loop", loop)
+    (cursor,) = relay.probe()
+    relay.run(cursor)
+    assert sum(pages) == REQUESTS
+    assert loop.handed_over == ["_feed"] * len(pages) + ["_close", "_release"]
