@@ -1,12 +1,12 @@
 """From a commit to Kafka's acknowledgement, message by message, at a steady rate."""
 
 import statistics
-import time
 from collections.abc import Iterable
 
 import msgspec
 
 from bench.arena import Arena, Connection
+from bench.watch import send_one
 from bench.writer import PUBLISH
 
 TOPIC = "bench.latency"
@@ -35,8 +35,7 @@ def measure(arena: Arena, rate: int, seconds: int) -> Latency:
     with arena.connect() as connection, arena.relay():
         connection.execute("truncate outbox.message")
         # The relay connects to Kafka with its first message.
-        connection.execute("select outbox.publish(%s, 'warm', '{}')", (TOPIC,))
-        time.sleep(1)
+        send_one(connection, TOPIC)
         reader = arena.start("reader", arena.kafka.bootstrap_servers, TOPIC, count)
         assert reader.stdout is not None
         reader.stdout.readline()

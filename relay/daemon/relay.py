@@ -17,7 +17,7 @@ from relay.database import Connection, EncodingError, connect, transaction
 from relay.kafka.runs import MAX_TOLD
 from relay.log.cluster import foreign_cluster
 from relay.log.cursor import Cursor
-from relay.log.probe import probe
+from relay.log.probe import EmptyProbe, probe
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.status import TIMEOUT
 from relay.monitoring.telemetry import Telemetry
@@ -39,6 +39,9 @@ STOP_SECONDS = 7.5
 # While all workers follow the log they claim for themselves; how often it is looked for what is
 # more urgent, or another's.
 BUSY_POLL_SECONDS = 0.02
+# A relay for which nothing went for so long does not probe where no transaction has written since
+# the last probe: one over a hundred subscriptions costs ten times the question.
+QUIET_SECONDS = 1.0
 # Between two looks for relays that froze, and for subscriptions that came and went.
 FROZEN_LOOK_SECONDS = 2.0
 # How often the log names the channels that wait.
@@ -104,6 +107,7 @@ class Relay:
         self._maintenance: threading.Thread | None = None
         self._away = False
         self._probe_seconds = 0.0
+        self._empty: EmptyProbe | None = None
         self._waiting = Interval(WAITING_SECONDS)
         self._reminding = Interval(REMIND_SECONDS)
 
@@ -162,6 +166,7 @@ class Relay:
                 )
                 self._maintenance.start()
             self._workers.update(connection)
+            self._empty = EmptyProbe(connection)
             progress, went_at, looked_at = -1, time.monotonic(), time.monotonic()
             while not self._stop.is_set():
                 self._telemetry.turned()
@@ -171,7 +176,8 @@ class Relay:
                     self._workers.update(connection)
                     self._workers.replace_stuck()
                 self._turned.clear()
-                self._look(connection, waiting=self._waiting.begin_if_over())
+                quiet = time.monotonic() > went_at + QUIET_SECONDS
+                self._look(connection, waiting=self._waiting.begin_if_over(), quiet=quiet)
                 before, progress = progress, self._workers.progress
                 if progress != before:
                     went_at = time.monotonic()
@@ -197,14 +203,23 @@ class Relay:
         poll_seconds = min(max(quiet_seconds * PATIENCE, shortest), LONGEST_POLL_SECONDS)
         self._stop.wait(poll_seconds)
 
-    def _look(self, connection: Connection, *, waiting: bool) -> list[Cursor]:
-        """Probes and hands out what it finds; what is `waiting` for topics is tried again, too."""
+    def _look(self, connection: Connection, *, waiting: bool, quiet: bool = False) -> list[Cursor]:
+        """Probes and hands out what it finds; what is `waiting` for topics is tried again, too.
+
+        `quiet`: nothing has gone for a while, so that it is asked first whether anything can.
+        """
+        empty = self._empty if quiet and not self._workers.busy else None
+        if empty is not None and not waiting and empty.still_holds():
+            return []
+        before = empty.before() if empty is not None else None
         asked_at = time.monotonic()
         pending = probe(connection, self._settings.name, waiting=waiting)
         if waiting:
             self._remind([cursor for cursor in pending if cursor.waits])
         else:
             self._probe_seconds = time.monotonic() - asked_at
+        if empty is not None:
+            empty.note(None if pending else before)
         self._workers.offer(pending)
         return pending
 

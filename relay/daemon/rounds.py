@@ -10,7 +10,7 @@ from relay.process.interval import Interval
 
 # A cursor that follows the log claims again without a question whether there is work. How often it
 # is asked meanwhile whether others have some, which may be more urgent.
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 # How soon a cursor is tried again of which nothing can go. (Those that wait for a topic come from
 # the probe no sooner than that.)
 WAITING_SECONDS = 0.5
