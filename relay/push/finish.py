@@ -18,8 +18,10 @@ from relay.push.requests.result import BatchResult
 from relay.push.state import attempts, breaker, rows
 from relay.push.target import Target
 
-# An endpoint whose answers take longer on average holds up a run that others share.
+# An endpoint whose answers take longer on average, and so many times as long as others', holds up a
+# run that others share.
 SLOW_SECONDS = 0.025
+SLOWER = 3.0
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -68,8 +70,8 @@ class Sent(msgspec.Struct, frozen=True):
     @property
     def holds_up(self) -> bool:
         """Whether others in a run with it would have waited, or will for its rows."""
-        seconds = [item.answer.seconds for item in self.result.settled if item.answer is not None]
-        slow = sum(seconds) > SLOW_SECONDS * len(seconds)
+        limit_seconds = max(SLOW_SECONDS, SLOWER * self.result.usual_seconds)
+        slow = self.result.mean_seconds > limit_seconds
         return slow or self.has_rows or bool(self.finished)
 
     @property

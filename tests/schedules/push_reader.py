@@ -163,15 +163,11 @@ class StagedLoop(RequestLoop):
 class StagedBatch(RequestBatch):
     """Whose tail lasts until the endpoint has answered all, or has what it answers late."""
 
-    def _check(self) -> None:
+    def check(self) -> None:
         request_loop = self._request_loop
         assert isinstance(request_loop, StagedLoop)
         if request_loop.endpoint.keeps(item.message_id for item in self._in_flight):
-            super()._check()
-
-    def look(self) -> None:
-        """The endpoint has something that it answers late."""
-        self._check()
+            super().check()
 
 
 class StagedSending(Sending):
@@ -184,7 +180,7 @@ class StagedSending(Sending):
             super().add(target, cursor_id, slots)
             return
         staged = StagedBatch(self, target, cursor_id, slots)
-        self.request_loop.endpoint.keeping = staged.look
+        self.request_loop.endpoint.keeping = staged.check
         self._batches.append(staged)
 
     def send(
@@ -215,9 +211,9 @@ class StagedSending(Sending):
         if not isinstance(self.request_loop, StagedLoop):
             super()._start()
 
-    @property
-    def tail_seconds(self) -> float:
-        return 0.0 if isinstance(self.request_loop, StagedLoop) else super().tail_seconds
+    def tail_ends_at(self, sent_at: float) -> float:
+        staged = isinstance(self.request_loop, StagedLoop)
+        return sent_at if staged else super().tail_ends_at(sent_at)
 
 
 # PushRuns makes it by this name. For good: several stages play at once.

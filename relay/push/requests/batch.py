@@ -49,9 +49,8 @@ class Sender(Protocol):
     def lease(self) -> Lease:
         """Until when they may."""
 
-    @property
-    def tail_seconds(self) -> float:
-        """How long a request that was sent last is waited for at the end."""
+    def tail_ends_at(self, sent_at: float) -> float:
+        """Until when a request that was sent last at this moment is waited for at the end."""
 
     def fed(self) -> None:
         """A batch has room for another page, or wants no more."""
@@ -183,7 +182,7 @@ class RequestBatch:
                 break
             self._left -= 1
             self._launch(item)
-        self._check()
+        self.check()
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None
@@ -299,7 +298,7 @@ class RequestBatch:
             # The database has the whole window, and decides; until then nothing more is risked.
             self._sending = False
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Gives the result once nothing can be sent and what is in flight has had its tail."""
         if self.result is not None:
             return
@@ -311,7 +310,7 @@ class RequestBatch:
             self._tell()
             return
         if self._in_flight:
-            ends_at = next(reversed(self._in_flight.values())) + self._sender.tail_seconds
+            ends_at = self._sender.tail_ends_at(next(reversed(self._in_flight.values())))
             if time.monotonic() < ends_at:
                 self._look_again_at(ends_at)
                 return
@@ -319,6 +318,9 @@ class RequestBatch:
         self._sender.over()
 
     def _look_again_at(self, moment: float) -> None:
+        if moment == float("inf"):
+            # The sender asks again.
+            return
         if self._tail is not None:
             if self._tail.when() <= moment:
                 return
@@ -327,7 +329,7 @@ class RequestBatch:
 
     def _end_of_tail(self) -> None:
         self._tail = None
-        self._check()
+        self.check()
 
     def _sum_up(self) -> BatchResult:
         self._sending = False
@@ -344,7 +346,14 @@ class RequestBatch:
         unsent = [*self._waiting.unsent(), *(item for item in held if item.fresh)]
         behind, done_id = self._pass(in_flight, sorted(unsent, key=_id))
         return BatchResult(
-            self._settled, in_flight, behind, done_id, self._sent, self._gone, self._unable
+            self._settled,
+            in_flight,
+            behind,
+            done_id,
+            self._sent,
+            self._gone,
+            self._unable,
+            self._request_loop.usual_seconds,
         )
 
     def _pass(self, in_flight: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:

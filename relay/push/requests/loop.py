@@ -37,6 +37,9 @@ STOP_SECONDS = 3.0
 BEAT_SECONDS = 0.02
 BEHIND_SECONDS = 0.04
 
+# Over about so many answers goes what is usual.
+ANSWERS = 256
+
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
 OTHER_DESCRIPTORS = 128 + MAX_LOOK_UPS
@@ -55,6 +58,8 @@ class RequestLoop:
         self._telemetry = telemetry
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
+        # How long requests take, of all endpoints: a moving mean.
+        self.usual_seconds = 0.0
         self._tells_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -105,6 +110,10 @@ class RequestLoop:
             self.loop.call_at(due_at, self._beat_after, due_at)
         else:
             self._idle.set()
+
+    def note_answer(self, seconds: float) -> None:
+        """A request took so long; on the loop only."""
+        self.usual_seconds += (seconds - self.usual_seconds) / ANSWERS
 
     def tell_waits(self, target: Target, why: str) -> None:
         """This relay lacked what it needs to send; on the loop only."""

@@ -11,7 +11,8 @@ class BatchResult(msgspec.Struct, frozen=True):
     `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
     log that need a row because the run passes them. Of the log every message up to `done_id` is
     settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
-    `unable`: this relay could open no connection.
+    `unable`: this relay could open no connection. `usual_seconds`: how long requests to all
+    endpoints take now.
     """
 
     settled: list[Item]
@@ -21,6 +22,13 @@ class BatchResult(msgspec.Struct, frozen=True):
     sent: int
     gone: str | None
     unable: bool
+    usual_seconds: float = 0.0
+
+    @property
+    def mean_seconds(self) -> float:
+        """How long its requests took until they were answered."""
+        answers = [item.answer for item in self.settled if item.answer is not None]
+        return sum(answer.seconds for answer in answers) / max(len(answers), 1)
 
     @property
     def is_lease_over(self) -> bool:

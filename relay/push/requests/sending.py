@@ -4,6 +4,7 @@ The run's thread and the request loop meet here: one call for each page, and one
 """
 
 import threading
+import time
 from asyncio import TimerHandle
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -20,8 +21,11 @@ from relay.push.target import Target
 # A run sends for so long; then it waits for requests that are younger than the tail.
 FEED_SECONDS = 0.5
 TAIL_SECONDS = 0.05
-# Of several cursors all wait for the slowest endpoint: what takes longer goes alone from then on.
+# Of several cursors all wait for the slowest endpoint. Once half of them are done, the others have
+# so long, or as long again as the first half took, which is this machine's time as well as theirs;
+# and where that half never comes, so long in all. What takes longer goes alone from then on.
 SHARED_TAIL_SECONDS = 0.025
+MAX_SHARED_TAIL_SECONDS = 0.25
 # Many requests share one loop: with a hundred endpoints at work an answer takes its time.
 SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
@@ -49,7 +53,12 @@ class Sending:
         self._takers = 0
         self._fed_at = 0.0
         self._patience: TimerHandle | None = None
+        # How many have their result, and how many had none yet when there was no more to send.
         self._over = 0
+        self._awaited = 0
+        self._closed_at = 0.0
+        # Of several: when what is still in flight is waited for no longer.
+        self._tail_ends_at = float("inf")
         self._answers = 0
         self._answer_seconds = 0.0
 
@@ -133,8 +142,14 @@ class Sending:
             ]
 
     def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
+        self._closed_at = self._loop.time()
+        if len(self._batches) > 1:
+            later = self._loop.call_later(MAX_SHARED_TAIL_SECONDS, self._end_tail_after, 0.0)
+            self._timers.append(later)
         for batch, upto in zip(self._batches, read_upto, strict=True):
             batch.close(upto, exhausted=exhausted)
+        self._awaited = len(self._batches) - self._over
+        self._begin_tail()
 
     def _end_of_time(self) -> None:
         for batch in self._batches:
@@ -155,14 +170,30 @@ class Sending:
 
     # The batches' side.
 
-    @property
-    def tail_seconds(self) -> float:
+    def tail_ends_at(self, sent_at: float) -> float:
         """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
-        least = TAIL_SECONDS if len(self._batches) == 1 else SHARED_TAIL_SECONDS
+        if len(self._batches) > 1:
+            return self._tail_ends_at
         mean_seconds = self._answer_seconds / max(self._answers, 1)
-        return least if mean_seconds > SOON_SECONDS else max(least, TAIL_ANSWERS * mean_seconds)
+        if mean_seconds > SOON_SECONDS:
+            return sent_at + TAIL_SECONDS
+        return sent_at + max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
+
+    def _begin_tail(self) -> None:
+        """Once half of those that were waited for are done."""
+        left = len(self._batches) - self._over
+        if 0 < left <= max(self._awaited // 2, 1) and self._tail_ends_at == float("inf"):
+            seconds = max(self._loop.time() - self._closed_at, SHARED_TAIL_SECONDS)
+            self._tail_ends_at = time.monotonic() + seconds
+            self._loop.call_soon(self._end_tail_after, seconds)
+
+    def _end_tail_after(self, seconds: float) -> None:
+        self._tail_ends_at = min(self._tail_ends_at, time.monotonic() + seconds)
+        for batch in self._batches:
+            batch.check()
 
     def answered(self, seconds: float) -> None:
+        self.request_loop.note_answer(seconds)
         self._answers += 1
         self._answer_seconds += seconds
 
@@ -185,7 +216,10 @@ class Sending:
 
     def over(self) -> None:
         self._over += 1
-        if self._over == len(self._batches):
+        if self._over < len(self._batches):
+            if self._awaited:
+                self._begin_tail()
+        else:
             for timer in (*self._timers, self._patience):
                 if timer is not None:
                     timer.cancel()

@@ -39,6 +39,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "FEED_SECONDS", 5.0)
     monkeypatch.setattr(sending, "TAIL_SECONDS", 10.0)
     monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 10.0)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 10.0)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def together(relay: PushRelay) -> Iterator[Together]:
 def impatience(together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
     """All answer at once but one, which is waited for a moment."""
     monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.2)
-    monkeypatch.setattr(sending, "TAIL_ANSWERS", 0)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 0.5)
 
 
 def subscribe(stage: PushStage, *names: str) -> None:
