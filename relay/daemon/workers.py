@@ -18,11 +18,11 @@ from relay.settings import Settings
 
 logger = structlog.get_logger()
 
-# A subscription that went alone joins the others when its runs were simple for so long; twice as
-# long each time that it leaves again soon, since others wait for it each time.
-SIMPLE_SECONDS = 5.0
+# A subscription that went alone joins the others when its runs were simple for so long; where it
+# leaves again soon, after twice as long, since others wait for it each time.
+SIMPLE_SECONDS = 1.0
 MAX_SIMPLE_SECONDS = 300.0
-SOON_SECONDS = 600.0
+SOON_SECONDS = 30.0
 # A call that takes longer than the barrier and its slack, and than every other deadline, will not
 # return. So many threads are left standing in such calls; with one more the process ends.
 LEAST_STUCK_SECONDS = 15.0
@@ -63,8 +63,10 @@ class Workers:
         self._of_kind: dict[str, SharedWorker] = {}
         # Those that can't go with others now, and how many could, of each kind.
         self._alone: set[int] = set()
-        # When they left the others last, by time.monotonic(), and for how long they then go alone.
-        self._left: dict[int, tuple[float, float]] = {}
+        # Of those that have left: for how long their runs have to be simple, and when they joined
+        # the others again, by time.monotonic().
+        self._simple_seconds: dict[int, float] = {}
+        self._joined_at: dict[int, float] = {}
         self._sharing: dict[str, int] = {}
         # They end with the run that is under way; others stand in calls that do not return.
         self._ending: list[SharedWorker | SubscriptionWorker] = []
@@ -122,10 +124,11 @@ class Workers:
             return True
         worker = self._of_subscription.get(subscription_id)
         if subscription_id in self._alone:
-            _, seconds = self._left.get(subscription_id, (0.0, SIMPLE_SECONDS))
+            seconds = self._simple_seconds.get(subscription_id, SIMPLE_SECONDS)
             if worker is None or not worker.was_simple_for(seconds):
                 return True
             self._alone.discard(subscription_id)
+            self._joined_at[subscription_id] = time.monotonic()
         if worker is not None:
             self._end(self._of_subscription.pop(subscription_id))
         return False
@@ -155,11 +158,11 @@ class Workers:
         return worker
 
     def _leave(self, subscription_id: int) -> None:
-        now = time.monotonic()
-        left_at, seconds = self._left.get(subscription_id, (float("-inf"), 0.0))
-        soon = now < left_at + SOON_SECONDS
-        again = min(2 * seconds, MAX_SIMPLE_SECONDS) if soon else SIMPLE_SECONDS
-        self._left[subscription_id] = now, again
+        joined_at = self._joined_at.get(subscription_id, float("-inf"))
+        seconds = SIMPLE_SECONDS
+        if time.monotonic() < joined_at + SOON_SECONDS:
+            seconds = min(2 * self._simple_seconds[subscription_id], MAX_SIMPLE_SECONDS)
+        self._simple_seconds[subscription_id] = seconds
         self._alone.add(subscription_id)
 
     def update(self, connection: Connection) -> None:
@@ -173,7 +176,9 @@ class Workers:
             self._end(self._of_subscription.pop(subscription_id))
             self._sessions.forget(subscription_id)
         self._alone &= existing
-        self._left = {one: left for one, left in self._left.items() if one in existing}
+        for known in (self._simple_seconds, self._joined_at):
+            for subscription_id in known.keys() - existing:
+                del known[subscription_id]
         for worker in self._of_kind.values():
             worker.relays = max(row[0] if row else 1, 1)
         self._ending = [worker for worker in self._ending if worker.alive]
