@@ -17,7 +17,8 @@ from relay.database import Connection, EncodingError, connect, transaction
 from relay.kafka.runs import MAX_TOLD
 from relay.log.cluster import foreign_cluster
 from relay.log.cursor import Cursor
-from relay.log.probe import EmptyProbe, probe
+from relay.log.news import News
+from relay.log.probe import probe
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.status import TIMEOUT
 from relay.monitoring.telemetry import Telemetry
@@ -26,11 +27,11 @@ from relay.settings import Settings
 
 logger = structlog.get_logger()
 
-# Between two probes: a twentieth of the time since something last went, so that a stream of
+# Between two looks for news: a sixtieth of the time since something last went, so that a stream of
 # messages is followed closely and an idle relay costs next to nothing.
 SHORTEST_POLL_SECONDS = 0.002
 LONGEST_POLL_SECONDS = 0.1
-PATIENCE = 1 / 20
+PATIENCE = 1 / 60
 # A probe over many subscriptions takes its time: Postgres does other things for the greater part.
 PROBE_SHARE = 1 / 3
 # `--once`: how long nothing at all may go before what is left counts as stuck.
@@ -39,9 +40,10 @@ STOP_SECONDS = 7.5
 # While all workers follow the log they claim for themselves; how often it is looked for what is
 # more urgent, or another's.
 BUSY_POLL_SECONDS = 0.02
-# A relay for which nothing went for so long does not probe where no transaction has written since
-# the last probe: one over a hundred subscriptions costs ten times the question.
-QUIET_SECONDS = 1.0
+# Between two probes: of a log without news, for what time makes due or an operator changes, and of
+# one with news, for those cursors that do not follow it.
+QUIET_PROBE_SECONDS = 0.2
+NEWS_PROBE_SECONDS = 0.01
 # Between two looks for relays that froze, and for subscriptions that came and went.
 FROZEN_LOOK_SECONDS = 2.0
 # How often the log names the channels that wait.
@@ -107,7 +109,9 @@ class Relay:
         self._maintenance: threading.Thread | None = None
         self._away = False
         self._probe_seconds = 0.0
-        self._empty: EmptyProbe | None = None
+        self._probed_at = float("-inf")
+        # Since the last probe.
+        self._has_news = False
         self._waiting = Interval(WAITING_SECONDS)
         self._reminding = Interval(REMIND_SECONDS)
 
@@ -166,7 +170,7 @@ class Relay:
                 )
                 self._maintenance.start()
             self._workers.update(connection)
-            self._empty = EmptyProbe(connection)
+            news = News(connection, self._settings.name)
             progress, went_at, looked_at = -1, time.monotonic(), time.monotonic()
             while not self._stop.is_set():
                 self._telemetry.turned()
@@ -176,8 +180,7 @@ class Relay:
                     self._workers.update(connection)
                     self._workers.replace_stuck()
                 self._turned.clear()
-                quiet = time.monotonic() > went_at + QUIET_SECONDS
-                self._look(connection, waiting=self._waiting.begin_if_over(), quiet=quiet)
+                self._ask(connection, news)
                 before, progress = progress, self._workers.progress
                 if progress != before:
                     went_at = time.monotonic()
@@ -196,30 +199,34 @@ class Relay:
             # came meanwhile waits no longer.
             looks = not self._workers.look_for_themselves
             seconds = BUSY_POLL_SECONDS if looks else LONGEST_POLL_SECONDS
-            self._turned.wait(max(seconds, self._probe_seconds / PROBE_SHARE))
+            self._turned.wait(seconds)
             if self._workers.progress != progress:
                 return
-        shortest = max(SHORTEST_POLL_SECONDS, self._probe_seconds / PROBE_SHARE)
-        poll_seconds = min(max(quiet_seconds * PATIENCE, shortest), LONGEST_POLL_SECONDS)
-        self._stop.wait(poll_seconds)
+        poll_seconds = max(quiet_seconds * PATIENCE, SHORTEST_POLL_SECONDS)
+        self._stop.wait(min(poll_seconds, LONGEST_POLL_SECONDS))
 
-    def _look(self, connection: Connection, *, waiting: bool, quiet: bool = False) -> list[Cursor]:
-        """Probes and hands out what it finds; what is `waiting` for topics is tried again, too.
+    def _ask(self, connection: Connection, news: News) -> None:
+        """Lets those that follow the log know of new messages; now and then probes for all."""
+        priorities = news.look()
+        self._workers.follow(priorities)
+        if priorities:
+            self._has_news = True
+        seconds = QUIET_PROBE_SECONDS
+        if self._has_news:
+            seconds = max(NEWS_PROBE_SECONDS, self._probe_seconds / PROBE_SHARE)
+        if time.monotonic() >= self._probed_at + seconds:
+            self._has_news = False
+            self._look(connection, waiting=self._waiting.begin_if_over())
 
-        `quiet`: nothing has gone for a while, so that it is asked first whether anything can.
-        """
-        empty = self._empty if quiet and not self._workers.busy else None
-        if empty is not None and not waiting and empty.still_holds():
-            return []
-        before = empty.before() if empty is not None else None
+    def _look(self, connection: Connection, *, waiting: bool) -> list[Cursor]:
+        """Probes and hands out what it finds; what is `waiting` for topics is tried again, too."""
         asked_at = time.monotonic()
         pending = probe(connection, self._settings.name, waiting=waiting)
         if waiting:
             self._remind([cursor for cursor in pending if cursor.waits])
         else:
             self._probe_seconds = time.monotonic() - asked_at
-        if empty is not None:
-            empty.note(None if pending else before)
+        self._probed_at = time.monotonic()
         self._workers.offer(pending)
         return pending
 

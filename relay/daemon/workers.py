@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
@@ -61,6 +61,8 @@ class Workers:
         self._turned = turned
         self._of_subscription: dict[int, SubscriptionWorker] = {}
         self._of_kind: dict[str, SharedWorker] = {}
+        # The latest that was probed of each cursor that had work.
+        self._following: dict[int, Cursor] = {}
         # Those that can't go with others now, and how many could, of each kind.
         self._alone: set[int] = set()
         # Of those that have left: for how long their runs have to be simple, and when they joined
@@ -113,10 +115,35 @@ class Workers:
                 alone[cursor.subscription_id].append(cursor)
             else:
                 shared[cursor.kind].append(cursor)
+        self._following |= {
+            cursor.id: cursor
+            for cursors in (*shared.values(), *alone.values())
+            for cursor in cursors
+            if cursor.channel is None and not cursor.sink_settings.exactly_once
+        }
         for kind, cursors in shared.items():
             self._shared(kind).offer(cursors)
         for subscription_id, cursors in alone.items():
             self._single(subscription_id, cursors[0].subscription).offer(cursors)
+
+    def follow(self, priorities: Collection[int]) -> None:
+        """Hands out those cursors of these priorities that had work before and follow the log.
+
+        The log has news for them; where they do not want it they move on. An exactly-once cursor is
+        none: whether another relay has it is what a probe tells.
+        """
+        if priorities:
+            self.offer(
+                cursor
+                for cursor in list(self._following.values())
+                if cursor.priority in priorities and self._follows(cursor)
+            )
+
+    def _follows(self, cursor: Cursor) -> bool:
+        if cursor.subscription_id not in self._alone:
+            return True
+        worker = self._of_subscription.get(cursor.subscription_id)
+        return worker is not None and worker.was_simple_for(0.0)
 
     def _goes_alone(self, cursor: Cursor) -> bool:
         subscription_id = cursor.subscription_id
@@ -176,6 +203,9 @@ class Workers:
             self._end(self._of_subscription.pop(subscription_id))
             self._sessions.forget(subscription_id)
         self._alone &= existing
+        self._following = {
+            one.id: one for one in self._following.values() if one.subscription_id in existing
+        }
         for known in (self._simple_seconds, self._joined_at):
             for subscription_id in known.keys() - existing:
                 del known[subscription_id]

@@ -1,6 +1,5 @@
 """Which cursors have work. A probe writes nothing."""
 
-import time
 from typing import Any
 
 import psycopg
@@ -8,10 +7,6 @@ import psycopg
 from relay.database import Connection, demand_writable
 from relay.log.cursor import Cursor, SinkSettings
 from relay.log.session import set_local
-
-# How long a probe that found nothing speaks for the next ones: a retry that is due, a breaker that
-# is half-open wait no longer for being seen.
-MAX_UNASKED_SECONDS = 0.25
 
 # `priority` and `id` name the index by xid, `priority::integer` and `id + 0` the one by id: see
 # their definition. The rows of a transaction that goes on are not walked, however many they are:
@@ -126,35 +121,3 @@ def _look(
 def _cursor(row: tuple[Any, ...]) -> Cursor:
     columns: list[Any] = [*row[:-2], SinkSettings(delivery=row[-2], topic_prefix=row[-1])]
     return Cursor(*columns)
-
-
-# Of the server, by full names: it sets nothing, so that it costs next to nothing.
-SNAPSHOT = "select pg_catalog.pg_current_snapshot()::pg_catalog.text"
-
-
-class EmptyProbe:
-    """The last probe that found nothing. Until a transaction has written, another one would find
-    nothing either, but for what only time makes due.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._snapshot: str | None = None
-        self._until = 0.0
-
-    def before(self) -> str:
-        """What `note` has to be told, from before the probe: what is written meanwhile differs."""
-        row = self._connection.execute(SNAPSHOT, prepare=True).fetchone()
-        assert row is not None
-        return str(row[0])
-
-    def note(self, before: str | None) -> None:
-        """A probe found nothing; None: it found something."""
-        self._snapshot = before
-        self._until = time.monotonic() + MAX_UNASKED_SECONDS
-
-    def still_holds(self) -> bool:
-        """Whether a probe would find nothing now."""
-        if self._snapshot is None or time.monotonic() > self._until:
-            return False
-        return self.before() == self._snapshot
