@@ -114,7 +114,7 @@ grant select on
     to outbox_reader, outbox_relay;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
-    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries
+    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
