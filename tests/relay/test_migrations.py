@@ -137,7 +137,8 @@ WITH_OTHER_MIGRATIONS = """
 import sys
 from pathlib import Path
 from relay import cli, migrations
-migrations.sql_directory = lambda: Path(sys.argv.pop())
+directory = Path(sys.argv.pop())
+migrations.sql_directory = lambda: directory
 sys.exit(cli.main())
 """
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
-import psycopg
 from prometheus_client import generate_latest
 
-from relay.daemon import retention
 from relay.database import Connection
 from relay.doctor import examination
 from relay.monitoring import server as status_server
@@ -43,7 +41,9 @@ def test_the_others_are_dropped(connection: Connection, database_url: str) -> No
 REFUSE = """
     create function public.refuse() returns event_trigger language plpgsql as $$
     begin
-        if exists (select from pg_event_trigger_dropped_objects() where object_name = 'message_0') then
+        if exists (
+            select from pg_event_trigger_dropped_objects() where object_name = 'message_0'
+        ) then
             raise exception 'not that one';
         end if;
     end $$;
