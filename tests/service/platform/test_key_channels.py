@@ -228,3 +228,15 @@ def test_a_name_that_is_taken_is_refused_without_a_word_of_by_what(limited: Limi
     assert refused.json()["detail"] == "Another subscription has this name."
     own = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.mine["name"]})
     assert own.text == refused.text
+
+
+def test_another_channel_is_refused_before_the_messages_are_unpacked(limited: Limited) -> None:
+    """Unpacking them costs the service much, and its sender nothing."""
+    body = [
+        message(f"{limited.prefix}.a", headers={"x": 1}),
+        message("another"),
+    ]
+    answer = limited.send("POST", "/v1/messages/transactional", body)
+    assert (answer.status_code, answer.json()["field"]) == (403, "[1].channelId")
+    answer = limited.send("POST", "/v1/messages", message("another", headers={"x": 1}))
+    assert (answer.status_code, answer.json()["field"]) == (403, "channelId")
