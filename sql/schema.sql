@@ -3061,6 +3061,7 @@ CREATE TABLE outbox.api_key (
     CONSTRAINT a_channel_is_a_topic_name_or_its_beginning_and_an_asterisk CHECK (((channels IS NULL) OR outbox.channel_patterns_valid(channels))),
     CONSTRAINT a_key_expires_after_it_was_made_and_before_9999 CHECK (((expires_at > created_at) AND (expires_at < '9999-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT hash_is_a_sha_256 CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT name_begins_with_no_dash_or_dot_and_is_no_number CHECK ((name !~ '^([-.]|[0-9]+$)'::text)),
     CONSTRAINT name_is_1_to_100_printable_characters CHECK (((name ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(name) <= 100))),
     CONSTRAINT scopes_are_some_of_publish_manage_operate_read CHECK (((scopes <@ ARRAY['publish'::text, 'manage'::text, 'operate'::text, 'read'::text]) AND (cardinality(scopes) > 0)))
 );
@@ -3229,6 +3230,7 @@ CREATE TABLE outbox.subscription (
     CONSTRAINT exactly_once_is_for_kafka CHECK (((delivery = 'at_least_once'::text) OR (kind = 'kafka'::text))),
     CONSTRAINT kind_is_kafka_or_http CHECK ((kind = ANY (ARRAY['kafka'::text, 'http'::text]))),
     CONSTRAINT made_by_is_at_most_100_characters CHECK ((length(made_by) <= 100)),
+    CONSTRAINT name_begins_with_a_letter_or_digit_and_is_no_number CHECK (((name ~ '^[A-Za-z0-9]'::text) AND (name !~ '^[0-9]+$'::text))),
     CONSTRAINT name_is_1_to_100_letters_digits_dots_dashes CHECK (((name ~ '^[A-Za-z0-9._-]+$'::text) AND (length(name) <= 100))),
     CONSTRAINT only_the_paused_have_a_reason CHECK ((paused OR (paused_reason IS NULL))),
     CONSTRAINT settings_are_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
@@ -4734,6 +4736,13 @@ CREATE INDEX replay_cursor ON outbox.replay USING btree (cursor_id);
 --
 
 CREATE UNIQUE INDEX rescheduling_one_has_not_begun ON outbox.rescheduling USING btree (cursor_id) WHERE (done_id = 0);
+
+
+--
+-- Name: subscription_name_in_any_case; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE UNIQUE INDEX subscription_name_in_any_case ON outbox.subscription USING btree (lower((name COLLATE "C")));
 
 
 --
