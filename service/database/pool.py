@@ -58,9 +58,9 @@ BEYOND_LIMITS = (
 )
 
 # Requests that may read much hold a connection for long, and clients without a valid key may have
-# made-up keys looked up without end; large bodies are much work for this process and for the
-# database. Each of these three kinds gets one connection in so many, so that payments and all other
-# requests always find one.
+# made-up keys looked up without end. Each of these two kinds gets one connection in so many, so
+# that payments and all other requests always find one. Large bodies get half of the connections:
+# they are much work for this process, and those who publish in bulk need several at once.
 SHARE = 4
 
 Result = TypeVar("Result")
@@ -77,7 +77,8 @@ class Database:
         share = max(1, settings.pool_size // SHARE)
         self._turns = Turns(settings.pool_size, kept=settings.pool_size // SHARE)
         self._walks = Turns(share, kept=share // 2)
-        self._bodies = Turns(share, kept=share // 2)
+        half = max(1, settings.pool_size // 2)
+        self._bodies = Turns(half, kept=half // 2)
         self._without_key = Turns(share, kept=share // 2)
         self._all_turns = (self._turns, self._walks, self._bodies, self._without_key)
         self._returning: set[asyncio.Task[None]] = set()
