@@ -225,7 +225,8 @@ def test_a_name_that_is_taken_is_refused_without_a_word_of_by_what(limited: Limi
     form = {"channelId": f"{limited.prefix}.x", "endpoint": "https://receiver.example/"}
     refused = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.other["name"]})
     assert refused.status_code == 409
-    assert refused.json()["detail"] == "Another subscription has this name, in this or another case."
+    told = "Another subscription has this name, in this or another case."
+    assert refused.json()["detail"] == told
     own = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.mine["name"]})
     assert own.text == refused.text
 
