@@ -99,6 +99,9 @@ def _told(fault: psycopg.Error, settings: Settings) -> str:
             return f"{first}: another session holds it; stop the writers, or try again"
         case psycopg.OperationalError() if fault.sqlstate is None:
             return f"no database at {settings.database}: {first}. Check DATABASE_URL"
+        case errors.DependentObjectsStillExist():
+            detail = fault.diag.message_detail
+            return f"the database says: {first}: {detail}. Drop that, or end the session it is of"
         case _:
             return f"the database says: {first}"
 

@@ -23,6 +23,7 @@ from service.problems import Problem, on_fault, on_http_exception, on_problem
 from service.settings import Settings
 from service.web.access.authorization import Authorization
 from service.web.access.hosts import Hosts
+from service.web.bodies.decoding import Decoding
 from service.web.bodies.held_bodies import Bodies, UntilAnswered
 from service.web.monitoring import health
 from service.web.monitoring.access_log import Access
@@ -42,6 +43,7 @@ class State(TypedDict):
     settings: Settings
     bodies: Bodies
     database: Database
+    decoding: Decoding
     authorization: Authorization
     metrics: Metrics
     live: Live
@@ -84,6 +86,7 @@ def create_app(settings: Settings) -> Starlette:
         settings=settings,
         bodies=Bodies(),
         database=database,
+        decoding=Decoding(database),
         authorization=Authorization(database),
         metrics=metrics,
         live=Live(database, metrics, settings.max_connections // 2),

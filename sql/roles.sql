@@ -114,7 +114,7 @@ grant select on
     to outbox_reader, outbox_relay;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
-    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries
+    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
@@ -124,12 +124,15 @@ grant select (id, name, kind, channels, types, delivery, shards, paused, paused_
 -- member in every other database that has this schema, and may connect there as well. Two such databases that must be
 -- kept apart need two clusters, or `revoke connect on database NAME from outbox_publisher` in each and a grant for each
 -- login. Done once, while PUBLIC may connect: afterwards the owner of the database says who may. Roles that own
--- something in it, or were granted something, may go on connecting.
+-- something in one of its schemas, or were granted something there, may go on connecting: that takes a right that
+-- another role gave. What takes none does not count: temporary objects, large objects, and default privileges, unless
+-- those of the database's owner name the role. All three may also come from the template, where every login may connect.
 do $$
 declare
     groups   pg_catalog.text[] := array['outbox_publisher', 'outbox_service', 'outbox_relay', 'outbox_reader'];
     database pg_catalog.text := pg_catalog.current_database();
     known    pg_catalog.regrole;
+    anybodys pg_catalog.bool;
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     if not has_database_privilege('public', database, 'CONNECT') then
@@ -139,18 +142,34 @@ begin
         raise warning 'every login of the cluster may connect to %: let its owner run sql/roles.sql', database;
         return;
     end if;
-    for known in
-        select distinct refobjid::regrole from pg_shdepend
+    for known, anybodys in
+        select refobjid::regrole, bool_and(coalesce(has_schema_privilege('public', home.oid, 'CREATE'), false))
+        from pg_shdepend as depend
+        cross join lateral pg_identify_object_as_address(classid, objid, objsubid) as place
+        cross join lateral (
+            select case when classid = 'pg_type'::regclass then (select typnamespace from pg_type where oid = objid)
+                        else to_regnamespace(quote_ident(place.object_names[1]))::oid end
+        ) as home (oid)
         where dbid = (select oid from pg_database where datname = database)
           and refclassid = 'pg_authid'::regclass and deptype in ('o', 'a')
-          -- Not by what every login may make everywhere.
           and classid <> 'pg_largeobject'::regclass
-          and not (classid = 'pg_class'::regclass
-                   and exists (select from pg_class where oid = objid and relpersistence = 't'))
+          and not coalesce(place.object_names[1] ~ '^pg_temp(_[0-9]+)?(\.|$)', false)
+          and (classid <> 'pg_default_acl'::regclass
+               or deptype = 'a'
+                  and (select pg_has_role(defaclrole, datdba, 'USAGE')
+                       from pg_default_acl join pg_database on datname = database
+                       where pg_default_acl.oid = objid))
+        group by refobjid
     loop
         execute format('grant connect on database %I to %s', database, known);
         if known::text <> all (groups) then
-            raise notice '% has something in % and may go on connecting to it', known, database;
+            if anybodys then
+                raise warning '% may go on connecting to % by what it has in a schema where every login may create: '
+                              'unless you know it, revoke connect on database % from %',
+                              known, database, quote_ident(database), known;
+            else
+                raise notice '% has something in % and may go on connecting to it', known, database;
+            end if;
         end if;
     end loop;
     execute format('grant connect on database %I to %s', database, array_to_string(groups, ', '));

@@ -377,6 +377,56 @@ CREATE FUNCTION outbox.delivery_state(due_at timestamp with time zone, token big
 
 
 --
+-- Name: dependents_of(regclass); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.dependents_of(relation regclass) RETURNS TABLE(dependent text, is_temporary boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    with recursive own as (
+        select 'pg_class'::regclass::oid as classid, relation::oid as objid
+        union
+        select depend.classid, depend.objid
+        from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
+        where depend.deptype <> 'n'
+    ), foreign_dependent as (
+        select distinct depend.classid, depend.objid
+        from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
+        where depend.deptype = 'n' and (depend.classid, depend.objid) not in (select classid, objid from own)
+    ), reached as (
+        select classid, objid, classid as through_classid, objid as through_objid from foreign_dependent
+        union
+        -- What depends on it, and the whole of which it is a part, as a view is of its rule.
+        select following.classid, following.objid, reached.through_classid, reached.through_objid
+        from reached
+        cross join lateral (
+            select classid, objid from pg_depend where (refclassid, refobjid) = (reached.classid, reached.objid)
+            union all
+            select refclassid, refobjid from pg_depend
+            where (classid, objid) = (reached.classid, reached.objid) and deptype = 'i'
+        ) as following
+    )
+    select coalesce(pg_describe_object('pg_class'::regclass, rule.ev_class, 0),
+                    pg_describe_object(reached.through_classid, reached.through_objid, 0), 'an object that went')
+               || coalesce(' of ' || owner.refobjid::regrole, ''),
+           bool_and(coalesce(address.object_names[1] ~ '^pg_(toast_)?temp(_[0-9]+)?(\.|$)', true))
+    from reached
+    cross join lateral pg_identify_object_as_address(reached.classid, reached.objid, 0) as address
+    left join pg_rewrite as rule
+        on reached.through_classid = 'pg_rewrite'::regclass and rule.oid = reached.through_objid
+    left join pg_shdepend as owner
+        on owner.dbid = (select oid from pg_database where datname = current_database())
+       and (owner.classid, owner.objid) = (
+               case when rule.oid is null then reached.through_classid else 'pg_class'::regclass end,
+               coalesce(rule.ev_class, reached.through_objid))
+       and owner.deptype = 'o'
+    group by 1
+    order by 1
+$_$;
+
+
+--
 -- Name: disable(bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -462,6 +512,31 @@ begin
     if not found then
         raise exception 'no channel % waits for its topic', channel using errcode = 'no_data_found';
     end if;
+end
+$$;
+
+
+--
+-- Name: drop_table(regclass); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.drop_table(relation regclass) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+begin
+    begin
+        execute format('drop table %s', relation);
+        return true;
+    exception when dependent_objects_still_exist then
+        null;
+    end;
+    if exists (select from outbox.dependents_of(relation) where not is_temporary) then
+        return false;
+    end if;
+    execute format('drop table %s cascade', relation);
+    return true;
 end
 $$;
 
@@ -1427,7 +1502,8 @@ CREATE FUNCTION outbox.partitions_left_out(retention_days integer DEFAULT 7, kee
         where parent = 'outbox.message' and number = outbox.present_partition(parent)
           and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
         union all
-        select outbox.past_partitions('outbox.attempt_log', keep_days)
+        select past.partition from outbox.past_partitions('outbox.attempt_log', keep_days) as past (partition)
+        where past.partition not in (select pinned.partition from outbox.pinned_partitions() as pinned)
     ) as left_out
 $$;
 
@@ -1464,6 +1540,24 @@ CREATE FUNCTION outbox.pending(cursor_id bigint, at_most integer DEFAULT 100) RE
     where unread.wanted
     order by unread.line
     limit at_most
+$$;
+
+
+--
+-- Name: pinned_partitions(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.pinned_partitions() RETURNS TABLE(partition text, pinned_by text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select attached.partition, left(string_agg(dependent, ', '), 500) || ' depends on it'
+    from outbox.known_partition as known
+    join outbox.attached_partition as attached using (parent, number)
+    cross join lateral outbox.dependents_of(attached.oid::regclass)
+    where known.upto_time is not null and pg_relation_size(attached.oid) = 0
+    group by attached.partition
+    order by attached.partition
 $$;
 
 
@@ -2053,7 +2147,9 @@ begin
             execute format('truncate outbox.%I', partition);
             return 'truncated';
         end if;
-        execute format('drop table outbox.%I', partition);
+        if not outbox.drop_table(format('outbox.%I', partition)::regclass) then
+            return 'pinned';
+        end if;
         delete from outbox.known_partition where parent = known.parent and number = known.number;
         return 'dropped';
     exception when lock_not_available or deadlock_detected then  -- the latter from a second call at the same moment
@@ -2578,6 +2674,7 @@ declare
     schema constant text    := split_part(parent, '.', 1);
     turned          integer := 0;
     old             text;
+    occupied        boolean;
 begin
     begin
         lock table outbox.known_partition in exclusive mode;
@@ -2595,8 +2692,14 @@ begin
             -- sessions wait.
             execute format('lock table only %s in access exclusive mode', parent);
             execute format('lock table %I.%I in access exclusive mode nowait', schema, old);
-            execute format('drop table %I.%I', schema, old);
-            turned := turned + 1;
+            if outbox.drop_table(format('%I.%I', schema, old)::regclass) then
+                turned := turned + 1;
+                continue;
+            end if;
+            execute format('select exists (select from %I.%I)', schema, old) into occupied;
+            if occupied then
+                execute format('truncate %I.%I', schema, old);
+            end if;
         exception when lock_not_available then
             null;
         end;
@@ -2958,6 +3061,7 @@ CREATE TABLE outbox.api_key (
     CONSTRAINT a_channel_is_a_topic_name_or_its_beginning_and_an_asterisk CHECK (((channels IS NULL) OR outbox.channel_patterns_valid(channels))),
     CONSTRAINT a_key_expires_after_it_was_made_and_before_9999 CHECK (((expires_at > created_at) AND (expires_at < '9999-01-01 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT hash_is_a_sha_256 CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT name_begins_with_no_dash_or_dot_and_is_no_number CHECK ((name !~ '^([-.]|[0-9]+$)'::text)),
     CONSTRAINT name_is_1_to_100_printable_characters CHECK (((name ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(name) <= 100))),
     CONSTRAINT scopes_are_some_of_publish_manage_operate_read CHECK (((scopes <@ ARRAY['publish'::text, 'manage'::text, 'operate'::text, 'read'::text]) AND (cardinality(scopes) > 0)))
 );
@@ -3126,6 +3230,7 @@ CREATE TABLE outbox.subscription (
     CONSTRAINT exactly_once_is_for_kafka CHECK (((delivery = 'at_least_once'::text) OR (kind = 'kafka'::text))),
     CONSTRAINT kind_is_kafka_or_http CHECK ((kind = ANY (ARRAY['kafka'::text, 'http'::text]))),
     CONSTRAINT made_by_is_at_most_100_characters CHECK ((length(made_by) <= 100)),
+    CONSTRAINT name_begins_with_a_letter_or_digit_and_is_no_number CHECK (((name ~ '^[A-Za-z0-9]'::text) AND (name !~ '^[0-9]+$'::text))),
     CONSTRAINT name_is_1_to_100_letters_digits_dots_dashes CHECK (((name ~ '^[A-Za-z0-9._-]+$'::text) AND (length(name) <= 100))),
     CONSTRAINT only_the_paused_have_a_reason CHECK ((paused OR (paused_reason IS NULL))),
     CONSTRAINT settings_are_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
@@ -4634,6 +4739,13 @@ CREATE UNIQUE INDEX rescheduling_one_has_not_begun ON outbox.rescheduling USING 
 
 
 --
+-- Name: subscription_name_in_any_case; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE UNIQUE INDEX subscription_name_in_any_case ON outbox.subscription USING btree (lower((name COLLATE "C")));
+
+
+--
 -- Name: attempt_log_0_message_id_idx; Type: INDEX ATTACH; Schema: outbox; Owner: -
 --
 
@@ -5002,6 +5114,13 @@ REVOKE ALL ON FUNCTION outbox.delete_subscription(name text, discard_undelivered
 
 
 --
+-- Name: FUNCTION dependents_of(relation regclass); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.dependents_of(relation regclass) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION disable(subscription_id bigint, reason text); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -5020,6 +5139,13 @@ REVOKE ALL ON FUNCTION outbox.disable_if_dead(subscription_id bigint) FROM PUBLI
 --
 
 REVOKE ALL ON FUNCTION outbox.drop_channel(channel text, subscription text, dry_run boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION drop_table(relation regclass); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.drop_table(relation regclass) FROM PUBLIC;
 
 
 --
@@ -5181,6 +5307,13 @@ REVOKE ALL ON FUNCTION outbox.past_partitions(parent text, keep_days integer) FR
 --
 
 REVOKE ALL ON FUNCTION outbox.pending(cursor_id bigint, at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION pinned_partitions(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.pinned_partitions() FROM PUBLIC;
 
 
 --

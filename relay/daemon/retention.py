@@ -8,6 +8,7 @@ import structlog
 
 from relay.database import Connection, ReadOnlyError, transaction
 from relay.keyring import Keyring
+from relay.monitoring.status import pinned_partitions
 from relay.monitoring.telemetry import Telemetry
 from relay.secrets import at_rest
 from relay.settings import Settings
@@ -29,27 +30,18 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
     is not done. Raises psycopg.Error where the session is lost, ReadOnlyError on a server that
     takes no writes.
     """
-    steps = Steps(connection)
+    steps = Steps(connection, telemetry)
     left_out: list[str] = []
-    faults: list[str] = []
     try:
         for step in STEPS:
             try:
                 left_out += step(steps, settings, telemetry)
-            except ReadOnlyError:
-                # It is another server's to look after by now.
-                raise
             except psycopg.Error as fault:
-                telemetry.fault("", "maintenance")
-                if connection.closed:
-                    raise
-                first = (str(fault).splitlines() or [type(fault).__name__])[0]
-                faults.append(f"{steps.function}: {first}")
-                logger.warning("maintenance_failed", at=steps.function, fault=str(fault))
+                steps.note(fault)
         if left_out:
             logger.warning("maintenance_left_out", partitions=left_out, hint="outbox-relay doctor")
-            faults.append(HELD + ", ".join(left_out))
-        steps.alone(NOTE, settings.name, "; ".join(faults) or None)
+            steps.faults.append(HELD + ", ".join(left_out))
+        steps.alone(NOTE, settings.name, "; ".join(steps.faults) or None)
     except TakenError:
         logger.debug("maintenance_is_anothers", at=steps.function)
 
@@ -83,14 +75,31 @@ def _retire_partitions(steps: "Steps", settings: Settings, telemetry: Telemetry)
     for partition, needed_by in blocked.items():
         logger.warning("partition_past_retention_needed", partition=partition, needed_by=needed_by)
     telemetry.retention_blocked(blocked)
-    locked = []
-    for partition, needed_by in expired:
-        if needed_by is None:
-            outcome = steps.alone(RETIRE_PARTITION, partition, retention_days)
-            logger.info("partition_past_retention", partition=partition, outcome=outcome)
-            if outcome == "locked":
-                locked.append(partition)
-    return locked
+    free = [partition for partition, needed_by in expired if needed_by is None]
+    return [partition for partition in free if _retire(steps, partition, retention_days)]
+
+
+def _retire(steps: "Steps", partition: str, retention_days: int) -> bool:
+    """Whether others held it. What else goes wrong with it keeps no other partition."""
+    try:
+        outcome = steps.alone(RETIRE_PARTITION, partition, retention_days)
+    except psycopg.Error as fault:
+        steps.note(fault)
+        return False
+    logger.info("partition_past_retention", partition=partition, outcome=outcome)
+    return bool(outcome == "locked")
+
+
+def _tell_pinned(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    """An object that depends on a partition keeps it: whose that is has to drop it."""
+    steps.function = "outbox.pinned_partitions"
+    with transaction(steps.connection):
+        steps.connection.execute(TIMEOUT)
+        pinned = pinned_partitions(steps.connection)
+    for one in pinned:
+        logger.warning("partition_pinned", partition=one.partition, pinned_by=one.pinned_by)
+        steps.faults.append(f"{one.partition} can't be dropped: {one.pinned_by}")
+    return []
 
 
 def _trim_checkpoints(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
@@ -152,6 +161,7 @@ STEPS = (
     _trim_idempotency,
     _tell_left_out,
     _seal,
+    _tell_pinned,
     _left_out,
 )
 
@@ -180,11 +190,28 @@ class TakenError(Exception):
 
 
 class Steps:
-    """The steps of one round; `function` is the one in the database that was called last."""
+    """The steps of one round; `function` is the one in the database that was called last.
 
-    def __init__(self, connection: Connection) -> None:
+    `faults` says what went wrong in it so far.
+    """
+
+    def __init__(self, connection: Connection, telemetry: Telemetry) -> None:
         self.connection = connection
         self.function = ""
+        self.faults: list[str] = []
+        self._telemetry = telemetry
+
+    def note(self, fault: psycopg.Error) -> None:
+        """What went wrong, if the round goes on; else raises it."""
+        if isinstance(fault, ReadOnlyError):
+            # It is another server's to look after by now.
+            raise fault
+        self._telemetry.fault("", "maintenance")
+        if self.connection.closed:
+            raise fault
+        first = (str(fault).splitlines() or [type(fault).__name__])[0]
+        self.faults.append(f"{self.function}: {first}")
+        logger.warning("maintenance_failed", at=self.function, fault=str(fault))
 
     def alone(self, step: LiteralString, *parameters: object) -> Any:
         """What the step returns.

@@ -6,7 +6,7 @@ from relay.daemon import retention
 from relay.database import Connection
 from relay.doctor.finding import Finding, in_time, ok
 from relay.log.cluster import foreign_cluster
-from relay.monitoring.status import maintenance
+from relay.monitoring.status import maintenance, pinned_partitions
 from relay.operate.table import duration
 from relay.settings import Settings
 
@@ -190,6 +190,10 @@ PARTITION_STATE = """
     order by partition
 """
 MAX_BLOCKED_NAMED = 20
+UNPIN = (
+    "let its owner drop that; what is in pg_temp goes with the next round, or with its session "
+    "where that uses it: end that one with pg_terminate_backend"
+)
 
 
 def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]:
@@ -205,6 +209,9 @@ def _partitions(connection: Connection, settings: Settings) -> Iterator[Finding]
     for partition, needed_by in blocked[:MAX_BLOCKED_NAMED]:
         text = f"{partition} is past retention, {needed_by}: it fills the disk"
         yield Finding("warning", "retention", text, "see what holds that subscription up: status")
+    for one in pinned_partitions(connection)[:MAX_BLOCKED_NAMED]:
+        text = f"{one.partition} is empty and can't be dropped: {one.pinned_by}"
+        yield Finding("warning", "retention", text, UNPIN)
 
 
 HORIZON = """

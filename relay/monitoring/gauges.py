@@ -14,7 +14,12 @@ from prometheus_client.registry import Collector
 from psycopg import errors
 
 from relay.database import Connection, connect, transaction
-from relay.monitoring.status import Maintenance, maintenance
+from relay.monitoring.status import (
+    Maintenance,
+    PinnedPartition,
+    maintenance,
+    pinned_partitions,
+)
 from relay.monitoring.undelivered import Backlog, Held, read_backlog, read_held, undelivered
 from relay.settings import Settings
 
@@ -42,9 +47,10 @@ class Sample(msgspec.Struct, frozen=True):
     held: list[Held] | None
     dead_letters: dict[str, int] | None
     maintenance: Maintenance | None
+    pinned_partitions: list[PinnedPartition]
 
 
-NOTHING = Sample([], [], {}, None)
+NOTHING = Sample([], [], {}, None, [])
 
 
 class DatabaseCollector(Collector):
@@ -75,11 +81,13 @@ class DatabaseCollector(Collector):
                 with transaction(connection):
                     connection.execute(TIMEOUT, (_timeout(before),))
                     noted = maintenance(connection)
+                    pinned = pinned_partitions(connection)
                 return Sample(
                     dead_letters=_counted(connection, "dead_letters", _dead_letters, before),
                     held=_counted(connection, "held", read_held, before),
                     backlog=_counted(connection, "unread", read_backlog, deadline),
                     maintenance=noted,
+                    pinned_partitions=pinned,
                 )
         except psycopg.Error as fault:
             # No series rather than an old figure: an alert can ask for its absence.
@@ -136,12 +144,20 @@ def _gauges(sample: Sample) -> list[Metric]:
     )
     for name, number in (sample.dead_letters or {}).items():
         dead_letters.add_metric([name], number)
+    pinned = GaugeMetricFamily(
+        "outbox_relay_pinned_partition",
+        "1 for each empty partition that can't be dropped, since an object depends on it.",
+        labels=["partition", "pinned_by"],
+    )
+    for one in sample.pinned_partitions:
+        pinned.add_metric([one.partition, one.pinned_by], 1)
     return [
         *_backlog(sample.backlog or ()),
         *_undelivered(sample),
         _uncounted(sample),
         dead_letters,
         since,
+        pinned,
     ]
 
 

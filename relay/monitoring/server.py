@@ -26,6 +26,8 @@ logger = structlog.get_logger()
 MAX_LOOP_AGE_SECONDS = 10.0
 # However often a client asks, the database is asked once in so long.
 SAMPLE_SECONDS = 5.0
+# And all metrics are written once in so long.
+TEXT_SECONDS = 1.0
 
 
 class Readiness:
@@ -74,6 +76,8 @@ class StatusServer:
         listener = socket.create_server((settings.host, settings.port or 0), family=family)
         self.port = int(listener.getsockname()[1])
         self._telemetry = telemetry
+        # By whether it is the other form, with the time of time.monotonic() at which it was made.
+        self._metrics: dict[bool, tuple[float, Answer]] = {}
         self._readiness = Readiness(settings, telemetry)
         telemetry.registry.register(DatabaseCollector(settings))
         ended = Counter(
@@ -109,10 +113,17 @@ class StatusServer:
 
     def _answer(self, request: Request) -> Answer:
         if request.path == "/metrics":
-            encode, content_type = choose_encoder(OPEN_METRICS if request.open_metrics else "")
-            return Answer(200, content_type, encode(self._telemetry.registry))
+            return self._text_of_metrics(open_metrics=request.open_metrics)
         fault = self._readiness.fault()
         return _text(200 if fault is None else 503, fault or "ready")
+
+    def _text_of_metrics(self, *, open_metrics: bool) -> Answer:
+        made_at, answer = self._metrics.get(open_metrics, (float("-inf"), None))
+        if answer is None or time.monotonic() - made_at >= TEXT_SECONDS:
+            encode, content_type = choose_encoder(OPEN_METRICS if open_metrics else "")
+            answer = Answer(200, content_type, encode(self._telemetry.registry))
+            self._metrics[open_metrics] = (time.monotonic(), answer)
+        return answer
 
 
 def start(settings: Settings, telemetry: Telemetry) -> StatusServer | None:

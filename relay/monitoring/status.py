@@ -95,11 +95,19 @@ class Maintenance(msgspec.Struct, frozen=True):
         return self.age_seconds > LATE_SECONDS
 
 
+class PinnedPartition(msgspec.Struct, frozen=True):
+    """An empty partition that can't be dropped: `pinned_by` says what depends on it."""
+
+    partition: str
+    pinned_by: str
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything that `outbox-relay status` tells. `fault`: why no relay runs on this database."""
 
     fault: str | None
     maintenance: Maintenance
+    pinned_partitions: list[PinnedPartition]
     subscriptions: list[Subscription]
     undelivered: list[Undelivered]
     backlog: list[Backlog]
@@ -121,6 +129,7 @@ def read(connection: Connection) -> Status:
         return Status(
             fault=foreign_cluster(connection),
             maintenance=maintenance(connection),
+            pinned_partitions=pinned_partitions(connection),
             subscriptions=_subscriptions(connection),
             undelivered=undelivered(backlog, read_held(connection)),
             backlog=backlog,
@@ -145,6 +154,15 @@ def maintenance(connection: Connection) -> Maintenance:
         noted = cursor.execute(MAINTENANCE).fetchone()
     assert noted is not None, "outbox.maintenance has no row"
     return noted
+
+
+PINNED_PARTITIONS = "select partition, pinned_by from outbox.pinned_partitions() limit 1000"
+
+
+def pinned_partitions(connection: Connection) -> list[PinnedPartition]:
+    """Those that are left for others' objects. Raises psycopg.Error."""
+    with connection.cursor(row_factory=class_row(PinnedPartition)) as cursor:
+        return cursor.execute(PINNED_PARTITIONS).fetchall()
 
 
 SUBSCRIPTIONS = """

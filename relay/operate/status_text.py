@@ -7,6 +7,7 @@ from relay.monitoring.status import (
     Endpoint,
     Holder,
     Maintenance,
+    PinnedPartition,
     Status,
     Waiting,
 )
@@ -18,6 +19,8 @@ def render(status: Status) -> str:
     """Tables under each other; those that would be empty are left out."""
     parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
     parts.append(_maintenance(status.maintenance))
+    if status.pinned_partitions:
+        parts.append(_pinned_table(status.pinned_partitions))
     parts.append(_subscription_table(status))
     if any(one.messages for one in status.backlog):
         parts.append(_backlog_table(status.backlog))
@@ -32,6 +35,11 @@ def render(status: Status) -> str:
     if status.holders:
         parts.append(_holder_table(status.holders))
     return "\n\n".join(parts)
+
+
+def _pinned_table(pinned: Sequence[PinnedPartition]) -> str:
+    headers = ("partition that can't be dropped", "because")
+    return table(headers, [(one.partition, one.pinned_by) for one in pinned])
 
 
 def _subscription_table(status: Status) -> str:

@@ -84,6 +84,10 @@ class NameTakenError(ValueError):
     """There is a subscription of that name."""
 
 
+def _taken(name: object) -> str:
+    return f"there is a subscription {name} already, in this or another case"
+
+
 SUBSCRIBE = """
     select subscription_id, secret from outbox.subscribe(%s, %s, %s, %s, %s, sealed => %s)
 """
@@ -113,7 +117,7 @@ def add(
         try:
             row = connection.execute(SUBSCRIBE, values).fetchone()
         except errors.UniqueViolation as taken:
-            raise NameTakenError(f"there is a subscription {name} already") from taken
+            raise NameTakenError(_taken(name)) from taken
         assert row is not None
         subscription_id, secret = row
         if channels[1:]:
@@ -151,7 +155,7 @@ def change(
         try:
             connection.execute(CHANGE, {**columns, **given, "settings": merged, "was": name})
         except errors.UniqueViolation as taken:
-            raise NameTakenError(f"there is a subscription {given['name']} already") from taken
+            raise NameTakenError(_taken(given["name"])) from taken
 
 
 def _merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from select import POLLIN, poll
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, IsolationLevel, OperationalError
+from psycopg.abc import RV, PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
@@ -48,8 +50,17 @@ class Connection(AsyncConnection[Any]):
     """A connection that is given up when it is interrupted and its server does not answer.
 
     psycopg asks the server to cancel the statement, and waits; a server that is frozen or cut off
-    would hold the request for that long as well.
+    would hold the request for that long as well. And it leaves what it waited for as it is: the
+    garbage collector would end that at any time, on a connection that is closed by then.
     """
+
+    async def wait(self, gen: PQGen[RV], *bounds: Any, **named_bounds: Any) -> RV:
+        """What comes of `gen`, which has ended whatever comes."""
+        try:
+            return await super().wait(gen, *bounds, **named_bounds)
+        except BaseException:
+            _end(gen)
+            raise
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:  # noqa: ASYNC109
         """Asks the server to cancel what runs here, for a second; then closes the connection."""
@@ -58,6 +69,18 @@ class Connection(AsyncConnection[Any]):
         except Exception:
             self.pgconn.finish()
             raise
+
+
+def _end(gen: PQGen[RV]) -> None:
+    """What it says at its end is of no interest: its caller has been interrupted."""
+    with suppress(Exception):
+        while True:
+            try:
+                gen.close()
+            except RuntimeError:
+                # It waits for something else first, and is told once more.
+                continue
+            return
 
 
 async def configure(connection: AsyncConnection[Any]) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TypeVar
 
 from psycopg import InterfaceError, OperationalError
@@ -58,10 +59,14 @@ BEYOND_LIMITS = (
 
 # Requests that may read much hold a connection for long, and clients without a valid key may have
 # made-up keys looked up without end. Each of these two kinds gets one connection in so many, so
-# that payments and all other requests always find one.
+# that payments and all other requests always find one. Large bodies get half of the connections:
+# they are much work for this process, and those who publish in bulk need several at once.
 SHARE = 4
 
 Result = TypeVar("Result")
+
+# Whether the task under way has a turn already, see Database.turn.
+_has_turn: ContextVar[bool] = ContextVar("has_turn", default=False)
 
 
 class Database:
@@ -72,7 +77,10 @@ class Database:
         share = max(1, settings.pool_size // SHARE)
         self._turns = Turns(settings.pool_size, kept=settings.pool_size // SHARE)
         self._walks = Turns(share, kept=share // 2)
+        half = max(1, settings.pool_size // 2)
+        self._bodies = Turns(half, kept=half // 2)
         self._without_key = Turns(share, kept=share // 2)
+        self._all_turns = (self._turns, self._walks, self._bodies, self._without_key)
         self._returning: set[asyncio.Task[None]] = set()
         self._faults = Faults()
         self.pool = AsyncConnectionPool(
@@ -121,11 +129,11 @@ class Database:
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn."""
-        return self._turns.waiting + self._walks.waiting + self._without_key.waiting
+        return sum(turns.waiting for turns in self._all_turns)
 
     def refuse_one(self) -> bool:
         """Ends the wait of one request, of those that most wait beside; False where none waits."""
-        crowded = sorted((self._turns, self._walks, self._without_key), key=lambda one: -one.crowd)
+        crowded = sorted(self._all_turns, key=lambda one: -one.crowd)
         return any(turns.refuse_one() for turns in crowded)
 
     @asynccontextmanager
@@ -145,6 +153,30 @@ class Database:
             yield
         finally:
             turns.end(name)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn for a large body, before it is decoded: every `run` in the block has it.
+
+        Raises Problem 503 where it does not come in time.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        detail = "Too many large bodies wait for their turn"
+        async with (
+            self._turn(self._bodies, asks_for.get(), deadline, detail),
+            self._next_turn(deadline),
+        ):
+            token = _has_turn.set(True)
+            try:
+                yield
+            finally:
+                _has_turn.reset(token)
+
+    def _next_turn(self, deadline: float) -> AbstractAsyncContextManager[None]:
+        if _has_turn.get():
+            return nullcontext()
+        detail = "Too many requests wait for the database, or it can't be reached"
+        return self._turn(self._turns, asks_for.get(), deadline, detail)
 
     async def walk(
         self,
@@ -195,8 +227,7 @@ class Database:
         )
         bound_seconds = timeout_seconds or self._timeout_seconds
         deadline = asyncio.get_running_loop().time() + bound_seconds
-        detail = "Too many requests wait for the database, or it can't be reached"
-        async with self._turn(self._turns, asks_for.get(), deadline, detail):
+        async with self._next_turn(deadline):
             try:
                 async with asyncio.timeout_at(deadline):
                     async for attempt in retrying:

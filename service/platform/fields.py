@@ -69,8 +69,9 @@ HeaderValue = Annotated[
 SubscriptionName = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9._\-]{1,100}\Z",
-        description="Unique; at most 100 letters, digits, dots, dashes and underscores.",
+        pattern=r"^(?![0-9]+\Z)[A-Za-z0-9][A-Za-z0-9._\-]{0,99}\Z",
+        description="Unique in any case; at most 100 letters, digits, dots, dashes and "
+        "underscores; it begins with a letter or digit and is no number.",
     ),
 ]
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_\-]{0,61}[A-Za-z0-9_])?"

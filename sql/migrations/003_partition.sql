@@ -191,9 +191,101 @@ as $$
 $$;
 revoke execute on function outbox.past_partitions(text, integer) from public;
 
+-- What keeps a table from being dropped: what depends on it and would not go with it, named for people. Every login that
+-- may connect can make such an object without any right on the table: `'16485'::regclass` in a temporary view suffices,
+-- and after a crash of the server that view stays. `is_temporary`: neither the object nor what depends on it is more
+-- than temporary.
+create function outbox.dependents_of(relation regclass) returns table (dependent text, is_temporary boolean)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive own as (
+        select 'pg_class'::regclass::oid as classid, relation::oid as objid
+        union
+        select depend.classid, depend.objid
+        from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
+        where depend.deptype <> 'n'
+    ), foreign_dependent as (
+        select distinct depend.classid, depend.objid
+        from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
+        where depend.deptype = 'n' and (depend.classid, depend.objid) not in (select classid, objid from own)
+    ), reached as (
+        select classid, objid, classid as through_classid, objid as through_objid from foreign_dependent
+        union
+        -- What depends on it, and the whole of which it is a part, as a view is of its rule.
+        select following.classid, following.objid, reached.through_classid, reached.through_objid
+        from reached
+        cross join lateral (
+            select classid, objid from pg_depend where (refclassid, refobjid) = (reached.classid, reached.objid)
+            union all
+            select refclassid, refobjid from pg_depend
+            where (classid, objid) = (reached.classid, reached.objid) and deptype = 'i'
+        ) as following
+    )
+    select coalesce(pg_describe_object('pg_class'::regclass, rule.ev_class, 0),
+                    pg_describe_object(reached.through_classid, reached.through_objid, 0), 'an object that went')
+               || coalesce(' of ' || owner.refobjid::regrole, ''),
+           bool_and(coalesce(address.object_names[1] ~ '^pg_(toast_)?temp(_[0-9]+)?(\.|$)', true))
+    from reached
+    cross join lateral pg_identify_object_as_address(reached.classid, reached.objid, 0) as address
+    left join pg_rewrite as rule
+        on reached.through_classid = 'pg_rewrite'::regclass and rule.oid = reached.through_objid
+    left join pg_shdepend as owner
+        on owner.dbid = (select oid from pg_database where datname = current_database())
+       and (owner.classid, owner.objid) = (
+               case when rule.oid is null then reached.through_classid else 'pg_class'::regclass end,
+               coalesce(rule.ev_class, reached.through_objid))
+       and owner.deptype = 'o'
+    group by 1
+    order by 1
+$$;
+revoke execute on function outbox.dependents_of(regclass) from public;
+
+-- Drops a table that its caller has locked, together with temporary objects that depend on it. False, and nothing is
+-- dropped, where something else does, which is its owner's. What names the table by its oid takes no lock on it, so it
+-- may come between the look and the drop; what reads the table can't.
+create function outbox.drop_table(relation regclass) returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- A session that uses its temporary view meanwhile holds that; others wait for the table.
+set lock_timeout = '10ms'
+as $$
+begin
+    begin
+        execute format('drop table %s', relation);
+        return true;
+    exception when dependent_objects_still_exist then
+        null;
+    end;
+    if exists (select from outbox.dependents_of(relation) where not is_temporary) then
+        return false;
+    end if;
+    execute format('drop table %s cascade', relation);
+    return true;
+end
+$$;
+revoke execute on function outbox.drop_table(regclass) from public;
+
+-- The partitions that nothing is written to any more, that are empty, and that can't be dropped: of each what depends on
+-- it, as a sentence.
+create function outbox.pinned_partitions() returns table (partition text, pinned_by text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select attached.partition, left(string_agg(dependent, ', '), 500) || ' depends on it'
+    from outbox.known_partition as known
+    join outbox.attached_partition as attached using (parent, number)
+    cross join lateral outbox.dependents_of(attached.oid::regclass)
+    where known.upto_time is not null and pg_relation_size(attached.oid) = 0
+    group by attached.partition
+    order by attached.partition
+$$;
+revoke execute on function outbox.pinned_partitions() from public;
+
 -- Turns, makes and drops partitions of a table whose rows are of no use after `keep_days`. The log is never dropped by
 -- age alone: see make_partitions and retire_partition. Returns how many partitions were made or dropped. A partition
--- that another session locks for longer than the lock timeout is left for the next call.
+-- that another session locks for longer than the lock timeout is left for the next call; one that something depends on
+-- is emptied, see outbox.pinned_partitions.
 create function outbox.turn_by_age(parent text, keep_days integer) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -205,6 +297,7 @@ declare
     schema constant text    := split_part(parent, '.', 1);
     turned          integer := 0;
     old             text;
+    occupied        boolean;
 begin
     begin
         lock table outbox.known_partition in exclusive mode;
@@ -222,8 +315,14 @@ begin
             -- sessions wait.
             execute format('lock table only %s in access exclusive mode', parent);
             execute format('lock table %I.%I in access exclusive mode nowait', schema, old);
-            execute format('drop table %I.%I', schema, old);
-            turned := turned + 1;
+            if outbox.drop_table(format('%I.%I', schema, old)::regclass) then
+                turned := turned + 1;
+                continue;
+            end if;
+            execute format('select exists (select from %I.%I)', schema, old) into occupied;
+            if occupied then
+                execute format('truncate %I.%I', schema, old);
+            end if;
         exception when lock_not_available then
             null;
         end;

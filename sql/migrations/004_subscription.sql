@@ -26,8 +26,10 @@ create table outbox.subscription (
     made_by        text,
     created_at     timestamptz not null default clock_timestamp(),
 
+    -- A command must not take it for an option, a path for a folder, nor anybody for an id.
     constraint name_is_1_to_100_letters_digits_dots_dashes
         check (name ~ '^[A-Za-z0-9._-]+$' and length(name) <= 100),
+    constraint name_begins_with_a_letter_or_digit_and_is_no_number check (name ~ '^[A-Za-z0-9]' and name !~ '^[0-9]+$'),
     constraint kind_is_kafka_or_http check (kind in ('kafka', 'http')),
     constraint channels_hold_no_null check (array_position(channels, null) is null),
     constraint types_hold_no_null check (array_position(types, null) is null),
@@ -53,6 +55,9 @@ create table outbox.subscription (
         or (substr('outbox.cursors', length(coalesce(settings ->> 'topic_prefix', '')) + 1) = any (channels))
            is not true)
 );
+
+-- Two names that differ in nothing but case would be taken for each other.
+create unique index subscription_name_in_any_case on outbox.subscription (lower(name collate "C"));
 
 -- What the settings of an `http` subscription may be: numbers have bounds, words are listed.
 create table outbox.http_setting (

@@ -101,8 +101,8 @@ $$;
 revoke execute on function outbox.partition_state(integer) from public;
 
 -- Takes one step to free a partition that is past retention, and says which: 'kept' (too young), 'needed' (some cursor
--- has not passed it), 'truncated', 'dropped' (it was empty), or 'locked' (other sessions held it for longer than the
--- lock timeout: call again later).
+-- has not passed it), 'truncated', 'dropped' (it was empty), 'pinned' (it is empty, and something depends on it, see
+-- outbox.pinned_partitions), or 'locked' (other sessions held it for longer than the lock timeout: call again later).
 -- A full partition is truncated, because that works beside a long writer elsewhere in the log. Dropping the empty one
 -- needs the parent, which any open writer holds. Call it in a transaction of its own: its locks last until the commit.
 create function outbox.retire_partition(partition text, retention_days integer) returns text
@@ -149,7 +149,9 @@ begin
             execute format('truncate outbox.%I', partition);
             return 'truncated';
         end if;
-        execute format('drop table outbox.%I', partition);
+        if not outbox.drop_table(format('outbox.%I', partition)::regclass) then
+            return 'pinned';
+        end if;
         delete from outbox.known_partition where parent = known.parent and number = known.number;
         return 'dropped';
     exception when lock_not_available or deadlock_detected then  -- the latter from a second call at the same moment
@@ -160,7 +162,8 @@ $$;
 revoke execute on function outbox.retire_partition(text, integer) from public;
 
 -- The partitions of the log and of the attempts that should have been made or dropped by now and were not, since other
--- sessions held what that takes: the next one of each, and those of the attempts that are past their time.
+-- sessions held what that takes: the next one of each, and those of the attempts that are past their time. Those that
+-- something depends on are others: see outbox.pinned_partitions.
 create function outbox.partitions_left_out(retention_days integer default 7, keep_days integer default 30)
 returns text[]
 language sql volatile security definer
@@ -180,7 +183,8 @@ as $$
         where parent = 'outbox.message' and number = outbox.present_partition(parent)
           and from_time < clock_timestamp() - outbox.partition_width(retention_days) - interval '1 day'
         union all
-        select outbox.past_partitions('outbox.attempt_log', keep_days)
+        select past.partition from outbox.past_partitions('outbox.attempt_log', keep_days) as past (partition)
+        where past.partition not in (select pinned.partition from outbox.pinned_partitions() as pinned)
     ) as left_out
 $$;
 revoke execute on function outbox.partitions_left_out(integer, integer) from public;

@@ -42,6 +42,7 @@ create table outbox.api_key (
     revoked_at   timestamptz,
 
     constraint name_is_1_to_100_printable_characters check (name ~ '^[^\x01-\x1f\x7f]+$' and length(name) <= 100),
+    constraint name_begins_with_no_dash_or_dot_and_is_no_number check (name !~ '^([-.]|[0-9]+$)'),
     constraint hash_is_a_sha_256 check (octet_length(hash) = 32),
     constraint scopes_are_some_of_publish_manage_operate_read check (
         scopes <@ array['publish', 'manage', 'operate', 'read'] and cardinality(scopes) > 0),

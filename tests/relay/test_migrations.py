@@ -1,6 +1,7 @@
 """Migrations run once, in order, whole or not at all, and never backwards."""
 
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,39 @@ def test_a_migration_that_fails_leaves_nothing_behind(
         migrate(empty)
     assert migrations.applied(empty) == {1: first.name}
     assert empty.execute("select to_regclass('outbox.half')").fetchone() == (None,)
+
+
+WITH_OTHER_MIGRATIONS = """
+import sys
+from pathlib import Path
+from relay import cli, migrations
+directory = Path(sys.argv.pop())
+migrations.sql_directory = lambda: directory
+sys.exit(cli.main())
+"""
+
+
+def test_what_keeps_a_migration_from_dropping_something_is_told_by_the_command(
+    empty: Connection, empty_url: str, tmp_path: Path
+) -> None:
+    """Any login can make a temporary view that names a function by its oid."""
+    migrate(empty)
+    directory = tmp_path / "migrations"
+    directory.mkdir()
+    for one in migrations.known():
+        (directory / one.path.name).write_bytes(one.path.read_bytes())
+    drop = "drop function outbox.uuid7(); insert into outbox.migration values (999, 'drop')"
+    (directory / "999_drop.sql").write_text(drop)
+    empty.execute("create temporary view pin as select 'outbox.uuid7()'::regprocedure as it")
+    refused = subprocess.run(
+        [sys.executable, "-c", WITH_OTHER_MIGRATIONS, "migrate", str(tmp_path)],
+        env={"DATABASE_URL": empty_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "pin depends on function outbox.uuid7()" in refused.stderr
 
 
 def test_an_owner_without_superuser_can_migrate(

@@ -113,13 +113,48 @@ def test_who_has_something_in_the_database_may_go_on(
     assert any(application in line for line in told)
 
 
-def test_what_anybody_may_make_is_no_way_in(db: Session, login: Login, enter: Enter) -> None:
-    other = login()
+@pytest.mark.parametrize(
+    "made",
+    [
+        "create temporary table mine (id int)",
+        "create temporary sequence mine",
+        "create function pg_temp.mine() returns int language sql return 1",
+        "create type pg_temp.mine as enum ('a')",
+        'create type pg_temp."My own" as (a int)',
+        "create domain pg_temp.mine as int",
+        "create text search dictionary pg_temp.mine (template = pg_catalog.simple)",
+        "select lo_create(0)",
+        "alter default privileges grant select on tables to public",
+        "alter default privileges grant execute on functions to {accomplice}",
+        "create temporary table mine (id int); grant select on mine to {accomplice}",
+    ],
+)
+def test_what_every_login_may_make_is_no_way_in(
+    db: Session, login: Login, enter: Enter, made: str
+) -> None:
+    other, accomplice = login(), login()
     session = enter(other)
-    session.execute("create temporary table mine (id int)")
-    session.execute("select lo_create(0)")
+    for statement in made.format(accomplice=accomplice).split(";"):
+        session.execute(statement.encode())
     apply_roles(db)
-    assert is_refused(enter, other)
+    assert (is_refused(enter, other), is_refused(enter, accomplice)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "made", ["create table public.basket (id int)", "create type public.basket as enum ('a')"]
+)
+def test_who_has_something_where_every_login_may_create_is_told_of(
+    db: Session, login: Login, enter: Enter, made: str
+) -> None:
+    """As the schema public is up to PostgreSQL 14: an application's login owns its tables there."""
+    db.execute("grant create on schema public to public")
+    other = login()
+    enter(other).execute(made.encode())
+    told = apply_roles(db)
+    assert not is_refused(enter, other)
+    assert any(
+        line.endswith(f"revoke connect on database {db.info.dbname} from {other}") for line in told
+    )
 
 
 def test_a_second_time_grants_no_role_what_was_taken_since(

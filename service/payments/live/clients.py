@@ -7,7 +7,7 @@ asked to come again.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -36,10 +36,14 @@ log = structlog.get_logger()
 
 
 class Client:
-    """One connected client: a bounded queue of updates, ended by a close code."""
+    """One connected client: a bounded queue of updates, ended by a close code.
 
-    def __init__(self, order_id: str) -> None:
+    `sender` is who asks for it: an address.
+    """
+
+    def __init__(self, order_id: str, sender: str) -> None:
         self.order_id = order_id
+        self.sender = sender
         self.close_code: int | None = None
         self._updates: asyncio.Queue[str | None] = asyncio.Queue(MAX_PENDING_UPDATES + 1)
 
@@ -64,9 +68,10 @@ class Client:
 class Live:
     """The one reader of this process, and its clients. Reads only while a client is connected.
 
-    There are `max_clients` at most. For one more, the order with the most clients loses its oldest,
-    so that a watcher with thousands of clients of one order takes places from itself. As many as
-    half of that may be coming and going besides.
+    There are `max_clients` at most. For one more, the oldest goes of those whose address and order
+    together have most: the one's number of clients times the other's. So a watcher with thousands
+    of clients, of one order or of thousands, takes places from itself. As many as half of that may
+    be coming and going besides.
     """
 
     def __init__(self, database: Database, metrics: Metrics, max_clients: int) -> None:
@@ -78,6 +83,7 @@ class Live:
         # Of each order in the order in which they came.
         self._clients: defaultdict[str, dict[Client, None]] = defaultdict(dict)
         self._count = 0
+        self._by_sender: Counter[str] = Counter()
         self._seen: str | None = None
         self._history = ""
         self._connected = asyncio.Event()
@@ -108,13 +114,20 @@ class Live:
         if not self._count:
             self._seen, self._history = begins.target, begins.history
         if self._count >= self._max_clients:
-            crowd = max(self._clients.values(), key=len)
-            self._drop(next(iter(crowd)), TRY_AGAIN_LATER)
-        client = Client(str(order_id))
+            self._drop(self._most_crowded(), TRY_AGAIN_LATER)
+        client = Client(str(order_id), asks_for.get())
         self._clients[client.order_id][client] = None
+        self._by_sender[client.sender] += 1
         self._count += 1
         self._connected.set()
         return client
+
+    def _most_crowded(self) -> Client:
+        """Among equals the oldest of its order."""
+        return max(
+            (client for clients in self._clients.values() for client in clients),
+            key=lambda one: len(self._clients[one.order_id]) * self._by_sender[one.sender],
+        )
 
     def _drop(self, client: Client, close_code: int) -> None:
         client.drop(close_code)
@@ -126,6 +139,9 @@ class Live:
         if client in clients:
             del clients[client]
             self._count -= 1
+            self._by_sender[client.sender] -= 1
+            if not self._by_sender[client.sender]:
+                del self._by_sender[client.sender]
         if not clients:
             del self._clients[client.order_id]
 

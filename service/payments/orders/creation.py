@@ -13,6 +13,8 @@ from service.payments.orders.steps import lock
 from service.payments.sale import Item, Mode
 from service.web.bodies.body import WITHOUT_NUL
 
+MAX_METADATA_NAMES = 200
+
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=WITHOUT_NUL)]
 
 
@@ -52,7 +54,7 @@ class OrderForm(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     items: Annotated[list[ItemForm], Meta(max_length=1000)]
     customer_id: Name | None = None
     closed_in_session_id: Name | None = None
-    metadata: dict[str, Raw] | None = None
+    metadata: Annotated[dict[str, Raw], Meta(max_length=MAX_METADATA_NAMES)] | None = None
     checks: Annotated[list[CheckForm], Meta(max_length=200)] | None = None
     allocations: Annotated[list[AllocationForm], Meta(max_length=200)] | None = None
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta
 
 from service.payments.money import Money, text
 from service.web.bodies.body import WITHOUT_NUL
@@ -38,6 +38,10 @@ CANCELLING = frozenset(
 )
 
 
+class TransactionMetadata(msgspec.Struct, frozen=True):
+    """An object in which the provider may write what it likes: none of it is unpacked."""
+
+
 class PaymentTransaction(msgspec.Struct, frozen=True, rename="camel"):
     """The provider's transaction: `paid` is cumulative over its attempts."""
 
@@ -48,7 +52,7 @@ class PaymentTransaction(msgspec.Struct, frozen=True, rename="camel"):
     paid: Money
     source_type: Text | None = None
     source_id: Text | None = None
-    metadata: dict[str, Raw] | None = None
+    metadata: TransactionMetadata | None = None
 
 
 class Source(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """POST /v1/api/sale/webhooks/payment: one event, one transaction, one answer."""
 
 import time
+from functools import partial
 
 import msgspec
 import structlog
@@ -47,15 +48,23 @@ async def receive_payment(call: Call[None, None]) -> Acknowledgement:
     if secret is not None:
         signature.verify(secret, call.headers, raw, time.time())
         asks_for.set("the payment provider")
-    written = body.decode(ENVELOPE, lone_surrogates.replaced(raw)).event_type
-    name = _event_name(call.headers.get(EVENT_TYPE.name), written, is_signed=secret is not None)
-    event = EventType.known(name)
-    payload = _payload(raw) if event is None else body.decode(DECODER, raw).payload
-    answer, outcome = await _answer(call, event, payload)
-    if not answer.acknowledged:
-        _log_refusal(name, payload, answer)
+    header = call.headers.get(EVENT_TYPE.name)
+    decode = partial(_event, header, is_signed=secret is not None)
+    async with call.decoding.begin(raw, decode) as (name, payload):
+        event = EventType.known(name)
+        answer, outcome = await _answer(call, event, payload)
+        if not answer.acknowledged:
+            _log_refusal(name, payload, answer)
     call.metrics.webhooks.labels(event or "unknown", outcome).inc()
     return answer
+
+
+def _event(header: str | None, raw: bytes, *, is_signed: bool) -> tuple[str, Payload | None]:
+    """Its type and payload; the payload may be None where the type is unknown."""
+    written = body.decode(ENVELOPE, lone_surrogates.replaced(raw)).event_type
+    name = _event_name(header, written, is_signed=is_signed)
+    known = EventType.known(name) is not None
+    return name, body.decode(DECODER, raw).payload if known else _payload(raw)
 
 
 def _event_name(header: str | None, body: str | None, *, is_signed: bool) -> str:

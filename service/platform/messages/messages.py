@@ -1,5 +1,6 @@
 """POST /v1/messages, POST /v1/messages/transactional: publishing over HTTP."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, LiteralString
 
@@ -20,6 +21,8 @@ from service.platform.fields import (
 from service.platform.messages import idempotency
 from service.platform.permission import require_channel
 from service.problems import Problem
+from service.web.access.authorization import Caller
+from service.web.bodies import body
 from service.web.operations.operation import Call
 from service.web.operations.query import NoQuery
 
@@ -28,9 +31,10 @@ MAX_MESSAGE_BYTES = 983_040
 # With room around the largest message that there may be.
 MAX_BODY_BYTES = 1_048_576
 MAX_TRANSACTIONAL_BODY_BYTES = 4 * MAX_BODY_BYTES
+MAX_HEADERS = 100
 
 
-Headers = Annotated[dict[HeaderName, HeaderValue], Meta(max_length=100)]
+Headers = Annotated[dict[HeaderName, HeaderValue], Meta(max_length=MAX_HEADERS)]
 
 
 class MessageForm(
@@ -50,6 +54,46 @@ class MessageForm(
 Batch = Annotated[list[MessageForm], Meta(min_length=1, max_length=100)]
 
 
+class Outline(msgspec.Struct, frozen=True, rename="camel"):
+    """What of a message is looked at first: its pieces are unpacked only if there are few."""
+
+    channel_id: PublishedChannelId
+    headers: Raw = Raw()
+
+
+OUTLINE = msgspec.json.Decoder(Outline)
+OUTLINES = msgspec.json.Decoder(list[Outline])
+UNCOUNTED = msgspec.json.Decoder(Annotated[list[Raw], Meta(min_length=1, max_length=100)])
+
+
+def look_at_message(caller: Caller, raw: bytes) -> None:
+    """Raises Problem: 422 for too many headers, 403 for a channel that is not the caller's."""
+    _look(caller, body.decode(OUTLINE, raw), "")
+
+
+def look_at_messages(caller: Caller, raw: bytes) -> None:
+    """Raises Problem: 422 for too many messages or headers, 403 for another's channel."""
+    body.decode(UNCOUNTED, raw)
+    outlines = body.decode(OUTLINES, raw)
+    for index, outline in enumerate(outlines):
+        _look(caller, outline, f"[{index}].")
+
+
+# In minified JSON, where a name ends. One that ends in a backslash is refused as a name.
+_NAME_END = re.compile(rb'(?<!\\)":')
+
+
+def _look(caller: Caller, outline: Outline, place: str) -> None:
+    require_channel(caller, outline.channel_id, f"{place}channelId")
+    headers = bytes(outline.headers)
+    # Each takes five bytes at least.
+    if len(headers) > 5 * MAX_HEADERS:
+        names = len(_NAME_END.findall(msgspec.json.format(headers, indent=-1)))
+        if names > MAX_HEADERS:
+            detail = f"{place}headers does not fit: Expected `object` of length <= {MAX_HEADERS}."
+            raise Problem(422, detail, field=f"{place}headers")
+
+
 class Published(msgspec.Struct, frozen=True, rename="camel"):
     """What a message is known by: its id here, its idempotency key at every consumer."""
 
@@ -59,7 +103,6 @@ class Published(msgspec.Struct, frozen=True, rename="camel"):
 
 async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
     """Publishes one message."""
-    require_channel(call.caller, call.body.channel_id, "channelId")
     columns = _columns([call.body], call.traceparent, "")
 
     async def work(transaction: Transaction) -> bytes:
@@ -71,8 +114,6 @@ async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
 
 async def publish_messages(call: Call[list[MessageForm], NoQuery]) -> bytes:
     """Publishes up to 100 messages in one transaction, in their order: all of them or none."""
-    for index, form in enumerate(call.body):
-        require_channel(call.caller, form.channel_id, f"[{index}].channelId")
     columns = _columns(call.body, call.traceparent, "[{}].")
 
     async def work(transaction: Transaction) -> bytes:

@@ -9,7 +9,9 @@ from service.problems import Problem
 def refused(error: sqlstates.UniqueViolation | sqlstates.CheckViolation) -> Problem:
     """409 or 422 with the field; other errors are raised again."""
     if isinstance(error, sqlstates.UniqueViolation):
-        return Problem(409, "Another subscription has this name.", field="name")
+        return Problem(
+            409, "Another subscription has this name, in this or another case.", field="name"
+        )
     if error.diag.column_name == "settings":
         return endpoint_settings.refused(error.diag.message_primary or "")
     if error.diag.column_name == "shards":

@@ -1,5 +1,6 @@
 """What Prometheus scrapes. One registry per app, so that two apps in one process don't collide."""
 
+import time
 from collections.abc import Iterator
 
 from prometheus_client import (
@@ -10,11 +11,14 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    generate_latest,
 )
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from service.database.pool import Database
+
+TEXT_SECONDS = 1.0
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -66,6 +70,18 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+        self._text = b""
+        self._text_at = float("-inf")
+
+    def text(self) -> bytes:
+        """All of them, as they stood within the last TEXT_SECONDS.
+
+        Any client may ask, and each time it takes some milliseconds of the event loop.
+        """
+        now = time.monotonic()
+        if now - self._text_at >= TEXT_SECONDS:
+            self._text, self._text_at = generate_latest(self.registry), now
+        return self._text
 
 
 class PoolCollector(Collector):

@@ -6,7 +6,7 @@ doesn't.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.web.access.authorization import Authorization, Caller
 from service.web.access.keys import Scope
 from service.web.bodies import body
+from service.web.bodies.decoding import Decoding
 from service.web.monitoring.metrics import Metrics
 from service.web.operations import query
 from service.web.operations.ids import WHOLE_NUMBERS, IdForm
@@ -45,6 +46,7 @@ class Call(Generic[Body, Query]):
     metrics: Metrics
     caller: Caller
     path: str
+    decoding: Decoding
     headers: Headers
     ids: Mapping[str, str]
     query: Query
@@ -90,6 +92,7 @@ class Operation:
     - `body`, `answer`: types, None where there is none. `body` may be a union of structs. Where a
       body is not required, an empty one has no fields.
     - `decoder` makes the body's decoder from its type; where it is None, `run` decodes `raw_body`.
+    - `look`: a look at the body that costs little before it is decoded; raises Problem.
     - `query`: a struct; None: whatever stands behind the question mark is ignored.
     - `max_body_bytes`: None: SERVICE_MAX_BODY_BYTES.
 
@@ -109,6 +112,7 @@ class Operation:
     body: Any = None
     body_required: bool = True
     decoder: Callable[[Any], "msgspec.json.Decoder[Any]"] | None = msgspec.json.Decoder
+    look: Callable[[Caller, bytes], None] | None = None
     max_body_bytes: int | None = 65_536
     needs: str = ""
     problems: Mapping[int, str] = field(default_factory=dict)
@@ -132,19 +136,23 @@ class Operation:
         ids = self._ids(request)
         parameters: Any = self.query and query.read(request, self.query)
         raw = await self._raw_body(request, settings)
-        call: Call[Any, Any] = Call(
-            database=request.state.database,
-            settings=settings,
-            metrics=request.state.metrics,
-            caller=caller,
-            path=request.url.path,
-            headers=request.headers,
-            ids=ids,
-            query=parameters,
-            body=self._body(raw),
-            raw_body=raw,
-        )
-        return self._response(await self.run(call))
+        decoding: Decoding = request.state.decoding
+        undecoded = b"" if self._decoder is None else raw
+        async with decoding.begin(undecoded, partial(self._body, caller)) as decoded:
+            call: Call[Any, Any] = Call(
+                database=request.state.database,
+                settings=settings,
+                metrics=request.state.metrics,
+                caller=caller,
+                path=request.url.path,
+                decoding=decoding,
+                headers=request.headers,
+                ids=ids,
+                query=parameters,
+                body=decoded,
+                raw_body=raw,
+            )
+            return self._response(await self.run(call))
 
     async def _caller(self, request: Request) -> Caller:
         if not self.scopes:
@@ -169,11 +177,13 @@ class Operation:
             return b""
         return await body.read(request, self.max_body_bytes or settings.max_body_bytes)
 
-    def _body(self, raw: bytes) -> Any:
+    def _body(self, caller: Caller, raw: bytes) -> Any:
         if self.body is None or self._decoder is None:
             return None
         if not raw and not self.body_required:
             return self.body()
+        if self.look is not None:
+            self.look(caller, raw)
         return body.decode(self._decoder, raw)
 
     @cached_property

@@ -34,6 +34,7 @@ COMMANDS = [
     "outbox-service keys frob…",
 ]
 AS_JSON = ["outbox-relay subscriptions --json", "outbox-relay subscriptions show kafka --json"]
+UTF_8 = {"PYTHONIOENCODING": "utf-8"}
 REASON = "Umzug läuft… → 👋"
 
 
@@ -46,14 +47,6 @@ def url(postgres_server: PostgresServer) -> Iterator[str]:
         # It says once who may connect from now on.
         assert run("outbox-relay migrate", url, {}).returncode == 0
         yield url
-
-
-@pytest.fixture(scope="module")
-def in_utf_8(url: str) -> dict[str, subprocess.CompletedProcess[bytes]]:
-    """What each command says where every letter can be printed."""
-    return {
-        command: run(command, url, {"PYTHONIOENCODING": "utf-8"}) for command in COMMANDS + AS_JSON
-    }
 
 
 def fill(connection: Connection) -> None:
@@ -81,26 +74,25 @@ def run(command: str, url: str, environment: dict[str, str]) -> subprocess.Compl
     "encoding",
     [pytest.param(name, marks=() if name == "ascii" else pytest.mark.long) for name in ENCODINGS],
 )
+@pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_printed_in_utf_8_is_printed_in_every_encoding(
-    url: str, in_utf_8: dict[str, subprocess.CompletedProcess[bytes]], encoding: str
+    url: str, command: str, encoding: str
 ) -> None:
-    for command in COMMANDS:
-        told = run(command, url, ENCODINGS[encoding])
-        assert b"Traceback" not in told.stderr, told.stderr
-        there = in_utf_8[command]
-        assert told.returncode == there.returncode, command
-        assert len(told.stdout.splitlines()) == len(there.stdout.splitlines()), command
+    there = run(command, url, UTF_8)
+    told = run(command, url, ENCODINGS[encoding])
+    assert b"Traceback" not in told.stderr, told.stderr
+    assert told.returncode == there.returncode
+    assert len(told.stdout.splitlines()) == len(there.stdout.splitlines())
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_json_is_the_same_in_every_encoding(
-    url: str, in_utf_8: dict[str, subprocess.CompletedProcess[bytes]], encoding: str
-) -> None:
-    for command in AS_JSON:
-        written = run(command, url, ENCODINGS[encoding]).stdout
-        text = written.decode("ascii" if "locale" in encoding else encoding)
-        assert json.loads(text) == json.loads(in_utf_8[command].stdout)
-        assert REASON in in_utf_8[command].stdout.decode()
+@pytest.mark.parametrize("command", AS_JSON)
+def test_json_is_the_same_in_every_encoding(url: str, command: str, encoding: str) -> None:
+    there = run(command, url, UTF_8).stdout
+    written = run(command, url, ENCODINGS[encoding]).stdout
+    text = written.decode("ascii" if "locale" in encoding else encoding)
+    assert json.loads(text) == json.loads(there)
+    assert REASON in there.decode()
 
 
 def test_what_ascii_lacks_is_written_as_near_as_can_be(url: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from relay.monitoring import server as status_server
 from relay.monitoring.telemetry import Telemetry
 from tests.conftest import CreateTopic, Spawn
 from tests.eventually import eventually
@@ -88,6 +89,20 @@ def test_the_backlog_is_shown_by_priority(serve: Serve, database_url: str) -> No
     assert status == 200
     assert f'{backlog}{{priority="3",subscription="kafka"}} 2.0' in lines
     assert f'{backlog}{{priority="1",subscription="kafka"}} 0.0' in lines
+
+
+def test_the_text_is_made_once_a_second_however_often_it_is_asked_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs the relay's own thread as much time as it takes."""
+    monkeypatch.setattr(status_server, "TEXT_SECONDS", 1000.0)
+    telemetry = Telemetry()
+    port = serve(NOWHERE, telemetry)
+    first = get(port, "/metrics")
+    telemetry.fault("kafka", "database")
+    assert get(port, "/metrics") == first
+    monkeypatch.setattr(status_server, "TEXT_SECONDS", 0.0)
+    assert "outbox_relay_faults_total{" in get(port, "/metrics")[1]
 
 
 def test_metrics_come_without_a_database_and_then_tell_no_backlog(serve: Serve) -> None:

@@ -225,6 +225,19 @@ def test_a_name_that_is_taken_is_refused_without_a_word_of_by_what(limited: Limi
     form = {"channelId": f"{limited.prefix}.x", "endpoint": "https://receiver.example/"}
     refused = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.other["name"]})
     assert refused.status_code == 409
-    assert refused.json()["detail"] == "Another subscription has this name."
+    told = "Another subscription has this name, in this or another case."
+    assert refused.json()["detail"] == told
     own = limited.send("POST", SUBSCRIPTIONS, {**form, "name": limited.mine["name"]})
     assert own.text == refused.text
+
+
+def test_another_channel_is_refused_before_the_messages_are_unpacked(limited: Limited) -> None:
+    """Unpacking them costs the service much, and its sender nothing."""
+    body = [
+        message(f"{limited.prefix}.a", headers={"x": 1}),
+        message("another"),
+    ]
+    answer = limited.send("POST", "/v1/messages/transactional", body)
+    assert (answer.status_code, answer.json()["field"]) == (403, "[1].channelId")
+    answer = limited.send("POST", "/v1/messages", message("another", headers={"x": 1}))
+    assert (answer.status_code, answer.json()["field"]) == (403, "channelId")

@@ -185,3 +185,36 @@ def test_two_keys_for_one_request_are_refused(platform: Platform) -> None:
     )
     assert (answer.status_code, answer.json()["field"]) == (422, "Idempotency-Key")
     assert platform.messages(channel) == []
+
+
+NAMES_OF_101 = [f"h{number}" for number in range(101)]
+
+
+@pytest.mark.parametrize(
+    ("colon", "value"),
+    [('":', "v"), ('"  :', "v"), ('"\n:', ""), ('":', 'a\\":\\"b')],
+    ids=["plain", "spaced", "empty", "quoted"],
+)
+def test_more_than_100_headers_are_refused_however_they_are_written(
+    platform: Platform, colon: str, value: str
+) -> None:
+    headers = ",".join(f'"{name}{colon}"{value}"' for name in NAMES_OF_101)
+    body = f'{{"channelId":"c","type":"t","payload":1,"headers":{{{headers}}}}}'
+    status, answer = post(platform, body)
+    assert (status, answer["field"]) == (422, "headers")
+    assert "length <= 100" in answer["detail"]
+    status, answer = post(platform, f"[{body}]", TRANSACTIONAL)
+    assert (status, answer["field"]) == (422, "[0].headers")
+
+
+def test_what_looks_like_many_headers_within_one_is_one(platform: Platform) -> None:
+    value = '":' * 200 + "\\" + '{"a":1}'
+    platform.ask("POST", MESSAGES, message("c", headers={"x": value, "y": value}), 201)
+
+
+def test_too_many_messages_are_told_before_what_is_wrong_with_one(platform: Platform) -> None:
+    """They are counted before any is unpacked."""
+    body = [{"channelId": "c"}] * 101
+    answer = platform.send("POST", TRANSACTIONAL, body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == ("The body does not fit: Expected `array` of length <= 100.")

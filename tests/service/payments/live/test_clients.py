@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from threading import Event
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -15,6 +15,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketT
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.database.transaction import Transaction
+from service.fair_turns import asks_for
 from service.payments.live import clients, sockets, updates
 from tests.eventually import eventually
 from tests.service.payments.live_socket import WS, publish, reason
@@ -70,6 +71,30 @@ def test_for_a_client_too_many_the_order_with_most_clients_gives_its_oldest(
         assert (reason(neighbour), reason(newcomer)) == ("mine", "mine")
         publish(shop.database, crowded["id"], "crowded")
         assert [reason(one) for one in crowd[1:]] == ["crowded", "crowded"]
+
+
+def test_an_address_with_sockets_on_many_orders_takes_places_from_itself(
+    shop: Shop, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = client.app.state.live  # type: ignore[attr-defined]
+    monkeypatch.setattr(live, "_max_clients", 8)
+    mine = UUID(shop.order()["id"])
+    others = [UUID(shop.order()["id"]) for _ in range(9)]
+
+    async def crowd() -> tuple[list[int | None], int]:
+        async with AsyncExitStack() as stack:
+
+            async def connect(order_id: UUID, address: str) -> clients.Client:
+                asks_for.set(f"address {address}")
+                joined: clients.Client = await stack.enter_async_context(live.client(order_id))
+                return joined
+
+            honest = [await connect(mine, f"10.0.0.{number}") for number in range(3)]
+            crowd = [await connect(order_id, "10.6.6.6") for order_id in others]
+            return [one.close_code for one in honest], sum(one.close_code is None for one in crowd)
+
+    assert client.portal is not None
+    assert client.portal.call(crowd) == ([None, None, None], 5)
 
 
 def test_a_client_is_refused_where_too_many_are_coming_and_going(
@@ -165,7 +190,7 @@ async def send_to(answers: Callable[[str], Awaitable[None]]) -> list[str]:
 
     socket = WebSocket({"type": "websocket", "headers": []}, receive, send)
     await socket.accept()
-    waiting = clients.Client("order")
+    waiting = clients.Client("order", "an address")
     waiting.offer("{}")
     async with asyncio.timeout(10):
         await sockets.send_updates(socket, waiting)

@@ -78,6 +78,16 @@ def test_a_new_order_is_a_draft_with_ids_for_all_its_parts(shop: Shop) -> None:
     assert shop.read(order["id"]) == order
 
 
+@pytest.mark.parametrize(("names", "status"), [(200, 201), (201, 422)])
+def test_metadata_has_200_names_at_most(shop: Shop, names: int, status: int) -> None:
+    metadata = {f"name {number}": 1 for number in range(names)}
+    answer = shop.http.post(ORDERS, json={**FORM, "metadata": metadata})
+    assert answer.status_code == status
+    if status == 422:
+        assert answer.json()["field"] == "metadata"
+        assert "length <= 200" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("state", ["PARTIAL", "CANCELLED", "DELIVERED"])
 def test_an_order_is_what_the_document_says_and_no_more(shop: Shop, state: str) -> None:
     order = order_in(shop, state)

@@ -50,6 +50,23 @@ def test_two_subscriptions_cannot_have_one_name(platform: Platform) -> None:
     assert platform.send("PATCH", path(other), {"name": name}).status_code == 409
 
 
+def test_two_names_differ_by_more_than_case(platform: Platform) -> None:
+    name = platform.subscription()["name"]
+    form = {"channelId": "c", "endpoint": "https://a.example", "name": name.upper()}
+    answer = platform.send("POST", SUBSCRIPTIONS, form)
+    assert (answer.status_code, answer.json()["field"]) == (409, "name")
+
+
+@pytest.mark.parametrize("name", ["-x", ".", "..", "_x", "12"])
+def test_a_name_begins_with_a_letter_or_digit_and_is_no_number(
+    platform: Platform, name: str
+) -> None:
+    made = platform.subscription()
+    form = {"channelId": "c", "endpoint": "https://a.example", "name": name}
+    assert platform.field("POST", SUBSCRIPTIONS, form) == "name"
+    assert platform.field("PATCH", path(made), {"name": name}) == "name"
+
+
 def test_a_field_that_is_not_known_is_told_with_those_of_its_object(platform: Platform) -> None:
     message = {"channelId": "c", "type": "t", "payload": 1, "colour": 1}
     for url, body in (("/v1/messages", message), ("/v1/messages/transactional", [message])):
