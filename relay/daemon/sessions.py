@@ -50,7 +50,7 @@ class Sessions:
     def shared(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Runs]:
         """A session for cursors of many subscriptions of one kind. Raises as `open`."""
         if cursors[0].kind != "http":
-            with self.open(cursors, heartbeat) as runs:
+            with self._kafka(cursors, heartbeat, shared=True) as runs:
                 yield runs
             return
         request_loop, _ = self._shared()
@@ -64,13 +64,19 @@ class Sessions:
         One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
         Raises SinkAway and psycopg.OperationalError.
         """
-        first = cursors[0]
-        if first.kind == "http":
-            request_loop, connections = self._shared()
-            yield PushRuns(connections, request_loop, self._settings, self._telemetry)
+        if cursors[0].kind != "http":
+            with self._kafka(cursors, heartbeat, shared=False) as runs:
+                yield runs
             return
+        request_loop, connections = self._shared()
+        yield PushRuns(connections, request_loop, self._settings, self._telemetry)
+
+    @contextmanager
+    def _kafka(
+        self, cursors: Sequence[Cursor], heartbeat: Heartbeat, *, shared: bool
+    ) -> Iterator[KafkaRuns]:
         heartbeat.watch()
-        exactly_once = first.sink_settings.exactly_once
+        exactly_once = cursors[0].sink_settings.exactly_once
         sink = kafka_sink(self._settings, self._stop, heartbeat, exactly_once=exactly_once)
         try:
             sink.open()
@@ -78,7 +84,14 @@ class Sessions:
             with (
                 connect(self._settings, heartbeat) as connection,
                 closing(
-                    KafkaRuns(connection, sink, self._settings, self._telemetry, heartbeat)
+                    KafkaRuns(
+                        connection,
+                        sink,
+                        self._settings,
+                        self._telemetry,
+                        heartbeat,
+                        shared=shared,
+                    )
                 ) as runs,
             ):
                 heartbeat.let_go = partial(let_go, sink, connection)

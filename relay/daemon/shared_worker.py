@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 import psycopg
 
@@ -37,6 +38,8 @@ class SharedWorker(Worker[Runs]):
         self.relays = 1
         self._leave = leave
         self._together: Sequence[Cursor] = ()
+        # Of one run; fewer after one that failed as a whole.
+        self._most = MAX_TOGETHER
         self.start()
 
     @property
@@ -57,9 +60,14 @@ class SharedWorker(Worker[Runs]):
         # Relays begin at different places, so that they do not ask for the same cursors.
         waiting.rotate(random.randrange(len(waiting) or 1))
         begun: Sequence[Cursor] = ()
+        urgent = False
         while (begun or waiting) and not self._stop.is_set():
-            # In turn, so that none waits for those that always have work.
-            most = min(MAX_TOGETHER, -(-len(waiting) // self.relays))
+            most = min(self._most, -(-len(waiting) // self.relays))
+            if len(waiting) > most:
+                # By turns the most urgent, and those that have waited longest.
+                urgent = not urgent
+                if urgent:
+                    waiting = deque(sorted(waiting, key=attrgetter("priority")))
             together = begun or [waiting.popleft() for _ in range(most)]
             begun, going = self._run_together(runs, together, again=not waiting)
             waiting.extend(going)
@@ -74,6 +82,7 @@ class SharedWorker(Worker[Runs]):
         """One run. Those that are claimed for the next already, and others that go on."""
         self._together = together
         ran = self._run(runs, together, RUN_MESSAGES, again=again and not self._offered)
+        self._most = min(self._most * 2, MAX_TOGETHER)
         begun, going, alone = [], [], set[int]()
         for cursor in together:
             one = ran.get(cursor.id)
@@ -90,9 +99,24 @@ class SharedWorker(Worker[Runs]):
         return begun, [cursor for cursor in going if cursor.subscription_id not in alone]
 
     def _failed(self, fault: Exception) -> None:
-        """A run that failed as a whole sends each of its cursors alone, so that one of them can't
-        take the others with it again. Where the database or the cluster is away none is to blame.
+        """After a run that failed as a whole the next ones are half as large, down to one cursor,
+        so that one of them can't take the others with it for long; it goes alone then, unless the
+        cluster may be away. A connection that is lost is the fault of none.
         """
-        if not isinstance(fault, (SinkAway, psycopg.OperationalError)):
-            for subscription_id in {cursor.subscription_id for cursor in self._together}:
-                self._leave(subscription_id)
+        if _is_connection_lost(fault) or not self._together:
+            return
+        if len(self._together) == 1 and not isinstance(fault, SinkAway):
+            self._leave(self._together[0].subscription_id)
+        self._most = max(len(self._together) // 2, 1)
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection exceptions, and what an
+# administrator, a crash or a time-out of the session ends.
+LOST = ("08", "57P", "25P03")
+
+
+def _is_connection_lost(fault: Exception) -> bool:
+    if not isinstance(fault, psycopg.Error):
+        return False
+    state = fault.sqlstate
+    return state.startswith(LOST) if state else isinstance(fault, psycopg.OperationalError)

@@ -44,13 +44,14 @@ class SubscriptionWorker(Worker[LookingRuns]):
         return self.idle
 
     def _serve(self, runs: LookingRuns, offered: Sequence[Cursor]) -> bool:
-        sink_settings = offered[0].sink_settings
+        if any(cursor.sink_settings != self._opened_for for cursor in offered):
+            # They have changed, and this session was made for the former ones.
+            return False
         changed = False
 
         def run(cursor: Cursor, limit: int, again: bool) -> Ran | None:
             nonlocal changed
-            if cursor.sink_settings != sink_settings:
-                # They have changed meanwhile, and this session was made for the former ones.
+            if cursor.sink_settings != self._opened_for:
                 changed = True
                 return None
             ran = self._run(runs, [cursor], limit, again=again).get(cursor.id)

@@ -15,7 +15,7 @@ import structlog
 from psycopg import errors
 
 from relay.daemon.retry import until_stopped
-from relay.log.cursor import Cursor
+from relay.log.cursor import Cursor, SinkSettings
 from relay.log.run import Ran, Runs
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
@@ -56,6 +56,8 @@ class Worker(ABC, Generic[R]):
         self._busy = False
         self._heartbeat = Heartbeat()
         self._began_at = 0.0
+        # What the session under way was opened for.
+        self._opened_for = SinkSettings()
         self._thread = threading.Thread(
             target=until_stopped,
             args=(self._session, self._stop, Exception, self._note),
@@ -70,7 +72,7 @@ class Worker(ABC, Generic[R]):
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do and could take an offer."""
-        return not self._busy and not self._offered
+        return not self._busy and (not self._offered or self._stop.is_set())
 
     @property
     def at_work(self) -> bool:
@@ -139,6 +141,7 @@ class Worker(ABC, Generic[R]):
         if not offered:
             return
         progress = self.progress
+        self._opened_for = offered[0].sink_settings
         try:
             with self._sessions(offered, self._heartbeat) as runs:
                 while not self._stop.is_set():

@@ -147,6 +147,9 @@ class Workers:
 
     def _goes_alone(self, cursor: Cursor) -> bool:
         subscription_id = cursor.subscription_id
+        if cursor.channel is not None:
+            # Its origin leaves the channel out, until the two are merged.
+            self._alone.add(subscription_id)
         if cursor.sink_settings.exactly_once or self._sharing.get(cursor.kind, 0) < 2:
             return True
         worker = self._of_subscription.get(subscription_id)
@@ -185,6 +188,8 @@ class Workers:
         return worker
 
     def _leave(self, subscription_id: int) -> None:
+        if subscription_id in self._alone:
+            return
         joined_at = self._joined_at.get(subscription_id, float("-inf"))
         seconds = SIMPLE_SECONDS
         if time.monotonic() < joined_at + SOON_SECONDS:
@@ -207,8 +212,10 @@ class Workers:
             one.id: one for one in self._following.values() if one.subscription_id in existing
         }
         for known in (self._simple_seconds, self._joined_at):
-            for subscription_id in known.keys() - existing:
-                del known[subscription_id]
+            # A worker of many may add to it meanwhile: the list is made in one step.
+            for subscription_id in list(known):
+                if subscription_id not in existing:
+                    del known[subscription_id]
         for worker in self._of_kind.values():
             worker.relays = max(row[0] if row else 1, 1)
         self._ending = [worker for worker in self._ending if worker.alive]
@@ -223,7 +230,7 @@ class Workers:
         Raises StuckError where too many do: only the process's end gets rid of a thread.
         """
         self._watch.look()
-        for worker in self._all:
+        for worker in (*self._all, *self._ending):
             still_seconds = self._watch.still_seconds(worker.still_seconds)
             if still_seconds >= self._stuck_after_seconds:
                 self._abandon(worker, still_seconds)
@@ -236,9 +243,11 @@ class Workers:
             )
 
     def _abandon(self, worker: SharedWorker | SubscriptionWorker, still_seconds: float) -> None:
-        if isinstance(worker, SubscriptionWorker):
+        if worker in self._ending:
+            self._ending.remove(worker)
+        elif isinstance(worker, SubscriptionWorker):
             del self._of_subscription[worker.subscription_id]
-        elif isinstance(worker, SharedWorker):
+        else:
             del self._of_kind[worker.kind]
         self._abandoned.append(worker)
         for subscription in worker.subscriptions:

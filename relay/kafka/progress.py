@@ -61,12 +61,19 @@ class Progress:
         """Before this message."""
         self.stopped = Stopped(message_id, blocked, alone=alone)
 
-    def take_back(self, blocked: tuple[Blocked, ...] = (), *, stuck: bool = False) -> None:
-        """Nothing counts from the first message that was tried on."""
-        if self.first_id is None:
+    def take_back(
+        self, blocked: tuple[Blocked, ...] = (), *, stuck: bool = False, alone: bool = False
+    ) -> None:
+        """Nothing counts from the first message that was tried on.
+
+        Of several cursors one that had not its turn yet has read what it was not given: all of it
+        counts for nothing.
+        """
+        if self.first_id is None and not self.shared:
             return
-        self.stopped = Stopped(self.first_id, blocked, stuck=stuck, alone=True)
-        self.dead = [one for one in self.dead if one.message_id < self.first_id]
+        begin_id = 0 if self.shared or self.first_id is None else self.first_id
+        self.stopped = Stopped(begin_id, blocked, stuck=stuck, alone=alone)
+        self.dead = [one for one in self.dead if one.message_id < begin_id]
         self.created_at, self.bytes = [], 0
 
     def outcome(self) -> Outcome:

@@ -58,7 +58,11 @@ class KafkaRuns:
         settings: Settings,
         telemetry: Telemetry,
         heartbeat: Heartbeat | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
+        """`shared`: of many subscriptions. What can't go with others is left to go alone."""
+        self._shared = shared
         self._connection = connection
         self._sink = sink
         self._relay = settings.name
@@ -104,7 +108,7 @@ class KafkaRuns:
             self._began_at = self._claims.asked_at
             if not claims:
                 return {}
-            if len(cursors) > 1:
+            if self._shared:
                 return self._run_together(claims, limit, again=again)
             ran = self._run_alone(claims[0], limit, again=again)
         except BaseException as fault:
@@ -225,7 +229,8 @@ class KafkaRuns:
         """What is not as simple as most goes alone, so that nothing of it holds up the others."""
         ran, simple = dict[int, Ran](), list[Claimed]()
         for claimed in claims:
-            if claimed.due or claimed.merging or claimed.divided or claimed.replaying:
+            odd = claimed.cursor.channel is not None or claimed.divided or claimed.merging
+            if odd or claimed.due or claimed.replaying:
                 ran[claimed.cursor.id] = Ran(exhausted=False, alone=True)
             elif claimed.position.delta is None:
                 ran[claimed.cursor.id] = Ran()
@@ -245,7 +250,7 @@ class KafkaRuns:
         pages = shared.pages()
         settings = [claimed.cursor.sink_settings for claimed in shared.claims]
         try:
-            outcomes = self._sink.deliver(pages, settings)
+            outcomes = self._sink.deliver(pages, settings, shared=True)
         finally:
             pages.close()
         ends = []

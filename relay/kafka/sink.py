@@ -71,10 +71,11 @@ class KafkaSink:
     def give_up(self, settings: SinkSettings, channels: Iterable[str]) -> bool:
         return self._destination(settings).undeliverable.add(channels)
 
-    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+    def deliver(
+        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+    ) -> list[Outcome]:
         runs = [
-            Progress(self._destination(one), self._most_messages, shared=len(takers) > 1)
-            for one in takers
+            Progress(self._destination(one), self._most_messages, shared=shared) for one in takers
         ]
         try:
             self._wire.reports.demand_open()
@@ -320,7 +321,7 @@ class KafkaSink:
             return
         sent = sum(run.messages for run in runs)
         for run in runs:
-            run.take_back()
+            run.take_back(alone=not lost_topic)
         if not lost_topic and not runs[0].shared:
             self._most_messages = max(sent // 2, 1)
 
@@ -333,7 +334,7 @@ class KafkaSink:
                 for channel, reason in topics.reasons.items()
                 if channel in run.channels and run.destination.topics is topics.topics
             ]
-            run.take_back(tuple(blocked), stuck=True)
+            run.take_back(tuple(blocked), stuck=True, alone=bool(blocked))
 
     def _look_ahead(self, destination: Destination, rows: Iterable[Row]) -> tuple[Blocked, ...]:
         """Looks up the topics of all unknown channels from here on; which of them take nothing.

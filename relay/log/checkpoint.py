@@ -42,7 +42,7 @@ def following(reading: Reading, claimed: Claimed, outcome: Outcome) -> Next | No
     """The checkpoint that a run has come to for one of its cursors; None where it has not moved."""
     delta, stopped = reading.delta, outcome.stopped
     done_id = reading.after_id if stopped is None else stopped.message_id - 1
-    if stopped is not None and done_id <= delta.after_id:
+    if done_id <= delta.after_id and (stopped is not None or not reading.exhausted):
         return None
     # With its last message a delta is over, though the run was stopped before it looked for more.
     if done_id >= delta.upto_id:

@@ -1,5 +1,6 @@
 """What a run of several cursors reads: the log once, for all that stand at one place."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
@@ -7,9 +8,9 @@ from contextlib import closing
 from relay.database import Connection
 from relay.log.claim import Claimed
 from relay.log.filters import Filter, Sorter
-from relay.log.message import Row
+from relay.log.message import Row, sizes
 from relay.log.position import Position
-from relay.log.reading import Reading
+from relay.log.reading import RUN_BYTES, RUN_SECONDS, Reading
 from relay.log.run import SHORT_RUN_MESSAGES
 from relay.log.sink import Page
 
@@ -37,6 +38,7 @@ class SharedReading:
         self._takers: list[dict[Filter, list[int]]] = []
         of_priority: dict[int, list[Claimed]] = defaultdict(list)
         for claimed in claims:
+            assert claimed.cursor.channel is None
             of_priority[claimed.cursor.priority].append(claimed)
         for priority in sorted(of_priority):
             # As in rounds of one cursor alone: the highest that has work takes what there is time
@@ -87,6 +89,7 @@ class SharedReading:
     def turns(self, stream: Stream) -> Generator[list[Page]]:
         """The same, all that was read together in one turn; `stream` says how it is read."""
         former: Reading | None = None
+        left_bytes, ends_at = RUN_BYTES, time.monotonic() + RUN_SECONDS
         for reading, takers in zip(self.readings, self._takers, strict=True):
             if former is not None:
                 former.end()
@@ -95,7 +98,12 @@ class SharedReading:
             with closing(stream(reading)) as pages:
                 for rows in pages:
                     wanted = ((sorter.wanted(one, rows), takers[one]) for one in takers)
-                    yield [Page(some, places) for some, places in wanted if some]
+                    turn = [Page(some, places) for some, places in wanted if some]
+                    yield turn
+                    left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
+                    if left_bytes <= 0 or time.monotonic() >= ends_at:
+                        # What was not read stays in the log: the bounds are those of one run.
+                        return
 
 
 def _ids(place: Sequence[Claimed]) -> int:

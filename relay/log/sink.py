@@ -152,12 +152,15 @@ class Sink(Protocol):
         False where the receiving system may know no channel yet: then all wait. Raises SinkAway.
         """
 
-    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+    def deliver(
+        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+    ) -> list[Outcome]:
         """Sends each page to its takers, in their order, and returns when each has its outcome.
 
-        `takers` are the settings of the run's cursors; so many outcomes come back. A cursor that
-        has stopped takes nothing more; may stop reading early, when all have. Raises SinkAway when
-        the run has to be given up as a whole.
+        `shared`: by a session of many subscriptions, where what concerns one stops it and leaves
+        the rest to a session of its own. `takers` are the settings of the run's cursors; so many
+        outcomes come back. A cursor that has stopped takes nothing more; may stop reading early,
+        when all have. Raises SinkAway when the run has to be given up as a whole.
         """
 
     def close(self) -> None:

@@ -67,7 +67,9 @@ class SharedPushRuns:
         targets: dict[int, Target] = {}
         for claimed in sorted(claims, key=self._turn):
             cursor, state = claimed.cursor, SubscriptionState.of(claimed)
-            if not has_work(claimed):
+            if state.is_rescheduled:
+                ran[cursor.id] = ALONE
+            elif not has_work(claimed):
                 ran[cursor.id] = Ran()
             elif (keys := self._keys(claimed, state)) is None:
                 ran[cursor.id] = ALONE
@@ -77,7 +79,8 @@ class SharedPushRuns:
             else:
                 chosen[cursor.subscription_id] = claimed
                 targets[cursor.subscription_id] = _target(cursor, state, keys)
-        self._left_out = {cursor_id for cursor_id, one in ran.items() if one is LATER}
+        self._left_out -= {claimed.cursor.id for claimed in claims}
+        self._left_out |= {cursor_id for cursor_id, one in ran.items() if one is LATER}
         shared = SharedReading(self._connection, chosen.values(), limit)
         ran |= {claimed.cursor.id: ALONE for claimed in shared.behind}
         ran |= {claimed.cursor.id: LATER for claimed in shared.waiting}
@@ -113,6 +116,7 @@ class SharedPushRuns:
             state = SubscriptionState.of(claimed)
             slots = self._request_loop.slots(target.subscription_id, state.made_by)
             slots.capacity = target.endpoint.concurrency
+            self._telemetry.breaker(target.subscription, False)
             sending.add(target, claimed.cursor.id, slots)
         places = range(len(targets))
         results = sending.send(
@@ -126,7 +130,8 @@ class SharedPushRuns:
                 zip(shared.claims, targets, results, strict=True)
             )
         ]
-        going = [one.cursor for one in sent if not one.holds_up]
+        late = _left_late(sent)
+        going = [one.cursor for one in sent if not (one.holds_up or one.cursor.id in late)]
         try:
             moved = finish(
                 self._connection,
@@ -142,18 +147,24 @@ class SharedPushRuns:
         sending.end(committed=True)
         self._claims.keep()
         return {
-            one.cursor.id: self._ran(one, progressed=progressed)
+            one.cursor.id: self._ran(one, progressed=progressed, late=one.cursor.id in late)
             for one, progressed in zip(sent, moved, strict=True)
         }
 
-    def _ran(self, sent: Sent, *, progressed: bool) -> Ran:
+    def _ran(self, sent: Sent, *, progressed: bool, late: bool) -> Ran:
         assert sent.reading is not None
         return Ran(
             progressed,
             exhausted=sent.result.done_id is None and sent.reading.exhausted,
             begun=self._claims.has(sent.cursor),
-            alone=sent.holds_up or sent.result.is_lease_over or sent.result.unable,
+            alone=late or sent.holds_up or sent.result.is_lease_over or sent.result.unable,
         )
+
+
+def _left_late(sent: Sequence[Sent]) -> set[int]:
+    """The cursors that had messages to send when most others had none, who waited for them."""
+    late = {one.cursor.id for one in sent if one.result.unsent}
+    return late if 2 * len(late) < len(sent) else set()
 
 
 def _target(cursor: Cursor, state: SubscriptionState, keys: Keys) -> Target:

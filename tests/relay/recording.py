@@ -80,7 +80,9 @@ class RecordingSink:
         self.given_up.update(channels)
         return True
 
-    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+    def deliver(
+        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+    ) -> list[Outcome]:
         assert len(takers) == 1
         return [self.take(chain.from_iterable(page.rows for page in pages))]
 
@@ -124,6 +126,9 @@ class Relay:
         self.telemetry = Telemetry()
         self.connection = connect(self.settings)
         self._runs = KafkaRuns(self.connection, self.sink, self.settings, self.telemetry)
+        self._together = KafkaRuns(
+            self.connection, self.sink, self.settings, self.telemetry, shared=True
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -141,10 +146,10 @@ class Relay:
     def run_together(
         self, cursors: Sequence[Cursor], limit: int = RUN_MESSAGES, *, again: bool = False
     ) -> dict[int, Ran]:
-        return self._runs.run(cursors, limit, again=again)
+        return self._together.run(cursors, limit, again=again)
 
     def rest(self) -> None:
-        self._runs.rest()
+        self._together.rest()
 
     def drain(self, limit: int = RUN_MESSAGES, max_runs: int = 10_000) -> list[int]:
         """Runs every cursor that has work until none gets on; returns the ids that arrived."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from relay.log import encoding
-from relay.log.message import IDEMPOTENCY_KEY, PAYLOAD, Row
+from relay.log.message import ID, IDEMPOTENCY_KEY, PAYLOAD, Row
 from relay.push.http.answer import Answer, unanswered
 from relay.push.http.client import Destination
 from relay.push.http.lines import Lines
@@ -89,6 +89,8 @@ class RequestBatch:
         self._closed = False
         self._exhausted = False
         self._read_upto = 0
+        # Pages that came when it sent no more: they stay in the log.
+        self._missed = 0
         self._in_flight: dict[Item, float] = {}
         self._settled: list[Item] = []
         self._acked = 0
@@ -126,18 +128,23 @@ class RequestBatch:
 
     def feed(self, page: Sequence[Row]) -> None:
         """The log's next messages; the sender is told when there is room for more."""
+        if self._missed or not self.reads:
+            self._missed += 1
+            self._sender.fed()
+            return
         self._slots.resume = self._resume
         self._is_fed = False
         for row in page:
             self._waiting.add(fresh(row))
+        self._read_upto = page[-1][ID]
         self._resume()
 
     def close(self, read_upto: int, *, exhausted: bool) -> None:
         """There is no more: the log was read up to there, or (`exhausted`) as far as it goes."""
         self._more = False
-        self._read_upto = read_upto
         self._closed = True
-        self._exhausted = exhausted
+        if not self._missed:
+            self._read_upto, self._exhausted = read_upto, exhausted
         self._pump()
 
     def end_sending(self) -> None:
@@ -354,6 +361,7 @@ class RequestBatch:
             self._gone,
             self._unable,
             self._request_loop.usual_seconds,
+            len(unsent) + self._missed,
         )
 
     def _pass(self, in_flight: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:

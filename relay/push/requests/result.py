@@ -12,7 +12,7 @@ class BatchResult(msgspec.Struct, frozen=True):
     log that need a row because the run passes them. Of the log every message up to `done_id` is
     settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
     `unable`: this relay could open no connection. `usual_seconds`: how long requests to all
-    endpoints take now.
+    endpoints take now. So many messages were `unsent` when the run ended.
     """
 
     settled: list[Item]
@@ -23,6 +23,7 @@ class BatchResult(msgspec.Struct, frozen=True):
     gone: str | None
     unable: bool
     usual_seconds: float = 0.0
+    unsent: int = 0
 
     @property
     def mean_seconds(self) -> float:

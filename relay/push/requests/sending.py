@@ -126,20 +126,26 @@ class Sending:
         self._start()
         self._unfed = self._takers = sum(len(page.takers) for page in pages)
         self._fed_at = self._loop.time()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         for rows, takers in pages:
             for taker in takers:
                 self._batches[taker].feed(rows)
         if not self._unfed:
             self._hungry.set()
+        elif 2 * self._unfed < len(self._batches):
+            # Most have nothing to wait for.
+            self._be_patient(SHARED_TAIL_SECONDS)
 
     def _start(self) -> None:
         """With the first message: the way to it may be long, where a filter leaves most out."""
         if not self._timers:
             later = self._loop.call_later
-            self._timers = [
-                later(FEED_SECONDS, self._end_of_time),
-                later(GIVE_WAY_SECONDS, self._give_way, 0),
-            ]
+            self._timers = [later(FEED_SECONDS, self._end_of_time)]
+            if len(self._batches) == 1:
+                # A run of several holds a connection of its own.
+                self._timers.append(later(GIVE_WAY_SECONDS, self._give_way, 0))
 
     def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
         self._closed_at = self._loop.time()
@@ -189,7 +195,12 @@ class Sending:
 
     def _end_tail_after(self, seconds: float) -> None:
         self._tail_ends_at = min(self._tail_ends_at, time.monotonic() + seconds)
+        if time.monotonic() < self._tail_ends_at:
+            self._timers.append(self._loop.call_later(seconds, self._end_tail_after, 0.0))
+            return
         for batch in self._batches:
+            # What waits for room is not waited for any longer either.
+            batch.end_sending()
             batch.check()
 
     def answered(self, seconds: float) -> None:
@@ -201,18 +212,20 @@ class Sending:
         self._unfed -= 1
         if self._unfed <= 0:
             self._hungry.set()
-        elif self._patience is None and 2 * self._unfed <= self._takers:
+        elif 2 * self._unfed <= self._takers:
             # The slower half gets as long again as the faster one took.
-            seconds = max(self._loop.time() - self._fed_at, SHARED_TAIL_SECONDS)
-            self._patience = self._loop.call_later(seconds, self._leave_slow, self._fed_at)
+            self._be_patient(max(self._loop.time() - self._fed_at, SHARED_TAIL_SECONDS))
 
-    def _leave_slow(self, fed_at: float) -> None:
+    def _be_patient(self, seconds: float) -> None:
+        if self._patience is None and len(self._batches) > 1:
+            self._patience = self._loop.call_later(seconds, self._leave_slow)
+
+    def _leave_slow(self) -> None:
         """What has no room still gets no more in this run; the others go on."""
         self._patience = None
-        if fed_at == self._fed_at:
-            for batch in self._batches:
-                if batch.waits_for_room:
-                    batch.end_sending()
+        for batch in self._batches:
+            if batch.waits_for_room:
+                batch.end_sending()
 
     def over(self) -> None:
         self._over += 1

@@ -66,6 +66,11 @@ def open_worker(database_url: str, db: Session) -> Iterator[OpenWorker]:
         worker.join(10)
 
 
+def has(sinks: dict[str, RecordingSink], delivery: str) -> None:
+    """Raises AssertionError until a session with this delivery was opened."""
+    assert delivery in sinks
+
+
 def worked_off(worker: SubscriptionWorker, relay: Relay) -> None:
     """Offers what there is. Raises AssertionError while there is something."""
     pending = relay.probe()
@@ -92,6 +97,29 @@ def test_terms_that_change_in_the_middle_of_a_backlog_hold_from_the_next_run_on(
     eventually(lambda: worked_off(worker, relay), 30)
     assert len(sinks[""].runs) == 1
     assert len(sinks[""].ids) + len(sinks["later."].ids) == MESSAGES
+
+
+def test_a_delivery_that_changes_while_it_is_idle_has_a_session_of_its_own(
+    db: Session, relay: Relay, open_worker: OpenWorker
+) -> None:
+    """The former session's sink would go on without transactions."""
+    sinks: dict[str, RecordingSink] = {}
+
+    def sink(sink_settings: SinkSettings) -> RecordingSink:
+        return sinks.setdefault(sink_settings.delivery, RecordingSink())
+
+    worker = open_worker(sink, lambda: None)
+    for delivery in ("at_least_once", "exactly_once", "at_least_once"):
+        db.execute("update outbox.subscription set delivery = %s", [delivery])
+        publish(db)
+        if delivery == "exactly_once":
+            # The sink in memory has no transactions: that it was asked for is enough.
+            worker.offer(relay.probe())
+            eventually(lambda: has(sinks, "exactly_once"), 30)
+            db.execute("update outbox.subscription set delivery = 'at_least_once'")
+        eventually(lambda: worked_off(worker, relay), 30)
+
+    assert sinks.keys() == {"at_least_once", "exactly_once"}
 
 
 def test_a_worker_says_when_it_is_idle_again_though_nothing_could_go(

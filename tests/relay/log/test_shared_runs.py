@@ -52,7 +52,9 @@ class SharedSink(RecordingSink):
         self.pages = 0
         self.stops: dict[str, int] = {}
 
-    def deliver(self, pages: Iterable[Page], takers: Sequence[SinkSettings]) -> list[Outcome]:
+    def deliver(
+        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+    ) -> list[Outcome]:
         names = [taker.topic_prefix.rstrip(".") for taker in takers]
         taken: list[list[int]] = [[] for _ in takers]
         stopped: list[Stopped | None] = [None] * len(takers)
@@ -269,6 +271,30 @@ def test_of_a_run_that_fails_nothing_counts_for_any(
     sink.delivered = lambda: None
     run(together)
     assert sink.taken == {"a": [written], "b": [written]}
+
+
+def test_channel_cursors_are_never_read_together(
+    db: Session, together: Relay, sink: SharedSink, open_relay: OpenRelay
+) -> None:
+    """Two of one subscription stand at one place, and each reads a channel of its own."""
+    subscribe(db, "a", "b")
+    lacking = RecordingSink()
+    lacking.missing = {"x", "y"}
+    other = open_relay(lacking)
+    written = [publish(db, channel="y") for _ in range(3)]
+    written += [publish(db, channel="x") for _ in range(2)]
+    for cursor in other.probe():
+        if cursor.subscription == "a":
+            other.run(cursor)
+    for _ in range(5):
+        cursors = together.probe()
+        ran = together.run_together(cursors)
+        assert all(ran[one.id].alone for one in cursors if one.channel is not None)
+    assert sink.taken["a"] == []
+    assert sink.taken["b"] == written
+    other.sink.missing = set()
+    other.drain()
+    assert sorted(one.id for one in lacking.arrivals) == written
 
 
 def test_what_another_relay_holds_is_left_out(

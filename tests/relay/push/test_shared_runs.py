@@ -222,6 +222,46 @@ def test_a_run_that_ends_early_passes_over_nothing_that_was_not_sent(
     assert inversions(stage.keys("all")) == []
 
 
+def test_one_with_much_to_send_one_by_one_holds_up_no_other(
+    stage: PushStage, together: Together, impatience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages are of one group, and its answers come soon, if one after the other."""
+    monkeypatch.setattr(sending, "FEED_SECONDS", 5.0)
+    stage.subscribe("hot", types=["order.sent"])
+    for name in ("a", "b", "c"):
+        stage.subscribe(name, types=["order.paid"])
+    stage.receiver.paths["/hot"] = after(0.015)
+    stage.publish(*(f"h:{n}" for n in range(1, 1501)), type="order.sent")
+    stage.publish("x:1", type="order.paid")
+    ran = together.run()
+    assert (ran["hot"].alone, ran["a"].alone) == (True, False)
+    for name in ("a", "b", "c"):
+        assert stage.keys(name) == ["x:1"]
+    assert len(stage.keys("hot")) < 500
+    for _ in range(40):
+        together.relay.round()
+        stage.let_time_pass()
+    assert inversions(stage.keys("hot")) == []
+
+
+@pytest.mark.parametrize("has_rows", [False, True])
+def test_a_changed_schedule_takes_effect_alone(
+    stage: PushStage, together: Together, has_rows: bool
+) -> None:
+    stage.subscribe("changed", retry=LATER)
+    stage.subscribe("other")
+    if has_rows:
+        stage.receiver.paths["/changed"] = respond(500)
+    stage.publish("a:1")
+    together.run()
+    stage.settle("changed", retry={"schedule_seconds": [0], "jitter": 0})
+    assert together.run()["changed"].alone
+    stage.receiver.paths.clear()
+    together.relay.drain()
+    assert together.relay.probe() == []
+    assert stage.rows() == []
+
+
 def test_of_a_run_whose_checkpoint_another_relay_wrote_nothing_counts(
     stage: PushStage, together: Together
 ) -> None:
