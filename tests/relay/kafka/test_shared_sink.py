@@ -94,9 +94,6 @@ def test_of_a_run_of_which_a_batch_was_refused_nothing_counts_for_any() -> None:
     wire, sent = Wire(), list[object]()
     wire.refuses = True
     calls = {name: lambda *arguments: sent.append(arguments) for name in ("a", "b")}
-    sink = KafkaSink(
-        cast(Any, wire), cast(Any, Destinations(**calls)), "/outbox", compressing=False
-    )
     pages = [Page([row(1)], (0, 1)), Page([row(2)], (1,))]
     for outcome in sink(wire, **calls).deliver(pages, TAKERS, shared=True):
         assert outcome.stopped is not None
