@@ -197,8 +197,8 @@ class Relay:
         if self._workers.all_busy:
             # All are at work and claim for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
-            looks = not self._workers.look_for_themselves
-            seconds = BUSY_POLL_SECONDS if looks else LONGEST_POLL_SECONDS
+            needed = self._workers.need_offers
+            seconds = BUSY_POLL_SECONDS if needed else LONGEST_POLL_SECONDS
             self._turned.wait(seconds)
             if self._workers.progress != progress:
                 return

@@ -92,9 +92,9 @@ class Workers:
         return bool(workers) and not any(worker.idle for worker in workers)
 
     @property
-    def look_for_themselves(self) -> bool:
-        """Whether those that are busy need no offers."""
-        return not self._of_kind
+    def need_offers(self) -> bool:
+        """Whether some do not look for more themselves while they are busy."""
+        return bool(self._of_kind)
 
     @property
     def progress(self) -> int:

@@ -266,8 +266,7 @@ class PushRuns:
             lambda: [reading.after_id if reading is not None else 0],
         )
         self._rate.used(result.sent)
-        late = self._late
-        sent = Sent(claimed, target, reading, result, finished, cleared, late)
+        sent = Sent(claimed, target, reading, result, finished, cleared, self._late)
         try:
             (progressed,) = finish(
                 connection, [sent], self._settings.name, self._telemetry, began_at
@@ -277,12 +276,17 @@ class PushRuns:
             raise
         sending.end(committed=True)
         self._late = Failures()
+        return self._ran(sent, began_at, progressed=progressed)
+
+    def _ran(self, sent: Sent, began_at: float, *, progressed: bool) -> Ran:
+        """How the run ended for the worker."""
+        cursor, target, result, reading = sent.cursor, sent.target, sent.result, sent.reading
         if target.probing and not result.sent and (result.behind or result.done_id == 0):
             # All that was read has to wait: the log is read again when a cool-down is over.
             cool_down = target.endpoint.breaker.cool_down_seconds
             self._blocked_until[cursor.id] = time.monotonic() + cool_down
         read = reading is None or (result.done_id is None and reading.exhausted)
-        exhausted = read and not claimed.due
+        exhausted = read and not sent.claimed.due
         # What was there found neither a slot nor room.
         stuck = not (result.sent or progressed or exhausted)
         waits = target.probing and not sent.is_next_probe_at_once

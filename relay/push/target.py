@@ -1,7 +1,5 @@
 """Where a run's requests go."""
 
-import time
-
 import msgspec
 
 from relay.keyring import Keys
@@ -26,10 +24,6 @@ class Target(msgspec.Struct, frozen=True):
     retrying: bool = False
     has_heads: bool = False
     probe_token: int | None = None
-
-    def now(self) -> float:
-        """By the database's clock, in seconds since 1970."""
-        return self.clock + time.monotonic()
 
     @property
     def probing(self) -> bool:
