@@ -140,10 +140,11 @@ class Workers:
             )
 
     def _follows(self, cursor: Cursor) -> bool:
-        if cursor.subscription_id not in self._alone:
-            return True
         worker = self._of_subscription.get(cursor.subscription_id)
-        return worker is not None and worker.was_simple_for(0.0)
+        if worker is None:
+            return cursor.subscription_id not in self._alone
+        # Else it may wait, as for a breaker, and must not be claimed before its time.
+        return worker.was_simple_for(0.0)
 
     def _goes_alone(self, cursor: Cursor) -> bool:
         subscription_id = cursor.subscription_id
