@@ -179,7 +179,10 @@ class Relay:
                     frozen_relays.terminate(connection, frozen_after_seconds(self._settings))
                     self._workers.update(connection)
                     self._workers.replace_stuck()
-                self._turned.clear()
+                if self._turned.is_set():
+                    # One that became idle may have refused an offer just before.
+                    self._has_news = True
+                    self._turned.clear()
                 self._ask(connection, news)
                 before, progress = progress, self._workers.progress
                 if progress != before:

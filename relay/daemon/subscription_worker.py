@@ -45,7 +45,9 @@ class SubscriptionWorker(Worker[LookingRuns]):
 
     def _serve(self, runs: LookingRuns, offered: Sequence[Cursor]) -> bool:
         if any(cursor.sink_settings != self._opened_for for cursor in offered):
-            # They have changed, and this session was made for the former ones.
+            # They have changed, and this session was made for the former ones. What there is to do
+            # is offered again.
+            self._forget_offer()
             return False
         changed = False
 
@@ -63,9 +65,12 @@ class SubscriptionWorker(Worker[LookingRuns]):
             return runs.probe(self.subscription_id)
 
         self._rounds.serve(offered, run, look, self._stop.is_set)
+        self._forget_offer()
+        return not changed
+
+    def _forget_offer(self) -> None:
         with self._condition:
             self._offered = {}
-        return not changed
 
     def _judge(self, ran: Ran) -> None:
         if ran.alone or ran.blocked or not ran.exhausted:

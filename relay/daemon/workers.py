@@ -107,7 +107,25 @@ class Workers:
         return worker.fault if worker is not None else None
 
     def offer(self, pending: Iterable[Cursor]) -> None:
-        """Hands out cursors that have work."""
+        """Hands out cursors that a probe has found, and remembers those that follow the log."""
+        found = list(pending)
+        for cursor in found:
+            self._remember(cursor)
+        self._hand_out(found)
+
+    def _remember(self, cursor: Cursor) -> None:
+        known = self._following.get(cursor.id)
+        if known is not None and known.sink_settings != cursor.sink_settings:
+            # What else is known of its subscription is of former settings as well.
+            self._following = {
+                one.id: one
+                for one in self._following.values()
+                if one.subscription_id != cursor.subscription_id
+            }
+        if cursor.channel is None and not cursor.sink_settings.exactly_once:
+            self._following[cursor.id] = cursor
+
+    def _hand_out(self, pending: Iterable[Cursor]) -> None:
         shared: dict[str, list[Cursor]] = defaultdict(list)
         alone: dict[int, list[Cursor]] = defaultdict(list)
         for cursor in pending:
@@ -115,12 +133,6 @@ class Workers:
                 alone[cursor.subscription_id].append(cursor)
             else:
                 shared[cursor.kind].append(cursor)
-        self._following |= {
-            cursor.id: cursor
-            for cursors in (*shared.values(), *alone.values())
-            for cursor in cursors
-            if cursor.channel is None and not cursor.sink_settings.exactly_once
-        }
         for kind, cursors in shared.items():
             self._shared(kind).offer(cursors)
         for subscription_id, cursors in alone.items():
@@ -133,7 +145,7 @@ class Workers:
         none: whether another relay has it is what a probe tells.
         """
         if priorities:
-            self.offer(
+            self._hand_out(
                 cursor
                 for cursor in list(self._following.values())
                 if cursor.priority in priorities and self._follows(cursor)
@@ -194,7 +206,8 @@ class Workers:
         joined_at = self._joined_at.get(subscription_id, float("-inf"))
         seconds = SIMPLE_SECONDS
         if time.monotonic() < joined_at + SOON_SECONDS:
-            seconds = min(2 * self._simple_seconds[subscription_id], MAX_SIMPLE_SECONDS)
+            before = self._simple_seconds.get(subscription_id, SIMPLE_SECONDS)
+            seconds = min(2 * before, MAX_SIMPLE_SECONDS)
         self._simple_seconds[subscription_id] = seconds
         self._alone.add(subscription_id)
 

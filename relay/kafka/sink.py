@@ -320,8 +320,15 @@ class KafkaSink:
             alone.created_at, alone.bytes = [], 0
             return
         sent = sum(run.messages for run in runs)
+        refused = {
+            str(message.topic())
+            for error, message in failures
+            if message is not None and error.code() in errors.NEVER
+        }
         for run in runs:
-            run.take_back(alone=not lost_topic)
+            # One whose topic it was goes alone, or all where no topic is named.
+            named = any(run.destination.channel_of(topic) in run.channels for topic in refused)
+            run.take_back(alone=not lost_topic and (named or not refused))
         if not lost_topic and not runs[0].shared:
             self._most_messages = max(sent // 2, 1)
 

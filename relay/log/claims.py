@@ -32,7 +32,7 @@ class Claims:
     def take(self, cursors: Sequence[Cursor]) -> list[Claimed]:
         """What was claimed ahead, where it was of these, or else a new claim; see `claim`."""
         ahead, self._ahead = self._ahead, []
-        if ahead and {claimed.cursor.id for claimed in ahead} <= {one.id for one in cursors}:
+        if ahead and {claimed.cursor.id for claimed in ahead} == {one.id for one in cursors}:
             return ahead
         if ahead:
             leave(self._connection)

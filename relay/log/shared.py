@@ -102,8 +102,9 @@ class SharedReading:
                     yield turn
                     left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
                     if left_bytes <= 0 or time.monotonic() >= ends_at:
-                        # What was not read stays in the log: the bounds are those of one run.
-                        return
+                        # What was not read stays in the log: the bounds are those of one run, and
+                        # of each place that is left one page goes.
+                        break
 
 
 def _ids(place: Sequence[Claimed]) -> int:

@@ -187,6 +187,8 @@ class Sending:
 
     def _begin_tail(self) -> None:
         """Once half of those that were waited for are done."""
+        if len(self._batches) == 1:
+            return
         left = len(self._batches) - self._over
         if 0 < left <= max(self._awaited // 2, 1) and self._tail_ends_at == float("inf"):
             seconds = max(self._loop.time() - self._closed_at, SHARED_TAIL_SECONDS)

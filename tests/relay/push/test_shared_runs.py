@@ -262,6 +262,20 @@ def test_a_changed_schedule_takes_effect_alone(
     assert stage.rows() == []
 
 
+def test_a_run_of_one_cursor_sends_to_its_end(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What bounds the wait of several for each other bounds nothing here."""
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.001)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 0.001)
+    stage.subscribe("one")
+    stage.receiver.paths["/one"] = after(0.01)
+    stage.publish(*(f"g{n % 10}:{n}" for n in range(1, 101)))
+    together.relay.round()
+    assert len(stage.keys("one")) == 100
+    assert stage.rows() == []
+
+
 def test_of_a_run_whose_checkpoint_another_relay_wrote_nothing_counts(
     stage: PushStage, together: Together
 ) -> None:

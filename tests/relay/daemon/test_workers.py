@@ -1,0 +1,87 @@
+"""Which cursors are handed out on news, and how long one that left the others goes alone."""
+
+import threading
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from relay.daemon import workers as module
+from relay.daemon.sessions import Sessions
+from relay.daemon.workers import Workers
+from relay.log.cursor import Cursor, SinkSettings
+from relay.monitoring.telemetry import Telemetry
+from tests.relay.operating import settings
+
+CURSOR = Cursor(1, 7, "orders", "kafka", 0, 3, None, 1, "", None, None, SinkSettings())
+URGENT = replace(CURSOR, id=2, priority=1)
+
+
+@pytest.fixture
+def handed_out(monkeypatch: pytest.MonkeyPatch) -> list[list[Cursor]]:
+    """What would go to workers, which are not there."""
+    handed: list[list[Cursor]] = []
+    monkeypatch.setattr(Workers, "_hand_out", lambda _, found: handed.append(list(found)))
+    return handed
+
+
+@pytest.fixture
+def workers() -> Workers:
+    operating, telemetry = settings("postgresql://h/d"), Telemetry()
+    sessions = Sessions(operating, telemetry, threading.Event())
+    return Workers(operating, telemetry, sessions, lambda: None)
+
+
+def test_those_of_a_priority_with_news_are_handed_out(
+    workers: Workers, handed_out: list[list[Cursor]]
+) -> None:
+    workers.offer([CURSOR, URGENT])
+    workers.follow(frozenset({3}))
+    workers.follow(frozenset())
+    assert handed_out == [[CURSOR, URGENT], [CURSOR]]
+
+
+def test_what_was_known_by_former_settings_is_forgotten(
+    workers: Workers, handed_out: list[list[Cursor]]
+) -> None:
+    workers.offer([CURSOR, URGENT])
+    changed = replace(CURSOR, sink_settings=SinkSettings(topic_prefix="later."))
+    workers.offer([changed])
+    workers.follow(frozenset({1, 3}))
+    assert handed_out[-1] == [changed]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"sink_settings": SinkSettings("exactly_once")}, {"id": 3, "channel": "parcels"}]
+)
+def test_an_exactly_once_cursor_and_one_of_a_channel_are_a_probes_alone(
+    workers: Workers, handed_out: list[list[Cursor]], changed: dict[str, object]
+) -> None:
+    known = [] if "sink_settings" in changed else [CURSOR]
+    workers.offer([CURSOR])
+    workers.offer([replace(CURSOR, **changed)])
+    workers.follow(frozenset({3}))
+    assert handed_out[-1] == known
+
+
+def test_who_leaves_again_soon_stays_away_twice_as_long(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+    for _ in range(4):
+        workers._leave(7)
+        # Once more, by an offer that was under way.
+        workers._leave(7)
+        waits.append(workers._simple_seconds[7])
+        workers._alone.discard(7)
+        workers._joined_at[7] = time.monotonic()
+    assert waits == [module.SIMPLE_SECONDS * factor for factor in (1, 2, 4, 8)]
+    workers._joined_at[7] -= module.SOON_SECONDS
+    workers._leave(7)
+    assert workers._simple_seconds[7] == module.SIMPLE_SECONDS
+
+
+def test_one_that_a_probe_has_kept_alone_may_join_and_leave(workers: Workers) -> None:
+    workers._joined_at[7] = time.monotonic()
+    workers._leave(7)
+    assert 7 in workers._alone
