@@ -15,6 +15,8 @@ from bench.figures import Figure, Section, at_most, ratio, table
 from local.server import StartError
 
 WARM_UP_SHARE = 4
+# What a broker does for small runs is compiled after some thousands of them.
+WARM_UP_SECONDS = 8
 MEBIBYTE = 1 << 20
 # Of a log or a pipe, which knows no width.
 PLAIN_WIDTH = 120
@@ -75,6 +77,8 @@ def _measure(arena: Arena, arguments: argparse.Namespace, status: Status) -> lis
     for name, turn in _turns(arena, max(arguments.messages // WARM_UP_SHARE, 10_000)).items():
         status.update(f"warm-up: {name}")
         turn()
+    status.update("warm-up: latency")
+    latency.measure(arena, 1000, 1 if quick else WARM_UP_SECONDS)
     latencies = [_latency(arena, rate, 2 if quick else 10, status) for rate in (1000, 100)]
     status.update("idle relay")
     resting = _idle(arena, 3 if quick else 20)
@@ -208,6 +212,7 @@ def _exactly_once(arena: Arena, arguments: argparse.Namespace, status: Status) -
             rates["exactly once"].append(drained.messages_per_second)
         status.update("exactly once at 1000 transactions/s")
         with subscriptions.exactly_once(connection):
+            latency.measure(arena, 1000, 1 if arguments.quick else WARM_UP_SECONDS)
             measured = latency.measure(arena, 1000, 2 if arguments.quick else 10)
     seen = {percent: [latency.percentile(measured.consumed, percent)] for percent in (50, 99)}
     return Section(
@@ -226,6 +231,8 @@ def _many(arena: Arena, arguments: argparse.Namespace, status: Status) -> Sectio
     rates: dict[int, list[float]] = {1: [], MANY: []}
     peaks = []
     with arena.connect() as connection, subscriptions.many(arena, connection, MANY):
+        status.update(f"{MANY} subscriptions: warm-up")
+        drain.by_relay(arena, arguments.messages, MANY)
         for number in range(arguments.rounds):
             status.update(f"{MANY} subscriptions, round {number + 1} of {arguments.rounds}")
             drained = drain.by_relay(arena, arguments.messages, MANY)
