@@ -1,5 +1,8 @@
 """The urgent overtakes a backlog, and the least urgent still moves in every round."""
 
+import pytest
+
+from relay.daemon import rounds
 from relay.daemon.rounds import Rounds
 from relay.log.cursor import Cursor
 from relay.log.reading import RUN_MESSAGES
@@ -16,8 +19,8 @@ PRIORITY_OF = "select id, priority from outbox.message"
 
 def serve(relay: Relay, limit: int = 2_000) -> None:
     """Turns as the relay's own, with runs of at most `limit`."""
-    rounds = Rounds()
-    rounds.serve(
+    turns = Rounds()
+    turns.serve(
         relay.probe(),
         lambda cursor, most, _: relay.run(cursor, min(most, limit)),
         relay.probe,
@@ -40,8 +43,10 @@ def test_an_urgent_message_overtakes_a_backlog(db: Session, relay: Relay) -> Non
 
 
 def test_an_urgent_message_that_comes_meanwhile_waits_for_one_run_only(
-    db: Session, relay: Relay
+    db: Session, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where a run takes as long as it is from one look to the next."""
+    monkeypatch.setattr(rounds, "LOOK_SECONDS", 0.0)
     db.execute(FILL, [5, 6_000])
     urgent: list[int] = []
 
@@ -96,9 +101,9 @@ def test_a_run_that_sent_nothing_makes_the_next_no_longer(db: Session, relay: Re
         limits.append(limit)
         return Ran(exhausted=len(limits) == 2)
 
-    rounds = Rounds()
-    rounds.halve()
-    rounds.serve(relay.probe(), look_up, relay.probe, lambda: len(limits) == 2)
+    turns = Rounds()
+    turns.halve()
+    turns.serve(relay.probe(), look_up, relay.probe, lambda: len(limits) == 2)
     assert limits == [RUN_MESSAGES // 2] * 2
 
 
@@ -110,7 +115,7 @@ def test_what_failed_is_halved_and_not_what_it_might_have_been(db: Session, rela
         limits.append(limit)
         return Ran()
 
-    rounds = Rounds()
-    rounds.halve(100)
-    rounds.serve(relay.probe(), serve_once, relay.probe, lambda: bool(limits))
+    turns = Rounds()
+    turns.halve(100)
+    turns.serve(relay.probe(), serve_once, relay.probe, lambda: bool(limits))
     assert limits == [50]
