@@ -298,13 +298,15 @@ class KafkaSink:
         One that was sent alone is dead. Raises SinkAway where it was not about the messages.
         """
         alone = runs[0] if runs[0].alone else None
+        # Those of a producer that is dropped go with it.
+        routes = [run.destination.routes for run in runs]
         failures = self._wire.end_after_refusal(alone=alone is not None)
         lost_topic, unnamed, refusal = False, False, None
         for error, message in failures:
             if error.code() in errors.UNWRITABLE and message is None:
                 unnamed = True
             elif error.code() in errors.UNWRITABLE and message is not None:
-                _note_refused(str(message.topic()), _closed(error), runs)
+                _note_refused(str(message.topic()), _closed(error), runs, routes)
                 lost_topic = True
             elif error.code() in errors.NEVER:
                 refusal = error
@@ -380,13 +382,18 @@ class KafkaSink:
         )
 
 
-def _note_refused(topic: str, closed: Closed, runs: Iterable[Progress]) -> None:
+def _note_refused(
+    topic: str,
+    closed: Closed,
+    runs: Iterable[Progress],
+    routes: Iterable[dict[bytes, Route]],
+) -> None:
     """From now on its channel is blocked, for all that sent to it."""
-    for run in runs:
+    for run, known in zip(runs, routes, strict=True):
         channel = run.destination.channel_of(topic)
         if channel in run.channels:
             run.destination.topics.note_refused(channel, closed)
-            run.destination.routes.pop(channel, None)
+            known.pop(channel, None)
 
 
 def _without_key(topic: Topic) -> DeadReason:

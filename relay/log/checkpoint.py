@@ -169,7 +169,7 @@ def write(
         "bytes": [checkpoint.bytes for _, checkpoint in checkpoints],
         "failures": [checkpoint.failures for _, checkpoint in checkpoints],
     }
-    return connection.execute(CHECKPOINT, values, prepare=True)
+    return connection.execute(CHECKPOINT, values)
 
 
 def merge(connection: Connection, cursor: Cursor, relay: str, checkpoint: Next) -> list[int]:

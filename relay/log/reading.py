@@ -14,8 +14,8 @@ from relay.log.message import ID, Row, as_sent, size, sizes
 # What bounds a run: by the time, what has to be sent again after a crash; the others are bounds on
 # memory, of what a receiver takes more slowly than it comes.
 RUN_SECONDS = 1.0
-RUN_MESSAGES = 100_000
-RUN_BYTES = 64_000_000
+RUN_MESSAGES = 50_000
+RUN_BYTES = 32_000_000
 # Rows that arrive together: 64 of the largest messages are 63 MB.
 CHUNK_ROWS = 64
 # By page, each costs a round trip: where the last one's rows were small on average, more at once,

@@ -352,6 +352,9 @@ class RequestBatch:
         held = [i for i in self._settled if i.verdict is not None and i.verdict.kind == "held"]
         unsent = [*self._waiting.unsent(), *(item for item in held if item.fresh)]
         behind, done_id = self._pass(in_flight, sorted(unsent, key=_id))
+        for item in unsent:
+            # It stays in the log, or gets a row: what it carries is read again.
+            item.let_go()
         return BatchResult(
             self._settled,
             in_flight,

@@ -171,7 +171,10 @@ class Sending:
             self._timers[1] = self._loop.call_later(GIVE_WAY_SECONDS, self._give_way, settled)
 
     def _release(self, committed: bool) -> None:
-        for batch in self._batches:
+        # A batch knows its run: in a circle both would last, with all that they hold, until the
+        # collector comes by.
+        batches, self._batches = self._batches, []
+        for batch in batches:
             batch.release(committed=committed)
 
     # The batches' side.
@@ -234,7 +237,7 @@ class Sending:
         if self._over < len(self._batches):
             if self._awaited:
                 self._begin_tail()
-        else:
+        elif not self._result.done():
             for timer in (*self._timers, self._patience):
                 if timer is not None:
                     timer.cancel()

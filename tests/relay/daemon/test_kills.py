@@ -51,7 +51,7 @@ def test_kills_while_a_backlog_is_worked_off_lose_nothing_and_keep_the_order(
 ) -> None:
     random = Random(9)
     stage.create_topic("orders")
-    stage.publish(100_000, "orders", groups=50, size=200)
+    stage.publish(250_000, "orders", groups=50)
     relay = stage.relay()
     kills = 0
     while kills < 4:

@@ -62,7 +62,7 @@ def test_kafka_holds_a_cursor_for_each_priority_that_came(
 def test_a_backlog_larger_than_a_run_is_seen_once_in_order(exactly_once: ExactlyOnceStage) -> None:
     stage = exactly_once
     stage.create_topic("orders")
-    stage.publish(25_000, "orders", groups=50)
+    stage.publish(60_000, "orders", groups=50)
     stage.relay()
     stage.all_arrived_once("orders", timeout_seconds=60)
     assert stage.checkpoints() > 1

@@ -120,7 +120,7 @@ def test_a_run_in_the_middle_of_a_backlog_is_adopted_without_a_repeat(
 ) -> None:
     stage = watched
     stage.create_topic("orders")
-    stage.publish(25_000, "orders", groups=50)
+    stage.publish(60_000, "orders", groups=50)
     kill_at(wires.database, CHECKPOINT, wires.relay())
     assert stage.checkpoints() == 0
     stage.relay()
