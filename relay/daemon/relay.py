@@ -29,8 +29,8 @@ logger = structlog.get_logger()
 
 # Between two looks for news: a sixtieth of the time since something last went, so that a stream of
 # messages is followed closely and an idle relay costs next to nothing.
-SHORTEST_POLL_SECONDS = 0.002
-LONGEST_POLL_SECONDS = 0.1
+MIN_POLL_SECONDS = 0.002
+MAX_POLL_SECONDS = 0.1
 PATIENCE = 1 / 60
 # A probe over many subscriptions takes its time: Postgres does other things for the greater part.
 PROBE_SHARE = 1 / 3
@@ -201,12 +201,12 @@ class Relay:
             # All are at work and claim for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
             needed = self._workers.need_offers
-            seconds = BUSY_POLL_SECONDS if needed else LONGEST_POLL_SECONDS
+            seconds = BUSY_POLL_SECONDS if needed else MAX_POLL_SECONDS
             self._turned.wait(seconds)
             if self._workers.progress != progress:
                 return
-        poll_seconds = max(quiet_seconds * PATIENCE, SHORTEST_POLL_SECONDS)
-        self._stop.wait(min(poll_seconds, LONGEST_POLL_SECONDS))
+        poll_seconds = max(quiet_seconds * PATIENCE, MIN_POLL_SECONDS)
+        self._stop.wait(min(poll_seconds, MAX_POLL_SECONDS))
 
     def _ask(self, connection: Connection, news: News) -> None:
         """Lets those that follow the log know of new messages; now and then probes for all."""

@@ -25,7 +25,7 @@ MAX_SIMPLE_SECONDS = 300.0
 SOON_SECONDS = 30.0
 # A call that takes longer than the barrier and its slack, and than every other deadline, will not
 # return. So many threads are left standing in such calls; with one more the process ends.
-LEAST_STUCK_SECONDS = 15.0
+MIN_STUCK_SECONDS = 15.0
 MAX_ABANDONED = 3
 
 SHARING = """
@@ -63,18 +63,18 @@ class Workers:
         self._of_kind: dict[str, SharedWorker] = {}
         # The latest that was probed of each cursor that had work.
         self._following: dict[int, Cursor] = {}
-        # Those that can't go with others now, and how many could, of each kind.
+        # How many may go with others, of each kind; and those that can't now.
+        self._sharing: dict[str, int] = {}
         self._alone: set[int] = set()
         # Of those that have left: for how long their runs have to be simple, and when they joined
         # the others again, by time.monotonic().
         self._simple_seconds: dict[int, float] = {}
         self._joined_at: dict[int, float] = {}
-        self._sharing: dict[str, int] = {}
         # They end with the run that is under way; others stand in calls that do not return.
         self._ending: list[SharedWorker | SubscriptionWorker] = []
         self._abandoned: list[SharedWorker | SubscriptionWorker] = []
         self._watch = Watch()
-        self._stuck_after_seconds = max(frozen_after_seconds(settings), LEAST_STUCK_SECONDS)
+        self._stuck_after_seconds = max(frozen_after_seconds(settings), MIN_STUCK_SECONDS)
 
     @property
     def _all(self) -> list[SharedWorker | SubscriptionWorker]:

@@ -18,8 +18,8 @@ class SubscriptionState(msgspec.Struct, frozen=True):
     `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for another
     attempt; `has_heads`: of some group one will be due some time; `has_rows`: a row may block its
     group, as a parked dead letter does; `is_rescheduled`: its rows wait by another schedule from
-    now on. `now` and `closed_at`, when its breaker closed, are seconds
-    since 1970 by the database's clock.
+    now on. `now` and `closed_at`, when its breaker closed, are seconds since 1970 by the
+    database's clock.
     """
 
     endpoint: Endpoint

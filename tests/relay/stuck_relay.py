@@ -32,7 +32,7 @@ def hang_in(call: str, times: int) -> None:
     stuck = type("Producer", (confluent_kafka.Producer,), {call: hang})
     for module in (producers, transactions):
         vars(module)["Producer"] = stuck
-    workers.LEAST_STUCK_SECONDS = 0.0
+    workers.MIN_STUCK_SECONDS = 0.0
 
 
 if __name__ == "__main__":

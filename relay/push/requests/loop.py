@@ -43,7 +43,7 @@ ANSWERS = 256
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
 OTHER_DESCRIPTORS = 128 + MAX_LOOK_UPS
-LEAST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 # How often a relay that has no more connections or room says so.
 TELL_SECONDS = 10.0
 
@@ -178,4 +178,4 @@ class RequestLoop:
 def _most_connections(settings: Settings) -> int:
     """So many that something is left of what this process may have open."""
     ours = OTHER_DESCRIPTORS + settings.push_connections
-    return min(max(raise_limit() - ours, LEAST_CONNECTIONS), MAX_CONNECTIONS)
+    return min(max(raise_limit() - ours, MIN_CONNECTIONS), MAX_CONNECTIONS)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay.daemon import relay as daemon
-from relay.daemon.relay import LONGEST_POLL_SECONDS
+from relay.daemon.relay import MAX_POLL_SECONDS
 from relay.daemon.subscription_worker import SubscriptionWorker
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
@@ -172,7 +172,7 @@ class Busy:
     progress = 7
 
 
-@pytest.mark.parametrize(("progress_before", "waited"), [(6, []), (7, [LONGEST_POLL_SECONDS])])
+@pytest.mark.parametrize(("progress_before", "waited"), [(6, []), (7, [MAX_POLL_SECONDS])])
 def test_a_worker_that_got_on_is_looked_after_at_once_and_another_after_the_usual_wait(
     database_url: str, progress_before: int, waited: list[float]
 ) -> None:
