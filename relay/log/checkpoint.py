@@ -122,10 +122,10 @@ def finish(
     another relay wrote one of these checkpoints: the run is void. Where the connection is lost
     during the commit, the next claim reads whether it happened.
     """
+    for reading in readings:
+        reading.end()
     written = None
     with connection.pipeline():
-        for reading in readings:
-            reading.end()
         for end in ends:
             write_dead_letters(connection, end.cursor, end.dead)
         moved = [(end.cursor, end.checkpoint) for end in ends if end.checkpoint is not None]

@@ -166,8 +166,8 @@ class Reading:
     def end(self) -> None:
         """Makes the transaction whole again after a stream. The lock and the settings stay.
 
-        In a pipeline it must come first: libpq still has the next result arrive in chunks, and this
-        statement has none.
+        Never in a pipeline: at a ROLLBACK psycopg gives up what it has prepared, and there it does
+        so only behind the next statement, which it then takes for prepared.
         """
         if self._after_stream is not None:
             self.connection.execute(self._after_stream)

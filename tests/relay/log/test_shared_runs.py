@@ -1,7 +1,8 @@
 """Cursors that follow the log together: read once for all, and each as if it were alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -10,8 +11,8 @@ from psycopg import errors
 from relay.log import shared
 from relay.log.cursor import Cursor, SinkSettings
 from relay.log.filters import Filter
-from relay.log.message import ID
-from relay.log.reading import RUN_MESSAGES, Reading
+from relay.log.message import ID, Row
+from relay.log.reading import CHUNK_ROWS, RUN_MESSAGES, Reading
 from relay.log.run import Ran
 from relay.log.sink import Outcome, Page, Stopped
 from tests.relay.conftest import OpenRelay
@@ -365,6 +366,33 @@ def test_what_was_claimed_ahead_is_given_back_where_no_run_follows(
     together.rest()
     free = db.execute("select from outbox.cursor for no key update skip locked").rowcount
     assert free == 10
+
+
+def test_a_run_that_is_cut_in_the_middle_of_a_stream_leaves_a_session_that_goes_on(
+    db: Session, together: Relay, sink: SharedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe(db, "a", "b")
+    follow(db, together, sink)
+    db.execute(FILL, [10 * CHUNK_ROWS])
+    # A run ends after its first turn, which is made here of one page that is read whole and of one
+    # that comes in a stream.
+    monkeypatch.setattr(shared, "RUN_SECONDS", 0.0)
+    stream = Reading.stream
+
+    def from_the_second_page(reading: Reading) -> Generator[list[Row]]:
+        with closing(stream(reading)) as pages:
+            yield next(pages) + next(pages)
+            yield from pages
+
+    monkeypatch.setattr(Reading, "stream", from_the_second_page)
+    cursors = together.probe()
+    together.run_together(cursors, again=True)
+    assert len(sink.taken["a"]) == 2 * CHUNK_ROWS
+    monkeypatch.undo()
+    for _ in range(3):
+        together.run_together(cursors, limit=CHUNK_ROWS, again=True)
+    assert len(sink.taken["a"]) == 5 * CHUNK_ROWS
+    assert sink.taken["a"] == sink.taken["b"]
 
 
 @pytest.mark.parametrize("channels", [None, [], ["orders"], ["orders", "outbox.events"]])
