@@ -21,7 +21,7 @@ STATEMENT = re.compile(rb"^\d+ LOG:  (?:statement|execute)", re.MULTILINE)
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn. Processor time is the candidate's own; the bare loop asks Postgres nothing."""
+    """One turn. Processor time is the candidate's own."""
 
     messages_per_second: float
     cpu_microseconds_per_message: float
@@ -58,9 +58,9 @@ def _wal_bytes(connection: Connection) -> int:
     return int(row[0])
 
 
-def by_bare_loop(arena: Arena) -> Drain:
-    """The messages that the last drain by the relay left in the log."""
-    measured = arena.measure("bare", arena.database_url, arena.kafka.bootstrap_servers, TOPIC)
+def by_loop(arena: Arena, module: str) -> Drain:
+    """`bare` or `plain`: the messages that the last drain by the relay left in the log."""
+    measured = arena.measure(module, arena.database_url, arena.kafka.bootstrap_servers, TOPIC)
     messages: int = measured["messages"]
     return Drain(
         messages_per_second=messages / measured["seconds"],
