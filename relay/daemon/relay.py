@@ -210,9 +210,9 @@ class Relay:
 
     def _ask(self, connection: Connection, news: News) -> None:
         """Lets those that follow the log know of new messages; now and then probes for all."""
-        priorities = news.look()
-        self._workers.follow(priorities)
-        if priorities:
+        told = news.look()
+        self._workers.follow(told)
+        if told:
             self._has_news = True
         seconds = QUIET_PROBE_SECONDS
         if self._has_news:

@@ -13,7 +13,7 @@ from relay.database import Connection, Pool, connect, pool, transaction
 from relay.kafka.cluster import kafka_sink
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor
-from relay.log.run import LookingRuns, Runs
+from relay.log.run import LookingRuns, SharedRuns
 from relay.log.sink import Sink, SinkAway
 from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
@@ -47,7 +47,7 @@ class Sessions:
         self._told: dict[int, Interval] = {}
 
     @contextmanager
-    def shared(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Runs]:
+    def shared(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[SharedRuns]:
         """A session for cursors of many subscriptions of one kind. Raises as `open`."""
         if cursors[0].kind != "http":
             with self._kafka(cursors, heartbeat, shared=True) as runs:

@@ -10,16 +10,19 @@ import psycopg
 from relay.daemon.worker import OpenSession, Worker
 from relay.log.cursor import Cursor
 from relay.log.reading import RUN_MESSAGES
-from relay.log.run import Runs
+from relay.log.run import SharedRuns
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
+from relay.process.interval import Interval
 
 # So many cursors are claimed at once. One run more for more of them costs less than that all wait
 # for the slowest.
 MAX_TOGETHER = 128
+# How often those move that want nothing of what is new, while others have something to send.
+MOVE_SECONDS = 0.1
 
 
-class SharedWorker(Worker[Runs]):
+class SharedWorker(Worker[SharedRuns]):
     """Works off cursors of several subscriptions in runs of many; those that can't, it lets go."""
 
     def __init__(
@@ -27,7 +30,7 @@ class SharedWorker(Worker[Runs]):
         kind: str,
         *,
         telemetry: Telemetry,
-        sessions: OpenSession[Runs],
+        sessions: OpenSession[SharedRuns],
         turned: Callable[[], None],
         leave: Callable[[int], None],
     ) -> None:
@@ -37,6 +40,10 @@ class SharedWorker(Worker[Runs]):
         # How many relays are at work: each takes its part of the cursors in one run.
         self.relays = 1
         self._leave = leave
+        # Of those that are offered: what is new is not for them, and they only move on.
+        self._to_move: set[int] = set()
+        self._moving = Interval(MOVE_SECONDS)
+        self._runs: SharedRuns | None = None
         self._together: Sequence[Cursor] = ()
         # Of one run; fewer after one that failed as a whole.
         self._most = MAX_TOGETHER
@@ -50,38 +57,67 @@ class SharedWorker(Worker[Runs]):
     def _takes_offer(self) -> bool:
         return True
 
-    def _take_offered(self) -> dict[int, Cursor]:
+    def offer(self, cursors: Sequence[Cursor]) -> None:
+        with self._condition:
+            self._to_move.difference_update(cursor.id for cursor in cursors)
+            super().offer(cursors)
+        if (runs := self._runs) is not None:
+            runs.give_way()
+
+    def offer_to_move(self, cursors: Sequence[Cursor]) -> None:
+        """Cursors that have nothing to send, as far as is known: the others go first."""
+        with self._condition:
+            self._to_move.update(one.id for one in cursors if one.id not in self._offered)
+            super().offer(cursors)
+
+    def _take_offered(self) -> tuple[list[Cursor], list[Cursor]]:
+        """Those that have something to send, and those that move."""
         with self._condition:
             offered, self._offered = self._offered, {}
-        return offered
+            to_move, self._to_move = self._to_move, set()
+        return (
+            [cursor for cursor in offered.values() if cursor.id not in to_move],
+            [cursor for cursor in offered.values() if cursor.id in to_move],
+        )
 
-    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
-        waiting = deque(self._take_offered().values())
-        # Relays begin at different places, so that they do not ask for the same cursors.
-        waiting.rotate(random.randrange(len(waiting) or 1))
+    def _serve(self, runs: SharedRuns, offered: Sequence[Cursor]) -> bool:
+        waiting, moving = map(deque, self._take_offered())
+        for some in (waiting, moving):
+            # Relays begin at different places, so that they do not ask for the same cursors.
+            some.rotate(random.randrange(len(some) or 1))
         begun: Sequence[Cursor] = ()
         urgent = False
-        while (begun or waiting) and not self._stop.is_set():
-            most = min(self._most, -(-len(waiting) // self.relays))
-            if len(waiting) > most:
+        while (begun or waiting or moving) and not self._stop.is_set():
+            some = waiting
+            if moving and not begun and (not waiting or self._moving.begin_if_over()):
+                some = moving
+            most = min(self._most, -(-len(some) // self.relays))
+            if len(waiting) > most and some is waiting:
                 # By turns the most urgent, and those that have waited longest.
                 urgent = not urgent
                 if urgent:
-                    waiting = deque(sorted(waiting, key=attrgetter("priority")))
-            together = begun or [waiting.popleft() for _ in range(most)]
-            begun, going = self._run_together(runs, together, again=not waiting)
+                    waiting = some = deque(sorted(waiting, key=attrgetter("priority")))
+            together = begun or [some.popleft() for _ in range(most)]
+            if waiting:
+                runs.give_way()
+            begun, going = self._run_together(runs, together, again=not (waiting or moving))
             waiting.extend(going)
             known = {cursor.id for cursor in (*begun, *waiting)}
-            more = self._take_offered().values()
+            more, to_move = self._take_offered()
             waiting.extend(cursor for cursor in more if cursor.id not in known)
+            known |= {cursor.id for cursor in (*moving, *more)}
+            moving.extend(cursor for cursor in to_move if cursor.id not in known)
         return True
 
     def _run_together(
-        self, runs: Runs, together: Sequence[Cursor], *, again: bool
+        self, runs: SharedRuns, together: Sequence[Cursor], *, again: bool
     ) -> tuple[Sequence[Cursor], Sequence[Cursor]]:
         """One run. Those that are claimed for the next already, and others that go on."""
-        self._together = together
-        ran = self._run(runs, together, RUN_MESSAGES, again=again and not self._offered)
+        self._together, self._runs = together, runs
+        try:
+            ran = self._run(runs, together, RUN_MESSAGES, again=again and not self._offered)
+        finally:
+            self._runs = None
         self._most = min(self._most * 2, MAX_TOGETHER)
         begun, going, alone = [], [], set[int]()
         for cursor in together:

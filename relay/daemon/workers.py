@@ -1,8 +1,8 @@
 """Which worker has which cursors: those that follow the log together, and those that go alone."""
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Set
 
 import structlog
 
@@ -11,9 +11,12 @@ from relay.daemon.shared_worker import SharedWorker
 from relay.daemon.subscription_worker import SubscriptionWorker
 from relay.database import Connection, transaction
 from relay.log.cursor import Cursor
+from relay.log.filters import Filter
+from relay.log.news import Told
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Watch
+from relay.process.interval import Interval
 from relay.settings import Settings
 
 logger = structlog.get_logger()
@@ -23,15 +26,15 @@ logger = structlog.get_logger()
 SIMPLE_SECONDS = 1.0
 MAX_SIMPLE_SECONDS = 300.0
 SOON_SECONDS = 30.0
+# Cursors whose subscriptions want nothing of what is new move on together, so often at the most:
+# each move is a checkpoint, and what others want waits for it.
+MOVE_SECONDS = 0.2
 # A call that takes longer than the barrier and its slack, and than every other deadline, will not
 # return. So many threads are left standing in such calls; with one more the process ends.
 MIN_STUCK_SECONDS = 15.0
 MAX_ABANDONED = 3
 
-SHARING = """
-select kind, count(*) from outbox.subscription where delivery = 'at_least_once' group by kind
-"""
-EXISTING = "select id from outbox.subscription"
+SUBSCRIPTIONS = "select id, kind, delivery, channels, types from outbox.subscription"
 # In a run a session says besides which cursors it holds. Any login can call its sessions so: those
 # of this one count.
 RELAYS = """
@@ -63,9 +66,11 @@ class Workers:
         self._of_kind: dict[str, SharedWorker] = {}
         # The latest that was probed of each cursor that had work.
         self._following: dict[int, Cursor] = {}
-        # How many may go with others, of each kind; and those that can't now.
-        self._sharing: dict[str, int] = {}
+        # How many may go with others, of each kind; those that can't now; and what each wants.
+        self._sharing: Counter[str] = Counter()
         self._alone: set[int] = set()
+        self._filters: dict[int, Filter] = {}
+        self._moving = Interval(MOVE_SECONDS)
         # Of those that have left: for how long their runs have to be simple, and when they joined
         # the others again, by time.monotonic().
         self._simple_seconds: dict[int, float] = {}
@@ -107,11 +112,15 @@ class Workers:
         return worker.fault if worker is not None else None
 
     def offer(self, pending: Iterable[Cursor]) -> None:
-        """Hands out cursors that a probe has found, and remembers those that follow the log."""
+        """Hands out cursors that a probe has found, and remembers those that follow the log.
+
+        Of one that follows it, `follow` has told already where it wants what is new.
+        """
         found = list(pending)
+        following = self._following.keys() & {cursor.id for cursor in found}
         for cursor in found:
             self._remember(cursor)
-        self._hand_out(found)
+        self._hand_out(found, following)
 
     def _remember(self, cursor: Cursor) -> None:
         known = self._following.get(cursor.id)
@@ -125,30 +134,37 @@ class Workers:
         if cursor.channel is None and not cursor.sink_settings.exactly_once:
             self._following[cursor.id] = cursor
 
-    def _hand_out(self, pending: Iterable[Cursor]) -> None:
+    def _hand_out(self, pending: Iterable[Cursor], moving: Set[int] = frozenset()) -> None:
         shared: dict[str, list[Cursor]] = defaultdict(list)
+        moved: dict[str, list[Cursor]] = defaultdict(list)
         alone: dict[int, list[Cursor]] = defaultdict(list)
         for cursor in pending:
             if self._goes_alone(cursor):
                 alone[cursor.subscription_id].append(cursor)
+            elif cursor.id in moving:
+                moved[cursor.kind].append(cursor)
             else:
                 shared[cursor.kind].append(cursor)
         for kind, cursors in shared.items():
             self._shared(kind).offer(cursors)
         for subscription_id, cursors in alone.items():
             self._single(subscription_id, cursors[0].subscription).offer(cursors)
+        if moved and self._moving.begin_if_over():
+            for kind, cursors in moved.items():
+                self._shared(kind).offer_to_move(cursors)
 
-    def follow(self, priorities: Collection[int]) -> None:
-        """Hands out those cursors of these priorities that had work before and follow the log.
+    def follow(self, told: Told) -> None:
+        """Hands out those cursors that had work before, follow the log and want what is new.
 
-        The log has news for them; where they do not want it they move on. An exactly-once cursor is
-        none: whether another relay has it is what a probe tells.
+        An exactly-once cursor is none: whether another relay has it is what a probe tells.
         """
-        if priorities:
+        if told:
+            wanted = _Wanted(told)
             self._hand_out(
                 cursor
                 for cursor in list(self._following.values())
-                if cursor.priority in priorities and self._follows(cursor)
+                if wanted.of(cursor.priority, self._filters.get(cursor.subscription_id))
+                and self._follows(cursor)
             )
 
     def _follows(self, cursor: Cursor) -> bool:
@@ -163,7 +179,7 @@ class Workers:
         if cursor.channel is not None:
             # Its origin leaves the channel out, until the two are merged.
             self._alone.add(subscription_id)
-        if cursor.sink_settings.exactly_once or self._sharing.get(cursor.kind, 0) < 2:
+        if cursor.sink_settings.exactly_once or self._sharing[cursor.kind] < 2:
             return True
         worker = self._of_subscription.get(subscription_id)
         if subscription_id in self._alone:
@@ -214,10 +230,15 @@ class Workers:
     def update(self, connection: Connection) -> None:
         """By what subscriptions and relays there are now."""
         with transaction(connection):
-            sharing = connection.execute(SHARING).fetchall()
-            existing = {found for (found,) in connection.execute(EXISTING).fetchall()}
+            subscriptions = connection.execute(SUBSCRIPTIONS).fetchall()
             row = connection.execute(RELAYS).fetchone()
-        self._sharing = dict(sharing)
+        existing = {found for found, *_ in subscriptions}
+        self._sharing = Counter(
+            kind for _, kind, delivery, *_ in subscriptions if delivery == "at_least_once"
+        )
+        self._filters = {
+            found: Filter.of(channels, types) for found, _, _, channels, types in subscriptions
+        }
         for subscription_id in self._of_subscription.keys() - existing:
             self._end(self._of_subscription.pop(subscription_id))
             self._sessions.forget(subscription_id)
@@ -283,3 +304,23 @@ class Workers:
         """Waits for their ends, until `deadline` by time.monotonic()."""
         for worker in (*self._all, *self._ending):
             worker.join(max(deadline - time.monotonic(), 0.0))
+
+
+class _Wanted:
+    """Whether anything that is new is wanted; each filter is asked once."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._known: dict[tuple[int, Filter], bool] = {}
+
+    def of(self, priority: int, one: Filter | None) -> bool:
+        """By a filter, at this priority. Of a subscription whose filter is not known yet: yes."""
+        if priority not in self._told:
+            return False
+        kinds = self._told[priority]
+        if kinds is None or one is None:
+            return True
+        key = priority, one
+        if key not in self._known:
+            self._known[key] = any(one.wants(channel, type_) for channel, type_ in kinds)
+        return self._known[key]

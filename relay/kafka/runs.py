@@ -143,6 +143,9 @@ class KafkaRuns:
         """Gives back what is claimed for the next run."""
         self._claims.rest()
 
+    def give_way(self) -> None:
+        """A run to Kafka is as short as it can be: no one receives slowly there."""
+
     def _tell_held(self, cursor: Cursor) -> None:
         self._telemetry.fault(cursor.subscription, "held_back")
         if self._holding.begin_if_over():

@@ -29,8 +29,9 @@ SPAN_IDS = 100_000
 LATE_SPAN_IDS = 20_000
 
 # Which channels have cursors of their own stays the same while a run lasts: only the run of the
-# cursor that all other channels share adds and merges them. However many they are, Postgres hashes
-# their names once for the statement.
+# cursor that all other channels share adds and merges them. However many they are, and whatever
+# channels and types are asked for, Postgres hashes the names once for the statement: an array it
+# would compare one by one with each message.
 
 # What both statements read of a message, and which messages are the cursor's.
 FIELDS: LiteralString = """
@@ -51,8 +52,8 @@ from outbox.message m
 """
 WANTED: LiteralString = """
   and (case when %(every_channel)s::boolean then m.channel not like 'outbox.%%' else false end
-       or m.channel = any (%(channels)s::text[]))
-  and (%(types)s::text[] is null or m.type = any (%(types)s::text[]))
+       or m.channel in (select unnest(%(channels)s::text[])))
+  and (%(types)s::text[] is null or m.type in (select unnest(%(types)s::text[])))
   and case when %(channel)s::text is null then m.channel not in (
                select f.channel from outbox.cursor f
                where f.subscription_id = %(subscription)s::bigint

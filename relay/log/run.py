@@ -51,6 +51,15 @@ class Runs(Protocol):
         """Gives back what is claimed for the next run: none follows now."""
 
 
+class SharedRuns(Runs, Protocol):
+    """Runs of many subscriptions' cursors."""
+
+    def give_way(self) -> None:
+        """From any thread: others have something to send, and wait for the end of this run, or of
+        the next if none is under way.
+        """
+
+
 class LookingRuns(Runs, Protocol):
     """Runs of one subscription's cursors."""
 

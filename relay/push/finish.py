@@ -68,11 +68,14 @@ class Sent(msgspec.Struct, frozen=True):
         return bool(self.kept or self.ended)
 
     @property
-    def holds_up(self) -> bool:
-        """Whether others in a run with it would have waited, or will for its rows."""
-        limit_seconds = max(SLOW_SECONDS, SLOWER * self.result.usual_seconds)
-        slow = self.result.mean_seconds > limit_seconds
-        return slow or self.has_rows or bool(self.finished)
+    def is_simple(self) -> bool:
+        """Whether others in a run with it would not have to wait for its rows."""
+        return not (self.has_rows or self.finished)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether others in a run with it would have waited for its answers."""
+        return self.result.mean_seconds > max(SLOW_SECONDS, SLOWER * self.result.usual_seconds)
 
     @property
     def failures(self) -> Failures:

@@ -13,9 +13,11 @@ from relay.log.run import Ran, frozen_after_seconds
 from relay.log.shared import SharedReading
 from relay.monitoring.telemetry import Telemetry
 from relay.push.finish import Sent, finish
+from relay.push.held_time import HeldTime
 from relay.push.lease import Lease
 from relay.push.policy.verdict import Failures
 from relay.push.requests.loop import RequestLoop
+from relay.push.requests.result import BatchResult
 from relay.push.requests.sending import Sending
 from relay.push.signing import open_keys
 from relay.push.state.rate import ANY
@@ -45,8 +47,9 @@ class SharedPushRuns:
         self._keyring = Keyring(settings.secret_keys)
         self._telemetry = telemetry
         self._claims = Claims(connection, self._relay, self._frozen_after_seconds, STATE)
-        # Cursors that were left out of the last run, since another of their subscription was in it.
-        self._left_out: set[int] = set()
+        self._held_time = HeldTime()
+        self._sending: Sending | None = None
+        self._gives_way = False
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         """At most `limit` messages of each; see Runs. Raises psycopg.Error."""
@@ -56,16 +59,24 @@ class SharedPushRuns:
         except BaseException:
             give_up(self._connection)
             raise
+        finally:
+            self._gives_way = False
 
     def rest(self) -> None:
         """Gives back what is claimed for the next run."""
         self._claims.rest()
 
+    def give_way(self) -> None:
+        """Others have something to send: this run, or the next if none is under way, ends soon."""
+        self._gives_way = True
+        if (sending := self._sending) is not None:
+            sending.give_way()
+
     def _run(self, claims: Sequence[Claimed], limit: int, *, again: bool) -> dict[int, Ran]:
         ran: dict[int, Ran] = {}
-        chosen: dict[int, Claimed] = {}
+        simple: list[Claimed] = []
         targets: dict[int, Target] = {}
-        for claimed in sorted(claims, key=self._turn):
+        for claimed in claims:
             cursor, state = claimed.cursor, SubscriptionState.of(claimed)
             if state.is_rescheduled:
                 ran[cursor.id] = ALONE
@@ -73,26 +84,17 @@ class SharedPushRuns:
                 ran[cursor.id] = Ran()
             elif (keys := self._keys(claimed, state)) is None:
                 ran[cursor.id] = ALONE
-            elif cursor.subscription_id in chosen:
-                # Both would ask for the same slots.
-                ran[cursor.id] = LATER
             else:
-                chosen[cursor.subscription_id] = claimed
-                targets[cursor.subscription_id] = _target(cursor, state, keys)
-        self._left_out -= {claimed.cursor.id for claimed in claims}
-        self._left_out |= {cursor_id for cursor_id, one in ran.items() if one is LATER}
-        shared = SharedReading(self._connection, chosen.values(), limit)
+                simple.append(claimed)
+                targets[cursor.id] = _target(cursor, state, keys)
+        shared = SharedReading(self._connection, simple, limit)
         ran |= {claimed.cursor.id: ALONE for claimed in shared.behind}
         ran |= {claimed.cursor.id: LATER for claimed in shared.waiting}
         if not shared.claims:
             leave(self._connection)
             return ran
-        of_claims = [targets[claimed.cursor.subscription_id] for claimed in shared.claims]
+        of_claims = [targets[claimed.cursor.id] for claimed in shared.claims]
         return ran | self._deliver(shared, of_claims, again=again)
-
-    def _turn(self, claimed: Claimed) -> tuple[bool, int]:
-        cursor = claimed.cursor
-        return cursor.id not in self._left_out, cursor.priority
 
     def _keys(self, claimed: Claimed, state: SubscriptionState) -> Keys | None:
         """What its requests are signed with; None where it has to go alone."""
@@ -109,29 +111,22 @@ class SharedPushRuns:
         self, shared: SharedReading, targets: Sequence[Target], *, again: bool
     ) -> dict[int, Ran]:
         began_at = self._claims.asked_at
-        sending = Sending(
-            self._request_loop, Lease(self._connection, self._frozen_after_seconds, began_at)
-        )
+        lease = Lease(self._connection, self._frozen_after_seconds, began_at)
+        sending = Sending(self._request_loop, lease, shared=True)
         for claimed, target in zip(shared.claims, targets, strict=True):
-            state = SubscriptionState.of(claimed)
-            slots = self._request_loop.slots(target.subscription_id, state.made_by)
+            slots = self._request_loop.slots(target.subscription_id, target.owner)
             slots.capacity = target.endpoint.concurrency
             self._telemetry.breaker(target.subscription, False)
             sending.add(target, claimed.cursor.id, slots)
-        places = range(len(targets))
-        results = sending.send(
-            (),
-            shared.turns(Reading.pages),
-            lambda: [shared.of(place).after_id for place in places],
-        )
+        results = self._send(shared, sending)
         sent = [
             Sent(claimed, target, shared.of(place), result, (), 0, Failures())
             for place, (claimed, target, result) in enumerate(
                 zip(shared.claims, targets, results, strict=True)
             )
         ]
-        late = _left_late(sent)
-        going = [one.cursor for one in sent if not (one.holds_up or one.cursor.id in late)]
+        alone = self._leaving(sent)
+        going = [one.cursor for one in sent if one.cursor.id not in alone]
         try:
             moved = finish(
                 self._connection,
@@ -147,24 +142,46 @@ class SharedPushRuns:
         sending.end(committed=True)
         self._claims.keep()
         return {
-            one.cursor.id: self._ran(one, progressed=progressed, late=one.cursor.id in late)
+            one.cursor.id: self._ran(one, progressed=progressed, alone=one.cursor.id in alone)
             for one, progressed in zip(sent, moved, strict=True)
         }
 
-    def _ran(self, sent: Sent, *, progressed: bool, late: bool) -> Ran:
+    def _send(self, shared: SharedReading, sending: Sending) -> list[BatchResult]:
+        places = range(len(shared.claims))
+        self._sending = sending
+        if self._gives_way:
+            sending.give_way()
+        try:
+            return sending.send(
+                (),
+                shared.turns(Reading.pages),
+                lambda: [shared.of(place).after_id for place in places],
+            )
+        finally:
+            self._sending = None
+
+    def _leaving(self, sent: Sequence[Sent]) -> set[int]:
+        """The cursors that go alone from now on."""
+        late = [one.cursor.id for one in sent if one.result.unsent]
+        if 2 * len(late) >= len(sent):
+            # Most had messages to send still: no one waited for them.
+            late = []
+        leaving = set(late)
+        for one in sent:
+            held_seconds, target = one.result.held_seconds, one.target
+            held = self._held_time.add(target.subscription_id, target.owner, held_seconds)
+            if held or not one.is_simple or one.result.is_lease_over or one.result.unable:
+                leaving.add(one.cursor.id)
+        return leaving
+
+    def _ran(self, sent: Sent, *, progressed: bool, alone: bool) -> Ran:
         assert sent.reading is not None
         return Ran(
             progressed,
             exhausted=sent.result.done_id is None and sent.reading.exhausted,
             begun=self._claims.has(sent.cursor),
-            alone=late or sent.holds_up or sent.result.is_lease_over or sent.result.unable,
+            alone=alone,
         )
-
-
-def _left_late(sent: Sequence[Sent]) -> set[int]:
-    """The cursors that had messages to send when most others had none, who waited for them."""
-    late = {one.cursor.id for one in sent if one.result.unsent}
-    return late if 2 * len(late) < len(sent) else set()
 
 
 def _target(cursor: Cursor, state: SubscriptionState, keys: Keys) -> Target:
@@ -175,4 +192,5 @@ def _target(cursor: Cursor, state: SubscriptionState, keys: Keys) -> Target:
         keys=keys,
         clock=state.now - time.monotonic(),
         most=ANY,
+        owner=state.made_by,
     )

@@ -3,6 +3,7 @@
 import msgspec
 
 from relay.keyring import Keys
+from relay.push.fair_turns import Owner
 from relay.push.policy.settings import Endpoint
 
 
@@ -11,7 +12,7 @@ class Target(msgspec.Struct, frozen=True):
 
     `clock` plus time.monotonic() is the database's, in seconds since 1970. `most` requests may be
     made. `failing`: nothing has succeeded since a failure; `retrying`: some messages wait for
-    another attempt; `has_heads`: of some group one will be due some time.
+    another attempt; `has_heads`: of some group one will be due some time. `owner` made it.
     """
 
     subscription_id: int
@@ -24,6 +25,7 @@ class Target(msgspec.Struct, frozen=True):
     retrying: bool = False
     has_heads: bool = False
     probe_token: int | None = None
+    owner: Owner = None
 
     @property
     def probing(self) -> bool:

@@ -13,6 +13,7 @@ import httptools
 
 from relay.push.http.answer import MAX_BODY_BYTES, Answer, unanswered
 from relay.push.http.deadlines import Deadlines, Timed
+from relay.push.http.decrypted import BUFFER_BYTES
 from relay.push.http.fault import Fault
 from relay.push.http.reply import KEPT_LENGTHS, Header, acknowledged, failed
 
@@ -101,6 +102,8 @@ class Connection(asyncio.Protocol):
         self._complete = False
         self._keep_alive = False
         self._gone = False
+        # TLS may hold more of what has come than it has handed over.
+        self._more_may_come = False
 
     # Its owner's side.
 
@@ -244,6 +247,8 @@ class Connection(asyncio.Protocol):
             return
         if not self._gone:
             self._check_gone()
+        # TLS hands over the rest after this, which would be the answer to the next request.
+        self._more_may_come = self._carrier is not None and len(data) >= BUFFER_BYTES
         assert self._parser is not None
         if data == self._known and not self._bytes:
             # The parser stands where it stood then: it would say the same.
@@ -325,7 +330,8 @@ class Connection(asyncio.Protocol):
         else:
             answer = failed(self._status, self._kept, self._body, seconds)
         answered = self._end()
-        keep_alive = keep_alive and self._keep_alive and (self._gone or self._check_gone())
+        keep_alive = keep_alive and self._keep_alive and not self._more_may_come
+        keep_alive = keep_alive and (self._gone or self._check_gone())
         if keep_alive and (self._carrier is None or self._are_records_bounded()):
             # Before the answer counts: it may bring the next request.
             self.rests_since = now

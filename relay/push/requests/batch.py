@@ -52,6 +52,9 @@ class Sender(Protocol):
     def tail_ends_at(self, sent_at: float) -> float:
         """Until when a request that was sent last at this moment is waited for at the end."""
 
+    def held_seconds(self) -> float:
+        """How long others have waited by now for a batch that is not over."""
+
     def fed(self) -> None:
         """A batch has room for another page, or wants no more."""
 
@@ -121,7 +124,7 @@ class RequestBatch:
 
     def load(self, due: Sequence[Item]) -> None:
         """What is due goes before the log's."""
-        self._slots.resume = self._resume
+        self._slots.enter(self._resume)
         for item in due:
             self._waiting.add(item)
         self._pump()
@@ -132,7 +135,7 @@ class RequestBatch:
             self._missed += 1
             self._sender.fed()
             return
-        self._slots.resume = self._resume
+        self._slots.enter(self._resume)
         self._is_fed = False
         for row in page:
             self._waiting.add(fresh(row))
@@ -156,6 +159,7 @@ class RequestBatch:
         """The run is over: outcomes that come late find their rows, or never will."""
         self._sending = False
         self._committed = committed
+        self._slots.leave(self._resume)
         late, self._late = self._late, []
         for item in late:
             self._come_late(item)
@@ -244,13 +248,12 @@ class RequestBatch:
         self._judge(item, answer)
         if self.result is not None:
             self._come_late(item)
-            if self._slots.resume is not None:
-                self._slots.resume()
-            return
-        del self._in_flight[item]
-        self._sender.answered(answer.seconds)
-        self._settle(item)
-        self._resume()
+        else:
+            del self._in_flight[item]
+            self._sender.answered(answer.seconds)
+            self._settle(item)
+            self._resume()
+        self._slots.resume_others(self._resume)
 
     def _judge(self, item: Item, answer: Answer) -> None:
         target = self._target
@@ -342,8 +345,7 @@ class RequestBatch:
         self._sending = False
         if self._tail is not None:
             self._tail.cancel()
-        if self._slots.resume == self._resume:
-            self._slots.resume = None
+        self._slots.leave(self._resume)
         if self._slots.lacks_room and self._waiting.has_ready:
             self._request_loop.tell_waits(self._target, NO_ROOM)
         in_flight = list(self._in_flight)
@@ -365,6 +367,7 @@ class RequestBatch:
             self._unable,
             self._request_loop.usual_seconds,
             len(unsent) + self._missed,
+            self._sender.held_seconds() if self._sent else 0.0,
         )
 
     def _pass(self, in_flight: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:

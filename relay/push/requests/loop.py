@@ -39,6 +39,7 @@ BEHIND_SECONDS = 0.04
 
 # Over about so many answers goes what is usual.
 ANSWERS = 256
+LONG_SECONDS = 0.025
 
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
@@ -58,8 +59,9 @@ class RequestLoop:
         self._telemetry = telemetry
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
-        # How long requests take, of all endpoints: a moving mean.
-        self.usual_seconds = 0.0
+        # How long requests of shared runs take: a moving mean. Until there are some, it is taken
+        # for long, and a single one that takes long counts for little.
+        self.usual_seconds = LONG_SECONDS
         self._tells_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -113,7 +115,7 @@ class RequestLoop:
 
     def note_answer(self, seconds: float) -> None:
         """A request took so long; on the loop only."""
-        self.usual_seconds += (seconds - self.usual_seconds) / ANSWERS
+        self.usual_seconds += (min(seconds, LONG_SECONDS) - self.usual_seconds) / ANSWERS
 
     def tell_waits(self, target: Target, why: str) -> None:
         """This relay lacked what it needs to send; on the loop only."""

@@ -12,7 +12,8 @@ class BatchResult(msgspec.Struct, frozen=True):
     log that need a row because the run passes them. Of the log every message up to `done_id` is
     settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
     `unable`: this relay could open no connection. `usual_seconds`: how long requests to all
-    endpoints take now. So many messages were `unsent` when the run ended.
+    endpoints take now. So many messages were `unsent` when the run ended. Others waited for it
+    for `held_seconds`.
     """
 
     settled: list[Item]
@@ -24,6 +25,7 @@ class BatchResult(msgspec.Struct, frozen=True):
     unable: bool
     usual_seconds: float = 0.0
     unsent: int = 0
+    held_seconds: float = 0.0
 
     @property
     def mean_seconds(self) -> float:

@@ -21,12 +21,14 @@ from relay.push.target import Target
 # A run sends for so long; then it waits for requests that are younger than the tail.
 FEED_SECONDS = 0.5
 TAIL_SECONDS = 0.05
-# Of several cursors all wait for the slowest endpoint. Once half of them are done, the others have
-# so long, or as long again as the first half took, which is this machine's time as well as theirs;
-# and where that half never comes, so long in all. What takes longer goes alone from then on.
+# In a shared run others wait for the slowest endpoint: those that are done, once they are half of
+# all, and those that have something to send and are not in it. From then on it sends for so long
+# still, or as long again as that half took, which is this machine's time as well as the endpoints';
+# and where no one waits, so long in all. Then what is in flight has to be answered soon.
 SHARED_TAIL_SECONDS = 0.025
 MAX_SHARED_TAIL_SECONDS = 0.25
-# Many requests share one loop: with a hundred endpoints at work an answer takes its time.
+# Many requests share one loop: with a hundred endpoints at work an answer takes its time. Soon is
+# so many times what is usual.
 SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
 # A run that gets no answer for so long leaves its connection to one that waits for it.
@@ -38,9 +40,11 @@ RESULT_SECONDS = 30.0
 class Sending:
     """Add the cursors, then `send`, then `end`; or `stop` at any time before the end."""
 
-    def __init__(self, request_loop: RequestLoop, lease: Lease) -> None:
+    def __init__(self, request_loop: RequestLoop, lease: Lease, *, shared: bool = False) -> None:
+        """`shared`: others than these cursors may wait for the end of the run."""
         self.request_loop = request_loop
         self.lease = lease
+        self._shared = shared
         self._loop = request_loop.loop
         self._batches: list[RequestBatch] = []
         # The run waits for this between two pages; it is told once a page.
@@ -48,16 +52,17 @@ class Sending:
         self._result: Future[list[BatchResult]] = Future()
         # There from the first message on.
         self._timers: list[TimerHandle] = []
+        self._tails: list[TimerHandle] = []
         # How many have not said that they have room for another page, and since when.
         self._unfed = 0
         self._takers = 0
         self._fed_at = 0.0
         self._patience: TimerHandle | None = None
-        # How many have their result, and how many had none yet when there was no more to send.
+        # How many have their result.
         self._over = 0
-        self._awaited = 0
-        self._closed_at = 0.0
-        # Of several: when what is still in flight is waited for no longer.
+        self._closed_at: float | None = None
+        # Of a shared run: since when others wait for its end, and when it sends no more.
+        self._awaited_at: float | None = None
         self._tail_ends_at = float("inf")
         self._answers = 0
         self._answer_seconds = 0.0
@@ -105,6 +110,10 @@ class Sending:
         """The run is over: outcomes that come late find their rows, or never will."""
         self._loop.call_soon_threadsafe(self._release, committed)
 
+    def give_way(self) -> None:
+        """Others that are not in this run wait for its end."""
+        self._loop.call_soon_threadsafe(self._begin_tail, SHARED_TAIL_SECONDS)
+
     def stop(self) -> None:
         """The run is given up: when this returns, nothing more of it is sent."""
         stopped = threading.Event()
@@ -143,19 +152,17 @@ class Sending:
         if not self._timers:
             later = self._loop.call_later
             self._timers = [later(FEED_SECONDS, self._end_of_time)]
-            if len(self._batches) == 1:
-                # A run of several holds a connection of its own.
+            if not self._shared:
+                # A shared run has a connection of its own.
                 self._timers.append(later(GIVE_WAY_SECONDS, self._give_way, 0))
 
     def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
         self._closed_at = self._loop.time()
-        if len(self._batches) > 1:
-            later = self._loop.call_later(MAX_SHARED_TAIL_SECONDS, self._end_tail_after, 0.0)
-            self._timers.append(later)
+        if self._shared:
+            self._tails.append(self._loop.call_later(MAX_SHARED_TAIL_SECONDS, self._end_tail))
         for batch, upto in zip(self._batches, read_upto, strict=True):
             batch.close(upto, exhausted=exhausted)
-        self._awaited = len(self._batches) - self._over
-        self._begin_tail()
+        self._see_who_waits()
 
     def _end_of_time(self) -> None:
         for batch in self._batches:
@@ -181,35 +188,47 @@ class Sending:
 
     def tail_ends_at(self, sent_at: float) -> float:
         """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
-        if len(self._batches) > 1:
-            return self._tail_ends_at
+        if self._shared:
+            if time.monotonic() < self._tail_ends_at:
+                return self._tail_ends_at
+            return sent_at + max(SHARED_TAIL_SECONDS, self._soon_seconds)
         mean_seconds = self._answer_seconds / max(self._answers, 1)
         if mean_seconds > SOON_SECONDS:
             return sent_at + TAIL_SECONDS
         return sent_at + max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
 
-    def _begin_tail(self) -> None:
-        """Once half of those that were waited for are done."""
-        if len(self._batches) == 1:
-            return
-        left = len(self._batches) - self._over
-        if 0 < left <= max(self._awaited // 2, 1) and self._tail_ends_at == float("inf"):
-            seconds = max(self._loop.time() - self._closed_at, SHARED_TAIL_SECONDS)
-            self._tail_ends_at = time.monotonic() + seconds
-            self._loop.call_soon(self._end_tail_after, seconds)
+    def held_seconds(self) -> float:
+        """How long others have waited by now for what is not over yet, beyond what is usual."""
+        if self._awaited_at is None:
+            return 0.0
+        return max(self._loop.time() - self._awaited_at - self._soon_seconds, 0.0)
 
-    def _end_tail_after(self, seconds: float) -> None:
-        self._tail_ends_at = min(self._tail_ends_at, time.monotonic() + seconds)
-        if time.monotonic() < self._tail_ends_at:
-            self._timers.append(self._loop.call_later(seconds, self._end_tail_after, 0.0))
+    @property
+    def _soon_seconds(self) -> float:
+        return TAIL_ANSWERS * self.request_loop.usual_seconds
+
+    def _see_who_waits(self) -> None:
+        """Once there is no more to read: half of the batches wait for the others."""
+        if self._closed_at is None or not self._shared or len(self._batches) == 1:
             return
+        if len(self._batches) - self._over <= len(self._batches) // 2:
+            self._begin_tail(max(self._loop.time() - self._closed_at, SHARED_TAIL_SECONDS))
+
+    def _begin_tail(self, seconds: float) -> None:
+        if self._awaited_at is None and self._over < len(self._batches):
+            self._awaited_at = self._loop.time()
+            self._tails.append(self._loop.call_later(seconds, self._end_tail))
+
+    def _end_tail(self) -> None:
+        self._tail_ends_at = time.monotonic()
         for batch in self._batches:
             # What waits for room is not waited for any longer either.
             batch.end_sending()
             batch.check()
 
     def answered(self, seconds: float) -> None:
-        self.request_loop.note_answer(seconds)
+        if self._shared:
+            self.request_loop.note_answer(seconds)
         self._answers += 1
         self._answer_seconds += seconds
 
@@ -222,7 +241,7 @@ class Sending:
             self._be_patient(max(self._loop.time() - self._fed_at, SHARED_TAIL_SECONDS))
 
     def _be_patient(self, seconds: float) -> None:
-        if self._patience is None and len(self._batches) > 1:
+        if self._patience is None and self._shared and len(self._batches) > 1:
             self._patience = self._loop.call_later(seconds, self._leave_slow)
 
     def _leave_slow(self) -> None:
@@ -235,10 +254,9 @@ class Sending:
     def over(self) -> None:
         self._over += 1
         if self._over < len(self._batches):
-            if self._awaited:
-                self._begin_tail()
+            self._see_who_waits()
         elif not self._result.done():
-            for timer in (*self._timers, self._patience):
+            for timer in (*self._timers, *self._tails, self._patience):
                 if timer is not None:
                     timer.cancel()
             results = [batch.result for batch in self._batches if batch.result is not None]

@@ -30,8 +30,8 @@ class Slots:
         self._retries = 0
         self._freed = threading.Event()
         self._is_awaited = False
-        # The run that is under way: requests of earlier ones free slots for it.
-        self.resume: Callable[[], None] | None = None
+        # What runs that are under way wait for slots: requests of others free them.
+        self._waiting: list[Callable[[], None]] = []
 
     @property
     def free(self) -> int:
@@ -77,6 +77,22 @@ class Slots:
         if self._is_awaited:
             self._tell()
 
+    def enter(self, resume: Callable[[], None]) -> None:
+        """From now on this is called where a slot or room may be free that others held."""
+        if resume not in self._waiting:
+            self._waiting.append(resume)
+
+    def leave(self, resume: Callable[[], None]) -> None:
+        if resume in self._waiting:
+            self._waiting.remove(resume)
+
+    def resume_others(self, own: Callable[[], None]) -> None:
+        """After one of this one's requests has ended, and it has taken what it needs."""
+        if len(self._waiting) > 1 or own not in self._waiting:
+            for resume in tuple(self._waiting):
+                if resume != own:
+                    resume()
+
     def wait(self, seconds: float) -> bool:
         """For another thread: whether a request can go, or can in time."""
         self._freed.clear()
@@ -93,5 +109,5 @@ class Slots:
 
     def _look_again(self) -> None:
         self._tell()
-        if self.resume is not None:
-            self.resume()
+        for resume in tuple(self._waiting):
+            resume()

@@ -35,6 +35,8 @@ class Failing:
 
     def rest(self) -> None: ...
 
+    def give_way(self) -> None: ...
+
 
 @pytest.mark.parametrize(
     ("fault", "leaves"),

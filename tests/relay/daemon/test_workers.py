@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 
 import pytest
 from msgspec.structs import replace
@@ -10,18 +11,20 @@ from relay.daemon import workers as module
 from relay.daemon.sessions import Sessions
 from relay.daemon.workers import Workers
 from relay.log.cursor import Cursor, SinkSettings
+from relay.log.filters import Filter
 from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
 CURSOR = Cursor(1, 7, "orders", "kafka", 0, 3, None, 1, "", None, None, SinkSettings())
 URGENT = replace(CURSOR, id=2, priority=1)
+ORDERS = (b"orders", b"paid")
 
 
 @pytest.fixture
 def handed_out(monkeypatch: pytest.MonkeyPatch) -> list[list[Cursor]]:
     """What would go to workers, which are not there."""
     handed: list[list[Cursor]] = []
-    monkeypatch.setattr(Workers, "_hand_out", lambda _, found: handed.append(list(found)))
+    monkeypatch.setattr(Workers, "_hand_out", lambda _, found, *__: handed.append(list(found)))
     return handed
 
 
@@ -32,13 +35,49 @@ def workers() -> Workers:
     return Workers(operating, telemetry, sessions, lambda: None)
 
 
-def test_those_of_a_priority_with_news_are_handed_out(
+def test_those_that_want_what_is_new_are_handed_out(
     workers: Workers, handed_out: list[list[Cursor]]
 ) -> None:
-    workers.offer([CURSOR, URGENT])
-    workers.follow(frozenset({3}))
-    workers.follow(frozenset())
-    assert handed_out == [[CURSOR, URGENT], [CURSOR]]
+    other = replace(CURSOR, id=3, subscription_id=8)
+    workers._filters = {7: Filter(None, None), 8: Filter(("parcels",), None)}
+    workers.offer([CURSOR, URGENT, other])
+    handed_out.clear()
+    workers.follow({3: {ORDERS}})
+    workers.follow({})
+    workers.follow({3: {(b"parcels", b"sent")}})
+    workers.follow({1: {(b"outbox.events", b"told")}})
+    # Of too many it is not known which they are.
+    workers.follow({3: None})
+    assert handed_out == [[CURSOR], [CURSOR, other], [], [CURSOR, other]]
+
+
+def test_a_subscription_that_is_not_known_yet_may_want_anything(
+    workers: Workers, handed_out: list[list[Cursor]]
+) -> None:
+    workers.offer([CURSOR])
+    workers.follow({3: {ORDERS}})
+    assert handed_out == [[CURSOR], [CURSOR]]
+
+
+def test_what_follows_the_log_and_wants_nothing_of_it_moves_now_and_then(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[tuple[str, list[Cursor]]] = []
+
+    class Shared:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def offer(self, cursors: list[Cursor]) -> None:
+            offered.append(("now", cursors))
+
+        def offer_to_move(self, cursors: list[Cursor]) -> None:
+            offered.append(("to move", cursors))
+
+    monkeypatch.setattr(module, "SharedWorker", Shared)
+    workers._sharing = Counter(kafka=2)
+    for _ in range(3):
+        workers.offer([CURSOR])
+    assert offered == [("now", [CURSOR]), ("to move", [CURSOR])]
 
 
 def test_what_was_known_by_former_settings_is_forgotten(
@@ -47,7 +86,7 @@ def test_what_was_known_by_former_settings_is_forgotten(
     workers.offer([CURSOR, URGENT])
     changed = replace(CURSOR, sink_settings=SinkSettings(topic_prefix="later."))
     workers.offer([changed])
-    workers.follow(frozenset({1, 3}))
+    workers.follow({1: {ORDERS}, 3: {ORDERS}})
     assert handed_out[-1] == [changed]
 
 
@@ -60,7 +99,7 @@ def test_an_exactly_once_cursor_and_one_of_a_channel_are_a_probes_alone(
     known = [] if "sink_settings" in changed else [CURSOR]
     workers.offer([CURSOR])
     workers.offer([replace(CURSOR, **changed)])
-    workers.follow(frozenset({3}))
+    workers.follow({3: {ORDERS}})
     assert handed_out[-1] == known
 
 

@@ -171,18 +171,19 @@ def test_a_group_that_is_parked_is_not_passed(stage: PushStage, together: Togeth
     assert stage.keys("parks") == ["a:1", "b:1"]
 
 
-def test_two_priorities_of_one_subscription_take_turns(
+def test_all_priorities_of_a_subscription_go_in_one_run_the_urgent_first(
     stage: PushStage, together: Together
 ) -> None:
     subscribe(stage, "good", "better")
-    stage.publish("low:1", priority=4)
-    stage.publish("high:1", priority=1)
+    # The one slot is for the urgent message, and then for the other.
+    stage.settle("good", concurrency=1)
+    for priority in (5, 3, 1):
+        stage.publish(f"{priority}:1", f"{priority}:2", priority=priority)
     together.run()
-    stage.publish("high:2", priority=1)
-    together.run()
-    assert stage.keys("good") == ["high:1", "low:1"]
-    together.drain()
-    assert stage.keys("good") == stage.keys("better") == ["high:1", "low:1", "high:2"]
+    assert stage.keys("good") == ["1:1", "1:2", "3:1", "3:2", "5:1", "5:2"]
+    assert sorted(stage.keys("better")) == sorted(stage.keys("good"))
+    assert together.relay.probe() == []
+    assert stage.rows() == []
 
 
 def test_each_gets_the_types_that_it_wants(stage: PushStage, together: Together) -> None:
@@ -273,6 +274,48 @@ def test_a_run_of_one_cursor_sends_to_its_end(
     stage.publish(*(f"g{n % 10}:{n}" for n in range(1, 101)))
     together.relay.round()
     assert len(stage.keys("one")) == 100
+    assert stage.rows() == []
+
+
+def test_a_run_that_others_wait_for_sends_for_a_moment_still_and_leaves_no_row(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "FEED_SECONDS", 30.0)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 30.0)
+    stage.subscribe("hot")
+    stage.receiver.paths["/hot"] = after(0.01)
+    # One after the other, for ten seconds and more.
+    stage.publish(*(f"h:{n}" for n in range(1, 1001)))
+    together.runs.give_way()
+    ran = together.run()
+    assert 0 < len(stage.keys("hot")) < 500
+    assert ran["hot"].progressed
+    assert stage.rows() == []
+    # What was asked for once does not shorten the next run.
+    del stage.receiver.paths["/hot"]
+    together.run()
+    assert len(stage.keys("hot")) == 1000
+
+
+def test_those_that_make_others_wait_run_after_run_go_alone(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message but one is answered at once, and the last one before it would get a row."""
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.5)
+    subscribe(stage, "good", "better")
+    for name in ("evil", "worse"):
+        stage.subscribe(name, types=["evil"])
+        stage.receiver.paths[f"/{name}"] = lambda request: (
+            after(0.15) if request.header("idempotency-key").startswith("slow") else respond()
+        )
+    together.runs._request_loop.usual_seconds = 0.0
+    left = set[str]()
+    for n in range(3):
+        stage.publish(*(f":{n}-{m}" for m in range(14)), f"slow:{n}", type="evil")
+        ran = together.run()
+        left |= {name for name, one in ran.items() if one.alone}
+    assert left == {"evil", "worse"}
     assert stage.rows() == []
 
 

@@ -21,6 +21,7 @@ from relay.push.http.connection import (
     Connection,
 )
 from relay.push.http.deadlines import Deadlines
+from relay.push.http.decrypted import BUFFER_BYTES
 from relay.push.http.guard import Guard
 from relay.push.http.tls import client_context
 from tests.relay.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
@@ -180,6 +181,27 @@ def test_an_unsolicited_answer_counts_for_no_message_over_tls(
         answers = ask(server.port, times=2)
         assert [answer.error for answer in answers] == [None, None]
         assert len(got) == 2
+
+
+@pytest.mark.usefixtures("trusted")
+def test_what_tls_still_holds_behind_an_answer_counts_for_no_message(
+    authority: trustme.CA,
+) -> None:
+    """TLS hands over as much as its buffer takes, and the rest in another turn of the loop."""
+    got: list[bytes] = []
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %05d\r\n\r\n"
+    body_bytes = BUFFER_BYTES - len(head % 0)
+    full = head % body_bytes + b"x" * body_bytes
+
+    def speak(connection: socket.socket) -> None:
+        got.append(request(connection))
+        connection.sendall(6 * full)
+        until_closed(connection)
+
+    with secure(authority.issue_cert(NAME), speak) as (server, _):
+        answers = ask(server.port, times=6)
+        assert [answer.error for answer in answers] == [None] * 6
+        assert len(got) == 6
 
 
 @pytest.mark.usefixtures("trusted")

@@ -1,0 +1,128 @@
+"""Which cursors the runs of many are of: what has something to send waits for no other."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from relay.daemon import shared_worker as module
+from relay.daemon.shared_worker import SharedWorker
+from relay.log.cursor import Cursor, SinkSettings
+from relay.log.run import Ran
+from relay.monitoring.telemetry import Telemetry
+from relay.process.heartbeat import Heartbeat
+from tests.eventually import eventually
+
+CURSORS = [
+    Cursor(n, n, f"s{n}", "http", 0, 3, None, 1, "", None, None, SinkSettings()) for n in range(8)
+]
+MOVING, SENDING = CURSORS[:4], CURSORS[4:]
+
+
+class Recorded:
+    """Runs that note their cursors. The first one lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[int]] = []
+        self.asked_to_give_way = threading.Event()
+        self.go_on = threading.Event()
+
+    def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> Mapping[int, Ran]:
+        self.runs.append([cursor.id for cursor in cursors])
+        assert self.go_on.wait(30)
+        return {cursor.id: Ran(progressed=True) for cursor in cursors}
+
+    def rest(self) -> None: ...
+
+    def give_way(self) -> None:
+        self.asked_to_give_way.set()
+
+
+@pytest.fixture
+def runs() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture
+def worker(runs: Recorded) -> Iterator[SharedWorker]:
+    @contextmanager
+    def session(cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Recorded]:
+        yield runs
+
+    made = SharedWorker(
+        "http",
+        telemetry=Telemetry(),
+        sessions=session,
+        turned=lambda: None,
+        leave=lambda _: None,
+    )
+    yield made
+    runs.go_on.set()
+    made.stop()
+    made.join(10)
+
+
+def _run_count(runs: Recorded, count: int) -> Callable[[], None]:
+    def check() -> None:
+        assert len(runs.runs) >= count
+
+    return check
+
+
+def test_what_has_something_to_send_goes_before_what_only_moves(
+    worker: SharedWorker, runs: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_TOGETHER", 2)
+    worker._most = 2
+    worker._moving.begin_if_over()
+    worker.offer(CURSORS[:1])
+    eventually(_run_count(runs, 1))
+    worker.offer_to_move(MOVING)
+    worker.offer(SENDING)
+    runs.go_on.set()
+    eventually(_run_count(runs, 5))
+    of_run = [set(one) for one in runs.runs[1:]]
+    assert set.union(*of_run[:2]) == {cursor.id for cursor in SENDING}
+    assert set.union(*of_run[2:]) == {cursor.id for cursor in MOVING}
+
+
+def test_one_that_was_to_move_and_is_wanted_meanwhile_goes_with_the_first(
+    worker: SharedWorker, runs: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker._moving.begin_if_over()
+    worker.offer(CURSORS[:1])
+    eventually(_run_count(runs, 1))
+    worker.offer_to_move(MOVING)
+    worker.offer([MOVING[2]])
+    # And one that has something to send is not put off.
+    worker.offer_to_move([MOVING[2]])
+    runs.go_on.set()
+    eventually(_run_count(runs, 3))
+    assert runs.runs[1] == [MOVING[2].id]
+    assert sorted(runs.runs[2]) == [one.id for one in MOVING if one is not MOVING[2]]
+
+
+def test_those_that_move_have_a_turn_while_others_send_without_end(
+    worker: SharedWorker, runs: Recorded
+) -> None:
+    worker.offer(CURSORS[:1])
+    eventually(_run_count(runs, 1))
+    worker.offer_to_move(MOVING)
+    worker.offer(SENDING)
+    runs.go_on.set()
+
+    def moved() -> None:
+        worker.offer(SENDING)
+        assert any(set(one) >= {cursor.id for cursor in MOVING[1:]} for one in runs.runs)
+
+    eventually(moved)
+
+
+def test_a_run_is_told_that_others_wait_for_its_end(worker: SharedWorker, runs: Recorded) -> None:
+    worker.offer(CURSORS[:1])
+    eventually(_run_count(runs, 1))
+    worker.offer_to_move(MOVING)
+    assert not runs.asked_to_give_way.is_set()
+    worker.offer(SENDING)
+    assert runs.asked_to_give_way.is_set()
