@@ -14,7 +14,9 @@ import pytest
 import trustme
 import uvloop
 
+from relay.push.http import pool
 from relay.push.http.answer import Answer
+from relay.push.http.client import Destination
 from relay.push.http.connection import (
     MAX_HANDSHAKE_BYTES,
     MAX_HEAD_BYTES,
@@ -23,6 +25,7 @@ from relay.push.http.connection import (
 from relay.push.http.deadlines import Deadlines
 from relay.push.http.decrypted import BUFFER_BYTES
 from relay.push.http.guard import Guard
+from relay.push.http.lines import Lines
 from relay.push.http.tls import client_context
 from tests.relay.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
 from tests.relay.push.http.requests import LOOPBACK, Client, Request
@@ -85,6 +88,30 @@ def ask(port: int, host: str = NAME, times: int = 1, body: bytes = b"{}") -> lis
         got = [await client.post(asked) for _ in range(times)]
         await client.close()
         return got
+
+    return uvloop.run(several())
+
+
+def ask_at_once(port: int, times: int) -> list[Answer]:
+    """Each but the first in the moment in which the one before is answered."""
+
+    async def several() -> list[Answer]:
+        client = Client(Guard(LOOPBACK), look_up)  # type: ignore[arg-type]
+        to = Destination(f"https://{NAME}:{port}/", 10.0)
+        answers: list[Answer] = []
+        over = asyncio.Event()
+
+        def answered(answer: Answer) -> None:
+            answers.append(answer)
+            if len(answers) == times:
+                over.set()
+            else:
+                client.send(to, Lines(b""), b"{}", float("inf"), answered)
+
+        client.send(to, Lines(b""), b"{}", float("inf"), answered)
+        await asyncio.wait_for(over.wait(), 60)
+        await client.close()
+        return answers
 
     return uvloop.run(several())
 
@@ -185,9 +212,10 @@ def test_an_unsolicited_answer_counts_for_no_message_over_tls(
 
 @pytest.mark.usefixtures("trusted")
 def test_what_tls_still_holds_behind_an_answer_counts_for_no_message(
-    authority: trustme.CA,
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TLS hands over as much as its buffer takes, and the rest in another turn of the loop."""
+    monkeypatch.setattr(pool, "TRIAL_SECONDS", 0.0)
     got: list[bytes] = []
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %05d\r\n\r\n"
     body_bytes = BUFFER_BYTES - len(head % 0)
@@ -195,13 +223,18 @@ def test_what_tls_still_holds_behind_an_answer_counts_for_no_message(
 
     def speak(connection: socket.socket) -> None:
         got.append(request(connection))
+        while len(got) < 3:
+            # The connection proves itself first.
+            connection.sendall(OK)
+            got.append(request(connection))
         connection.sendall(6 * full)
+        # What is asked now is not read as a request.
         until_closed(connection)
 
-    with secure(authority.issue_cert(NAME), speak) as (server, _):
-        answers = ask(server.port, times=6)
-        assert [answer.error for answer in answers] == [None] * 6
-        assert len(got) == 6
+    with secure(authority.issue_cert(NAME), speak, tickets=0) as (server, _):
+        answers = ask_at_once(server.port, times=9)
+        assert [answer.error for answer in answers] == [None] * 9
+        assert len(got) == 9
 
 
 @pytest.mark.usefixtures("trusted")
