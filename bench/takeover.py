@@ -21,7 +21,8 @@ from bench.arena import Arena, Connection
 from bench.figures import Figure, Section, at_most, table
 from bench.push import latency
 from bench.push.arena import PushArena
-from bench.push.subscribers import CHANNEL, subscribed
+from bench.push.subscribers import CHANNEL, fill, subscribed
+from bench.watch import send_one, watch
 from bench.writer import PUBLISH
 from local.program import Program
 from local.server import StartError
@@ -143,6 +144,8 @@ def _to_kafka(
     arena.make_topic(topic)
 
     def read(count: int) -> Arrivals:
+        # The first transaction of a broker takes seconds.
+        send_one(connection, topic)
         reader = arena.start("reader", arena.kafka.bootstrap_servers, topic, count)
         assert reader.stdout is not None
         reader.stdout.readline()
@@ -153,6 +156,9 @@ def _to_kafka(
 
 def _to_endpoint(arena: PushArena, connection: Connection, rounds: int, rate: int) -> Takeovers:
     def read(count: int) -> Arrivals:
+        fill(connection, 1)
+        watch(connection, 1)
+        arena.endpoints.take()
         return lambda: {one.n: one.begin for one in latency.wait(arena, 1, count)}
 
     wanted = subscribed(arena, connection, 1)
@@ -169,7 +175,9 @@ def _take_over(
     wanted: AbstractContextManager[None],
     read: Callable[[int], Arrivals],
 ) -> Takeovers:
-    """`read` begins to read so many messages; what it returns waits for the last of them."""
+    """`read` waits until messages go and begins to read so many; what it returns waits for the last
+    of them.
+    """
     seconds = round(rounds * ROUND_SECONDS) + freezes * FROZEN_SECONDS + SLACK_SECONDS
     with wanted, ExitStack() as stack:
         relays = [stack.enter_context(arena.relay()) for _ in range(2)]
