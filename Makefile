@@ -65,7 +65,7 @@ bench-push: $(STAMP) ## signed webhooks beside a bare aiohttp loop, one table
 bench-takeover: $(STAMP) ## relays killed again and again, and how soon the other goes on
 	$(BIN)/python -m bench.takeover
 
-bench-isolation: $(STAMP) ## 99 healthy endpoints beside one that hangs, is slow, fails, is far behind or is paused
+bench-isolation: $(STAMP) ## healthy endpoints beside one that hangs, is slow, fails, is far behind, is paused
 	$(BIN)/python -m bench.push --only isolation
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

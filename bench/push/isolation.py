@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from bench.arena import Connection
 from bench.latency import MILLISECONDS, percentile
 from bench.push.arena import PushArena
@@ -38,17 +40,32 @@ def served(arena: PushArena, connection: Connection) -> Iterator[None]:
         yield
 
 
-def turn(
-    arena: PushArena, connection: Connection, seconds: int, disturbance: Disturbance
-) -> list[float]:
-    """The 50th and the 99th percentile from commit to request, of the healthy: milliseconds."""
+class Turn(msgspec.Struct, frozen=True):
+    """Milliseconds from commit to request, of the healthy, and what waits in the end for the one
+    beside them.
+    """
+
+    p50: float
+    p99: float
+    left: int
+
+
+LEFT = """
+select coalesce(sum(messages), 0)::bigint from outbox.subscription_backlog where subscription = %s
+"""
+
+
+def turn(arena: PushArena, connection: Connection, seconds: int, disturbance: Disturbance) -> Turn:
+    """Raises RuntimeError where a message does not come to each of the healthy."""
     rate = DELIVERIES // HEALTHY
     with disturbance(arena, connection):
         committed = arena.measure("writer", arena.database_url, PUBLISH, CHANNEL, rate, seconds)
+        left = connection.execute(LEFT, (NAME,)).fetchone()
         came = wait(arena, HEALTHY, len(committed))
+    assert left is not None
     committed_at = {n: at for n, _, at in committed}
     times = [(one.begin - committed_at[one.n]) * MILLISECONDS for one in came]
-    return [percentile(times, 50), percentile(times, 99)]
+    return Turn(percentile(times, 50), percentile(times, 99), left[0])
 
 
 @contextmanager
@@ -85,22 +102,7 @@ def behind(arena: PushArena, connection: Connection) -> Iterator[None]:
         wait(arena, HEALTHY, 1)
         connection.execute(PAUSE, (False, NAME))
         yield
-        left = _left(connection)
-        if not left:
-            raise RuntimeError(f"{BEHIND:,} messages were gone before the turn was over")
     connection.execute("truncate outbox.message")
-
-
-LEFT = """
-select exists (select from outbox.cursor c join outbox.subscription s on s.id = c.subscription_id
-               cross join lateral outbox.unread(c.id, 1) as unread
-               where s.name = %s and unread.wanted)
-"""
-
-
-def _left(connection: Connection) -> bool:
-    row = connection.execute(LEFT, (NAME,)).fetchone()
-    return row is not None and bool(row[0])
 
 
 @contextmanager
