@@ -41,13 +41,15 @@ def served(arena: PushArena, connection: Connection) -> Iterator[None]:
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """Milliseconds from commit to request, of the healthy, and what waits in the end for the one
-    beside them.
+    """Milliseconds from commit to request, of the healthy; what waits in the end for the one beside
+    them; and how many delivery rows were written, of the healthy and of that one.
     """
 
     p50: float
     p99: float
     left: int
+    healthy_rows: int
+    other_rows: int
 
 
 LEFT = """
@@ -58,6 +60,7 @@ select coalesce(sum(messages), 0)::bigint from outbox.subscription_backlog where
 def turn(arena: PushArena, connection: Connection, seconds: int, disturbance: Disturbance) -> Turn:
     """Raises RuntimeError where a message does not come to each of the healthy."""
     rate = DELIVERIES // HEALTHY
+    connection.execute("truncate public.delivery_row")
     with disturbance(arena, connection):
         committed = arena.measure("writer", arena.database_url, PUBLISH, CHANNEL, rate, seconds)
         left = connection.execute(LEFT, (NAME,)).fetchone()
@@ -65,7 +68,7 @@ def turn(arena: PushArena, connection: Connection, seconds: int, disturbance: Di
     assert left is not None
     committed_at = {n: at for n, _, at in committed}
     times = [(one.begin - committed_at[one.n]) * MILLISECONDS for one in came]
-    return Turn(percentile(times, 50), percentile(times, 99), left[0])
+    return Turn(percentile(times, 50), percentile(times, 99), left[0], *_rows(connection))
 
 
 @contextmanager
@@ -172,8 +175,7 @@ from public.delivery_row
 """
 
 
-def rows(connection: Connection) -> tuple[int, int]:
-    """How many delivery rows were written since `served` began: of the healthy, and of others."""
+def _rows(connection: Connection) -> tuple[int, int]:
     counted = connection.execute(COUNT_ROWS).fetchone()
     assert counted is not None
     return counted[0], counted[1]

@@ -186,7 +186,6 @@ class Bench:
         turns |= {what: turn(each) for what, each in isolation.DISTURBANCES.items()}
         with isolation.served(arena, connection):
             taken = self._in_turn("isolation", turns, self._sizes.isolation_rounds)
-            healthy_rows, other_rows = isolation.rows(connection)
         alone = [one.p99 for one in taken["alone"]]
         figures = [
             Figure("p50, undisturbed", [one.p50 for one in taken["alone"]], "{:.1f} ms"),
@@ -199,11 +198,13 @@ class Bench:
                 Figure(f"p99 beside one that {what}", p99s, "{:.1f} ms"),
                 Figure("  ÷ undisturbed", ratios, "{:.2f}", at_most(1.2)),
             ]
+        beside = [one for what in isolation.DISTURBANCES for one in taken[what]]
         left = [one.left for one in taken["is far behind"]]
         figures += [
             Figure("still before the one that is far behind", left, "{:,.0f}"),
-            Figure("delivery rows written for the healthy", [healthy_rows], "{:.0f}", at_most(0)),
-            Figure("  for the others", [other_rows], "{:.0f}"),
+            _rows("delivery rows of the healthy, undisturbed", taken["alone"]),
+            _rows("  beside another", beside),
+            Figure("delivery rows of the other", [sum(one.other_rows for one in beside)], "{:.0f}"),
         ]
         return Section(
             f"{isolation.HEALTHY} healthy beside one that is not",
@@ -254,6 +255,10 @@ class Bench:
             "is another subscription's; the rows are its own: groups of "
             f"{growth.ROWS_PER_GROUP}, one message given up and parked, the others behind it.",
         )
+
+
+def _rows(name: str, turns: list[isolation.Turn]) -> Figure:
+    return Figure(name, [sum(one.healthy_rows for one in turns)], "{:.0f}", at_most(0))
 
 
 def _of(count: int) -> str:
