@@ -196,7 +196,8 @@ def _take_over(
         committed = arena.result(writer)
         arrived = arrivals()
         published = _published(connection, channel, {id_: n for n, id_, _ in committed})
-    first, last = killed[0], min(frozen, default=sys.maxsize)
+    # What is under way at a freeze waits for its end, and is no wait for a takeover.
+    first, last = killed[0], min(frozen, default=sys.maxsize) - int(SETTLE_SECONDS * 1e9)
     return Takeovers(
         killed=seconds_until_arrival(killed, published, arrived),
         frozen=seconds_until_arrival(frozen, published, arrived),
