@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-long prove chaos lint schema bench bench-peers bench-growth bench-outage bench-push lock
+.PHONY: help install demo run test test-long prove chaos lint schema bench bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## .venv with the locked dependencies
 
@@ -61,6 +61,12 @@ bench-outage: $(STAMP) ## a minute without Kafka while messages come, and the wa
 
 bench-push: $(STAMP) ## signed webhooks beside a bare aiohttp loop, one table
 	$(BIN)/python -m bench.push
+
+bench-takeover: $(STAMP) ## relays killed again and again, and how soon the other goes on
+	$(BIN)/python -m bench.takeover
+
+bench-isolation: $(STAMP) ## healthy endpoints beside one that hangs, is slow, fails, is far behind, is paused
+	$(BIN)/python -m bench.push --only isolation
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url

@@ -11,7 +11,10 @@ PATIENCE_SECONDS = 30
 
 
 def main(bootstrap_servers: str, topic: str, count: str) -> None:
-    """Prints a line when it is ready, then [n, nanoseconds] for each of `count` messages."""
+    """Prints a line when it is ready, then [n, nanoseconds] for each of `count` messages.
+
+    Of a message that comes again only the first arrival counts.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -27,7 +30,7 @@ def main(bootstrap_servers: str, topic: str, count: str) -> None:
         consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
     consumer.poll(1.0)
     print("ready", flush=True)
-    seen: list[tuple[int, int]] = []
+    seen: dict[int, int] = {}
     while len(seen) < int(count):
         message = consumer.poll(PATIENCE_SECONDS)
         if message is None:
@@ -36,8 +39,8 @@ def main(bootstrap_servers: str, topic: str, count: str) -> None:
             raise KafkaException(error)
         value = message.value()
         assert value is not None
-        seen.append((json.loads(value)["n"], time.time_ns()))
-    print(json.dumps(seen))
+        seen.setdefault(json.loads(value)["n"], time.time_ns())
+    print(json.dumps(list(seen.items())))
     consumer.close()
 
 

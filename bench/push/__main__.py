@@ -21,6 +21,8 @@ QUICK = Sizes(
     rates=(200,),
     seconds=3,
     slot_seconds=3,
+    isolation_rounds=1,
+    isolation_seconds=4,
     backlog=100_000,
     rows=20_000,
 )

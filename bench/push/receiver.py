@@ -1,4 +1,7 @@
-"""The endpoints, a process of its own: POST /ok/…, /slow/… and /hang/…, until stdin is closed.
+"""The endpoints, a process of its own, until stdin is closed.
+
+POST /ok/… is answered at once and /slow/… later, /fail/… with an error every second time, /hang/…
+never; /beside/… at once, too, and nothing is noted of it.
 
 It prints its port for http and the one for https, whose certificate and key it is given. For each
 line that it reads it prints what has come since the last one: {path: [[n, begin, end], …]}, in
@@ -6,6 +9,7 @@ nanoseconds since 1970; n is the number in the body.
 """
 
 import asyncio
+import itertools
 import json
 import random
 import ssl
@@ -19,6 +23,7 @@ SEED = 5
 # What a slow endpoint takes, uniformly.
 SLOW_SECONDS = (0.15, 0.45)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+FAULT = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 LENGTH = b"\r\ncontent-length:"
 
 
@@ -28,6 +33,7 @@ class Receiver:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.random = random.Random(SEED)
+        self.faults = itertools.cycle((FAULT, ANSWER))
         self._requests: dict[str, list[tuple[int, int, int]]] = {}
 
     def note(self, path: str, n: int, begin: int, end: int) -> None:
@@ -72,6 +78,10 @@ class Connection(asyncio.Protocol):
         elif path.startswith("/slow/"):
             seconds = self._receiver.random.uniform(*SLOW_SECONDS)
             self._receiver.loop.call_later(seconds, self._answer_late, path, n, begin)
+        elif path.startswith("/fail/"):
+            self._transport.write(next(self._receiver.faults))
+        elif path.startswith("/beside/"):
+            self._transport.write(ANSWER)
 
     def _answer_late(self, path: str, n: int, begin: int) -> None:
         if not self._transport.is_closing():

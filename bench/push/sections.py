@@ -10,17 +10,16 @@ import msgspec
 from bench.arena import Connection
 from bench.figures import Figure, Section, at_most, ratio
 from bench.latency import percentile
-from bench.push import drain, growth, latency, slots
+from bench.push import drain, growth, isolation, latency, slots
 from bench.push.arena import PushArena
 from bench.push.drain import Turn
+from bench.push.isolation import Disturbance
 
-NAMES = ("deliveries", "tls", "slots", "latency", "hanging", "growth")
+NAMES = ("deliveries", "tls", "slots", "latency", "isolation", "growth")
 SUBSCRIPTIONS = (1, 10, 100)
 SECURE_SUBSCRIPTIONS = (1, 10)
 # Deliveries a second ÷ those of the bare loop, that is, what aiohttp costs ÷ what all of this does.
 MIN_RATIO, MIN_SECURE_RATIO = 2.0, 1.5
-HANGING_AMONG = 100
-HANGING_RATE = 200
 
 T = TypeVar("T")
 
@@ -33,6 +32,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     rates: tuple[int, ...] = (200, 1000)
     seconds: int = 8
     slot_seconds: int = 8
+    isolation_rounds: int = 5
+    isolation_seconds: int = 11
     backlog: int = 1_000_000
     rows: int = 100_000
 
@@ -55,17 +56,20 @@ class Bench:
             "tls": self._tls,
             "slots": self._slots,
             "latency": self._latency,
-            "hanging": self._hanging,
+            "isolation": self._isolation,
             "growth": self._growth,
         }
         return measures[name]()
 
-    def _in_turn(self, title: str, turns: dict[str, Callable[[], T]]) -> dict[str, list[T]]:
+    def _in_turn(
+        self, title: str, turns: dict[str, Callable[[], T]], rounds: int | None = None
+    ) -> dict[str, list[T]]:
         """What each turn came to, round by round."""
+        rounds = rounds or self._sizes.rounds
         order, taken = list(turns), defaultdict[str, list[T]](list)
-        for number in range(self._sizes.rounds):
+        for number in range(rounds):
             for name in order:
-                self._tell(f"{title}, round {number + 1} of {self._sizes.rounds}: {name}")
+                self._tell(f"{title}, round {number + 1} of {rounds}: {name}")
                 taken[name].append(turns[name]())
             order.append(order.pop(0))
         return taken
@@ -172,34 +176,45 @@ class Bench:
             "once; one clock, the machine's, for both.",
         )
 
-    def _hanging(self) -> Section:
-        arena, connection, seconds = self._arena, self._connection, self._sizes.seconds
+    def _isolation(self) -> Section:
+        arena, connection, seconds = self._arena, self._connection, self._sizes.isolation_seconds
 
-        def turn(healthy: int, hanging: bool) -> list[float]:
-            rate = HANGING_RATE * healthy // HANGING_AMONG
-            times = latency.measure(arena, connection, healthy, rate, seconds, hanging)
-            return [percentile(times, 50), percentile(times, 99)]
+        def turn(disturbance: Disturbance) -> Callable[[], isolation.Turn]:
+            return partial(isolation.turn, arena, connection, seconds, disturbance)
 
-        taken = self._in_turn(
-            "one hanging among 100",
-            {
-                "undisturbed": lambda: turn(HANGING_AMONG - 1, False),
-                "hanging": lambda: turn(HANGING_AMONG - 1, True),
-            },
-        )
-        alone, beside = taken["undisturbed"], taken["hanging"]
-        ratios = [b[1] / a[1] for a, b in zip(alone, beside, strict=True)]
+        turns = {"alone": turn(isolation.undisturbed)}
+        turns |= {what: turn(each) for what, each in isolation.DISTURBANCES.items()}
+        with isolation.served(arena, connection):
+            taken = self._in_turn("isolation", turns, self._sizes.isolation_rounds)
+        alone = [one.p99 for one in taken["alone"]]
+        figures = [
+            Figure("p50, undisturbed", [one.p50 for one in taken["alone"]], "{:.1f} ms"),
+            Figure("p99, undisturbed", alone, "{:.1f} ms"),
+        ]
+        for what in isolation.DISTURBANCES:
+            p99s = [one.p99 for one in taken[what]]
+            ratios = [a / b for a, b in zip(p99s, alone, strict=True)]
+            figures += [
+                Figure(f"p99 beside one that {what}", p99s, "{:.1f} ms"),
+                Figure("  ÷ undisturbed", ratios, "{:.2f}", at_most(1.2)),
+            ]
+        beside = [one for what in isolation.DISTURBANCES for one in taken[what]]
+        left = [one.left for one in taken["is far behind"]]
+        figures += [
+            Figure("still before the one that is far behind", left, "{:,.0f}"),
+            _rows("delivery rows of the healthy, undisturbed", taken["alone"]),
+            _rows("  beside another", beside),
+            Figure("delivery rows of the other", [sum(one.other_rows for one in beside)], "{:.0f}"),
+        ]
         return Section(
-            "One hanging among 100",
-            [
-                Figure("p50 of 99 healthy", [one[0] for one in alone], "{:.1f} ms"),
-                Figure("p99 of 99 healthy", [one[1] for one in alone], "{:.1f} ms"),
-                Figure("p50, one more hanging", [one[0] for one in beside], "{:.1f} ms"),
-                Figure("p99, one more hanging", [one[1] for one in beside], "{:.1f} ms"),
-                Figure("p99, hanging ÷ undisturbed", ratios, "{:.2f}", at_most(1.2)),
-            ],
-            f"commit → request, {HANGING_RATE} deliveries a second; the hundredth endpoint takes "
-            "requests and never answers, its timeout is 2 s and its breaker never opens.",
+            f"{isolation.HEALTHY} healthy beside one that is not",
+            figures,
+            f"commit → request, of the healthy alone; {isolation.DELIVERIES} deliveries a second, "
+            f"each message to all; turns of {seconds} s by one relay. One hangs: takes requests "
+            "and never answers, its timeout 2 s; is slow: 150 to 450 ms; fails every second "
+            "request; no breaker of those opens. One works off a backlog of "
+            f"{isolation.BEHIND:,}, in a log that the others have passed; one is paused and "
+            "resumed every second.",
         )
 
     def _growth(self) -> Section:
@@ -240,6 +255,10 @@ class Bench:
             "is another subscription's; the rows are its own: groups of "
             f"{growth.ROWS_PER_GROUP}, one message given up and parked, the others behind it.",
         )
+
+
+def _rows(name: str, turns: list[isolation.Turn]) -> Figure:
+    return Figure(name, [sum(one.healthy_rows for one in turns)], "{:.0f}", at_most(0))
 
 
 def _of(count: int) -> str:

@@ -41,3 +41,16 @@ def test_an_endpoint_tells_which_message_came_once(tmp_path: Path, secure: bool)
         (request,) = endpoints.take()["/ok/7"]
         assert request.n == 42
         assert endpoints.take() == {}
+
+
+def test_a_failing_endpoint_fails_every_second_request(tmp_path: Path) -> None:
+    with Endpoints(tmp_path) as endpoints:
+        connection = HTTPConnection(urlsplit(endpoints.url).netloc, timeout=10)
+        answers = []
+        for n in range(4):
+            connection.request("POST", "/fail/0", f'{{"n": {n}, "text": "x"}}'.encode())
+            response = connection.getresponse()
+            response.read()
+            answers.append(response.status)
+        connection.close()
+        assert answers == [500, 200, 500, 200]

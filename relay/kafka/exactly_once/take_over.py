@@ -20,7 +20,7 @@ class TakeOver:
 
     def __init__(self, relay: str) -> None:
         self._relay = relay
-        # Cursors of other relays that have work: the checkpoint, and since when it is the latest.
+        # Cursors of other relays that have work: the checkpoint, and until when it is left alone.
         self._waiting: dict[int, tuple[int, float]] = {}
         self._fence_seconds = 0.0
 
@@ -28,12 +28,14 @@ class TakeOver:
         """Whether another relay worked on it last, and its work has not waited for long."""
         if cursor.relay in ("", self._relay):
             return False
-        n, since = self._waiting.get(cursor.id, (None, 0.0))
+        n, until = self._waiting.get(cursor.id, (None, 0.0))
         if n != cursor.n:
-            since = time.monotonic()
-            self._waiting[cursor.id] = (cursor.n, since)
-        patience = max(TAKE_OVER_SECONDS, TAKE_OVER_FENCES * self._fence_seconds)
-        return time.monotonic() < since + min(patience, MAX_TAKE_OVER_SECONDS)
+            # Once and for all: who then fences has a run or two without a checkpoint, in which it
+            # looks topics up, and must not wait for itself.
+            patience = max(TAKE_OVER_SECONDS, TAKE_OVER_FENCES * self._fence_seconds)
+            until = time.monotonic() + min(patience, MAX_TAKE_OVER_SECONDS)
+            self._waiting[cursor.id] = (cursor.n, until)
+        return time.monotonic() < until
 
     def has_moved_on(self, claimed: Claimed) -> bool:
         """Whether another relay got on with it between the probe and the claim."""

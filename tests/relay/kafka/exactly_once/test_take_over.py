@@ -78,3 +78,18 @@ def test_the_slower_fencing_is_the_longer_another_is_left_alone(
     assert relay.take_over.defer_to_other(ANOTHERS)
     clock.now += 0.02
     assert not relay.take_over.defer_to_other(ANOTHERS)
+
+
+def test_a_relay_that_has_taken_a_cursor_over_waits_no_longer_for_its_former_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(take_over, "time", clock)
+    broker = cast(Any, SlowBroker(clock, fence_seconds=0.9))
+    relay = ExactlyOnce(cast(Any, None), broker, settings("postgresql://h/d"), Telemetry())
+    assert relay.take_over.defer_to_other(ANOTHERS)
+    clock.now += take_over.TAKE_OVER_SECONDS + 0.01
+    assert not relay.take_over.defer_to_other(ANOTHERS)
+    relay.adopt(CLAIMED)
+    # Its first run may only look topics up, and leaves the checkpoint as it is.
+    assert not relay.take_over.defer_to_other(ANOTHERS)
