@@ -1,25 +1,20 @@
 """The work of many subscriptions together: what follows the log is read once for all of them."""
 
-import random
-from collections import deque
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 
 import psycopg
 
+from relay.daemon.waiting_cursors import WaitingCursors
 from relay.daemon.worker import OpenSession, Worker
 from relay.log.cursor import Cursor
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import SharedRuns
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
-from relay.process.interval import Interval
 
 # So many cursors are claimed at once. One run more for more of them costs less than that all wait
 # for the slowest.
 MAX_TOGETHER = 128
-# How often those move that want nothing of what is new, while others have something to send.
-MOVE_SECONDS = 0.1
 
 
 class SharedWorker(Worker[SharedRuns]):
@@ -42,7 +37,6 @@ class SharedWorker(Worker[SharedRuns]):
         self._leave = leave
         # Of those that are offered: what is new is not for them, and they only move on.
         self._to_move: set[int] = set()
-        self._moving = Interval(MOVE_SECONDS)
         self._runs: SharedRuns | None = None
         self._together: Sequence[Cursor] = ()
         # Of one run; fewer after one that failed as a whole.
@@ -81,32 +75,17 @@ class SharedWorker(Worker[SharedRuns]):
         )
 
     def _serve(self, runs: SharedRuns, offered: Sequence[Cursor]) -> bool:
-        waiting, moving = map(deque, self._take_offered())
-        for some in (waiting, moving):
-            # Relays begin at different places, so that they do not ask for the same cursors.
-            some.rotate(random.randrange(len(some) or 1))
+        waiting = WaitingCursors()
+        waiting.add(*self._take_offered())
+        waiting.mix()
         begun: Sequence[Cursor] = ()
-        urgent = False
-        while (begun or waiting or moving) and not self._stop.is_set():
-            some = waiting
-            if moving and not begun and (not waiting or self._moving.begin_if_over()):
-                some = moving
-            most = min(self._most, -(-len(some) // self.relays))
-            if len(waiting) > most and some is waiting:
-                # By turns the most urgent, and those that have waited longest.
-                urgent = not urgent
-                if urgent:
-                    waiting = some = deque(sorted(waiting, key=attrgetter("priority")))
-            together = begun or [some.popleft() for _ in range(most)]
-            if waiting:
+        while (begun or waiting) and not self._stop.is_set():
+            together = begun or waiting.take(self._most, self.relays)
+            if waiting.has_sending:
                 runs.give_way()
-            begun, going = self._run_together(runs, together, again=not (waiting or moving))
-            waiting.extend(going)
-            known = {cursor.id for cursor in (*begun, *waiting)}
-            more, to_move = self._take_offered()
-            waiting.extend(cursor for cursor in more if cursor.id not in known)
-            known |= {cursor.id for cursor in (*moving, *more)}
-            moving.extend(cursor for cursor in to_move if cursor.id not in known)
+            begun, going = self._run_together(runs, together, again=not waiting)
+            waiting.add(going)
+            waiting.add(*self._take_offered(), begun)
         return True
 
     def _run_together(

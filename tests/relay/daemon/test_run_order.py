@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from relay.daemon import shared_worker as module
+from relay.daemon import shared_worker, waiting_cursors
 from relay.daemon.shared_worker import SharedWorker
 from relay.log.cursor import Cursor, SinkSettings
 from relay.log.run import Ran
@@ -73,9 +73,9 @@ def _run_count(runs: Recorded, count: int) -> Callable[[], None]:
 def test_what_has_something_to_send_goes_before_what_only_moves(
     worker: SharedWorker, runs: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_TOGETHER", 2)
+    monkeypatch.setattr(waiting_cursors, "MOVE_SECONDS", 60.0)
+    monkeypatch.setattr(shared_worker, "MAX_TOGETHER", 2)
     worker._most = 2
-    worker._moving.begin_if_over()
     worker.offer(CURSORS[:1])
     eventually(_run_count(runs, 1))
     worker.offer_to_move(MOVING)
@@ -88,9 +88,8 @@ def test_what_has_something_to_send_goes_before_what_only_moves(
 
 
 def test_one_that_was_to_move_and_is_wanted_meanwhile_goes_with_the_first(
-    worker: SharedWorker, runs: Recorded, monkeypatch: pytest.MonkeyPatch
+    worker: SharedWorker, runs: Recorded
 ) -> None:
-    worker._moving.begin_if_over()
     worker.offer(CURSORS[:1])
     eventually(_run_count(runs, 1))
     worker.offer_to_move(MOVING)

@@ -1,0 +1,65 @@
+"""The cursors that wait for a run of many, and whose turn it is."""
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from operator import attrgetter
+
+from relay.log.cursor import Cursor
+from relay.process.interval import Interval
+
+# How often those move that want nothing of what is new, while others have something to send.
+MOVE_SECONDS = 0.1
+
+
+class WaitingCursors:
+    """Those that have something to send go before those that only move, as far as is known."""
+
+    def __init__(self) -> None:
+        self._sending: deque[Cursor] = deque()
+        self._moving: deque[Cursor] = deque()
+        self._moves = Interval(MOVE_SECONDS)
+        self._moves.begin_if_over()
+        self._urgent_first = False
+
+    def __bool__(self) -> bool:
+        return bool(self._sending or self._moving)
+
+    @property
+    def has_sending(self) -> bool:
+        """Whether any has something to send."""
+        return bool(self._sending)
+
+    def add(
+        self,
+        sending: Iterable[Cursor],
+        moving: Iterable[Cursor] = (),
+        begun: Iterable[Cursor] = (),
+    ) -> None:
+        """More of either kind; not those whose next run has `begun`, nor any a second time."""
+        known = {cursor.id for cursor in (*begun, *self._sending)}
+        self._sending.extend(cursor for cursor in sending if cursor.id not in known)
+        known |= {cursor.id for cursor in (*self._sending, *self._moving)}
+        self._moving.extend(cursor for cursor in moving if cursor.id not in known)
+
+    def take(self, most: int, relays: int) -> list[Cursor]:
+        """Those of the next run: at most so many, and the part of one of so many relays."""
+        if self._moving and (not self._sending or self._moves.begin_if_over()):
+            return self._take(self._moving, most, relays)
+        if len(self._sending) > self._share(self._sending, most, relays):
+            # By turns the most urgent, and those that have waited longest.
+            self._urgent_first = not self._urgent_first
+            if self._urgent_first:
+                self._sending = deque(sorted(self._sending, key=attrgetter("priority")))
+        return self._take(self._sending, most, relays)
+
+    def mix(self) -> None:
+        """Relays begin at different places, so that they do not ask for the same cursors."""
+        for waiting in (self._sending, self._moving):
+            waiting.rotate(random.randrange(len(waiting) or 1))
+
+    def _take(self, waiting: deque[Cursor], most: int, relays: int) -> list[Cursor]:
+        return [waiting.popleft() for _ in range(self._share(waiting, most, relays))]
+
+    def _share(self, waiting: deque[Cursor], most: int, relays: int) -> int:
+        return min(most, -(-len(waiting) // relays))
