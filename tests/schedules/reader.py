@@ -1,7 +1,7 @@
 """What readers of a log have in common: rounds that stand still after each step, and deaths."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from tests.relay.recording import Arrival
@@ -42,7 +42,7 @@ class Reader(Protocol):
 class Readers(Protocol):
     """Readers of one kind that share their progress, and what has arrived by subscription."""
 
-    arrivals: Mapping[str, Sequence[Arrival]]
+    arrivals: dict[str, list[Arrival]]
 
     def begin(self) -> None:
         """A new schedule: what has arrived is forgotten."""

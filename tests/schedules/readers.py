@@ -16,8 +16,7 @@ from tests.schedules.session import PATIENT, connect
 from tests.schedules.shared_reader import SharedRelays
 from tests.sql.log import Session
 
-
-(NAME,) = (one.name for one in ALONE)
+NAME = ALONE[0].name
 
 
 class RelayReader:

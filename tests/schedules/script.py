@@ -31,14 +31,14 @@ ALONE = (Subscription("schedules"),)
 
 
 class Script(msgspec.Struct, frozen=True):
-    """Writers A, B, C, readers R, S and a lone one, L; the steps of one session stay in their order.
+    """Writers A, B, C, readers R, S and a lone one, L; each one's steps stay in their order.
 
     A writer's step is one or more of these, joined by `; `, in one transaction for the session:
 
         xid                       take a transaction id before anything else
         lock GROUP                lock the group's own row; waits while another writer holds it
-        publish GROUP [WORDS]     publish the group's next message, numbered by the locked row; words
-                                  are a channel, a digit for its priority, `type:` and its type
+        publish GROUP [WORDS]     publish the group's next message, numbered by the locked row;
+                                  words are its channel, its priority and `type:` with its type
         savepoint, rollback to    and what was published since is gone
         commit, rollback, prepare, commit prepared
 

@@ -191,7 +191,7 @@ SCRIPTS = (
         "three subscriptions of other channels and types in one run, runs of two messages",
         writers=(
             ("lock a; publish a; publish a type:moved", "commit"),
-            ("lock a; publish a parcels type:moved; publish a parcels", "commit"),
+            ("lock a; publish a parcels type:moved; publish a type:closed", "commit"),
         ),
         readers=(TWO_ROUNDS,),
         limit=2,
@@ -200,7 +200,10 @@ SCRIPTS = (
     Script(
         "shared_steps",
         "three subscriptions; at each step of their run anything may happen",
-        writers=(("lock a; publish a; publish a type:moved", "commit"), ("lock b; publish b; commit",)),
+        writers=(
+            ("lock a; publish a; publish a type:moved", "commit"),
+            ("lock b; publish b; commit",),
+        ),
         readers=(("look", "claim", "start", "deliver", "commit"),),
         subscriptions=THREE,
     ),
@@ -218,7 +221,10 @@ SCRIPTS = (
     Script(
         "shared_two_relays",
         "two relays with shared runs of the same two subscriptions, runs of one message",
-        writers=(("lock a; publish a; publish a parcels", "commit"), ("lock b; publish b; commit",)),
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b; commit",),
+        ),
         readers=(TWO_ROUNDS, ONE_ROUND),
         limit=1,
         subscriptions=TWO,
@@ -266,7 +272,10 @@ SCRIPTS = (
     Script(
         "shared_crash_with_a_claim_ahead",
         "a relay dies after its commit, with both claimed for the next run of one message",
-        writers=(("lock a; publish a; publish a parcels", "commit"), ("lock b; publish b; commit",)),
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b; commit",),
+        ),
         readers=(("deliver", "commit", "crash", *ONE_ROUND),),
         limit=1,
         subscriptions=TWO,

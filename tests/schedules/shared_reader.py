@@ -137,6 +137,8 @@ class SharedRelayReader:
         self._limit = limit
         self._alone = alone
         self._sink = StagedSink(relays.arrivals, relays.subscriptions)
+        # What its last run has claimed for the next.
+        self._begun: list[Cursor] = []
         self._open()
 
     @property
@@ -207,13 +209,14 @@ class SharedRelayReader:
             got_on = self._run_alone(left)
             got_on |= self._run_together(together, again=False)
             runs += 1
-            assert got_on and runs < MAX_RUNS, "the cursors do not come to an end"
+            assert got_on, "cursors have work that nobody can do"
+            assert runs < MAX_RUNS, "the cursors do not come to an end"
 
     def close(self) -> None:
         self._relay.connection.close()
 
     def _open(self) -> None:
-        self._begun: list[Cursor] = []
+        self._begun = []
         self._relay = Relay(self._url, self._sink, **PATIENT)
         self._pid = self._relay.connection.info.backend_pid
 

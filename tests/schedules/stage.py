@@ -19,8 +19,8 @@ from tests.schedules.script import Script
 from tests.schedules.session import connect, patient_relays
 from tests.schedules.waits import Waits
 from tests.schedules.writer import FUNCTION, PARCELS, TABLE, Writer
-from tests.sql.log import one
 from tests.servers import POSTGRES_SETTINGS, TEMPLATE, make_template, place
+from tests.sql.log import one
 
 # A server of its own, on which no other session's transaction is in any snapshot: so a schedule
 # has the same outcome each time.
@@ -98,7 +98,11 @@ class Stage:
             self._kind = readers
             self._readers: list[Reader] = []
             # The last one reads what the schedule has left.
-            for alone in (*(False for _ in script.readers), *(True for _ in script.lone[:1]), False):
+            for alone in (
+                *(False for _ in script.readers),
+                *(True for _ in script.lone[:1]),
+                False,
+            ):
                 self._readers.append(readers.open(script.limit, alone=alone))
                 opened.callback(self._readers[-1].close)
             self._opened = opened.pop_all()
