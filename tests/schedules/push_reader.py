@@ -14,7 +14,7 @@ from relay.log.message import ID, IDEMPOTENCY_KEY, Row
 from relay.log.probe import probe
 from relay.log.sink import Page
 from relay.monitoring.telemetry import Telemetry
-from relay.push import runs
+from relay.push import runs, shared_runs
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Destination
 from relay.push.http.connection import Answered
@@ -205,6 +205,7 @@ class StagedSending(Sending):
     ) -> list[BatchResult]:
         if not isinstance(self.request_loop, StagedLoop):
             return super().send(due, turns, read_upto)
+        self.request_loop.pause("claim")
         self.request_loop.pause("start")
         for item in due:
             if item.row is not None:
@@ -225,14 +226,23 @@ class StagedSending(Sending):
         if not isinstance(self.request_loop, StagedLoop):
             super()._start()
 
+    def _be_patient(self, seconds: float) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super()._be_patient(seconds)
+
+    def _end_tail_after(self, seconds: float) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super()._end_tail_after(seconds)
+
     def tail_ends_at(self, sent_at: float) -> float:
         staged = isinstance(self.request_loop, StagedLoop)
         return sent_at if staged else super().tail_ends_at(sent_at)
 
 
-# PushRuns makes it by this name. For good: several stages play at once.
-assert vars(runs)["Sending"] is Sending
-vars(runs)["Sending"] = StagedSending
+# Both kinds of runs make it by this name. For good: several stages play at once.
+for made_by in (runs, shared_runs):
+    assert vars(made_by)["Sending"] is Sending
+    vars(made_by)["Sending"] = StagedSending
 
 
 class Single:
@@ -258,16 +268,16 @@ class PushReader:
         self._watcher = watcher
         self._readers = readers
         self._limit = limit
-        self._request_loop = StagedLoop(database_url, readers)
+        self.request_loop = StagedLoop(database_url, readers)
         self._open()
 
     @property
     def in_flight(self) -> list[Sent]:
-        return self._request_loop.endpoint.arrived
+        return self.request_loop.endpoint.arrived
 
     @in_flight.setter
     def in_flight(self, sent: list[Sent]) -> None:
-        self._request_loop.endpoint.arrived = sent
+        self.request_loop.endpoint.arrived = sent
 
     def pid(self) -> int:
         return self._pid
@@ -275,7 +285,7 @@ class PushReader:
     def round(self, pause: Pause) -> None:
         if self._connection.closed:
             self._open()
-        self._request_loop.pause = pause
+        self.request_loop.pause = pause
         cursors = probe(self._connection, "push")
         pause("look")
         self._run(cursors)
@@ -291,10 +301,10 @@ class PushReader:
 
         Raises TimeoutError.
         """
-        if not self._request_loop.endpoint.has_late:
+        if not self.request_loop.endpoint.has_late:
             return
-        answering = self._request_loop.endpoint.answer()
-        late = asyncio.run_coroutine_threadsafe(answering, self._request_loop.loop).result()
+        answering = self.request_loop.endpoint.answer()
+        late = asyncio.run_coroutine_threadsafe(answering, self.request_loop.loop).result()
         ends_at = time.monotonic() + LATE_TIMEOUT_SECONDS
         names, ids = [name for name, _ in late], [message_id for _, message_id in late]
         while late and self._watcher.execute(IN_FLIGHT, [names, ids]).fetchone():
@@ -311,7 +321,7 @@ class PushReader:
 
     def drain(self) -> None:
         self._readers.answer()
-        self._request_loop.pause = no_pause
+        self.request_loop.pause = no_pause
         while cursors := probe(self._connection, "push"):
             self._run(cursors)
             self._readers.answer()
@@ -320,10 +330,10 @@ class PushReader:
         self.answer()
         self.answer()
         self._connection.close()
-        self._request_loop.close()
+        self.request_loop.close()
 
     def _open(self) -> None:
         self._connection = connect(self._settings)
         self._pid = self._connection.info.backend_pid
         pool = cast(Pool, Single(self._connection))
-        self._runs = PushRuns(pool, self._request_loop, self._settings, Telemetry())
+        self._runs = PushRuns(pool, self.request_loop, self._settings, Telemetry())

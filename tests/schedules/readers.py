@@ -13,6 +13,7 @@ from tests.schedules.push_reader import PushReaders
 from tests.schedules.reader import Pause, Readers, Sent, await_death, no_pause
 from tests.schedules.script import ALONE, Script
 from tests.schedules.session import PATIENT, connect
+from tests.schedules.shared_push_reader import SharedPushReaders
 from tests.schedules.shared_reader import SharedRelays
 from tests.sql.log import Session
 
@@ -177,13 +178,14 @@ KINDS: dict[str, Callable[[str, Script], Readers]] = {
     "by id": lambda url, _: NaiveReaders(url, BY_ID),
     "by xid": lambda url, _: NaiveReaders(url, BY_XID),
     "shared": lambda url, script: SharedRelays(url, script.subscriptions),
+    "shared push": lambda url, script: SharedPushReaders(url, script.subscriptions),
 }
 # Those that have to keep every promise, and those that have to be caught.
-PROVEN = ("relay", "push", "shared")
+PROVEN = ("relay", "push", "shared", "shared push")
 NAIVE = ("by id", "by xid")
 # Who reads for one subscription, and for several together.
 SINGLE = ("relay", "push", *NAIVE)
-SHARED = ("shared",)
+SHARED = ("shared", "shared push")
 
 
 def kinds(script: Script) -> Sequence[str]:
@@ -198,4 +200,6 @@ select name, %(shards)s, channels, types, jsonb_build_object('topic_prefix', nam
 from jsonb_to_recordset(%(subscriptions)s) as one (name text, channels text[], types text[])
 """
 # With what the log is subscribed to, given the number of shards.
-SUBSCRIPTIONS = dict.fromkeys(KINDS, SUBSCRIBE) | {"push": push_reader.SUBSCRIBE}
+SUBSCRIPTIONS = dict.fromkeys(KINDS, SUBSCRIBE) | dict.fromkeys(
+    ("push", "shared push"), push_reader.SUBSCRIBE
+)
