@@ -168,7 +168,8 @@ class StagedLoop(RequestLoop):
         self.client = cast(Client, self.endpoint)
 
     def _beat_after(self, due_at: float) -> None:
-        """It is never behind: a busy machine sends no less."""
+        """It is never behind: a busy machine sends no less. And its end waits for no request."""
+        self._idle.set()
 
 
 class StagedBatch(RequestBatch):
