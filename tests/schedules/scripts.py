@@ -220,10 +220,10 @@ SCRIPTS = (
     ),
     Script(
         "shared_two_relays",
-        "two relays with shared runs of the same two subscriptions, runs of one message",
+        "two relays run the same two subscriptions, and each takes what the other does not hold",
         writers=(
             ("lock a; publish a; publish a parcels", "commit"),
-            ("lock b; publish b; commit",),
+            ("lock b; publish b 1; publish b parcels 1; commit",),
         ),
         readers=(TWO_ROUNDS, ONE_ROUND),
         limit=1,
