@@ -1,16 +1,17 @@
 """This relay's shared push runs as a reader: several endpoints, of which the last one is nasty."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import LiteralString
 
 from relay.log.cursor import Cursor
 from relay.log.probe import probe
+from relay.log.run import Ran
 from relay.monitoring.telemetry import Telemetry
 from relay.push.shared_runs import SharedPushRuns
 from tests.schedules.push_reader import PushReader, PushReaders
 from tests.schedules.reader import Pause, no_pause
 from tests.schedules.script import Subscription
-from tests.schedules.shared_reader import MAX_RUNS, SCATTERED, Book, gather
+from tests.schedules.shared_rounds import SCATTERED, Rounds, gather
 from tests.sql.log import Session
 
 # One that has failed and not succeeded since goes alone, whatever it has to send.
@@ -28,42 +29,36 @@ class SharedPushReaders(PushReaders):
 
     def __init__(self, database_url: str, subscriptions: Sequence[Subscription]) -> None:
         super().__init__(database_url)
-        self.book = Book(subscriptions)
-        self._nasty = subscriptions[-1]
+        self.last = subscriptions[-1]
+        self.rounds: list[Rounds] = []
         self._gathering = False
-        self._shared: list[SharedPushReader] = []
 
     def begin(self) -> None:
         self._gathering = True
-        gather(self._watcher, self._shared[-1].drain, self._nasty, SCATTERED_OR_FAILING)
+        gather(self._watcher, self._readers[-1].drain, self.last, SCATTERED_OR_FAILING)
         self._gathering = False
+        for rounds in self.rounds:
+            rounds.begin()
         super().begin()
-        self.book.begin()
 
     def open(self, limit: int, *, alone: bool = False) -> "SharedPushReader":
         reader = SharedPushReader(self._url, self._watcher, self, limit, alone=alone)
-        self._shared.append(reader)
         self._readers.append(reader)
         return reader
 
     def outcome(self, subscription: str, key: str) -> str:
-        if self._gathering or subscription != self._nasty.name:
+        if self._gathering or subscription != self.last.name:
             return "acked"
         return super().outcome(subscription, key)
 
-    def rest(self) -> None:
-        """All readers give back what they have claimed ahead."""
-        for reader in self._shared:
-            reader.rest()
-
     def count_late_failures(self, cursor: Cursor) -> None:
-        """The run of one alone has counted what came late; here each reader has its own loop."""
-        for reader in self._shared:
+        """A run of one alone has counted what came late; here each reader has its own loop."""
+        for reader in self._readers:
             reader.request_loop.take_late_failures(cursor.subscription_id, 0.0)
 
 
 class SharedPushReader(PushReader):
-    """A relay's worker; what its last run claimed ahead it holds between two rounds."""
+    """A relay's worker."""
 
     def __init__(
         self,
@@ -74,68 +69,42 @@ class SharedPushReader(PushReader):
         *,
         alone: bool,
     ) -> None:
-        self._of = readers
-        self._alone = alone
-        self._begun: list[Cursor] = []
+        self._shared = readers
+        self._rounds = Rounds(self, readers.rounds, readers.last, alone=alone)
         super().__init__(database_url, watcher, readers, limit)
 
     def round(self, pause: Pause) -> None:
         if self._connection.closed:
             self._open()
         self.request_loop.pause = pause
-        cursors = self._begun or self._look()
+        cursors = self._rounds.look()
         pause("look")
-        if self._alone:
-            self._run_alone(cursors)
-        else:
-            self._run_together(cursors, again=True)
+        self._rounds.run(cursors)
         self.answer()
 
-    def _look(self) -> list[Cursor]:
-        book, cursors = self._of.book, probe(self._connection, "push")
-        return book.last(cursors) if self._alone else book.together(cursors)
-
-    def _run_alone(self, cursors: Iterable[Cursor]) -> bool:
-        """The first that no other reader has. Whether it got on."""
-        for cursor in cursors:
-            ran = self._runs.run([cursor], self._limit, again=False).get(cursor.id)
-            if ran is not None:
-                self._of.count_late_failures(cursor)
-                self._of.book.note_alone(cursor, ran)
-                return ran.progressed
-        return False
-
-    def _run_together(self, cursors: Collection[Cursor], *, again: bool) -> bool:
-        """All that no other reader has. Whether any got on."""
-        self._begun = []
-        if not cursors:
-            return False
-        ran = self._together.run(list(cursors), self._limit, again=again)
-        self._of.book.note(cursors, ran)
-        self._begun = [one for one in cursors if one.id in ran and ran[one.id].begun]
-        return any(one.progressed or one.alone for one in ran.values())
-
-    def rest(self) -> None:
-        """Gives back what it has claimed ahead."""
-        self._begun = []
-        if not self._connection.closed:
-            self._together.rest()
-
     def die(self) -> None:
-        self._begun = []
+        self._rounds.die()
         super().die()
 
     def drain(self) -> None:
-        self._of.rest()
-        self._of.answer()
         self.request_loop.pause = no_pause
-        runs = 0
-        while cursors := probe(self._connection, "push"):
-            self._run_alone(self._of.book.left(cursors))
-            self._run_together(self._of.book.together(cursors), again=False)
-            self._of.answer()
-            runs += 1
-            assert runs < MAX_RUNS, "the cursors do not come to an end"
+        self._rounds.drain(self._shared.answer)
+
+    def probe(self) -> list[Cursor]:
+        return probe(self._connection, "push")
+
+    def run_alone(self, cursor: Cursor) -> Ran | None:
+        ran = self._runs.run([cursor], self._limit, again=False).get(cursor.id)
+        if ran is not None:
+            self._shared.count_late_failures(cursor)
+        return ran
+
+    def run_together(self, cursors: Sequence[Cursor], *, again: bool) -> dict[int, Ran]:
+        return self._together.run(cursors, self._limit, again=again)
+
+    def rest(self) -> None:
+        if not self._connection.closed:
+            self._together.rest()
 
     def _open(self) -> None:
         super()._open()
