@@ -1,6 +1,6 @@
 """Where schedules are played: one real Postgres, the writers' sessions, and readers of one kind."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import NamedTuple, Self
@@ -98,11 +98,7 @@ class Stage:
             self._kind = readers
             self._readers: list[Reader] = []
             # The last one reads what the schedule has left.
-            for alone in (
-                *(False for _ in script.readers),
-                *(True for _ in script.lone[:1]),
-                False,
-            ):
+            for alone in [False] * len(script.readers) + [True] * bool(script.lone) + [False]:
                 self._readers.append(readers.open(script.limit, alone=alone))
                 opened.callback(self._readers[-1].close)
             self._opened = opened.pop_all()
@@ -123,9 +119,23 @@ class Stage:
             path, steps, waited = self._step(actors, choose)
         finally:
             self._end(actors.values())
-        self._readers[-1].drain()
+        try:
+            self._readers[-1].drain()
+        except Exception as fault:
+            raise SessionFailed(
+                f"{self._script.name}:{path}, read on, ended with {fault!r}"
+            ) from fault
+        arrived, again, broken = self._arrived(last_id, cut_off)
+        return Played(path, steps, waited, len(arrived), again, arrived, broken)
+
+    def _arrived(
+        self, last_id: int, cut_off: Sequence[Sequence[Sent]]
+    ) -> tuple[list[str], int, list[str]]:
+        """What has arrived of the messages behind `last_id`, how many came again, and each promise
+        that is broken; with their subscription, where there are several.
+        """
         committed = self._control.execute(COMMITTED, [last_id]).fetchall()
-        arrived, broken, again = list[str](), list[str](), 0
+        arrived, again, broken = list[str](), 0, list[str]()
         for subscription in self._script.subscriptions:
             name = f"{subscription.name} " if self._script.is_shared else ""
             arrivals = self._kind.arrivals.get(subscription.name, ())
@@ -140,7 +150,7 @@ class Stage:
                 [[id for to, id in run if to == subscription.name] for run in cut_off],
             )
             broken += [f"{name}{promise}" for promise in promises]
-        return Played(path, steps, waited, len(arrived), again, arrived, broken)
+        return arrived, again, broken
 
     def _end(self, actors: Collection[Actor]) -> None:
         """Also those that are in the middle of a step, where the schedule failed."""
