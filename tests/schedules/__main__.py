@@ -15,8 +15,8 @@ from local.server import StartError
 from tests.schedules.campaign import Job, Sample, Tally
 from tests.schedules.explorer import NotRepeatable, Repeated, interleavings
 from tests.schedules.players import run
-from tests.schedules.readers import KINDS, NAIVE, PROVEN
-from tests.schedules.script import Script
+from tests.schedules.readers import KINDS, NAIVE, PROVEN, SHARED, SINGLE, kinds
+from tests.schedules.script import Script, Subscription
 from tests.schedules.scripts import SCRIPTS
 from tests.schedules.stage import SessionFailed, Stage, prepared_database
 
@@ -28,8 +28,14 @@ Whether it waits is what Postgres says, and no time decides what comes of a step
 After each schedule the log is read to its end and held against the promises: nothing lost, nothing
 seen that was rolled back, first arrivals of a group in the order of writing, no repeat but of what
 was in flight at a crash. The push run reads the same logs, to an endpoint that refuses some first
-attempts and answers others after their run. Two readers that look right, `id > last` and `(xid,
-id)` below the xmin horizon, go through the same schedules and have to be caught."""
+attempts and answers others after their run.
+In other scripts one run is of two or three subscriptions, whose filters and priorities differ: it
+claims all that nobody else holds, reads the log once, and ends with a checkpoint for each and with
+the claim of the next run. Members go alone for a while and join again, other relays take them, and
+the relay dies at each step. Every promise is held to each subscription alone, and it gets what it
+wants and nothing else.
+Two readers that look right, `id > last` and `(xid, id)` below the xmin horizon, go through the
+schedules of one subscription and have to be caught."""
 
 EPILOG = """\
 examples:
@@ -40,9 +46,9 @@ examples:
   python -m tests.schedules --replay late_commit:ABBRRARR --reader "by id"
 
 A schedule is written as the names of its sessions in the order of their steps: writers A, B, C,
-readers R, S; --list says what each one's steps are. Where a step frees two sessions that wait, one
-more name says which of them goes on first. Exit 0: every schedule played, every promise kept and
-both readers caught where they should be; else 1."""
+readers R, S and a lone one, L; --list says what each one's steps are. Where a step frees two
+sessions that wait, one more name says which of them goes on first. Exit 0: every schedule played,
+every promise kept and both readers caught where they should be; else 1."""
 
 PLAIN_WIDTH = 140
 TELL_SECONDS = 20.0
@@ -81,9 +87,17 @@ def _arguments() -> argparse.Namespace:
     add("--sample", type=int, metavar="N", help="N random schedules of each script, not all")
     add("--seed", type=int, default=1, metavar="S", help="of the sample; 1")
     add("--replay", type=_schedule, metavar="SCRIPT:STEPS", help="one schedule, step by step")
-    add("--reader", choices=list(KINDS), default="relay", help="who reads in --replay; relay")
+    add(
+        "--reader",
+        choices=list(KINDS),
+        help="who reads in --replay; the first that reads in the script",
+    )
     add("--list", action="store_true", help="the scripts with their sessions' steps")
     arguments = parser.parse_args()
+    if arguments.replay and arguments.reader:
+        script, _ = arguments.replay
+        if arguments.reader not in kinds(script):
+            parser.error(f"--reader: {script.name} is read by {', '.join(kinds(script))}")
     if arguments.sample is not None and arguments.sample < 1:
         parser.error("--sample: write a number from 1")
     return arguments
@@ -113,12 +127,28 @@ def _list(console: Console) -> int:
     for script in SCRIPTS:
         bounds = f"runs of at most {script.limit}, {script.shards} shard(s)"
         console.print(f"[bold]{script.name}[/bold]: {script.about} ({bounds})", highlight=False)
+        if script.is_shared:
+            for subscription in script.subscriptions:
+                console.print(f"  {escape(_wishes(subscription))}", highlight=False)
         for name, steps in script.sessions.items():
             console.print(f"  {name}  {' | '.join(steps)}", highlight=False)
     return 0
 
 
-def _replay(console: Console, script: Script, path: str, kind: str) -> int:
+def _wishes(subscription: Subscription) -> str:
+    """A subscription in words."""
+    words = [f"subscription {subscription.name}"]
+    if subscription.channels is not None:
+        words.append(f"of {', '.join(subscription.channels)}")
+    if subscription.types is not None:
+        words.append(f"of type {', '.join(subscription.types)}")
+    if subscription.stops_at is not None:
+        words.append(f"that takes {subscription.stops_at} only alone")
+    return " ".join(words)
+
+
+def _replay(console: Console, script: Script, path: str, kind: str | None) -> int:
+    kind = kind or kinds(script)[0]
     with (
         console.status("starting Postgres"),
         prepared_database() as url,
@@ -136,18 +166,23 @@ def _replay(console: Console, script: Script, path: str, kind: str) -> int:
 def _prove(console: Console, arguments: argparse.Namespace) -> int:
     scripts: Sequence[Script] = arguments.script or SCRIPTS
     sample = Sample(arguments.sample, arguments.seed) if arguments.sample else None
-    jobs = [Job(script, kind, sample) for script in scripts for kind in KINDS]
+    jobs = [Job(script, kind, sample) for script in scripts for kind in kinds(script)]
     began_at = time.monotonic()
     tallies = Watch(console, jobs).run()
     by_script = {script.name: dict[str, Tally]() for script in scripts}
     for job, tally in zip(jobs, tallies, strict=True):
         by_script[job.script.name][job.kind] = tally
-    console.print(_table(scripts, by_script))
+    single = [script for script in scripts if not script.is_shared]
+    shared = [script for script in scripts if script.is_shared]
+    if single:
+        console.print(_table("Every interleaving: runs of one cursor", single, SINGLE, by_script))
+    if shared:
+        console.print(_table("Every interleaving: shared runs", shared, SHARED, by_script))
     faults = _faults(scripts, by_script, sample)
     for line in [*_catches(scripts, by_script), *faults]:
         console.print(line, highlight=False, soft_wrap=True)
     seconds = time.monotonic() - began_at
-    proven = [one[kind] for one in by_script.values() for kind in PROVEN]
+    proven = [tally for one in by_script.values() for kind, tally in one.items() if kind in PROVEN]
     broken = sum(tally.broken for tally in proven)
     schedules = sum(tally.schedules for tally in proven)
     # Each schedule's share of the tree of choices: where they make up 1, all were played, and once.
@@ -228,26 +263,33 @@ def _title(job: Job) -> str:
     return f"{job.script.name}, {job.kind}"
 
 
-FIGURES = [
-    *(("relay", count) for count in ("schedules", "waited", "deliveries", "repeats", "broken")),
-    *(("push", count) for count in ("schedules", "repeats", "broken")),
-]
+FIRST_COUNTS = ("schedules", "waited", "deliveries", "repeats", "broken")
+COUNTS = ("schedules", "repeats", "broken")
 
 
-def _table(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) -> Table:
-    table = Table(title="Every interleaving", show_footer=True)
+def _table(
+    title: str,
+    scripts: Sequence[Script],
+    readers: Sequence[str],
+    by_script: dict[str, dict[str, Tally]],
+) -> Table:
+    """Of scripts that are read by the same kinds of readers."""
+    table = Table(title=title, show_footer=True)
     table.add_column("script", "all", no_wrap=True)
-    for kind, count in FIGURES:
+    proven, naive_kinds = ([kind for kind in readers if kind in known] for known in (PROVEN, NAIVE))
+    figures = [(proven[0], count) for count in FIRST_COUNTS]
+    figures += [(kind, count) for kind in proven[1:] for count in COUNTS]
+    for kind, count in figures:
         total = sum(getattr(by_script[script.name][kind], count) for script in scripts)
-        title = count if kind == "relay" else f"{kind}: {count}"
-        table.add_column(title, f"{total:,}", justify="right")
-    for kind in NAIVE:
+        heading = count if kind == proven[0] else f"{kind}: {count}"
+        table.add_column(heading, f"{total:,}", justify="right")
+    for kind in naive_kinds:
         caught = sum(by_script[script.name][kind].broken for script in scripts)
         table.add_column(f"{kind}: caught", f"{caught:,}", justify="right")
     for script in scripts:
         tallies = by_script[script.name]
-        counts = [getattr(tallies[kind], count) for kind, count in FIGURES]
-        naive = [f"{tallies[kind].broken:,} of {tallies[kind].schedules:,}" for kind in NAIVE]
+        counts = [getattr(tallies[kind], count) for kind, count in figures]
+        naive = [f"{tallies[kind].broken:,} of {tallies[kind].schedules:,}" for kind in naive_kinds]
         table.add_row(script.name, *(f"{count:,}" for count in counts), *naive)
     return table
 
@@ -259,6 +301,7 @@ def _catches(scripts: Sequence[Script], by_script: dict[str, dict[str, Tally]]) 
         caught = [
             (script, played)
             for script in scripts
+            if kind in by_script[script.name]
             for played in by_script[script.name][kind].examples[:1]
         ]
         for script, played in caught[:1]:
@@ -274,14 +317,14 @@ def _faults(
     lines = []
     for script in scripts:
         tallies = by_script[script.name]
-        for kind in PROVEN:
+        for kind in (kind for kind in PROVEN if kind in tallies):
             for played in tallies[kind].examples:
-                again = f"--replay {script.name}:{played.path} --reader {kind}"
+                again = f'--replay {script.name}:{played.path} --reader "{kind}"'
                 lines.append(f"[red]{script.name} broke a promise:[/red] {again}")
                 lines += [f"  {escape(line)}" for line in [*played.steps, *played.broken]]
         lines += [
             f"[red]{script.name}, {kind}: {tallies[kind].share} of its schedules were played[/red]"
-            for kind in KINDS
+            for kind in tallies
             if sample is None and tallies[kind].share != 1
         ]
         lines += [

@@ -8,10 +8,14 @@ from tests.relay.recording import Arrival
 
 
 class Committed(NamedTuple):
-    """A message in the log. The key begins with its group and its number in the group."""
+    """A message in the log. The key begins with its group and its number in the group.
+
+    `wanted`: the subscription has to get it.
+    """
 
     id: int
     idempotency_key: str
+    wanted: bool = True
 
 
 def broken_promises(
@@ -19,7 +23,7 @@ def broken_promises(
     arrivals: Sequence[Arrival],
     cut_off: Sequence[Sequence[int]],
 ) -> list[str]:
-    """Each broken promise in words; empty when all are kept.
+    """Each broken promise to one subscription in words; empty when all are kept.
 
     `cut_off` are the ids that were in flight at each crash: these, and no others, may come again.
     """
@@ -27,12 +31,18 @@ def broken_promises(
     for one in arrivals:
         by_id.setdefault(one.id, one)
     first = list(by_id.values())
-    keys = dict(committed)
-    broken = [f"lost: {key}" for id, key in committed if id not in by_id]
+    keys = {one.id: one.idempotency_key for one in committed}
+    wanted = {one.id for one in committed if one.wanted}
+    broken = [f"lost: {keys[id]}" for id in keys if id in wanted and id not in by_id]
     broken += [
         f"seen though nobody committed it: {one.idempotency_key}"
         for one in first
         if one.id not in keys
+    ]
+    broken += [
+        f"not for it: {one.idempotency_key}"
+        for one in first
+        if one.id in keys and one.id not in wanted
     ]
     broken += [
         f"came with the key {one.idempotency_key} instead of {keys[one.id]}"

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import cast
@@ -14,7 +14,7 @@ from relay.log.message import ID, IDEMPOTENCY_KEY, Row
 from relay.log.probe import probe
 from relay.log.sink import Page
 from relay.monitoring.telemetry import Telemetry
-from relay.push import runs
+from relay.push import runs, shared_runs
 from relay.push.http.answer import Answer
 from relay.push.http.client import Client, Destination
 from relay.push.http.connection import Answered
@@ -29,18 +29,20 @@ from relay.push.runs import PushRuns
 from relay.push.target import Target
 from tests.relay.operating import settings
 from tests.relay.recording import Arrival
-from tests.schedules.reader import Pause, await_death, no_pause
+from tests.schedules.reader import Pause, Sent, await_death, no_pause
 from tests.schedules.session import PATIENT
 from tests.schedules.session import connect as watch
 from tests.sql.log import Session
 
 SUBSCRIBE = """
-insert into outbox.subscription (name, kind, shards, settings)
-values ('schedules', 'http', %s, '{
-    "endpoint": "http://receiver/", "attempts_log": "none",
+insert into outbox.subscription (name, kind, shards, channels, types, settings)
+select name, 'http', %(shards)s, channels, types,
+       jsonb_build_object('endpoint', 'http://receiver/' || name) || '{
+    "attempts_log": "none",
     "breaker": {"minimum": 1000000, "window_seconds": 1},
     "timeout_seconds": 60,
-    "retry": {"schedule_seconds": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "jitter": 0}}')
+    "retry": {"schedule_seconds": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "jitter": 0}}'
+from jsonb_to_recordset(%(subscriptions)s) as one (name text, channels text[], types text[])
 """
 # What becomes of the first attempts at a group's messages, in turn; group b begins one further, and
 # so on. Every later attempt is acknowledged.
@@ -48,7 +50,13 @@ OUTCOMES = ("failed late", "acked late", "failed", "acked")
 ACKED = Answer(200, None, "", b"", None, None, 0.0)
 FAILED = Answer(500, "http_500", "refused", b"", None, None, 0.0)
 IN_FLIGHT = """
-select 1 from outbox.delivery where token is not null and message_id = any (%s) limit 1
+select 1
+from unnest(%s::text[], %s::bigint[]) as late (subscription, message_id)
+join outbox.subscription s on s.name = late.subscription
+join outbox.cursor c on c.subscription_id = s.id
+join outbox.delivery d on d.cursor_id = c.id and d.message_id = late.message_id
+where d.token is not null
+limit 1
 """
 KEY = re.compile(rb"idempotency-key: ([^\r\n]*)")
 LATE_TIMEOUT_SECONDS = 300.0
@@ -59,10 +67,10 @@ class PushReaders:
     """The push runs of several relays, which deliver to one endpoint in memory."""
 
     def __init__(self, database_url: str) -> None:
-        self.arrivals: list[Arrival] = []
+        self.arrivals: dict[str, list[Arrival]] = defaultdict(list)
         self._url = database_url
         self._watcher = watch(database_url)
-        self._attempted: set[str] = set()
+        self._attempted: set[tuple[str, str]] = set()
         self._firsts: Counter[str] = Counter()
         self._readers: list[PushReader] = []
 
@@ -71,7 +79,7 @@ class PushReaders:
         self._attempted.clear()
         self._firsts.clear()
 
-    def open(self, limit: int) -> "PushReader":
+    def open(self, limit: int, *, alone: bool = False) -> "PushReader":
         self._readers.append(PushReader(self._url, self._watcher, self, limit))
         return self._readers[-1]
 
@@ -84,11 +92,11 @@ class PushReaders:
     def close(self) -> None:
         self._watcher.close()
 
-    def outcome(self, key: str) -> str:
+    def outcome(self, subscription: str, key: str) -> str:
         """Of one attempt, which counts as made."""
-        if key in self._attempted:
+        if (subscription, key) in self._attempted:
             return "acked"
-        self._attempted.add(key)
+        self._attempted.add((subscription, key))
         group = key.partition(":")[0]
         self._firsts[group] += 1
         return OUTCOMES[(ord(group[0]) - ord("a") + self._firsts[group] - 1) % len(OUTCOMES)]
@@ -99,44 +107,47 @@ class Endpoint:
 
     def __init__(self, client: Client, readers: PushReaders) -> None:
         self.ids: dict[str, int] = {}
-        self.arrived: list[int] = []
+        self.arrived: list[Sent] = []
         self._client = client
         self._readers = readers
         # What is late of the latest run, and of those before.
-        self._late: dict[int, Callable[[], None]] = {}
-        self._older: dict[int, Callable[[], None]] = {}
+        self._late: dict[Sent, Callable[[], None]] = {}
+        self._older: dict[Sent, Callable[[], None]] = {}
         # Called when one more is late.
-        self.keeping: Callable[[], object] = lambda: None
+        self.keeping: list[Callable[[], object]] = []
 
     @property
     def has_late(self) -> bool:
         """Whether it has an answer to give; while no run sends."""
         return bool(self._late or self._older)
 
-    def keeps(self, message_ids: Iterable[int]) -> bool:
+    def keeps(self, sent: Iterable[Sent]) -> bool:
         """Whether it has all of these, and answers them late."""
-        return all(message_id in self._late for message_id in message_ids)
+        return all(one in self._late for one in sent)
 
     def note(self, row: Row) -> None:
         """Which message has this key."""
         self.ids[row[IDEMPOTENCY_KEY].decode()] = row[ID]
 
     def send(
-        self, _: Destination, lines: Lines, body: bytes, __: float, answered: Answered
+        self, to: Destination, lines: Lines, body: bytes, _: float, answered: Answered
     ) -> None:
-        key = KEY.findall(lines)[0].decode()
-        message_id, outcome = self.ids[key], self._readers.outcome(key)
+        key, subscription = KEY.findall(lines)[0].decode(), to.url.rpartition("/")[2]
+        message_id, outcome = self.ids[key], self._readers.outcome(subscription, key)
+        sent = subscription, message_id
         if acked := outcome.startswith("acked"):
-            self._readers.arrivals.append(Arrival(message_id, "", None, key, len(body)))
-            self.arrived.append(message_id)
+            one = Arrival(message_id, "", None, key, len(body))
+            self._readers.arrivals[subscription].append(one)
+            self.arrived.append(sent)
         answer = partial(answered, ACKED if acked else FAILED)
         if outcome.endswith("late"):
-            self._late[message_id] = answer
-            asyncio.get_running_loop().call_soon(self.keeping)
+            self._late[sent] = answer
+            for keep in self.keeping:
+                asyncio.get_running_loop().call_soon(keep)
         else:
             asyncio.get_running_loop().call_soon(answer)
 
-    async def answer(self) -> list[int]:
+    async def answer(self) -> list[Sent]:
         """Answers what is late of the runs before the latest; their messages."""
         answered, self._older, self._late = self._older, self._late, {}
         for answer in answered.values():
@@ -157,7 +168,8 @@ class StagedLoop(RequestLoop):
         self.client = cast(Client, self.endpoint)
 
     def _beat_after(self, due_at: float) -> None:
-        """It is never behind: a busy machine sends no less."""
+        """It is never behind: a busy machine sends no less. And its end waits for no request."""
+        self._idle.set()
 
 
 class StagedBatch(RequestBatch):
@@ -166,7 +178,8 @@ class StagedBatch(RequestBatch):
     def check(self) -> None:
         request_loop = self._request_loop
         assert isinstance(request_loop, StagedLoop)
-        if request_loop.endpoint.keeps(item.message_id for item in self._in_flight):
+        name = self._target.subscription
+        if request_loop.endpoint.keeps((name, item.message_id) for item in self._in_flight):
             super().check()
 
 
@@ -180,7 +193,9 @@ class StagedSending(Sending):
             super().add(target, cursor_id, slots)
             return
         staged = StagedBatch(self, target, cursor_id, slots)
-        self.request_loop.endpoint.keeping = staged.check
+        if not self._batches:
+            self.request_loop.endpoint.keeping.clear()
+        self.request_loop.endpoint.keeping.append(staged.check)
         self._batches.append(staged)
 
     def send(
@@ -191,6 +206,7 @@ class StagedSending(Sending):
     ) -> list[BatchResult]:
         if not isinstance(self.request_loop, StagedLoop):
             return super().send(due, turns, read_upto)
+        self.request_loop.pause("claim")
         self.request_loop.pause("start")
         for item in due:
             if item.row is not None:
@@ -211,14 +227,23 @@ class StagedSending(Sending):
         if not isinstance(self.request_loop, StagedLoop):
             super()._start()
 
+    def _be_patient(self, seconds: float) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super()._be_patient(seconds)
+
+    def _end_tail_after(self, seconds: float) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super()._end_tail_after(seconds)
+
     def tail_ends_at(self, sent_at: float) -> float:
         staged = isinstance(self.request_loop, StagedLoop)
         return sent_at if staged else super().tail_ends_at(sent_at)
 
 
-# PushRuns makes it by this name. For good: several stages play at once.
-assert vars(runs)["Sending"] is Sending
-vars(runs)["Sending"] = StagedSending
+# Both kinds of runs make it by this name. For good: several stages play at once.
+for made_by in (runs, shared_runs):
+    assert vars(made_by)["Sending"] is Sending
+    vars(made_by)["Sending"] = StagedSending
 
 
 class Single:
@@ -244,16 +269,16 @@ class PushReader:
         self._watcher = watcher
         self._readers = readers
         self._limit = limit
-        self._request_loop = StagedLoop(database_url, readers)
+        self.request_loop = StagedLoop(database_url, readers)
         self._open()
 
     @property
-    def in_flight(self) -> list[int]:
-        return self._request_loop.endpoint.arrived
+    def in_flight(self) -> list[Sent]:
+        return self.request_loop.endpoint.arrived
 
     @in_flight.setter
-    def in_flight(self, ids: list[int]) -> None:
-        self._request_loop.endpoint.arrived = ids
+    def in_flight(self, sent: list[Sent]) -> None:
+        self.request_loop.endpoint.arrived = sent
 
     def pid(self) -> int:
         return self._pid
@@ -261,7 +286,7 @@ class PushReader:
     def round(self, pause: Pause) -> None:
         if self._connection.closed:
             self._open()
-        self._request_loop.pause = pause
+        self.request_loop.pause = pause
         cursors = probe(self._connection, "push")
         pause("look")
         self._run(cursors)
@@ -277,12 +302,13 @@ class PushReader:
 
         Raises TimeoutError.
         """
-        if not self._request_loop.endpoint.has_late:
+        if not self.request_loop.endpoint.has_late:
             return
-        answering = self._request_loop.endpoint.answer()
-        late = asyncio.run_coroutine_threadsafe(answering, self._request_loop.loop).result()
+        answering = self.request_loop.endpoint.answer()
+        late = asyncio.run_coroutine_threadsafe(answering, self.request_loop.loop).result()
         ends_at = time.monotonic() + LATE_TIMEOUT_SECONDS
-        while late and self._watcher.execute(IN_FLIGHT, [late]).fetchone():
+        names, ids = [name for name, _ in late], [message_id for _, message_id in late]
+        while late and self._watcher.execute(IN_FLIGHT, [names, ids]).fetchone():
             if time.monotonic() > ends_at:
                 raise TimeoutError("what is in flight is never answered")
             time.sleep(LATE_INTERVAL_SECONDS)
@@ -296,7 +322,7 @@ class PushReader:
 
     def drain(self) -> None:
         self._readers.answer()
-        self._request_loop.pause = no_pause
+        self.request_loop.pause = no_pause
         while cursors := probe(self._connection, "push"):
             self._run(cursors)
             self._readers.answer()
@@ -305,10 +331,10 @@ class PushReader:
         self.answer()
         self.answer()
         self._connection.close()
-        self._request_loop.close()
+        self.request_loop.close()
 
     def _open(self) -> None:
         self._connection = connect(self._settings)
         self._pid = self._connection.info.backend_pid
         pool = cast(Pool, Single(self._connection))
-        self._runs = PushRuns(pool, self._request_loop, self._settings, Telemetry())
+        self._runs = PushRuns(pool, self.request_loop, self._settings, Telemetry())

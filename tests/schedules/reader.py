@@ -9,6 +9,8 @@ from tests.schedules.actor import Actor
 from tests.sql.log import Session
 
 Pause = Callable[[str], None]
+# The name of a subscription, and the id of a message that was sent to it.
+Sent = tuple[str, int]
 
 
 class Crash(Exception):
@@ -18,15 +20,15 @@ class Crash(Exception):
 class Reader(Protocol):
     """One of the readers of a log, moved in rounds.
 
-    `in_flight` are the ids that its present run has delivered.
+    `in_flight` is what its present run has delivered.
     """
 
-    in_flight: list[int]
+    in_flight: list[Sent]
 
     def pid(self) -> int: ...
 
     def round(self, pause: Pause) -> None:
-        """One run, with a pause after each of the steps look, start and deliver."""
+        """One run, with a pause after each of the steps look, claim, start and deliver."""
 
     def die(self) -> None:
         """Loses its session in the middle of a round; the next round begins with a new one."""
@@ -38,19 +40,20 @@ class Reader(Protocol):
 
 
 class Readers(Protocol):
-    """Readers of one kind that share their progress and what has arrived."""
+    """Readers of one kind that share their progress, and what has arrived by subscription."""
 
-    arrivals: list[Arrival]
+    arrivals: dict[str, list[Arrival]]
 
     def begin(self) -> None:
         """A new schedule: what has arrived is forgotten."""
 
-    def open(self, limit: int) -> Reader: ...
+    def open(self, limit: int, *, alone: bool = False) -> Reader:
+        """`alone`: of readers that run several cursors together, one that does not."""
 
     def close(self) -> None: ...
 
 
-def live(reader: Reader, cut_off: list[list[int]], actor: Actor) -> None:
+def live(reader: Reader, cut_off: list[list[Sent]], actor: Actor) -> None:
     """Takes the actor's steps; `cut_off` gets what was in flight at each crash."""
     target = ""
 
@@ -66,6 +69,9 @@ def live(reader: Reader, cut_off: list[list[int]], actor: Actor) -> None:
         target = step
         reader.in_flight = []
         try:
+            if step == "crash":
+                # Between two rounds, with what it has claimed for the next.
+                raise Crash
             reader.round(pause)
         except Crash:
             cut_off.append(reader.in_flight)

@@ -10,9 +10,14 @@ from psycopg.errors import UniqueViolation
 from tests.relay.recording import Arrival, RecordingSink, Relay
 from tests.schedules import push_reader
 from tests.schedules.push_reader import PushReaders
-from tests.schedules.reader import Pause, Readers, await_death, no_pause
+from tests.schedules.reader import Pause, Readers, Sent, await_death, no_pause
+from tests.schedules.script import ALONE, Script
 from tests.schedules.session import PATIENT, connect
+from tests.schedules.shared_push_reader import SharedPushReaders
+from tests.schedules.shared_reader import SharedRelays
 from tests.sql.log import Session
+
+NAME = ALONE[0].name
 
 
 class RelayReader:
@@ -21,7 +26,7 @@ class RelayReader:
     def __init__(
         self, database_url: str, watcher: Session, sink: RecordingSink, limit: int
     ) -> None:
-        self.in_flight: list[int] = []
+        self.in_flight: list[Sent] = []
         self._url = database_url
         self._watcher = watcher
         self._sink = sink
@@ -40,7 +45,7 @@ class RelayReader:
         def taking(one: Arrival) -> None:
             if not self.in_flight:
                 pause("start")
-            self.in_flight.append(one.id)
+            self.in_flight.append((NAME, one.id))
 
         self._sink.taking = taking
         self._sink.delivered = lambda: pause("deliver")
@@ -69,15 +74,15 @@ class Relays:
     """This relay: snapshots as positions."""
 
     def __init__(self, database_url: str) -> None:
-        self.arrivals: list[Arrival] = []
+        self.arrivals: dict[str, list[Arrival]] = {NAME: []}
         self._url = database_url
         self._watcher = connect(database_url)
 
     def begin(self) -> None:
-        self.arrivals.clear()
+        self.arrivals[NAME].clear()
 
-    def open(self, limit: int) -> RelayReader:
-        return RelayReader(self._url, self._watcher, RecordingSink(self.arrivals), limit)
+    def open(self, limit: int, *, alone: bool = False) -> RelayReader:
+        return RelayReader(self._url, self._watcher, RecordingSink(self.arrivals[NAME]), limit)
 
     def close(self) -> None:
         self._watcher.close()
@@ -106,7 +111,7 @@ class Naive:
     """A reader whose position is the last row that it read; one at a time may read."""
 
     def __init__(self, session: Session, readers: "NaiveReaders", limit: int) -> None:
-        self.in_flight: list[int] = []
+        self.in_flight: list[Sent] = []
         self._session = session
         self._readers = readers
         self._limit = limit
@@ -123,8 +128,9 @@ class Naive:
             for message_id, channel, group_key, key, _ in rows:
                 if not self.in_flight:
                     pause("start")
-                self._readers.arrivals.append(Arrival(message_id, channel, group_key, key, 0))
-                self.in_flight.append(message_id)
+                one = Arrival(message_id, channel, group_key, key, 0)
+                self._readers.arrivals[NAME].append(one)
+                self.in_flight.append((NAME, message_id))
             if rows:
                 pause("deliver")
                 self._readers.after = {"after": rows[-1][0], "after_xid": rows[-1][4]}
@@ -151,31 +157,49 @@ class NaiveReaders:
     """Readers by one statement, that go on behind the last row."""
 
     def __init__(self, database_url: str, statement: LiteralString) -> None:
-        self.arrivals: list[Arrival] = []
+        self.arrivals: dict[str, list[Arrival]] = {NAME: []}
         self.statement = statement
         self.after = {"after": 0, "after_xid": "0"}
         self.lock = threading.Lock()
         self._url = database_url
 
     def begin(self) -> None:
-        self.arrivals.clear()
+        self.arrivals[NAME].clear()
 
-    def open(self, limit: int) -> Naive:
+    def open(self, limit: int, *, alone: bool = False) -> Naive:
         return Naive(connect(self._url), self, limit)
 
     def close(self) -> None: ...
 
 
-KINDS: dict[str, Callable[[str], Readers]] = {
-    "relay": Relays,
-    "push": PushReaders,
-    "by id": lambda url: NaiveReaders(url, BY_ID),
-    "by xid": lambda url: NaiveReaders(url, BY_XID),
+KINDS: dict[str, Callable[[str, Script], Readers]] = {
+    "relay": lambda url, _: Relays(url),
+    "push": lambda url, _: PushReaders(url),
+    "by id": lambda url, _: NaiveReaders(url, BY_ID),
+    "by xid": lambda url, _: NaiveReaders(url, BY_XID),
+    "shared": lambda url, script: SharedRelays(url, script.subscriptions),
+    "shared push": lambda url, script: SharedPushReaders(url, script.subscriptions),
 }
 # Those that have to keep every promise, and those that have to be caught.
-PROVEN = ("relay", "push")
+PROVEN = ("relay", "push", "shared", "shared push")
 NAIVE = ("by id", "by xid")
+# Who reads for one subscription, and for several together.
+SINGLE = ("relay", "push", *NAIVE)
+SHARED = ("shared", "shared push")
 
-SUBSCRIBE = "insert into outbox.subscription (name, shards) values ('schedules', %s)"
+
+def kinds(script: Script) -> Sequence[str]:
+    """Who reads in this script."""
+    return SHARED if script.is_shared else SINGLE
+
+
+# In one statement: all of them stand at one place.
+SUBSCRIBE = """
+insert into outbox.subscription (name, shards, channels, types, settings)
+select name, %(shards)s, channels, types, jsonb_build_object('topic_prefix', name)
+from jsonb_to_recordset(%(subscriptions)s) as one (name text, channels text[], types text[])
+"""
 # With what the log is subscribed to, given the number of shards.
-SUBSCRIPTIONS = dict.fromkeys(KINDS, SUBSCRIBE) | {"push": push_reader.SUBSCRIBE}
+SUBSCRIPTIONS = dict.fromkeys(KINDS, SUBSCRIBE) | dict.fromkeys(
+    ("push", "shared push"), push_reader.SUBSCRIBE
+)

@@ -1,9 +1,18 @@
 """The scripts. Small, so that each can be played in every order; together, what can go wrong."""
 
-from tests.schedules.script import Script
+from tests.schedules.script import Script, Subscription
 
 ONE_ROUND = ("deliver", "commit")
 TWO_ROUNDS = ONE_ROUND * 2
+
+# Both have messages that the other does not want, in the same groups.
+TWO = (Subscription("s", channels=("orders",)), Subscription("t", channels=("parcels", "invoices")))
+THREE = (
+    Subscription("s"),
+    Subscription("t", types=("moved",)),
+    Subscription("u", channels=("orders",), types=("step",)),
+)
+STOPPING = (Subscription("s"), Subscription("t", stops_at="parcels"))
 
 SCRIPTS = (
     Script(
@@ -166,5 +175,109 @@ SCRIPTS = (
         ),
         readers=(("start", "crash"), ("deliver", "crash")),
         limit=2,
+    ),
+    Script(
+        "shared_two",
+        "two subscriptions of other channels in one run, both groups on either",
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b invoices; publish b", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        subscriptions=TWO,
+    ),
+    Script(
+        "shared_three",
+        "three subscriptions of other channels and types in one run, runs of two messages",
+        writers=(
+            ("lock a; publish a; publish a type:moved", "commit"),
+            ("lock a; publish a parcels type:moved; publish a type:closed", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=2,
+        subscriptions=THREE,
+    ),
+    Script(
+        "shared_steps",
+        "three subscriptions; at each step of their run anything may happen",
+        writers=(
+            ("lock a; publish a; publish a type:moved", "commit"),
+            ("lock b; publish b; commit",),
+        ),
+        readers=(("look", "claim", "start", "deliver", "commit"),),
+        subscriptions=THREE,
+    ),
+    Script(
+        "shared_priorities",
+        "two subscriptions, each with two priorities, runs of one message",
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b 1; publish b parcels 1", "commit"),
+        ),
+        readers=(TWO_ROUNDS,),
+        limit=1,
+        subscriptions=TWO,
+    ),
+    Script(
+        "shared_two_relays",
+        "two relays run the same two subscriptions, and each takes what the other does not hold",
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b 1; publish b parcels 1; commit",),
+        ),
+        readers=(TWO_ROUNDS, ONE_ROUND),
+        limit=1,
+        subscriptions=TWO,
+    ),
+    Script(
+        "shared_and_taken",
+        "another relay takes one of the two alone, and leaves it at another place",
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock a; publish a parcels; commit",),
+        ),
+        readers=(TWO_ROUNDS,),
+        lone=ONE_ROUND,
+        limit=1,
+        subscriptions=TWO,
+    ),
+    Script(
+        "shared_and_left",
+        "one stops at a message, goes alone and joins the other again",
+        writers=(
+            ("lock a; publish a; publish a parcels; publish a", "commit"),
+            ("lock a; publish a; commit",),
+        ),
+        readers=(TWO_ROUNDS,),
+        lone=ONE_ROUND,
+        subscriptions=STOPPING,
+    ),
+    Script(
+        "shared_crash_before_delivery",
+        "a relay dies with three claimed, and again with its first message in hand",
+        writers=(("lock a; publish a", "commit"), ("lock a; publish a type:moved", "commit")),
+        readers=(("claim", "crash", "start", "crash"),),
+        subscriptions=THREE,
+    ),
+    Script(
+        "shared_crash_after_delivery",
+        "a relay dies after delivering to both, before their checkpoints",
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b invoices; publish b", "commit"),
+        ),
+        readers=(("deliver", "crash", *ONE_ROUND),),
+        subscriptions=TWO,
+    ),
+    Script(
+        "shared_crash_with_a_claim_ahead",
+        "a relay dies after its commit, with both claimed for the next run of one message",
+        writers=(
+            ("lock a; publish a; publish a parcels", "commit"),
+            ("lock b; publish b", "commit"),
+        ),
+        readers=(("deliver", "commit", "crash", *ONE_ROUND),),
+        limit=1,
+        subscriptions=TWO,
     ),
 )

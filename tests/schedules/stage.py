@@ -1,9 +1,11 @@
 """Where schedules are played: one real Postgres, the writers' sessions, and readers of one kind."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import NamedTuple, Self
+
+import msgspec
 
 from local.postgres import Postgres
 from local.stack import temporary_directory
@@ -11,13 +13,14 @@ from tests.relay.recording import repeats
 from tests.schedules.actor import Actor, Life, Pid
 from tests.schedules.explorer import Choice, NotRepeatable
 from tests.schedules.promises import Committed, broken_promises
-from tests.schedules.reader import Reader, live
+from tests.schedules.reader import Reader, Sent, live
 from tests.schedules.readers import KINDS, SUBSCRIPTIONS
 from tests.schedules.script import Script
 from tests.schedules.session import connect, patient_relays
 from tests.schedules.waits import Waits
 from tests.schedules.writer import FUNCTION, PARCELS, TABLE, Writer
 from tests.servers import POSTGRES_SETTINGS, TEMPLATE, make_template, place
+from tests.sql.log import one
 
 # A server of its own, on which no other session's transaction is in any snapshot: so a schedule
 # has the same outcome each time.
@@ -63,7 +66,10 @@ def prepared_database() -> Iterator[str]:
 EMPTY = "truncate outbox.message, outbox.checkpoint, outbox.delivery, parcel"
 NO_SUBSCRIPTION = "select outbox.delete_subscription(name, true) from outbox.subscription"
 TERMINATE = "select pg_terminate_backend(pid) from unnest(%s::integer[]) as running (pid)"
-COMMITTED = "select id, idempotency_key from outbox.message where id > %s order by id"
+LAST_ID = "select coalesce(max(id), 0) from outbox.message"
+COMMITTED = """
+select id, idempotency_key, channel, type from outbox.message where id > %s order by id
+"""
 
 
 class Stage:
@@ -80,21 +86,22 @@ class Stage:
             self._control = opened.enter_context(closing(connect(database_url)))
             for statement in (EMPTY, NO_SUBSCRIPTION):
                 self._control.execute(statement)
-            self._control.execute(SUBSCRIPTIONS[kind], [script.shards])
+            subscriptions = msgspec.json.encode(script.subscriptions).decode()
+            subscribed = {"shards": script.shards, "subscriptions": subscriptions}
+            self._control.execute(SUBSCRIPTIONS[kind], subscribed)
             self._control.execute(PARCELS, [script.groups])
             self._writers = [
                 Writer(opened.enter_context(closing(connect(database_url)))) for _ in script.writers
             ]
-            readers = KINDS[kind](database_url)
+            readers = KINDS[kind](database_url, script)
             opened.callback(readers.close)
             self._kind = readers
             self._readers: list[Reader] = []
             # The last one reads what the schedule has left.
-            for _ in range(len(script.readers) + 1):
-                self._readers.append(readers.open(script.limit))
+            for alone in [False] * len(script.readers) + [True] * bool(script.lone) + [False]:
+                self._readers.append(readers.open(script.limit, alone=alone))
                 opened.callback(self._readers[-1].close)
             self._opened = opened.pop_all()
-        self._last_id = 0
 
     def __enter__(self) -> Self:
         return self
@@ -105,19 +112,45 @@ class Stage:
     def play(self, choose: Choice) -> Played:
         """One schedule to its end, and what it owed. Raises SessionFailed and NotRepeatable."""
         self._kind.begin()
-        cut_off: list[list[int]] = []
+        last_id = one(self._control, LAST_ID)
+        cut_off: list[list[Sent]] = []
         actors = self._actors(cut_off)
         try:
             path, steps, waited = self._step(actors, choose)
         finally:
             self._end(actors.values())
-        self._readers[-1].drain()
-        committed = [Committed(*row) for row in self._control.execute(COMMITTED, [self._last_id])]
-        self._last_id = max((one.id for one in committed), default=self._last_id)
-        broken = broken_promises(committed, self._kind.arrivals, cut_off)
-        arrived = [one.idempotency_key for one in self._kind.arrivals]
-        again = repeats(self._kind.arrivals)
+        try:
+            self._readers[-1].drain()
+        except Exception as fault:
+            raise SessionFailed(
+                f"{self._script.name}:{path}, read on, ended with {fault!r}"
+            ) from fault
+        arrived, again, broken = self._arrived(last_id, cut_off)
         return Played(path, steps, waited, len(arrived), again, arrived, broken)
+
+    def _arrived(
+        self, last_id: int, cut_off: Sequence[Sequence[Sent]]
+    ) -> tuple[list[str], int, list[str]]:
+        """What has arrived of the messages behind `last_id`, how many came again, and each promise
+        that is broken; with their subscription, where there are several.
+        """
+        committed = self._control.execute(COMMITTED, [last_id]).fetchall()
+        arrived, again, broken = list[str](), 0, list[str]()
+        for subscription in self._script.subscriptions:
+            name = f"{subscription.name} " if self._script.is_shared else ""
+            arrivals = self._kind.arrivals.get(subscription.name, ())
+            arrived += [f"{name}{one.idempotency_key}" for one in arrivals]
+            again += repeats(arrivals)
+            promises = broken_promises(
+                [
+                    Committed(id, key, subscription.wants(channel, type_))
+                    for id, key, channel, type_ in committed
+                ],
+                arrivals,
+                [[id for to, id in run if to == subscription.name] for run in cut_off],
+            )
+            broken += [f"{name}{promise}" for promise in promises]
+        return arrived, again, broken
 
     def _end(self, actors: Collection[Actor]) -> None:
         """Also those that are in the middle of a step, where the schedule failed."""
@@ -126,7 +159,7 @@ class Stage:
         for actor in actors:
             actor.end()
 
-    def _actors(self, cut_off: list[list[int]]) -> dict[str, Actor]:
+    def _actors(self, cut_off: list[list[Sent]]) -> dict[str, Actor]:
         sessions = self._script.sessions
         lives: list[tuple[Life, Pid, bool]] = [
             *((writer.live, writer.pid, True) for writer in self._writers),

@@ -6,7 +6,7 @@ from tests.relay.recording import Arrival
 from tests.schedules.promises import Committed, broken_promises
 
 COMMITTED = [Committed(1, "a:1:A1"), Committed(2, "b:1:B1"), Committed(3, "a:2:C1")]
-KEYS = dict(COMMITTED)
+KEYS = {one.id: one.idempotency_key for one in COMMITTED}
 
 
 def arrived(*ids: int) -> list[Arrival]:
@@ -37,6 +37,12 @@ def test_a_broken_promise_is_seen(
     ids: tuple[int, ...], cut_off: list[list[int]], broken: str
 ) -> None:
     assert broken_promises(COMMITTED, arrived(*ids), cut_off) == [broken]
+
+
+def test_what_a_subscription_does_not_want_has_to_stay_away() -> None:
+    unwanted = [COMMITTED[0]._replace(wanted=False), *COMMITTED[1:]]
+    assert broken_promises(unwanted, arrived(2, 3), []) == []
+    assert broken_promises(unwanted, arrived(1, 2, 3), []) == ["not for it: a:1:A1"]
 
 
 def test_a_repeat_with_another_key_is_seen() -> None:

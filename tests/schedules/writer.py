@@ -1,6 +1,6 @@
 """What a writer does in its steps: one transaction, as services write them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from psycopg import sql
 
@@ -11,13 +11,15 @@ from tests.sql.log import Session
 # so the numbers say in which order its transactions wrote them, whatever a reader believes.
 TABLE = "create table parcel (name text primary key, state integer not null default 0)"
 FUNCTION = """
-create function publish_step(parcel text, channel text, attempt text) returns void
+create function publish_step(parcel text, channel text, type text, priority integer, attempt text)
+returns void
 language plpgsql as $$
 declare
     step integer;
 begin
     update parcel set state = state + 1 where name = publish_step.parcel returning state into step;
-    perform outbox.publish(publish_step.channel, 'step', '{}', publish_step.parcel, 3,
+    perform outbox.publish(publish_step.channel, publish_step.type, '{}', publish_step.parcel,
+                           publish_step.priority,
                            concat_ws(':', publish_step.parcel, step, attempt));
 end
 $$
@@ -29,8 +31,10 @@ PARCELS = "insert into parcel (name) select unnest(%s::text[])"
 # its transaction, prepared or not, or with the savepoint that it came after.
 TURN = "select pg_advisory_xact_lock(hashtextextended(%s, 0))"
 LOCK = "select from parcel where name = %s for update"
-PUBLISH = "select publish_step(%s, %s, %s)"
+PUBLISH = "select publish_step(%s, %s, %s, %s, %s)"
 CHANNEL = "orders"
+TYPE = "step"
+PRIORITY = 3
 
 
 class Writer:
@@ -69,10 +73,10 @@ class Writer:
                 execute(TURN, [group])
             case ["lock", group]:
                 execute(LOCK, [group])
-            case ["publish", group, *channel]:
+            case ["publish", group, *words]:
                 self._published += 1
                 attempt = f"{name}{self._published}"
-                execute(PUBLISH, [group, *(channel or [CHANNEL]), attempt])
+                execute(PUBLISH, [group, *_kind(words), attempt])
             case ["savepoint"]:
                 execute("savepoint here")
             case ["rollback", "to"]:
@@ -87,6 +91,19 @@ class Writer:
                 execute(sql.SQL("commit prepared {}").format(transaction))
             case _:
                 raise ValueError(f"a writer can't {action!r}: see Script")
+
+
+def _kind(words: Iterable[str]) -> tuple[str, str, int]:
+    """Of a message: its channel, type and priority."""
+    channel, type_, priority = CHANNEL, TYPE, PRIORITY
+    for word in words:
+        if word.isdigit():
+            priority = int(word)
+        elif word.startswith("type:"):
+            type_ = word.removeprefix("type:")
+        else:
+            channel = word
+    return channel, type_, priority
 
 
 def _up_to_each_turn(step: str) -> Iterator[list[str]]:
