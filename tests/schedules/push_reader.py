@@ -231,9 +231,13 @@ class StagedSending(Sending):
         if not isinstance(self.request_loop, StagedLoop):
             super()._be_patient(seconds)
 
-    def _end_tail_after(self, seconds: float) -> None:
+    def _begin_tail(self, seconds: float) -> None:
         if not isinstance(self.request_loop, StagedLoop):
-            super()._end_tail_after(seconds)
+            super()._begin_tail(seconds)
+
+    def _end_tail(self) -> None:
+        if not isinstance(self.request_loop, StagedLoop):
+            super()._end_tail()
 
     def tail_ends_at(self, sent_at: float) -> float:
         staged = isinstance(self.request_loop, StagedLoop)
