@@ -28,12 +28,12 @@ KAFKA, HTTP = "kafka", "http"
 # endpoint costs a request for each message, so those to it want little.
 SHARES = {KAFKA: 7, HTTP: 3}
 Names = tuple[str, ...] | None
-SMALL_FILTERS: Sequence[tuple[Names, Names]] = (
+SMALL_FILTERS: tuple[tuple[Names, Names], ...] = (
     ((HEARTBEAT, "payment.success"), None),
     (None, ("chaos.alone", "chaos.oversize")),
     ((NARROW,), None),
 )
-LARGE_FILTERS: Sequence[tuple[Names, Names]] = (
+LARGE_FILTERS: tuple[tuple[Names, Names], ...] = (
     ((PARCELS,), None),
     ((LATE, PARCELS), ("chaos.step",)),
     ((AUDIT, BILLING), ("chaos.step",)),
