@@ -2,8 +2,12 @@
 
 Two relays carry one log to Kafka for two subscriptions, at least once and exactly once, and as
 signed webhooks to an endpoint with faults of its own, while writers and paying customers fill it
-and faults strike at random. In the end all topics and the endpoint's journal are read and compared
-with what committed. Exits with 1 on any broken promise; data and logs are kept then.
+and faults strike at random. Beside these, twenty subscriptions come and go, to Kafka and to the
+endpoint, some of them for a few channels or types: every second or so one is made, paused, resumed
+or deleted, and the relays' shared runs take them along. In the end all topics and the endpoint's
+journal are read and compared with what committed; of a subscription that came or went, with what
+committed between the snapshots of the transactions that made and deleted it. Exits with 1 on any
+broken promise; data and logs are kept then.
 """
 
 import argparse

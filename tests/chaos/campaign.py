@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from tests.chaos import plan
+from tests.chaos import plan, transients, turnover
 from tests.chaos.checker import Verdict
 from tests.chaos.faults import Faults
 from tests.chaos.heartbeat import Heart, Watcher
@@ -17,7 +18,16 @@ from tests.chaos.injector import Injector, injectors
 from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
-from tests.chaos.reckoning import judge, judge_webhooks, log_faults, read_log, webhook_faults
+from tests.chaos.reckoning import (
+    judge,
+    judge_transients,
+    judge_webhooks,
+    log_faults,
+    read_log,
+    webhook_faults,
+)
+from tests.chaos.transients import Step, Transient
+from tests.chaos.turnover import Turnover
 from tests.chaos.write_pause import Interval, WritePause
 from tests.chaos.writers import Shopper, Writer, set_up, writers
 
@@ -47,7 +57,7 @@ class Orders(NamedTuple):
 class Played:
     """What happened. `beats`: of each subscription, the times at which each group's heartbeats
     came, on the monotonic clock; `write_pauses`: when there were none to come; `until`: when
-    the last of them could have come."""
+    the last of them could have come. `turnover`: how often what was done to transients."""
 
     injected: list[Injected]
     write_pauses: list[Interval]
@@ -55,6 +65,7 @@ class Played:
     missed: list[str]
     beats: dict[str, list[list[float]]]
     until: float
+    turnover: Counter[str]
     transactions: int
     paid: list[str]
     drain_seconds: float
@@ -69,12 +80,14 @@ class Result:
     seconds: float
     played: Played
     verdicts: list[Verdict]
+    transients: dict[Transient, Verdict]
     faults: list[str]
 
     @property
     def right(self) -> bool:
         """Whether every promise was kept."""
-        return not self.faults and not any(verdict.broken for verdict in self.verdicts)
+        verdicts = (*self.verdicts, *self.transients.values())
+        return not self.faults and not any(verdict.broken for verdict in verdicts)
 
 
 def run(orders: Orders, directory: Path, tell: Tell) -> Result:
@@ -84,10 +97,13 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
     through to its end.
     """
     began = time.monotonic()
+    steps = transients.plan(orders.seed, orders.seconds)
+    those = transients.made_in(steps)
     tell("starting two Postgres servers, Kafka, the service, two relays and an endpoint")
     with places(directory) as here:
         set_up(here)
-        cast = Cast(here, orders, tell)
+        turnover.set_up(here, those)
+        cast = Cast(here, orders, steps, tell)
         try:
             played = cast.play()
         finally:
@@ -96,18 +112,22 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
         log = read_log(here)
         verdicts = [judge(here, subscription, log) for subscription in SUBSCRIPTIONS]
         verdicts.append(judge_webhooks(here, log))
+        passing = judge_transients(here, those, log)
         faults = [*played.faults, *log_faults(here, played.paid), *webhook_faults(here)]
     if played.kills < orders.kills_at_least:
         faults.append(f"{played.kills} kills where {orders.kills_at_least} were asked for")
-    return Result(orders, time.monotonic() - began, played, verdicts, faults)
+    if not any(verdict.committed for verdict in passing.values()):
+        faults.append("no subscription that came and went was owed anything")
+    return Result(orders, time.monotonic() - began, played, verdicts, passing, faults)
 
 
 @dataclass
 class Cast:
-    """The threads of a campaign: injectors of faults, writers, customers, watchers."""
+    """The threads of a campaign: injectors of faults, writers, customers, turnover, watchers."""
 
     here: Places
     orders: Orders
+    steps: Sequence[Step]
     tell: Tell
     # Set one after the other: no more faults, no more writing, nothing more to watch.
     faults_over: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +145,7 @@ class Cast:
         self.customers = [
             Shopper(here, self.write_pause, self.writing_over) for _ in range(CUSTOMERS)
         ]
+        self.turnover = Turnover(here, self.steps, self.write_pause, self.writing_over)
         faults = Faults(here, self.watchers, self.write_pause, self.tell, self.faults_over)
         self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
         self.injectors = injectors(here, strikes, faults, self.tell, self.faults_over)
@@ -146,7 +167,7 @@ class Cast:
         # A beat after the last fault, so that its pause has an end.
         time.sleep(SETTLED_SECONDS)
         self.writing_over.set()
-        self._join([self.heart, *self.writers, *self.customers])
+        self._join([self.heart, *self.writers, *self.customers, self.turnover])
         seconds = self._drain()
         until = time.monotonic()
         self.watching_over.set()
@@ -164,6 +185,7 @@ class Cast:
                 for subscription, watcher in zip(SUBSCRIPTIONS, self.watchers, strict=True)
             },
             until,
+            self.turnover.done,
             sum(writer.transactions for writer in self.writers),
             [order_id for customer in self.customers for order_id in customer.paid],
             seconds,
@@ -176,6 +198,7 @@ class Cast:
             self.heart,
             *self.writers,
             *self.customers,
+            self.turnover,
             *self.injectors,
         ]
         for member in cast:
@@ -214,7 +237,9 @@ class Cast:
         paid = sum(len(customer.paid) for customer in self.customers)
         return f"{transactions} transactions, {paid} orders paid, {kills} kills"
 
-    def _join(self, threads: Sequence[Heart | Watcher | Writer | Shopper | Injector]) -> None:
+    def _join(
+        self, threads: Sequence[Heart | Watcher | Writer | Shopper | Turnover | Injector]
+    ) -> None:
         """Waits for their ends; what ended one before its time is a fault."""
         deadline = time.monotonic() + THREAD_TIMEOUT_SECONDS
         for thread in threads:

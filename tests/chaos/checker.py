@@ -3,7 +3,7 @@
 Pure: what committed, what arrived and what was given up come in; what is broken comes out.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ LOST = "lost"
 DISORDERED = "out of order"
 REPEATED = "repeated to read_committed"
 UNCOMMITTED = "rolled back, seen"
+FOREIGN = "not its own, seen"
 ALTERED = "altered"
 UNKEYED = "without its idempotency key"
 MISSING_DEAD_LETTER = "missing dead letter"
@@ -24,6 +25,7 @@ PROMISES = (
     DISORDERED,
     REPEATED,
     UNCOMMITTED,
+    FOREIGN,
     ALTERED,
     UNKEYED,
     MISSING_DEAD_LETTER,
@@ -34,10 +36,13 @@ PROMISES = (
 
 
 class Committed(NamedTuple):
-    """A message of the log. `id` orders its group; `oversize`: no topic of its channel takes it."""
+    """A message of the log. `id` orders its group; `oversize`: no topic of its channel takes it;
+    `xid`: of the transaction that wrote it."""
 
     id: int
     channel: str
+    type: str
+    xid: int
     priority: int
     group_key: bytes | None
     checksum: int
@@ -96,27 +101,36 @@ def check(
     log: Mapping[str, Committed],
     arrivals: Iterable[Arrival],
     dead_letters: Collection[DeadLetter],
+    foreign: Container[str] = (),
+    discarded: Collection[str] = (),
 ) -> Verdict:
     """Judges one subscription.
 
-    `log`: everything that committed while it was active, by idempotency key. `arrivals`: its topics
-    to their ends, each partition in the order of its offsets. Order is that of first arrivals, of
-    one channel, group and priority.
+    `log`: everything that committed while it was active, by idempotency key; `discarded`: what of
+    this need not arrive, nor end as a dead letter; `foreign`: what else committed, and is not for
+    it. `arrivals`: its topics to their ends, each partition in the order of its offsets. Order is
+    that of first arrivals, of one channel, group and priority.
     """
     verdict = Verdict(
-        subscription, exactly_once, committed=len(log), dead_letters=len(dead_letters)
+        subscription,
+        exactly_once,
+        committed=len(log) - len(discarded),
+        dead_letters=len(dead_letters),
     )
-    arrived = _check_arrivals(verdict, log, arrivals)
-    dead = _check_dead_letters(verdict, log, dead_letters, arrived)
+    arrived = _check_arrivals(verdict, log, arrivals, foreign)
+    dead = _check_dead_letters(verdict, log, dead_letters, arrived, discarded)
     for key, message in log.items():
-        if key not in arrived and key not in dead and not message.oversize:
+        if not (key in arrived or key in dead or key in discarded or message.oversize):
             verdict.breaks(LOST, f"{message.channel} group {message.group_key!r} key {key}")
     verdict.delivered = len(arrived)
     return verdict
 
 
 def _check_arrivals(
-    verdict: Verdict, log: Mapping[str, Committed], arrivals: Iterable[Arrival]
+    verdict: Verdict,
+    log: Mapping[str, Committed],
+    arrivals: Iterable[Arrival],
+    foreign: Container[str],
 ) -> set[str]:
     """The keys that arrived and were committed."""
     arrived: set[str] = set()
@@ -128,7 +142,7 @@ def _check_arrivals(
             continue
         message = log.get(key)
         if message is None:
-            verdict.breaks(UNCOMMITTED, arrival)
+            verdict.breaks(FOREIGN if key in foreign else UNCOMMITTED, arrival)
             continue
         found = (arrival.channel, arrival.group_key, arrival.checksum)
         # A repeat under the key of another message shows here too.
@@ -155,6 +169,7 @@ def _check_dead_letters(
     log: Mapping[str, Committed],
     dead_letters: Collection[DeadLetter],
     arrived: Collection[str],
+    discarded: Collection[str],
 ) -> set[str]:
     """The keys of what was given up."""
     dead: set[str] = set()
@@ -169,7 +184,7 @@ def _check_dead_letters(
             verdict.breaks(DEAD_AND_DELIVERED, dead_letter)
         dead.add(key)
     for key, message in log.items():
-        if message.oversize and key not in dead:
+        if message.oversize and key not in dead and key not in discarded:
             verdict.breaks(
                 MISSING_DEAD_LETTER, f"{message.channel} group {message.group_key!r} key {key}"
             )

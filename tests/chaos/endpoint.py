@@ -25,6 +25,7 @@ REFUSED, HUNG, CUT, FORGOTTEN = 40, 400, 200, 200
 class Entry(NamedTuple):
     """A request that was accepted; `signed` as the subscription's secret wants it."""
 
+    path: str
     idempotency_key: str
     checksum: int
     signed: bool
@@ -35,8 +36,8 @@ def read(journal: Path) -> Iterator[Entry]:
     if journal.exists():
         with journal.open() as lines:
             for line in lines:
-                checksum, signed, key = line.rstrip("\n").split(" ", 2)
-                yield Entry(key, int(checksum), signed == "signed")
+                checksum, signed, path, key = line.rstrip("\n").split(" ", 3)
+                yield Entry(path, key, int(checksum), signed == "signed")
 
 
 class Journal:
@@ -64,7 +65,7 @@ class Journal:
         digest = hmac.digest(self._key, said, "sha256")
         right = f"v1,{base64.b64encode(digest).decode()}"
         signed = "signed" if right in request.header("webhook-signature").split() else "unsigned"
-        os.write(self._file, f"{crc32(request.body)} {signed} {key}\n".encode())
+        os.write(self._file, f"{crc32(request.body)} {signed} {request.path} {key}\n".encode())
 
 
 def main() -> None:

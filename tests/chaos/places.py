@@ -151,10 +151,10 @@ class Places(NamedTuple):
         while True:
             try:
                 self.kafka.create_topic(topic, PARTITIONS, **config)
-            except KafkaException as refused:
-                error = refused.args[0]
+            except (KafkaException, TimeoutError) as refused:
+                error = refused.args[0] if isinstance(refused, KafkaException) else None
                 # An answer that was lost: the topic is there.
-                if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                if error is not None and error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                     return
                 if time.monotonic() > deadline:
                     raise

@@ -1,20 +1,25 @@
 """What committed, from the log, and what became of it, from topics and dead letters."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from sys import intern
 from zlib import crc32
 
-from tests.chaos import endpoint
+from tests.chaos import endpoint, turnover
 from tests.chaos.checker import Arrival, Committed, DeadLetter, Verdict, check
+from tests.chaos.endpoint import Entry
 from tests.chaos.places import CHANNELS, Places, Subscription
 from tests.chaos.plan import RELAYS
 from tests.chaos.topics import read
-from tests.chaos.webhooks import WEBHOOKS
+from tests.chaos.transients import KAFKA, Transient
+from tests.chaos.turnover import Owed
+from tests.chaos.webhooks import PATH, WEBHOOKS
 
 ROWS_AT_ONCE = 5_000
 
 LOG = """
-select id, channel, priority, convert_to(group_key, 'UTF8'), idempotency_key, payload, type
+select id, channel, type, xid::text::bigint, priority, convert_to(group_key, 'UTF8'),
+       idempotency_key, payload
 from outbox.message where channel not like 'outbox.%'
 """
 
@@ -25,13 +30,15 @@ def read_log(here: Places) -> dict[str, Committed]:
     channels = {channel: channel for channel in CHANNELS}
     with here.connect() as session, session.transaction(), session.cursor("log") as cursor:
         cursor.itersize = ROWS_AT_ONCE
-        for id_, channel, priority, group, key, payload, type_ in cursor.execute(LOG):
+        for id_, channel, type_, xid, priority, group, key, payload in cursor.execute(LOG):
             if key in log:
                 raise ValueError(f"two messages of the log have the key {key}")
             oversize = type_ == "chaos.oversize"
             # One string for all of a channel's messages: there are hundreds of thousands.
             name = channels[channel]
-            log[key] = Committed(id_, name, priority, group, crc32(payload), oversize)
+            log[key] = Committed(
+                id_, name, intern(type_), xid, priority, group, crc32(payload), oversize
+            )
     return log
 
 
@@ -62,16 +69,82 @@ def judge(here: Places, subscription: Subscription, log: Mapping[str, Committed]
 
 def judge_webhooks(here: Places, log: Mapping[str, Committed]) -> Verdict:
     """The same of the endpoint's journal. A request names no channel and no group: its key does."""
-    arrivals = (
-        Arrival(message.channel, 0, place, message.group_key, entry.idempotency_key, entry.checksum)
-        if (message := log.get(entry.idempotency_key))
-        else Arrival("", 0, place, None, entry.idempotency_key, entry.checksum)
-        for place, entry in enumerate(endpoint.read(here.journal))
-    )
-    dead_letters = _dead_letters(here, WEBHOOKS)
+    entries = (entry for entry in endpoint.read(here.journal) if entry.path == PATH)
     return check(
-        WEBHOOKS, exactly_once=False, log=log, arrivals=arrivals, dead_letters=dead_letters
+        WEBHOOKS,
+        exactly_once=False,
+        log=log,
+        arrivals=_requests(log, entries),
+        dead_letters=_dead_letters(here, WEBHOOKS),
     )
+
+
+def judge_transients(
+    here: Places, those: Sequence[Transient], log: Mapping[str, Committed]
+) -> dict[Transient, Verdict]:
+    """The same of each that was made."""
+    entries = defaultdict[str, list[Entry]](list)
+    for entry in endpoint.read(here.journal):
+        entries[entry.path].append(entry)
+    owed = turnover.read(here)
+    return {
+        one: judge_transient(
+            one,
+            owed[one.name],
+            log,
+            read(here.bootstrap_servers, one.topics)
+            if one.kind == KAFKA
+            else _requests(log, entries[one.path]),
+            _dead_letters(here, one.name),
+        )
+        for one in those
+        if one.name in owed
+    }
+
+
+def judge_transient(
+    one: Transient,
+    owed: Owed,
+    log: Mapping[str, Committed],
+    arrivals: Iterable[Arrival],
+    dead_letters: Sequence[DeadLetter],
+) -> Verdict:
+    """What commits after the snapshot of its making is its own. What was pending when it was
+    deleted went with it, and its dead letters too; from then on it gets nothing."""
+    own = {
+        key: message
+        for key, message in log.items()
+        if one.wants(message.channel, message.type) and _is_of_its_time(message, owed)
+    }
+    return check(
+        one.name,
+        exactly_once=False,
+        log=own,
+        arrivals=arrivals,
+        dead_letters=dead_letters,
+        foreign=log.keys(),
+        discarded={key for key, message in own.items() if _was_discarded(message, owed)},
+    )
+
+
+def _is_of_its_time(message: Committed, owed: Owed) -> bool:
+    return not owed.seen.sees(message.xid) and (owed.gone is None or owed.gone.sees(message.xid))
+
+
+def _was_discarded(message: Committed, owed: Owed) -> bool:
+    if owed.gone is None:
+        return False
+    position = owed.positions.get(
+        (message.priority, message.channel), owed.positions[message.priority, None]
+    )
+    return message.oversize or message.id in owed.undelivered or not position.sees(message.xid)
+
+
+def _requests(log: Mapping[str, Committed], entries: Iterable[Entry]) -> Iterator[Arrival]:
+    for place, (_, key, checksum, _) in enumerate(entries):
+        message = log.get(key)
+        channel, group = (message.channel, message.group_key) if message else ("", None)
+        yield Arrival(channel, 0, place, group, key, checksum)
 
 
 def webhook_faults(here: Places) -> list[str]:
@@ -86,8 +159,8 @@ def _dead_letters(here: Places, subscription: str) -> list[DeadLetter]:
 
 
 def _arrivals(here: Places, subscription: Subscription) -> Iterator[Arrival]:
-    for channel in CHANNELS:
-        yield from read(here.bootstrap_servers, subscription.prefix + channel, channel)
+    topics = {subscription.prefix + channel: channel for channel in CHANNELS}
+    return read(here.bootstrap_servers, topics)
 
 
 STEPS_BACKWARDS = """

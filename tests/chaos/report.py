@@ -10,12 +10,13 @@ from tests.chaos.campaign import Played, Result
 from tests.chaos.checker import PROMISES, REPEATED, Verdict
 from tests.chaos.pauses import Injected, alone, longest_pause
 from tests.chaos.plan import FAULTS
+from tests.chaos.transients import DELETE, PAUSE, RESUME, SHARES
 
 
 def show(console: Console, result: Result) -> None:
     """Prints both tables, what was broken with examples, and the verdict."""
-    console.print(_faults(result.played), _promises(result.verdicts))
-    for verdict in result.verdicts:
+    console.print(_faults(result.played), _promises(result.verdicts), _transients(result))
+    for verdict in (*result.verdicts, *result.transients.values()):
         for promise, examples in verdict.examples.items():
             for example in examples:
                 line = f"{verdict.subscription}: {promise}: {example}"
@@ -103,8 +104,45 @@ def _promises(verdicts: Sequence[Verdict]) -> Table:
     return table
 
 
+def _transients(result: Result) -> Table:
+    done = result.played.turnover
+    table = Table(
+        title="Subscriptions that came and went",
+        caption=f"{done[PAUSE]} times one was paused, {done[RESUME]} times resumed; "
+        f"{done[DELETE]} were deleted with all that was pending.",
+    )
+    table.add_column("", no_wrap=True)
+    for kind in SHARES:
+        table.add_column(f"{kind}, at least once", justify="right")
+    verdicts = [
+        [verdict for one, verdict in result.transients.items() if one.kind == kind]
+        for kind in SHARES
+    ]
+    for name, figures in {
+        "lived": [len(those) for those in verdicts],
+        "messages owed": [sum(each.committed for each in those) for those in verdicts],
+        "delivered": [sum(each.delivered for each in those) for those in verdicts],
+        "dead letters, as expected": [
+            sum(each.dead_letters for each in those) for those in verdicts
+        ],
+        "repeats, same key and content": [
+            sum(each.repeats for each in those) for those in verdicts
+        ],
+    }.items():
+        table.add_row(name, *(f"{figure:,}" for figure in figures))
+    table.add_section()
+    for promise in PROMISES:
+        if promise != REPEATED:
+            counts = [sum(each.broken.get(promise, 0) for each in those) for those in verdicts]
+            table.add_row(promise, *map(_count, counts))
+    return table
+
+
 def _broken(verdict: Verdict, promise: str) -> Text:
     if promise == REPEATED and not verdict.exactly_once:
         return Text("-")
-    count = verdict.broken.get(promise, 0)
+    return _count(verdict.broken.get(promise, 0))
+
+
+def _count(count: int) -> Text:
     return Text(f"{count:,}", style="bold red" if count else "green")

@@ -6,12 +6,12 @@ from tests.chaos import checker
 from tests.chaos.checker import Arrival, Committed, DeadLetter, Verdict, check
 
 LOG = {
-    "a1": Committed(1, "orders", 3, b"a", 11, oversize=False),
-    "b1": Committed(2, "orders", 3, b"b", 12, oversize=False),
-    "a2": Committed(3, "orders", 3, b"a", 13, oversize=False),
-    "a3": Committed(4, "orders", 1, b"a", 14, oversize=False),
-    "n1": Committed(5, "orders", 3, None, 15, oversize=False),
-    "big": Committed(6, "orders", 3, b"a", 16, oversize=True),
+    "a1": Committed(1, "orders", "order.paid", 11, 3, b"a", 11, oversize=False),
+    "b1": Committed(2, "orders", "order.paid", 12, 3, b"b", 12, oversize=False),
+    "a2": Committed(3, "orders", "order.paid", 13, 3, b"a", 13, oversize=False),
+    "a3": Committed(4, "orders", "order.paid", 14, 1, b"a", 14, oversize=False),
+    "n1": Committed(5, "orders", "order.paid", 15, 3, None, 15, oversize=False),
+    "big": Committed(6, "orders", "order.paid", 16, 3, b"a", 16, oversize=True),
 }
 SMALL = [key for key, message in LOG.items() if not message.oversize]
 BIG = DeadLetter("big", "MSG_SIZE_TOO_LARGE")

@@ -30,6 +30,6 @@ def test_what_is_signed_with_another_key_is_noted_as_such(tmp_path: Path) -> Non
     post(journal, "wrong:1", b"!" * 32)
     entries = dict.fromkeys(read(path))
     assert list(entries) == [
-        Entry("right:1", 2745614147, signed=True),
-        Entry("wrong:1", 2745614147, signed=False),
+        Entry("/", "right:1", 2745614147, signed=True),
+        Entry("/", "wrong:1", 2745614147, signed=False),
     ]

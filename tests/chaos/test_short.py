@@ -25,7 +25,8 @@ def test_no_promise_is_broken_whatever_is_killed_frozen_cut_or_switched_over(
     report.show(Console(width=110), result)
     record_property("faults", len(result.played.injected))
     record_property("kills", result.played.kills)
-    broken = {verdict.subscription: verdict.broken for verdict in result.verdicts}
-    assert broken == {verdict.subscription: {} for verdict in result.verdicts}
+    verdicts = (*result.verdicts, *result.transients.values())
+    broken = {verdict.subscription: verdict.broken for verdict in verdicts}
+    assert broken == {verdict.subscription: {} for verdict in verdicts}
     assert result.faults == []
     assert "switch-postgres" in {one.fault for one in result.played.injected}

@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from local.program import Program
 from tests.chaos import endpoint, plan
 
 WEBHOOKS = "webhooks"
 
-# Its own faults never exhaust a message, and its breaker opens where it is down.
+PATH = "/"
+
 SUBSCRIBE = """
-insert into outbox.subscription (name, kind, shards, settings)
-values (%(name)s, 'http', %(shards)s, jsonb_build_object(
-    'endpoint', %(endpoint)s::text, 'timeout_seconds', 2, 'max_payload_bytes', %(size)s::integer,
-    'retry', jsonb_build_object('initial_delay_seconds', 0.2, 'multiplier', 1, 'max_attempts', 100),
-    'breaker', jsonb_build_object('window_seconds', 10, 'cool_down_seconds', 1)))
+insert into outbox.subscription (name, kind, shards, settings) values (%s, 'http', %s, %s)
 """
 SECRET = """
 select 'whsec_' || encode(key, 'base64') from outbox.secret
@@ -30,8 +28,19 @@ def subscribe(
     connection: psycopg.Connection[Any], port: int, *, shards: int, max_bytes: int
 ) -> None:
     """To every channel, with payloads of at most so many bytes."""
-    values = {"name": WEBHOOKS, "shards": shards, "size": max_bytes}
-    connection.execute(SUBSCRIBE, values | {"endpoint": f"http://127.0.0.1:{port}/"})
+    own = settings(port, PATH, max_bytes=max_bytes)
+    connection.execute(SUBSCRIBE, [WEBHOOKS, shards, Jsonb(own)])
+
+
+def settings(port: int, path: str, *, max_bytes: int) -> dict[str, object]:
+    """The endpoint's own faults never exhaust a message; the breaker opens where it is down."""
+    return {
+        "endpoint": f"http://127.0.0.1:{port}{path}",
+        "timeout_seconds": 2,
+        "max_payload_bytes": max_bytes,
+        "retry": {"initial_delay_seconds": 0.2, "multiplier": 1, "max_attempts": 100},
+        "breaker": {"window_seconds": 10, "cool_down_seconds": 1},
+    }
 
 
 def endpoint_program(
