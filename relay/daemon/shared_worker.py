@@ -56,7 +56,7 @@ class SharedWorker(Worker[SharedRuns]):
             self._to_move.difference_update(cursor.id for cursor in cursors)
             super().offer(cursors)
         if (runs := self._runs) is not None:
-            runs.give_way()
+            runs.give_way({cursor.id for cursor in cursors})
 
     def offer_to_move(self, cursors: Sequence[Cursor]) -> None:
         """Cursors that have nothing to send, as far as is known: the others go first."""
@@ -79,13 +79,22 @@ class SharedWorker(Worker[SharedRuns]):
         waiting.add(*self._take_offered())
         waiting.mix()
         begun: Sequence[Cursor] = ()
+        offered_since: Sequence[Cursor] = ()
         while (begun or waiting) and not self._stop.is_set():
+            if begun:
+                # Who came meanwhile is not in this run.
+                runs.give_way(waiting.sending_ids)
             together = begun or waiting.take(self._most, self.relays)
-            if waiting.has_sending:
-                runs.give_way()
-            begun, going = self._run_together(runs, together, again=not waiting)
+            again = not waiting and not self._offered
+            begun, going = self._run_together(runs, together, again=again)
             waiting.add(going)
-            waiting.add(*self._take_offered(), begun)
+            if not again:
+                # What was new after their claim no claim has seen.
+                waiting.add(offered_since)
+            offered, to_move = self._take_offered()
+            ids = {cursor.id for cursor in begun}
+            offered_since = [cursor for cursor in offered if cursor.id in ids]
+            waiting.add(offered, to_move, begun)
         return True
 
     def _run_together(
@@ -94,7 +103,7 @@ class SharedWorker(Worker[SharedRuns]):
         """One run. Those that are claimed for the next already, and others that go on."""
         self._together, self._runs = together, runs
         try:
-            ran = self._run(runs, together, RUN_MESSAGES, again=again and not self._offered)
+            ran = self._run(runs, together, RUN_MESSAGES, again=again)
         finally:
             self._runs = None
         self._most = min(self._most * 2, MAX_TOGETHER)

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from operator import attrgetter
 
 from relay.log.cursor import Cursor
@@ -26,9 +26,9 @@ class WaitingCursors:
         return bool(self._sending or self._moving)
 
     @property
-    def has_sending(self) -> bool:
-        """Whether any has something to send."""
-        return bool(self._sending)
+    def sending_ids(self) -> Set[int]:
+        """Those that have something to send."""
+        return {cursor.id for cursor in self._sending}
 
     def add(
         self,

@@ -176,8 +176,9 @@ class Workers:
 
     def _goes_alone(self, cursor: Cursor) -> bool:
         subscription_id = cursor.subscription_id
-        if cursor.channel is not None:
-            # Its origin leaves the channel out, until the two are merged.
+        if cursor.channel is not None or subscription_id not in self._filters:
+            # Its origin leaves the channel out, until the two are merged. And a subscription that
+            # has just come has yet to show that no one will wait for it.
             self._alone.add(subscription_id)
         if cursor.sink_settings.exactly_once or self._sharing[cursor.kind] < 2:
             return True

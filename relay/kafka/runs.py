@@ -1,7 +1,7 @@
 """A run to Kafka: claim, stream the log to the sink, one barrier, the checkpoints, commit."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import structlog
 
@@ -143,7 +143,7 @@ class KafkaRuns:
         """Gives back what is claimed for the next run."""
         self._claims.rest()
 
-    def give_way(self) -> None:
+    def give_way(self, cursor_ids: Set[int]) -> None:
         """A run to Kafka is as short as it can be: no one receives slowly there."""
 
     def _tell_held(self, cursor: Cursor) -> None:

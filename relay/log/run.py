@@ -1,6 +1,6 @@
 """What a run is to the worker that schedules it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Protocol
 
 import msgspec
@@ -54,9 +54,9 @@ class Runs(Protocol):
 class SharedRuns(Runs, Protocol):
     """Runs of many subscriptions' cursors."""
 
-    def give_way(self) -> None:
-        """From any thread: others have something to send, and wait for the end of this run, or of
-        the next if none is under way.
+    def give_way(self, cursor_ids: Set[int]) -> None:
+        """From any thread: these cursors have something to send. Those that are not in this run, or
+        are done in it, wait for its end; if none is under way, for that of the next.
         """
 
 

@@ -1,7 +1,7 @@
 """Runs of many `http` subscriptions together: one claim, one read, one end for all of them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from relay.database import Connection
 from relay.keyring import CannotOpenError, Keyring, Keys
@@ -49,7 +49,7 @@ class SharedPushRuns:
         self._claims = Claims(connection, self._relay, self._frozen_after_seconds, STATE)
         self._held_time = HeldTime()
         self._sending: Sending | None = None
-        self._gives_way = False
+        self._waiting: Set[int] = frozenset()
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         """At most `limit` messages of each; see Runs. Raises psycopg.Error."""
@@ -60,17 +60,17 @@ class SharedPushRuns:
             give_up(self._connection)
             raise
         finally:
-            self._gives_way = False
+            self._waiting = frozenset()
 
     def rest(self) -> None:
         """Gives back what is claimed for the next run."""
         self._claims.rest()
 
-    def give_way(self) -> None:
-        """Others have something to send: this run, or the next if none is under way, ends soon."""
-        self._gives_way = True
+    def give_way(self, cursor_ids: Set[int]) -> None:
+        """See SharedRuns."""
+        self._waiting = cursor_ids
         if (sending := self._sending) is not None:
-            sending.give_way()
+            sending.give_way(cursor_ids)
 
     def _run(self, claims: Sequence[Claimed], limit: int, *, again: bool) -> dict[int, Ran]:
         ran: dict[int, Ran] = {}
@@ -126,7 +126,7 @@ class SharedPushRuns:
             )
         ]
         alone = self._leaving(sent)
-        going = [one.cursor for one in sent if one.cursor.id not in alone]
+        going = [one.cursor for one in sent if one.target.subscription_id not in alone]
         try:
             moved = finish(
                 self._connection,
@@ -142,15 +142,17 @@ class SharedPushRuns:
         sending.end(committed=True)
         self._claims.keep()
         return {
-            one.cursor.id: self._ran(one, progressed=progressed, alone=one.cursor.id in alone)
+            one.cursor.id: self._ran(
+                one, progressed=progressed, alone=one.target.subscription_id in alone
+            )
             for one, progressed in zip(sent, moved, strict=True)
         }
 
     def _send(self, shared: SharedReading, sending: Sending) -> list[BatchResult]:
         places = range(len(shared.claims))
         self._sending = sending
-        if self._gives_way:
-            sending.give_way()
+        if self._waiting:
+            sending.give_way(self._waiting)
         try:
             return sending.send(
                 (),
@@ -161,17 +163,16 @@ class SharedPushRuns:
             self._sending = None
 
     def _leaving(self, sent: Sequence[Sent]) -> set[int]:
-        """The cursors that go alone from now on."""
-        late = [one.cursor.id for one in sent if one.result.unsent]
-        if 2 * len(late) >= len(sent):
-            # Most had messages to send still: no one waited for them.
-            late = []
-        leaving = set(late)
+        """The subscriptions that go alone from now on."""
+        leaving, held = _late(sent), dict[int, float]()
         for one in sent:
-            held_seconds, target = one.result.held_seconds, one.target
-            held = self._held_time.add(target.subscription_id, target.owner, held_seconds)
-            if held or not one.is_simple or one.result.is_lease_over or one.result.unable:
-                leaving.add(one.cursor.id)
+            subscription_id, result = one.target.subscription_id, one.result
+            held[subscription_id] = max(held.get(subscription_id, 0.0), result.held_seconds)
+            if not one.is_simple or result.is_lease_over or result.unable:
+                leaving.add(subscription_id)
+        for subscription_id, seconds in held.items():
+            if self._held_time.add(subscription_id, seconds):
+                leaving.add(subscription_id)
         return leaving
 
     def _ran(self, sent: Sent, *, progressed: bool, alone: bool) -> Ran:
@@ -182,6 +183,19 @@ class SharedPushRuns:
             begun=self._claims.has(sent.cursor),
             alone=alone,
         )
+
+
+def _late(sent: Sequence[Sent]) -> set[int]:
+    """The subscriptions that had messages to send when most others had none, who waited for them.
+
+    Of the cursors of one, those that are less urgent may have waited for its own slots.
+    """
+    late = dict[int, bool]()
+    for one in sent:
+        if one.result.sent or one.result.unsent:
+            late.setdefault(one.target.subscription_id, one.result.unsent > 0)
+    found = {subscription_id for subscription_id, is_late in late.items() if is_late}
+    return found if 2 * len(found) < len({one.target.subscription_id for one in sent}) else set()
 
 
 def _target(cursor: Cursor, state: SubscriptionState, keys: Keys) -> Target:

@@ -77,7 +77,7 @@ class RequestBatch:
         self._request_loop = sender.request_loop
         self._loop = sender.request_loop.loop
         self._target = target
-        self._cursor_id = cursor_id
+        self.cursor_id = cursor_id
         self._slots = slots
         self._left = target.most
         endpoint = target.endpoint
@@ -348,6 +348,10 @@ class RequestBatch:
         self._slots.leave(self._resume)
         if self._slots.lacks_room and self._waiting.has_ready:
             self._request_loop.tell_waits(self._target, NO_ROOM)
+        answers = [one.answer.seconds for one in self._settled if one.answer is not None]
+        if answers:
+            mean_seconds = sum(answers) / len(answers)
+            self._request_loop.usual.note(self._target.subscription_id, mean_seconds)
         in_flight = list(self._in_flight)
         for item in in_flight:
             item.token = self._target.probe_token or secrets.randbits(63)
@@ -365,8 +369,8 @@ class RequestBatch:
             self._sent,
             self._gone,
             self._unable,
-            self._request_loop.usual_seconds,
-            len(unsent) + self._missed,
+            self._request_loop.usual.seconds,
+            len(unsent),
             self._sender.held_seconds() if self._sent else 0.0,
         )
 
@@ -397,7 +401,7 @@ class RequestBatch:
 
     def _come_late(self, item: Item) -> None:
         if self._committed:
-            self._request_loop.late(self._target, self._cursor_id, item)
+            self._request_loop.late(self._target, self.cursor_id, item)
         elif self._committed is None:
             self._late.append(item)
 

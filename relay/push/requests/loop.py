@@ -24,6 +24,7 @@ from relay.push.policy.verdict import Failures
 from relay.push.requests.capacity import Room
 from relay.push.requests.headers import Headers
 from relay.push.requests.slots import Slots
+from relay.push.requests.usual_time import UsualTime
 from relay.push.state.late_outcomes import Late
 from relay.push.state.writer import Writer
 from relay.push.target import Target
@@ -36,10 +37,6 @@ STOP_SECONDS = 3.0
 # How often the loop looks at its own delay, and what is too much of it.
 BEAT_SECONDS = 0.02
 BEHIND_SECONDS = 0.04
-
-# Over about so many answers goes what is usual.
-ANSWERS = 256
-LONG_SECONDS = 0.025
 
 # What is no connection to an endpoint: to Kafka's brokers, files, the database's besides those of
 # runs, and the sockets of look-ups; and of connections to endpoints, what is too few to work with.
@@ -59,9 +56,7 @@ class RequestLoop:
         self._telemetry = telemetry
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
-        # How long requests of shared runs take: a moving mean. Until there are some, it is taken
-        # for long, and a single one that takes long counts for little.
-        self.usual_seconds = LONG_SECONDS
+        self.usual = UsualTime()
         self._tells_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,6 +91,7 @@ class RequestLoop:
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone; what is still in flight for it ends by itself."""
         self._slots.pop(subscription_id, None)
+        self.usual.forget(subscription_id)
         self.take_late_failures(subscription_id, 0.0)
 
     def begin(self) -> None:
@@ -112,10 +108,6 @@ class RequestLoop:
             self.loop.call_at(due_at, self._beat_after, due_at)
         else:
             self._idle.set()
-
-    def note_answer(self, seconds: float) -> None:
-        """A request took so long; on the loop only."""
-        self.usual_seconds += (min(seconds, LONG_SECONDS) - self.usual_seconds) / ANSWERS
 
     def tell_waits(self, target: Target, why: str) -> None:
         """This relay lacked what it needs to send; on the loop only."""

@@ -11,9 +11,9 @@ class BatchResult(msgspec.Struct, frozen=True):
     `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
     log that need a row because the run passes them. Of the log every message up to `done_id` is
     settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
-    `unable`: this relay could open no connection. `usual_seconds`: how long requests to all
-    endpoints take now. So many messages were `unsent` when the run ended. Others waited for it
-    for `held_seconds`.
+    `unable`: this relay could open no connection. `usual_seconds`: how long requests to most
+    endpoints take now. So many messages that it got were `unsent` when the run ended. Others
+    waited for it for `held_seconds`.
     """
 
     settled: list[Item]

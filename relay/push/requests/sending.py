@@ -6,7 +6,7 @@ The run's thread and the request loop meet here: one call for each page, and one
 import threading
 import time
 from asyncio import TimerHandle
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence, Set
 from concurrent.futures import Future
 
 from relay.log.sink import Page
@@ -62,7 +62,9 @@ class Sending:
         self._over = 0
         self._closed_at: float | None = None
         # Of a shared run: since when others wait for its end, and when it sends no more.
+        self._is_awaited = False
         self._awaited_at: float | None = None
+        self._tail_due = float("inf")
         self._tail_ends_at = float("inf")
         self._answers = 0
         self._answer_seconds = 0.0
@@ -110,9 +112,9 @@ class Sending:
         """The run is over: outcomes that come late find their rows, or never will."""
         self._loop.call_soon_threadsafe(self._release, committed)
 
-    def give_way(self) -> None:
-        """Others that are not in this run wait for its end."""
-        self._loop.call_soon_threadsafe(self._begin_tail, SHARED_TAIL_SECONDS)
+    def give_way(self, cursor_ids: Set[int]) -> None:
+        """These cursors have something to send; see SharedRuns."""
+        self._loop.call_soon_threadsafe(self._let_wait, cursor_ids)
 
     def stop(self) -> None:
         """The run is given up: when this returns, nothing more of it is sent."""
@@ -155,6 +157,8 @@ class Sending:
             if not self._shared:
                 # A shared run has a connection of its own.
                 self._timers.append(later(GIVE_WAY_SECONDS, self._give_way, 0))
+            if self._is_awaited:
+                self._begin_tail(SHARED_TAIL_SECONDS)
 
     def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
         self._closed_at = self._loop.time()
@@ -198,14 +202,26 @@ class Sending:
         return sent_at + max(TAIL_SECONDS, TAIL_ANSWERS * mean_seconds)
 
     def held_seconds(self) -> float:
-        """How long others have waited by now for what is not over yet, beyond what is usual."""
-        if self._awaited_at is None:
+        """How long others have waited by now for what is not over yet, beyond what is usual.
+
+        Not for the log to be read: that is no endpoint's fault.
+        """
+        if self._awaited_at is None or self._closed_at is None:
             return 0.0
-        return max(self._loop.time() - self._awaited_at - self._soon_seconds, 0.0)
+        since = max(self._awaited_at, self._closed_at)
+        return max(self._loop.time() - since - self._soon_seconds, 0.0)
 
     @property
     def _soon_seconds(self) -> float:
-        return TAIL_ANSWERS * self.request_loop.usual_seconds
+        return min(TAIL_ANSWERS * self.request_loop.usual.seconds, MAX_SHARED_TAIL_SECONDS)
+
+    def _let_wait(self, cursor_ids: Set[int]) -> None:
+        """Those that are in this run wait for nothing as long as they are not over."""
+        if cursor_ids - {batch.cursor_id for batch in self._batches if batch.result is None}:
+            self._is_awaited = True
+            # The time to send begins with the first message: reading it may take longer.
+            if self._timers:
+                self._begin_tail(SHARED_TAIL_SECONDS)
 
     def _see_who_waits(self) -> None:
         """Once there is no more to read: half of the batches wait for the others."""
@@ -215,8 +231,13 @@ class Sending:
             self._begin_tail(max(self._loop.time() - self._closed_at, SHARED_TAIL_SECONDS))
 
     def _begin_tail(self, seconds: float) -> None:
-        if self._awaited_at is None and self._over < len(self._batches):
-            self._awaited_at = self._loop.time()
+        if self._over == len(self._batches):
+            return
+        now = self._loop.time()
+        if self._awaited_at is None:
+            self._awaited_at = now
+        if now + seconds < self._tail_due:
+            self._tail_due = now + seconds
             self._tails.append(self._loop.call_later(seconds, self._end_tail))
 
     def _end_tail(self) -> None:
@@ -227,8 +248,6 @@ class Sending:
             batch.check()
 
     def answered(self, seconds: float) -> None:
-        if self._shared:
-            self.request_loop.note_answer(seconds)
         self._answers += 1
         self._answer_seconds += seconds
 

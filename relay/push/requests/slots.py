@@ -52,7 +52,7 @@ class Slots:
     def ask_for_room(self, size: int) -> bool:
         """Whether a request that holds so many bytes may go besides all others'.
 
-        Where not, the run that is under way looks again when there is more room.
+        Where not, the runs that are under way look again when there is more room.
         """
         has_room = self._share.has_room(size)
         self.lacks_room = not has_room

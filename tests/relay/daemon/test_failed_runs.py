@@ -1,6 +1,6 @@
 """A run of many that fails as a whole: the one at fault goes alone in the end, and no other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
 import pytest
@@ -35,7 +35,7 @@ class Failing:
 
     def rest(self) -> None: ...
 
-    def give_way(self) -> None: ...
+    def give_way(self, cursor_ids: Set[int]) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Which cursors the runs of many are of: what has something to send waits for no other."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 
 import pytest
@@ -25,18 +25,26 @@ class Recorded:
 
     def __init__(self) -> None:
         self.runs: list[list[int]] = []
-        self.asked_to_give_way = threading.Event()
+        self.asked_to_give_way: list[set[int]] = []
         self.go_on = threading.Event()
+        # Those that the end of a run claims for the next one, and what happens just then.
+        self.begins_again: set[int] = set()
+        self.at_end: Callable[[], None] = lambda: None
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> Mapping[int, Ran]:
         self.runs.append([cursor.id for cursor in cursors])
         assert self.go_on.wait(30)
-        return {cursor.id: Ran(progressed=True) for cursor in cursors}
+        begun = {cursor.id for cursor in cursors} & self.begins_again if again else set()
+        self.begins_again -= begun
+        at_end, self.at_end = self.at_end, lambda: None
+        at_end()
+        return {one.id: Ran(progressed=True, begun=one.id in begun) for one in cursors}
 
     def rest(self) -> None: ...
 
-    def give_way(self) -> None:
-        self.asked_to_give_way.set()
+    def give_way(self, cursor_ids: Set[int]) -> None:
+        if cursor_ids:
+            self.asked_to_give_way.append(set(cursor_ids))
 
 
 @pytest.fixture
@@ -122,6 +130,22 @@ def test_a_run_is_told_that_others_wait_for_its_end(worker: SharedWorker, runs: 
     worker.offer(CURSORS[:1])
     eventually(_run_count(runs, 1))
     worker.offer_to_move(MOVING)
-    assert not runs.asked_to_give_way.is_set()
+    assert runs.asked_to_give_way == []
     worker.offer(SENDING)
-    assert runs.asked_to_give_way.is_set()
+    assert runs.asked_to_give_way == [{cursor.id for cursor in SENDING}]
+
+
+def test_what_is_new_after_a_claim_for_the_next_run_has_a_run_of_its_own(
+    worker: SharedWorker, runs: Recorded
+) -> None:
+    """The claim may have come before the message: where no other follows, nothing has seen it."""
+    runs.begins_again = {SENDING[0].id}
+    worker.offer(SENDING[:1])
+    eventually(_run_count(runs, 1))
+    # The claim for the next run comes with this run's end, before this offer is taken.
+    runs.at_end = lambda: worker.offer(SENDING[:2])
+    runs.go_on.set()
+    eventually(_run_count(runs, 3))
+    first, second, third = runs.runs
+    assert (first, second) == ([SENDING[0].id], [SENDING[0].id])
+    assert sorted(third) == [SENDING[0].id, SENDING[1].id]

@@ -75,6 +75,7 @@ def test_what_follows_the_log_and_wants_nothing_of_it_moves_now_and_then(
 
     monkeypatch.setattr(module, "SharedWorker", Shared)
     workers._sharing = Counter(kafka=2)
+    workers._filters = {7: Filter(None, None)}
     for _ in range(3):
         workers.offer([CURSOR])
     assert offered == [("now", [CURSOR]), ("to move", [CURSOR])]
@@ -124,3 +125,13 @@ def test_one_that_a_probe_has_kept_alone_may_join_and_leave(workers: Workers) ->
     workers._joined_at[7] = time.monotonic()
     workers._leave(7)
     assert 7 in workers._alone
+
+
+def test_one_that_has_just_come_goes_alone_first(workers: Workers) -> None:
+    workers._sharing = Counter(kafka=2)
+    workers._filters = {7: Filter(None, None)}
+    assert not workers._goes_alone(CURSOR)
+    assert workers._goes_alone(replace(CURSOR, id=9, subscription_id=8))
+    # By the next look at the subscriptions it is known, and still has to show that it is simple.
+    workers._filters[8] = Filter(None, None)
+    assert workers._goes_alone(replace(CURSOR, id=9, subscription_id=8))

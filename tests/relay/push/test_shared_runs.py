@@ -1,13 +1,16 @@
 """Endpoints whose subscriptions follow the log together: each as if it were alone."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from random import Random
 
 import pytest
 from psycopg import errors
 
 from relay.database import connect
-from relay.log.reading import RUN_MESSAGES
+from relay.log.message import Row
+from relay.log.reading import RUN_MESSAGES, Reading
 from relay.log.run import Ran
 from relay.push.requests import sending
 from relay.push.shared_runs import SharedPushRuns
@@ -23,6 +26,10 @@ NO_SECRET = """
 delete from outbox.secret where subscription_id = (
     select id from outbox.subscription where name = %s)
 """
+
+
+# Of cursors that are in no run.
+OTHERS = {-1}
 
 
 class Together:
@@ -287,7 +294,7 @@ def test_a_run_that_others_wait_for_sends_for_a_moment_still_and_leaves_no_row(
     stage.receiver.paths["/hot"] = after(0.01)
     # One after the other, for ten seconds and more.
     stage.publish(*(f"h:{n}" for n in range(1, 1001)))
-    together.runs.give_way()
+    together.runs.give_way(OTHERS)
     ran = together.run()
     assert 0 < len(stage.keys("hot")) < 500
     assert ran["hot"].progressed
@@ -296,6 +303,62 @@ def test_a_run_that_others_wait_for_sends_for_a_moment_still_and_leaves_no_row(
     del stage.receiver.paths["/hot"]
     together.run()
     assert len(stage.keys("hot")) == 1000
+
+
+@pytest.fixture
+def slow_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page takes longer to be read than a run that others wait for has time to send."""
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.3)
+    pages = Reading.pages
+
+    def slowly(reading: Reading) -> Generator[list[Row]]:
+        with closing(pages(reading)) as read:
+            for page in read:
+                time.sleep(0.4)
+                yield page
+
+    monkeypatch.setattr(Reading, "pages", slowly)
+
+
+def test_a_run_that_others_wait_for_sends_what_it_reads_first_however_long_that_takes(
+    stage: PushStage, together: Together, slow_log: None
+) -> None:
+    subscribe(stage, "a", "b")
+    stage.publish("g:1")
+    together.run()
+    # From now on they stand at one place.
+    stage.publish("g:2")
+    together.runs.give_way(OTHERS)
+    together.run()
+    assert (stage.keys("a"), stage.keys("b")) == (["g:1", "g:2"], ["g:1", "g:2"])
+
+
+def test_for_a_log_that_is_read_slowly_no_endpoint_goes_alone(
+    stage: PushStage, together: Together, slow_log: None
+) -> None:
+    subscribe(stage, "a", "b", "c")
+    for n in range(3):
+        for priority in (1, 3, 5):
+            stage.publish(f"{priority}:{n}", priority=priority)
+        together.runs.give_way(OTHERS)
+        ran = together.run()
+        assert not any(one.alone for one in ran.values())
+    together.drain()
+    for name in ("a", "b", "c"):
+        assert len(stage.keys(name)) == 9
+    assert stage.rows() == []
+
+
+def test_a_run_does_not_give_way_to_itself(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FEED_SECONDS", 30.0)
+    stage.subscribe("hot")
+    stage.receiver.paths["/hot"] = after(0.005)
+    stage.publish(*(f"h:{n}" for n in range(1, 101)))
+    together.runs.give_way({cursor.id for cursor in together.relay.probe()})
+    together.run()
+    assert len(stage.keys("hot")) == 100
 
 
 def test_those_that_make_others_wait_run_after_run_go_alone(
@@ -309,9 +372,9 @@ def test_those_that_make_others_wait_run_after_run_go_alone(
         stage.receiver.paths[f"/{name}"] = lambda request: (
             after(0.15) if request.header("idempotency-key").startswith("slow") else respond()
         )
-    together.runs._request_loop.usual_seconds = 0.0
+    together.runs._request_loop.usual.seconds = 0.0
     left = set[str]()
-    for n in range(3):
+    for n in range(5):
         stage.publish(*(f":{n}-{m}" for m in range(14)), f"slow:{n}", type="evil")
         ran = together.run()
         left |= {name for name, one in ran.items() if one.alone}
