@@ -30,7 +30,9 @@ from relay.push.target import Target
 
 logger = structlog.get_logger()
 
-# What each run may have in flight though the loop is behind, so that every subscription gets on.
+# What each run may have in flight though the loop is behind, so that every subscription gets on;
+# and what one alone may have while a shared run sends, if its endpoint is quick: a backlog would
+# take the loop's whole time, and of a quick endpoint a few at once are many a second.
 FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MAX_BEHIND = 2000
@@ -48,6 +50,10 @@ class Sender(Protocol):
     @property
     def lease(self) -> Lease:
         """Until when they may."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others than its cursors may wait for its end."""
 
     def tail_ends_at(self, sent_at: float) -> float:
         """Until when a request that was sent last at this moment is waited for at the end."""
@@ -185,8 +191,7 @@ class RequestBatch:
 
     def _pump(self) -> None:
         while self._sending and self._left > 0:
-            # Every subscription gets on, though the loop is behind.
-            if self._request_loop.is_behind and len(self._in_flight) >= FEW_IN_FLIGHT:
+            if len(self._in_flight) >= FEW_IN_FLIGHT and self._gives_way:
                 break
             item = self._waiting.take(fresh_come=self._more)
             if item is None:
@@ -194,6 +199,15 @@ class RequestBatch:
             self._left -= 1
             self._launch(item)
         self.check()
+
+    @property
+    def _gives_way(self) -> bool:
+        """Whether others need the loop more. (Each answer to what is in flight asks again.)"""
+        request_loop = self._request_loop
+        if request_loop.is_behind:
+            return True
+        alone = request_loop.shared_runs and not self._sender.is_shared
+        return bool(alone) and request_loop.usual.is_quick(self._target.subscription_id)
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None

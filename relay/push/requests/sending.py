@@ -44,7 +44,7 @@ class Sending:
         """`shared`: others than these cursors may wait for the end of the run."""
         self.request_loop = request_loop
         self.lease = lease
-        self._shared = shared
+        self.is_shared = shared
         self._loop = request_loop.loop
         self._batches: list[RequestBatch] = []
         # The run waits for this between two pages; it is told once a page.
@@ -56,6 +56,8 @@ class Sending:
         # How many have not said that they have room for another page, and since when.
         self._unfed = 0
         self._takers = 0
+        # Whether it counts as a shared run that sends.
+        self._sends = False
         self._fed_at = 0.0
         self._patience: TimerHandle | None = None
         # How many have their result.
@@ -154,7 +156,10 @@ class Sending:
         if not self._timers:
             later = self._loop.call_later
             self._timers = [later(FEED_SECONDS, self._end_of_time)]
-            if not self._shared:
+            if self.is_shared:
+                self.request_loop.shared_runs += 1
+                self._sends = True
+            else:
                 # A shared run has a connection of its own.
                 self._timers.append(later(GIVE_WAY_SECONDS, self._give_way, 0))
             if self._is_awaited:
@@ -162,7 +167,7 @@ class Sending:
 
     def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
         self._closed_at = self._loop.time()
-        if self._shared:
+        if self.is_shared:
             self._tails.append(self._loop.call_later(MAX_SHARED_TAIL_SECONDS, self._end_tail))
         for batch, upto in zip(self._batches, read_upto, strict=True):
             batch.close(upto, exhausted=exhausted)
@@ -184,6 +189,7 @@ class Sending:
     def _release(self, committed: bool) -> None:
         # A batch knows its run: in a circle both would last, with all that they hold, until the
         # collector comes by.
+        self._end_sends()
         batches, self._batches = self._batches, []
         for batch in batches:
             batch.release(committed=committed)
@@ -192,7 +198,7 @@ class Sending:
 
     def tail_ends_at(self, sent_at: float) -> float:
         """Where answers come soon, waiting for the last ones is cheaper than a row for each."""
-        if self._shared:
+        if self.is_shared:
             if time.monotonic() < self._tail_ends_at:
                 return self._tail_ends_at
             return sent_at + max(SHARED_TAIL_SECONDS, self._soon_seconds)
@@ -225,7 +231,7 @@ class Sending:
 
     def _see_who_waits(self) -> None:
         """Once there is no more to read: half of the batches wait for the others."""
-        if self._closed_at is None or not self._shared or len(self._batches) == 1:
+        if self._closed_at is None or not self.is_shared or len(self._batches) == 1:
             return
         if len(self._batches) - self._over <= len(self._batches) // 2:
             self._begin_tail(max(self._loop.time() - self._closed_at, SHARED_TAIL_SECONDS))
@@ -260,7 +266,7 @@ class Sending:
             self._be_patient(max(self._loop.time() - self._fed_at, SHARED_TAIL_SECONDS))
 
     def _be_patient(self, seconds: float) -> None:
-        if self._patience is None and self._shared and len(self._batches) > 1:
+        if self._patience is None and self.is_shared and len(self._batches) > 1:
             self._patience = self._loop.call_later(seconds, self._leave_slow)
 
     def _leave_slow(self) -> None:
@@ -278,5 +284,11 @@ class Sending:
             for timer in (*self._timers, *self._tails, self._patience):
                 if timer is not None:
                     timer.cancel()
+            self._end_sends()
             results = [batch.result for batch in self._batches if batch.result is not None]
             self._result.set_result(results)
+
+    def _end_sends(self) -> None:
+        if self._sends:
+            self._sends = False
+            self.request_loop.shared_runs -= 1

@@ -8,6 +8,8 @@ from relay.process.interval import Interval
 FIRST_SECONDS = 0.025
 # Of a subscription's mean, so much is its latest run's.
 LATEST_SHARE = 1 / 8
+# Beside what is usual.
+QUICK_TIMES = 3
 # A median of thousands takes a millisecond.
 MEDIAN_SECONDS = 0.25
 
@@ -29,6 +31,11 @@ class UsualTime:
         if self._interval.begin_if_over():
             # In one step: another thread may forget one meanwhile.
             self.seconds = median_low(list(self._means.values()))
+
+    def is_quick(self, subscription_id: int) -> bool:
+        """Whether it is answered about as soon as most."""
+        mean = self._means.get(subscription_id, FIRST_SECONDS)
+        return mean <= max(QUICK_TIMES * self.seconds, FIRST_SECONDS)
 
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone."""

@@ -13,6 +13,7 @@ from relay.log.message import Row
 from relay.log.reading import RUN_MESSAGES, Reading
 from relay.log.run import Ran
 from relay.push.requests import sending
+from relay.push.requests.slots import Slots
 from relay.push.shared_runs import SharedPushRuns
 from tests.receiver import after, hang, respond
 from tests.relay.push.stage import LATER, Answers, PushRelay, PushStage, inversions
@@ -87,6 +88,7 @@ def test_one_message_comes_to_all_in_one_run_and_leaves_no_row(
     assert all(one.progressed and one.exhausted and not one.alone for one in ran.values())
     assert stage.rows() == []
     assert stage.db.execute(CHECKPOINTS).fetchone() == (1, 10)
+    assert together.relay.request_loop.shared_runs == 0
 
 
 def test_one_that_hangs_is_waited_for_a_moment_and_then_goes_alone(
@@ -456,3 +458,31 @@ def test_the_next_run_is_claimed_with_the_end_of_the_last(
     ran = together.run(again=True)
     assert not any(one.begun for one in ran.values())
     assert stage.keys("better") == ["a:1", "a:2"]
+
+
+@pytest.mark.parametrize(("usual_seconds", "most"), [(0.001, 2), (5.0, 8)])
+def test_while_a_shared_run_sends_a_quick_endpoints_backlog_has_few_in_flight(
+    stage: PushStage,
+    together: Together,
+    monkeypatch: pytest.MonkeyPatch,
+    usual_seconds: float,
+    most: int,
+) -> None:
+    """Where answers take long, the loop has time for as many as there are slots."""
+    taken: list[int] = []
+    take = Slots.take
+
+    def counted(slots: Slots, size: int, *, retry: bool) -> None:
+        take(slots, size, retry=retry)
+        taken.append(slots.capacity - slots.free)
+
+    monkeypatch.setattr(Slots, "take", counted)
+    subscription_id = stage.subscribe("behind", concurrency=8)
+    stage.publish(*(f"g{n}:1" for n in range(50)))
+    request_loop = together.relay.request_loop
+    request_loop.usual.note(subscription_id, usual_seconds)
+    request_loop.usual.seconds = 0.001
+    request_loop.shared_runs = 1
+    together.relay.round()
+    assert max(taken) == most
+    assert len(stage.keys("behind")) == 50
