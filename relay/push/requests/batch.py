@@ -31,8 +31,9 @@ from relay.push.target import Target
 logger = structlog.get_logger()
 
 # What each run may have in flight though the loop is behind, so that every subscription gets on;
-# and what one alone may have while a shared run sends, if its endpoint is quick: a backlog would
-# take the loop's whole time, and of a quick endpoint a few at once are many a second.
+# and what one alone may have while a shared run is under way, if its endpoint is quick: a backlog
+# would take the interpreter's whole time, of which that run's thread needs some at every step, and
+# of a quick endpoint a few at once are many a second.
 FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MAX_BEHIND = 2000
@@ -206,8 +207,8 @@ class RequestBatch:
         request_loop = self._request_loop
         if request_loop.is_behind:
             return True
-        alone = request_loop.shared_runs and not self._sender.is_shared
-        return bool(alone) and request_loop.usual.is_quick(self._target.subscription_id)
+        alone = request_loop.runs_shared and not self._sender.is_shared
+        return alone and request_loop.usual.is_quick(self._target.subscription_id)
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None

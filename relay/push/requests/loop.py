@@ -57,8 +57,8 @@ class RequestLoop:
         # The loop does not get round in time: more requests would only wait for each other.
         self.is_behind = False
         self.usual = UsualTime()
-        # How many shared runs send now.
-        self.shared_runs = 0
+        # Whether a shared run is under way, from its claim to its end.
+        self.runs_shared = False
         self._tells_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()

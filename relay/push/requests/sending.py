@@ -56,8 +56,6 @@ class Sending:
         # How many have not said that they have room for another page, and since when.
         self._unfed = 0
         self._takers = 0
-        # Whether it counts as a shared run that sends.
-        self._sends = False
         self._fed_at = 0.0
         self._patience: TimerHandle | None = None
         # How many have their result.
@@ -156,10 +154,7 @@ class Sending:
         if not self._timers:
             later = self._loop.call_later
             self._timers = [later(FEED_SECONDS, self._end_of_time)]
-            if self.is_shared:
-                self.request_loop.shared_runs += 1
-                self._sends = True
-            else:
+            if not self.is_shared:
                 # A shared run has a connection of its own.
                 self._timers.append(later(GIVE_WAY_SECONDS, self._give_way, 0))
             if self._is_awaited:
@@ -189,7 +184,6 @@ class Sending:
     def _release(self, committed: bool) -> None:
         # A batch knows its run: in a circle both would last, with all that they hold, until the
         # collector comes by.
-        self._end_sends()
         batches, self._batches = self._batches, []
         for batch in batches:
             batch.release(committed=committed)
@@ -284,11 +278,5 @@ class Sending:
             for timer in (*self._timers, *self._tails, self._patience):
                 if timer is not None:
                     timer.cancel()
-            self._end_sends()
             results = [batch.result for batch in self._batches if batch.result is not None]
             self._result.set_result(results)
-
-    def _end_sends(self) -> None:
-        if self._sends:
-            self._sends = False
-            self.request_loop.shared_runs -= 1
