@@ -9,7 +9,7 @@ from relay.log.cursor import Cursor
 from relay.process.interval import Interval
 
 # How often those move that want nothing of what is new, while others have something to send.
-MOVE_SECONDS = 0.1
+MOVE_TURN_SECONDS = 0.1
 
 
 class WaitingCursors:
@@ -18,7 +18,7 @@ class WaitingCursors:
     def __init__(self) -> None:
         self._sending: deque[Cursor] = deque()
         self._moving: deque[Cursor] = deque()
-        self._moves = Interval(MOVE_SECONDS)
+        self._moves = Interval(MOVE_TURN_SECONDS)
         self._moves.begin_if_over()
         self._urgent_first = False
 

@@ -18,11 +18,6 @@ from relay.push.requests.result import BatchResult
 from relay.push.state import attempts, breaker, rows
 from relay.push.target import Target
 
-# An endpoint whose answers take longer on average, and so many times as long as others', holds up a
-# run that others share.
-SLOW_SECONDS = 0.025
-SLOWER = 3.0
-
 
 class Sent(msgspec.Struct, frozen=True):
     """A run of one cursor, when its requests have ended.
@@ -71,11 +66,6 @@ class Sent(msgspec.Struct, frozen=True):
     def is_simple(self) -> bool:
         """Whether others in a run with it would not have to wait for its rows."""
         return not (self.has_rows or self.finished)
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether others in a run with it would have waited for its answers."""
-        return self.result.mean_seconds > max(SLOW_SECONDS, SLOWER * self.result.usual_seconds)
 
     @property
     def failures(self) -> Failures:

@@ -293,7 +293,7 @@ class PushRuns:
         if result.is_lease_over:
             self._tell_lease_over(cursor.subscription, time.monotonic() - began_at)
         blocked = stuck or waits or result.is_lease_over or result.unable or result.gone is not None
-        return Ran(progressed, exhausted, blocked, alone=sent.is_slow or not sent.is_simple)
+        return Ran(progressed, exhausted, blocked, alone=result.is_slow or not sent.is_simple)
 
     def _tell_lease_over(self, subscription: str, seconds: float) -> None:
         self._telemetry.fault(subscription, "lease_over")

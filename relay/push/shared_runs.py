@@ -53,7 +53,7 @@ class SharedPushRuns:
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         """At most `limit` messages of each; see Runs. Raises psycopg.Error."""
-        self._request_loop.runs_shared = True
+        self._request_loop.has_shared_run = True
         try:
             claims = self._claims.take(cursors)
             return self._run(claims, limit, again=again) if claims else {}
@@ -61,7 +61,7 @@ class SharedPushRuns:
             give_up(self._connection)
             raise
         finally:
-            self._request_loop.runs_shared = False
+            self._request_loop.has_shared_run = False
             self._waiting = frozenset()
 
     def rest(self) -> None:

@@ -207,8 +207,8 @@ class RequestBatch:
         request_loop = self._request_loop
         if request_loop.is_behind:
             return True
-        alone = request_loop.runs_shared and not self._sender.is_shared
-        return alone and request_loop.usual.is_quick(self._target.subscription_id)
+        alone = request_loop.has_shared_run and not self._sender.is_shared
+        return alone and not request_loop.usual.is_slow(self._target.subscription_id)
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None
@@ -340,6 +340,8 @@ class RequestBatch:
                 self._look_again_at(ends_at)
                 return
         self.result = self._sum_up()
+        if self.result.mean_seconds:
+            self._request_loop.usual.note(self._target.subscription_id, self.result.mean_seconds)
         self._sender.over()
 
     def _look_again_at(self, moment: float) -> None:
@@ -363,10 +365,6 @@ class RequestBatch:
         self._slots.leave(self._resume)
         if self._slots.lacks_room and self._waiting.has_ready:
             self._request_loop.tell_waits(self._target, NO_ROOM)
-        answers = [one.answer.seconds for one in self._settled if one.answer is not None]
-        if answers:
-            mean_seconds = sum(answers) / len(answers)
-            self._request_loop.usual.note(self._target.subscription_id, mean_seconds)
         in_flight = list(self._in_flight)
         for item in in_flight:
             item.token = self._target.probe_token or secrets.randbits(63)
@@ -384,7 +382,7 @@ class RequestBatch:
             self._sent,
             self._gone,
             self._unable,
-            self._request_loop.usual.seconds,
+            self._request_loop.usual.slow_seconds,
             len(unsent),
             self._sender.held_seconds() if self._sent else 0.0,
         )

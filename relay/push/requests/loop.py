@@ -58,7 +58,7 @@ class RequestLoop:
         self.is_behind = False
         self.usual = UsualTime()
         # Whether a shared run is under way, from its claim to its end.
-        self.runs_shared = False
+        self.has_shared_run = False
         self._tells_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -11,9 +11,9 @@ class BatchResult(msgspec.Struct, frozen=True):
     `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
     log that need a row because the run passes them. Of the log every message up to `done_id` is
     settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
-    `unable`: this relay could open no connection. `usual_seconds`: how long requests to most
-    endpoints take now. So many messages that it got were `unsent` when the run ended. Others
-    waited for it for `held_seconds`.
+    `unable`: this relay could open no connection. An endpoint whose answers take longer than
+    `slow_seconds` is slow beside others. So many messages that it got were `unsent` when the run
+    ended. Others waited for it for `held_seconds`.
     """
 
     settled: list[Item]
@@ -23,15 +23,20 @@ class BatchResult(msgspec.Struct, frozen=True):
     sent: int
     gone: str | None
     unable: bool
-    usual_seconds: float = 0.0
-    unsent: int = 0
-    held_seconds: float = 0.0
+    slow_seconds: float
+    unsent: int
+    held_seconds: float
 
     @property
     def mean_seconds(self) -> float:
         """How long its requests took until they were answered."""
         answers = [item.answer for item in self.settled if item.answer is not None]
         return sum(answer.seconds for answer in answers) / max(len(answers), 1)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether others in a run with it would have waited for its answers."""
+        return self.mean_seconds > self.slow_seconds
 
     @property
     def is_lease_over(self) -> bool:

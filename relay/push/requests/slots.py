@@ -30,7 +30,7 @@ class Slots:
         self._retries = 0
         self._freed = threading.Event()
         self._is_awaited = False
-        # What runs that are under way wait for slots: requests of others free them.
+        # Of each run that is under way, what looks for a free slot: requests of others free them.
         self._waiting: list[Callable[[], None]] = []
 
     @property

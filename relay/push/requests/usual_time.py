@@ -4,12 +4,12 @@ from statistics import median_low
 
 from relay.process.interval import Interval
 
-# Until anything was answered.
+# Until anything was answered. And what takes no longer is never slow.
 FIRST_SECONDS = 0.025
 # Of a subscription's mean, so much is its latest run's.
 LATEST_SHARE = 1 / 8
-# Beside what is usual.
-QUICK_TIMES = 3
+# So many times what is usual is slow.
+SLOWER = 3
 # A median of thousands takes a millisecond.
 MEDIAN_SECONDS = 0.25
 
@@ -32,10 +32,14 @@ class UsualTime:
             # In one step: another thread may forget one meanwhile.
             self.seconds = median_low(list(self._means.values()))
 
-    def is_quick(self, subscription_id: int) -> bool:
-        """Whether it is answered about as soon as most."""
-        mean = self._means.get(subscription_id, FIRST_SECONDS)
-        return mean <= max(QUICK_TIMES * self.seconds, FIRST_SECONDS)
+    @property
+    def slow_seconds(self) -> float:
+        """What takes longer is slow."""
+        return max(SLOWER * self.seconds, FIRST_SECONDS)
+
+    def is_slow(self, subscription_id: int) -> bool:
+        """Whether its answers take much longer than most."""
+        return self._means.get(subscription_id, 0.0) > self.slow_seconds
 
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone."""

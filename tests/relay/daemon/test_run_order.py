@@ -81,7 +81,7 @@ def _run_count(runs: Recorded, count: int) -> Callable[[], None]:
 def test_what_has_something_to_send_goes_before_what_only_moves(
     worker: SharedWorker, runs: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting_cursors, "MOVE_SECONDS", 60.0)
+    monkeypatch.setattr(waiting_cursors, "MOVE_TURN_SECONDS", 60.0)
     monkeypatch.setattr(shared_worker, "MAX_TOGETHER", 2)
     worker._most = 2
     worker.offer(CURSORS[:1])

@@ -89,7 +89,7 @@ def test_one_message_comes_to_all_in_one_run_and_leaves_no_row(
     assert all(one.progressed and one.exhausted and not one.alone for one in ran.values())
     assert stage.rows() == []
     assert stage.db.execute(CHECKPOINTS).fetchone() == (1, 10)
-    assert not together.relay.request_loop.runs_shared
+    assert not together.relay.request_loop.has_shared_run
 
 
 def test_one_that_hangs_is_waited_for_a_moment_and_then_goes_alone(
@@ -485,7 +485,7 @@ def test_while_a_shared_run_is_under_way_a_quick_endpoints_backlog_has_few_in_fl
     request_loop = together.relay.request_loop
     request_loop.usual.note(subscription_id, usual_seconds)
     request_loop.usual.seconds = 0.001
-    request_loop.runs_shared = True
+    request_loop.has_shared_run = True
     together.relay.round()
     assert max(taken) == most
     assert len(stage.keys("behind")) == 50
