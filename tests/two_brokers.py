@@ -14,7 +14,12 @@ from local.server import free_port
 
 FIRST, SECOND = 1, 2
 # A busy machine must not make them lose their registration, and a killed one's has to expire.
-SETTINGS = {"broker.session.timeout.ms": "4000"}
+SETTINGS = {
+    "broker.session.timeout.ms": "4000",
+    # A partition with too few replicas answers the marker that ends a transaction no sooner than
+    # this (30 s by default), and its leader takes no other transaction's marker meanwhile.
+    "request.timeout.ms": "5000",
+}
 
 
 class SecondBroker(Kafka):
