@@ -22,7 +22,7 @@ from relay.kafka.exactly_once.record import (
     noted,
 )
 from relay.kafka.exactly_once.take_over import TakeOver
-from relay.log.checkpoint import Next
+from relay.log.checkpoint import Next, new_token, position_at, write
 from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
 from relay.log.sink import Outcome, Transactions
@@ -59,28 +59,22 @@ class ExactlyOnce:
     def adopt(self, claimed: Claimed) -> bool:
         """Makes this relay the claimed cursor's owner.
 
-        True where the claim is over: the run in doubt had happened, and its checkpoint is written
-        and committed; or it is the first time, which has to be known before anything is in doubt.
+        True where the claim is over: a checkpoint is written and committed, of the run in doubt
+        that had happened, or to say whose the cursor is now.
         """
-        cursor = claimed.cursor
         name = names.transactions_name(claimed)
         if self._transactions.take(name, claimed.token):
             return False
-        with self.take_over.fencing():
-            note = self._transactions.fence(name)
+        note = self._transactions.fence(name)
+        if note and self._adopt_run(claimed, note):
+            return True
         if not note:
-            return self._go_on_without_note(claimed)
-        self._unnoted.discard(cursor.id)
-        record = self._read(note, cursor)
-        if record is not None and adoption.follows(record, claimed):
-            if adoption.remembers(self._connection, cursor, record):
-                self._write_run(claimed, record)
-                return True
-            self._tell_refused(claimed, record)
-        elif record is not None and adoption.contradicts(record, claimed):
-            self._tell_refused(claimed, record)
+            self._go_on_without_note(claimed)
         self._transactions.own(claimed.token)
-        return False
+        if claimed.relay == self._relay and names.was_noted(claimed):
+            return False
+        self._write_owner(claimed)
+        return True
 
     def check_snapshots_fit(self, claimed: Claimed) -> bool:
         """Whether both snapshots fit into what a transaction can note; tells where they don't."""
@@ -168,28 +162,54 @@ class ExactlyOnce:
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
 
-    def _go_on_without_note(self, claimed: Claimed) -> bool:
-        """Goes on from Postgres's checkpoint. Whether the claim is over."""
+    def _adopt_run(self, claimed: Claimed, note: str) -> bool:
+        """Whether the run that Kafka noted follows our checkpoint, and has been written."""
         cursor = claimed.cursor
-        self._transactions.own(claimed.token)
-        was_noted = names.was_noted(claimed)
-        if cursor.id in self._unnoted and was_noted:
+        self._unnoted.discard(cursor.id)
+        record = self._read(note, cursor)
+        if record is None:
             return False
-        self._unnoted.add(cursor.id)
-        if not was_noted:
-            names.note(self._connection, cursor)
-            return True
-        self._telemetry.cursor_lost(cursor.subscription)
-        logger.warning(
-            "kafka_cursor_lost",
-            subscription=cursor.subscription,
-            cursor=cursor.id,
-            ours=claimed.n,
-            effect="if the last run was in doubt, it comes again, with the same keys",
-            hint="none is needed; Kafka forgets a group's offsets after offsets.retention.minutes, "
-            "or where the group or the topic is deleted",
-        )
+        if adoption.follows(record, claimed):
+            if adoption.remembers(self._connection, cursor, record):
+                self._write_run(claimed, record)
+                return True
+            self._tell_refused(claimed, record)
+        elif adoption.contradicts(record, claimed):
+            self._tell_refused(claimed, record)
         return False
+
+    def _write_owner(self, claimed: Claimed) -> None:
+        """Writes and commits a checkpoint of this relay's where the cursor stands.
+
+        The former owner would else go on from the latest checkpoint, its own, as soon as the lock
+        is free: the first runs of a new owner look topics up, and may write none. Then the two
+        fence each other in turn. And that a transaction of the cursor may be committed has to be
+        known before one is in doubt.
+        """
+        cursor = claimed.cursor
+        here = position_at(self._connection, cursor, claimed.n)
+        checkpoint = Next(claimed.n + 1, new_token(), here)
+        if not names.was_noted(claimed):
+            names.note(self._connection, cursor)
+        write(self._connection, self._relay, [(cursor, checkpoint)])
+        self._connection.execute("commit")
+        self._transactions.own(checkpoint.token)
+
+    def _go_on_without_note(self, claimed: Claimed) -> None:
+        """Kafka holds no note of the cursor; tells where it should."""
+        cursor = claimed.cursor
+        if names.was_noted(claimed) and cursor.id not in self._unnoted:
+            self._telemetry.cursor_lost(cursor.subscription)
+            logger.warning(
+                "kafka_cursor_lost",
+                subscription=cursor.subscription,
+                cursor=cursor.id,
+                ours=claimed.n,
+                effect="if the last run was in doubt, it comes again, with the same keys",
+                hint="none is needed; Kafka forgets a group's offsets after "
+                "offsets.retention.minutes, or where the group or the topic is deleted",
+            )
+        self._unnoted.add(cursor.id)
 
     def _read(self, note: str, cursor: Cursor) -> Record | None:
         try:
