@@ -41,8 +41,11 @@ STOP_SECONDS = 7.5
 # more urgent, or another's.
 BUSY_POLL_SECONDS = 0.02
 # Between two probes: of a log without news, for what time makes due or an operator changes, and of
-# one with news, for those cursors that do not follow it.
+# one with news, for those cursors that do not follow it. The more cursors there are the more a probe
+# costs: a quiet relay waits longer for the next one.
 QUIET_PROBE_SECONDS = 0.2
+MAX_QUIET_PROBE_SECONDS = 1.0
+QUIET_PROBE_SHARE = 1 / 200
 NEWS_PROBE_SECONDS = 0.01
 # Between two looks for relays that froze, and for subscriptions that came and went.
 FROZEN_LOOK_SECONDS = 2.0
@@ -214,7 +217,8 @@ class Relay:
         self._workers.follow(told)
         if told:
             self._has_news = True
-        seconds = QUIET_PROBE_SECONDS
+        seconds = max(QUIET_PROBE_SECONDS, self._probe_seconds / QUIET_PROBE_SHARE)
+        seconds = min(seconds, MAX_QUIET_PROBE_SECONDS)
         if self._has_news:
             seconds = max(NEWS_PROBE_SECONDS, self._probe_seconds / PROBE_SHARE)
         if time.monotonic() >= self._probed_at + seconds:
