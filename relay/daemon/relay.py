@@ -41,8 +41,8 @@ STOP_SECONDS = 7.5
 # more urgent, or another's.
 BUSY_POLL_SECONDS = 0.02
 # Between two probes: of a log without news, for what time makes due or an operator changes, and of
-# one with news, for those cursors that do not follow it. The more cursors there are the more a probe
-# costs: a quiet relay waits longer for the next one.
+# one with news, for those cursors that do not follow it. The more cursors there are the more a
+# probe costs: a quiet relay waits longer for the next one.
 QUIET_PROBE_SECONDS = 0.2
 MAX_QUIET_PROBE_SECONDS = 1.0
 QUIET_PROBE_SHARE = 1 / 200
@@ -183,7 +183,7 @@ class Relay:
                     self._workers.update(connection)
                     self._workers.replace_stuck()
                 if self._turned.is_set():
-                    # One that became idle may have refused an offer just before.
+                    # What one worker could not send with others may be another's work now.
                     self._has_news = True
                     self._turned.clear()
                 self._ask(connection, news)
@@ -203,9 +203,7 @@ class Relay:
         if self._workers.all_busy:
             # All are at work and claim for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
-            needed = self._workers.need_offers
-            seconds = BUSY_POLL_SECONDS if needed else MAX_POLL_SECONDS
-            self._turned.wait(seconds)
+            self._turned.wait(BUSY_POLL_SECONDS)
             if self._workers.progress != progress:
                 return
         poll_seconds = max(quiet_seconds * PATIENCE, MIN_POLL_SECONDS)

@@ -103,11 +103,10 @@ class Worker(ABC, Generic[R]):
     def offer(self, cursors: Sequence[Cursor]) -> None:
         """Cursors that have work."""
         with self._condition:
-            if self._takes_offer:
-                if self.idle:
-                    self._began_at = time.monotonic()
-                self._offered.update((cursor.id, cursor) for cursor in cursors)
-                self._condition.notify()
+            if self.idle:
+                self._began_at = time.monotonic()
+            self._offered.update((cursor.id, cursor) for cursor in cursors)
+            self._condition.notify()
 
     def stop(self) -> None:
         """The run that is under way is the last."""
@@ -118,11 +117,6 @@ class Worker(ABC, Generic[R]):
     def join(self, timeout_seconds: float) -> None:
         """Waits for the thread's end, after a stop."""
         self._thread.join(timeout_seconds)
-
-    @property
-    @abstractmethod
-    def _takes_offer(self) -> bool:
-        """Whether an offer is welcome now."""
 
     @abstractmethod
     def _serve(self, runs: R, offered: Sequence[Cursor]) -> bool:
