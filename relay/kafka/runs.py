@@ -194,16 +194,9 @@ class KafkaRuns:
             pages.close()
         stopped = outcome.stopped
         blocked = stopped.blocked if stopped else ()
-        checkpoint = following(reading, claimed, outcome)
-        if exactly_once is not None and checkpoint is not None:
-            if outcome.messages:
-                reading.end()
-                exactly_once.commit(claimed, checkpoint, outcome)
-            else:
-                exactly_once.own(checkpoint)
-        if exactly_once is not None and stopped is not None and stopped.stuck:
-            reading.end()
-            exactly_once.rename(claimed)
+        moved = checkpoint = following(reading, claimed, outcome)
+        if exactly_once is not None:
+            checkpoint = self._commit(exactly_once, reading, claimed, outcome, moved)
         again = again and not blocked and not claimed.noted
         end = End(claimed, checkpoint, outcome.dead, blocked)
         finished = self._finish([reading], [end], [cursor] if again else [])
@@ -213,11 +206,33 @@ class KafkaRuns:
         if cursor.channel is None and blocked:
             waits = not self._tell_set_aside(cursor, blocked, finished.set_aside)
         return Ran(
-            progressed=checkpoint is not None or bool(finished.set_aside),
+            progressed=moved is not None or bool(finished.set_aside),
             exhausted=stopped is None and reading.exhausted,
             blocked=waits,
             begun=self._claims.has(cursor),
         )
+
+    def _commit(
+        self,
+        exactly_once: ExactlyOnce,
+        reading: Reading,
+        claimed: Claimed,
+        outcome: Outcome,
+        moved: Next | None,
+    ) -> Next | None:
+        """Commits to Kafka what was sent. The checkpoint that is to be written here."""
+        stopped, checkpoint = outcome.stopped, moved
+        if outcome.messages or stopped is not None:
+            reading.end()
+        if moved is None and stopped is not None and not stopped.blocked:
+            checkpoint = exactly_once.stand(claimed)
+        if checkpoint is not None and outcome.messages:
+            exactly_once.commit(claimed, checkpoint, outcome)
+        elif checkpoint is not None:
+            exactly_once.own(claimed, checkpoint)
+        if stopped is not None and stopped.stuck:
+            exactly_once.rename(claimed)
+        return checkpoint
 
     def _run_together(
         self, claims: Sequence[Claimed], limit: int, *, again: bool

@@ -39,8 +39,9 @@ def was_noted(claimed: Claimed) -> bool:
 
 
 def note(connection: Connection, cursor: Cursor) -> None:
-    """Writes that a transaction of the cursor may be committed from now on."""
+    """Writes and commits that a transaction of the cursor may be committed from now on."""
     connection.execute(NOTED, {"cursor": cursor.id})
+    connection.execute("commit")
 
 
 def begin_generation(connection: Connection, cursor: Cursor, *, noted: bool) -> None:

@@ -22,7 +22,7 @@ from relay.kafka.exactly_once.record import (
     noted,
 )
 from relay.kafka.exactly_once.take_over import TakeOver
-from relay.log.checkpoint import Next, new_token, position_at, write
+from relay.log.checkpoint import Next, new_token, position_at
 from relay.log.claim import Claimed
 from relay.log.cursor import Cursor
 from relay.log.sink import Outcome, Transactions
@@ -55,26 +55,34 @@ class ExactlyOnce:
         self._told_at: dict[int, float] = {}
         # Of these Kafka held no note when they were fenced, and none was committed since.
         self._unnoted: set[int] = set()
+        # Of these no checkpoint has been written since they were fenced.
+        self._just_fenced: set[int] = set()
 
     def adopt(self, claimed: Claimed) -> bool:
         """Makes this relay the claimed cursor's owner.
 
-        True where the claim is over: a checkpoint is written and committed, of the run in doubt
-        that had happened, or to say whose the cursor is now.
+        True where the claim is over: the run in doubt had happened, and its checkpoint is written
+        and committed; or it is the first time, which has to be known before anything is in doubt.
         """
+        cursor = claimed.cursor
         name = names.transactions_name(claimed)
         if self._transactions.take(name, claimed.token):
             return False
         note = self._transactions.fence(name)
-        if note and self._adopt_run(claimed, note):
-            return True
+        self._just_fenced.add(cursor.id)
         if not note:
-            self._go_on_without_note(claimed)
+            return self._go_on_without_note(claimed)
+        self._unnoted.discard(cursor.id)
+        record = self._read(note, cursor)
+        if record is not None and adoption.follows(record, claimed):
+            if adoption.remembers(self._connection, cursor, record):
+                self._write_run(claimed, record)
+                return True
+            self._tell_refused(claimed, record)
+        elif record is not None and adoption.contradicts(record, claimed):
+            self._tell_refused(claimed, record)
         self._transactions.own(claimed.token)
-        if claimed.relay == self._relay and names.was_noted(claimed):
-            return False
-        self._write_owner(claimed)
-        return True
+        return False
 
     def check_snapshots_fit(self, claimed: Claimed) -> bool:
         """Whether both snapshots fit into what a transaction can note; tells where they don't."""
@@ -141,9 +149,22 @@ class ExactlyOnce:
         noted = cursor.id not in self._unnoted
         names.begin_generation(self._connection, cursor, noted=noted)
 
-    def own(self, checkpoint: Next) -> None:
+    def own(self, claimed: Claimed, checkpoint: Next) -> None:
         """For a checkpoint without messages, which Kafka never hears of."""
+        self._just_fenced.discard(claimed.cursor.id)
         self._transactions.own(checkpoint.token)
+
+    def stand(self, claimed: Claimed) -> Next | None:
+        """The checkpoint of a run that has only looked topics up; None where none is needed.
+
+        It stands where the claimed one does, and says whose the cursor is now. The former owner
+        would else find its own checkpoint to be the latest, go on from it as soon as this run lets
+        the lock go, and fence the new owner before that one has sent anything; and so in turn.
+        """
+        if claimed.cursor.id not in self._just_fenced:
+            return None
+        here = position_at(self._connection, claimed.cursor, claimed.n)
+        return Next(claimed.n + 1, new_token(), here)
 
     def close(self) -> None:
         self._disk.close()
@@ -159,57 +180,32 @@ class ExactlyOnce:
         # transaction ids will be used again.
         self._disk.reach(self._connection, claimed.origin.insert_lsn)
         self._unnoted.discard(claimed.cursor.id)
+        self._just_fenced.discard(claimed.cursor.id)
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
 
-    def _adopt_run(self, claimed: Claimed, note: str) -> bool:
-        """Whether the run that Kafka noted follows our checkpoint, and has been written."""
+    def _go_on_without_note(self, claimed: Claimed) -> bool:
+        """Goes on from Postgres's checkpoint. Whether the claim is over."""
         cursor = claimed.cursor
-        self._unnoted.discard(cursor.id)
-        record = self._read(note, cursor)
-        if record is None:
+        self._transactions.own(claimed.token)
+        was_noted = names.was_noted(claimed)
+        if cursor.id in self._unnoted and was_noted:
             return False
-        if adoption.follows(record, claimed):
-            if adoption.remembers(self._connection, cursor, record):
-                self._write_run(claimed, record)
-                return True
-            self._tell_refused(claimed, record)
-        elif adoption.contradicts(record, claimed):
-            self._tell_refused(claimed, record)
-        return False
-
-    def _write_owner(self, claimed: Claimed) -> None:
-        """Writes and commits a checkpoint of this relay's where the cursor stands.
-
-        The former owner would else go on from the latest checkpoint, its own, as soon as the lock
-        is free: the first runs of a new owner look topics up, and may write none. Then the two
-        fence each other in turn. And that a transaction of the cursor may be committed has to be
-        known before one is in doubt.
-        """
-        cursor = claimed.cursor
-        here = position_at(self._connection, cursor, claimed.n)
-        checkpoint = Next(claimed.n + 1, new_token(), here)
-        if not names.was_noted(claimed):
-            names.note(self._connection, cursor)
-        write(self._connection, self._relay, [(cursor, checkpoint)])
-        self._connection.execute("commit")
-        self._transactions.own(checkpoint.token)
-
-    def _go_on_without_note(self, claimed: Claimed) -> None:
-        """Kafka holds no note of the cursor; tells where it should."""
-        cursor = claimed.cursor
-        if names.was_noted(claimed) and cursor.id not in self._unnoted:
-            self._telemetry.cursor_lost(cursor.subscription)
-            logger.warning(
-                "kafka_cursor_lost",
-                subscription=cursor.subscription,
-                cursor=cursor.id,
-                ours=claimed.n,
-                effect="if the last run was in doubt, it comes again, with the same keys",
-                hint="none is needed; Kafka forgets a group's offsets after "
-                "offsets.retention.minutes, or where the group or the topic is deleted",
-            )
         self._unnoted.add(cursor.id)
+        if not was_noted:
+            names.note(self._connection, cursor)
+            return True
+        self._telemetry.cursor_lost(cursor.subscription)
+        logger.warning(
+            "kafka_cursor_lost",
+            subscription=cursor.subscription,
+            cursor=cursor.id,
+            ours=claimed.n,
+            effect="if the last run was in doubt, it comes again, with the same keys",
+            hint="none is needed; Kafka forgets a group's offsets after offsets.retention.minutes, "
+            "or where the group or the topic is deleted",
+        )
+        return False
 
     def _read(self, note: str, cursor: Cursor) -> Record | None:
         try:
@@ -237,6 +233,7 @@ class ExactlyOnce:
     def _write_run(self, claimed: Claimed, record: Record) -> None:
         cursor = claimed.cursor
         adoption.write_run(self._connection, claimed, self._relay, record)
+        self._just_fenced.discard(cursor.id)
         self._transactions.own(record.token)
         self._telemetry.cursor_adopted(cursor.subscription)
         logger.info(

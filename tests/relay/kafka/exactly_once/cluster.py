@@ -14,6 +14,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.owners: dict[str, object] = {}
+        self.fences = 0
         self.notes: dict[str, str] = {}
         self.arrivals: list[Arrival] = []
 
@@ -42,6 +43,7 @@ class Transactions:
     def fence(self, name: str) -> str | None:
         self._name = name
         self.cluster.owners[name] = self
+        self.cluster.fences += 1
         return self.cluster.notes.get(name)
 
     def begin(self) -> None: ...

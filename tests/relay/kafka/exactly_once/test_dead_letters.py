@@ -8,7 +8,7 @@ from tests.eventually import eventually
 from tests.log_reader import read_log, reckon
 from tests.relay.kafka.test_dead_letters import SMALL_LIMIT, set_limit
 from tests.relay.stage import ExactlyOnceStage
-from tests.relay.traps import kill_at, kill_at_first_run
+from tests.relay.traps import CHECKPOINT, kill_at
 from tests.relay.wires import Wires
 
 pytestmark = pytest.mark.long
@@ -136,7 +136,7 @@ def test_dead_letters_that_kafka_committed_and_postgres_not_are_not_sent_again(
     stage = watched
     dead(stage)
     stage.execute(REDRIVE)
-    kill_at_first_run(wires.database, wires.relay())
+    kill_at(wires.database, CHECKPOINT, wires.relay())
     assert stage.query(DELIVERED) == [(0,)]
     eventually(lambda: all_are_seen_once(stage))
     if new_messages:

@@ -1,20 +1,24 @@
 """Whose an exactly-once cursor is: others leave it alone for as long as its owner gets on."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from random import Random
 
+import psycopg
 import pytest
 
 from relay.kafka.exactly_once import take_over
+from relay.kafka.exactly_once.ownership import ExactlyOnce
 from relay.log.cursor import Cursor
 from relay.log.message import ID, Row
 from relay.log.run import Ran
-from relay.log.sink import Outcome, Stopped
+from relay.log.sink import Outcome, SinkAway, Stopped
 from tests.relay.kafka.exactly_once.cluster import Cluster, TransactionalSink
 from tests.relay.recording import Relay
 from tests.sql.log import Session, publish
 
-STANDS = """
-select seen::text, target::text, after_id from outbox.checkpoint
+LATEST = """
+select n, relay, seen::text, target::text, after_id, fresh_id, upto_id from outbox.checkpoint
 where cursor_id = %s order by n desc limit 1
 """
 
@@ -56,12 +60,14 @@ def cluster() -> Cluster:
 
 @pytest.fixture
 def first(database_url: str, db: Session, cluster: Cluster) -> Iterator[Relay]:
-    """It has delivered a message, and there is another one."""
+    """It has delivered three messages of five, and stands in the middle of a delta."""
     db.execute("update outbox.subscription set delivery = 'exactly_once'")
     with Relay(database_url, TransactionalSink(cluster)) as relay:
         publish(db)
         relay.drain()
-        publish(db)
+        for _ in range(4):
+            publish(db)
+        relay.run(cursor_of(relay), limit=2)
         yield relay
 
 
@@ -77,12 +83,11 @@ def cursor_of(relay: Relay) -> Cursor:
 
 
 def take(relay: Relay, clock: Clock) -> Cursor:
-    """The relay fences the owner, whose work has waited for long enough."""
+    """The relay fences the owner, whose work has waited for long enough, and looks topics up."""
     cursor = cursor_of(relay)
     assert relay.run(cursor) is None
     clock.now += take_over.TAKE_OVER_SECONDS + 0.01
-    ran = relay.run(cursor)
-    assert ran == Ran(progressed=True, exhausted=False)
+    assert relay.run(cursor) == Ran(exhausted=False)
     return cursor
 
 
@@ -105,28 +110,50 @@ def test_a_former_owner_does_not_take_a_cursor_back_before_the_new_one_has_sent_
 ) -> None:
     (name,) = cluster.owners
     cursor = take(second, clock)
-    for _ in range(2):
-        assert first.run(cursor_of(first)) is None
-        assert cluster.owners[name] is second.sink.transactions
-        # It looks topics up, and then it sends.
-        second.run(cursor)
-    assert len(cluster.arrivals) == 2
+    assert first.run(cursor_of(first)) is None
+    assert cluster.owners[name] is second.sink.transactions
+    second.run(cursor)
+    assert len(cluster.arrivals) == 5
     assert first.probe() == []
 
 
 def test_a_cursor_that_is_taken_over_stands_where_it_stood(
-    db: Session, first: Relay, second: Relay, clock: Clock
+    db: Session, first: Relay, second: Relay, clock: Clock, cluster: Cluster
 ) -> None:
     cursor = cursor_of(first)
-    stood = db.execute(STANDS, [cursor.id]).fetchone()
+    before = db.execute(LATEST, [cursor.id]).fetchone()
+    assert before is not None
+    assert before[3] is not None, "it is in the middle of a delta"
     take(second, clock)
-    assert db.execute(STANDS, [cursor.id]).fetchone() == stood
+    after = db.execute(LATEST, [cursor.id]).fetchone()
+    assert after == (before[0] + 1, second.settings.name, *before[2:])
+    second.drain()
+    ids = [one.id for one in cluster.arrivals]
+    assert ids == sorted(set(ids))
+    assert len(ids) == 5
 
 
-LATEST = "select max(n) from outbox.checkpoint where cursor_id = %s"
+def test_relays_do_not_fence_each_other_in_turn_over_work_that_cannot_go(
+    db: Session,
+    first: Relay,
+    second: Relay,
+    clock: Clock,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ExactlyOnce, "check_snapshots_fit", lambda *_: False)
+    cursor = cursor_of(first)
+    before, fences = db.execute(LATEST, [cursor.id]).fetchone(), cluster.fences
+    for _ in range(100):
+        for relay in (first, second):
+            ran = relay.run(cursor_of(relay))
+            assert ran is None or not ran.progressed
+        clock.now += 0.3
+    assert db.execute(LATEST, [cursor.id]).fetchone() == before
+    assert cluster.fences == fences + 1
 
 
-def test_an_owner_that_becomes_it_anew_writes_no_checkpoint_for_that(
+def test_an_owner_that_fences_itself_anew_and_sends_writes_one_checkpoint(
     db: Session, first: Relay, cluster: Cluster
 ) -> None:
     cursor = cursor_of(first)
@@ -134,5 +161,46 @@ def test_an_owner_that_becomes_it_anew_writes_no_checkpoint_for_that(
     # As after a lost connection.
     first.sink.transactions.own(-1)
     assert first.run(cursor) is not None
-    assert len(cluster.arrivals) == 2
-    assert db.execute(LATEST, [cursor.id]).fetchone() == (cursor.n + 1,)
+    assert len(cluster.arrivals) == 5
+    (n, *_) = db.execute(LATEST, [cursor.id]).fetchone() or [0]
+    assert n == cursor.n + 1
+
+
+def test_three_relays_that_die_and_take_over_from_each_other_send_each_message_once_in_order(
+    database_url: str, db: Session, clock: Clock, cluster: Cluster
+) -> None:
+    db.execute("update outbox.subscription set delivery = 'exactly_once'")
+    random, written = Random(5), list[int]()
+
+    def run(relay: Relay, limit: int = 100) -> bool:
+        """Whether it has survived."""
+        with suppress(SinkAway):
+            try:
+                for cursor in relay.probe():
+                    relay.run(cursor, limit)
+            except psycopg.OperationalError:
+                relay.connection.close()
+                return False
+        return True
+
+    with ExitStack() as stack:
+
+        def begin() -> Relay:
+            return stack.enter_context(Relay(database_url, LookingSink(cluster)))
+
+        relays = [begin() for _ in range(3)]
+        for _ in range(300):
+            if random.random() < 0.3:
+                written.append(publish(db, f"g{random.randrange(3)}"))
+            place = random.randrange(3)
+            sink = relays[place].sink
+            assert isinstance(sink, LookingSink)
+            sink.transactions.dies |= random.random() < 0.1
+            if not run(relays[place], random.choice([1, 2, 100])):
+                relays[place] = begin()
+            clock.now += random.random()
+        last = begin()
+        for _ in range(5):
+            run(last)
+            clock.now += take_over.TAKE_OVER_SECONDS + 0.01
+    assert [one.id for one in cluster.arrivals] == written
