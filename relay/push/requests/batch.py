@@ -6,7 +6,7 @@ A group's messages go one after the other; what comes behind one that failed sta
 import random
 import secrets
 import time
-from asyncio import TimerHandle
+from asyncio import Handle
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -92,7 +92,9 @@ class RequestBatch:
         self._signer = Signer(target.keys)
         self._is_fed = True
         self._waiting = Waiting(slots, target.most, retrying=target.retrying)
-        self._tail: TimerHandle | None = None
+        # It does not say when it is due: of what is due at once uvloop makes no timer.
+        self._tail: Handle | None = None
+        self._tail_due = 0.0
         self._sending = True
         # Rows may come; and whether their end was the log's.
         self._more = True
@@ -349,9 +351,10 @@ class RequestBatch:
             # The sender asks again.
             return
         if self._tail is not None:
-            if self._tail.when() <= moment:
+            if self._tail_due <= moment:
                 return
             self._tail.cancel()
+        self._tail_due = moment
         self._tail = self._loop.call_at(moment, self._end_of_tail)
 
     def _end_of_tail(self) -> None:
