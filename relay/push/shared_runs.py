@@ -90,7 +90,6 @@ class SharedPushRuns:
                 simple.append(claimed)
                 targets[cursor.id] = _target(cursor, state, keys)
         shared = SharedReading(self._connection, simple, limit)
-        ran |= {claimed.cursor.id: ALONE for claimed in shared.behind}
         ran |= {claimed.cursor.id: LATER for claimed in shared.waiting}
         if not shared.claims:
             leave(self._connection)
@@ -127,7 +126,7 @@ class SharedPushRuns:
                 zip(shared.claims, targets, results, strict=True)
             )
         ]
-        alone = self._leaving(sent)
+        alone = self._leaving(shared, sent)
         going = [one.cursor for one in sent if one.target.subscription_id not in alone]
         try:
             moved = finish(
@@ -164,13 +163,14 @@ class SharedPushRuns:
         finally:
             self._sending = None
 
-    def _leaving(self, sent: Sequence[Sent]) -> set[int]:
+    def _leaving(self, shared: SharedReading, sent: Sequence[Sent]) -> set[int]:
         """The subscriptions that go alone from now on."""
         leaving, held = _late(sent), dict[int, float]()
-        for one in sent:
+        for place, one in enumerate(sent):
             subscription_id, result = one.target.subscription_id, one.result
             held[subscription_id] = max(held.get(subscription_id, 0.0), result.held_seconds)
-            if not one.is_simple or result.is_lease_over or result.unable:
+            is_odd = not one.is_simple or result.is_lease_over or result.unable
+            if is_odd or shared.has_backlog(place):
                 leaving.add(subscription_id)
         for subscription_id, seconds in held.items():
             if self._held_time.add(subscription_id, seconds):
