@@ -87,7 +87,8 @@ grant select, insert, delete on outbox.checkpoint to outbox_relay;
 grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;
 grant execute on function
-    outbox.shard_of, outbox.finished_ranges, outbox.channel_cursor_target, outbox.merge_channel_cursors,
+    outbox.shard_of, outbox.finished_ranges, outbox.current_snapshot, outbox.channel_cursor_target,
+    outbox.merge_channel_cursors,
     outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters, outbox.trim_idempotency,
     outbox.hold_maintenance, outbox.note_maintenance

@@ -344,6 +344,26 @@ $$;
 
 
 --
+-- Name: current_snapshot(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.current_snapshot() RETURNS pg_snapshot
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (now.own < pg_snapshot_xmax(now.here)) THEN (format('%s:%s:%s'::text, LEAST(pg_snapshot_xmin(now.here), now.own), pg_snapshot_xmax(now.here), ( SELECT string_agg((in_progress.xid)::text, ','::text ORDER BY in_progress.xid) AS string_agg
+                FROM ( SELECT pg_snapshot_xip(now.here) AS pg_snapshot_xip
+                     UNION
+                      SELECT now.own) in_progress(xid))))::pg_snapshot
+             ELSE now.here
+         END AS here
+    FROM ( SELECT pg_current_snapshot() AS pg_current_snapshot,
+             pg_current_xact_id_if_assigned() AS pg_current_xact_id_if_assigned) now(here, own);
+END;
+
+
+--
 -- Name: delete_subscription(text, boolean); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -502,7 +522,7 @@ begin
         if not dry_run then
             -- The origin may still be behind this point, and merges the channel cursor when it has come here.
             insert into outbox.checkpoint (cursor_id, n, seen, relay)
-            values (channel_cursor.id, channel_cursor.n + 1, pg_current_snapshot(), '');
+            values (channel_cursor.id, channel_cursor.n + 1, outbox.current_snapshot(), '');
             update outbox.cursor set waiting_since = null, waiting_reason = null where id = channel_cursor.id;
             perform outbox.tell(channel_cursor.subscription_id, 'subscription.channel_dropped',
                                 json_build_object('channel', channel, 'messages', messages, 'more', more));
@@ -1139,17 +1159,9 @@ CREATE FUNCTION outbox.make_cursors() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    here pg_snapshot := pg_current_snapshot();
-    own  xid8        := pg_current_xact_id();
+    here pg_snapshot := outbox.current_snapshot();
 begin
     perform outbox.require_room(new.shards, new.made_by);
-    -- A snapshot does not list its own transaction as in progress, so that the transaction may look seen. What it
-    -- publishes commits together with the subscription, and has to reach it.
-    if own < pg_snapshot_xmax(here) then
-        here := (select format('%s:%s:%s', least(pg_snapshot_xmin(here), own), pg_snapshot_xmax(here),
-                               string_agg(xid::text, ',' order by xid))
-                 from (select pg_snapshot_xip(here) union select own) as in_progress (xid));
-    end if;
     with made as (
         insert into outbox.cursor (subscription_id, shard, priority)
         select new.id, shard, priority
@@ -1932,7 +1944,7 @@ begin
     end if;
     for class in 1..5 loop
         -- Before the ids are read: what commits in between has an id below them, and is not in the delta.
-        begun := pg_current_snapshot();
+        begun := outbox.current_snapshot();
         select min(id + 0) into first_id
         from outbox.message
         where priority::integer = class and id + 0 >= coalesce(from_message_id, outbox.first_id_since(from_time))
@@ -5104,6 +5116,13 @@ REVOKE ALL ON FUNCTION outbox.clear_acked(cursor_id bigint) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION outbox.count_deliveries(subscription_id bigint, at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION current_snapshot(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.current_snapshot() FROM PUBLIC;
 
 
 --

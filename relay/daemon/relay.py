@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from itertools import groupby
 from operator import itemgetter
 
@@ -42,10 +43,12 @@ STOP_SECONDS = 7.5
 BUSY_POLL_SECONDS = 0.02
 # Between two probes: of a log without news, for what time makes due or an operator changes, and of
 # one with news, for those cursors that do not follow it. The more cursors there are the more a
-# probe costs: a quiet relay waits longer for the next one.
+# probe costs: a quiet relay waits longer for the next one. What else the machine does makes a probe
+# slow as well: the quickest of the last ones tells.
 QUIET_PROBE_SECONDS = 0.2
-MAX_QUIET_PROBE_SECONDS = 1.0
+MAX_QUIET_PROBE_SECONDS = 0.5
 QUIET_PROBE_SHARE = 1 / 200
+PROBES = 8
 NEWS_PROBE_SECONDS = 0.01
 # Between two looks for relays that froze, and for subscriptions that came and went.
 FROZEN_LOOK_SECONDS = 2.0
@@ -111,7 +114,8 @@ class Relay:
         self._workers = Workers(settings, telemetry, self._sessions, self._turned.set)
         self._maintenance: threading.Thread | None = None
         self._away = False
-        self._probe_seconds = 0.0
+        # How long the latest probes took.
+        self._probe_seconds = deque([0.0], maxlen=PROBES)
         self._probed_at = float("-inf")
         # Since the last probe.
         self._has_news = False
@@ -215,10 +219,10 @@ class Relay:
         self._workers.follow(told)
         if told:
             self._has_news = True
-        seconds = max(QUIET_PROBE_SECONDS, self._probe_seconds / QUIET_PROBE_SHARE)
+        seconds = max(QUIET_PROBE_SECONDS, min(self._probe_seconds) / QUIET_PROBE_SHARE)
         seconds = min(seconds, MAX_QUIET_PROBE_SECONDS)
         if self._has_news:
-            seconds = max(NEWS_PROBE_SECONDS, self._probe_seconds / PROBE_SHARE)
+            seconds = max(NEWS_PROBE_SECONDS, self._probe_seconds[-1] / PROBE_SHARE)
         if time.monotonic() >= self._probed_at + seconds:
             self._has_news = False
             self._look(connection, waiting=self._waiting.begin_if_over())
@@ -230,7 +234,7 @@ class Relay:
         if waiting:
             self._remind([cursor for cursor in pending if cursor.waits])
         else:
-            self._probe_seconds = time.monotonic() - asked_at
+            self._probe_seconds.append(time.monotonic() - asked_at)
         self._probed_at = time.monotonic()
         self._workers.offer(pending)
         return pending

@@ -10,6 +10,8 @@ from relay.log.run import SHORT_RUN_MESSAGES, Ran
 # How soon a cursor is tried again of which nothing can go. (Those that wait for a topic come from
 # the probe no sooner than that.)
 WAITING_SECONDS = 0.5
+# And one that another relay has, or is left to it.
+RIVAL_SECONDS = 0.1
 
 
 # So many channel cursors have a run in each round, once their topics are there: there may be
@@ -62,7 +64,9 @@ class Rounds:
                     # One that has only looked its topics up says nothing about the link. Longer by
                     # a little: what was too long for a slow one is soon reached again.
                     self._limit = min(self._limit + self._limit // 8 + 1, RUN_MESSAGES)
-                if ran is not None and ran.blocked and not cursor.waits:
+                if ran is None:
+                    self._waits_until[cursor.id] = time.monotonic() + RIVAL_SECONDS
+                elif ran.blocked and not cursor.waits:
                     self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
                 if ran is None or ran.blocked or (ran.exhausted and not ran.begun):
                     del pending[cursor.id]

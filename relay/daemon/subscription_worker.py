@@ -1,7 +1,7 @@
 """The work of one subscription alone."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from relay.daemon.rounds import Rounds
 from relay.daemon.worker import OpenSession, Worker
@@ -53,8 +53,7 @@ class SubscriptionWorker(Worker[Runs]):
         def run(cursor: Cursor, limit: int, again: bool) -> Ran | None:
             nonlocal changed
             if cursor.sink_settings != self._opened_for:
-                # They have changed, and this session was made for the former ones. What there is
-                # to do is offered again.
+                # They have changed, and this session was made for the former ones.
                 changed = True
                 return None
             ran = self._run(runs, [cursor], limit, again=again).get(cursor.id)
@@ -66,9 +65,21 @@ class SubscriptionWorker(Worker[Runs]):
             self._rounds.serve(take, run, lambda: changed or self._stop.is_set())
         except BaseException:
             # The next session begins with it, once the fault lets one begin.
-            self.offer(list(taken.values()))
+            self._give_back(taken)
             raise
+        if changed:
+            self._give_back(
+                {
+                    cursor.id: cursor
+                    for cursor in taken.values()
+                    if cursor.sink_settings != self._opened_for
+                }
+            )
         return not changed
+
+    def _give_back(self, taken: Mapping[int, Cursor]) -> None:
+        with self._condition:
+            self._offered = {**taken, **self._offered}
 
     def _judge(self, ran: Ran) -> None:
         if ran.alone or ran.blocked or not ran.exhausted:

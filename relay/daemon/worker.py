@@ -54,6 +54,8 @@ class Worker(ABC, Generic[R]):
         self._condition = threading.Condition()
         self._offered: dict[int, Cursor] = {}
         self._busy = False
+        # Whether its last run had any cursor that no other relay has.
+        self._has_claimed = True
         self._heartbeat = Heartbeat()
         self._began_at = 0.0
         # What the session under way was opened for.
@@ -78,7 +80,7 @@ class Worker(ABC, Generic[R]):
     def at_work(self) -> bool:
         """Whether it has been busy for a while, without a fault."""
         long = time.monotonic() - self._began_at > AT_WORK_SECONDS
-        return long and not self.idle and self.fault is None
+        return long and not self.idle and self.fault is None and self._has_claimed
 
     @property
     def still_seconds(self) -> float:
@@ -172,6 +174,7 @@ class Worker(ABC, Generic[R]):
     ) -> dict[int, Ran]:
         self._heartbeat.beat()
         ran = dict(runs.run(cursors, limit, again=again))
+        self._has_claimed = bool(ran)
         moved = sum(one.progressed for one in ran.values())
         if moved:
             self.progress += moved

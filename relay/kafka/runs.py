@@ -224,12 +224,12 @@ class KafkaRuns:
         stopped, checkpoint = outcome.stopped, moved
         if outcome.messages or stopped is not None:
             reading.end()
-        if moved is None and stopped is not None and not stopped.blocked:
+        if moved is not None and outcome.messages:
+            exactly_once.commit(claimed, moved, outcome)
+        elif moved is not None:
+            exactly_once.own(claimed, moved)
+        elif stopped is not None and not stopped.blocked:
             checkpoint = exactly_once.stand(claimed)
-        if checkpoint is not None and outcome.messages:
-            exactly_once.commit(claimed, checkpoint, outcome)
-        elif checkpoint is not None:
-            exactly_once.own(claimed, checkpoint)
         if stopped is not None and stopped.stuck:
             exactly_once.rename(claimed)
         return checkpoint
@@ -279,7 +279,7 @@ class KafkaRuns:
             self._count(end, outcome, finished)
             ran[end.cursor.id] = Ran(
                 progressed=end.checkpoint is not None,
-                exhausted=outcome.stopped is None and shared.of(place).exhausted,
+                exhausted=outcome.stopped is None and shared.is_done(place),
                 begun=self._claims.has(end.cursor),
                 alone=alone[place],
             )

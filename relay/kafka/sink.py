@@ -147,7 +147,7 @@ class KafkaSink:
                 careful
                 or route is None
                 or made is None
-                or marks
+                or marks & REPLAYED
                 or len(payload) > route.careful_bytes
                 or (key is None and route.topic.compacted)
                 or place - begin == room

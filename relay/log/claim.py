@@ -66,6 +66,7 @@ for no key update of c skip locked
 # at the snapshot of the statement that also reads the subscription, so that a filter that changes
 # meanwhile loses nothing; a channel cursor's goes no further than the cursor that it will be merged
 # into. What is new is asked once for each place where cursors stand, however many stand there.
+# The run's own transaction is in progress in that snapshot: its end may write events.
 # What `insert_lsn` says was read after that snapshot was taken: every commit that the snapshot
 # shows lies below it.
 POSITION = """
@@ -103,7 +104,7 @@ with k as materialized (
 )
 select k.id, s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
        k.seen::text,
-       coalesce(k.target, case when k.channel is null then pg_current_snapshot()
+       coalesce(k.target, case when k.channel is null then (select outbox.current_snapshot())
                           else outbox.channel_cursor_target(k.id, k.seen) end)::text,
        k.after_id,
        coalesce(k.fresh_id, news.fresh_id), news.late_id, coalesce(k.upto_id, news.upto_id),

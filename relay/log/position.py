@@ -75,6 +75,9 @@ def empty_delta(target: str, upto_id: int | None) -> Delta:
 
 
 def age(seen: str) -> tuple[int, int]:
-    """Sorts snapshots, the oldest first: each shows all that those before it show."""
+    """Sorts snapshots, the oldest first: each shows all that those before it show.
+
+    That is so since each has its own transaction in progress: see outbox.current_snapshot.
+    """
     _, before_xid, in_progress = seen.split(":")
     return int(before_xid), -len(in_progress.split(",")) if in_progress else 0

@@ -184,6 +184,11 @@ class Reading:
         """Whether the delta has been read to its end."""
         return self.after_id >= self.delta.upto_id
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has come to its limit of messages."""
+        return self._left == 0
+
     def place(self, claimed: Claimed) -> tuple[int, int]:
         """Where one of the cursors stands in it, as `new` takes that."""
         ahead = len(self._seens) - self._seens.index(claimed.position.seen)

@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from itertools import chain, islice, zip_longest
 
 from relay.database import Connection
 from relay.log.claim import Claimed, delta_of
@@ -16,12 +17,12 @@ from relay.log.sink import Page
 # Cursors that are so far behind others of their kind may have a backlog, for which the others would
 # wait, or none: messages that they don't want, and ids that were rolled back, leave them as far
 # behind. Only reading tells. So a run with others reads for them last, so many messages and ids at
-# most. Who takes half of these messages while there is more goes alone until it has caught up.
+# most. Where it comes to so many, who took half of its even share or more goes alone until it has
+# caught up.
 MAX_BEHIND_IDS = 5000
 FAR_MESSAGES = SHORT_RUN_MESSAGES
 FAR_IDS = 20_000
 
-Stream = Callable[[Reading], Generator[list[Row]]]
 # Places among the claims, by what they want and where they stand in their reading.
 Takers = dict[tuple[Filter, tuple[int, int]], list[int]]
 
@@ -60,8 +61,9 @@ class SharedReading:
                 self._add(self._far[-1])
 
     def _choose(self, claims: Iterable[Claimed]) -> tuple[list[list[Claimed]], list[Claimed]]:
-        """For which claims of one priority this run reads together, the oldest first; and for which
-        of those far behind it reads besides: of those that catch up soonest the oldest.
+        """For which claims of one priority this run reads together, first those that have least
+        before them; and for which of those far behind it reads besides: of those that catch up
+        soonest the oldest.
 
         Where all are far behind, no one follows the log whom they would hold up, and most of those
         with one target are next.
@@ -75,7 +77,7 @@ class SharedReading:
         behind = sorted(far.values(), key=_runs_and_age if near else len)
         *later, last = behind or [[]]
         self.waiting += [claimed for together in later for claimed in together]
-        return (sorted(near.values(), key=_after_id), last) if near else ([last], [])
+        return (sorted(near.values(), key=_ids), last) if near else ([last], [])
 
     def _add(self, reading: Reading) -> None:
         takers: Takers = defaultdict(list)
@@ -91,41 +93,100 @@ class SharedReading:
         """That of one of the claims."""
         return self._of[place]
 
+    def is_done(self, place: int) -> bool:
+        """Whether all that one of the claims had before it has been read."""
+        return self._of[place].after_id >= delta_of(self.claims[place]).upto_id
+
     def has_backlog(self, place: int) -> bool:
         """Whether one of the claims, once read, has more to send than others should wait for."""
-        return 2 * self._taken[place] >= FAR_MESSAGES and not self._of[place].exhausted
+        reading = self._of[place]
+        if reading not in self._far or not reading.is_full or self.is_done(place):
+            return False
+        return 2 * self._taken[place] * len(reading.claims) >= FAR_MESSAGES
 
     def pages(self) -> Generator[Page]:
-        """What is read, for those that want it, streamed."""
-        with closing(self.turns(Reading.stream)) as turns:
-            for pages in turns:
-                yield from pages
-
-    def turns(self, stream: Stream) -> Generator[list[Page]]:
-        """The same, all that was read together in one turn; `stream` says how it is read."""
+        """What is read, for those that want it, streamed: one reading after the other."""
         former: Reading | None = None
-        left_bytes, ends_at = RUN_BYTES, time.monotonic() + RUN_SECONDS
+        bounds = _Bounds()
         for reading, takers in zip(self.readings, self._takers, strict=True):
             if former is not None:
                 former.end()
             former = reading
-            sorter = Sorter(one for one, _ in takers)
-            with closing(stream(reading)) as pages:
+            sorter = _sorter(takers)
+            with closing(reading.stream()) as pages:
                 for rows in pages:
-                    wanted = (
-                        (reading.new(place, sorter.wanted(one, rows)), places)
-                        for (one, place), places in takers.items()
-                    )
-                    turn = [Page(some, places) for some, places in wanted if some]
-                    if reading in self._far:
-                        for page in turn:
-                            self._taken.update(dict.fromkeys(page.takers, len(page.rows)))
-                    yield turn
-                    left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
-                    if left_bytes <= 0 or time.monotonic() >= ends_at:
-                        # What was not read stays in the log: the bounds are those of one run, and
-                        # of each place that is left one page goes.
+                    turn = self._turn(reading, rows, sorter, takers)
+                    yield from turn
+                    bounds.count(turn)
+                    if bounds.are_reached:
+                        # Of each reading that is left one page goes.
                         break
+
+    def turns(self) -> Generator[list[Page]]:
+        """The same by pages, all that was read together in one turn; for sinks that may be slow.
+
+        Of each reading the first page goes before more of any: those of one may take what is theirs
+        so slowly that there is no time for more.
+        """
+        bounds = _Bounds()
+        of_priority: dict[int, list[_Begun]] = defaultdict(list)
+        for reading, takers in zip(self.readings, self._takers, strict=True):
+            begun = reading, reading.pages(), _sorter(takers), takers
+            of_priority[reading.claims[0].cursor.priority].append(begun)
+        # However many readings an urgent priority has, a lower one's first comes before the second.
+        ranks = zip_longest(*of_priority.values())
+        first_pages = [begun for rank in ranks for begun in rank if begun is not None]
+        for reading, pages, sorter, takers in first_pages:
+            for rows in islice(pages, 1):
+                turn = self._turn(reading, rows, sorter, takers)
+                yield turn
+                bounds.count(turn)
+        for reading, pages, sorter, takers in chain.from_iterable(of_priority.values()):
+            for rows in pages:
+                turn = self._turn(reading, rows, sorter, takers)
+                yield turn
+                bounds.count(turn)
+                if bounds.are_reached:
+                    return
+
+    def _turn(
+        self, reading: Reading, rows: list[Row], sorter: Sorter, takers: Takers
+    ) -> list[Page]:
+        """What is new of these rows, for those that want it."""
+        wanted = (
+            (reading.new(place, sorter.wanted(one, rows)), places)
+            for (one, place), places in takers.items()
+        )
+        turn = [Page(some, places) for some, places in wanted if some]
+        if reading in self._far:
+            for page in turn:
+                self._taken.update(dict.fromkeys(page.takers, len(page.rows)))
+        return turn
+
+
+# A reading, what comes of it, and who takes what.
+_Begun = tuple[Reading, Generator[list[Row]], Sorter, Takers]
+
+
+class _Bounds:
+    """Those of one run, for all readings together: what was not read stays in the log."""
+
+    def __init__(self) -> None:
+        self._left_bytes = RUN_BYTES
+        self._ends_at = time.monotonic() + RUN_SECONDS
+
+    def count(self, turn: Iterable[Page]) -> None:
+        """These pages were taken."""
+        self._left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
+
+    @property
+    def are_reached(self) -> bool:
+        """Whether no more than a first page goes of any reading."""
+        return self._left_bytes <= 0 or time.monotonic() >= self._ends_at
+
+
+def _sorter(takers: Takers) -> Sorter:
+    return Sorter(one for one, _ in takers)
 
 
 def _ids(claims: Sequence[Claimed]) -> int:

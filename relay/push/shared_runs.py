@@ -1,6 +1,7 @@
 """Runs of many `http` subscriptions together: one claim, one read, one end for all of them."""
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence, Set
 
 from relay.database import Connection
@@ -8,10 +9,10 @@ from relay.keyring import CannotOpenError, Keyring, Keys
 from relay.log.claim import Claimed, give_up, has_work, leave
 from relay.log.claims import Claims
 from relay.log.cursor import Cursor
-from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.shared import SharedReading
 from relay.monitoring.telemetry import Telemetry
+from relay.push.fair_turns import Owner
 from relay.push.finish import Sent, finish
 from relay.push.held_time import HeldTime
 from relay.push.lease import Lease
@@ -157,7 +158,7 @@ class SharedPushRuns:
         try:
             return sending.send(
                 (),
-                shared.turns(Reading.pages),
+                shared.turns(),
                 lambda: [shared.of(place).after_id for place in places],
             )
         finally:
@@ -165,7 +166,7 @@ class SharedPushRuns:
 
     def _leaving(self, shared: SharedReading, sent: Sequence[Sent]) -> set[int]:
         """The subscriptions that go alone from now on."""
-        leaving, held = _late(sent), dict[int, float]()
+        leaving, held = _late(sent) | _late_by_owner(sent), dict[int, float]()
         for place, one in enumerate(sent):
             subscription_id, result = one.target.subscription_id, one.result
             held[subscription_id] = max(held.get(subscription_id, 0.0), result.held_seconds)
@@ -181,7 +182,7 @@ class SharedPushRuns:
         assert sent.reading is not None
         return Ran(
             progressed,
-            exhausted=sent.result.done_id is None and sent.reading.exhausted,
+            exhausted=sent.result.done_id is None and sent.is_read_to_its_end,
             begun=self._claims.has(sent.cursor),
             alone=alone,
         )
@@ -197,7 +198,35 @@ def _late(sent: Sequence[Sent]) -> set[int]:
         if one.result.sent or one.result.unsent:
             late.setdefault(one.target.subscription_id, one.result.unsent > 0)
     found = {subscription_id for subscription_id, is_late in late.items() if is_late}
-    return found if 2 * len(found) < len({one.target.subscription_id for one in sent}) else set()
+    return found if 2 * len(found) < len(late) else set()
+
+
+def _late_by_owner(sent: Sequence[Sent]) -> set[int]:
+    """The same of each API key's: beside what is not its own, however many it has made.
+
+    Who has more in the log than there was time for is late as well, but for those who wait for a
+    reading that another one's messages have stopped; of others those of whom nothing was read have
+    waited.
+    """
+    stopped = {id(one.reading) for one in sent if one.result.unsent > 0}
+    late = dict[int, bool]()
+    more = set[int]()
+    of_owner: dict[Owner, set[int]] = defaultdict(set)
+    for one in sent:
+        subscription_id, result = one.target.subscription_id, one.result
+        of_owner[one.target.owner].add(subscription_id)
+        is_short = not one.is_read_to_its_end and id(one.reading) not in stopped
+        has_more = result.unsent > 0 or is_short
+        if has_more:
+            more.add(subscription_id)
+        if result.sent or result.unsent or not one.is_read:
+            late.setdefault(subscription_id, one.is_read and has_more)
+    leaving = set[int]()
+    for owner, own in of_owner.items():
+        others = [late[other] for other in late.keys() - own]
+        if owner is not None and 2 * sum(others) < len(others):
+            leaving |= more & own
+    return leaving
 
 
 def _target(cursor: Cursor, state: SubscriptionState, keys: Keys) -> Target:

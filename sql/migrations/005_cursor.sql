@@ -120,24 +120,30 @@ end
 $$;
 revoke execute on function outbox.require_room(integer, text) from public;
 
+-- The snapshot of now, with the calling transaction in progress. pg_current_snapshot() does not list it, so that it looks
+-- seen as soon as a later one has ended; what it writes itself, now or afterwards, commits with it and is still to come.
+create function outbox.current_snapshot() returns pg_snapshot
+language sql stable
+begin atomic
+    select case when own < pg_snapshot_xmax(here)
+                then format('%s:%s:%s', least(pg_snapshot_xmin(here), own), pg_snapshot_xmax(here),
+                            (select string_agg(xid::text, ',' order by xid)
+                             from (select pg_snapshot_xip(here) union select own) as in_progress (xid)))::pg_snapshot
+                else here end
+    from (select pg_current_snapshot(), pg_current_xact_id_if_assigned()) as now (here, own);
+end;
+revoke execute on function outbox.current_snapshot() from public;
+
 -- A subscription gets its cursors in the transaction that makes it, at that transaction's snapshot: every message that
--- commits from then on reaches it.
+-- commits from then on reaches it, and what that transaction itself publishes.
 create function outbox.make_cursors() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    here pg_snapshot := pg_current_snapshot();
-    own  xid8        := pg_current_xact_id();
+    here pg_snapshot := outbox.current_snapshot();
 begin
     perform outbox.require_room(new.shards, new.made_by);
-    -- A snapshot does not list its own transaction as in progress, so that the transaction may look seen. What it
-    -- publishes commits together with the subscription, and has to reach it.
-    if own < pg_snapshot_xmax(here) then
-        here := (select format('%s:%s:%s', least(pg_snapshot_xmin(here), own), pg_snapshot_xmax(here),
-                               string_agg(xid::text, ',' order by xid))
-                 from (select pg_snapshot_xip(here) union select own) as in_progress (xid));
-    end if;
     with made as (
         insert into outbox.cursor (subscription_id, shard, priority)
         select new.id, shard, priority

@@ -61,7 +61,7 @@ begin
     end if;
     for class in 1..5 loop
         -- Before the ids are read: what commits in between has an id below them, and is not in the delta.
-        begun := pg_current_snapshot();
+        begun := outbox.current_snapshot();
         select min(id + 0) into first_id
         from outbox.message
         where priority::integer = class and id + 0 >= coalesce(from_message_id, outbox.first_id_since(from_time))

@@ -204,7 +204,7 @@ begin
         if not dry_run then
             -- The origin may still be behind this point, and merges the channel cursor when it has come here.
             insert into outbox.checkpoint (cursor_id, n, seen, relay)
-            values (channel_cursor.id, channel_cursor.n + 1, pg_current_snapshot(), '');
+            values (channel_cursor.id, channel_cursor.n + 1, outbox.current_snapshot(), '');
             update outbox.cursor set waiting_since = null, waiting_reason = null where id = channel_cursor.id;
             perform outbox.tell(channel_cursor.subscription_id, 'subscription.channel_dropped',
                                 json_build_object('channel', channel, 'messages', messages, 'more', more));

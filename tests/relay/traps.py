@@ -17,8 +17,10 @@ TXN_OFFSET_COMMIT = 28
 # A cursor's transactional id behind its length.
 TRANSACTIONAL_ID = rb".{1,3}outbox\.[0-9a-f-]{36}\.\d+(?!\d)"
 
-# How every run's checkpoint begins on the wire to Postgres.
+# How every checkpoint begins on the wire to Postgres.
 CHECKPOINT = re.compile(b"insert into outbox.checkpoint")
+# A new owner of an exactly-once cursor writes so many of them before the first run that sends.
+OWNERS_CHECKPOINTS = 1
 
 
 def spied(wires: Wires, name: str, **settings: str) -> Program:
@@ -45,19 +47,31 @@ def commit_of(client_id: str) -> re.Pattern[bytes]:
 
 
 class Trap:
-    """Springs once, when `pattern` comes over a proxy's wire and before it goes on."""
+    """Springs once, when `pattern` comes over a proxy's wire and before it goes on.
+
+    It lets the first `passing` of them by.
+    """
 
     def __init__(
-        self, wire: Proxy, pattern: re.Pattern[bytes], spring: Callable[[], object]
+        self,
+        wire: Proxy,
+        pattern: re.Pattern[bytes],
+        spring: Callable[[], object],
+        passing: int = 0,
     ) -> None:
         self._pattern = pattern
         self._spring = spring
+        self._passing = passing
         self._armed = Lock()
         self._sprung = Event()
         wire.watch = self._look
 
     def _look(self, data: bytes) -> None:
-        if self._pattern.search(data) and self._armed.acquire(blocking=False):
+        if not self._pattern.search(data):
+            return
+        if self._passing > 0:
+            self._passing -= 1
+        elif self._armed.acquire(blocking=False):
             # Said first: what springs may wait for its test.
             self._sprung.set()
             self._spring()
@@ -67,8 +81,16 @@ class Trap:
         assert self._sprung.wait(timeout_seconds), f"{self._pattern.pattern!r} never came by"
 
 
-def kill_at(wire: Proxy, pattern: re.Pattern[bytes], relay: Program) -> None:
-    """Waits until a relay says these words, which get no further, and kills it."""
+def kill_at_first_run(wire: Proxy, relay: Program) -> None:
+    """Kills the new owner of an exactly-once cursor where it writes its first run's checkpoint."""
+    kill_at(wire, CHECKPOINT, relay, passing=OWNERS_CHECKPOINTS)
+
+
+def kill_at(wire: Proxy, pattern: re.Pattern[bytes], relay: Program, *, passing: int = 0) -> None:
+    """Waits until a relay says these words, which get no further, and kills it.
+
+    It may say them `passing` times before.
+    """
     dead = Event()
 
     def strike() -> None:
@@ -76,6 +98,6 @@ def kill_at(wire: Proxy, pattern: re.Pattern[bytes], relay: Program) -> None:
         wire.cut()
         dead.set()
 
-    Trap(wire, pattern, strike)
+    Trap(wire, pattern, strike, passing)
     assert dead.wait(30), f"{pattern.pattern!r} never came by"
     wire.watch = lambda _: None

@@ -160,11 +160,15 @@ class ExactlyOnce:
         It stands where the claimed one does, and says whose the cursor is now. The former owner
         would else find its own checkpoint to be the latest, go on from it as soon as this run lets
         the lock go, and fence the new owner before that one has sent anything; and so in turn.
+        Kafka notes it first: a third relay may have fenced this one since, and have a run in doubt.
+        Raises as `commit`.
         """
-        if claimed.cursor.id not in self._just_fenced:
+        if claimed.cursor.id not in self._just_fenced or not self._transactions.held:
             return None
         here = position_at(self._connection, claimed.cursor, claimed.n)
-        return Next(claimed.n + 1, new_token(), here)
+        checkpoint = Next(claimed.n + 1, new_token(), here)
+        self.commit_nothing(claimed, checkpoint)
+        return checkpoint
 
     def close(self) -> None:
         self._disk.close()

@@ -122,6 +122,11 @@ class RequestBatch:
         return len(self._settled)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether all that it has got so far has its outcome; False where it got nothing."""
+        return bool(self._settled) and not self._in_flight and not self._waiting.has_ready
+
+    @property
     def reads(self) -> bool:
         """Whether it may want another page."""
         return self._more and self.can_send

@@ -216,8 +216,9 @@ class Sending:
         return min(TAIL_ANSWERS * self.request_loop.usual.seconds, MAX_SHARED_TAIL_SECONDS)
 
     def _let_wait(self, cursor_ids: Set[int]) -> None:
-        """Those that are in this run wait for nothing as long as they are not over."""
-        if cursor_ids - {batch.cursor_id for batch in self._batches if batch.result is None}:
+        """Those that are in this run wait for nothing as long as they have something to do."""
+        busy = [batch for batch in self._batches if batch.result is None and not batch.is_idle]
+        if cursor_ids - {batch.cursor_id for batch in busy}:
             self._is_awaited = True
             # The time to send begins with the first message: reading it may take longer.
             if self._timers:

@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg
 import pytest
 
 from local.kafka import Kafka
@@ -10,6 +11,11 @@ from tests.relay.stage import Stage
 pytestmark = pytest.mark.long
 
 pytest_plugins = ["tests.relay.stage_fixtures"]
+
+FILL = """
+insert into outbox.message (channel, type, group_key, priority, payload)
+select 'orders', 'event', 'g' || n, %s, '{}' from generate_series(1, 200) as n
+"""
 
 
 def test_once_exits_0_when_everything_is_delivered(stage: Stage) -> None:
@@ -44,6 +50,18 @@ def test_once_leaves_paused_subscriptions_alone(stage: Stage) -> None:
     stage.execute("update outbox.subscription set paused = false where name = 'resting'")
     assert stage.relay("--once").wait(30) == 0
     assert len(stage.arrivals("orders")) == 20
+
+
+def test_once_exits_1_where_another_session_has_all_the_cursors_however_many(stage: Stage) -> None:
+    """To find that out takes longer than from one look of the daemon's to the next."""
+    stage.create_topic("orders")
+    stage.execute("delete from outbox.subscription")
+    stage.execute("insert into outbox.subscription (name, shards) values ('many', 20)")
+    for priority in range(1, 6):
+        stage.execute(FILL, priority)
+    with psycopg.connect(stage.database_url) as rival:
+        rival.execute("select from outbox.cursor for no key update")
+        assert stage.relay("--once").wait(30) == 1
 
 
 def test_once_delivers_what_is_committed_while_it_runs(stage: Stage) -> None:

@@ -200,6 +200,26 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "FAR_IDS", 80)
 
 
+FILL_THREE = """
+insert into outbox.message (channel, type, group_key, payload)
+select 'c' || n %% 3, 'event', 'g' || n %% 10, '{}' from generate_series(1, %s) as n
+"""
+
+
+def test_several_with_backlogs_of_their_own_go_alone_though_each_takes_a_part_of_what_is_read(
+    db: Session, together: Relay
+) -> None:
+    subscribe(db, "one", channels=["c0"])
+    subscribe(db, "two", channels=["c1"])
+    subscribe(db, "three", channels=["c2"])
+    subscribe(db, "lacks", channels=["parcels"])
+    db.execute(FILL_THREE, [shared.MAX_BEHIND_IDS + 1])
+    subscribe(db, "near", channels=["c0"])
+    db.execute(FILL_THREE, [10])
+    ran = run(together)
+    assert {name for name, one in ran.items() if one.alone} == {"one", "two", "three"}
+
+
 def test_one_with_a_backlog_goes_alone_and_the_others_go_on(
     db: Session, together: Relay, sink: SharedSink, far: None
 ) -> None:

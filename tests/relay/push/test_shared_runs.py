@@ -1,7 +1,9 @@
 """Endpoints whose subscriptions follow the log together: each as if it were alone."""
 
+import asyncio
+import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from random import Random
 
@@ -9,6 +11,7 @@ import pytest
 from psycopg import errors
 
 from relay.database import connect
+from relay.log import reading, shared
 from relay.log.message import Row
 from relay.log.reading import RUN_MESSAGES, Reading
 from relay.log.run import Ran
@@ -55,6 +58,19 @@ class Together:
         """Runs until nothing more goes together."""
         while any(one.progressed for one in self.run().values()):
             pass
+
+
+class AlmostThere:
+    """A request loop for which every moment is so near that it makes no timer of it, as uvloop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+    def call_at(self, _: float, callback: Callable[..., object], *given: object) -> asyncio.Handle:
+        return self._loop.call_soon(callback, *given)
 
 
 @pytest.fixture
@@ -108,6 +124,26 @@ def test_one_that_hangs_is_waited_for_a_moment_and_then_goes_alone(
     ran = together.run()
     assert (ran["hangs"].alone, ran["hangs"].progressed) == (True, False)
     assert stage.keys("good") == ["a:1", "a:2", "a:3"]
+
+
+def test_a_run_is_over_for_all_though_the_time_of_some_ends_in_this_moment(
+    stage: PushStage,
+    together: Together,
+    impatience: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults: list[object] = []
+    request_loop = together.relay.request_loop
+    request_loop.loop.set_exception_handler(lambda _, fault: faults.append(fault))
+    monkeypatch.setattr(request_loop, "loop", AlmostThere(request_loop.loop))
+    ends_at = time.monotonic() + 1.0
+    monkeypatch.setattr(sending.Sending, "tail_ends_at", lambda *_: ends_at)
+    subscribe(stage, "good", "hangs", "stands", "sleeps")
+    stage.receiver.paths |= dict.fromkeys(["/hangs", "/stands", "/sleeps"], hang)
+    stage.publish("a:1", "a:2")
+    ran = together.run()
+    assert faults == []
+    assert sorted(name for name, one in ran.items() if one.alone) == ["hangs", "sleeps", "stands"]
 
 
 def test_one_that_answers_late_goes_alone_and_nothing_of_it_is_lost(
@@ -256,6 +292,41 @@ def test_one_with_much_to_send_one_by_one_holds_up_no_other(
     assert inversions(stage.keys("hot")) == []
 
 
+def test_an_urgent_backlog_leaves_what_is_less_urgent_its_first_messages(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.5)
+    for name in ("busy", "busier"):
+        stage.subscribe(name, types=["order.sent"])
+        stage.receiver.paths[f"/{name}"] = after(0.1)
+    stage.subscribe("good", types=["order.paid"])
+    # More than waits in memory, and more than goes in the time of a run.
+    stage.publish(*(f":{n}" for n in range(1000)), type="order.sent", priority=1)
+    stage.publish("x:1", type="order.paid")
+    together.run()
+    assert stage.keys("good") == ["x:1"]
+
+
+@pytest.mark.parametrize("owner", [None, "shop"])
+def test_of_an_api_keys_many_who_have_more_than_a_run_takes_go_alone(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch, owner: str | None
+) -> None:
+    """However many they are; where all are the operator's, most have one backlog together."""
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.3)
+    busy = ["busy", "busier", "busiest"]
+    for name in busy:
+        stage.subscribe(name, types=["order.sent"], made_by=owner)
+        stage.receiver.paths[f"/{name}"] = after(0.01)
+    stage.subscribe("good", types=["order.paid"])
+    # What is usual is as quick, however slow this machine is.
+    together.relay.request_loop.usual.seconds = 1.0
+    stage.publish("x:1", type="order.paid")
+    stage.publish(*(f"h:{n}" for n in range(1000)), type="order.sent")
+    ran = together.run()
+    assert stage.keys("good") == ["x:1"]
+    assert sorted(name for name, one in ran.items() if one.alone) == (sorted(busy) if owner else [])
+
+
 @pytest.mark.parametrize("has_rows", [False, True])
 def test_a_changed_schedule_takes_effect_alone(
     stage: PushStage, together: Together, has_rows: bool
@@ -363,6 +434,41 @@ def test_a_run_does_not_give_way_to_itself(
     together.runs.give_way({cursor.id for cursor in together.relay.probe()})
     together.run()
     assert len(stage.keys("hot")) == 100
+
+
+def test_a_run_gives_way_to_those_in_it_that_have_nothing_left_to_do(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FEED_SECONDS", 30.0)
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 30.0)
+    # More than waits in memory: the run reads on as it goes.
+    for module in (reading, shared):
+        monkeypatch.setattr(module, "RUN_SECONDS", 30.0)
+    for name in ("hot", "hotter"):
+        stage.subscribe(name, types=["order.sent"])
+        stage.receiver.paths[f"/{name}"] = after(0.01)
+    stage.subscribe("good", types=["order.paid"])
+    # From here on they stand at one place.
+    stage.publish("x:0", type="order.lost")
+    together.run()
+    stage.publish("x:1", type="order.paid")
+    stage.publish(*(f"h:{n}" for n in range(1, 1001)), type="order.sent")
+    good = {one.id for one in together.relay.probe() if one.subscription == "good"}
+    stop = threading.Event()
+
+    def ask_for_more() -> None:
+        while not stop.wait(0.05):
+            if stage.keys("good"):
+                together.runs.give_way(good)
+
+    asking = threading.Thread(target=ask_for_more)
+    asking.start()
+    together.run()
+    stop.set()
+    asking.join()
+    assert stage.keys("good") == ["x:1"]
+    assert 0 < len(stage.keys("hot")) < 300
 
 
 def test_those_that_make_others_wait_run_after_run_go_alone(

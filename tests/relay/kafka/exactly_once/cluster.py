@@ -27,6 +27,7 @@ class Transactions:
         self.staged: list[Arrival] = []
         self.committed: list[str] = []
         self.forgotten: list[str] = []
+        self.fences = 0
         # Where it is set, the relay dies just after Kafka's next commit.
         self.dies = False
         self._tokens: dict[str, int] = {}
@@ -44,6 +45,7 @@ class Transactions:
         self._name = name
         self.cluster.owners[name] = self
         self.cluster.fences += 1
+        self.fences += 1
         return self.cluster.notes.get(name)
 
     def begin(self) -> None: ...

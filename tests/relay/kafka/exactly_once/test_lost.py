@@ -9,7 +9,7 @@ from local.program import Program
 from tests.eventually import eventually
 from tests.relay.monitoring.serving import ask
 from tests.relay.stage import GROUP, ExactlyOnceStage
-from tests.relay.traps import CHECKPOINT, kill_at
+from tests.relay.traps import kill_at_first_run
 from tests.relay.wires import Wires
 
 pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
@@ -37,7 +37,7 @@ def test_a_run_in_doubt_whose_offset_is_gone_comes_again_and_the_relay_says_so(
     stage.create_topic("orders")
     stage.publish(20, "orders")
     # The very first run: nothing but the cursor itself tells that there was one.
-    kill_at(wires.database, CHECKPOINT, wires.relay())
+    kill_at_first_run(wires.database, wires.relay())
     forget(stage)
     port = free_port()
     relay = stage.relay(RELAY_PORT=str(port))

@@ -10,9 +10,9 @@ import pytest
 from relay.kafka.exactly_once import take_over
 from relay.kafka.exactly_once.ownership import ExactlyOnce
 from relay.log.cursor import Cursor
-from relay.log.message import ID, Row
+from relay.log.message import CHANNEL, ID, Row
 from relay.log.run import Ran
-from relay.log.sink import Outcome, SinkAway, Stopped
+from relay.log.sink import Blocked, Outcome, SinkAway, Stopped
 from tests.relay.kafka.exactly_once.cluster import Cluster, TransactionalSink
 from tests.relay.recording import Relay
 from tests.sql.log import Session, publish
@@ -34,16 +34,20 @@ class Clock:
 
 
 class LookingSink(TransactionalSink):
-    """Looks topics up in its first run, and sends nothing until the next."""
+    """Looks topics up in its first run after each fence, and sends nothing until the next."""
 
-    looked = False
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self.looked_at_fence = 0
 
     def take(self, rows: Iterable[Row]) -> Outcome:
-        if self.looked:
+        if self.looked_at_fence == self.transactions.fences:
             return super().take(rows)
-        self.looked = True
-        first = next(iter(rows))
-        return Outcome(0, 0, [], [], Stopped(first[ID]))
+        self.looked_at_fence = self.transactions.fences
+        found = list(rows)
+        missing = self.missing & {row[CHANNEL].decode() for row in found}
+        blocked = tuple(Blocked(channel, self.reason) for channel in sorted(missing))
+        return Outcome(0, 0, [], [], Stopped(found[0][ID], blocked))
 
 
 @pytest.fixture
@@ -164,6 +168,34 @@ def test_an_owner_that_fences_itself_anew_and_sends_writes_one_checkpoint(
     assert len(cluster.arrivals) == 5
     (n, *_) = db.execute(LATEST, [cursor.id]).fetchone() or [0]
     assert n == cursor.n + 1
+
+
+def origin_of(relay: Relay) -> Cursor:
+    (cursor,) = [cursor for cursor in relay.probe() if cursor.channel is None]
+    return cursor
+
+
+def test_a_former_owner_that_looks_topics_up_contradicts_no_run_that_is_in_doubt(
+    database_url: str, db: Session, clock: Clock, cluster: Cluster
+) -> None:
+    db.execute("update outbox.subscription set delivery = 'exactly_once'")
+    written = [publish(db, channel=channel) for channel in ("orders", "parcels")]
+    former, dying = LookingSink(cluster), LookingSink(cluster)
+    former.missing = dying.missing = {"parcels"}
+    with Relay(database_url, former) as first:
+        # It fences, and notes that a run may be in doubt from now on.
+        first.run(origin_of(first))
+        with Relay(database_url, dying) as second:
+            second.run(origin_of(second))
+            dying.transactions.dies = True
+            with pytest.raises(psycopg.OperationalError):
+                second.run(origin_of(second))
+        for _ in range(6):
+            with suppress(SinkAway):
+                for cursor in first.probe():
+                    if cursor.channel is None:
+                        first.run(cursor)
+    assert [one.id for one in cluster.arrivals] == written[:1]
 
 
 def test_three_relays_that_die_and_take_over_from_each_other_send_each_message_once_in_order(
