@@ -64,9 +64,9 @@ class Rounds:
                     # One that has only looked its topics up says nothing about the link. Longer by
                     # a little: what was too long for a slow one is soon reached again.
                     self._limit = min(self._limit + self._limit // 8 + 1, RUN_MESSAGES)
-                if ran is None:
+                if ran is None and not stopping():
                     self._waits_until[cursor.id] = time.monotonic() + RIVAL_SECONDS
-                elif ran.blocked and not cursor.waits:
+                elif ran is not None and ran.blocked and not cursor.waits:
                     self._waits_until[cursor.id] = time.monotonic() + WAITING_SECONDS
                 if ran is None or ran.blocked or (ran.exhausted and not ran.begun):
                     del pending[cursor.id]

@@ -54,7 +54,7 @@ class Worker(ABC, Generic[R]):
         self._condition = threading.Condition()
         self._offered: dict[int, Cursor] = {}
         self._busy = False
-        # Whether its last run had any cursor that no other relay has.
+        # Whether its last run had any cursor that no other relay has; True while one goes on.
         self._has_claimed = True
         self._heartbeat = Heartbeat()
         self._began_at = 0.0
@@ -173,6 +173,8 @@ class Worker(ABC, Generic[R]):
         self, runs: R, cursors: Sequence[Cursor], limit: int, *, again: bool
     ) -> dict[int, Ran]:
         self._heartbeat.beat()
+        if not self._has_claimed:
+            self._began_at, self._has_claimed = time.monotonic(), True
         ran = dict(runs.run(cursors, limit, again=again))
         self._has_claimed = bool(ran)
         moved = sum(one.progressed for one in ran.values())

@@ -228,7 +228,7 @@ class KafkaRuns:
             exactly_once.commit(claimed, moved, outcome)
         elif moved is not None:
             exactly_once.own(claimed, moved)
-        elif stopped is not None and not stopped.blocked:
+        elif stopped is not None and not stopped.blocked and not stopped.stuck:
             checkpoint = exactly_once.stand(claimed)
         if stopped is not None and stopped.stuck:
             exactly_once.rename(claimed)

@@ -142,6 +142,8 @@ class SharedReading:
                 yield turn
                 bounds.count(turn)
         for reading, pages, sorter, takers in chain.from_iterable(of_priority.values()):
+            if bounds.are_reached:
+                return
             for rows in pages:
                 turn = self._turn(reading, rows, sorter, takers)
                 yield turn

@@ -217,7 +217,7 @@ def _late_by_owner(sent: Sequence[Sent]) -> set[int]:
         of_owner[one.target.owner].add(subscription_id)
         is_short = not one.is_read_to_its_end and id(one.reading) not in stopped
         has_more = result.unsent > 0 or is_short
-        if has_more:
+        if has_more and one.is_read:
             more.add(subscription_id)
         if result.sent or result.unsent or not one.is_read:
             late.setdefault(subscription_id, one.is_read and has_more)

@@ -85,8 +85,8 @@ begin
     -- From the old transaction ids alone, while they are still there.
     insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
     select cursor.id, latest.n + 1,
-           case when start.id is null then pg_current_snapshot() else '3:3:' end,
-           case when start.id is not null then pg_current_snapshot() end,
+           case when start.id is null then outbox.current_snapshot() else '3:3:' end,
+           case when start.id is not null then outbox.current_snapshot() end,
            start.id - 1, start.id, last.id, ''
     from outbox.cursor
     cross join lateral (
