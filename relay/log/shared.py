@@ -118,7 +118,7 @@ class SharedReading:
                     turn = self._turn(reading, rows, sorter, takers)
                     yield from turn
                     bounds.count(turn)
-                    if bounds.are_reached:
+                    if bounds.are_reached():
                         # Of each reading that is left one page goes.
                         break
 
@@ -142,13 +142,13 @@ class SharedReading:
                 yield turn
                 bounds.count(turn)
         for reading, pages, sorter, takers in chain.from_iterable(of_priority.values()):
-            if bounds.are_reached:
+            if bounds.are_reached():
                 return
             for rows in pages:
                 turn = self._turn(reading, rows, sorter, takers)
                 yield turn
                 bounds.count(turn)
-                if bounds.are_reached:
+                if bounds.are_reached():
                     return
 
     def _turn(
@@ -181,7 +181,6 @@ class _Bounds:
         """These pages were taken."""
         self._left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
 
-    @property
     def are_reached(self) -> bool:
         """Whether no more than a first page goes of any reading."""
         return self._left_bytes <= 0 or time.monotonic() >= self._ends_at
