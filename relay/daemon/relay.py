@@ -187,7 +187,7 @@ class Relay:
                     self._workers.update(connection)
                     self._workers.replace_stuck()
                 if self._turned.is_set():
-                    # What one worker could not send with others may be another's work now.
+                    # One that became idle may have refused an offer just before.
                     self._has_news = True
                     self._turned.clear()
                 self._ask(connection, news)
@@ -207,7 +207,9 @@ class Relay:
         if self._workers.all_busy:
             # All are at work and claim for themselves; a probe would only take time from them. What
             # came meanwhile waits no longer.
-            self._turned.wait(BUSY_POLL_SECONDS)
+            needed = self._workers.need_offers
+            seconds = BUSY_POLL_SECONDS if needed else MAX_POLL_SECONDS
+            self._turned.wait(seconds)
             if self._workers.progress != progress:
                 return
         poll_seconds = max(quiet_seconds * PATIENCE, MIN_POLL_SECONDS)

@@ -13,7 +13,7 @@ from relay.database import Connection, Pool, connect, pool, transaction
 from relay.kafka.cluster import kafka_sink
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor
-from relay.log.run import Runs, SharedRuns
+from relay.log.run import LookingRuns, SharedRuns
 from relay.log.sink import Sink, SinkAway
 from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
@@ -58,7 +58,7 @@ class Sessions:
             yield SharedPushRuns(connection, request_loop, self._settings, self._telemetry)
 
     @contextmanager
-    def open(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[Runs]:
+    def open(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[LookingRuns]:
         """A session for cursors of one subscription.
 
         One to Kafka shows by `heartbeat` that it lives, and can be let go by it.

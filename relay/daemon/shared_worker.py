@@ -47,6 +47,10 @@ class SharedWorker(Worker[SharedRuns]):
     def subscriptions(self) -> Sequence[str]:
         return sorted({cursor.subscription for cursor in self._together})
 
+    @property
+    def _takes_offer(self) -> bool:
+        return True
+
     def offer(self, cursors: Sequence[Cursor]) -> None:
         with self._condition:
             self._to_move.difference_update(cursor.id for cursor in cursors)

@@ -1,18 +1,18 @@
 """The work of one subscription alone."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from relay.daemon.rounds import Rounds
 from relay.daemon.worker import OpenSession, Worker
 from relay.log.cursor import Cursor
-from relay.log.run import Ran, Runs
+from relay.log.run import LookingRuns, Ran
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 
 
-class SubscriptionWorker(Worker[Runs]):
-    """Works off the cursors of one subscription."""
+class SubscriptionWorker(Worker[LookingRuns]):
+    """Works off the cursors of one subscription, and looks for itself while it is busy."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class SubscriptionWorker(Worker[Runs]):
         subscription_id: int,
         *,
         telemetry: Telemetry,
-        sessions: OpenSession[Runs],
+        sessions: OpenSession[LookingRuns],
         turned: Callable[[], None],
     ) -> None:
         super().__init__(subscription, telemetry=telemetry, sessions=sessions, turned=turned)
@@ -39,21 +39,21 @@ class SubscriptionWorker(Worker[Runs]):
         """Whether its runs would have gone well together with others' for so long."""
         return self._simple_since is not None and time.monotonic() > self._simple_since + seconds
 
-    def _serve(self, runs: Runs, offered: Sequence[Cursor]) -> bool:
-        taken: dict[int, Cursor] = {}
-        changed = False
+    @property
+    def _takes_offer(self) -> bool:
+        return self.idle
 
-        def take() -> list[Cursor]:
-            """What was offered since the last time."""
-            with self._condition:
-                offered, self._offered = self._offered, {}
-            taken.update(offered)
-            return list(offered.values())
+    def _serve(self, runs: LookingRuns, offered: Sequence[Cursor]) -> bool:
+        if any(cursor.sink_settings != self._opened_for for cursor in offered):
+            # They have changed, and this session was made for the former ones. What there is to do
+            # is offered again.
+            self._forget_offer()
+            return False
+        changed = False
 
         def run(cursor: Cursor, limit: int, again: bool) -> Ran | None:
             nonlocal changed
             if cursor.sink_settings != self._opened_for:
-                # They have changed, and this session was made for the former ones.
                 changed = True
                 return None
             ran = self._run(runs, [cursor], limit, again=again).get(cursor.id)
@@ -61,25 +61,16 @@ class SubscriptionWorker(Worker[Runs]):
                 self._judge(ran)
             return ran
 
-        try:
-            self._rounds.serve(take, run, lambda: changed or self._stop.is_set())
-        except BaseException:
-            # The next session begins with it, once the fault lets one begin.
-            self._give_back(taken)
-            raise
-        if changed:
-            self._give_back(
-                {
-                    cursor.id: cursor
-                    for cursor in taken.values()
-                    if cursor.sink_settings != self._opened_for
-                }
-            )
+        def look() -> list[Cursor]:
+            return runs.probe(self.subscription_id)
+
+        self._rounds.serve(offered, run, look, self._stop.is_set)
+        self._forget_offer()
         return not changed
 
-    def _give_back(self, taken: Mapping[int, Cursor]) -> None:
+    def _forget_offer(self) -> None:
         with self._condition:
-            self._offered = {**taken, **self._offered}
+            self._offered = {}
 
     def _judge(self, ran: Ran) -> None:
         if ran.alone or ran.blocked or not ran.exhausted:

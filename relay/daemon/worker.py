@@ -54,8 +54,6 @@ class Worker(ABC, Generic[R]):
         self._condition = threading.Condition()
         self._offered: dict[int, Cursor] = {}
         self._busy = False
-        # Whether its last run had any cursor that no other relay has; True while one goes on.
-        self._has_claimed = True
         self._heartbeat = Heartbeat()
         self._began_at = 0.0
         # What the session under way was opened for.
@@ -80,7 +78,7 @@ class Worker(ABC, Generic[R]):
     def at_work(self) -> bool:
         """Whether it has been busy for a while, without a fault."""
         long = time.monotonic() - self._began_at > AT_WORK_SECONDS
-        return long and not self.idle and self.fault is None and self._has_claimed
+        return long and not self.idle and self.fault is None
 
     @property
     def still_seconds(self) -> float:
@@ -105,10 +103,11 @@ class Worker(ABC, Generic[R]):
     def offer(self, cursors: Sequence[Cursor]) -> None:
         """Cursors that have work."""
         with self._condition:
-            if self.idle:
-                self._began_at = time.monotonic()
-            self._offered.update((cursor.id, cursor) for cursor in cursors)
-            self._condition.notify()
+            if self._takes_offer:
+                if self.idle:
+                    self._began_at = time.monotonic()
+                self._offered.update((cursor.id, cursor) for cursor in cursors)
+                self._condition.notify()
 
     def stop(self) -> None:
         """The run that is under way is the last."""
@@ -119,6 +118,11 @@ class Worker(ABC, Generic[R]):
     def join(self, timeout_seconds: float) -> None:
         """Waits for the thread's end, after a stop."""
         self._thread.join(timeout_seconds)
+
+    @property
+    @abstractmethod
+    def _takes_offer(self) -> bool:
+        """Whether an offer is welcome now."""
 
     @abstractmethod
     def _serve(self, runs: R, offered: Sequence[Cursor]) -> bool:
@@ -173,10 +177,7 @@ class Worker(ABC, Generic[R]):
         self, runs: R, cursors: Sequence[Cursor], limit: int, *, again: bool
     ) -> dict[int, Ran]:
         self._heartbeat.beat()
-        if not self._has_claimed:
-            self._began_at, self._has_claimed = time.monotonic(), True
         ran = dict(runs.run(cursors, limit, again=again))
-        self._has_claimed = bool(ran)
         moved = sum(one.progressed for one in ran.values())
         if moved:
             self.progress += moved

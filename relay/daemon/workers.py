@@ -97,6 +97,11 @@ class Workers:
         return bool(workers) and not any(worker.idle for worker in workers)
 
     @property
+    def need_offers(self) -> bool:
+        """Whether some do not look for more themselves while they are busy."""
+        return bool(self._of_kind)
+
+    @property
     def progress(self) -> int:
         """How many runs got on."""
         return sum(worker.progress for worker in (*self._all, *self._ending))

@@ -25,6 +25,7 @@ from relay.log.claim import Claimed, give_up, has_work, leave
 from relay.log.claims import Claims
 from relay.log.cursor import Cursor
 from relay.log.position import Position
+from relay.log.probe import probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.shared import SharedReading
@@ -32,7 +33,7 @@ from relay.log.sink import Blocked, Outcome, Page, Sink, SinkAway, Unanswered
 from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
-from relay.process.interval import Interval
+from relay.process.interval import WAITING_SECONDS, Interval
 from relay.settings import Settings
 
 logger = structlog.get_logger()
@@ -69,6 +70,7 @@ class KafkaRuns:
         self._claims = Claims(connection, self._relay, frozen_after_seconds(settings), besides)
         self._began_at = 0.0
         self._telemetry = telemetry
+        self._waiting = Interval(WAITING_SECONDS)
         self._refusing = Interval(TELL_SECONDS)
         self._holding = Interval(TELL_SECONDS)
         self._aborts: dict[int, int] = {}
@@ -82,6 +84,11 @@ class KafkaRuns:
         """Ends what the runs had besides the connection and the sink."""
         if self._exactly_once is not None:
             self._exactly_once.close()
+
+    def probe(self, subscription_id: int) -> list[Cursor]:
+        """The cursors of the subscription that have work; now and then those that wait, too."""
+        waiting = self._waiting.begin_if_over()
+        return probe(self._connection, self._relay, subscription_id, waiting=waiting)
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         """At most `limit` messages of each; see Runs.

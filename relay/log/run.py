@@ -58,3 +58,10 @@ class SharedRuns(Runs, Protocol):
         """From any thread: these cursors have something to send. Those that are not in this run, or
         are done in it, wait for its end; if none is under way, for that of the next.
         """
+
+
+class LookingRuns(Runs, Protocol):
+    """Runs of one subscription's cursors."""
+
+    def probe(self, subscription_id: int) -> list[Cursor]:
+        """The cursors of a subscription that have work."""

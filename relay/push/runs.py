@@ -12,7 +12,7 @@ from relay.database import Connection, Pool, borrowed
 from relay.keyring import Keyring, Keys
 from relay.log.claim import Claimed, claim, give_up, leave
 from relay.log.cursor import Cursor
-from relay.log.probe import pending
+from relay.log.probe import pending, probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.sink import Page
@@ -76,6 +76,13 @@ class PushRuns:
         self._probed_last = (0, 0, 0)
         # Until when a cursor's log holds no message for a half-open breaker, by time.monotonic().
         self._blocked_until: dict[int, float] = {}
+
+    def probe(self, subscription_id: int) -> list[Cursor]:
+        """The cursors of the subscription that have work."""
+        with self._connection() as connection:
+            if connection is None:
+                return []
+            return probe(connection, self._settings.name, subscription_id)
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         """At most `limit` messages of the log, and what is due besides; see Runs.

@@ -14,7 +14,6 @@ from relay.daemon.subscription_worker import SubscriptionWorker
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import SinkSettings
-from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 from tests.eventually import eventually
 from tests.relay.operating import settings
@@ -154,51 +153,6 @@ def test_a_worker_says_when_it_is_idle_again_though_nothing_could_go(
         assert turns == [1]
 
     eventually(has_tried, 10)
-
-
-def test_what_is_offered_in_the_middle_of_a_backlog_goes_after_the_run_under_way(
-    db: Session, relay: Relay, open_worker: OpenWorker
-) -> None:
-    sink, urgent = RecordingSink(), list[int]()
-
-    def publish_urgent() -> None:
-        if not urgent:
-            urgent.append(publish(db, priority=1))
-            worker.offer([cursor for cursor in relay.probe() if cursor.priority == 1])
-
-    sink.delivered = publish_urgent
-    db.execute(FILL, [MESSAGES])
-    worker = open_worker(lambda _: sink, lambda: None)
-    worker.offer(relay.probe())
-
-    def arrived() -> None:
-        assert len(sink.ids) == MESSAGES + 1
-        assert sink.ids.index(urgent[0]) == sink.runs[0]
-
-    eventually(arrived, 60)
-
-
-def test_what_was_offered_to_a_session_that_failed_is_worked_off_by_the_next(
-    db: Session, relay: Relay, open_worker: OpenWorker
-) -> None:
-    sink, faults = RecordingSink(), [SinkAway("it is away"), SinkAway("it is still away")]
-
-    def fail() -> None:
-        if faults:
-            raise faults.pop()
-
-    sink.delivered = fail
-    written = publish(db)
-    worker = open_worker(lambda _: sink, lambda: None)
-    # Once: no probe finds it again.
-    worker.offer(relay.probe())
-
-    def is_done() -> None:
-        assert worker.idle
-        assert relay.probe() == []
-
-    eventually(is_done, 30)
-    assert set(sink.ids) == {written}
 
 
 class Waits(threading.Event):

@@ -1,5 +1,8 @@
 """The urgent overtakes a backlog, and the least urgent still moves in every round."""
 
+import pytest
+
+from relay.daemon import rounds
 from relay.daemon.rounds import Rounds
 from relay.log.cursor import Cursor
 from relay.log.reading import RUN_MESSAGES
@@ -18,8 +21,9 @@ def serve(relay: Relay, limit: int = 2_000) -> None:
     """Turns as the relay's own, with runs of at most `limit`."""
     turns = Rounds()
     turns.serve(
-        relay.probe,
+        relay.probe(),
         lambda cursor, most, _: relay.run(cursor, min(most, limit)),
+        relay.probe,
         lambda: False,
     )
 
@@ -39,8 +43,10 @@ def test_an_urgent_message_overtakes_a_backlog(db: Session, relay: Relay) -> Non
 
 
 def test_an_urgent_message_that_comes_meanwhile_waits_for_one_run_only(
-    db: Session, relay: Relay
+    db: Session, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where a run takes as long as it is from one look to the next."""
+    monkeypatch.setattr(rounds, "LOOK_SECONDS", 0.0)
     db.execute(FILL, [5, 6_000])
     urgent: list[int] = []
 
@@ -82,7 +88,7 @@ def test_after_an_aborted_run_the_next_is_half_as_long(db: Session, relay: Relay
         limits.append(limit)
         return Ran(exhausted=False, aborted=True) if len(limits) < 4 else Ran(progressed=True)
 
-    Rounds().serve(relay.probe, abort_thrice, lambda: len(limits) == 4)
+    Rounds().serve(relay.probe(), abort_thrice, relay.probe, lambda: len(limits) == 4)
     assert limits == [RUN_MESSAGES // divisor for divisor in (1, 2, 4, 8)]
 
 
@@ -97,7 +103,7 @@ def test_a_run_that_sent_nothing_makes_the_next_no_longer(db: Session, relay: Re
 
     turns = Rounds()
     turns.halve()
-    turns.serve(relay.probe, look_up, lambda: len(limits) == 2)
+    turns.serve(relay.probe(), look_up, relay.probe, lambda: len(limits) == 2)
     assert limits == [RUN_MESSAGES // 2] * 2
 
 
@@ -111,5 +117,5 @@ def test_what_failed_is_halved_and_not_what_it_might_have_been(db: Session, rela
 
     turns = Rounds()
     turns.halve(100)
-    turns.serve(relay.probe, serve_once, lambda: bool(limits))
+    turns.serve(relay.probe(), serve_once, relay.probe, lambda: bool(limits))
     assert limits == [50]

@@ -75,8 +75,9 @@ def silent(stage: PushStage, seconds: float = COOL_DOWN_SECONDS + 1) -> None:
 def serve(relay: PushRelay) -> None:
     """As a worker does it: for as long as a cursor goes on without a pause."""
     Rounds().serve(
-        relay.probe,
+        relay.probe(),
         lambda cursor, limit, _: relay.run(cursor, limit),
+        relay.probe,
         lambda: False,
     )
 
