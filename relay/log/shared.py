@@ -96,7 +96,7 @@ class SharedReading:
                     turn = _turn(rows, sorter, takers)
                     yield from turn
                     bounds.count(turn)
-                    if bounds.are_reached:
+                    if bounds.are_reached():
                         # Of each place that is left one page goes.
                         break
 
@@ -120,11 +120,13 @@ class SharedReading:
                 yield turn
                 bounds.count(turn)
         for pages, sorter, takers in chain.from_iterable(of_priority.values()):
+            if bounds.are_reached():
+                return
             for rows in pages:
                 turn = _turn(rows, sorter, takers)
                 yield turn
                 bounds.count(turn)
-                if bounds.are_reached:
+                if bounds.are_reached():
                     return
 
 
@@ -139,7 +141,6 @@ class _Bounds:
         """These pages were taken."""
         self._left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
 
-    @property
     def are_reached(self) -> bool:
         """Whether no more than a first page goes of any place."""
         return self._left_bytes <= 0 or time.monotonic() >= self._ends_at

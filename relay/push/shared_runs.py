@@ -213,7 +213,7 @@ def _late_by_owner(sent: Sequence[Sent]) -> set[int]:
     for one in sent:
         subscription_id, result = one.target.subscription_id, one.result
         of_owner[one.target.owner].add(subscription_id)
-        if one.has_more:
+        if one.has_more and one.is_read:
             more.add(subscription_id)
         if result.sent or result.unsent or not one.is_read:
             late.setdefault(subscription_id, one.is_read and one.has_more)

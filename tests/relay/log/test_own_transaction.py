@@ -103,7 +103,7 @@ def test_an_event_that_a_run_writes_reaches_the_cursors_of_that_run(
     assert sink.taken["q"].count(told[0]) == 1
 
 
-def test_an_event_that_a_run_writes_reaches_the_cursors_of_another_run_that_are_read_with_its_own(
+def test_an_event_that_a_run_writes_reaches_the_cursors_of_another_relays_run(
     db: Session,
     together: Relay,
     sink: SharedSink,
