@@ -10,6 +10,7 @@ import confluent_kafka
 PRODUCER = 0
 PRODUCE_API_KEY = 0
 ADD_PARTITIONS_API_KEY = 24
+BROKERS = 3
 # What the mock takes for a broker that closes the connection instead of an answer.
 DISCONNECT = -195
 
@@ -30,6 +31,7 @@ def _librdkafka() -> ctypes.CDLL:
     library.rd_kafka_mock_cluster_bootstraps.argtypes = [pointer]
     library.rd_kafka_mock_set_controller_id.argtypes = [pointer, ctypes.c_int32]
     library.rd_kafka_mock_topic_create.argtypes = [pointer, text, number, number]
+    library.rd_kafka_mock_broker_set_rtt.argtypes = [pointer, ctypes.c_int32, number]
     errors = ctypes.POINTER(number)
     library.rd_kafka_mock_push_request_errors_array.argtypes = [
         pointer,
@@ -48,7 +50,7 @@ class MockCluster:
         words = ctypes.create_string_buffer(512)
         self._client: Any = self._library.rd_kafka_new(PRODUCER, None, words, len(words))
         assert self._client, words.value
-        self._cluster: Any = self._library.rd_kafka_mock_cluster_new(self._client, 3)
+        self._cluster: Any = self._library.rd_kafka_mock_cluster_new(self._client, BROKERS)
         assert self._cluster
         # Without a controller no broker answers an admin client.
         self._library.rd_kafka_mock_set_controller_id(self._cluster, 1)
@@ -69,8 +71,13 @@ class MockCluster:
     def create_topic(self, name: str, partitions: int) -> None:
         """Makes a topic, replicated on all three."""
         create = self._library.rd_kafka_mock_topic_create
-        error = create(self._cluster, name.encode(), partitions, 3)
+        error = create(self._cluster, name.encode(), partitions, BROKERS)
         assert error == 0, f"the mock cluster says {error}"
+
+    def delay_answers(self, milliseconds: int) -> None:
+        """Every broker answers so much later from now on, and takes requests meanwhile."""
+        for broker in range(1, BROKERS + 1):
+            self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, milliseconds)
 
     def fail_produce_requests(self, errors: Sequence[int]) -> None:
         """The next Produce requests are answered with these errors, one each, and write nothing."""

@@ -15,6 +15,10 @@ from relay.kafka.topic import DEFAULT_LIMIT_BYTES
 CONSTANTS: dict[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
+    # With a second request on its way, a batch could be lost: where a partition refuses a
+    # producer's first one for a moment, and takes the second, as a leader that knows nothing of the
+    # producer does, librdkafka counts both as delivered (rd_kafka_dr_implicit_ack).
+    "max.in.flight.requests.per.connection": 1,
     # Keys land where Java clients expect them.
     "partitioner": "murmur2_random",
     "delivery.report.only.error": True,

@@ -61,6 +61,25 @@ def test_a_fault_that_passes_is_waited_out_and_each_message_arrives_in_order(
     assert stage.dead_letters() == []
 
 
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_a_batch_that_a_partition_refused_is_there_before_the_batch_behind_it(
+    stage: Stage, cluster: MockCluster, topic_prefix: str, delivery: str
+) -> None:
+    """Batches of so few messages are not held back by librdkafka's own bound for a partition, and a
+    broker that knows nothing of a producer takes a second batch without the first."""
+    cluster.create_topic(topic_prefix + "large", partitions=1)
+    cluster.create_topic(topic_prefix + "outbox.cursors", partitions=1)
+    stage = stage.exactly_once()
+    stage.deliver(delivery)
+    stage.relay()
+    stage.publish(200, "orders")
+    stage.all_arrived("orders")
+    cluster.delay_answers(200)
+    cluster.fail_produce_requests([KafkaError.NOT_LEADER_FOR_PARTITION])
+    stage.publish(12, "large", size=300_000)
+    stage.all_arrived("large", timeout_seconds=60)
+
+
 def test_no_good_message_dies_when_a_batch_is_refused_as_too_large(
     stage: Stage, cluster: MockCluster
 ) -> None:
