@@ -255,8 +255,6 @@ class KafkaRuns:
             else:
                 simple.append(claimed)
         shared = SharedReading(self._connection, simple, limit)
-        for claimed in shared.behind:
-            ran[claimed.cursor.id] = Ran(exhausted=False, alone=True)
         for claimed in shared.waiting:
             ran[claimed.cursor.id] = Ran(exhausted=False)
         if not shared.claims:
@@ -276,11 +274,11 @@ class KafkaRuns:
             checkpoint = following(shared.of(place), claimed, outcome)
             ends.append(End(claimed, checkpoint, outcome.dead))
         noted = any(claimed.noted for claimed in shared.claims)
-        going = [
-            end.cursor
-            for end, outcome in zip(ends, outcomes, strict=True)
-            if not _goes_alone(outcome)
+        alone = [
+            _goes_alone(outcome) or shared.has_backlog(place)
+            for place, outcome in enumerate(outcomes)
         ]
+        going = [end.cursor for end, leaves in zip(ends, alone, strict=True) if not leaves]
         finished = self._finish(shared.readings, ends, going if again and not noted else [])
         ran = {}
         for place, (end, outcome) in enumerate(zip(ends, outcomes, strict=True)):
@@ -288,9 +286,9 @@ class KafkaRuns:
             self._count(end, outcome, finished)
             ran[end.cursor.id] = Ran(
                 progressed=end.checkpoint is not None,
-                exhausted=outcome.stopped is None and shared.of(place).exhausted,
+                exhausted=outcome.stopped is None and shared.is_done(place),
                 begun=self._claims.has(end.cursor),
-                alone=_goes_alone(outcome),
+                alone=alone[place],
             )
         return ran
 

@@ -18,7 +18,7 @@ from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
 from relay.kafka.topics import Missing
 from relay.kafka.unwritable import Unwritable, UnwritableCheck
 from relay.log.cursor import SinkSettings
-from relay.log.message import CHANNEL, GROUP_KEY, ID, MARKS, PAYLOAD, REPLAYED_HEADER, Row
+from relay.log.message import CHANNEL, GROUP_KEY, ID, MARKS, PAYLOAD, REPLAYED, REPLAYED_HEADER, Row
 from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, Page, SinkAway
 
 # What a batch costs besides its messages.
@@ -147,7 +147,7 @@ class KafkaSink:
                 careful
                 or route is None
                 or made is None
-                or marks
+                or marks & REPLAYED
                 or len(payload) > route.careful_bytes
                 or (key is None and route.topic.compacted)
                 or place - begin == room
@@ -182,7 +182,7 @@ class KafkaSink:
             return reason is not None and self._bury(row, reason, run)
         if headers is None:
             return self._bury(row, self._events.fault(row), run)
-        if row[MARKS]:
+        if row[MARKS] & REPLAYED:
             headers = {**headers, REPLAYED_HEADER: b"true"}
         if row[GROUP_KEY] is None and route.topic.compacted:
             return self._bury(row, _without_key(route.topic), run)

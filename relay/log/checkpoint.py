@@ -9,7 +9,7 @@ import psycopg
 
 from relay.database import Connection
 from relay.log import channel_cursors
-from relay.log.claim import Claimed
+from relay.log.claim import Claimed, delta_of
 from relay.log.cursor import Cursor
 from relay.log.dead_letters import write_dead_letters
 from relay.log.position import Position, columns, position_of
@@ -40,7 +40,7 @@ def new_token() -> int:
 
 def following(reading: Reading, claimed: Claimed, outcome: Outcome) -> Next | None:
     """The checkpoint that a run has come to for one of its cursors; None where it has not moved."""
-    delta, stopped = reading.delta, outcome.stopped
+    delta, stopped = delta_of(claimed), outcome.stopped
     done_id = reading.after_id if stopped is None else stopped.message_id - 1
     if done_id <= delta.after_id and (stopped is not None or not reading.exhausted):
         return None

@@ -12,7 +12,7 @@ import psycopg
 
 from relay.database import Connection, demand_writable
 from relay.log.cursor import Cursor, SinkSettings
-from relay.log.position import Position, begin_delta, empty_delta, position_of
+from relay.log.position import Delta, Position, begin_delta, empty_delta, position_of
 from relay.log.session import set_local
 
 
@@ -268,6 +268,12 @@ def _position(
         # A channel cursor goes there all the same, to be merged.
         delta = empty_delta(target, upto_id)
     return Position(seen, delta)
+
+
+def delta_of(claimed: Claimed) -> Delta:
+    """That of one that has some."""
+    assert claimed.position.delta is not None
+    return claimed.position.delta
 
 
 def has_work(claimed: Claimed) -> bool:

@@ -12,7 +12,7 @@ from relay.database import Connection
 
 # One message as it stands in the log. Text comes as the bytes of its UTF-8, since that is what a
 # sink sends. `headers` is a JSON object of strings or None. `created_at` is microseconds since
-# 2000-01-01 UTC, as Postgres counts. `marks` is a sum of the two below, or 0.
+# 2000-01-01 UTC, as Postgres counts. `marks` is a sum of the three below, or 0.
 Row = tuple[int, bytes, bytes, bytes | None, bytes, bytes | None, bytes, bytes, int, int]
 
 # Where each field stands in a Row. With a NamedTuple in its place, to read a message costs a third
@@ -34,6 +34,9 @@ REPLAYED_HEADER = "replayed"
 
 # A message of its group waits in outbox.delivery, and it has to wait behind it.
 BLOCKED = 2
+
+# Times so many of the places of a reading had this message behind them already.
+PASSED = 4
 
 POSTGRES_EPOCH_SECONDS = 946_684_800
 

@@ -72,3 +72,12 @@ def empty_delta(target: str, upto_id: int | None) -> Delta:
     """A delta without a message, by which a channel cursor comes to where it is merged."""
     upto_id = upto_id or 0
     return Delta(target, upto_id, upto_id + 1, upto_id)
+
+
+def age(seen: str) -> tuple[int, int]:
+    """Sorts snapshots, the oldest first: each shows all that those before it show.
+
+    That is so since each has its own transaction in progress: see outbox.current_snapshot.
+    """
+    _, before_xid, in_progress = seen.split(":")
+    return int(before_xid), -len(in_progress.split(",")) if in_progress else 0

@@ -7,9 +7,10 @@ from itertools import islice
 from typing import LiteralString
 
 from relay.database import Connection
-from relay.log.claim import Claimed
+from relay.log.claim import Claimed, delta_of
 from relay.log.filters import Filter, union
-from relay.log.message import ID, Row, as_sent, size, sizes
+from relay.log.message import ID, MARKS, PASSED, Row, as_sent, size, sizes
+from relay.log.position import Delta, age
 
 # What bounds a run: by the time, what has to be sent again after a crash; the others are bounds on
 # memory, of what a receiver takes more slowly than it comes.
@@ -47,7 +48,12 @@ select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.head
                   select from outbox.delivery d
                   where d.cursor_id = %(cursor)s::bigint and d.group_key = m.group_key
                     and d.due_at is not null)
-              then 2 else 0 end as marks
+              then 2 else 0 end
+       + case when %(later)s::text[] is not null then 4 * (
+                  select count(*)::integer
+                  from unnest((select %(later)s::text[]::pg_snapshot[])) as later (seen)
+                  where pg_visible_in_snapshot(m.xid, later.seen))
+              else 0 end as marks
 from outbox.message m
 """
 WANTED: LiteralString = """
@@ -113,12 +119,14 @@ limit 1
 
 
 class Reading:
-    """One run's way through the log, for cursors that stand at the same place.
+    """One run's way through the log, for cursors that go to the same target.
 
     Iterate over `stream()` or `pages()`, then ask `after_id` and `exhausted`. Ends at `limit`
-    messages, RUN_BYTES or RUN_SECONDS, or where the sink stops taking pages. Of several cursors
-    none has channel cursors, nor anything that was replayed. `blocking`, of one alone: rows whose
-    group has a head in outbox.delivery are marked BLOCKED.
+    messages, so many ids further on where `limit_ids` is given, at RUN_BYTES or RUN_SECONDS, or
+    where the sink stops taking pages. Of several cursors none has channel cursors, nor anything
+    that was replayed. What is read is new for those that stand farthest back: for which of the
+    others it is new `new` tells. `blocking`, of one alone: rows whose group has a head in
+    outbox.delivery are marked BLOCKED.
     """
 
     def __init__(
@@ -127,14 +135,25 @@ class Reading:
         claims: Sequence[Claimed],
         limit: int,
         *,
+        limit_ids: int | None = None,
         blocking: bool = False,
     ) -> None:
-        first = claims[0]
-        assert first.position.delta is not None
         self.connection = connection
         self.claims = claims
-        self.delta = first.position.delta
+        first, deltas = claims[0], [delta_of(claimed) for claimed in claims]
+        # Whatever any `seen` does not show the oldest does not show either. Each of the cursors
+        # goes by the ids, so that it has done all of its own up to where the reading is.
+        self._seens = sorted({claimed.position.seen for claimed in claims}, key=age)
+        self.delta = Delta(
+            deltas[0].target,
+            after_id=min(delta.after_id for delta in deltas),
+            fresh_id=min(delta.fresh_id for delta in deltas),
+            upto_id=max(delta.upto_id for delta in deltas),
+        )
         self.after_id = self.delta.after_id
+        self._ends_at_id = self.delta.upto_id
+        if limit_ids is not None:
+            self._ends_at_id = min(self.after_id + limit_ids, self._ends_at_id)
         self._bytes = 0
         # The statement that ends a stream's savepoint: where the stream was ended early, the
         # transaction has failed down to it.
@@ -149,7 +168,8 @@ class Reading:
             "blocking": blocking,
             "types": wanted.types,
             "priority": first.cursor.priority,
-            "seen": first.position.seen,
+            "seen": self._seens[0],
+            "later": self._seens[1:] or None,
             "target": self.delta.target,
             "every_channel": wanted.every_channel,
             "channels": wanted.channels,
@@ -163,6 +183,23 @@ class Reading:
     def exhausted(self) -> bool:
         """Whether the delta has been read to its end."""
         return self.after_id >= self.delta.upto_id
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has come to its limit of messages."""
+        return self._left == 0
+
+    def place(self, claimed: Claimed) -> tuple[int, int]:
+        """Where one of the cursors stands in it, as `new` takes that."""
+        ahead = len(self._seens) - self._seens.index(claimed.position.seen)
+        return ahead, delta_of(claimed).after_id
+
+    def new(self, place: tuple[int, int], rows: list[Row]) -> list[Row]:
+        """Those of the rows that a cursor there has not had."""
+        ahead, after_id = place
+        if ahead == len(self._seens) and after_id == self.delta.after_id:
+            return rows
+        return [row for row in rows if row[ID] > after_id and row[MARKS] // PASSED < ahead]
 
     def end(self) -> None:
         """Makes the transaction whole again after a stream. The lock and the settings stay.
@@ -244,19 +281,22 @@ class Reading:
     def _spans(self) -> Generator[tuple[LiteralString, int]]:
         """Each statement that reads on, and how far, until the run or the delta is over."""
         self._ends_at = time.monotonic() + RUN_SECONDS
-        while not self.exhausted and self._left > 0 and not self._is_over:
+        while self.after_id < self._ends_at_id and self._left > 0 and not self._is_over:
             left = self._left
             yield self._span()
             if self._left == left:
                 self._skip_gap()
 
     def _span(self) -> tuple[LiteralString, int]:
+        end = min(self._end, self._ends_at_id)
         if self._is_late:
-            return READ_LATE, min(self.after_id + LATE_SPAN_IDS, self._end)
-        return READ_RANGE, min(self.after_id + SPAN_IDS, self._end)
+            return READ_LATE, min(self.after_id + LATE_SPAN_IDS, end)
+        return READ_RANGE, min(self.after_id + SPAN_IDS, end)
 
     def _skip_gap(self) -> None:
-        """After a span that gave nothing: goes on before the next message that there is."""
+        """After a span that gave nothing: goes on before the next message that there is, which may
+        be beyond `limit_ids`.
+        """
         if self.exhausted:
             return
         self.end()

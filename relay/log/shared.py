@@ -1,43 +1,49 @@
-"""What a run of several cursors reads: the log once, for all that stand at one place."""
+"""What a run of several cursors reads: the log once, for all that go to one target."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from itertools import chain, islice, zip_longest
 
 from relay.database import Connection
-from relay.log.claim import Claimed
+from relay.log.claim import Claimed, delta_of
 from relay.log.filters import Filter, Sorter
 from relay.log.message import Row, sizes
-from relay.log.position import Position
 from relay.log.reading import RUN_BYTES, RUN_SECONDS, Reading
 from relay.log.run import SHORT_RUN_MESSAGES
 from relay.log.sink import Page
 
-# A cursor that is so far behind others of its kind goes alone until it has caught up: they would
-# wait for it.
+# Cursors that are so far behind others of their kind may have a backlog, for which the others would
+# wait, or none: messages that they don't want, and ids that were rolled back, leave them as far
+# behind. Only reading tells. So a run with others reads for them last, so many messages and ids at
+# most. Where it comes to so many, who took half of its even share or more goes alone until it has
+# caught up.
 MAX_BEHIND_IDS = 5000
+FAR_MESSAGES = SHORT_RUN_MESSAGES
+FAR_IDS = 20_000
 
-# How it is read, and who takes what.
-_Place = tuple[Generator[list[Row]], Sorter, dict[Filter, list[int]]]
+# Places among the claims, by what they want and where they stand in their reading.
+Takers = dict[tuple[Filter, tuple[int, int]], list[int]]
 
 
 class SharedReading:
     """One run's way through the log, for cursors of one session.
 
     `claims` are those that this run is of, by their places among its takers; `waiting` are for the
-    next run, and `behind` have to go alone.
+    next run.
     """
 
     def __init__(self, connection: Connection, claims: Iterable[Claimed], limit: int) -> None:
-        """Of claims with a delta, and nothing besides; at most `limit` messages of each place."""
+        """Of claims with a delta, and nothing besides; at most `limit` messages of each reading."""
         self.claims: list[Claimed] = []
         self.waiting: list[Claimed] = []
-        self.behind: list[Claimed] = []
         self.readings: list[Reading] = []
         self._of: list[Reading] = []
-        self._takers: list[dict[Filter, list[int]]] = []
+        self._takers: list[Takers] = []
+        # Those for claims far behind others; and how many messages each of these has taken.
+        self._far: list[Reading] = []
+        self._taken: Counter[int] = Counter()
         of_priority: dict[int, list[Claimed]] = defaultdict(list)
         for claimed in claims:
             assert claimed.cursor.channel is None
@@ -46,33 +52,38 @@ class SharedReading:
             # As in rounds of one cursor alone: the highest that has work takes what there is time
             # for, and each lower one moves.
             most = limit if not self.readings else min(limit, SHORT_RUN_MESSAGES)
-            for place in self._choose(of_priority[priority]):
-                self._add(Reading(connection, place, most))
+            near, far = self._choose(of_priority[priority])
+            for together in near:
+                self._add(Reading(connection, together, most))
+            if far:
+                few = min(limit, FAR_MESSAGES)
+                self._far.append(Reading(connection, far, few, limit_ids=FAR_IDS))
+                self._add(self._far[-1])
 
-    def _choose(self, claims: Iterable[Claimed]) -> list[list[Claimed]]:
-        """The places of one priority that this run reads, first those that have least before them.
+    def _choose(self, claims: Iterable[Claimed]) -> tuple[list[list[Claimed]], list[Claimed]]:
+        """For which claims of one priority this run reads together, first those that have least
+        before them; and for which of those far behind it reads besides: of those that catch up
+        soonest the oldest.
 
-        Where all are far behind, no one follows the log that they would hold up, and the place
-        where most of them stand is next.
+        Where all are far behind, no one follows the log whom they would hold up, and most of those
+        with one target are next.
         """
-        places: dict[tuple[Position, int, int], list[Claimed]] = defaultdict(list)
+        near: dict[tuple[str, int, int], list[Claimed]] = defaultdict(list)
+        far: dict[tuple[str, int, int], list[Claimed]] = defaultdict(list)
         for claimed in claims:
             # Each shard reads messages of its own.
-            key = claimed.position, claimed.shards, claimed.cursor.shard
-            places[key].append(claimed)
-        near = [place for place in places.values() if _ids(place) <= MAX_BEHIND_IDS]
-        far = [place for place in places.values() if _ids(place) > MAX_BEHIND_IDS]
-        if near:
-            self.behind += [claimed for place in far for claimed in place]
-            return sorted(near, key=_ids)
-        far.sort(key=len)
-        self.waiting += [claimed for place in far[:-1] for claimed in place]
-        return far[-1:]
+            key = delta_of(claimed).target, claimed.shards, claimed.cursor.shard
+            (far if _ids([claimed]) > MAX_BEHIND_IDS else near)[key].append(claimed)
+        behind = sorted(far.values(), key=_runs_and_age if near else len)
+        *later, last = behind or [[]]
+        self.waiting += [claimed for together in later for claimed in together]
+        return (sorted(near.values(), key=_ids), last) if near else ([last], [])
 
     def _add(self, reading: Reading) -> None:
-        takers: dict[Filter, list[int]] = defaultdict(list)
+        takers: Takers = defaultdict(list)
         for claimed in reading.claims:
-            takers[Filter.of(claimed.channels, claimed.types)].append(len(self.claims))
+            wants = Filter.of(claimed.channels, claimed.types), reading.place(claimed)
+            takers[wants].append(len(self.claims))
             self.claims.append(claimed)
             self._of.append(reading)
         self.readings.append(reading)
@@ -82,56 +93,85 @@ class SharedReading:
         """That of one of the claims."""
         return self._of[place]
 
+    def is_done(self, place: int) -> bool:
+        """Whether all that one of the claims had before it has been read."""
+        return self._of[place].after_id >= delta_of(self.claims[place]).upto_id
+
+    def has_backlog(self, place: int) -> bool:
+        """Whether one of the claims, once read, has more to send than others should wait for."""
+        reading = self._of[place]
+        if reading not in self._far or not reading.is_full or self.is_done(place):
+            return False
+        return 2 * self._taken[place] * len(reading.claims) >= FAR_MESSAGES
+
     def pages(self) -> Generator[Page]:
-        """What is read, for those that want it, streamed: one place after the other."""
+        """What is read, for those that want it, streamed: one reading after the other."""
         former: Reading | None = None
         bounds = _Bounds()
         for reading, takers in zip(self.readings, self._takers, strict=True):
             if former is not None:
                 former.end()
             former = reading
-            sorter = Sorter(takers)
+            sorter = _sorter(takers)
             with closing(reading.stream()) as pages:
                 for rows in pages:
-                    turn = _turn(rows, sorter, takers)
+                    turn = self._turn(reading, rows, sorter, takers)
                     yield from turn
                     bounds.count(turn)
                     if bounds.are_reached():
-                        # Of each place that is left one page goes.
+                        # Of each reading that is left one page goes.
                         break
 
     def turns(self) -> Generator[list[Page]]:
         """The same by pages, all that was read together in one turn; for sinks that may be slow.
 
-        Of each place the first page goes before more of any: those of one place may take what is
-        theirs so slowly that there is no time for more.
+        Of each reading the first page goes before more of any: those of one may take what is theirs
+        so slowly that there is no time for more.
         """
         bounds = _Bounds()
-        of_priority: dict[int, list[_Place]] = defaultdict(list)
+        of_priority: dict[int, list[_Begun]] = defaultdict(list)
         for reading, takers in zip(self.readings, self._takers, strict=True):
-            place = reading.pages(), Sorter(takers), takers
-            of_priority[reading.claims[0].cursor.priority].append(place)
-        # However many places an urgent priority has, a lower one's first comes before the second.
+            begun = reading, reading.pages(), _sorter(takers), takers
+            of_priority[reading.claims[0].cursor.priority].append(begun)
+        # However many readings an urgent priority has, a lower one's first comes before the second.
         ranks = zip_longest(*of_priority.values())
-        first_pages = [place for rank in ranks for place in rank if place is not None]
-        for pages, sorter, takers in first_pages:
+        first_pages = [begun for rank in ranks for begun in rank if begun is not None]
+        for reading, pages, sorter, takers in first_pages:
             for rows in islice(pages, 1):
-                turn = _turn(rows, sorter, takers)
+                turn = self._turn(reading, rows, sorter, takers)
                 yield turn
                 bounds.count(turn)
-        for pages, sorter, takers in chain.from_iterable(of_priority.values()):
+        for reading, pages, sorter, takers in chain.from_iterable(of_priority.values()):
             if bounds.are_reached():
                 return
             for rows in pages:
-                turn = _turn(rows, sorter, takers)
+                turn = self._turn(reading, rows, sorter, takers)
                 yield turn
                 bounds.count(turn)
                 if bounds.are_reached():
                     return
 
+    def _turn(
+        self, reading: Reading, rows: list[Row], sorter: Sorter, takers: Takers
+    ) -> list[Page]:
+        """What is new of these rows, for those that want it."""
+        wanted = (
+            (reading.new(place, sorter.wanted(one, rows)), places)
+            for (one, place), places in takers.items()
+        )
+        turn = [Page(some, places) for some, places in wanted if some]
+        if reading in self._far:
+            for page in turn:
+                self._taken.update(dict.fromkeys(page.takers, len(page.rows)))
+        return turn
+
+
+# A reading, what comes of it, and who takes what.
+_Begun = tuple[Reading, Generator[list[Row]], Sorter, Takers]
+
 
 class _Bounds:
-    """Those of one run, for all places together: what was not read stays in the log."""
+    """Those of one run, for all readings together: what was not read stays in the log."""
 
     def __init__(self) -> None:
         self._left_bytes = RUN_BYTES
@@ -142,17 +182,23 @@ class _Bounds:
         self._left_bytes -= sum(sizes(page.rows) * len(page.takers) for page in turn)
 
     def are_reached(self) -> bool:
-        """Whether no more than a first page goes of any place."""
+        """Whether no more than a first page goes of any reading."""
         return self._left_bytes <= 0 or time.monotonic() >= self._ends_at
 
 
-def _turn(rows: list[Row], sorter: Sorter, takers: dict[Filter, list[int]]) -> list[Page]:
-    wanted = ((sorter.wanted(one, rows), takers[one]) for one in takers)
-    return [Page(some, places) for some, places in wanted if some]
+def _sorter(takers: Takers) -> Sorter:
+    return Sorter(one for one, _ in takers)
 
 
-def _ids(place: Sequence[Claimed]) -> int:
-    """How many messages it has at most before it."""
-    delta = place[0].position.delta
-    assert delta is not None
-    return delta.upto_id - delta.after_id
+def _ids(claims: Sequence[Claimed]) -> int:
+    """How many messages they have at most before them."""
+    return max(delta_of(claimed).upto_id for claimed in claims) - _after_id(claims)
+
+
+def _runs_and_age(claims: Sequence[Claimed]) -> tuple[int, int]:
+    """The last in this order take the fewest runs, and of those they are the oldest."""
+    return -(_ids(claims) // FAR_IDS), -_after_id(claims)
+
+
+def _after_id(claims: Sequence[Claimed]) -> int:
+    return min(delta_of(claimed).after_id for claimed in claims)

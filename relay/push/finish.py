@@ -7,7 +7,7 @@ import msgspec
 
 from relay.database import Connection
 from relay.log.checkpoint import Next, following, new_token, position_at, write
-from relay.log.claim import Claimed
+from relay.log.claim import Claimed, delta_of
 from relay.log.cursor import Cursor
 from relay.log.reading import Reading
 from relay.log.sink import Outcome, Stopped
@@ -69,13 +69,15 @@ class Sent(msgspec.Struct, frozen=True):
 
     @property
     def is_read(self) -> bool:
-        """Whether anything of the log was read."""
-        return self.reading is not None and self.reading.after_id > self.reading.delta.after_id
+        """Whether anything of the log was read for it."""
+        if self.reading is None:
+            return False
+        return self.reading.after_id > delta_of(self.claimed).after_id
 
     @property
-    def has_more(self) -> bool:
-        """Whether the log had more for it than was sent."""
-        return self.result.unsent > 0 or (self.reading is not None and not self.reading.exhausted)
+    def is_read_to_its_end(self) -> bool:
+        """Whether all was read that the log had for it."""
+        return self.reading is None or self.reading.after_id >= delta_of(self.claimed).upto_id
 
     @property
     def failures(self) -> Failures:

@@ -91,7 +91,6 @@ class SharedPushRuns:
                 simple.append(claimed)
                 targets[cursor.id] = _target(cursor, state, keys)
         shared = SharedReading(self._connection, simple, limit)
-        ran |= {claimed.cursor.id: ALONE for claimed in shared.behind}
         ran |= {claimed.cursor.id: LATER for claimed in shared.waiting}
         if not shared.claims:
             leave(self._connection)
@@ -128,7 +127,7 @@ class SharedPushRuns:
                 zip(shared.claims, targets, results, strict=True)
             )
         ]
-        alone = self._leaving(sent)
+        alone = self._leaving(shared, sent)
         going = [one.cursor for one in sent if one.target.subscription_id not in alone]
         try:
             moved = finish(
@@ -165,13 +164,14 @@ class SharedPushRuns:
         finally:
             self._sending = None
 
-    def _leaving(self, sent: Sequence[Sent]) -> set[int]:
+    def _leaving(self, shared: SharedReading, sent: Sequence[Sent]) -> set[int]:
         """The subscriptions that go alone from now on."""
         leaving, held = _late(sent) | _late_by_owner(sent), dict[int, float]()
-        for one in sent:
+        for place, one in enumerate(sent):
             subscription_id, result = one.target.subscription_id, one.result
             held[subscription_id] = max(held.get(subscription_id, 0.0), result.held_seconds)
-            if not one.is_simple or result.is_lease_over or result.unable:
+            is_odd = not one.is_simple or result.is_lease_over or result.unable
+            if is_odd or shared.has_backlog(place):
                 leaving.add(subscription_id)
         for subscription_id, seconds in held.items():
             if self._held_time.add(subscription_id, seconds):
@@ -182,7 +182,7 @@ class SharedPushRuns:
         assert sent.reading is not None
         return Ran(
             progressed,
-            exhausted=sent.result.done_id is None and sent.reading.exhausted,
+            exhausted=sent.result.done_id is None and sent.is_read_to_its_end,
             begun=self._claims.has(sent.cursor),
             alone=alone,
         )
@@ -204,19 +204,23 @@ def _late(sent: Sequence[Sent]) -> set[int]:
 def _late_by_owner(sent: Sequence[Sent]) -> set[int]:
     """The same of each API key's: beside what is not its own, however many it has made.
 
-    Who has more in the log than there was time for is late as well; but of others those of whom
-    nothing was read have waited.
+    Who has more in the log than there was time for is late as well, but for those who wait for a
+    reading that another one's messages have stopped; of others those of whom nothing was read have
+    waited.
     """
+    stopped = {id(one.reading) for one in sent if one.result.unsent > 0}
     late = dict[int, bool]()
     more = set[int]()
     of_owner: dict[Owner, set[int]] = defaultdict(set)
     for one in sent:
         subscription_id, result = one.target.subscription_id, one.result
         of_owner[one.target.owner].add(subscription_id)
-        if one.has_more and one.is_read:
+        is_short = not one.is_read_to_its_end and id(one.reading) not in stopped
+        has_more = result.unsent > 0 or is_short
+        if has_more and one.is_read:
             more.add(subscription_id)
         if result.sent or result.unsent or not one.is_read:
-            late.setdefault(subscription_id, one.is_read and one.has_more)
+            late.setdefault(subscription_id, one.is_read and has_more)
     leaving = set[int]()
     for owner, own in of_owner.items():
         others = [late[other] for other in late.keys() - own]

@@ -52,6 +52,7 @@ def late_parameters(position: Position, upto: int, limit: int = 20_000) -> dict[
         "cursor": 3,
         "replaying": False,
         "blocking": False,
+        "later": None,
         "subscription": 1,
         "channel": None,
         "shards": 1,

@@ -122,6 +122,7 @@ def range_of(db: Session, messages: int) -> dict[str, object]:
         "cursor": 3,
         "replaying": False,
         "blocking": False,
+        "later": ["3:3:"],
         "subscription": 1,
         "channel": None,
         "shards": 1,

@@ -1,5 +1,6 @@
 """Cursors that follow the log together: read once for all, and each as if it were alone."""
 
+import random
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ from relay.log.reading import CHUNK_ROWS, RUN_MESSAGES, Reading
 from relay.log.run import Ran
 from relay.log.sink import Outcome, Page, Stopped
 from tests.relay.conftest import OpenRelay
+from tests.relay.nasty_writers import Writers, inversions
 from tests.relay.recording import RecordingSink, Relay
 from tests.sql.log import Session, one, publish
 
@@ -190,34 +192,140 @@ def test_priorities_and_shards_of_one_run_stay_apart(
     assert sorted(sink.taken[""]) == sorted(high + low)
 
 
-def test_one_that_is_far_behind_goes_alone_and_the_others_go_on(
-    db: Session, together: Relay, sink: SharedSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places are soon far behind, and little of one is read at once."""
     monkeypatch.setattr(shared, "MAX_BEHIND_IDS", 50)
-    subscribe(db, "behind")
+    monkeypatch.setattr(shared, "FAR_MESSAGES", 20)
+    monkeypatch.setattr(shared, "FAR_IDS", 80)
+
+
+FILL_THREE = """
+insert into outbox.message (channel, type, group_key, payload)
+select 'c' || n %% 3, 'event', 'g' || n %% 10, '{}' from generate_series(1, %s) as n
+"""
+
+
+def test_several_with_backlogs_of_their_own_go_alone_though_each_takes_a_part_of_what_is_read(
+    db: Session, together: Relay
+) -> None:
+    subscribe(db, "one", channels=["c0"])
+    subscribe(db, "two", channels=["c1"])
+    subscribe(db, "three", channels=["c2"])
+    subscribe(db, "lacks", channels=["parcels"])
+    db.execute(FILL_THREE, [shared.MAX_BEHIND_IDS + 1])
+    subscribe(db, "near", channels=["c0"])
+    db.execute(FILL_THREE, [10])
+    ran = run(together)
+    assert {name for name, one in ran.items() if one.alone} == {"one", "two", "three"}
+
+
+def test_one_with_a_backlog_goes_alone_and_the_others_go_on(
+    db: Session, together: Relay, sink: SharedSink, far: None
+) -> None:
+    subscribe(db, "backlog")
+    subscribe(db, "lacks", channels=["parcels"])
+    parcel = publish(db, channel="parcels")
     db.execute(FILL, [100])
     subscribe(db, "a", "b")
     written = publish(db)
     ran = run(together)
-    assert ran["behind"].alone
+    assert {name for name, one in ran.items() if one.alone} == {"backlog"}
+    assert (sink.taken["a"], sink.taken["b"]) == ([written], [written])
+    assert (len(sink.taken["backlog"]), sink.taken["lacks"]) == (20, [parcel])
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_what_others_wrote_or_rolled_back_sends_no_one_alone(
+    db: Session, together: Relay, sink: SharedSink, far: None, end: str
+) -> None:
+    subscribe(db, "a", channels=["a"])
+    subscribe(db, "b", channels=["b"])
+    follow(db, together, sink)
+    db.execute("begin")
+    db.execute(FILL, [500])
+    db.execute(end)
+    subscribe(db, "c", channels=["a"])
+    written = publish(db, channel="a")
+    first = run(together)
+    assert first["c"] == Ran(progressed=True)
+    assert sink.taken["c"] == [written]
+    while together.probe():
+        assert not any(one.alone for one in run(together).values())
+    assert (sink.taken["a"], sink.taken["b"]) == ([written], [])
+
+
+def test_a_run_with_others_reads_a_part_for_those_far_behind(
+    db: Session, together: Relay, sink: SharedSink, far: None
+) -> None:
+    subscribe(db, "oldest", channels=["parcels"])
+    db.execute(FILL, [200])
+    subscribe(db, "older", channels=["parcels"])
+    db.execute(FILL, [60])
+    subscribe(db, "a", channels=["parcels"])
+    written = publish(db, channel="parcels")
+    assert run(together) == {
+        "oldest": Ran(progressed=True, exhausted=False),
+        "older": Ran(exhausted=False),
+        "a": Ran(progressed=True),
+    }
+    while together.probe():
+        assert not any(one.alone for one in run(together).values())
+    assert sink.taken == {"oldest": [written], "older": [written], "a": [written]}
+
+
+def test_a_turn_to_the_next_partition_sends_no_one_alone(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    subscribe(db, "a", channels=["a"])
+    follow(db, together, sink)
+    publish(db, channel="other")
+    db.execute(
+        "select setval(pg_get_serial_sequence('outbox.message', 'id'), outbox.partition_room())"
+    )
+    publish(db, channel="other")
+    subscribe(db, "b", channels=["a"])
+    written = publish(db, channel="a")
+    for _ in range(2):
+        assert not any(one.alone for one in run(together).values())
     assert sink.taken == {"a": [written], "b": [written]}
 
 
-def test_those_that_are_equally_far_behind_catch_up_together(
-    db: Session, together: Relay, sink: SharedSink, monkeypatch: pytest.MonkeyPatch
+def test_where_all_are_far_behind_they_catch_up_together(
+    db: Session, together: Relay, sink: SharedSink, far: None
 ) -> None:
-    monkeypatch.setattr(shared, "MAX_BEHIND_IDS", 50)
     subscribe(db, "a", "b")
     follow(db, together, sink)
     db.execute(FILL, [100])
     subscribe(db, "c")
-    # Behind as well, and at another place: nobody is there whom the two would hold up.
     db.execute(FILL, [60])
-    first = run(together)
-    assert (first["a"], first["b"]) == (Ran(progressed=True), Ran(progressed=True))
-    assert first["c"] == Ran(exhausted=False)
-    assert run(together)["c"].progressed
+    # Nobody is there whom they would hold up.
+    assert set(run(together).values()) == {Ran(progressed=True)}
     assert {name: len(ids) for name, ids in sink.taken.items()} == {"a": 160, "b": 160, "c": 60}
+
+
+def test_what_one_has_had_and_another_has_not_comes_once_to_each(
+    db: Session, together: Relay, sink: SharedSink
+) -> None:
+    """With messages that commit late, and where one was cut off in the middle."""
+    subscribe(db, "a", "b", "c")
+    follow(db, together, sink)
+    with psycopg.connect(together.settings.database_url) as late:
+        written = [publish(late), *(publish(db) for _ in range(4))]
+        by_name = {one.subscription: one for one in together.probe()}
+        for name, limit in (("a", RUN_MESSAGES), ("b", 2)):
+            together.run_together([by_name[name]], limit)
+        late.commit()
+        written += [publish(late), *(publish(db) for _ in range(3))]
+        late.commit()
+    assert (sink.taken["a"], sink.taken["b"]) == (written[1:5], written[1:3])
+    while together.probe():
+        run(together)
+    assert sink.taken == {
+        "a": [*written[1:5], written[0], *written[5:]],
+        "b": [*written[1:5], written[0], *written[5:]],
+        "c": written,
+    }
 
 
 def test_what_stops_one_stops_no_other(db: Session, together: Relay, sink: SharedSink) -> None:
@@ -416,3 +524,25 @@ def test_no_more_than_its_limit_goes_of_each_place(
     assert not any(one.exhausted for one in ran.values())
     together.run_together(together.probe(), limit=RUN_MESSAGES)
     assert sink.taken == {"a": written, "b": written}
+
+
+def test_wherever_they_stand_each_gets_all_of_its_own_once_and_in_order(
+    db: Session, together: Relay, sink: SharedSink, far: None
+) -> None:
+    """Any of them run together, cut off anywhere, beside writers that do whatever they may."""
+    chance = random.Random(20_261_129)
+    subscribe(db, "a", "b", "c")
+    subscribe(db, "d", "e", "f", types=["step"])
+    with Writers(together.settings.database_url, count=6, commits=150) as writers:
+        while not writers.done or together.probe():
+            if cursors := together.probe():
+                some = chance.sample(cursors, chance.randint(1, len(cursors)))
+                together.run_together(some, chance.choice((1, 3, 20, 200)))
+    assert writers.faults == []
+    rows = db.execute("select id, idempotency_key from outbox.message").fetchall()
+    log = {found: key for found, key in rows}
+    steps = {found for found, key in log.items() if not key.startswith("-")}
+    for name, ids in sink.taken.items():
+        assert len(ids) == len(set(ids))
+        assert set(ids) == (log.keys() if name in "abc" else steps)
+        assert inversions(log[one] for one in ids) == []

@@ -182,7 +182,7 @@ def test_reading_the_log_with_blocked_groups_touches_pages_by_what_it_reads(
 ) -> None:
     target = one(filled.db, "select pg_current_snapshot()::text")
     values = {
-        "cursor": filled.cursor, "replaying": False, "blocking": True, "types": None,
+        "cursor": filled.cursor, "replaying": False, "blocking": True, "later": None, "types": None,
         "priority": 3, "seen": "3:3:", "target": target,
         "every_channel": False, "channels": ["orders"],
         "subscription": filled.subscription, "channel": None, "shards": 1, "shard": 0,

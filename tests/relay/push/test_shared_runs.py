@@ -16,6 +16,7 @@ from relay.log.message import Row
 from relay.log.reading import RUN_MESSAGES, Reading
 from relay.log.run import Ran
 from relay.push.requests import sending
+from relay.push.requests.sending import Sending
 from relay.push.requests.slots import Slots
 from relay.push.requests.usual_time import UsualTime
 from relay.push.shared_runs import SharedPushRuns
@@ -595,3 +596,25 @@ def test_while_a_shared_run_is_under_way_a_quick_endpoints_backlog_has_few_in_fl
     together.relay.round()
     assert max(taken) == most
     assert len(stage.keys("behind")) == 50
+
+
+def test_where_one_end_is_due_at_once_the_others_end_as_well(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop makes no timer of what is due at once, and such a handle knows no time."""
+    monkeypatch.setattr(sending, "FEED_SECONDS", 0.02)
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 0.1)
+    end_tail = Sending._end_tail
+
+    def with_one_at_once(run: Sending) -> None:
+        run._batches[0]._look_again_at(run._loop.time())
+        end_tail(run)
+
+    monkeypatch.setattr(Sending, "_end_tail", with_one_at_once)
+    for name in ("a", "b", "c"):
+        stage.receiver.paths[f"/{name}"] = hang
+        stage.subscribe(name, timeout_seconds=5)
+    stage.publish("m:1")
+    together.run()
+    assert stage.count("select count(*) from outbox.delivery where token is not null") == 3
