@@ -5,9 +5,9 @@ import random
 import pytest
 
 from tests.eventually import eventually
+from tests.kafka_config import configure_topic
 from tests.log_reader import read_log, reckon
 from tests.relay.stage import Stage, values
-from tests.topic_config import configure
 
 pytest_plugins = ["tests.relay.stage_fixtures"]
 
@@ -20,7 +20,7 @@ SMALL_LIMIT = "20000"
 
 def set_limit(stage: Stage, topic: str, max_message_bytes: int) -> None:
     """Changes a topic's max.message.bytes."""
-    configure(stage.bootstrap_servers, topic, **{"max.message.bytes": str(max_message_bytes)})
+    configure_topic(stage.bootstrap_servers, topic, **{"max.message.bytes": str(max_message_bytes)})
 
 
 def neighbours_arrived_once_in_order(stage: Stage, dead_letters: list[int], channel: str) -> None:

@@ -13,9 +13,9 @@ from confluent_kafka.admin._acl import (
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from tests.eventually import eventually
+from tests.kafka_config import configure_topic
 from tests.relay.operating import outbox_relay
 from tests.relay.stage import Stage
-from tests.topic_config import configure
 
 pytest_plugins = ["tests.relay.stage_fixtures"]
 
@@ -277,7 +277,9 @@ def test_where_a_clock_is_off_its_channel_waits_alone_and_no_message_is_blamed(
     assert eventually(lambda: waits(stage, "late"), 20).startswith("INVALID_TIMESTAMP")
     stage.publish(50, "orders")
     eventually(lambda: stage.reckoning("orders").demand_all_in_order(), 20)
-    configure(stage.bootstrap_servers, topic, **{"message.timestamp.before.max.ms": "3600000"})
+    configure_topic(
+        stage.bootstrap_servers, topic, **{"message.timestamp.before.max.ms": "3600000"}
+    )
     stage.all_arrived("orders", "late")
     assert stage.dead_letters() == []
     assert "session_failed" not in relay.output()

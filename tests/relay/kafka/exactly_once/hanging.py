@@ -3,20 +3,14 @@
 import socket
 import struct
 
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
-
 from local.kafka import Kafka
 from tests.eventually import eventually
+from tests.kafka_config import configure_broker
 
 INIT_PRODUCER_ID, TXN_OFFSET_COMMIT = 22, 28
 TIMEOUT_MS = 60_000
-NODE_ID = "1"
+# Whether a broker asks the transaction's coordinator whether a partition belongs to it.
+VERIFICATION = "transaction.partition.verification.enable"
 
 
 def leave_offset_pending(broker: Kafka, group: str, topic: str) -> None:
@@ -27,12 +21,12 @@ def leave_offset_pending(broker: Kafka, group: str, topic: str) -> None:
     """
     with socket.create_connection(("127.0.0.1", broker.port), 10) as connection:
         producer = _init_producer(connection, group)
-        _verify_partitions(broker, "false")
+        configure_broker(broker.bootstrap_servers, **{VERIFICATION: "false"})
         try:
             # The broker takes its new configuration a moment later.
             eventually(lambda: _commit_offset(connection, group, topic, producer))
         finally:
-            _verify_partitions(broker, "true")
+            configure_broker(broker.bootstrap_servers, **{VERIFICATION: "true"})
 
 
 def _init_producer(connection: socket.socket, transactional_id: str) -> bytes:
@@ -62,15 +56,3 @@ def _ask(connection: socket.socket, api_key: int, body: bytes) -> bytes:
     with connection.makefile("rb") as answers:
         (size,) = struct.unpack(">i", answers.read(4))
         return answers.read(size)[4:]
-
-
-def _verify_partitions(broker: Kafka, value: str) -> None:
-    """Whether the broker asks its transaction coordinator whether a partition belongs to one."""
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    entry = ConfigEntry(
-        "transaction.partition.verification.enable",
-        value,
-        incremental_operation=AlterConfigOpType.SET,
-    )
-    node = ConfigResource(ResourceType.BROKER, NODE_ID, incremental_configs=[entry])
-    admin.incremental_alter_configs([node])[node].result(30)
