@@ -19,6 +19,9 @@ CONSTANTS: dict[str, Any] = {
     # producer's first one for a moment, and takes the second, as a leader that knows nothing of the
     # producer does, librdkafka counts both as delivered (rd_kafka_dr_implicit_ack).
     "max.in.flight.requests.per.connection": 1,
+    # What it assumes it says in a line of this level, and nowhere else; few others come with it.
+    "debug": "eos",
+    "log_level": 7,
     # Keys land where Java clients expect them.
     "partitioner": "murmur2_random",
     "delivery.report.only.error": True,
@@ -79,6 +82,7 @@ class Producers:
         deadline = self.reports.deadline()
         for producer in list(self._producers.values()):
             self.reports.flush(producer, deadline, silent)
+        self.reports.demand_known()
         if self.reports.failures:
             raise Refused
 
@@ -109,8 +113,7 @@ class Producers:
                     **self.reports.callbacks,
                     "batch.size": batch_bytes,
                     "enable.gapless.guarantee": gapless,
-                },
-                logger=LIBRARY,
+                }
             )
         return producer
 

@@ -24,6 +24,7 @@ _FIXED: dict[str, str] = {
     "message.timeout.ms": "a message that expires alone leaves a gap; set RELAY_BARRIER_SECONDS",
     "delivery.timeout.ms": "a message that expires alone leaves a gap; set RELAY_BARRIER_SECONDS",
     "delivery.report.only.error": "the relay counts on it",
+    "debug": "the relay counts on it",
     "message.max.bytes": _COMPUTED,
     "batch.size": _COMPUTED,
     "metadata.broker.list": "KAFKA_BOOTSTRAP_SERVERS says the same",

@@ -1,5 +1,7 @@
 """What Kafka's last transaction of a cursor noted: the metadata of its group's only offset."""
 
+import time
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -7,15 +9,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from relay.kafka.reports import Reports
 from relay.log.sink import SinkAway
 
-ASK_SECONDS = 1.0
+SLICE_SECONDS = 1.0
+# A new connection has to be made in it, with all that authentication takes.
+UNSTABLE_SECONDS = 5.0
 REFUSED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-# Waits for a commit that is still being written.
-STABLE = "read_committed"
-UNSTABLE = "read_uncommitted"
 
 
 class Pending(SinkAway):
-    """An offset of the group is neither committed nor aborted, so that its note is not known."""
+    """Kafka holds an offset of the group that is neither committed nor aborted."""
 
 
 def read_note(
@@ -23,25 +24,45 @@ def read_note(
 ) -> tuple[str | None, Any]:
     """The note, and what names the group to a transaction.
 
-    Raises SinkAway after the deadline; Pending where Kafka answers and has no note yet.
+    Raises SinkAway after the deadline, by the monotonic clock; Pending where Kafka answers then
+    and the note is not known yet.
     """
-    while True:
-        try:
-            return _ask(properties, group, topic, STABLE)
-        except KafkaException as failed:
-            # The coordinator may be starting, or moving.
-            error = failed.args[0]
-            if error.code() not in REFUSED and not reports.wait_is_over(deadline):
-                continue
-            if error.code() == KafkaError._TIMED_OUT and _answers(properties, group, topic):
-                raise Pending(f"cursor in Kafka: a transaction of {group} is not ended") from failed
-            raise SinkAway(f"cursor in Kafka: {error.str()}") from failed
+    # It waits for a commit that is still being written.
+    consumer = _consumer(properties, group, "read_committed")
+    try:
+        while True:
+            try:
+                return _committed(
+                    consumer, topic, SLICE_SECONDS
+                ), consumer.consumer_group_metadata()
+            except KafkaException as failed:
+                # The coordinator may be starting, or moving.
+                error = failed.args[0]
+                if error.code() not in REFUSED and not reports.wait_is_over(deadline):
+                    continue
+                timed_out = error.code() == KafkaError._TIMED_OUT and time.monotonic() > deadline
+                if timed_out and _answers(properties, group, topic):
+                    words = f"cursor in Kafka: a transaction of {group} has not ended"
+                    raise Pending(words) from failed
+                raise SinkAway(f"cursor in Kafka: {error.str()}") from failed
+    finally:
+        consumer.close()
 
 
-def _ask(
-    properties: dict[str, Any], group: str, topic: str, isolation: str
-) -> tuple[str | None, Any]:
-    consumer = Consumer(
+def _answers(properties: dict[str, Any], group: str, topic: str) -> bool:
+    """Whether the coordinator answers a question that does not wait for pending offsets."""
+    consumer = _consumer(properties, group, "read_uncommitted")
+    try:
+        with suppress(KafkaException):
+            _committed(consumer, topic, UNSTABLE_SECONDS)
+            return True
+        return False
+    finally:
+        consumer.close()
+
+
+def _consumer(properties: dict[str, Any], group: str, isolation: str) -> Consumer:
+    return Consumer(
         {
             **properties,
             "group.id": group,
@@ -50,19 +71,11 @@ def _ask(
             "log_level": 2,
         }
     )
-    try:
-        (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=ASK_SECONDS)
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return found.metadata, consumer.consumer_group_metadata()
-    finally:
-        consumer.close()
 
 
-def _answers(properties: dict[str, Any], group: str, topic: str) -> bool:
-    """Whether the group's coordinator answers who does not ask for what is committed."""
-    try:
-        _ask(properties, group, topic, UNSTABLE)
-    except KafkaException:
-        return False
-    return True
+def _committed(consumer: Consumer, topic: str, seconds: float) -> str | None:
+    (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=seconds)
+    if found.error is not None:
+        raise KafkaException(found.error)
+    metadata: str | None = found.metadata
+    return metadata

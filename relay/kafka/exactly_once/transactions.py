@@ -11,20 +11,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from relay.kafka import errors
+from relay.kafka.exactly_once.hanging import end_hanging
 from relay.kafka.exactly_once.note import Pending, read_note
 from relay.kafka.producers import CONSTANTS, LIBRARY, discard
 from relay.kafka.reports import Failures, Refused, Reports, nothing, said
 from relay.kafka.routes import BATCH_BYTES, Route, Routes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS
 from relay.log.sink import GENERATION, SinkAway
-
-logger = structlog.get_logger()
 
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
 CURSORS = "outbox.cursors"
@@ -61,8 +59,7 @@ class Owner:
                 **reports.callbacks,
                 "error_cb": on_error,
                 "batch.size": batch_bytes,
-            },
-            logger=LIBRARY,
+            }
         )
 
     def check_shaken(self) -> bool:
@@ -126,7 +123,7 @@ class Transactions:
             # One deadline for both: a relay that does nothing for longer loses its session.
             deadline = self.reports.deadline()
             self._try(deadline, owner.producer.init_transactions)
-            note = self._read(owner, name.partition(GENERATION)[0], deadline)
+            note = self._read(owner, name, deadline)
         except BaseException:
             discard(owner.producer)
             raise
@@ -196,6 +193,7 @@ class Transactions:
 
     def barrier(self, silent: Callable[[], None] = nothing) -> None:
         self.reports.flush(self._owner.producer, self.reports.deadline(), silent)
+        self.reports.demand_known()
         if self.reports.failures:
             raise Refused
 
@@ -290,42 +288,17 @@ class Transactions:
             producer.init_transactions(SLICE_SECONDS)
         discard(producer)
 
-    def _read(self, owner: Owner, group: str, deadline: float) -> str | None:
+    def _read(self, owner: Owner, name: str, deadline: float) -> str | None:
         """The metadata of the group's offset; `owner` learns what names the group."""
-        where = self._properties, group, self._topic, self.reports
+        group = name.partition(GENERATION)[0]
         try:
-            note, owner.group = read_note(*where, deadline)
+            note, owner.group = read_note(
+                self._properties, group, self._topic, self.reports, deadline
+            )
         except Pending:
-            self._end_hanging(owner, group)
-            note, owner.group = read_note(*where, self.reports.deadline())
+            end_hanging(self._properties, name, self._topic)
+            raise
         return note
-
-    def _end_hanging(self, owner: Owner, group: str) -> None:
-        """Ends the transaction that keeps the group's offset pending. Raises SinkAway.
-
-        The owner's fence has ended all of this name. What is pending still is of one that Kafka
-        counts as ended, and whose end has not reached the group: Kafka has lost such a marker when
-        a broker came back that had been frozen for longer than its session. No timeout ends it. The
-        marker of the producer's next transaction does, and that one aborts: whether the other was
-        committed can't be known, and to repeat its run loses nothing.
-        https://cwiki.apache.org/confluence/display/KAFKA/KIP-890%3A+Transactions+Server-Side+Defense
-        """
-        logger.warning(
-            "kafka_transaction_hangs",
-            group=group,
-            effect="if the last run was in doubt, it comes again, with the same keys",
-            hint="none is needed; the relay ends it",
-        )
-        deadline, producer = self.reports.deadline(), owner.producer
-        offset = TopicPartition(self._topic, 0, 0, "")
-        members = Consumer({**self._properties, "group.id": group, "log_level": 2})
-        try:
-            producer.begin_transaction()
-            named = members.consumer_group_metadata()
-            self._try(deadline, producer.send_offsets_to_transaction, [offset], named)
-            self._try(deadline, producer.abort_transaction)
-        finally:
-            members.close()
 
     def _make_topic(self) -> None:
         if self._made:

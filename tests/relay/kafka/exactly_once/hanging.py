@@ -21,8 +21,8 @@ def leave_offset_pending(broker: Kafka, group: str, topic: str) -> None:
     """
     with socket.create_connection(("127.0.0.1", broker.port), 10) as connection:
         producer = _init_producer(connection, group)
-        configure_broker(broker.bootstrap_servers, **{VERIFICATION: "false"})
         try:
+            configure_broker(broker.bootstrap_servers, **{VERIFICATION: "false"})
             # The broker takes its new configuration a moment later.
             eventually(lambda: _commit_offset(connection, group, topic, producer))
         finally:

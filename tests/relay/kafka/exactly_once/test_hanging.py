@@ -10,8 +10,9 @@ pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtur
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("generation", [0, 2], ids=["its-own", "a-former-generation"])
 def test_a_transaction_that_hangs_in_the_cursors_group_is_ended_and_the_cursor_goes_on(
-    fragile: ExactlyOnceStage, broker: Kafka
+    fragile: ExactlyOnceStage, broker: Kafka, generation: int
 ) -> None:
     stage = fragile
     stage.create_topic("orders")
@@ -19,9 +20,14 @@ def test_a_transaction_that_hangs_in_the_cursors_group_is_ended_and_the_cursor_g
     stage.publish(20, "orders")
     stage.all_arrived_once("orders")
     relay.stop()
+    noted = stage.note()
     ((group,),) = stage.query(GROUP, 3)
     leave_offset_pending(broker, group, stage.topic_prefix + "outbox.cursors")
-    stage.publish(20, "orders")
+    stage.execute("update outbox.cursor set generation = %s", generation)
     relay = stage.relay(RELAY_BARRIER_SECONDS="2")
+    stage.publish(20, "orders")
     stage.all_arrived_once("orders")
-    assert relay.output().count("kafka_transaction_hangs") == 1
+    assert "kafka_transaction_hung" in relay.output()
+    # What was noted before is known still.
+    assert noted is not None
+    assert "kafka_cursor_lost" not in relay.output()
