@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from itertools import groupby
 from operator import itemgetter
 
@@ -11,6 +10,7 @@ import structlog
 
 from relay import migrations
 from relay.daemon import frozen_relays, retention
+from relay.daemon.probe_pace import ProbePace
 from relay.daemon.retry import until_stopped
 from relay.daemon.sessions import Sessions
 from relay.daemon.workers import Workers
@@ -33,23 +33,12 @@ logger = structlog.get_logger()
 MIN_POLL_SECONDS = 0.002
 MAX_POLL_SECONDS = 0.1
 PATIENCE = 1 / 60
-# A probe over many subscriptions takes its time: Postgres does other things for the greater part.
-PROBE_SHARE = 1 / 3
 # `--once`: how long nothing at all may go before what is left counts as stuck.
 STUCK_SECONDS = 3.0
 STOP_SECONDS = 7.5
 # While all workers follow the log they claim for themselves; how often it is looked for what is
 # more urgent, or another's.
 BUSY_POLL_SECONDS = 0.02
-# Between two probes: of a log without news, for what time makes due or an operator changes, and of
-# one with news, for those cursors that do not follow it. The more cursors there are the more a
-# probe costs: a quiet relay waits longer for the next one. What else the machine does makes a probe
-# slow as well: the quickest of the last ones tells.
-QUIET_PROBE_SECONDS = 0.2
-MAX_QUIET_PROBE_SECONDS = 0.5
-QUIET_PROBE_SHARE = 1 / 200
-PROBES = 8
-NEWS_PROBE_SECONDS = 0.01
 # Between two looks for relays that froze, and for subscriptions that came and went.
 FROZEN_LOOK_SECONDS = 2.0
 # How often the log names the channels that wait.
@@ -114,8 +103,7 @@ class Relay:
         self._workers = Workers(settings, telemetry, self._sessions, self._turned.set)
         self._maintenance: threading.Thread | None = None
         self._away = False
-        # How long the latest probes took.
-        self._probe_seconds = deque([0.0], maxlen=PROBES)
+        self._pace = ProbePace()
         self._probed_at = float("-inf")
         # Since the last probe.
         self._has_news = False
@@ -221,10 +209,7 @@ class Relay:
         self._workers.follow(told)
         if told:
             self._has_news = True
-        seconds = max(QUIET_PROBE_SECONDS, min(self._probe_seconds) / QUIET_PROBE_SHARE)
-        seconds = min(seconds, MAX_QUIET_PROBE_SECONDS)
-        if self._has_news:
-            seconds = max(NEWS_PROBE_SECONDS, self._probe_seconds[-1] / PROBE_SHARE)
+        seconds = self._pace.interval_seconds(has_news=self._has_news)
         if time.monotonic() >= self._probed_at + seconds:
             self._has_news = False
             self._look(connection, waiting=self._waiting.begin_if_over())
@@ -233,10 +218,9 @@ class Relay:
         """Probes and hands out what it finds; what is `waiting` for topics is tried again, too."""
         asked_at = time.monotonic()
         pending = probe(connection, self._settings.name, waiting=waiting)
+        self._pace.note(time.monotonic() - asked_at)
         if waiting:
             self._remind([cursor for cursor in pending if cursor.waits])
-        else:
-            self._probe_seconds.append(time.monotonic() - asked_at)
         self._probed_at = time.monotonic()
         self._workers.offer(pending)
         return pending

@@ -20,6 +20,10 @@ MAX_AGE_SECONDS = 30.0
 # to stay, only those are used again that have stayed open for so long.
 TRIAL_SECONDS = 0.2
 MAX_ON_TRIAL = 256
+# So many connections of an endpoint are opened at once. A handshake of TLS costs milliseconds of
+# the loop, and those that are answered in one moment are worked off before another endpoint has its
+# turn.
+MAX_OPENING = 16
 SWEEP_SECONDS = 1.0
 # An endpoint that got no request for so long is forgotten, with what was learned of it.
 FORGET_SECONDS = 300.0
@@ -34,6 +38,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.resting: deque[Connection] = deque()
         self.open = 0
+        self.opening = asyncio.Semaphore(MAX_OPENING)
         self.used_at = 0.0
         self.waiting: deque[asyncio.Future[None]] = deque()
         # Whether connections were seen to stay; and after half of which rest one was seen to end.
@@ -102,9 +107,19 @@ class Pool:
     async def open(self, url: Url, owner: Owner, deadline: float) -> Connection:
         """A new one for a subscription of `owner`, by `deadline` of the loop's clock.
 
-        Raises Fault, and TimeoutError.
+        Or one that came to rest while others were being opened. Raises Fault, and TimeoutError.
         """
         endpoint = self._endpoint(url)
+        async with asyncio.timeout_at(deadline):
+            await endpoint.opening.acquire()
+        try:
+            return self.take(url) or await self._open(url, endpoint, owner, deadline)
+        finally:
+            endpoint.opening.release()
+
+    async def _open(
+        self, url: Url, endpoint: Endpoint, owner: Owner, deadline: float
+    ) -> Connection:
         while not self._has_room(endpoint):
             if endpoint.resting:
                 # It may be closed at any moment, but is all that can be had.

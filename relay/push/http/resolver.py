@@ -20,6 +20,8 @@ CACHE_SECONDS = 10.0
 # and those of one API key, whose endpoints may get new names as fast as it likes.
 MAX_LOOK_UPS = 256
 MAX_OF_A_KEY = 32
+# A server of names may answer with thousands of addresses, and each is checked at every dial.
+MAX_ADDRESSES = 16
 
 AddrInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 # The shape of socket.getaddrinfo.
@@ -60,7 +62,7 @@ class Resolver:
         self._under_way: Counter[Owner] = Counter()
 
     async def addresses(self, origin: Origin, owner: Owner, seconds: float) -> Sequence[AddrInfo]:
-        """All addresses of an origin, at least one; asked for by an endpoint of `owner`.
+        """Addresses of an origin, 1 to MAX_ADDRESSES; asked for by an endpoint of `owner`.
 
         Its caller ends it after `seconds`. Raises Fault `dns` where there is none, and
         NoConnectionError where this machine could not ask, or found no place to within half of
@@ -135,9 +137,18 @@ class Resolver:
         if asked.answer.exception() is None:
             self._forget()
             self._found[asked.name] = time.monotonic(), asked.answer.result()
-        for waiting in list(self._asked.values()):
-            if not waiting.begun.done() and self._has_place(waiting.owner):
-                self._begin(waiting)
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        """Of the owners that wait the one with the fewest under way comes first: those whose names
+        hang would else take each place that comes free.
+        """
+        while waiting := [
+            one
+            for one in self._asked.values()
+            if not one.begun.done() and self._has_place(one.owner)
+        ]:
+            self._begin(min(waiting, key=lambda one: self._under_way[one.owner]))
 
     def _forget(self) -> None:
         """Drops what is too old to be used: each change of an endpoint leaves a name behind."""
@@ -161,7 +172,7 @@ def _looked_up(look_up: LookUp, origin: Origin) -> Sequence[AddrInfo] | Fault:
         found = []
     except Exception as error:
         return Fault("dns", f"{origin.host}: {type(error).__name__}")
-    return found or Fault("dns", f"{origin.host}: no such name")
+    return found[:MAX_ADDRESSES] or Fault("dns", f"{origin.host}: no such name")
 
 
 def _numeric(origin: Origin) -> Sequence[AddrInfo]:

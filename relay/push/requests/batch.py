@@ -210,9 +210,12 @@ class RequestBatch:
 
     @property
     def _gives_way(self) -> bool:
-        """Whether others need the loop more. (Each answer to what is in flight asks again.)"""
+        """Whether others need the loop more. (Each answer to what is in flight asks again.)
+
+        Where the loop is behind, the owners that fill it give way, and none besides.
+        """
         request_loop = self._request_loop
-        if request_loop.is_behind:
+        if request_loop.is_behind and self._slots.owner_is_large:
             return True
         alone = request_loop.has_shared_run and not self._sender.is_shared
         return alone and not request_loop.usual.is_slow(self._target.subscription_id)

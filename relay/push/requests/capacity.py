@@ -31,6 +31,8 @@ class Room:
         self.most_requests = most_requests
         self.most_bytes = most_bytes
         self.use = Use()
+        # How many have any of it.
+        self.owners = 0
         self._soon = soon
         self._owners: WeakValueDictionary[str, Use] = WeakValueDictionary()
         self._operator = Use()
@@ -73,8 +75,14 @@ class Share:
             return requests_left > 0
         return requests_left - owner.requests - own.requests >= 2
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its owner has as many open requests as each would at an even share, or more."""
+        return self._owner.requests * self._room.owners >= self._room.use.requests
+
     def take(self, size: int) -> None:
         all_use, owner, own = self._room.use, self._owner, self._own
+        self._room.owners += not owner.requests
         all_use.requests += 1
         all_use.bytes += size
         owner.requests += 1
@@ -90,4 +98,5 @@ class Share:
         owner.bytes -= size
         own.requests -= 1
         own.bytes -= size
+        self._room.owners -= not owner.requests
         self._room.wake()

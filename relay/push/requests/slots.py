@@ -61,6 +61,11 @@ class Slots:
             self._room.wait(self._look_again)
         return has_room
 
+    @property
+    def owner_is_large(self) -> bool:
+        """Whether its owner has its even share of all open requests, or more."""
+        return self._share.is_large
+
     def take(self, size: int, *, retry: bool) -> None:
         if retry:
             self._retries += 1

@@ -75,6 +75,28 @@ def test_there_are_never_more_connections_than_may_be() -> None:
         assert most <= 8
 
 
+def test_of_an_endpoint_so_many_connections_are_opened_at_once() -> None:
+    """Its handshakes hang; another endpoint's requests do not wait for them."""
+
+    async def crowd(stuck: str, good: str) -> Answer:
+        client = Client(Guard(LOOPBACK))
+        hang = [
+            asyncio.create_task(client.post(small(stuck, timeout_seconds=60))) for _ in range(200)
+        ]
+        await asyncio.sleep(0)
+        answer = await client.post(small(good, timeout_seconds=20))
+        for task in hang:
+            task.cancel()
+        await asyncio.gather(*hang, return_exceptions=True)
+        await client.close()
+        return answer
+
+    with endpoint(hanging) as stuck, endpoint(answering) as good:
+        url = stuck.url.replace("http:", "https:")
+        assert uvloop.run(crowd(url, good.url)).error is None
+        assert 0 < stuck.connections <= pool.MAX_OPENING
+
+
 def test_who_gets_no_connection_in_time_has_sent_nothing() -> None:
     async def crowd(url: str) -> list[Answer]:
         client = Client(Guard(LOOPBACK), most_connections=3)

@@ -13,7 +13,7 @@ import uvloop
 from relay.push.http import pool, resolver
 from relay.push.http.answer import Answer
 from relay.push.http.guard import Guard
-from relay.push.http.resolver import MAX_OF_A_KEY
+from relay.push.http.resolver import MAX_ADDRESSES, MAX_OF_A_KEY
 from tests.receiver import Receiver
 from tests.relay.push.http.requests import LOOPBACK, Client, Request
 from tests.relay.push.http.requests import request as small
@@ -49,6 +49,29 @@ def test_several_addresses_are_tried_in_turn() -> None:
     with Receiver() as receiver:
         (answer,) = ask(look_up, f"http://hooks.example.com:{receiver.port}/")
         assert answer.error is None
+
+
+def test_of_a_name_with_thousands_of_addresses_few_are_checked_and_dialled() -> None:
+    checked: list[str] = []
+
+    class Counting(Guard):
+        def check(self, address: str) -> None:
+            checked.append(address)
+            super().check(address)
+
+    def look_up(host: str, port: int, **_: object) -> list[Any]:
+        return [info("127.0.0.1", port) for _ in range(4_000)]
+
+    async def once(url: str) -> Answer:
+        client = Client(Counting([*LOOPBACK]), look_up)
+        answer = await client.post(small(url))
+        await client.close()
+        return answer
+
+    with Receiver() as receiver:
+        answer = uvloop.run(once(f"http://hooks.example.com:{receiver.port}/"))
+    assert answer.error is None
+    assert len(checked) == MAX_ADDRESSES
 
 
 def test_a_name_that_moves_is_followed_under_steady_traffic(
@@ -168,6 +191,30 @@ def test_who_waits_for_a_place_has_it_when_another_look_up_ends(
         answers = post(look_up, *(small(url, timeout_seconds=30, owner="key") for url in urls))
     assert {answer.error for answer in answers} == {None}
     assert look_up.most <= 2
+
+
+def test_a_place_that_comes_free_goes_to_the_owner_with_the_fewest_look_ups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "MAX_LOOK_UPS", 2)
+    look_up = Hanging()
+
+    async def in_turn() -> None:
+        client = Client(LOOPBACKS, look_up)
+        waiting = [asyncio.ensure_future(client.post(one)) for one in hanging_names(20, "greedy")]
+        await asyncio.sleep(0)
+        url = f"http://hooks.example.com:{receiver.port}/"
+        good = asyncio.ensure_future(client.post(small(url, timeout_seconds=30)))
+        await asyncio.sleep(0)
+        look_up.end()
+        assert (await good).error is None
+        await asyncio.gather(*waiting)
+        await client.close()
+
+    with Receiver() as receiver:
+        uvloop.run(in_turn())
+    # Two were under way before it came.
+    assert look_up.asked.index("hooks.example.com") == 2
 
 
 def test_a_name_that_no_request_waits_for_any_more_is_not_looked_up(

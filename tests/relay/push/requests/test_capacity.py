@@ -53,6 +53,22 @@ def test_who_has_none_gets_one_while_there_is_one(owner: str | None) -> None:
     assert not share.has_room(0)
 
 
+def test_where_the_loop_is_behind_those_that_have_more_than_their_even_share_are_large() -> None:
+    everything, _ = room()
+    greedy = [everything.share(owner) for owner in "abc"]
+    small = everything.share(None)
+    for share in greedy:
+        for _ in range(100):
+            share.take(0)
+    small.take(0)
+    assert [share.is_large for share in greedy] == [True] * 3
+    assert not small.is_large
+    for share in greedy:
+        for _ in range(100):
+            share.give_back(0)
+    assert small.is_large
+
+
 def test_owners_that_hold_much_leave_payload_bytes_to_the_next() -> None:
     everything, _ = room()
     greedy = [everything.share(owner) for owner in "abcde" for _ in range(50)]
