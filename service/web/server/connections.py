@@ -49,8 +49,10 @@ class Connections:
         self._refuse_one = refuse_one
         self.timeout_seconds = timeout_seconds
         self._metrics = metrics
-        # Since when, by the loop's clock; the longest first.
-        self._waiting: OrderedDict[Connection, float] = OrderedDict()
+        # The longest first.
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        # Those among them that began to wait in this turn of the loop.
+        self._new: set[Connection] = set()
         self._ended: Counter[str] = Counter()
 
     def opened(self, connection: Connection, count: int) -> None:
@@ -67,15 +69,15 @@ class Connections:
 
     def wait(self, connection: Connection) -> None:
         """From now on it waits for its client: for a request, or for the rest of one."""
-        self._waiting[connection] = asyncio.get_running_loop().time()
+        self._waiting[connection] = None
         self._waiting.move_to_end(connection)
+        if not self._new:
+            asyncio.get_running_loop().call_soon(self._new.clear)
+        self._new.add(connection)
 
     def _all_are_new(self) -> bool:
-        """Whether those that wait have come in this turn of the loop: none has been read yet.
-
-        uvloop's clock stands still for a turn.
-        """
-        return next(iter(self._waiting.values())) >= asyncio.get_running_loop().time()
+        """Whether those that wait have come in this turn of the loop: none has been read yet."""
+        return next(iter(self._waiting)) in self._new
 
     def work(self, connection: Connection) -> None:
         """It does not wait for its client: it has a request, or is gone."""
