@@ -28,16 +28,21 @@ def end_hanging(properties: dict[str, Any], name: str, topic: str) -> None:
     All owners of these names are fenced by that.
     """
     group = name.partition(GENERATION)[0]
+    ended = []
     for one in _generations(name):
+        # Where it can't be, the next claim tries again.
         with suppress(KafkaException, SystemError):
             _end(properties, one, group, topic)
-    logger.warning(
-        "kafka_transaction_hung",
-        group=group,
-        effect="it was ended; if the last run was in doubt, it comes again, with the same keys",
-        hint="none is needed; where this line comes again, end it by kafka-transactions.sh "
-        "find-hanging and abort",
-    )
+            ended.append(one)
+    if ended:
+        logger.warning(
+            "kafka_transaction_hung",
+            group=group,
+            ended=ended,
+            effect="if the last run was in doubt, it comes again, with the same keys",
+            hint="none is needed; where this line comes again, end it by kafka-transactions.sh "
+            "find-hanging and abort",
+        )
 
 
 def _end(properties: dict[str, Any], name: str, group: str, topic: str) -> None:

@@ -76,7 +76,7 @@ class Share:
         return requests_left - owner.requests - own.requests >= 2
 
     @property
-    def is_large(self) -> bool:
+    def owner_is_large(self) -> bool:
         """Whether its owner has as many open requests as each would at an even share, or more."""
         return self._owner.requests * self._room.owners >= self._room.use.requests
 

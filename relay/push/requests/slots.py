@@ -64,7 +64,7 @@ class Slots:
     @property
     def owner_is_large(self) -> bool:
         """Whether its owner has its even share of all open requests, or more."""
-        return self._share.is_large
+        return self._share.owner_is_large
 
     def take(self, size: int, *, retry: bool) -> None:
         if retry:

@@ -61,12 +61,12 @@ def test_where_the_loop_is_behind_those_that_have_more_than_their_even_share_are
         for _ in range(100):
             share.take(0)
     small.take(0)
-    assert [share.is_large for share in greedy] == [True] * 3
-    assert not small.is_large
+    assert [share.owner_is_large for share in greedy] == [True] * 3
+    assert not small.owner_is_large
     for share in greedy:
         for _ in range(100):
             share.give_back(0)
-    assert small.is_large
+    assert small.owner_is_large
 
 
 def test_owners_that_hold_much_leave_payload_bytes_to_the_next() -> None:

@@ -207,8 +207,7 @@ def test_who_does_not_read_its_answer_is_ended(front: Front) -> None:
             def moved(number: int = number) -> None:
                 assert front.metric(answered) == number or front.metric(ended) == 1
 
-            # It is measured twice, a time-out apart, when nothing has gone for a while.
-            eventually(moved, 60)
+            eventually(moved, 20)
             if front.metric(ended):
                 break
         assert front.metric(ended) == 1
