@@ -16,10 +16,12 @@ def producer(bootstrap_servers: str, topic: str) -> Producer:
     def fail(error: KafkaError, message: Message) -> None:
         raise RuntimeError(f"{message.topic()}: {error.str()}")
 
+    settings = DEFAULTS | CONSTANTS
+    # The relay's logger reads these lines; here they would fill the terminal.
+    del settings["debug"]
     made = Producer(
         {
-            **DEFAULTS,
-            **CONSTANTS,
+            **settings,
             "bootstrap.servers": bootstrap_servers,
             "batch.size": BATCH_BYTES,
             "on_delivery": fail,

@@ -97,11 +97,25 @@ class Pool:
                 continue
             endpoint.stayed(rest_seconds)
             if not endpoint.stays or rest_seconds > endpoint.rest_seconds:
-                return None
+                return self._take_unsure(endpoint)
             if now - connection.opened_at < MAX_AGE_SECONDS:
                 self._forget_rest(connection, endpoint)
                 return connection
             self._retire(connection)
+        return None
+
+    def _take_unsure(self, endpoint: Endpoint) -> Connection | None:
+        """One that may be closed at any moment, where no other can be had.
+
+        The one that has rested for longest rests on: however many requests there are, it will tell
+        whether connections stay.
+        """
+        while endpoint.resting and not self._has_room(endpoint):
+            connection = endpoint.resting[min(1, len(endpoint.resting) - 1)]
+            self._take(connection)
+            if connection.check_open():
+                return connection
+            connection.abort()
         return None
 
     async def open(self, url: Url, owner: Owner, deadline: float) -> Connection:
@@ -121,15 +135,9 @@ class Pool:
         self, url: Url, endpoint: Endpoint, owner: Owner, deadline: float
     ) -> Connection:
         while not self._has_room(endpoint):
-            if endpoint.resting:
-                # It may be closed at any moment, but is all that can be had.
-                connection = endpoint.resting[0]
-                self._take(connection)
-                if connection.check_open():
-                    return connection
-                connection.abort()
-            else:
-                await self._turn(endpoint, deadline)
+            if unsure := self._take_unsure(endpoint):
+                return unsure
+            await self._turn(endpoint, deadline)
         connection = Connection(self)
         self._of[connection] = endpoint
         endpoint.open += 1

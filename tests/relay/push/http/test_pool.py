@@ -4,6 +4,7 @@ import asyncio
 import errno
 import math
 import socket
+import time
 from contextlib import ExitStack
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from relay.push.http.answer import Answer
 from relay.push.http.client import Destination
 from relay.push.http.guard import Guard
 from relay.push.http.lines import lines
+from relay.push.http.url import parse
 from tests.relay.push.http.endpoint import OK, Script, endpoint, request, until_closed
 from tests.relay.push.http.requests import LOOPBACK, Client
 from tests.relay.push.http.requests import request as small
@@ -95,6 +97,25 @@ def test_of_an_endpoint_so_many_connections_are_opened_at_once() -> None:
         url = stuck.url.replace("http:", "https:")
         assert uvloop.run(crowd(url, good.url)).error is None
         assert 0 < stuck.connections <= pool.MAX_OPENING
+
+
+def test_requests_without_a_pause_learn_too_that_connections_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So many that each connection is used again long before its trial would be over."""
+    monkeypatch.setattr(pool, "MAX_ON_TRIAL", 3)
+
+    async def steadily(url: str) -> bool:
+        client = Client(Guard(LOOPBACK))
+        at_last = time.monotonic() + 20 * pool.TRIAL_SECONDS
+        learned = client._pool._endpoint(parse(url))
+        while not learned.stays and time.monotonic() < at_last:
+            assert (await client.post(small(url))).error is None
+        await client.close()
+        return learned.stays
+
+    with endpoint(answering) as server:
+        assert uvloop.run(steadily(server.url))
 
 
 def test_who_gets_no_connection_in_time_has_sent_nothing() -> None:
