@@ -138,8 +138,9 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
 RESET = "reset search_path; reset standard_conforming_strings"
 TIMEOUT = "select set_config('lock_timeout', '60s', true)"
 # One migrate at a time in a database. Any login could hold an advisory lock, and stop every one of
-# them; this takes the rights of the table's owner.
-LOCK = "lock table outbox.migration in share row exclusive mode"
+# them; this takes the rights of the table's owner. The weakest mode that excludes itself: stronger
+# ones wait for ROW EXCLUSIVE, which PREPARE takes and keeps before any right is asked for.
+LOCK = "lock table outbox.migration in share update exclusive mode"
 
 
 def _run(connection: Connection, migration: Migration) -> bool:

@@ -928,7 +928,7 @@ CREATE FUNCTION outbox.hold_maintenance() RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-    lock table outbox.maintenance in exclusive mode nowait;
+    lock table outbox.maintenance in share update exclusive mode nowait;
     return true;
 exception when lock_not_available then
     return false;
@@ -2689,7 +2689,7 @@ declare
     occupied        boolean;
 begin
     begin
-        lock table outbox.known_partition in exclusive mode;
+        lock table outbox.known_partition in share update exclusive mode;
     exception when lock_not_available then
         return 0;
     end;
@@ -2740,7 +2740,7 @@ declare
     now   constant timestamptz := clock_timestamp();
     present integer;
 begin
-    lock table outbox.known_partition in exclusive mode;
+    lock table outbox.known_partition in share update exclusive mode;
     present := outbox.present_partition(turn_partition.parent);
     -- The clock may have been ahead when it was begun.
     update outbox.known_partition as known set from_time = now

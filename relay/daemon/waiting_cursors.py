@@ -1,9 +1,9 @@
 """The cursors that wait for a run of many, and whose turn it is."""
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Set
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from relay.log.cursor import Cursor
 from relay.process.interval import Interval
@@ -46,12 +46,30 @@ class WaitingCursors:
         """Those of the next run: at most so many, and the part of one of so many relays."""
         if self._moving and (not self._sending or self._moves.begin_if_over()):
             return self._take(self._moving, most, relays)
-        if len(self._sending) > self._share(self._sending, most, relays):
-            # By turns the most urgent, and those that have waited longest.
-            self._urgent_first = not self._urgent_first
-            if self._urgent_first:
-                self._sending = deque(sorted(self._sending, key=attrgetter("priority")))
+        places = self._share(self._sending, most, relays)
+        if len(self._sending) > places:
+            return self._choose(places)
         return self._take(self._sending, most, relays)
+
+    def _choose(self, places: int) -> list[Cursor]:
+        """By turns the most urgent, and those that have waited longest; the others stay in order.
+
+        Each subscription has a place before any has its second: one with hundreds of cursors, whose
+        shards and priorities have work at every run, keeps nobody else's out.
+        """
+        self._urgent_first = not self._urgent_first
+        waiting: Iterable[Cursor] = self._sending
+        if self._urgent_first:
+            waiting = sorted(waiting, key=attrgetter("priority"))
+        counts: Counter[int] = Counter()
+        ranked = list[tuple[int, Cursor]]()
+        for cursor in waiting:
+            ranked.append((counts[cursor.subscription_id], cursor))
+            counts[cursor.subscription_id] += 1
+        chosen = [cursor for _, cursor in sorted(ranked, key=itemgetter(0))[:places]]
+        ids = {cursor.id for cursor in chosen}
+        self._sending = deque(cursor for cursor in self._sending if cursor.id not in ids)
+        return chosen
 
     def mix(self) -> None:
         """Relays begin at different places, so that they do not ask for the same cursors."""

@@ -105,7 +105,7 @@ declare
     now   constant timestamptz := clock_timestamp();
     present integer;
 begin
-    lock table outbox.known_partition in exclusive mode;
+    lock table outbox.known_partition in share update exclusive mode;
     present := outbox.present_partition(turn_partition.parent);
     -- The clock may have been ahead when it was begun.
     update outbox.known_partition as known set from_time = now
@@ -300,7 +300,7 @@ declare
     occupied        boolean;
 begin
     begin
-        lock table outbox.known_partition in exclusive mode;
+        lock table outbox.known_partition in share update exclusive mode;
     exception when lock_not_available then
         return 0;
     end;

@@ -190,7 +190,9 @@ $$;
 revoke execute on function outbox.partitions_left_out(integer, integer) from public;
 
 -- The latest round of maintenance: one row. The table is also the lock of the relay that does a round. Any login may
--- take an advisory lock, and could so stop all maintenance unnoticed; this lock takes rights that only the owner has.
+-- take an advisory lock, and could so stop all maintenance unnoticed; this lock takes rights that only the owner has. It
+-- is of the weakest mode that excludes itself. A stronger one would wait for ROW EXCLUSIVE, and that every login has which
+-- may use the schema: PREPARE of a DELETE takes it before any right is asked for, and keeps it.
 create table outbox.maintenance (
     single  boolean     primary key default true check (single),
     -- The last round that left nothing out, and which relay did it.
@@ -209,7 +211,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    lock table outbox.maintenance in exclusive mode nowait;
+    lock table outbox.maintenance in share update exclusive mode nowait;
     return true;
 exception when lock_not_available then
     return false;

@@ -4,6 +4,7 @@ Routes and the OpenAPI document are both made from these, so that neither can sa
 doesn't.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -30,6 +31,8 @@ from service.web.operations.tracing import traceparent
 
 # Secrets, payloads and endpoints are among the answers.
 NO_STORE = {"Cache-Control": "no-store"}
+# A body that took longer has been waited for with a key that is looked up again.
+LONG_BODY_SECONDS = 1.0
 # The caller of a public operation: there is nothing that it may do with a channel.
 NO_KEY = Caller(id=0, name="no key", scopes=[], channels=[])
 
@@ -135,7 +138,11 @@ class Operation:
         caller = await self._caller(request)
         ids = self._ids(request)
         parameters: Any = self.query and query.read(request, self.query)
+        begun_at = time.monotonic()
         raw = await self._raw_body(request, settings)
+        if time.monotonic() - begun_at > LONG_BODY_SECONDS:
+            # Its sender may take its time, and the key may have been revoked meanwhile.
+            caller = await self._caller(request)
         decoding: Decoding = request.state.decoding
         undecoded = b"" if self._decoder is None else raw
         async with decoding.begin(undecoded, partial(self._body, caller)) as decoded:

@@ -112,6 +112,40 @@ def test_whatever_others_may_lock_stops_neither(
     assert migrations.grant_roles(connection)
 
 
+PREPARED = [
+    f"prepare hold_{number} as {statement}"
+    for number, statement in enumerate(
+        (
+            "delete from outbox.maintenance",
+            "delete from outbox.migration",
+            "delete from outbox.known_partition",
+            "update outbox.maintenance set relay = ''",
+        )
+    )
+]
+
+
+@pytest.mark.parametrize("group", ["outbox_publisher", "outbox_service", "outbox_reader"])
+def test_statements_that_others_prepare_stop_neither(
+    connection: Connection, intrude: Intrude, database_url: str, group: str
+) -> None:
+    """Each of them locks its table as if it might run, and keeps the lock."""
+    intruder = intrude(group)
+    intruder.execute("begin")
+    for statement in PREPARED:
+        intruder.execute(statement.encode())
+    # The locks are there.
+    with pytest.raises(errors.LockNotAvailable), connection.transaction():
+        connection.execute("lock table outbox.maintenance in exclusive mode nowait")
+    connection.execute(LONG_AGO)
+    maintain(database_url)
+    assert seconds(connection) < 60
+    made = "select outbox.make_partitions(7)"
+    connection.execute("set lock_timeout = '5s'")
+    connection.execute(made)
+    assert list(migrations.migrate(connection, outbox_only=False)) == []
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_locks_are_not_others_to_take(intrude: Intrude, group: str) -> None:
     intruder = intrude(group)

@@ -1,9 +1,12 @@
 """Who may use the API: keys and their scopes."""
 
 import pytest
+from starlette.requests import Request
 
 from service.platform.api import OPERATIONS
 from service.web.access.keys import SCOPES
+from service.web.bodies import body
+from service.web.operations import operation as operations
 from service.web.operations.operation import Operation
 from tests.service.api import SUBSCRIPTIONS, Platform
 
@@ -51,6 +54,28 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(platform: Platform) -
         """
     )
     assert platform.http.get(SUBSCRIPTIONS, headers=headers).status_code == 401
+
+
+def test_a_key_that_is_revoked_while_a_long_body_comes_is_refused(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, headers = body.read, platform.key("publish")
+
+    async def read_slowly(request: Request, max_bytes: int) -> bytes:
+        raw = await read(request, max_bytes)
+        platform.database.execute(
+            "update outbox.api_key set revoked_at = now() "
+            "where id = (select max(id) from outbox.api_key)"
+        )
+        return raw
+
+    monkeypatch.setattr(operations, "LONG_BODY_SECONDS", 0.0)
+    monkeypatch.setattr(body, "read", read_slowly)
+    channel = platform.name()
+    message = {"channelId": channel, "type": "order.paid", "payload": {}}
+    answer = platform.send("POST", "/v1/messages", message, headers)
+    assert answer.status_code == 401
+    assert platform.messages(channel) == []
 
 
 def test_a_method_that_a_path_does_not_have_is_405_and_names_those_it_has(
