@@ -3,16 +3,17 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from service.web.server.http import MAX_HEAD_BYTES, MAX_HEADERS
+from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.raw import Raw, get, post
 from tests.service.shop import ORDERS
-from tests.service.web.front import BODIES, HEADS, Front, only_ours
+from tests.service.web.front import BODIES, HEADS, Front, only_ours, start
 
 
 @pytest.mark.long
@@ -195,8 +196,14 @@ def test_a_request_before_the_answer_ends_the_connection_after_it(patient: Front
     assert answers.endswith(b'{"status":"ready"}')
 
 
-def test_who_does_not_read_its_answer_is_ended(front: Front) -> None:
-    """As many answers of 60 KB as the kernel takes for a client that reads none, and one more."""
+def test_who_does_not_read_its_answer_is_ended(
+    spawn: Spawn, database_url: str, free_port: Callable[[], int]
+) -> None:
+    """As many answers of 60 KB as the kernel takes for a client that reads none, and one more.
+
+    Its time is long enough that between two requests it is never one that has nothing to say.
+    """
+    front = start(spawn, database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="6")
     ended = 'service_connections_ended_total{reason="answer_not_read"}'
     answered = 'service_requests_total{method="GET",route="/openapi.json",status="200"}'
 
