@@ -84,7 +84,7 @@ class Pool:
         return bool(self._waiting)
 
     def take(self, url: Url) -> Connection | None:
-        """One that is open, and likely to stay so; None: `open` makes one."""
+        """One that likely stays open, or all that can be had; None: `open` makes one."""
         endpoint = self._endpoint(url)
         now = endpoint.used_at = time.monotonic()
         while endpoint.resting:

@@ -140,9 +140,8 @@ def test_statements_that_others_prepare_stop_neither(
     connection.execute(LONG_AGO)
     maintain(database_url)
     assert seconds(connection) < 60
-    made = "select outbox.make_partitions(7)"
     connection.execute("set lock_timeout = '5s'")
-    connection.execute(made)
+    connection.execute("select outbox.turn_partition('outbox.message', 7)")
     assert list(migrations.migrate(connection, outbox_only=False)) == []
 
 

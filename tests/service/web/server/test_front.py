@@ -203,7 +203,7 @@ def test_who_does_not_read_its_answer_is_ended(
 
     Its time is long enough that between two requests it is never one that has nothing to say.
     """
-    front = start(spawn, database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="6")
+    front = start(spawn, database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="4")
     ended = 'service_connections_ended_total{reason="answer_not_read"}'
     answered = 'service_requests_total{method="GET",route="/openapi.json",status="200"}'
 
