@@ -8,6 +8,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements.build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY relay relay
+COPY catalogue catalogue
 COPY sql sql
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
 
@@ -15,8 +16,9 @@ FROM ${PYTHON}
 ENV PYTHONUNBUFFERED=1
 COPY requirements.runtime.lock /tmp/
 RUN pip install --no-cache-dir --require-hashes -r /tmp/requirements.runtime.lock \
-    && useradd --system --no-create-home outbox
+    && groupadd --gid 10001 outbox && useradd --uid 10001 --gid outbox --no-create-home outbox
 COPY --from=wheel /wheel /tmp/wheel
 RUN pip install --no-cache-dir --no-deps --no-index /tmp/wheel/*.whl && rm -r /tmp/wheel
-USER outbox
+# As a number: Kubernetes can't tell of a name that it is not root's.
+USER 10001
 CMD ["outbox-relay", "run"]

@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Tests and demo start many processes of this project: none is to compile it anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-long prove chaos lint schema bench bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
+.PHONY: help install demo run test test-long test-nightly test-versions prove prove-connectors chaos lint schema event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,17 +26,27 @@ $(STAMP): pyproject.toml requirements.lock
 demo: $(STAMP) ## payments, webhooks, kills and a reckoning, on real Postgres and real Kafka; ends by itself
 	$(BIN)/python -m demo
 
-run: $(STAMP) ## the whole stack until Ctrl-C
-	$(BIN)/python -m local
+run: $(STAMP) ## the whole stack until Ctrl-C; WITH=sqs,kafka-2 with what connectors lead to
+	$(BIN)/python -m local $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## the promises, on real Postgres and real Kafka
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long"
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long and not nightly and not versions and not alone and not proof"
 
-test-long: $(STAMP) ## those that take outages, kills, stops and failovers
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m long
+test-long: $(STAMP) ## those that take outages, kills, stops and failovers, and older releases of Postgres
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "long and not nightly and not versions and not proof"
+	$(BIN)/python -m pytest -m alone
+
+test-nightly: $(STAMP) ## at length, or once more elsewhere, what the others show in short
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "nightly and not versions"
+
+test-versions: $(STAMP) ## the SQL on the releases of Postgres between the newest and the oldest
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m versions
 
 prove: $(STAMP) ## every interleaving of small transactions and relays, all of them
 	$(BIN)/python -m tests.schedules
+
+prove-connectors: $(STAMP) ## twenty thousand messages through each connector, while its ends are killed
+	$(BIN)/python -m pytest -m proof
 
 chaos: $(STAMP) ## ten minutes of kills, freezes, cut wires and failovers, and a reckoning
 	$(BIN)/python -m tests.chaos --kills-at-least 200
@@ -46,6 +59,9 @@ lint: $(STAMP) ## ruff, mypy --strict, and which module may import which
 
 schema: $(STAMP) ## sql/schema.sql anew, from the migrations
 	$(BIN)/python -m local.schema
+
+event-types: $(STAMP) ## the files of the sale's event types anew, from what it publishes
+	$(BIN)/python -m service.payments.event_types
 
 bench: $(STAMP) ## this relay beside the bare producer and the classic relay, one table
 	$(BIN)/python -m bench
@@ -64,6 +80,9 @@ bench-push: $(STAMP) ## signed webhooks beside a bare aiohttp loop, one table
 
 bench-takeover: $(STAMP) ## relays killed again and again, and how soon the other goes on
 	$(BIN)/python -m bench.takeover
+
+bench-catalogue: $(STAMP) ## a publish of an event type that is enforced, and of one that is not, one table
+	$(BIN)/python -m bench.catalogue
 
 bench-isolation: $(STAMP) ## healthy endpoints beside one that hangs, is slow, fails, is far behind, is paused
 	$(BIN)/python -m bench.push --only isolation

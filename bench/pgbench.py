@@ -1,4 +1,4 @@
-"""The statements that the service runs for one webhook, run by pgbench."""
+"""Statements that pgbench runs: those of the service for one webhook, or a script."""
 
 import re
 import subprocess
@@ -48,11 +48,19 @@ def measure(
     if not pipelined:
         lines = [line for line in lines if not line.endswith("pipeline")]
     path.write_text("\n".join(lines) + "\n")
-    command: list[str | Path] = [
-        bin_dir() / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={path}",
+    return rate(
+        arena.database_url,
+        path,
         f"--client={clients}", "--jobs=2", f"--transactions={count // clients}",
         f"--define=first={first}", f"--define=share={count // clients}", "--define=i=0",
-        arena.database_url,
+    )  # fmt: skip
+
+
+def rate(database_url: str, script: Path, *options: str) -> float:
+    """Transactions per second. Raises RuntimeError with what pgbench said."""
+    command: list[str | Path] = [
+        bin_dir() / "pgbench", "--no-vacuum", "--protocol=prepared", f"--file={script}",
+        *options, database_url,
     ]  # fmt: skip
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from demo import panel, plan, report
 from demo.fleet import Fleet, fleet
-from demo.places import Places, places, servers
+from demo.places import Places, Servers, places, servers
 from demo.plan import Story
 from demo.provider import Refused
 from demo.reckoning import reckon
@@ -27,13 +27,14 @@ from demo.subscriptions import ApiError
 from demo.till import Till
 from local.postgres_binaries import bin_dir
 from local.server import StartError
-from local.stack import Stack, temporary_directory
+from local.stack import temporary_directory
 
 LINE_CHARACTERS = 100
 FEWEST_ORDERS = 40
 KILLS = {
     "relay-1": 3,
     "relay-2": 2,
+    "relay-3": 2,
     "service-1": 2,
     "service-2": 1,
     "inventory": 1,
@@ -60,7 +61,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
         return 130
-    except (StartError, KafkaException, TimeoutError, psycopg.Error) as error:
+    except (StartError, KafkaException, OSError, psycopg.Error) as error:
         console.print(str(error), style="red", markup=False, highlight=False)
         return 1
 
@@ -71,10 +72,10 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
     random = Random(seed)
     stories = plan.stories(random, orders)
     with temporary_directory() as directory:
-        console.print("Starting Postgres and Kafka …")
+        console.print("Starting Postgres, two Kafkas and a queue …")
         with (
-            servers(directory) as stack,
-            places(stack, directory) as here,
+            servers(directory) as started,
+            places(started, directory) as here,
             fleet(here, directory) as company,
         ):
             till = Till(company.service_urls)
@@ -92,7 +93,7 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
                 highlight=False,
             )
             if stay:
-                wait_for_ctrl_c(console, stack, here, directory)
+                wait_for_ctrl_c(console, started, here, directory)
             else:
                 console.print("To look around in it: .venv/bin/python -m demo --stay")
     return 0 if right else 1
@@ -111,7 +112,7 @@ def perform(
     with panel.screen(console) as screen:
         try:
             return asyncio.run(play(here, company, stories, kills, random, till, screen))
-        except* (StartError, Refused, ApiError, TimeoutError) as group:
+        except* (StartError, Refused, ApiError, KafkaException, OSError) as group:
             for error in leaves(group):
                 console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
     return None
@@ -126,17 +127,19 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def wait_for_ctrl_c(console: Console, stack: Stack, here: Places, directory: Path) -> None:
+def wait_for_ctrl_c(console: Console, started: Servers, here: Places, directory: Path) -> None:
     """Tells how to look around, and waits."""
     name = conninfo_to_dict(here.sale)["dbname"]
     # A URL from the environment may hold a password: it is not printed.
     database = f"a database {name!r} where DATABASE_URL says"
-    if stack.postgres is not None:
-        database = f"{bin_dir() / 'psql'} {shlex.quote(stack.postgres.dsn(str(name)))}"
+    postgres = started.stack.postgres
+    if postgres is not None:
+        database = f"{bin_dir() / 'psql'} {shlex.quote(postgres.dsn(str(name)))}"
     console.print(
         f"database  {database}\n"
         f"          psql -f sql/inspect/throughput.sql, backlog.sql, next_messages.sql, …\n"
         f"Kafka     {here.bootstrap_servers}, topics {here.prefix}*\n"
+        f"the other {here.other_bootstrap_servers}, topic {here.other_topic}\n"
         f"records   {directory}/*.sqlite, of the subscribers\n"
         f"logs      {directory}/*.log\n"
         "Ctrl-C ends it.",

@@ -4,18 +4,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo import connectors
+from demo.consumers import inventory
 from demo.places import CONSUMERS, Places
 from demo.subscriptions import SUBSCRIBERS
 from local.program import Program, script
 from local.server import StartError, free_port
+from service.payments import event_types
 
 SERVICES = ("service-1", "service-2")
 RELAYS = ("relay-1", "relay-2")
-MIGRATE_TIMEOUT_SECONDS = 60.0
-STATUS_TIMEOUT_SECONDS = 15.0
+# Of the log that inventory has in its own database.
+STOCK_RELAY = "relay-3"
+COMMAND_TIMEOUT_SECONDS = 60.0
 KEYS_TIMEOUT_SECONDS = 30.0
 
 # This consumer loses its offsets with its life, and reads everything again: its inbox must know it.
@@ -26,7 +31,7 @@ FOREIGN_SETTINGS = ("RELAY_", "SERVICE_", "WEBHOOK_", "OUTBOX_")
 
 
 class Fleet:
-    """Two services, two relays, two consumers, and the subscribers once they have their secrets.
+    """Two services, three relays, two consumers, and the subscribers once they have their secrets.
 
     `kills` counts SIGKILLs by name; `down` are those that were killed and are not back yet;
     `service_urls` are where the services listen, `subscriber_urls` where each subscriber does.
@@ -49,11 +54,12 @@ class Fleet:
             "DATABASE_URL": places.sale,
             "KAFKA_BOOTSTRAP_SERVERS": places.bootstrap_servers,
         }
-        ports = {name: free_port() for name in (*SERVICES, *RELAYS)}
+        ports = {name: free_port() for name in (*SERVICES, *RELAYS, STOCK_RELAY)}
         self.service_urls = [f"http://127.0.0.1:{ports[name]}" for name in SERVICES]
         self.programs = {
             **{name: self._service(name, ports[name]) for name in SERVICES},
             **{name: self._relay(name, ports[name]) for name in RELAYS},
+            STOCK_RELAY: self._stock_relay(ports[STOCK_RELAY]),
             **{name: self._consumer(name) for name in CONSUMERS},
         }
         self.kills = dict.fromkeys(self.programs, 0)
@@ -97,8 +103,23 @@ class Fleet:
                 raise StartError(f"{program.name} died:\n{program.log_tail()}")
 
     def migrate(self) -> None:
-        """Bring the sale database up to date. Raises StartError with what the command said."""
-        self._relay_command("migrate", MIGRATE_TIMEOUT_SECONDS)
+        """Bring both logs' databases up to date. Raises StartError with what a command said."""
+        with ThreadPoolExecutor(2) as pool:
+            for ended in (
+                pool.submit(self._migrate, "migrate", self._environment),
+                pool.submit(self._migrate, "migrate-stock", self._stock, "--outbox-only"),
+            ):
+                ended.result()
+
+    def register(self) -> None:
+        """Hold what the services publish to its types. Raises StartError with what is wrong."""
+        words = ("catalogue", "apply", str(event_types.DIRECTORY))
+        self._relay_command("register", self._environment, *words)
+
+    def connect(self) -> None:
+        """Makes the connectors. Raises StartError with what the command said."""
+        for words in connectors.additions(self._places):
+            self._relay_command("connect", self._stock, "connectors", *words)
 
     def create_key(self) -> str:
         """A new key of the API, to manage subscriptions. Raises StartError.
@@ -123,22 +144,30 @@ class Fleet:
 
     def status(self) -> str:
         """What `outbox-relay status` prints."""
-        return self._relay_command("status", STATUS_TIMEOUT_SECONDS)
+        return self._relay_command("status", self._environment, "status")
 
-    def _relay_command(self, command: str, timeout_seconds: float) -> str:
+    @property
+    def _stock(self) -> dict[str, str]:
+        """The environment of what works on inventory's log."""
+        return {**self._environment, "DATABASE_URL": self._places.books[inventory.NAME]}
+
+    def _migrate(self, name: str, environment: dict[str, str], *options: str) -> None:
+        self._relay_command(name, environment, "migrate", *options)
+
+    def _relay_command(self, name: str, environment: dict[str, str], *arguments: str) -> str:
         program = Program(
-            command,
-            [script("outbox-relay"), command],
-            log=self._logs / f"{command}.log",
-            environment=self._environment,
+            name,
+            [script("outbox-relay"), *arguments],
+            log=self._logs / f"{name}.log",
+            environment=environment,
         )
         program.launch()
         try:
-            status = program.wait(timeout_seconds)
+            status = program.wait(COMMAND_TIMEOUT_SECONDS)
         finally:
             program.kill()
         if status:
-            raise StartError(f"outbox-relay {command} failed:\n{program.log_tail()}")
+            raise StartError(f"outbox-relay {arguments[0]} failed:\n{program.log_tail()}")
         return program.output()
 
     def _service(self, name: str, port: int) -> Program:
@@ -151,18 +180,26 @@ class Fleet:
         )
 
     def _relay(self, name: str, port: int) -> Program:
+        # Endpoints in the relay's own network are refused, but where they are allowed.
+        return self._any_relay(
+            name, port, {**self._environment, "RELAY_ALLOW_NETWORKS": "127.0.0.0/8"}
+        )
+
+    def _stock_relay(self, port: int) -> Program:
+        permission = connectors.permission(self._places)
+        return self._any_relay(STOCK_RELAY, port, {**self._stock, **permission})
+
+    def _any_relay(self, name: str, port: int, environment: dict[str, str]) -> Program:
         settings = {
             "RELAY_NAME": name,
             "RELAY_PORT": str(port),
             "RELAY_TOPIC_PREFIX": self._places.prefix,
-            # Endpoints in the relay's own network are refused, but where they are allowed.
-            "RELAY_ALLOW_NETWORKS": "127.0.0.0/8",
         }
         return Program(
             name,
             [script("outbox-relay"), "run"],
             log=self._logs / f"{name}.log",
-            environment={**self._environment, **settings},
+            environment={**environment, **settings},
             ready_url=f"http://127.0.0.1:{port}/readyz",
         )
 
@@ -189,6 +226,7 @@ def fleet(places: Places, logs: Path) -> Iterator[Fleet]:
     started = Fleet(places, logs)
     try:
         started.migrate()
+        started.register()
         yield started
     finally:
         for program in started.programs.values():

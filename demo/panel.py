@@ -10,6 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from demo.connectors import CONNECTORS
+from demo.consumers import inventory
 from demo.gauges import Gauges
 from demo.places import CHANNELS, CONSUMERS
 from demo.scene import Scene, Screen
@@ -59,12 +61,13 @@ def line(scene: Scene) -> str:
         f"  topics {sum(gauges.topics.values())}"
         f"  pushed {'/'.join(str(each.delivered) for each in gauges.pushed.values())}"
         f"  {FAILING} {gauges.pushed[FAILING].breaker}"
+        f"  bridged {'/'.join(str(each.delivered) for each in gauges.bridged.values())}"
         f"  kills {sum(scene.fleet.kills.values())}"
     )
 
 
 def draw(scene: Scene) -> RenderableType:
-    """The scene for a terminal of 100 by 32."""
+    """The scene for a terminal of 100 by 35."""
     gauges = scene.gauges
     if gauges is None:
         return Panel(f"{scene.phase} …", title="outbox relay", height=3)
@@ -130,7 +133,7 @@ def _topics(gauges: Gauges) -> RenderableType:
     table.add_row(Text("consumer", style="dim"), *(Text(t, style="dim") for t in ("once", "again")))
     for name in CONSUMERS:
         table.add_row(name, str(gauges.applied[name]), str(gauges.ignored[name]))
-    return Panel(table, title="messages", height=9)
+    return Panel(table, title="messages", height=10)
 
 
 def _processes(scene: Scene) -> RenderableType:
@@ -139,16 +142,17 @@ def _processes(scene: Scene) -> RenderableType:
         down = name in scene.fleet.down
         state = Text("killed", style="bold red") if down else Text("up", style="green")
         table.add_row(name, state, str(kills))
-    return Panel(table, title="processes", height=9)
+    return Panel(table, title="processes", height=10)
 
 
-BREAKERS = {"closed": "green", "open": "bold red", "half-open": "yellow"}
+BREAKERS = {"closed": "green", "open": "bold red", "half-open": "yellow", "": "default"}
 
 
 def _subscribers(gauges: Gauges) -> RenderableType:
     headers = ("delivered", "in the log", "the oldest, for", "in rows", "breaker")
     table = _table("subscriber", *headers)
-    for name, each in gauges.pushed.items():
+    connectors = {f"{name}: {to}": gauges.bridged[name] for name, to in CONNECTORS.items()}
+    for name, each in {**gauges.pushed, **connectors}.items():
         table.add_row(
             name,
             str(each.delivered),
@@ -157,7 +161,8 @@ def _subscribers(gauges: Gauges) -> RenderableType:
             str(each.rows),
             Text(each.breaker, style=BREAKERS[each.breaker]),
         )
-    return Panel(table, title=f"webhooks of {CHANNEL}", height=7)
+    title = f"webhooks of {CHANNEL}, connectors of {inventory.CHANNEL}"
+    return Panel(table, title=title, height=9)
 
 
 def _news(scene: Scene) -> RenderableType:

@@ -1,7 +1,8 @@
 """Where the demo keeps things: databases and topics of its own, gone when it ends."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,12 +15,16 @@ from psycopg.conninfo import make_conninfo
 
 from demo.consumers import finance, inventory
 from demo.plan import PRICES
+from demo.queue import Queue
 from demo.subscribers import records
 from demo.subscriptions import SUBSCRIBERS
+from local.elasticmq import ElasticMQ
+from local.kafka import Kafka
 from local.stack import Stack
 
-CHANNELS = ("orders.lifecycle", "payment.success", "payment.unapplied")
+CHANNELS = ("orders.lifecycle", "payment.success", "payment.unapplied", inventory.CHANNEL)
 CONSUMERS = (inventory.NAME, finance.NAME)
+QUEUE = "stock.fifo"
 OPENING_STOCK = 5_000
 ADMIN_TIMEOUT_SECONDS = 10.0
 
@@ -28,10 +33,25 @@ INBOX = ROOT / "sql" / "inbox.sql"
 SCRIPTS = Path(__file__).parent / "consumers"
 
 
+class Servers(msgspec.Struct, frozen=True):
+    """The company's own Postgres and Kafka, and what others have: another Kafka, and SQS."""
+
+    stack: Stack
+    other_kafka: Kafka
+    sqs: ElasticMQ
+
+    def kill(self) -> None:
+        """All but Postgres: an orderly stop takes seconds, and their data go anyway."""
+        for server in (self.stack.kafka, self.other_kafka, self.sqs):
+            if server is not None:
+                server.kill()
+
+
 class Places(msgspec.Struct, frozen=True):
     """Connection strings, of the service's database and of each consumer's; names in Kafka.
 
     `prefix` stands before topics and consumer groups; `records` are the subscribers' own files.
+    `other_bootstrap_servers` and `queue` are where the connectors lead.
     """
 
     sale: str
@@ -39,6 +59,8 @@ class Places(msgspec.Struct, frozen=True):
     bootstrap_servers: str
     prefix: str
     records: dict[str, Path]
+    other_bootstrap_servers: str
+    queue: Queue
 
     def topic(self, channel: str) -> str:
         return self.prefix + channel
@@ -50,28 +72,43 @@ class Places(msgspec.Struct, frozen=True):
     def topics(self) -> list[str]:
         return [self.topic(channel) for channel in CHANNELS]
 
+    @property
+    def other_topic(self) -> str:
+        """Of inventory.updates, in the other Kafka."""
+        return self.topic("stock")
+
 
 @contextmanager
-def servers(directory: Path) -> Iterator[Stack]:
-    """Postgres and Kafka, those of the environment or new ones. Raises StartError.
+def servers(directory: Path) -> Iterator[Servers]:
+    """Postgres and Kafka, those of the environment or new ones; what others have is new.
 
-    A new Kafka is killed in the end: its orderly stop takes seconds, and its data go anyway.
+    Raises StartError.
     """
-    with Stack.start(directory) as stack:
+    with ExitStack() as started, ThreadPoolExecutor(1) as pool:
+
+        def start_others() -> tuple[Kafka, ElasticMQ]:
+            # One after the other, so that their jars are not fetched at once.
+            kafka = Kafka.start(directory / "kafka-2", quick_start=True)
+            started.enter_context(kafka)
+            return kafka, started.enter_context(ElasticMQ.start(directory / "elasticmq.log"))
+
+        starting = pool.submit(start_others)
+        stack = started.enter_context(Stack.start(directory, quick_start=True))
+        here = Servers(stack, *starting.result())
         try:
-            yield stack
+            yield here
         finally:
-            if stack.kafka is not None:
-                stack.kafka.kill()
+            here.kill()
 
 
 @contextmanager
-def places(stack: Stack, directory: Path) -> Iterator[Places]:
-    """Fresh databases and topics on the stack, with names of their own; files.
+def places(servers: Servers, directory: Path) -> Iterator[Places]:
+    """Fresh databases, topics and a queue on the servers, with names of their own; files.
 
     The sale database is empty: `outbox-relay migrate` fills it. Servers that the demo did not start
     are left as they were found.
     """
+    stack = servers.stack
     name = f"outbox_demo_{uuid4().hex[:8]}"
     names = [name, *(f"{name}_{consumer}" for consumer in CONSUMERS)]
     sale, *books = (make_conninfo(stack.database_url, dbname=each) for each in names)
@@ -82,6 +119,8 @@ def places(stack: Stack, directory: Path) -> Iterator[Places]:
         bootstrap_servers=stack.bootstrap_servers,
         prefix=prefix,
         records={subscriber: directory / f"{subscriber}.sqlite" for subscriber in SUBSCRIBERS},
+        other_bootstrap_servers=servers.other_kafka.bootstrap_servers,
+        queue=Queue(servers.sqs.url(QUEUE), servers.sqs.ask),
     )
     try:
         _administer(stack.database_url, "create database {}", names)
@@ -90,6 +129,8 @@ def places(stack: Stack, directory: Path) -> Iterator[Places]:
         for record in here.records.values():
             records.make(record)
         stack.make_topics(here.topics())
+        servers.other_kafka.create_topic(here.other_topic)
+        servers.sqs.create_queue(QUEUE)
         yield here
     finally:
         if stack.postgres is None:

@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
+from demo.bridged import Bridged, reckon_bridged
 from demo.comparison import Delivery, Promise, Published, compare
 from demo.places import CHANNELS, Places
 from demo.plan import SUCCESS, Story
@@ -25,18 +26,20 @@ class Reckoning(msgspec.Struct, frozen=True):
     ignored: dict[str, int]
     rolled_back: int
     pushed: Pushed
+    bridged: Bridged
 
     @property
     def right(self) -> bool:
-        deliveries = [*self.deliveries, *self.pushed.deliveries]
-        promises = [*self.promises, *self.pushed.promises]
+        parts = (self, self.pushed, self.bridged)
+        deliveries = [each for part in parts for each in part.deliveries]
+        promises = [each for part in parts for each in part.promises]
         return all(each.right for each in deliveries) and all(each.right for each in promises)
 
 
 def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
-    """Reads databases, topics and records anew.
+    """Reads databases, topics and records anew, and what is left in the queue.
 
-    Raises psycopg.Error, sqlite3.Error, KafkaException, TimeoutError.
+    Raises psycopg.Error, sqlite3.Error, KafkaException, OSError, TimeoutError.
     """
     topics = Topics(places.bootstrap_servers, places.topics())
     try:
@@ -48,7 +51,7 @@ def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
         psycopg.connect(places.books["inventory"]) as inventory,
         psycopg.connect(places.books["finance"]) as finance,
     ):
-        log = [Published(*row) for row in sale.execute(LOG)]
+        log = [Published(*row) for each in (sale, inventory) for row in each.execute(LOG)]
         return Reckoning(
             deliveries=[
                 compare(
@@ -67,6 +70,7 @@ def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
                 money_promise(sale, stories),
                 *stock_promises(sale, inventory),
                 *wallet_promises(sale, finance),
+                *type_promises(sale),
                 Promise("displays to be told of their order", len(till.due), len(till.told)),
             ],
             ignored={
@@ -75,6 +79,7 @@ def reckon(places: Places, stories: Sequence[Story], till: Till) -> Reckoning:
             },
             rolled_back=_number(sale, ROLLED_BACK),
             pushed=reckon_pushed(places, sale, log),
+            bridged=reckon_bridged(places, inventory, log),
         )
 
 
@@ -188,6 +193,26 @@ def wallet_promises(sale: Connection, finance: Connection) -> list[Promise]:
     return [
         Promise("EUR paid for orders, and booked as income", *totals),
         Promise("orders whose income is not what was paid", 0, len(wrong)),
+    ]
+
+
+PUBLISHED = "select count(*) from outbox.message where not starts_with(channel, 'outbox.')"
+CHECKED = """
+    select count(*)
+    from outbox.message as message
+    join outbox.event_type as event_type using (type)
+    where enforcement = 'refuse' and message.type_version = event_type.version
+"""
+FAULTS = "select coalesce(sum(faults), 0) from outbox.event_type_state"
+
+
+def type_promises(sale: Connection) -> list[Promise]:
+    """Whatever the services published was held to its type, and fits."""
+    # No message at all would be no promise kept.
+    published = max(_number(sale, PUBLISHED), 1)
+    return [
+        Promise("event types: messages, and held to them", published, _number(sale, CHECKED)),
+        Promise("event types: messages that do not fit", 0, _number(sale, FAULTS)),
     ]
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.comparison import Delivery, Promise
+from demo.consumers import inventory
 from demo.fleet import FORGETFUL
 from demo.pushed import Pushed
 from demo.reckoning import Reckoning
@@ -29,7 +30,12 @@ def show(console: Console, reckoning: Reckoning) -> None:
             "subscriber",
             pushed.deliveries,
         ),
-        _promises([*reckoning.promises, *pushed.promises]),
+        _deliveries(
+            f"{inventory.CHANNEL} by connectors, against what is there, read to the end",
+            "connector",
+            reckoning.bridged.deliveries,
+        ),
+        _promises([*reckoning.promises, *pushed.promises, *reckoning.bridged.promises]),
     )
     ignored = ", ".join(f"{count} by {name}" for name, count in reckoning.ignored.items())
     console.print(

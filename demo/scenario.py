@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from random import Random
 
+import psycopg
 from psycopg import AsyncConnection
 
 from demo.fleet import SERVICES, Fleet
@@ -66,9 +67,10 @@ async def play(
 async def _start(fleet: Fleet, subscriptions: Subscriptions) -> None:
     """The services first: with them subscribers subscribe, and only then they know their secrets.
 
-    No customer pays before all are there.
+    The connectors are made meanwhile. No customer pays before all are there.
     """
-    await _launch(fleet, SERVICES)
+    connecting = asyncio.to_thread(fleet.connect)
+    await asyncio.gather(connecting, _launch(fleet, SERVICES))
     for name in SUBSCRIBERS:
         endpoint = f"{fleet.subscriber_urls[name]}/webhooks"
         fleet.equip(name, await subscriptions.subscribe(name, endpoint))
@@ -110,7 +112,7 @@ async def _orders_and_kills(
 
         events.create_task(fail_for_a_while(scene, subscriptions))
         events.create_task(redrive_the_poisoned(scene, subscriptions))
-        minds = events.create_task(_change_minds(places))
+        minds = events.create_task(change_minds(places))
         scene.played = await scene.provider.play(stories, on_order, on_done)
         minds.cancel()
     return displays
@@ -126,19 +128,39 @@ async def _kill(scene: Scene, victim: str, turn: asyncio.Lock) -> None:
         scene.tell(f"{victim} is back after {time.monotonic() - killed:.1f} s")
 
 
-# All consumers and subscribers would choke on it, if it ever came.
+# Examples of two types: consumers and subscribers would take them for a sale, if they ever came.
 PUBLISH = """
-    select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'rolled back'),
-           outbox.publish('orders.lifecycle', 'order.paid', '{}', group_key => 'rolled back')
+    select outbox.publish(channels[1], type, example::json, group_key => 'rolled back')
+    from outbox.event_type
+    where type in ('payment.success', 'order.paid')
+"""
+PUBLISH_UNFIT = """
+    select outbox.publish('payment.success', 'payment.success', '{}', group_key => 'refused')
+"""
+UNFIT = "OB422"
+PUBLISH_STOCK = """
+    select outbox.publish('inventory.updates', 'stock.changed', '{}', group_key => 'rolled back')
 """
 
 
-async def _change_minds(places: Places) -> None:
-    """Publishes and rolls back, over and over: none of it may ever be seen."""
-    async with await AsyncConnection.connect(places.sale, autocommit=True) as connection:
+async def change_minds(places: Places) -> None:
+    """Publishes and rolls back, over and over, or is refused: none of it may ever be seen."""
+    async with (
+        await AsyncConnection.connect(places.sale, autocommit=True) as sale,
+        await AsyncConnection.connect(places.books["inventory"], autocommit=True) as inventory,
+    ):
         while True:
-            async with connection.transaction(force_rollback=True):
-                await connection.execute(PUBLISH)
+            async with sale.transaction(force_rollback=True):
+                await sale.execute(PUBLISH)
+            async with inventory.transaction(force_rollback=True):
+                await inventory.execute(PUBLISH_STOCK)
+            try:
+                async with sale.transaction():
+                    await sale.execute(PUBLISH)
+                    await sale.execute(PUBLISH_UNFIT)
+            except psycopg.Error as refusal:
+                if refusal.sqlstate != UNFIT:
+                    raise
             await asyncio.sleep(CHANGE_OF_MIND_INTERVAL_SECONDS)
 
 

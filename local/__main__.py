@@ -14,14 +14,16 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 
-from local.kafka import QUICK_START
+from local import besides
+from local.besides import Besides
 from local.postgres_binaries import bin_dir
 from local.program import Program, script
 from local.server import Server, StartError, free_port
 from local.stack import Stack, temporary_directory
+from service.payments import event_types
 
 TOPICS = ("payment.success", "payment.unapplied", "orders.lifecycle")
-MIGRATE_TIMEOUT_SECONDS = 120
+COMMAND_TIMEOUT_SECONDS = 120
 ORDER = (
     '{"number": "S-1", "merchantId": "m1", "saleChannelId": "web", "currency": "EUR",'
     ' "total": "10.00", "createdBy": "you",'
@@ -43,7 +45,19 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="keep the data here; else it goes with the stack"
     )
-    directory: Path | None = parser.parse_args().data
+    parser.add_argument(
+        "--with",
+        type=besides.names,
+        action="extend",
+        default=[],
+        metavar="NAME,…",
+        dest="besides",
+        help="sqs: ElasticMQ with a queue orders.fifo, in place of Amazon SQS; kafka-2: a second "
+        "Kafka with a topic shop.orders, another cluster; pubsub: a server with a topic orders, in "
+        "place of Google Cloud Pub/Sub",
+    )
+    arguments = parser.parse_args()
+    directory: Path | None = arguments.data
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as exit_stack:
@@ -51,10 +65,11 @@ def main() -> int:
                 directory = exit_stack.enter_context(temporary_directory())
             directory.mkdir(parents=True, exist_ok=True)
             print("Starting Postgres and Kafka …", flush=True)
-            stack = exit_stack.enter_context(Stack.start(directory, java_options=QUICK_START))
-            programs = start_programs(stack, directory, exit_stack)
+            stack = exit_stack.enter_context(Stack.start(directory, quick_start=True))
+            others = [besides.STARTS[name](directory, exit_stack) for name in arguments.besides]
+            programs = start_programs(stack, directory, exit_stack, others)
             started = [server for server in (stack.postgres, stack.kafka) if server]
-            return watch([*started, *programs])
+            return watch([*started, *(one.server for one in others), *programs])
     except KeyboardInterrupt:
         return 0
     except (StartError, KafkaException, subprocess.TimeoutExpired) as error:
@@ -62,8 +77,10 @@ def main() -> int:
         return 1
 
 
-def start_programs(stack: Stack, directory: Path, exit_stack: ExitStack) -> list[Program]:
-    """Migrate, make the topics, start service and relay, and tell where everything is."""
+def start_programs(
+    stack: Stack, directory: Path, exit_stack: ExitStack, others: Sequence[Besides]
+) -> list[Program]:
+    """Migrate, register, make the topics, start service and relay, and tell where all of it is."""
     service_port, relay_port = preferred_port(8080), preferred_port(9187)
     environment = {
         **os.environ,
@@ -74,7 +91,16 @@ def start_programs(stack: Stack, directory: Path, exit_stack: ExitStack) -> list
         # An endpoint to try it with is on this machine, where the relay would else send nothing.
         "RELAY_ALLOW_NETWORKS": os.environ.get("RELAY_ALLOW_NETWORKS", "127.0.0.0/8"),
     }
+    environment.setdefault(
+        "RELAY_EVENT_TYPES_URL", f"http://127.0.0.1:{service_port}/v1/event-types"
+    )
+    environment.setdefault("SERVICE_KAFKA_SERVERS", stack.bootstrap_servers)
+    for one in others:
+        environment |= one.environment
+    if others:
+        environment["RELAY_ALLOW_HOSTS"] = ",".join(one.allowed for one in others)
     migrate(directory, environment)
+    register_event_types(directory, environment)
     stack.make_topics(TOPICS)
     service_url, relay_url = (f"http://127.0.0.1:{port}" for port in (service_port, relay_port))
     commands: dict[str, tuple[list[str | Path], str]] = {
@@ -92,16 +118,29 @@ def start_programs(stack: Stack, directory: Path, exit_stack: ExitStack) -> list
         )
         programs.append(exit_stack.enter_context(program))
     tell(stack, directory, service_url, relay_url)
+    for one in others:
+        print(f"\n{one.words}", flush=True)
     return programs
 
 
 def migrate(directory: Path, environment: dict[str, str]) -> None:
     """Bring the schema up to date. Raises StartError with what the command said."""
-    command: list[str | Path] = [script("outbox-relay"), "migrate"]
-    log = directory / "migrate.log"
-    with Program.start("migrate", command, log=log, environment=environment) as program:
-        if program.wait(MIGRATE_TIMEOUT_SECONDS):
-            raise StartError(f"outbox-relay migrate failed:\n{program.log_tail()}")
+    _relay_command("migrate", directory, environment, "migrate")
+
+
+def register_event_types(directory: Path, environment: dict[str, str]) -> None:
+    """Hold what the service publishes to its types. Raises StartError with what is wrong."""
+    _relay_command("catalogue", directory, environment, "catalogue", "apply", event_types.DIRECTORY)
+
+
+def _relay_command(
+    name: str, directory: Path, environment: dict[str, str], *arguments: str | Path
+) -> None:
+    command: list[str | Path] = [script("outbox-relay"), *arguments]
+    log = directory / f"{name}.log"
+    with Program.start(name, command, log=log, environment=environment) as program:
+        if program.wait(COMMAND_TIMEOUT_SECONDS):
+            raise StartError(f"outbox-relay {name} failed:\n{program.log_tail()}")
 
 
 def tell(stack: Stack, directory: Path, service_url: str, relay_url: str) -> None:
@@ -124,6 +163,8 @@ order.created to the topic orders.lifecycle and payment.success to payment.succe
   {post}/webhooks/payment -d {PAYMENT}
 See what the log holds, or write to it:
   {psql} -f sql/inspect/backlog.sql
+What the service publishes is held to its event types, those in service/payments/event_types:
+  {psql} -f sql/inspect/event_types.sql
 Run the relay's and the service's commands on it:
   export DATABASE_URL={database if stack.postgres else "…"}
 

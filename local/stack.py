@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -46,7 +46,7 @@ class Stack:
         *,
         postgres_settings: Mapping[str, str] = {},
         kafka_settings: Mapping[str, str] = {},
-        java_options: Sequence[str] = (),
+        quick_start: bool = False,
     ) -> Self:
         """Start what DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS do not name, both at once.
 
@@ -72,7 +72,7 @@ class Stack:
                 if bootstrap_servers or directory is None:
                     return None
                 kafka = Kafka.start(
-                    directory / "kafka", settings=kafka_settings, java_options=java_options
+                    directory / "kafka", settings=kafka_settings, quick_start=quick_start
                 )
                 return exit_stack.enter_context(kafka)
 

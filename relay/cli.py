@@ -13,7 +13,9 @@ from psycopg import errors
 
 from relay import migrations
 from relay.commands import (
+    catalogue,
     channels,
+    connectors,
     dead_letters,
     doctor,
     migrate,
@@ -23,6 +25,7 @@ from relay.commands import (
     secrets,
     status,
     subscriptions,
+    trace,
 )
 from relay.commands.arguments import words
 from relay.commands.outcome import BAD_CONFIGURATION, FAULT, complain
@@ -96,7 +99,10 @@ def _told(fault: psycopg.Error, settings: Settings) -> str:
         case errors.InsufficientPrivilege():
             return f"{first}: this command needs a role with more rights, see sql/roles.sql"
         case errors.LockNotAvailable():
-            return f"{first}: another session holds it; stop the writers, or try again"
+            return (
+                f"{first}: another session holds it; stop the writers, or try again. outbox-relay "
+                "doctor names who keeps others from it for long"
+            )
         case psycopg.OperationalError() if fault.sqlstate is None:
             return f"no database at {settings.database}: {first}. Check DATABASE_URL"
         case errors.DependentObjectsStillExist():
@@ -118,6 +124,9 @@ def _environment() -> str:
         "KAFKA_BOOTSTRAP_SERVERS": "host:port,host:port; subscriptions of kind kafka need it",
         "OUTBOX_SECRET_KEY": "seals endpoints' secrets at rest: base64 keys, the newest first",
         "KAFKA_…": "any further librdkafka property, as KAFKA_SECURITY_PROTOCOL=SASL_SSL",
+        "RELAY_CREDENTIALS_…": "parts of connectors' credentials: RELAY_CREDENTIALS_NAME_USERNAME, "
+        "…_PASSWORD, …_CA, …_CERTIFICATE, …_KEY",
+        "OTEL_…": "OpenTelemetry's own: spans go to OTEL_EXPORTER_OTLP_ENDPOINT, http://host:4318",
         **{name: description(field) for name, field in described_fields(Settings).items()},
     }
     lines = "\n".join(f"  {name:<27} {text}" for name, text in names.items())
@@ -129,9 +138,12 @@ NOUNS = (
     migrate,
     status,
     subscriptions,
+    connectors,
     channels,
+    catalogue,
     secrets,
     dead_letters,
+    trace,
     replay,
     rebase,
     doctor,

@@ -125,6 +125,7 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
     statement takes back its file.
     """
     with transaction(connection):
+        connection.execute(TIMEOUT)
         ran = applied(connection)
         _refuse_unknown(ran)
         _refuse_without_rows(connection)
@@ -137,10 +138,10 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
 
 RESET = "reset search_path; reset standard_conforming_strings"
 TIMEOUT = "select set_config('lock_timeout', '60s', true)"
-# One migrate at a time in a database. Any login could hold an advisory lock, and stop every one of
-# them; this takes the rights of the table's owner. The weakest mode that excludes itself: stronger
-# ones wait for ROW EXCLUSIVE, which PREPARE takes and keeps before any right is asked for.
-LOCK = "lock table outbox.migration in share update exclusive mode"
+# One migrate at a time in a database. Any login could hold an advisory lock, or again and again one
+# on the table, which Postgres takes before it asks for rights, and stop every one of them. To lock
+# the row takes the rights of the table's owner.
+LOCK = "select from outbox.migration where version = 1 for update"
 
 
 def _run(connection: Connection, migration: Migration) -> bool:
@@ -174,13 +175,26 @@ def _apply(connection: Connection, migration: Migration) -> bool:
 
 def _lock(connection: Connection) -> None:
     connection.execute(TIMEOUT)
-    if _is_there(connection):
+    if not _is_there(connection):
+        return
+    try:
         connection.execute(LOCK)
+    except errors.LockNotAvailable as held:
+        raise MigrationError(
+            "another session has kept outbox.migration locked for a minute",
+            "let another `outbox-relay migrate` end, and try again; where none runs, "
+            "outbox-relay doctor or sql/inspect/horizon.sql names the session",
+        ) from held
 
 
 MAY_MAKE_ROLES = """
     select rolsuper or rolcreaterole from pg_roles where rolname = current_user
 """
+
+
+# Grants name each partition. A relay that makes or drops one meanwhile would make them fail, with
+# words of Postgres's own catalog.
+LOCK_PARTITIONS = "select from outbox.maintenance, outbox.installation for update"
 
 
 def grant_roles(connection: Connection) -> bool:
@@ -194,5 +208,6 @@ def grant_roles(connection: Connection) -> bool:
         may = connection.execute(MAY_MAKE_ROLES).fetchone()
         if not may or not may[0]:
             return False
+        connection.execute(LOCK_PARTITIONS)
         connection.execute((sql_directory() / "roles.sql").read_bytes())
     return True

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import structlog
 from starlette.applications import Starlette
@@ -12,6 +12,9 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from service import openapi
+from service.checking.checker import Checker
+from service.console.catalogue.counts import Counts
+from service.console.routes import ROUTES as CONSOLE
 from service.database.pool import Database
 from service.payments import api as payments_api
 from service.payments import retention
@@ -31,6 +34,9 @@ from service.web.monitoring.metrics import Metrics
 from service.web.monitoring.refusals import Refusals
 from service.web.operations.routes import routes as operation_routes
 
+if TYPE_CHECKING:
+    from service.spans import Spans
+
 POOL_CLOSE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.1
 
@@ -48,7 +54,10 @@ class State(TypedDict):
     metrics: Metrics
     live: Live
     payments: Payments
+    counts: Counts
+    checker: Checker
     look: Callable[[], Awaitable[None]]
+    spans: "Spans | None"
 
 
 def routes() -> Sequence[BaseRoute]:
@@ -57,6 +66,7 @@ def routes() -> Sequence[BaseRoute]:
         *operation_routes(payments_api.OPERATIONS),
         WebSocketRoute(f"{payments_api.SALE}/ws", watch_order),
         *operation_routes(platform_api.OPERATIONS),
+        *CONSOLE,
         Route("/healthz", health.answer_alive),
         Route("/readyz", health.answer_ready),
         Route("/metrics", health.show_metrics),
@@ -77,9 +87,9 @@ async def end(*tasks: asyncio.Task[None]) -> None:
         _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, spans: "Spans | None" = None) -> Starlette:
     """The ASGI app; it connects to the database when it is started, and again whenever it must."""
-    database = Database(settings)
+    database = Database(settings, spans)
     metrics = Metrics(database)
     payments = Payments(database, settings.payments)
     state = State(
@@ -91,7 +101,10 @@ def create_app(settings: Settings) -> Starlette:
         metrics=metrics,
         live=Live(database, metrics, settings.max_connections // 2),
         payments=payments,
+        counts=Counts(database),
+        checker=Checker(),
         look=payments.look,
+        spans=spans,
     )
     table = routes()
     unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
@@ -133,6 +146,7 @@ def _lifespan(
             unauthorized.flush()
             refused.flush()
             await end(reader, turning)
+            await state["checker"].close()
             await database.pool.close(POOL_CLOSE_SECONDS)
 
     return lifespan

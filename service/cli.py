@@ -10,7 +10,7 @@ from importlib.metadata import version
 import structlog
 from prometheus_client import disable_created_metrics
 
-from service import keys_command, settings
+from service import keys_command, settings, tracing
 from service.app import create_app
 from service.payments import served
 from service.process import logs, terminal
@@ -81,7 +81,8 @@ def serve(configured: Settings, ignored: Sequence[str]) -> None:
     # An empty WEBHOOK_SECRET is none: the log says what came of it.
     log.info("webhook signatures", required=configured.webhook_secret is not None)
     log.info("keys of endpoints' signatures at rest", sealed=configured.secret_key is not None)
-    app = create_app(configured)
+    spans = tracing.start()
+    app = create_app(configured, spans)
     # uvicorn raises the signal that stopped it once more when it is done; it has been obeyed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
@@ -97,6 +98,9 @@ def serve(configured: Settings, ignored: Sequence[str]) -> None:
     except SystemExit:
         # A port that is taken, say: uvicorn has logged it, and has statuses of its own.
         raise SystemExit(1) from None
+    finally:
+        if spans is not None:
+            spans.close()
     raise SystemExit(0 if server.started else 1)
 
 

@@ -15,14 +15,38 @@ MAX_FIELD_LENGTH = 500
 MAX_DETAIL_LENGTH = 2000
 
 
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """What does not fit an event type: `pointer` (RFC 6901) leads there in the request's body."""
+
+    pointer: str
+    keyword: str
+    detail: str
+
+
+class Break(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change breaks: `pointer` leads there in the schema, `version` is the one beside it."""
+
+    version: int
+    pointer: str
+    rule: str
+    harms: str
+    detail: str
+
+
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457; `field` is the path that is to blame."""
+    """RFC 9457; `field` is the path that is to blame.
+
+    `faults` of a payload, at most 20, and `breaks` of a schema's change say what is wrong one by
+    one.
+    """
 
     type: str
     title: str
     status: int
     detail: str
     field: str | None = None
+    faults: list[Fault] | None = None
+    breaks: list[Break] | None = None
 
 
 class Problem(Exception):

@@ -4,7 +4,7 @@ import base64
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import psycopg
@@ -34,6 +34,20 @@ class SettingsError(Exception):
     """The environment does not fit; the message names the setting and how to correct it."""
 
 
+# A broker as host:port, and before it how it is spoken to.
+_KAFKA_SERVER = re.compile(
+    r"(?:(kafka|kafka-secure)://)?((?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})"
+)
+_TOPIC_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,49}")
+
+
+class KafkaServer(msgspec.Struct, frozen=True):
+    """A broker that consumers connect to, and whether by TLS, in the words of AsyncAPI."""
+
+    host: str
+    protocol: Literal["kafka", "kafka-secure"] = "kafka"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the service is told from outside.
 
@@ -42,6 +56,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     are the names that the service answers to, in lower case: `shop.example.com`,
     `*.example.com`, or `*`. `forwarded_allow_ips` are the proxies whose X-Forwarded-For is
     believed: addresses and networks. `payments` is None where the database decides.
+
+    `kafka_servers` and `topic_prefix` are what the AsyncAPI document says of Kafka: the service
+    itself connects to none. `catalogue` says whether its pages ask for a key.
     """
 
     database_url: str
@@ -60,13 +77,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ALL_HOSTS
     forwarded_allow_ips: tuple[str, ...] = ()
     payments: bool | None = None
+    catalogue: Literal["key", "public"] = "key"
+    kafka_servers: tuple[KafkaServer, ...] = ()
+    topic_prefix: str = ""
 
     def __repr__(self) -> str:
         """Neither the database's password nor a secret or key belongs into a log."""
         return f"Settings(host={self.host!r}, port={self.port})"
 
 
-TEXTS = ("SERVICE_HOST", "SERVICE_HOSTS", "SERVICE_FORWARDED_ALLOW_IPS", "SERVICE_PAYMENTS")
+TEXTS = (
+    "SERVICE_HOST",
+    "SERVICE_HOSTS",
+    "SERVICE_FORWARDED_ALLOW_IPS",
+    "SERVICE_PAYMENTS",
+    "SERVICE_CATALOGUE",
+    "SERVICE_KAFKA_SERVERS",
+    "SERVICE_TOPIC_PREFIX",
+)
 SWITCHES = {"on": True, "off": False}
 NUMBERS: dict[str, Callable[[str], int | float]] = {
     "SERVICE_PORT": int,
@@ -102,6 +130,12 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
             values["forwarded_allow_ips"] = _networks(name, value)
         elif name == "SERVICE_PAYMENTS":
             values["payments"] = _switch(name, value)
+        elif name == "SERVICE_CATALOGUE":
+            values["catalogue"] = value
+        elif name == "SERVICE_KAFKA_SERVERS":
+            values["kafka_servers"] = _kafka_servers(name, value)
+        elif name == "SERVICE_TOPIC_PREFIX":
+            values["topic_prefix"] = _topic_prefix(name, value)
         else:
             known = ", ".join([*TEXTS, *NUMBERS])
             raise SettingsError(f"{name} is not a setting of this service; known are {known}")
@@ -180,6 +214,31 @@ def _switch(name: str, value: str) -> bool:
     if value not in SWITCHES:
         raise SettingsError(f"{name} must be on or off, not {value!r}")
     return SWITCHES[value]
+
+
+def _kafka_servers(name: str, value: str) -> tuple[KafkaServer, ...]:
+    servers = []
+    for one in (part.strip() for part in value.split(",")):
+        if not one:
+            continue
+        if not (found := _KAFKA_SERVER.fullmatch(one)):
+            raise SettingsError(
+                f"{name}: {one!r} is no broker; give kafka.example.com:9092, or "
+                "kafka-secure://kafka.example.com:9093 where it takes TLS, with commas between"
+            )
+        protocol: Literal["kafka", "kafka-secure"] = (
+            "kafka-secure" if found[1] == "kafka-secure" else "kafka"
+        )
+        servers.append(KafkaServer(found[2], protocol))
+    return tuple(servers)
+
+
+def _topic_prefix(name: str, value: str) -> str:
+    if not _TOPIC_PREFIX.fullmatch(value):
+        raise SettingsError(
+            f"{name} must be at most 49 letters, digits, dots, dashes and underscores"
+        )
+    return value
 
 
 def _is_injected(name: str, value: str) -> bool:

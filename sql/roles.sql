@@ -69,29 +69,59 @@ grant select on
     outbox.attempt_log, outbox.breaker, outbox.delivery_summary, outbox.idempotent_request
     to outbox_service;
 grant select (cursor_id, n, messages, failures, relay, created_at) on outbox.checkpoint to outbox_service;
-grant update (name, channels, types, settings, paused, paused_reason) on outbox.subscription to outbox_service;
+grant update (name, channels, types, delivery, settings, paused, paused_reason) on outbox.subscription
+    to outbox_service;
 grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, created_at)
     on outbox.idempotent_request to outbox_service;
 grant execute on function
-    outbox.subscribe, outbox.unsubscribe, outbox.rotate_secret, outbox.send_test, outbox.replay, outbox.redrive,
-    outbox.retry,
-    outbox.unread, outbox.delivery_state, outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.trim_idempotency,
-    outbox.finished_ranges, outbox.attempts_at
+    outbox.subscribe, outbox.connect, outbox.connect_in, outbox.other_cluster, outbox.unsubscribe, outbox.rotate_secret,
+    outbox.send_test, outbox.replay, outbox.redrive, outbox.retry, outbox.unread, outbox.delivery_state,
+    outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.channel_fits, outbox.trim_idempotency,
+    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace
+    to outbox_service;
+
+-- And inward connectors.
+grant select, update (name, settings, paused, paused_reason) on outbox.source to outbox_service;
+grant select, update (due) on outbox.source_dead_letter to outbox_service;
+grant select on outbox.source_state to outbox_service;
+grant execute on function outbox.seek_source, outbox.end_source, outbox.discard_source_dead_letters to outbox_service;
+
+-- And the event catalogue, which it changes by functions alone. They bind a key to its channels no more than a login: who
+-- has the service's may refuse what publishers write, see docs/security.md.
+grant select on
+    outbox.event_type, outbox.event_type_version, outbox.event_type_fault, outbox.event_type_state
+    to outbox_service;
+grant execute on function
+    outbox.event_faults, outbox.put_event_type, outbox.drop_event_type, outbox.require_event_check,
+    outbox.channels_allowed, outbox.publish_checked
     to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
 -- channel cursor waits, which also lets it lock a cursor, and those that say how Kafka knows a cursor.
 grant select on outbox.message, outbox.subscription, outbox.installation, outbox.migration to outbox_relay;
-grant select, insert, update (waiting_since, waiting_reason, generation, noted) on outbox.cursor to outbox_relay;
+grant select on outbox.connector_beyond_quota to outbox_relay;
+grant select, insert, update (waiting_since, waiting_reason, generation, noted_in) on outbox.cursor to outbox_relay;
 grant select, insert, delete on outbox.checkpoint to outbox_relay;
 grant select, insert, update on outbox.dead_letter to outbox_relay;
 grant select, insert, update (due_at), delete on outbox.delivery to outbox_relay;
 grant execute on function
-    outbox.shard_of, outbox.finished_ranges, outbox.current_snapshot, outbox.channel_cursor_target,
-    outbox.merge_channel_cursors,
+    outbox.shard_of, outbox.other_cluster, outbox.connector_topic, outbox.finished_ranges, outbox.current_snapshot,
+    outbox.channel_cursor_target, outbox.merge_channel_cursors, outbox.channels_with_room,
     outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters, outbox.trim_idempotency,
-    outbox.hold_maintenance, outbox.note_maintenance
+    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check
+    to outbox_relay;
+
+-- What sources hold it writes into the log, and how far it came in the same transaction.
+grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
+    on outbox.message to outbox_relay;
+grant execute on function outbox.uuid7, outbox.headers_fault, outbox.refuse_headers to outbox_relay;
+grant select on outbox.source to outbox_relay;
+grant select, insert, update on outbox.source_position, outbox.source_queue to outbox_relay;
+grant select, insert on outbox.source_receipt to outbox_relay;
+grant select, insert, delete, update (due, reason, detail, died_at) on outbox.source_dead_letter to outbox_relay;
+grant execute on function
+    outbox.hold_source, outbox.note_source_waiting, outbox.stop_source, outbox.source_cluster, outbox.trim_receipts
     to outbox_relay;
 
 -- For endpoints it also reads what requests are signed with, and logs attempts. It changes breakers, rates, a
@@ -106,16 +136,27 @@ grant execute on function
     outbox.note_waiting, outbox.retry, outbox.reschedule, outbox.trim_replays
     to outbox_relay;
 
--- A reader sees views, and no payload, header or setting in them; and of tables what `outbox-relay status`, `doctor`
--- and the lists of subscriptions and channels look at. The functions are those behind the views.
+-- A reader sees views, and in them no payload, no header, and no setting but those of connectors; and of tables what
+-- `outbox-relay status`, `doctor` and the lists of subscriptions and channels look at. The functions are those behind
+-- the views.
 grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
-    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint, outbox.turn_holder
+    outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint, outbox.turn_holder,
+    outbox.connector, outbox.source_state, outbox.event_type_state
     to outbox_reader, outbox_relay;
+
+-- And what event types there are, with schema and example, and whether a payload of its own would fit: what
+-- `outbox-relay catalogue check` and `export` ask.
+grant select on outbox.event_type, outbox.event_type_version to outbox_reader;
+grant execute on function
+    outbox.event_type_line, outbox.payload_fits, outbox.payload_faults, outbox.payload_places, outbox.payload_children,
+    outbox.payload_keeps, outbox.payload_measures
+    to outbox_reader, outbox_service;
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
-    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions
+    outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
+    outbox.trace_message, outbox.trace, outbox.find_messages
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)

@@ -165,13 +165,7 @@ CREATE FUNCTION outbox.channel_allowed(channel text, patterns text[]) RETURNS bo
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select exists (
-        select from unnest(patterns) as pattern
-        where case
-            when right(pattern, 1) <> '*' then channel = pattern
-            else starts_with(channel, left(pattern, -1))
-                 and (starts_with(pattern, 'outbox.') or not starts_with(channel, 'outbox.'))
-        end)
+    select exists (select from unnest(patterns) as pattern where outbox.channel_fits(channel, pattern))
 $$;
 
 
@@ -205,6 +199,15 @@ $$;
 
 
 --
+-- Name: channel_fits(text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.channel_fits(channel text, pattern text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ("right"(pattern, 1) <> '*'::text) THEN (channel = pattern) ELSE (starts_with(channel, "left"(pattern, '-1'::integer)) AND (starts_with(pattern, 'outbox.'::text) OR (NOT starts_with(channel, 'outbox.'::text)))) END;
+
+
+--
 -- Name: channel_patterns_valid(text[]); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -217,6 +220,122 @@ CREATE FUNCTION outbox.channel_patterns_valid(patterns text[]) RETURNS boolean
             select from unnest(patterns) as pattern
             where pattern is null or pattern !~ '^[A-Za-z0-9._-]{1,200}[*]?$')
 $_$;
+
+
+--
+-- Name: channels_allowed(text[], text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.channels_allowed(channels text[], patterns text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select patterns is null
+        or not exists (select from unnest(channels) as channel where not outbox.channel_allowed(channel, patterns))
+$$;
+
+
+--
+-- Name: channels_with_room(bigint, text[], boolean[], bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.channels_with_room(subscription_id bigint, channels text[], temporary boolean[], most bigint) RETURNS SETOF text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with asked as materialized (
+        select asked.channel, asked.temporary, asked.place
+        from unnest(channels_with_room.channels, channels_with_room.temporary)
+                 with ordinality as asked (channel, temporary, place)
+    ), waiting as materialized (
+        select cursor.id, cursor.channel from outbox.cursor
+        where cursor.subscription_id = channels_with_room.subscription_id and cursor.waiting_since is not null
+    ), pattern as materialized (
+        select distinct api_key.name, pattern
+        from outbox.api_key
+        cross join unnest(api_key.channels) as pattern
+        where coalesce(least(revoked_at, expires_at), 'infinity') > (
+            select coalesce(min(from_time), '-infinity')
+            from outbox.known_partition join outbox.attached_partition using (parent, number)
+            where parent = 'outbox.message')
+    ), limited as materialized (
+        select distinct pattern.name, asked.channel, asked.place
+        from asked join pattern on outbox.channel_fits(asked.channel, pattern.pattern)
+        where not asked.temporary
+    ), used as (
+        select pattern.name, count(distinct waiting.id) as cursors
+        from waiting join pattern on outbox.channel_fits(waiting.channel, pattern.pattern)
+        where pattern.name in (select limited.name from limited)
+        group by pattern.name
+    ), numbered as (
+        select limited.channel,
+               coalesce(used.cursors, 0) + row_number() over (partition by limited.name order by limited.place) as number
+        from limited left join used using (name)
+    ), judged as (
+        select channel, max(number) > greatest(most / 10, 1) as is_beyond from numbered group by channel
+    ), admitted as (
+        select asked.channel, judged.channel is not null as is_limited,
+               row_number() over (order by judged.channel is not null, asked.place) as number
+        from asked left join judged using (channel)
+        where judged.is_beyond is not true
+    )
+    select channel from admitted
+    where number + (select count(*) from waiting) <= most - case when is_limited then greatest(most / 10, 1) else 0 end
+$$;
+
+
+--
+-- Name: check_event_type(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.check_event_type() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    -- By outbox.publish_checked: the column is granted to nobody.
+    found_by_service constant integer := new.type_version;
+    known record;
+    fault record;
+begin
+    -- Only what is found here says which version it fits.
+    new.type_version := null;
+    select t.id, t.enforcement, t.channels, v.version, v.decides, v.checks,
+           exists (select from outbox.published_event_type as p where p.event_type_id = t.id) as published
+    into known
+    from outbox.event_type as t
+    join outbox.event_type_version as v on v.event_type_id = t.id and v.version = t.version
+    where t.type = new.type and t.enforcement <> 'off' and (t.of_key is null or new.channel = any (t.channels));
+    -- A payload of NULL the table itself refuses.
+    if not found or new.payload is null then
+        return new;
+    end if;
+    -- Who deletes the type waits for those whose messages are the first of it, and they for nobody but him.
+    if not known.published then
+        perform from outbox.event_type as t where t.id = known.id for key share;
+        if not found then
+            return new;
+        end if;
+    end if;
+    if known.decides is null and known.enforcement = 'report' then
+        new.type_version := case found_by_service when known.version then known.version end;
+    elsif new.channel = any (known.channels) and outbox.payload_fits(new.payload, known.decides, known.checks) then
+        new.type_version := known.version;
+    else
+        select * into fault from outbox.event_faults(known.id, new.channel, new.payload, 1);
+        if known.enforcement = 'refuse' then
+            perform outbox.refuse_event(new.type, known.version, fault.pointer, fault.keyword, fault.detail);
+        end if;
+        insert into outbox.event_type_fault (event_type_id, version, message_id, channel, pointer, keyword)
+        values (known.id, known.version, new.id, new.channel,
+                left(coalesce(fault.pointer, ''), 1000), coalesce(fault.keyword, 'schema'));
+    end if;
+    if not known.published then
+        insert into outbox.published_event_type (event_type_id) values (known.id);
+    end if;
+    return new;
+end
+$$;
 
 
 --
@@ -234,12 +353,65 @@ begin
         raise exception 'outbox.subscription.kind is fixed at creation: make a new subscription of kind %', new.kind
             using errcode = 'check_violation', column = 'kind';
     end if;
-    if new.kind = 'http' then
-        fault := outbox.http_settings_fault(new.settings);
-        if fault is not null then
-            raise exception '%', fault using errcode = 'check_violation', column = 'settings';
-        end if;
+    if jsonb_typeof(new.settings) <> 'object' then
+        raise exception 'settings must be a JSON object' using errcode = 'check_violation', column = 'settings';
     end if;
+    fault := case new.kind when 'http' then outbox.http_settings_fault(new.settings)
+                           when 'kafka' then outbox.kafka_settings_fault(new.settings, new.channels)
+                           when 'sqs' then outbox.sqs_settings_fault(new.settings)
+                           when 'pubsub' then outbox.pubsub_settings_fault(new.settings, new.channels) end;
+    if fault is not null then
+        raise exception '%', fault using errcode = 'check_violation', column = 'settings';
+    end if;
+    if new.delivery = 'exactly_once' and new.kind = 'kafka' and new.settings ? 'namespace' then
+        -- What a cursor notes may be longer, and is noted at every run.
+        raise exception 'settings.delivery must be at_least_once: with an offset Event Hubs keep at most 1024 bytes, take'
+                        ' 4 commits a second and promise no transactions'
+            using errcode = 'check_violation', column = 'settings';
+    end if;
+    if tg_op = 'UPDATE' and (new.settings ? 'namespace') <> (old.settings ? 'namespace') then
+        raise exception 'settings.namespace can not be %: make a new connector',
+            case when new.settings ? 'namespace' then 'given to what goes to Kafka' else 'left out' end
+            using errcode = 'check_violation', column = 'settings';
+    end if;
+    if tg_op = 'UPDATE' and outbox.other_cluster(new.settings) <> outbox.other_cluster(old.settings) then
+        -- What it waits for was of the former cluster.
+        new.waiting_since := null;
+        new.waiting_reason := null;
+    end if;
+    return new;
+end
+$$;
+
+
+--
+-- Name: check_source(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.check_source() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    fault text := outbox.source_settings_fault(new.kind, new.settings, new.channel);
+    known text;
+begin
+    if tg_op = 'UPDATE' and new.kind <> old.kind then
+        raise exception 'outbox.source.kind is fixed at creation' using errcode = 'check_violation', column = 'kind';
+    end if;
+    if tg_op = 'UPDATE' and new.priority <> old.priority then
+        raise exception 'outbox.source.priority is fixed at creation: what comes later could overtake what came before'
+            using errcode = 'check_violation', column = 'priority';
+    end if;
+    if fault is not null then
+        raise exception '%', fault using errcode = 'check_violation', column = 'settings';
+    end if;
+    foreach known in array array['topic', 'queue_url'] loop
+        if tg_op = 'UPDATE' and new.settings ->> known <> old.settings ->> known then
+            raise exception 'settings.% is fixed at creation, since positions, receipts and dead letters are of it: make a '
+                            'new connector', known using errcode = 'check_violation', column = 'settings';
+        end if;
+    end loop;
     return new;
 end
 $$;
@@ -295,6 +467,73 @@ begin
     return null;
 end
 $$;
+
+
+--
+-- Name: connect(text, text, text, jsonb, text[], integer, text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.connect(name text, channel text, type text, config jsonb, types text[] DEFAULT NULL::text[], shards integer DEFAULT 1, delivery text DEFAULT 'at_least_once'::text, made_by text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+declare
+    required        text;
+    subscription_id bigint;
+begin
+    required := case type when 'kafka' then 'brokers' when 'event_hubs' then 'namespace' when 'sqs' then 'queue_url'
+                          when 'pubsub' then 'project' end;
+    if required is null then
+        raise exception 'type must be kafka, event_hubs, sqs or pubsub'
+            using errcode = 'check_violation', column = 'type';
+    end if;
+    if jsonb_typeof(config) <> 'object' then
+        raise exception 'settings must be a JSON object' using errcode = 'check_violation', column = 'settings';
+    end if;
+    if config ? required is not true then
+        raise exception 'settings.% is required', required using errcode = 'check_violation', column = 'settings';
+    end if;
+    insert into outbox.subscription as s (name, kind, channels, types, shards, delivery, settings, made_by)
+    -- To Event Hubs it goes as to any other cluster.
+    values (name, case type when 'event_hubs' then 'kafka' else type end, array[channel], types, shards, delivery, config,
+            made_by)
+    returning s.id into subscription_id;
+    return subscription_id;
+end
+$$;
+
+
+--
+-- Name: connect_in(text, text, text, jsonb, integer, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.connect_in(name text, channel text, type text, config jsonb, priority integer DEFAULT 3, made_by text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+declare
+    source_id bigint;
+begin
+    if type in ('kafka', 'sqs') is not true then
+        raise exception 'type must be kafka or sqs' using errcode = 'check_violation', column = 'type';
+    end if;
+    insert into outbox.source as s (name, kind, channel, priority, settings, made_by)
+    values (name, type, channel, priority, config, made_by)
+    returning s.id into source_id;
+    return source_id;
+end
+$$;
+
+
+--
+-- Name: connector_topic(jsonb, text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.connector_topic(settings jsonb, channels text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (settings ?| ARRAY['topic'::text, 'event_hub'::text]) THEN COALESCE((settings ->> 'topic'::text), (settings ->> 'event_hub'::text)) WHEN ((settings ?| ARRAY['brokers'::text, 'namespace'::text, 'project'::text]) AND (cardinality(channels) = 1)) THEN (COALESCE((settings ->> 'topic_prefix'::text), ''::text) || (channels)[1]) ELSE ''::text END;
 
 
 --
@@ -400,7 +639,7 @@ CREATE FUNCTION outbox.delivery_state(due_at timestamp with time zone, token big
 -- Name: dependents_of(regclass); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.dependents_of(relation regclass) RETURNS TABLE(dependent text, is_temporary boolean)
+CREATE FUNCTION outbox.dependents_of(relation regclass, OUT dependents text, OUT may_go boolean) RETURNS record
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -410,12 +649,10 @@ CREATE FUNCTION outbox.dependents_of(relation regclass) RETURNS TABLE(dependent 
         select depend.classid, depend.objid
         from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
         where depend.deptype <> 'n'
-    ), foreign_dependent as (
-        select distinct depend.classid, depend.objid
+    ), reached as (
+        select depend.classid, depend.objid, depend.classid as through_classid, depend.objid as through_objid
         from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
         where depend.deptype = 'n' and (depend.classid, depend.objid) not in (select classid, objid from own)
-    ), reached as (
-        select classid, objid, classid as through_classid, objid as through_objid from foreign_dependent
         union
         -- What depends on it, and the whole of which it is a part, as a view is of its rule.
         select following.classid, following.objid, reached.through_classid, reached.through_objid
@@ -426,23 +663,29 @@ CREATE FUNCTION outbox.dependents_of(relation regclass) RETURNS TABLE(dependent 
             select refclassid, refobjid from pg_depend
             where (classid, objid) = (reached.classid, reached.objid) and deptype = 'i'
         ) as following
+    ), bounded as materialized (
+        select * from reached limit 101
+    ), named as (
+        select coalesce(pg_describe_object('pg_class'::regclass, rule.ev_class, 0),
+                        pg_describe_object(bounded.through_classid, bounded.through_objid, 0), 'an object that went')
+                   || coalesce(' of ' || owner.refobjid::regrole, '') as name,
+               bool_and(coalesce(address.object_names[1] ~ '^pg_(toast_)?temp(_[0-9]+)?(\.|$)', true)) as is_temporary
+        from bounded
+        cross join lateral pg_identify_object_as_address(bounded.classid, bounded.objid, 0) as address
+        left join pg_rewrite as rule
+            on bounded.through_classid = 'pg_rewrite'::regclass and rule.oid = bounded.through_objid
+        left join pg_shdepend as owner
+            on owner.dbid = (select oid from pg_database where datname = current_database())
+           and (owner.classid, owner.objid) = (
+                   case when rule.oid is null then bounded.through_classid else 'pg_class'::regclass end,
+                   coalesce(rule.ev_class, bounded.through_objid))
+           and owner.deptype = 'o'
+        group by 1
     )
-    select coalesce(pg_describe_object('pg_class'::regclass, rule.ev_class, 0),
-                    pg_describe_object(reached.through_classid, reached.through_objid, 0), 'an object that went')
-               || coalesce(' of ' || owner.refobjid::regrole, ''),
-           bool_and(coalesce(address.object_names[1] ~ '^pg_(toast_)?temp(_[0-9]+)?(\.|$)', true))
-    from reached
-    cross join lateral pg_identify_object_as_address(reached.classid, reached.objid, 0) as address
-    left join pg_rewrite as rule
-        on reached.through_classid = 'pg_rewrite'::regclass and rule.oid = reached.through_objid
-    left join pg_shdepend as owner
-        on owner.dbid = (select oid from pg_database where datname = current_database())
-       and (owner.classid, owner.objid) = (
-               case when rule.oid is null then reached.through_classid else 'pg_class'::regclass end,
-               coalesce(rule.ev_class, reached.through_objid))
-       and owner.deptype = 'o'
-    group by 1
-    order by 1
+    select case when (select count(*) from bounded) > 100 then 'more than 100 objects, such as ' else '' end
+               || left(string_agg(name, ', ' order by name), 500),
+           bool_and(is_temporary) and (select count(*) from bounded) <= 100
+    from named
 $_$;
 
 
@@ -478,12 +721,34 @@ CREATE FUNCTION outbox.disable_if_dead(subscription_id bigint) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select outbox.disable(b.subscription_id,
-                          'disabled: nothing but failures since ' || date_trunc('second', b.failing_since))
-    from outbox.breaker as b
-    where b.subscription_id = disable_if_dead.subscription_id
-      and b.failing_since < clock_timestamp() - interval '5 days'
+    select outbox.disable(dead.id, 'disabled: nothing but failures since ' || date_trunc('second', dead.failing_since))
+    from (
+        select s.id, b.failing_since
+        from outbox.breaker as b
+        join outbox.subscription as s on s.id = b.subscription_id
+        where b.subscription_id = disable_if_dead.subscription_id
+          and b.failing_since < clock_timestamp() - interval '5 days'
+        for no key update of s skip locked
+    ) as dead
 $$;
+
+
+--
+-- Name: discard_source_dead_letters(bigint, bigint[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.discard_source_dead_letters(source_id bigint, ids bigint[]) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    with gone as (
+        delete from outbox.source_dead_letter as dead_letter
+        where num_nonnulls($1, $2) > 0 and ($1 is null or dead_letter.source_id = $1)
+          and ($2 is null or dead_letter.id = any ($2))
+        returning 1
+    )
+    select count(*) from gone
+$_$;
 
 
 --
@@ -537,6 +802,79 @@ $$;
 
 
 --
+-- Name: drop_event_check(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.drop_event_check() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '80ms'
+    AS $$
+declare
+    now constant bigint := extract(epoch from clock_timestamp())::bigint;
+begin
+    if not exists (select from pg_trigger
+                   where tgrelid = 'outbox.message'::regclass and tgname = 'check_event_type')
+       or exists (select from outbox.event_type where enforcement <> 'off')
+       or exists (select from outbox.event_check_missed where now - last_value between 0 and 5) then
+        return false;
+    end if;
+    -- Who enforces a type meanwhile waits here, and then finds that the check is gone.
+    lock table outbox.event_type in share mode;
+    if exists (select from outbox.event_type where enforcement <> 'off') then
+        return false;
+    end if;
+    drop trigger check_event_type on outbox.message;
+    return true;
+exception when lock_not_available then
+    perform setval('outbox.event_check_missed', now);
+    return false;
+end
+$$;
+
+
+--
+-- Name: drop_event_type(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.drop_event_type(type text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known        outbox.event_type;
+    is_published boolean;
+begin
+    select t.* into known from outbox.event_type as t where t.type = drop_event_type.type;
+    if not found then
+        return false;
+    end if;
+    is_published := exists (
+        select from generate_series(1, 5) as class
+        cross join lateral (
+            select from outbox.message as m
+            where m.priority::integer = class and m.id + 0 > known.after_id and m.type = known.type
+              and (known.of_key is null or m.channel = any (known.channels))
+            limit 1
+        ) as published);
+    if not is_published then
+        -- After the log, which may take long: who publishes the first message waits for this lock, as it does for him.
+        perform from outbox.event_type as t where t.id = known.id for update;
+        is_published := exists (select from outbox.published_event_type as p where p.event_type_id = known.id);
+    end if;
+    if is_published then
+        raise exception 'messages of type % were published', known.type
+            using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'type',
+                  constraint = 'only_a_type_that_nobody_published_is_deleted',
+                  hint = 'Let it stand, with enforcement off.';
+    end if;
+    delete from outbox.event_type as t where t.id = known.id;
+    return found;
+end
+$$;
+
+
+--
 -- Name: drop_table(regclass); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -545,27 +883,44 @@ CREATE FUNCTION outbox.drop_table(relation regclass) RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '10ms'
     AS $$
+declare
+    -- NULL: nothing depends on it.
+    with_them constant boolean := (select may_go from outbox.dependents_of(relation));
 begin
-    begin
-        execute format('drop table %s', relation);
-        return true;
-    exception when dependent_objects_still_exist then
-        null;
-    end;
-    if exists (select from outbox.dependents_of(relation) where not is_temporary) then
+    if not with_them then
         return false;
     end if;
-    execute format('drop table %s cascade', relation);
+    execute format('drop table %s %s', relation, case when with_them then 'cascade' end);
     return true;
+exception when dependent_objects_still_exist then  -- it came since
+    return false;
 end
 $$;
 
 
 --
--- Name: equip_http(); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: end_source(bigint); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.equip_http() RETURNS trigger
+CREATE FUNCTION outbox.end_source(source_id bigint) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- Before the source itself, as a batch locks them: its dead letters refer to the source.
+    perform from outbox.source_position as p where p.source_id = end_source.source_id
+    order by p.topic, p.partition for update;
+    delete from outbox.source as s where s.id = end_source.source_id;
+    return found;
+end
+$$;
+
+
+--
+-- Name: equip_push(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.equip_push() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -573,10 +928,158 @@ begin
     insert into outbox.breaker (subscription_id) values (new.id);
     insert into outbox.rate_limit (subscription_id) values (new.id);
     insert into outbox.answer_budget (subscription_id) values (new.id);
-    insert into outbox.secret (subscription_id, key) values (new.id, outbox.random_key());
+    if new.kind = 'http' then
+        insert into outbox.secret (subscription_id, key) values (new.id, outbox.random_key());
+    end if;
     return null;
 end
 $$;
+
+
+--
+-- Name: event_channels_valid(text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.event_channels_valid(channels text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select cardinality(channels) between 1 and 100
+       and not exists (
+            select from unnest(channels) as channel
+            where channel is null or channel !~ '^[A-Za-z0-9._-]{1,200}$' or channel in ('.', '..')
+               or starts_with(channel, 'outbox.'))
+$_$;
+
+
+--
+-- Name: event_faults(bigint, text, bytea, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.event_faults(event_type_id bigint, channel text, payload bytea, at_most integer) RETURNS TABLE(pointer text, keyword text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select fault.pointer, fault.keyword, fault.detail
+    from outbox.event_type as known
+    join outbox.event_type_version as version
+        on version.event_type_id = known.id and version.version = known.version
+    cross join lateral (
+        select '' as pointer, 'channel' as keyword,
+               'the type is registered for ' || array_to_string(known.channels, ', ') as detail
+        where event_faults.channel <> all (known.channels) and known.of_key is null
+        union all
+        select found.pointer, found.keyword, found.detail
+        from outbox.payload_faults(
+                 event_faults.payload, version.singles, version.checks,
+                 case when outbox.payload_fits(event_faults.payload, version.decides, version.checks) then 0
+                      else event_faults.at_most end) as found
+    ) as fault
+    where known.id = event_faults.event_type_id
+    limit event_faults.at_most
+$$;
+
+
+--
+-- Name: event_type_line(text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.event_type_line(type text, schema text) RETURNS TABLE(event_type_id bigint, version integer, written text, is_same boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select t.id, v.version, v.schema, v.schema::jsonb = event_type_line.schema::jsonb
+    from outbox.event_type as t
+    join outbox.event_type_version as v on v.event_type_id = t.id
+    where t.type = event_type_line.type
+      and v.version >= coalesce((select max(anew.version) from outbox.event_type_version as anew
+                                 where anew.event_type_id = t.id and anew.compatibility = 'none'), 1)
+    order by v.version
+$$;
+
+
+--
+-- Name: find_messages(text, text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.find_messages(idempotency_key text DEFAULT NULL::text, group_key text DEFAULT NULL::text, channel text DEFAULT NULL::text, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, upto_time timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(message_ids bigint[], looked bigint, looked_from timestamp with time zone, more boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $_$
+#variable_conflict use_variable
+declare
+    most constant bigint := 100000;
+    waiting integer;
+    told    timestamptz;
+    walk    record;
+begin
+    if num_nonnulls(idempotency_key, group_key) <> 1 then
+        raise exception 'find_messages takes idempotency_key or group_key, one of them'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if num_nonnulls(from_time, upto_time) = 0
+        and idempotency_key ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$' then
+        told := timestamptz 'epoch'
+            + interval '1 millisecond' * ('x' || left(replace(idempotency_key, '-', ''), 12))::bit(48)::bigint;
+        from_time := told - interval '5 seconds';
+        upto_time := told + interval '5 seconds';
+    end if;
+
+    message_ids := array(
+        select waits.message_id
+        from outbox.cursor
+        join outbox.subscription on subscription.id = cursor.subscription_id and subscription.kind <> 'kafka'
+        cross join lateral (
+            (select d.message_id, 0 as place from outbox.delivery as d
+             where d.cursor_id = cursor.id and d.group_key = find_messages.group_key and d.due_at is not null)
+            union all
+            (select d.message_id, 1 from outbox.delivery as d
+             where d.cursor_id = cursor.id and d.group_key = find_messages.group_key and d.due_at is null
+             order by d.message_id limit 10)
+        ) as waits
+        where group_key is not null
+          and (channel is null
+               or channel = (select m.channel from outbox.trace_message(waits.message_id) as m))
+        group by waits.message_id
+        order by min(waits.place), waits.message_id limit 10);
+    waiting := cardinality(message_ids);
+    looked := 0;
+    more := false;
+    for class in 1..5 loop
+        select count(*) as looked, min(log.created_at) as looked_from,
+               array_agg(log.id order by log.id desc) filter (
+                   where (log.idempotency_key = find_messages.idempotency_key
+                          or log.group_key = find_messages.group_key)
+                     and (channel is null or log.channel = find_messages.channel)
+                     and log.created_at >= coalesce(from_time, '-infinity')
+                     and log.created_at <= coalesce(upto_time, 'infinity')) as ids
+        into walk
+        from (
+            select m.id, m.created_at, m.channel, m.group_key, m.idempotency_key
+            from outbox.message as m
+            where m.priority::integer = class
+              and m.id + 0 >= case when from_time is null then 0 else outbox.first_id_at(class, from_time) end
+              and m.id + 0 < case when upto_time is null then 9223372036854775807
+                                  else outbox.first_id_at(class, upto_time + interval '10 seconds') + 101 end
+            order by m.id + 0 desc limit greatest(most - looked, 1000)
+        ) as log;
+        more := more or walk.looked >= greatest(most - looked, 1000);
+        looked := looked + walk.looked;
+        looked_from := least(looked_from, walk.looked_from);
+        message_ids := message_ids || walk.ids;
+    end loop;
+    message_ids := array(
+        select known.id from unnest(message_ids) with ordinality as known (id, line)
+        group by known.id
+        order by min(known.line) filter (where known.line <= waiting) nulls last, known.id desc limit 10);
+    return next;
+end
+$_$;
 
 
 --
@@ -599,6 +1102,38 @@ CREATE FUNCTION outbox.finished_ranges(first xid8) RETURNS TABLE(from_xid xid8, 
                   SELECT pg_snapshot_xmax(pg_current_snapshot()) AS pg_snapshot_xmax) in_progress) finished
    WHERE (finished.from_xid < finished.before_xid);
 END;
+
+
+--
+-- Name: first_id_at(integer, timestamp with time zone); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.first_id_at(class integer, since timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+declare
+    low    bigint := outbox.first_id_since(since);
+    high   bigint;
+    middle bigint;
+    probed record;
+begin
+    select m.id into high from outbox.message as m where m.priority::integer = class order by m.id + 0 desc limit 1;
+    while high - low > 100 loop
+        middle := (low + high) / 2;
+        select m.id, m.created_at into probed from outbox.message as m
+        where m.priority::integer = class and m.id + 0 >= middle and m.id >= middle
+        order by m.id + 0 limit 1;
+        if probed.created_at < since - interval '5 seconds' then
+            low := probed.id;
+        else
+            high := middle;
+        end if;
+    end loop;
+    return low;
+end
+$$;
 
 
 --
@@ -663,6 +1198,29 @@ begin
         return format('Message %s was written by a transaction that this cluster has not reached (%s).',
                       found_id, here);
     end if;
+    return null;
+end
+$$;
+
+
+--
+-- Name: forget_marks(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.forget_marks() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- Any message of before, which has the id '3' then, may have been passed by a former filter.
+    update outbox.subscription_mark
+    set began = null,
+        filter_xid = case when filter_xid is not null then '3'::xid8 end,
+        filter_upto_xid = case when filter_xid is not null then '4'::xid8 end;
+    delete from outbox.channel_past;
+    -- outbox.passage would take a run of the former cluster for that which passed a message of this one.
+    delete from outbox.checkpoint as former
+    where n < (select max(n) from outbox.checkpoint as latest where latest.cursor_id = former.cursor_id);
     return null;
 end
 $$;
@@ -868,28 +1426,31 @@ $_$;
 
 
 --
--- Name: hold_for_outcomes(bigint[], bigint[]); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: hold_for_outcomes(bigint[], bigint[], bigint[]); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.hold_for_outcomes(judged bigint[], failed bigint[]) RETURNS bigint[]
+CREATE FUNCTION outbox.hold_for_outcomes(probed bigint[], gone bigint[], failed bigint[]) RETURNS bigint[]
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     AS $$
-    with free_subscription as materialized (
-        select id from outbox.subscription where id = any (judged) for no key update skip locked
-    ),
-    free_breaker as materialized (
-        select subscription_id as id from outbox.breaker where subscription_id = any (judged)
+    with free_breaker as materialized (
+        select subscription_id as id from outbox.breaker where subscription_id = any (probed)
         for no key update skip locked
+    ),
+    free_subscription as materialized (
+        select id from outbox.subscription where id = any (gone) for no key update skip locked
     ),
     free_budget as materialized (
         select subscription_id as id from outbox.answer_budget where subscription_id = any (failed)
         for no key update skip locked
     )
     select array(
-        (select subscription_id from outbox.breaker where subscription_id = any (judged)
-         except (select id from free_subscription intersect select id from free_breaker))
+        (select subscription_id from outbox.breaker where subscription_id = any (probed)
+         except select id from free_breaker)
+        union
+        (select id from outbox.subscription where id = any (gone)
+         except select id from free_subscription)
         union
         (select subscription_id from outbox.answer_budget where subscription_id = any (failed)
          except select id from free_budget))
@@ -926,12 +1487,32 @@ $$;
 CREATE FUNCTION outbox.hold_maintenance() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '1s'
     AS $$
 begin
-    lock table outbox.maintenance in share update exclusive mode nowait;
-    return true;
-exception when lock_not_available then
-    return false;
+    begin
+        lock table outbox.maintenance in row exclusive mode;
+    exception when lock_not_available then
+        return false;
+    end;
+    -- Not within the block above: by the transaction that locks the row its session is found.
+    perform from outbox.maintenance for update skip locked;
+    return found;
+end
+$$;
+
+
+--
+-- Name: hold_source(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.hold_source(source_id bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+begin
+    perform from outbox.source as s where s.id = hold_source.source_id for no key update;
 end
 $$;
 
@@ -946,9 +1527,9 @@ CREATE FUNCTION outbox.http_settings_fault(settings jsonb) RETURNS text
     SET standard_conforming_strings TO 'on'
     AS $_$
     with given as (
-        select key as path, value from jsonb_each(settings) where key not in ('retry', 'breaker')
+        select array[key] as names, value from jsonb_each(settings) where key not in ('retry', 'breaker')
         union all
-        select part.key || '.' || inner_part.key, inner_part.value
+        select array[part.key, inner_part.key], inner_part.value
         from jsonb_each(settings) as part
         cross join lateral jsonb_each(case jsonb_typeof(part.value) when 'object' then part.value else '{}' end)
                    as inner_part
@@ -964,7 +1545,10 @@ CREATE FUNCTION outbox.http_settings_fault(settings jsonb) RETURNS text
         where settings -> 'retry' ? 'schedule_seconds'
           and settings -> 'retry' ?| array['initial_delay_seconds', 'multiplier', 'max_delay_seconds', 'max_attempts']
         union all
-        select given.path, case
+        select array_to_string(given.names, '.'), case
+            when given.names[1] in (select path from outbox.http_setting where path like '%.%') then
+                format('is one name: put %s into the object %s', split_part(given.names[1], '.', 2),
+                       split_part(given.names[1], '.', 1))
             when known.path is null then
                 'is not known; known are ' || (select string_agg(path, ', ' order by path) from outbox.http_setting)
             when kind = 'word' and (jsonb_typeof(value) <> 'string' or value #>> '{}' <> all (words)) then
@@ -990,10 +1574,19 @@ CREATE FUNCTION outbox.http_settings_fault(settings jsonb) RETURNS text
                                            then (delay #>> '{}')::numeric not between lowest and highest end) end) then
                 format('must be a list of at most 100 numbers of seconds from %s to %s', lowest, highest)
         end
-        from given left join outbox.http_setting as known on known.path = given.path
+        from given left join outbox.http_setting as known on string_to_array(known.path, '.') = given.names
     )
     select format('settings.%s %s', path, sentence) from fault where sentence is not null order by path limit 1
 $_$;
+
+
+--
+-- Name: is_done(xid8, bigint, pg_snapshot, pg_snapshot, bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.is_done(xid xid8, message_id bigint, seen pg_snapshot, target pg_snapshot, after_id bigint) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (pg_visible_in_snapshot(xid, seen) OR (((message_id <= after_id) AND pg_visible_in_snapshot(xid, target)) IS TRUE));
 
 
 --
@@ -1101,6 +1694,175 @@ begin
     return false;
 end
 $$;
+
+
+--
+-- Name: kafka_settings_fault(jsonb, text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.kafka_settings_fault(settings jsonb, channels text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $$
+    with security (word) as (
+        select case when settings ? 'namespace' then '' else coalesce(settings ->> 'security', 'plaintext') end),
+    fault (path, sentence) as (
+        select given.key, case
+            when known.path is null then
+                'is not known; known are ' || (select string_agg(path, ', ' order by path) from outbox.kafka_setting)
+            when jsonb_typeof(value) <> 'string' or length(value #>> '{}') > known.longest
+                 or value #>> '{}' !~ known.pattern then 'must be ' || known.must_be
+            when settings ? 'namespace' and known.path not in ('namespace', 'event_hub', 'credentials') then
+                'is not of Event Hubs, which take namespace, event_hub and credentials'
+            when known.path = 'event_hub' and not settings ? 'namespace' then
+                'is of Event Hubs, which namespace has to name'
+            when not settings ?| array['brokers', 'namespace'] and known.path <> 'topic_prefix' then
+                'is of another cluster, which brokers have to name'
+        end
+        from jsonb_each(settings) as given left join outbox.kafka_setting as known on known.path = given.key
+        union all
+        select 'topic', 'takes no topic_prefix besides' where settings ?& array['topic', 'topic_prefix']
+        union all
+        select 'topic', 'takes exactly one channel' where settings ? 'topic' and cardinality(channels) is distinct from 1
+        union all
+        select 'topic', 'is required for a channel with __ in front of its name: such topics are Kafka''s own'
+        where settings ? 'brokers' and not settings ? 'topic'
+          and exists (select from unnest(channels) as channel
+                      where starts_with(coalesce(settings ->> 'topic_prefix', '') || channel, '__'))
+        union all
+        select name, 'must not be the topic of the relay''s own cursors' from unnest(array['topic', 'event_hub']) as name
+        where settings ->> name = 'outbox.cursors'
+        union all
+        select 'namespace', 'takes exactly one channel'
+        where settings ? 'namespace' and cardinality(channels) is distinct from 1
+        union all
+        select 'credentials', 'is required with a namespace: it names the connection string'
+        where settings ? 'namespace' and not settings ? 'credentials'
+        union all
+        select 'sasl_mechanism', 'is required with security ' || word from security
+        where word like 'sasl%' and not settings ? 'sasl_mechanism'
+        union all
+        select 'sasl_mechanism', 'is for security sasl_plaintext and sasl_ssl' from security
+        where word not like 'sasl%' and settings ? 'sasl_mechanism'
+        union all
+        select 'credentials', 'is required with security ' || word from security
+        where word like 'sasl%' and not settings ? 'credentials'
+        union all
+        select 'credentials', 'is of no use with security plaintext' from security
+        where word = 'plaintext' and settings ? 'credentials'
+    )
+    select format('settings.%s %s', path, sentence) from fault where sentence is not null order by path limit 1
+$$;
+
+
+--
+-- Name: other_cluster(jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.other_cluster(settings jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (settings ?| ARRAY['brokers'::text, 'namespace'::text]) THEN ((((settings - 'topic'::text) - 'topic_prefix'::text) - 'event_hub'::text))::text WHEN (settings ? 'project'::text) THEN ((COALESCE((settings ->> 'endpoint'::text), ''::text) || '/projects/'::text) || COALESCE((settings ->> 'project'::text), ''::text)) ELSE COALESCE((settings ->> 'queue_url'::text), ''::text) END;
+
+
+--
+-- Name: source_cluster(jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.source_cluster(settings jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN outbox.other_cluster(((settings - 'from'::text) - 'unwrap'::text));
+
+
+SET default_table_access_method = heap;
+
+--
+-- Name: subscription; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.subscription (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    kind text DEFAULT 'kafka'::text NOT NULL,
+    channels text[],
+    read_channels text[],
+    types text[],
+    delivery text DEFAULT 'at_least_once'::text NOT NULL,
+    shards smallint DEFAULT 1 NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    paused_reason text,
+    waiting_since timestamp with time zone,
+    waiting_reason text,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    made_by text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT channels_are_at_most_1000 CHECK (((cardinality(channels) <= 1000) AND (length(array_to_string(channels, ','::text)) <= 262144))),
+    CONSTRAINT channels_hold_no_null CHECK ((array_position(channels, NULL::text) IS NULL)),
+    CONSTRAINT delivery_is_at_least_once_or_exactly_once CHECK ((delivery = ANY (ARRAY['at_least_once'::text, 'exactly_once'::text]))),
+    CONSTRAINT exactly_once_is_for_kafka CHECK (((delivery = 'at_least_once'::text) OR (kind = 'kafka'::text))),
+    CONSTRAINT kind_is_kafka_http_sqs_or_pubsub CHECK ((kind = ANY (ARRAY['kafka'::text, 'http'::text, 'sqs'::text, 'pubsub'::text]))),
+    CONSTRAINT made_by_is_at_most_100_characters CHECK ((length(made_by) <= 100)),
+    CONSTRAINT name_begins_with_a_letter_or_digit_and_is_no_number CHECK (((name ~ '^[A-Za-z0-9]'::text) AND (name !~ '^[0-9]+$'::text))),
+    CONSTRAINT name_is_1_to_100_letters_digits_dots_dashes CHECK (((name ~ '^[A-Za-z0-9._-]+$'::text) AND (length(name) <= 100))),
+    CONSTRAINT only_the_paused_have_a_reason CHECK ((paused OR (paused_reason IS NULL))),
+    CONSTRAINT queues_and_topics_are_not_for_limited_keys CHECK (((kind <> ALL (ARRAY['sqs'::text, 'pubsub'::text])) OR (made_by IS NULL))),
+    CONSTRAINT settings_are_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
+    CONSTRAINT shards_are_1_to_64 CHECK (((shards >= 1) AND (shards <= 64))),
+    CONSTRAINT the_waiting_have_a_reason CHECK (((waiting_since IS NULL) = (waiting_reason IS NULL))),
+    CONSTRAINT topics_are_not_outbox_cursors_which_is_the_relays_own CHECK (((kind <> 'kafka'::text) OR (NOT starts_with('outbox.cursors'::text, COALESCE((settings ->> 'topic_prefix'::text), ''::text))) OR ((substr('outbox.cursors'::text, (length(COALESCE((settings ->> 'topic_prefix'::text), ''::text)) + 1)) = ANY (channels)) IS NOT TRUE))),
+    CONSTRAINT types_are_at_most_1000 CHECK (((cardinality(types) <= 1000) AND (length(array_to_string(types, ','::text)) <= 262144))),
+    CONSTRAINT types_hold_no_null CHECK ((array_position(types, NULL::text) IS NULL))
+);
+
+
+--
+-- Name: subscription_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.subscription_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: source; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.source (
+    id bigint DEFAULT nextval('outbox.subscription_id_seq'::regclass) NOT NULL,
+    name text NOT NULL,
+    kind text DEFAULT 'kafka'::text NOT NULL,
+    channel text NOT NULL,
+    priority smallint DEFAULT 3 NOT NULL,
+    settings jsonb NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    paused_reason text,
+    waiting_since timestamp with time zone,
+    waiting_reason text,
+    made_by text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT only_paused_sources_have_a_reason CHECK ((paused OR (paused_reason IS NULL))),
+    CONSTRAINT source_channel_is_a_topic_name_and_not_the_platforms_own CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200) AND (NOT starts_with(channel, 'outbox.'::text)))),
+    CONSTRAINT source_kind_is_kafka_or_sqs CHECK ((kind = ANY (ARRAY['kafka'::text, 'sqs'::text]))),
+    CONSTRAINT source_made_by_is_at_most_100_characters CHECK ((length(made_by) <= 100)),
+    CONSTRAINT source_name_is_1_to_100_letters_digits_dots_dashes CHECK (((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]*$'::text) AND (length(name) <= 100) AND (name !~ '^[0-9]+$'::text))),
+    CONSTRAINT source_priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
+    CONSTRAINT waiting_sources_have_a_reason CHECK (((waiting_since IS NULL) = (waiting_reason IS NULL)))
+);
+
+
+--
+-- Name: leads_round(outbox.subscription, outbox.source); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.leads_round(subscription outbox.subscription, source outbox.source) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN ((outbox.source_cluster((source).settings) <> ''::text) AND (outbox.source_cluster((source).settings) = outbox.other_cluster((subscription).settings)) AND (((subscription).channels IS NULL) OR ((source).channel = ANY ((subscription).channels))) AND (((source).kind = 'sqs'::text) OR (((source).settings ->> 'topic'::text) = COALESCE(((subscription).settings ->> 'topic'::text), ((subscription).settings ->> 'event_hub'::text), (COALESCE(((subscription).settings ->> 'topic_prefix'::text), ''::text) || (source).channel)))));
 
 
 --
@@ -1252,11 +2014,18 @@ begin
     from (select seen, target from outbox.checkpoint where cursor_id = origin.id order by n desc limit 1) as latest
     where target is null;
     -- A redrive refers to the channel cursor until its commit: FOR UPDATE skips the cursor then, and makes a later
-    -- redrive wait.
+    -- redrive wait. Of hundreds that stand elsewhere none is locked. Where the others stand is asked again, since the
+    -- statement that locks them may not see it.
     for channel_cursor_id in
         select id from outbox.cursor
         where subscription_id = origin.subscription_id and shard = origin.shard and priority = origin.priority
           and channel is not null and waiting_since is null
+          and exists (
+              select from (
+                  select seen, target from outbox.checkpoint
+                  where checkpoint.cursor_id = cursor.id order by n desc limit 1
+              ) as latest
+              where latest.target is null and latest.seen::text = position)
         order by id
         for update skip locked
     loop
@@ -1293,6 +2062,46 @@ $$;
 
 
 --
+-- Name: note_drop(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_drop() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into outbox.channel_past
+        (subscription_id, shard, priority, channel, dropped, seen, target, after_id, upto, from_time)
+    select new.subscription_id, new.shard, new.priority, new.channel, true,
+           before.seen, before.target, before.after_id, last.seen, before.created_at
+    from (select * from outbox.checkpoint where cursor_id = new.id order by n desc limit 1) as last
+    join outbox.checkpoint as before on before.cursor_id = new.id and before.n = last.n - 1
+    where last.relay = '' and last.target is null;
+    return null;
+end
+$$;
+
+
+--
+-- Name: note_filter(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_filter() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into outbox.subscription_mark as mark (subscription_id, filter_xid, filter_upto_xid)
+    select id, pg_current_xact_id(), greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot()))
+    from outbox.subscription where id = new.id
+    on conflict (subscription_id) do update
+    set filter_xid = excluded.filter_xid, filter_upto_xid = excluded.filter_upto_xid;
+    return null;
+end
+$$;
+
+
+--
 -- Name: note_maintenance(text, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -1306,6 +2115,37 @@ CREATE FUNCTION outbox.note_maintenance(relay text, fault text) RETURNS void
         fault = left(note_maintenance.fault, 1000)
     where m.fault is distinct from left(note_maintenance.fault, 1000)
        or (note_maintenance.fault is null and m.done_at < clock_timestamp() - interval '2 minutes')
+$$;
+
+
+--
+-- Name: note_merge(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_merge() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- Of any channel, since most never wait again. What another merge deletes is left to it.
+    delete from outbox.channel_past as past
+    where past.ctid = any (array(
+        select old_past.ctid from outbox.channel_past as old_past
+        where old_past.upto_time < (
+            select min(from_time) from outbox.known_partition join outbox.attached_partition using (parent, number)
+            where parent = 'outbox.message')
+        order by old_past.upto_time limit 100
+        for update skip locked));
+    insert into outbox.channel_past
+        (subscription_id, shard, priority, channel, dropped, seen, target, after_id, upto, from_time)
+    select old.subscription_id, old.shard, old.priority, old.channel, false,
+           first.seen, first.target, first.after_id, last.seen, first.created_at
+    from (select * from outbox.checkpoint where cursor_id = old.id order by n limit 1) as first
+    cross join (select * from outbox.checkpoint where cursor_id = old.id order by n desc limit 1) as last
+    -- Not where the subscription itself is deleted.
+    where exists (select from outbox.subscription where id = old.subscription_id);
+    return old;
+end
 $$;
 
 
@@ -1346,6 +2186,42 @@ CREATE FUNCTION outbox.note_rescheduling(subscription_id bigint, former jsonb, r
     -- What is to be due at once is not put off by a schedule that comes later.
     on conflict (cursor_id) where done_id = 0 do update
         set delays = case when r.delays is not null then excluded.delays end
+$$;
+
+
+--
+-- Name: note_source_waiting(bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_source_waiting(source_id bigint, reason text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+    update outbox.source as s
+    set waiting_since = case when reason is not null then coalesce(s.waiting_since, clock_timestamp()) end,
+        waiting_reason = reason
+    where s.id = note_source_waiting.source_id and s.waiting_reason is distinct from reason
+$$;
+
+
+--
+-- Name: note_start(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.note_start() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    insert into outbox.subscription_mark (subscription_id, began)
+    select new.id, checkpoint.seen
+    from outbox.cursor
+    join outbox.checkpoint on checkpoint.cursor_id = cursor.id
+    where cursor.subscription_id = new.id
+    limit 1;
+    return null;
+end
 $$;
 
 
@@ -1521,6 +2397,46 @@ $$;
 
 
 --
+-- Name: passage(bigint, xid8, bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.passage(cursor_id bigint, xid xid8, message_id bigint) RETURNS TABLE(after_checkpoint bigint, after_at timestamp with time zone, checkpoint bigint, at timestamp with time zone, relay text, horizon pg_snapshot)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    done   outbox.checkpoint;
+    undone outbox.checkpoint;
+    probed outbox.checkpoint;
+    low    bigint := -1;  -- not done there, or it is trimmed
+    step   bigint := 1;
+begin
+    select * into done from outbox.checkpoint as k
+    where k.cursor_id = passage.cursor_id order by k.n desc limit 1;
+    while done.n - low > 1 loop
+        -- `step` is NULL from the first one on that is not done.
+        select * into probed from outbox.checkpoint as k
+        where k.cursor_id = passage.cursor_id
+          and k.n = case when step is null then (low + done.n) / 2 else greatest(done.n - step, 0) end;
+        if found and outbox.is_done(passage.xid, passage.message_id, probed.seen, probed.target, probed.after_id) then
+            done := probed;
+            step := step * 2;
+        else
+            low := case when step is null then (low + done.n) / 2 else greatest(done.n - step, 0) end;
+            step := null;
+        end if;
+    end loop;
+    select * into undone from outbox.checkpoint as k where k.cursor_id = passage.cursor_id and k.n = low;
+    return query
+    select undone.n, undone.created_at, done.n, done.created_at,
+           case when undone.n is not null then nullif(done.relay, '') end,
+           case when undone.n is not null then coalesce(done.target, done.seen) end;
+end
+$$;
+
+
+--
 -- Name: past_partitions(text, integer); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -1535,6 +2451,234 @@ CREATE FUNCTION outbox.past_partitions(parent text, keep_days integer) RETURNS S
       and known.upto_time <= clock_timestamp() - make_interval(days => keep_days)
     order by number
 $$;
+
+
+--
+-- Name: payload_children(jsonb, text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.payload_children(document jsonb, kind text, which text) RETURNS TABLE(name text, value jsonb)
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    named jsonpath;
+    first bigint;
+begin
+    case kind
+        when 'member' then
+            return query select which, document -> which;
+        when 'members' then
+            named := which::jsonpath;
+            return query
+            select one.key, one.value from jsonb_each(document) as one
+            where jsonb_path_match(to_jsonb(one.key), named, '{}', true);
+        when 'item' then
+            return query select which, document -> which::integer;
+        when 'items' then
+            first := which::bigint;
+            return query
+            select (one.number - 1)::text, one.item
+            from jsonb_array_elements(document) with ordinality as one (item, number)
+            where one.number > first;
+    end case;
+end
+$$;
+
+
+--
+-- Name: payload_faults(bytea, jsonb, jsonb, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.payload_faults(payload bytea, singles jsonb, checks jsonb, at_most integer) RETURNS TABLE(pointer text, keyword text, detail text)
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+declare
+    document jsonb;
+    rule     jsonb;
+    told     integer := 0;
+    places   record;
+    -- How many values are looked at for a pointer, one by one, in all of the payload.
+    room     bigint := 100000;
+begin
+    if at_most <= 0 then
+        return;
+    end if;
+    begin
+        document := convert_from(payload, 'UTF8')::jsonb;
+        if jsonb_path_exists(document, 'strict $.**{64} ? (@.type() == "object" || @.type() == "array")') then
+            raise statement_too_complex;
+        end if;
+    exception
+        when untranslatable_character then
+            detail := 'holds a NUL (\u0000), which is no text for Postgres';
+        when numeric_value_out_of_range then
+            detail := 'holds a number with more digits than Postgres has';
+        when program_limit_exceeded then
+            detail := 'is nested deeper than 64 levels';
+        when data_exception then
+            detail := 'is no JSON in UTF-8';
+    end;
+    if detail is not null then
+        pointer := '';
+        keyword := 'json';
+        return next;
+        return;
+    end if;
+    for rule in select one from jsonb_array_elements(singles || checks) as one loop
+        select * into places from outbox.payload_places(document, rule, at_most - told, room);
+        room := places.room;
+        foreach pointer in array places.pointers loop
+            pointer := pointer || coalesce(rule ->> 'tail', '');
+            keyword := rule ->> 'keyword';
+            detail := rule ->> 'detail';
+            return next;
+            told := told + 1;
+        end loop;
+        if told >= at_most then
+            return;
+        end if;
+    end loop;
+end
+$_$;
+
+
+--
+-- Name: payload_fits(bytea, jsonpath, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.payload_fits(payload bytea, decides jsonpath, checks jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    document jsonb;
+    rule     jsonb;
+begin
+    document := convert_from(payload, 'UTF8')::jsonb;
+    if jsonb_path_match(document, decides, '{}', true) is not true then
+        return false;
+    end if;
+    for i in 0 .. jsonb_array_length(checks) - 1 loop
+        rule := checks -> i;
+        continue when octet_length(payload) <= (rule ->> 'holds_up_to')::bigint;
+        if not outbox.payload_keeps(document, (rule ->> 'path')::jsonpath, rule) then
+            return false;
+        end if;
+    end loop;
+    return true;
+exception when data_exception or program_limit_exceeded then
+    return false;
+end
+$$;
+
+
+--
+-- Name: payload_keeps(jsonb, jsonpath, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.payload_keeps(document jsonb, path jsonpath, rule jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    places jsonb;
+begin
+    if not rule ? 'measure' then
+        return jsonb_path_exists(document, path, '{}', true) is not true;
+    end if;
+    places := jsonb_path_query_array(document, path, '{}', true);
+    for n in 0 .. jsonb_array_length(places) - 1 loop
+        if not outbox.payload_measures(places -> n, rule) then
+            return false;
+        end if;
+    end loop;
+    return true;
+end
+$$;
+
+
+--
+-- Name: payload_measures(jsonb, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.payload_measures(value jsonb, rule jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    measured bigint;
+begin
+    case rule ->> 'measure'
+        when 'length' then
+            measured := length(value #>> '{}');
+        when 'members' then
+            measured := jsonb_array_length(jsonb_path_query_array(value, 'strict $.*'));
+        when 'matches' then
+            measured := jsonb_array_length(jsonb_path_query_array(value, (rule ->> 'matches')::jsonpath));
+        when 'repeats' then
+            measured := (select count(*) - count(distinct item) from jsonb_array_elements(value) as item);
+    end case;
+    return measured >= (rule ->> 'least')::bigint and measured <= coalesce((rule ->> 'most')::bigint, measured);
+end
+$_$;
+
+
+--
+-- Name: payload_places(jsonb, jsonb, integer, bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.payload_places(document jsonb, rule jsonb, at_most integer, INOUT room bigint, OUT pointers text[]) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+    step   jsonb;
+    -- What leads from a value to what fails in it.
+    rest   text;
+    fails  jsonpath;
+    inside jsonb[] := array[document];
+    many   bigint;
+    nearer record;
+begin
+    select string_agg(one.step ->> 0, '' order by one.number) into rest
+    from jsonb_array_elements(rule -> 'at') with ordinality as one (step, number);
+    rest := coalesce(rest, '') || coalesce(' ? (!(' || (rule ->> 'holds') || '))', '');
+    pointers := '{}';
+    if outbox.payload_keeps(document, ('strict $' || rest)::jsonpath, rule) then
+        return;
+    end if;
+    pointers := array[''];
+    for step in select one from jsonb_array_elements(rule -> 'at') as one loop
+        rest := substr(rest, length(step ->> 0) + 1);
+        continue when step ->> 1 is null;
+        if step ->> 1 in ('members', 'items') then
+            select sum(case jsonb_typeof(value)
+                           when 'array' then jsonb_array_length(value)
+                           else jsonb_array_length(jsonb_path_query_array(value, 'strict $.*'))
+                       end)
+            into many from unnest(inside) as value;
+            exit when many > room;
+            room := room - many;
+        end if;
+        fails := ('strict $' || rest)::jsonpath;
+        select array_agg(failing.pointer) as pointers, array_agg(failing.value) as inside
+        into nearer
+        from (
+            select place.pointer || '/' || replace(replace(child.name, '~', '~0'), '/', '~1') as pointer, child.value
+            from unnest(pointers, inside) as place (pointer, value)
+            cross join lateral outbox.payload_children(place.value, step ->> 1, step ->> 2) as child
+            where not outbox.payload_keeps(child.value, fails, rule)
+            limit at_most
+        ) as failing;
+        exit when nearer.pointers is null;
+        pointers := nearer.pointers;
+        inside := nearer.inside;
+    end loop;
+end
+$_$;
 
 
 --
@@ -1563,12 +2707,11 @@ CREATE FUNCTION outbox.pinned_partitions() RETURNS TABLE(partition text, pinned_
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    select attached.partition, left(string_agg(dependent, ', '), 500) || ' depends on it'
+    select attached.partition, dependents || ' depends on it'
     from outbox.known_partition as known
     join outbox.attached_partition as attached using (parent, number)
     cross join lateral outbox.dependents_of(attached.oid::regclass)
-    where known.upto_time is not null and pg_relation_size(attached.oid) = 0
-    group by attached.partition
+    where known.upto_time is not null and pg_relation_size(attached.oid) = 0 and dependents is not null
     order by attached.partition
 $$;
 
@@ -1663,6 +2806,50 @@ $$;
 
 
 --
+-- Name: publish_checked(text, text, bytea, integer, text, text, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish_checked(channel text, type text, payload bytea, version integer, pointer text, keyword text, group_key text, priority integer, idempotency_key text, headers json) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known_id   bigint;
+    in_force   integer;
+    message_id bigint;
+begin
+    if starts_with(publish_checked.channel, 'outbox.') then
+        perform outbox.refuse_own_channel(publish_checked.channel);
+    end if;
+    select t.id, v.version into known_id, in_force
+    from outbox.event_type as t
+    join outbox.event_type_version as v on v.event_type_id = t.id and v.version = t.version
+    where t.type = publish_checked.type and t.enforcement = 'report' and v.decides is null
+      and (t.of_key is null or publish_checked.channel = any (t.channels));
+    if in_force is distinct from publish_checked.version then
+        raise exception using
+            errcode = 'OB409', schema = 'outbox', table = 'event_type', column = 'version',
+            message = format('a message of type %s is to be held to another version', publish_checked.type);
+    end if;
+    insert into outbox.message as m
+        (channel, type, group_key, priority, idempotency_key, headers, payload, type_version)
+    values (publish_checked.channel, publish_checked.type, publish_checked.group_key, publish_checked.priority,
+            publish_checked.idempotency_key, publish_checked.headers::text, publish_checked.payload,
+            case when publish_checked.keyword is null then publish_checked.version end)
+    returning m.id into message_id;
+    if publish_checked.keyword is not null then
+        -- The check on the log has waited for whoever deletes the type.
+        insert into outbox.event_type_fault (event_type_id, version, message_id, channel, pointer, keyword)
+        select t.id, publish_checked.version, message_id, publish_checked.channel,
+               left(publish_checked.pointer, 1000), publish_checked.keyword
+        from outbox.event_type as t where t.id = known_id;
+    end if;
+    return message_id;
+end
+$$;
+
+
+--
 -- Name: publish_own(text, text, json, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -1679,6 +2866,161 @@ begin
     returning m.id into message_id;
     return message_id;
 end
+$$;
+
+
+--
+-- Name: pubsub_settings_fault(jsonb, text[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.pubsub_settings_fault(settings jsonb, channels text[]) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $$
+    with known (path) as (
+        select path from outbox.pubsub_setting
+        union all
+        select path from outbox.http_setting where path not in ('endpoint', 'client_errors')
+    ),
+    fault (path, sentence) as (
+        select 'project', 'is required' where not settings ? 'project'
+        union all
+        select given.key, case
+            when own.path is not null and (jsonb_typeof(value) <> own.type or length(value #>> '{}') > own.longest
+                                           or value #>> '{}' !~ own.pattern) then 'must be ' || own.must_be
+            when own.path is null and given.key not in ('retry', 'breaker')
+                 and not exists (select from known where known.path = given.key and known.path !~ '[.]') then
+                'is not known; known are ' || (select string_agg(path, ', ' order by path) from known)
+        end
+        from jsonb_each(settings) as given left join outbox.pubsub_setting as own on own.path = given.key
+        union all
+        select 'topic', 'takes exactly one channel' where cardinality(channels) is distinct from 1
+        union all
+        -- Another name might be another channel's.
+        select 'topic', format('is required: the channel %s has no name of a topic, which is %s', channels[1],
+                               replace(must_be, 'the name of a topic: ', ''))
+        from outbox.pubsub_setting
+        where path = 'topic' and not settings ? 'topic' and cardinality(channels) = 1 and channels[1] !~ pattern
+        union all
+        select 'credentials', 'is of no use with an endpoint of http://, where nothing is signed'
+        where settings ? 'credentials' and starts_with(settings ->> 'endpoint', 'http://')
+    ),
+    own_fault (sentence) as (
+        select format('settings.%s %s', path, sentence) from fault where sentence is not null order by path limit 1
+    )
+    select coalesce(
+        (select sentence from own_fault),
+        -- The rest is as an endpoint's.
+        outbox.http_settings_fault(settings - array(select path from outbox.pubsub_setting)
+                                   || '{"endpoint": "https://topic/"}'))
+$$;
+
+
+--
+-- Name: put_event_type(text, text[], text, text, text, text, text, integer, bigint, text, text, jsonpath, jsonb, jsonb, text, text, text, date, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.put_event_type(type text, channels text[], description text, owner text, enforcement text, compatibility text, example text, expected integer, expected_id bigint, schema text, closed text, decides jsonpath, checks jsonb, singles jsonb, not_in_sql text, made_by text, of_key text DEFAULT NULL::text, deprecated_on date DEFAULT NULL::date, successor text DEFAULT NULL::text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_variable
+declare
+    known    outbox.event_type;
+    in_force text;
+    is_same  boolean;
+    fault    record;
+begin
+    if expected = 0 then
+        perform outbox.require_room_for_event_type(of_key);
+        insert into outbox.event_type as t
+            (type, channels, description, owner, enforcement, compatibility, example, deprecated_on, successor, of_key,
+             version, after_id)
+        values (type, channels, description, owner, enforcement, compatibility, example, deprecated_on, successor, of_key, 0,
+                coalesce(pg_sequence_last_value(pg_get_serial_sequence('outbox.message', 'id')::regclass), 0))
+        on conflict on constraint event_type_type_key do nothing
+        returning t.* into known;
+    else
+        select t.* into known from outbox.event_type as t where t.type = put_event_type.type for no key update;
+    end if;
+    if known.version is distinct from expected or expected > 0 and known.id is distinct from expected_id then
+        raise exception 'another version of type % was registered meanwhile', type
+            using errcode = 'serialization_failure', schema = 'outbox', table = 'event_type', column = 'version',
+                  hint = 'Check the schema against the versions that there are now, and try again.';
+    end if;
+    if enforcement = 'refuse' and decides is null then
+        raise exception 'what SQL can not keep is not refused: %', not_in_sql
+            using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'enforcement';
+    end if;
+    -- Where SQL can't tell, the caller has.
+    if example is not null and decides is not null and not outbox.payload_fits(convert_to(example, 'UTF8'), decides, checks) then
+        select * into fault from outbox.payload_faults(convert_to(example, 'UTF8'), singles, checks, 1);
+        raise exception using
+            errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'example',
+            message = format('the example does not fit the schema: at "%s" (%s): %s',
+                             fault.pointer, fault.keyword, fault.detail);
+    end if;
+    -- Who is limited to channels does not limit what another made.
+    known.of_key := case when of_key is not null then known.of_key end;
+    -- Blanks are no other example.
+    if known.example::jsonb = example::jsonb then
+        example := known.example;
+    end if;
+    select v.schema into in_force from outbox.event_type_version as v
+    where v.event_type_id = known.id and v.version = expected;
+    -- As values: neither blanks nor the order of names make a version.
+    is_same := coalesce(in_force::jsonb = schema::jsonb, false);
+    if is_same then
+        -- A newer release may say the same schema otherwise.
+        update outbox.event_type_version as v
+        set closed = put_event_type.closed, decides = put_event_type.decides, checks = put_event_type.checks,
+            singles = put_event_type.singles, not_in_sql = put_event_type.not_in_sql
+        where v.event_type_id = known.id and v.version = expected
+          and (v.closed, v.decides::text, v.checks, v.singles, v.not_in_sql)
+              is distinct from (put_event_type.closed, put_event_type.decides::text, put_event_type.checks,
+                                put_event_type.singles, put_event_type.not_in_sql);
+    else
+        known.version := expected + 1;
+        insert into outbox.event_type_version
+            (event_type_id, version, compatibility, schema, closed, decides, checks, singles, not_in_sql, made_by)
+        values (known.id, known.version, compatibility, schema, closed, decides, checks, singles, not_in_sql, made_by);
+    end if;
+    update outbox.event_type as t
+    set channels = put_event_type.channels, description = put_event_type.description, owner = put_event_type.owner,
+        enforcement = put_event_type.enforcement, compatibility = put_event_type.compatibility,
+        example = put_event_type.example, deprecated_on = put_event_type.deprecated_on,
+        successor = put_event_type.successor, of_key = known.of_key, version = known.version,
+        changed_at = clock_timestamp()
+    where t.id = known.id
+      and (t.channels, t.description, t.owner, t.enforcement, t.compatibility, t.example, t.deprecated_on, t.successor,
+           t.of_key, t.version)
+          is distinct from (put_event_type.channels, put_event_type.description, put_event_type.owner,
+                            put_event_type.enforcement, put_event_type.compatibility, put_event_type.example,
+                            put_event_type.deprecated_on, put_event_type.successor, known.of_key, known.version);
+    if enforcement <> 'off' then
+        perform outbox.require_event_check();
+    end if;
+    return known.version;
+end
+$$;
+
+
+--
+-- Name: queue_source_fault(jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.queue_source_fault(settings jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select coalesce(
+        (select format('settings.%s is not known; known are queue_url, region, role_arn, credentials, unwrap', min(key))
+         from jsonb_object_keys(settings) as key
+         where key <> 'unwrap' and key not in (select path from outbox.sqs_setting)
+         having count(*) > 0),
+        case when settings ? 'unwrap' and settings -> 'unwrap' <> '"sns"' then 'settings.unwrap must be sns' end,
+        outbox.sqs_settings_fault(settings - 'unwrap'))
 $$;
 
 
@@ -1711,6 +3053,8 @@ begin
         raise exception 'outbox.rebase runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
     end if;
     begin
+        -- At first, as those lock it that make partitions: else make_partitions would give up below.
+        perform from outbox.installation for update;
         -- In the order in which a relay's run takes them.
         lock table outbox.subscription, outbox.cursor, outbox.checkpoint, outbox.message in access exclusive mode;
     exception when lock_not_available then
@@ -1761,12 +3105,17 @@ begin
         -- Nothing is dropped here: for how long its rows are kept is the business of those that turn it regularly.
         perform outbox.turn_by_age(parent, 36500);
     end loop;
-    perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
+    perform outbox.advance_sequence('outbox.subscription', (select max(id) from (select id from outbox.subscription
+                                                                          union all select id from outbox.source) as taken));
+    perform outbox.advance_sequence('outbox.source_dead_letter', (select max(id) from outbox.source_dead_letter));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
+    perform outbox.advance_sequence('outbox.event_type', (select max(id) from outbox.event_type));
+    perform outbox.advance_sequence('outbox.event_type_fault', (select max(id) from outbox.event_type_fault));
+    perform outbox.advance_sequence('outbox.published_event_type', (select max(id) from outbox.published_event_type));
 
     -- Under the new id Kafka holds no note of any cursor.
-    update outbox.cursor set noted = false where noted;
+    update outbox.cursor set noted_in = null where noted_in is not null;
     -- A dump of some tables may have come without its row.
     insert into outbox.installation (system_identifier)
     select system_identifier from pg_control_system()
@@ -1798,7 +3147,7 @@ declare
 begin
     perform from outbox.cursor
     join outbox.subscription on subscription.id = cursor.subscription_id
-    where subscription.kind = 'http'
+    where subscription.kind <> 'kafka'
       and cursor.id in (select cursor_id from outbox.dead_letter
                         where id = any (dead_letter_ids) and redriven_at is null)
     order by cursor.id
@@ -1812,8 +3161,8 @@ begin
     )
     insert into outbox.delivery as d (cursor_id, message_id, dead_letter_id, group_key, due_at)
     select cursor_id, message_id, chosen.id,
-           case when kind = 'http' then group_key end,
-           case when kind = 'http' and group_key is not null then null else clock_timestamp() end
+           case when kind <> 'kafka' then group_key end,
+           case when kind <> 'kafka' and group_key is not null then null else clock_timestamp() end
     from chosen
     join outbox.subscription on subscription.id = chosen.subscription_id
     on conflict (cursor_id, message_id) do update
@@ -1825,7 +3174,7 @@ begin
         select dead_letter.cursor_id, array_agg(dead_letter.group_key) as keys
         from outbox.dead_letter
         join outbox.subscription on subscription.id = dead_letter.subscription_id
-        where subscription.kind = 'http' and dead_letter.id = any (dead_letter_ids)
+        where subscription.kind <> 'kafka' and dead_letter.id = any (dead_letter_ids)
           and dead_letter.group_key is not null and dead_letter.delivered_at is null
         group by dead_letter.cursor_id
         order by dead_letter.cursor_id
@@ -1833,6 +3182,26 @@ begin
         perform outbox.promote(groups.cursor_id, groups.keys);
     end loop;
     return redriven;
+end
+$$;
+
+
+--
+-- Name: refuse_event(text, integer, text, text, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.refuse_event(type text, version integer, pointer text, keyword text, detail text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    raise exception using
+        errcode = 'OB422', schema = 'outbox', table = 'message', datatype = type,
+        column = case when keyword = 'channel' then 'channel' else 'payload' end,
+        message = format('a message of type %s does not fit version %s', type, version),
+        detail = format('at "%s" (%s): %s', coalesce(pointer, ''), coalesce(keyword, 'schema'),
+                        coalesce(detail, 'it does not fit the schema')),
+        hint = 'Publish what the version asks for, or register one that allows this: outbox-relay catalogue apply.';
 end
 $$;
 
@@ -1849,6 +3218,34 @@ begin
     raise exception '%', outbox.headers_fault(headers) using
         errcode = 'check_violation', schema = 'outbox', table = 'message', column = 'headers',
         constraint = 'headers_are_an_object_of_strings';
+end
+$$;
+
+
+--
+-- Name: refuse_loop(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.refuse_loop() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    other text;
+begin
+    if tg_table_name = 'source' then
+        select min(s.name) into other from outbox.subscription as s where outbox.leads_round(s, new);
+    else
+        select min(s.name) into other from outbox.source as s where outbox.leads_round(new, s);
+    end if;
+    if other is not null then
+        raise exception 'settings.% leads round: what % takes in would go out to where it came from',
+                case when new.settings ? 'queue_url' then 'queue_url' else 'topic' end,
+                case when tg_table_name = 'source' then new.name else other end
+            using errcode = 'check_violation', column = 'settings',
+                  detail = format('The other connector is %s.', other);
+    end if;
+    return new;
 end
 $$;
 
@@ -1879,6 +3276,34 @@ CREATE FUNCTION outbox.refuse_own_channel(channel text) RETURNS void
 begin
     raise exception 'channel % is the platform''s own: publish to one that does not begin with "outbox."', channel
         using errcode = 'insufficient_privilege', schema = 'outbox', table = 'message', column = 'channel';
+end
+$$;
+
+
+--
+-- Name: refuse_taken_name(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.refuse_taken_name() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    if tg_op = 'UPDATE' and lower(new.name collate "C") = lower(old.name collate "C") then
+        return new;
+    end if;
+    -- One after the other, as in outbox.require_room: two that are made at the same moment see each other.
+    update outbox.quota set cursors = cursors;
+    if (case tg_table_name
+           when 'source' then exists (select from outbox.subscription
+                                      where lower(name collate "C") = lower(new.name collate "C"))
+           else exists (select from outbox.source where lower(name collate "C") = lower(new.name collate "C"))
+       end) then
+        raise exception 'name % is taken', new.name
+            using errcode = 'unique_violation', schema = 'outbox', table = tg_table_name, column = 'name',
+                  constraint = tg_table_name || '_name_in_any_case';
+    end if;
+    return new;
 end
 $$;
 
@@ -2009,11 +3434,66 @@ begin
                 insert into outbox.replay (cursor_id, delta, seen, target, after_id)
                 values (c.id, begun, c.seen, c.target, c.after_id);
             end if;
+            update outbox.cursor set replays = replays + 1 where id = c.id;
             insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
             values (c.id, c.n + 1, '3:3:', begun, c.first_id - 1, c.first_id, last_id, '');
         end loop;
     end loop;
     return replayed;
+end
+$$;
+
+
+--
+-- Name: require_event_check(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.require_event_check() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
+    AS $$
+declare
+    now     constant bigint := extract(epoch from clock_timestamp())::bigint;
+    missed  bigint;
+    holders text;
+begin
+    -- Any other would not see what is put on the log or taken off it meanwhile.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'the check of event types is put on the log in a transaction that is read committed'
+            using errcode = 'invalid_transaction_state', schema = 'outbox', table = 'message',
+                  hint = 'begin isolation level read committed';
+    end if;
+    if exists (select from pg_trigger where tgrelid = 'outbox.message'::regclass and tgname = 'check_event_type') then
+        return;
+    end if;
+    select last_value into missed from outbox.event_check_missed;
+    if now - missed not between 0 and 5 then
+        begin
+            -- Events of the platform's own are nobody's to define.
+            create trigger check_event_type before insert on outbox.message
+                for each row when (not starts_with(new.channel, 'outbox.'))
+                execute function outbox.check_event_type();
+            return;
+        exception when lock_not_available then
+            perform setval('outbox.event_check_missed', now);
+        end;
+    end if;
+    -- Whatever stands in its way on the log or on a partition; who waits to have it alone does so as well.
+    select string_agg(distinct format('%s (%s)', coalesce('pid ' || pid, 'a prepared one'), mode), ', ') into holders
+    from pg_locks
+    where locktype = 'relation' and mode not in ('AccessShareLock', 'RowShareLock')
+      and (granted or mode = 'AccessExclusiveLock')
+      and database = (select oid from pg_database where datname = current_database())
+      and (relation = 'outbox.message'::regclass
+           or relation in (select inhrelid from pg_inherits where inhparent = 'outbox.message'::regclass))
+      and pid is distinct from pg_backend_pid();
+    raise exception 'the first type that is enforced puts a check on the log, and other transactions hold the log'
+        using errcode = 'lock_not_available', schema = 'outbox', table = 'message',
+              detail = 'They are: ' || coalesce(holders, 'over, and it was tried a moment ago') || '.',
+              hint = 'Try again in five seconds. Who writes has RowExclusiveLock: where one stays open for long, see '
+                     'sql/inspect/horizon.sql, and end it: select pg_terminate_backend(PID). Maintenance, as a VACUUM '
+                     'with ShareUpdateExclusiveLock, ends by itself: let it.';
 end
 $$;
 
@@ -2064,6 +3544,101 @@ begin
             using errcode = 'check_violation', schema = 'outbox', table = 'subscription', column = 'shards',
                   constraint = 'cursors_are_within_the_quota';
     end if;
+end
+$$;
+
+
+--
+-- Name: require_room_for_connector(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.require_room_for_connector() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    word    constant text := case when new.settings ? 'namespace' then 'namespace' else 'brokers' end;
+    most    integer;
+    share   integer;
+    had     bigint;
+    own     bigint;
+    refusal text;
+begin
+    -- One after the other, as in outbox.require_room.
+    update outbox.quota set connectors = connectors returning connectors, connectors_of_a_key into most, share;
+    select count(*) - 1, count(*) filter (where s.made_by = new.made_by) - 1 into had, own
+    from outbox.subscription s
+    where s.kind = 'kafka' and outbox.other_cluster(s.settings) <> '';
+    if new.made_by is null then
+        if had >= most then
+            refusal := format('of at most %s connectors that do there are %s already: delete one that is not needed, or '
+                              'raise outbox.quota.connectors as the owner', most, had);
+        end if;
+    elsif own >= share then
+        refusal := format('of at most %s connectors that do, of what API keys named %s make, there are %s already: '
+                          'delete one that is not needed, or ask who gave you the key', share, new.made_by, own);
+    elsif had >= most - share then
+        refusal := 'there is no room for it: ask who gave you the API key';
+    end if;
+    if refusal is not null then
+        raise exception '% names another cluster, and %', word, refusal
+            using errcode = 'check_violation', schema = 'outbox', table = 'subscription', column = word,
+                  constraint = 'connectors_are_within_the_quota';
+    end if;
+    return null;
+end
+$$;
+
+
+--
+-- Name: require_room_for_event_type(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.require_room_for_event_type(of_key text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    most integer;
+    had  bigint;
+    own  bigint;
+begin
+    -- One after the other, as in outbox.require_room.
+    update outbox.quota set event_types = event_types returning event_types into most;
+    select count(*), count(*) filter (where t.of_key = require_room_for_event_type.of_key) into had, own
+    from outbox.event_type as t;
+    if had >= most or own >= greatest(most / 10, 1) then
+        raise exception 'of at most % event types there are % already: delete one that is not needed, or raise '
+                        'outbox.quota.event_types as the owner', most, had
+            using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'type',
+                  constraint = 'event_types_are_within_the_quota';
+    end if;
+end
+$$;
+
+
+--
+-- Name: require_room_for_source(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.require_room_for_source() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    most integer;
+    had  bigint;
+begin
+    -- One after the other, as in outbox.require_room.
+    update outbox.quota set sources = sources returning sources into most;
+    select count(*) into had from outbox.source;
+    if had >= most then
+        raise exception 'of at most % inward connectors there are % already: delete one that is not needed, or raise '
+                        'outbox.quota.sources as the owner', most, had
+            using errcode = 'check_violation', schema = 'outbox', table = 'source', column = 'direction',
+                  constraint = 'sources_are_within_the_quota';
+    end if;
+    return new;
 end
 $$;
 
@@ -2144,11 +3719,17 @@ begin
         return 'needed';
     end if;
     execute format('select exists (select from outbox.%I)', partition) into occupied;
+    -- Before any lock, for which writers would wait in each round.
+    if not occupied and (select not may_go from outbox.dependents_of(format('outbox.%I', partition)::regclass)) then
+        return 'pinned';
+    end if;
     begin
         if not occupied then
             -- Parent first, as every session locks them: a reader that holds it and waits for the partition would
             -- deadlock.
             lock table only outbox.message in access exclusive mode;
+            -- Writers wait from here on.
+            perform set_config('lock_timeout', '10ms', true);
         end if;
         execute format('lock table outbox.%I in access exclusive mode', partition);
         -- From here on no session writes into it, and this sees what was written while it waited.
@@ -2183,7 +3764,7 @@ declare
     retried_id bigint;
     due        bigint;
 begin
-    select s.id into retried_id from outbox.subscription as s where s.name = retry.subscription and s.kind = 'http';
+    select s.id into retried_id from outbox.subscription as s where s.name = retry.subscription and s.kind <> 'kafka';
     if not found then
         raise exception 'there is no http subscription %', subscription using errcode = 'no_data_found';
     end if;
@@ -2300,6 +3881,30 @@ $$;
 
 
 --
+-- Name: seek_source(bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.seek_source(source_id bigint, start text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    -- A relay that is about to begin by former settings has begun before, or sees these.
+    perform outbox.hold_source(seek_source.source_id);
+    if exists (select from outbox.source as s where s.id = seek_source.source_id and s.kind <> 'kafka') then
+        raise exception 'settings.from is of topics: a queue has no place to begin with'
+            using errcode = 'check_violation', column = 'settings';
+    end if;
+    update outbox.source as s
+    set settings = s.settings || jsonb_build_object('from', seek_source.start),
+        paused = false, paused_reason = null, waiting_since = null, waiting_reason = null
+    where s.id = seek_source.source_id;
+    delete from outbox.source_position as p where p.source_id = seek_source.source_id;
+end
+$$;
+
+
+--
 -- Name: send_test(bigint); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -2308,28 +3913,42 @@ CREATE FUNCTION outbox.send_test(subscription_id bigint) RETURNS bigint
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    target     outbox.subscription;
-    message_id bigint;
+    target  outbox.subscription;
+    sent_id bigint;
+    taker   bigint;
+    copy_id bigint;
 begin
     -- Locked, so that its filter stays as it is here until the message is in the log.
     select * into target from outbox.subscription as s
-    where s.id = send_test.subscription_id and s.kind = 'http' for share;
+    where s.id = send_test.subscription_id
+      and (s.kind <> 'kafka' or outbox.connector_topic(s.settings, s.channels) <> '') for share;
     if not found then
-        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+        raise exception 'there is no http subscription and no connector % in outbox.subscription', subscription_id
             using errcode = 'no_data_found';
     end if;
-    message_id := outbox.publish_own('outbox.test', 'outbox.test',
-                                     json_build_object('subscriptionId', target.id::text, 'name', target.name));
-    -- Where its filter leaves the message out, it gets a row. The row has no group, so no other row depends on it: it
-    -- is the one insert that needs no hold of the cursor.
-    insert into outbox.delivery (cursor_id, message_id, due_at)
-    select cursor.id, message_id, clock_timestamp()
-    from outbox.cursor
+    sent_id := outbox.publish_own('outbox.test', 'outbox.test',
+                                  json_build_object('subscriptionId', target.id::text, 'name', target.name));
+    if 'outbox.test' = any (target.channels) and (target.types is null or 'outbox.test' = any (target.types)) then
+        return sent_id;
+    end if;
+    -- Its filter leaves the message out, so it gets a row. The row has no group, so no other row depends on it: it is
+    -- the one insert that needs no hold of the cursor.
+    select cursor.id into taker from outbox.cursor
     where cursor.subscription_id = target.id and cursor.priority = 3 and cursor.channel is null
-      and cursor.shard = outbox.shard_of(null, message_id, target.shards)
-      and ('outbox.test' = any (target.channels) and (target.types is null or 'outbox.test' = any (target.types)))
-          is not true;
-    return message_id;
+      and cursor.shard = outbox.shard_of(null, sent_id, target.shards);
+    if target.kind = 'kafka' then
+        -- Besides the log, runs to Kafka send dead letters that were redriven, and nothing else.
+        insert into outbox.dead_letter
+            (subscription_id, cursor_id, message_id, priority, channel, type, idempotency_key, content_type, payload,
+             created_at, reason, detail, attempts, redriven_at)
+        select target.id, taker, m.id, m.priority, m.channel, m.type, m.idempotency_key, m.content_type, m.payload,
+               m.created_at, 'test', 'a test message', 0, clock_timestamp()
+        from outbox.message as m where m.priority::integer = 3 and m.id + 0 = sent_id
+        returning dead_letter.id into copy_id;
+    end if;
+    insert into outbox.delivery (cursor_id, message_id, dead_letter_id, due_at)
+    values (taker, sent_id, copy_id, clock_timestamp());
+    return sent_id;
 end
 $$;
 
@@ -2341,6 +3960,62 @@ $$;
 CREATE FUNCTION outbox.shard_of(group_key text, message_id bigint, shards integer) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (((COALESCE(hashtextextended((group_key COLLATE "C"), (0)::bigint), message_id) & '9223372036854775807'::bigint) % (shards)::bigint))::integer;
+
+
+--
+-- Name: source_settings_fault(text, jsonb, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.source_settings_fault(kind text, settings jsonb, channel text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    select case
+        when jsonb_typeof(settings) <> 'object' then 'settings must be an object'
+        when kind = 'sqs' then outbox.queue_source_fault(settings)
+        else outbox.topic_source_fault(settings, channel) end
+$$;
+
+
+--
+-- Name: sqs_settings_fault(jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.sqs_settings_fault(settings jsonb) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $$
+    with known (path) as (
+        select path from outbox.sqs_setting
+        union all
+        select path from outbox.http_setting where path not in ('endpoint', 'client_errors')
+    ),
+    fault (path, sentence) as (
+        select 'queue_url', 'is required' where not settings ? 'queue_url'
+        union all
+        select given.key, case
+            when own.path is not null and (jsonb_typeof(value) <> 'string' or length(value #>> '{}') > own.longest
+                                           or value #>> '{}' !~ own.pattern) then 'must be ' || own.must_be
+            when own.path is null and given.key not in ('retry', 'breaker')
+                 and not exists (select from known where known.path = given.key and known.path !~ '[.]') then
+                'is not known; known are ' || (select string_agg(path, ', ' order by path) from known)
+        end
+        from jsonb_each(settings) as given left join outbox.sqs_setting as own on own.path = given.key
+        union all
+        select 'region', 'is required where queue_url does not begin with https://sqs.REGION.amazonaws.com/'
+        where not settings ? 'region'
+          and settings ->> 'queue_url' !~ '^https://sqs\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/'
+    ),
+    own_fault (sentence) as (
+        select format('settings.%s %s', path, sentence) from fault where sentence is not null order by path limit 1
+    )
+    select coalesce(
+        (select sentence from own_fault),
+        -- The rest is as an endpoint's.
+        outbox.http_settings_fault(settings - 'queue_url' - 'region' - 'role_arn' - 'credentials'
+                                   || '{"endpoint": "https://queue/"}'))
+$$;
 
 
 --
@@ -2361,6 +4036,21 @@ $$;
 
 
 --
+-- Name: stop_source(bigint, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.stop_source(source_id bigint, reason text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+    update outbox.source as s
+    set paused = true, paused_reason = stop_source.reason, waiting_since = null, waiting_reason = null
+    where s.id = stop_source.source_id and not s.paused
+$$;
+
+
+--
 -- Name: subscribe(text, text, text, jsonb, text[], integer, text, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -2374,7 +4064,7 @@ begin
     values (name, 'http', array[channel], types, shards, settings || jsonb_build_object('endpoint', endpoint), made_by)
     returning s.id into subscription_id;
     if sealed is not null then
-        -- In the place of the secret that equip_http has made.
+        -- In the place of the secret that equip_push has made.
         update outbox.secret as s set key = null, sealed = subscribe.sealed
         where s.subscription_id = subscribe.subscription_id;
     end if;
@@ -2555,6 +4245,437 @@ $$;
 
 
 --
+-- Name: topic_source_fault(jsonb, text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.topic_source_fault(settings jsonb, channel text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+declare
+    cluster jsonb := settings - 'from';
+    start   text := settings ->> 'from';
+begin
+    if not settings ? 'topic' then
+        return 'settings.topic is required';
+    elsif settings ? 'from' and (jsonb_typeof(settings -> 'from') <> 'string'
+            or start !~ ('^(earliest|latest|[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]'
+                         '(:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))$')) then
+        return 'settings.from must be earliest, latest or a time with its offset, as 2026-03-01T09:00:00Z';
+    elsif start ~ '^[0-9]' then
+        begin
+            perform start::timestamptz;
+        exception when datetime_field_overflow or invalid_datetime_format or invalid_time_zone_displacement_value then
+            return 'settings.from is no time';
+        end;
+    end if;
+    if not settings ? 'brokers' then
+        if cluster - 'topic' <> '{}' then
+            return format('settings.%s is of another cluster, which brokers have to name',
+                          (select min(key) from jsonb_object_keys(cluster - 'topic') as key));
+        end if;
+        cluster := cluster || '{"brokers": "own:1"}';
+    end if;
+    return outbox.kafka_settings_fault(cluster, array[channel]);
+end
+$_$;
+
+
+--
+-- Name: trace(bigint, bigint[]); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trace(message_id bigint, subscription_ids bigint[] DEFAULT NULL::bigint[]) RETURNS TABLE(subscription_id bigint, subscription text, kind text, state text, since timestamp with time zone, because text, next_attempt_at timestamp with time zone, passed json, queue json, dead_letter json, attempts json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    m           record;
+    s           record;
+    c           record;
+    past        outbox.channel_past;
+    held        outbox.delivery;
+    letter      outbox.dead_letter;
+    run         record;
+    xid         xid8;
+    cursor_ids  bigint[];
+    is_wanted   boolean;
+    is_done     boolean;
+    is_before   boolean;
+    is_same     boolean;  -- the filter that it was passed by is that of now
+    row_state   text;
+    look_at     integer := 100000;
+begin
+    select * into m from outbox.trace_message(trace.message_id);
+    if m.state not in ('in_log', 'gone') then
+        return;
+    end if;
+    xid := coalesce(m.xid, '3');
+
+    for s in
+        select one.*, mark.began, mark.filter_xid, mark.filter_upto_xid, breaker.opened_at, breaker.retry_at,
+               tried.requests, tried.acked_at
+        from outbox.subscription as one
+        left join outbox.subscription_mark as mark on mark.subscription_id = one.id
+        left join outbox.breaker on breaker.subscription_id = one.id
+        left join (
+            select attempt.subscription_id,
+                   max(attempt.at + make_interval(secs => attempt.duration_seconds))
+                       filter (where attempt.error is null) as acked_at,
+                   json_agg(json_build_object(
+                       'number', attempt.number, 'at', attempt.at, 'duration_seconds', attempt.duration_seconds,
+                       'status', attempt.status, 'error', attempt.error, 'relay', attempt.relay)
+                       order by attempt.id desc) filter (where attempt.place <= 50) as requests
+            from (
+                select made.*, row_number() over (partition by made.subscription_id order by made.id desc) as place
+                from outbox.attempts_at(trace.message_id) as made
+            ) as attempt
+            group by attempt.subscription_id
+        ) as tried on tried.subscription_id = one.id
+        where trace.subscription_ids is null or one.id = any (trace.subscription_ids)
+        order by one.name
+    loop
+        subscription_id := s.id;
+        subscription := s.name;
+        kind := s.kind;
+        attempts := s.requests;
+        because := null;
+        next_attempt_at := null;
+        passed := null;
+        queue := null;
+        dead_letter := null;
+        past := null;
+
+        -- Its cursor, and the one without a channel, which had it before the channel had one of its own.
+        if m.priority is null then
+            cursor_ids := array(select cursor.id from outbox.cursor where cursor.subscription_id = s.id);
+        else
+            cursor_ids := array(
+                select cursor.id from outbox.cursor
+                where cursor.subscription_id = s.id and cursor.priority = m.priority
+                  and cursor.shard = outbox.shard_of(m.group_key, trace.message_id, s.shards)
+                  and coalesce(cursor.channel, '') in ('', m.channel)
+                order by cursor.channel nulls last);
+        end if;
+        select delivery.* into held
+        from unnest(cursor_ids) as own
+        cross join lateral (
+            select * from outbox.delivery where cursor_id = own and delivery.message_id = trace.message_id limit 1
+        ) as delivery
+        limit 1;
+        select latest.* into letter
+        from unnest(cursor_ids) as own
+        cross join lateral (
+            select * from outbox.dead_letter where cursor_id = own and dead_letter.message_id = trace.message_id limit 1
+        ) as latest
+        order by latest.died_at desc limit 1;
+        -- Of a test message to Kafka the row takes a dead letter that never died.
+        if letter.reason = 'test' and m.channel = 'outbox.test' and letter.attempts = 0 then
+            null;
+        elsif letter.id is not null then
+            dead_letter := json_build_object(
+                'id', letter.id, 'reason', letter.reason, 'exhausted', letter.exhausted, 'attempts', letter.attempts,
+                'died_at', letter.died_at, 'redriven_at', letter.redriven_at, 'delivered_at', letter.delivered_at);
+        end if;
+
+        select cursor.*, latest.seen, latest.target, latest.after_id into c
+        from outbox.cursor
+        cross join lateral (
+            select seen, target, after_id from outbox.checkpoint where cursor_id = cursor.id order by n desc limit 1
+        ) as latest
+        where cursor.id = cursor_ids[1] and m.state = 'in_log';
+        is_wanted := outbox.wants(s.channels, s.types, m.channel, m.type);
+        is_done := m.state = 'gone' or outbox.is_done(xid, trace.message_id, c.seen, c.target, c.after_id);
+
+        -- Nothing but a row, a dead letter or a position says that a message is still to go.
+        row_state := case when held.message_id is not null
+                          then outbox.delivery_state(held.due_at, held.token, held.outcome, held.attempts) end;
+        if held.outcome = 'acked' then
+            state := 'delivered';
+            since := s.acked_at;
+        elsif row_state = 'parked' then
+            state := 'dead_letter';
+            since := letter.died_at;
+            because := letter.reason;
+        elsif held.message_id is not null then
+            state := case when row_state = 'in_flight' then 'in_flight'
+                          when s.paused then 'paused'
+                          when s.opened_at is not null then 'breaker_open'
+                          when held.dead_letter_id is not null and dead_letter is not null then 'redriven'
+                          when row_state = 'retrying' then 'retrying'
+                          when held.replayed then 'replayed'
+                          else 'waiting' end;
+        elsif not is_done and is_wanted then
+            state := case when s.paused then 'paused'
+                          when s.opened_at is not null then 'breaker_open'
+                          when c.waiting_since is not null then 'channel_waiting'
+                          when exists (
+                              select from outbox.replay as r
+                              where r.cursor_id = c.id and r.delta::text = c.target::text
+                                and outbox.is_done(xid, trace.message_id, r.seen, r.target, r.after_id)) then 'replayed'
+                          else 'waiting' end;
+        elsif letter.id is not null and letter.delivered_at is not null then
+            state := 'delivered';
+            since := letter.delivered_at;
+        elsif m.state = 'gone' then
+            state := case when letter.id is not null then 'dead_letter'
+                          when s.acked_at is not null then 'delivered'
+                          else 'gone' end;
+            since := case when letter.id is not null then letter.died_at else s.acked_at end;
+            because := letter.reason;
+        elsif not is_done then
+            state := case when letter.id is not null then 'dead_letter'
+                          when s.acked_at is not null then 'delivered'
+                          else 'not_wanted' end;
+            since := case when letter.id is not null then letter.died_at else s.acked_at end;
+            because := letter.reason;
+        else
+            state := null;
+        end if;
+
+        if state is null then
+            -- Passed, and nothing is left of it but what the checkpoints and attempts tell.
+            select * into run from outbox.passage(c.id, xid, trace.message_id);
+            -- A replay may have come after a merge or a drop.
+            select * into past from outbox.channel_past as p
+            where p.subscription_id = s.id and p.shard = c.shard and p.priority = c.priority
+              and p.channel = m.channel and (p.dropped or c.channel is null)
+              and pg_visible_in_snapshot(xid, p.upto)
+              and not outbox.is_done(xid, trace.message_id, p.seen, p.target, p.after_id)
+              and (run.after_at is null or run.after_at < p.upto_time)
+            order by p.dropped desc, p.upto_time desc limit 1;
+            passed := case
+                when past.subscription_id is not null and not past.dropped then json_build_object(
+                    'cursor', c.id, 'after_at', past.from_time, 'at', past.upto_time, 'merged_at', past.upto_time)
+                -- After a rebase the checkpoints of before say nothing.
+                when run.after_checkpoint is not null or m.xid is not null then json_build_object(
+                    'cursor', c.id, 'after_checkpoint', run.after_checkpoint, 'after_at', run.after_at,
+                    'checkpoint', run.checkpoint, 'at', run.at, 'relay', run.relay) end;
+            is_before := case
+                when s.began is null or m.xid is null then m.created_at < s.created_at
+                else pg_visible_in_snapshot(xid, s.began) end;
+            is_same := s.filter_xid is null
+                or case when run.after_checkpoint is not null then pg_visible_in_snapshot(s.filter_xid, run.horizon)
+                        else xid >= s.filter_upto_xid end;
+            state := case
+                when letter.id is not null
+                     and (run.after_at is null or letter.died_at > run.after_at)
+                     and (s.acked_at > letter.died_at) is not true then 'dead_letter'
+                when s.acked_at is not null then 'delivered'
+                -- A replay may have sent it since.
+                when past.dropped and c.replays > 0 then 'passed'
+                when past.dropped then 'dropped'
+                when is_before and run.after_checkpoint is null then
+                    case when c.replays = 0 then 'before_start' else 'passed' end
+                when m.channel <> all (s.read_channels) then 'not_wanted'
+                when not is_same then 'passed'
+                when is_wanted then 'delivered'
+                else 'not_wanted' end;
+            since := case state
+                when 'dead_letter' then letter.died_at
+                when 'delivered' then coalesce(
+                    s.acked_at,
+                    case when past.subscription_id is not null then past.upto_time
+                         when run.after_checkpoint is not null then run.at end)
+                when 'dropped' then past.upto_time
+                when 'passed' then case when run.after_checkpoint is not null then run.at end
+                when 'before_start' then s.created_at
+                else m.created_at end;
+            because := case when state = 'dead_letter' then letter.reason end;
+            if state in ('before_start', 'not_wanted', 'dropped') then
+                passed := null;
+            end if;
+        end if;
+
+        if state = 'not_wanted' then
+            since := m.created_at;
+            because := case when outbox.wants(s.channels, null, m.channel, m.type) then 'types' else 'channels' end;
+        elsif state in ('waiting', 'replayed', 'retrying', 'in_flight', 'redriven', 'paused', 'breaker_open',
+                        'channel_waiting') then
+            since := case state
+                when 'breaker_open' then s.opened_at
+                when 'channel_waiting' then c.waiting_since
+                when 'redriven' then letter.redriven_at
+                else m.created_at end;
+            because := case state
+                when 'paused' then s.paused_reason
+                when 'channel_waiting' then c.waiting_reason
+                -- Why none of the subscription's messages can go.
+                when 'waiting' then s.waiting_reason
+                when 'replayed' then s.waiting_reason
+                else held.reason end;
+            next_attempt_at := case
+                when state = 'paused' then null
+                when state = 'breaker_open' then greatest(s.retry_at, held.due_at)
+                when row_state <> 'in_flight' then held.due_at end;
+            select waits.queue, look_at - waits.looked into queue, look_at
+            from outbox.trace_queue(
+                coalesce(held.cursor_id, c.id), trace.message_id,
+                case when s.kind <> 'kafka' then coalesce(held.group_key, m.group_key) end,
+                row_state, least(20000, greatest(look_at, 100))) as waits;
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+
+--
+-- Name: trace_message(bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trace_message(message_id bigint) RETURNS TABLE(state text, xid xid8, priority smallint, channel text, type text, group_key text, idempotency_key text, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+    room  constant bigint := outbox.partition_room();
+    first constant bigint := trace_message.message_id / room * room;
+    last  constant bigint := coalesce(
+        pg_sequence_last_value(pg_get_serial_sequence('outbox.message', 'id')::regclass), 0);
+    is_gone boolean;
+begin
+    -- Its id says which partition has it, and each priority has a range of an index there.
+    return query
+    select 'in_log', nullif(m.xid, '3'), m.priority, m.channel, m.type, m.group_key, m.idempotency_key, m.created_at
+    from generate_series(1, 5) as class
+    cross join lateral (
+        select * from outbox.message
+        where priority::integer = class and id + 0 = trace_message.message_id and id = trace_message.message_id
+        limit 1
+    ) as m;
+    if found then
+        return;
+    end if;
+
+    return query
+    select 'gone', null::xid8, letter.priority, letter.channel, letter.type, letter.group_key,
+           letter.idempotency_key, letter.created_at
+    from outbox.cursor
+    cross join lateral (
+        select * from outbox.dead_letter
+        where cursor_id = cursor.id and dead_letter.message_id = trace_message.message_id
+        limit 1
+    ) as letter
+    limit 1;
+    if found then
+        return;
+    end if;
+
+    -- Where its partition is not there, or is over and was emptied.
+    select trace_message.message_id between 1 and last
+       and not exists (
+           select from outbox.attached_partition as attached
+           left join outbox.known_partition as known using (parent, number)
+           where attached.parent = 'outbox.message' and number = first / room
+             and (known.upto_time is null or exists (
+                 select from generate_series(1, 5) as class
+                 cross join lateral (
+                     select from outbox.message
+                     where priority::integer = class and id + 0 >= first and id >= first and id < first + room
+                     order by id + 0 limit 1
+                 ) as there)))
+        or exists (select from outbox.attempts_at(trace_message.message_id))
+    into is_gone;
+    return query
+    select case when is_gone then 'gone'
+                when trace_message.message_id between 1 and last then 'uncommitted'
+                else 'undrawn' end,
+           null::xid8, null::smallint, null::text, null::text, null::text, null::text, null::timestamptz;
+end
+$$;
+
+
+--
+-- Name: trace_queue(bigint, bigint, text, text, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trace_queue(cursor_id bigint, message_id bigint, group_key text, row_state text, look_at_most integer) RETURNS TABLE(queue json, looked integer)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    head   record;
+    here   record;
+    ahead  bigint;
+    before bigint;
+    more   boolean := false;
+begin
+    select d.message_id, d.attempts, d.reason, nullif(d.due_at, 'infinity') as due_at,
+           outbox.delivery_state(d.due_at, d.token, d.outcome, d.attempts) as state,
+           (select min(attempt.at) from outbox.attempts_at(d.message_id) as attempt
+            where attempt.subscription_id = (select cursor.subscription_id from outbox.cursor
+                                             where cursor.id = trace_queue.cursor_id)) as tried_since
+    into head
+    from outbox.delivery as d
+    where d.cursor_id = trace_queue.cursor_id and d.group_key = trace_queue.group_key and d.due_at is not null
+      and d.message_id <> trace_queue.message_id
+      and row_state is distinct from 'retrying' and row_state is distinct from 'in_flight';
+
+    if head.message_id is not null then
+        select count(*) + 1, count(*) > 10000 into before, more
+        from (
+            select from outbox.delivery as d
+            where d.cursor_id = trace_queue.cursor_id and d.group_key = trace_queue.group_key and d.due_at is null
+              and d.message_id < trace_queue.message_id
+            limit 10001
+        ) as rows;
+    end if;
+    looked := 0;
+    if row_state is null then
+        -- In the order in which it will be read. Where it is not among those looked at, so many at the least are before
+        -- it.
+        with unread as materialized (
+            select message_id, wanted, line
+            from outbox.unread(trace_queue.cursor_id, look_at_most) with ordinality
+                 as log (message_id, created_at, channel, type, group_key, wanted, line)
+        ),
+        -- One row, whether it is there or not.
+        own as materialized (
+            select min(line) as line from unread where message_id = trace_queue.message_id
+        )
+        select count(*) filter (where unread.wanted
+                                  and case when own.line is null then unread.message_id < trace_queue.message_id
+                                           else unread.line < own.line end),
+               count(*), more or coalesce(bool_and(own.line is null), false)
+        into ahead, looked, more
+        from unread cross join own;
+    end if;
+
+    select cursor.shard, cursor.priority, cursor.channel, latest.n, latest.created_at, nullif(latest.relay, '') as relay
+    into here
+    from outbox.cursor
+    cross join lateral (
+        select * from outbox.checkpoint where checkpoint.cursor_id = cursor.id order by n desc limit 1
+    ) as latest
+    where cursor.id = trace_queue.cursor_id;
+    queue := json_build_object(
+        'cursor', trace_queue.cursor_id, 'priority', here.priority, 'shard', here.shard, 'channel', here.channel,
+        'checkpoint', here.n, 'at', here.created_at, 'relay', here.relay,
+        'ahead', ahead, 'ahead_in_group', before, 'more', more,
+        'head', case when head.message_id is not null then json_build_object(
+            'message_id', head.message_id, 'state', head.state, 'attempts', head.attempts, 'due_at', head.due_at,
+            'reason', head.reason, 'tried_since', head.tried_since) end);
+    return next;
+end
+$$;
+
+
+--
 -- Name: trim_checkpoints(interval, integer); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -2611,6 +4732,40 @@ $$;
 
 
 --
+-- Name: trim_event_faults(integer, bigint); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_event_faults(keep_days integer, at_most bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    known     bigint;
+    forgotten bigint;
+    total     bigint := 0;
+begin
+    for known in select id from outbox.event_type order by id loop
+        exit when total >= at_most;
+        delete from outbox.event_type_fault as old
+        where old.event_type_id = known
+          and old.id in (
+              select f.id from outbox.event_type_fault as f
+              where f.event_type_id = known
+                and (f.at < clock_timestamp() - make_interval(days => keep_days)
+                     or f.id <= (select kept.id from outbox.event_type_fault as kept
+                                 where kept.event_type_id = known order by kept.id desc offset 100 limit 1))
+              order by f.id limit at_most - total);
+        get diagnostics forgotten = row_count;
+        continue when forgotten = 0;
+        update outbox.event_type as t set forgotten_faults = forgotten_faults + forgotten where t.id = known;
+        total := total + forgotten;
+    end loop;
+    return total;
+end
+$$;
+
+
+--
 -- Name: trim_idempotency(integer); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -2633,6 +4788,25 @@ begin
     get diagnostics trimmed = row_count;
     return trimmed;
 end
+$$;
+
+
+--
+-- Name: trim_receipts(integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_receipts(at_most integer DEFAULT 100000) RETURNS integer
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with trimmed as (
+        delete from outbox.source_receipt
+        where ctid = any (array(select ctid from outbox.source_receipt
+                                where received_at < clock_timestamp() - interval '15 days'
+                                limit at_most))
+        returning 1
+    )
+    select count(*)::integer from trimmed
 $$;
 
 
@@ -2686,10 +4860,11 @@ declare
     schema constant text    := split_part(parent, '.', 1);
     turned          integer := 0;
     old             text;
+    pinned          boolean;
     occupied        boolean;
 begin
     begin
-        lock table outbox.known_partition in share update exclusive mode;
+        perform from outbox.installation for update;
     exception when lock_not_available then
         return 0;
     end;
@@ -2700,11 +4875,16 @@ begin
     end;
     for old in select outbox.past_partitions(parent, keep_days) loop
         begin
-            -- Parent first, as every session locks them. This is the only lock that is waited for: from here on other
-            -- sessions wait.
-            execute format('lock table only %s in access exclusive mode', parent);
-            execute format('lock table %I.%I in access exclusive mode nowait', schema, old);
-            if outbox.drop_table(format('%I.%I', schema, old)::regclass) then
+            select may_go is false into pinned from outbox.dependents_of(format('%I.%I', schema, old)::regclass);
+            -- Parent first, as every session locks them. For a partition that stays nobody has to wait.
+            if not pinned then
+                perform set_config('lock_timeout', '80ms', true);
+                execute format('lock table only %s in access exclusive mode', parent);
+            end if;
+            -- Whoever waits for the table has waited since then.
+            perform set_config('lock_timeout', '10ms', true);
+            execute format('lock table %I.%I in access exclusive mode', schema, old);
+            if not pinned and outbox.drop_table(format('%I.%I', schema, old)::regclass) then
                 turned := turned + 1;
                 continue;
             end if;
@@ -2712,10 +4892,11 @@ begin
             if occupied then
                 execute format('truncate %I.%I', schema, old);
             end if;
-        exception when lock_not_available then
+        exception when lock_not_available or out_of_memory then  -- the latter where no room for locks is left
             null;
         end;
     end loop;
+    perform set_config('lock_timeout', '80ms', true);
     delete from outbox.known_partition as known
     where known.parent = turn_by_age.parent and known.upto_time is not null
       and not exists (select from outbox.attached_partition as attached
@@ -2740,7 +4921,7 @@ declare
     now   constant timestamptz := clock_timestamp();
     present integer;
 begin
-    lock table outbox.known_partition in share update exclusive mode;
+    perform from outbox.installation for update;
     present := outbox.present_partition(turn_partition.parent);
     -- The clock may have been ahead when it was begun.
     update outbox.known_partition as known set from_time = now
@@ -2807,6 +4988,23 @@ begin
     )
     select array_agg(sentence order by place) into found from kind;
     return array_to_string(found, ', ');
+end
+$$;
+
+
+--
+-- Name: unequip_push(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.unequip_push() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    delete from outbox.breaker where subscription_id = old.id;
+    delete from outbox.rate_limit where subscription_id = old.id;
+    delete from outbox.answer_budget where subscription_id = old.id;
+    return null;
 end
 $$;
 
@@ -2884,9 +5082,10 @@ CREATE FUNCTION outbox.unsubscribe(subscription_id bigint, discard_undelivered b
 declare
     s outbox.subscription;
 begin
-    select * into s from outbox.subscription as one where one.id = subscription_id and one.kind = 'http';
+    select * into s from outbox.subscription as one
+    where one.id = subscription_id and (one.kind = 'http' or outbox.other_cluster(one.settings) <> '');
     if not found then
-        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+        raise exception 'there is no endpoint or connector % in outbox.subscription', subscription_id
             using errcode = 'no_data_found';
     end if;
     perform outbox.delete_subscription(s.name, discard_undelivered);
@@ -3043,8 +5242,6 @@ begin
 end
 $$;
 
-
-SET default_table_access_method = heap;
 
 --
 -- Name: answer_budget; Type: TABLE; Schema: outbox; Owner: -
@@ -3218,43 +5415,6 @@ CREATE TABLE outbox.breaker (
 
 
 --
--- Name: subscription; Type: TABLE; Schema: outbox; Owner: -
---
-
-CREATE TABLE outbox.subscription (
-    id bigint NOT NULL,
-    name text NOT NULL,
-    kind text DEFAULT 'kafka'::text NOT NULL,
-    channels text[],
-    read_channels text[],
-    types text[],
-    delivery text DEFAULT 'at_least_once'::text NOT NULL,
-    shards smallint DEFAULT 1 NOT NULL,
-    paused boolean DEFAULT false NOT NULL,
-    paused_reason text,
-    waiting_since timestamp with time zone,
-    waiting_reason text,
-    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
-    made_by text,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT channels_hold_no_null CHECK ((array_position(channels, NULL::text) IS NULL)),
-    CONSTRAINT delivery_is_at_least_once_or_exactly_once CHECK ((delivery = ANY (ARRAY['at_least_once'::text, 'exactly_once'::text]))),
-    CONSTRAINT exactly_once_is_for_kafka CHECK (((delivery = 'at_least_once'::text) OR (kind = 'kafka'::text))),
-    CONSTRAINT kind_is_kafka_or_http CHECK ((kind = ANY (ARRAY['kafka'::text, 'http'::text]))),
-    CONSTRAINT made_by_is_at_most_100_characters CHECK ((length(made_by) <= 100)),
-    CONSTRAINT name_begins_with_a_letter_or_digit_and_is_no_number CHECK (((name ~ '^[A-Za-z0-9]'::text) AND (name !~ '^[0-9]+$'::text))),
-    CONSTRAINT name_is_1_to_100_letters_digits_dots_dashes CHECK (((name ~ '^[A-Za-z0-9._-]+$'::text) AND (length(name) <= 100))),
-    CONSTRAINT only_the_paused_have_a_reason CHECK ((paused OR (paused_reason IS NULL))),
-    CONSTRAINT settings_are_an_object CHECK ((jsonb_typeof(settings) = 'object'::text)),
-    CONSTRAINT settings_of_kafka_are_a_topic_prefix CHECK (((kind <> 'kafka'::text) OR (((settings - 'topic_prefix'::text) = '{}'::jsonb) AND COALESCE(((jsonb_typeof((settings -> 'topic_prefix'::text)) = 'string'::text) AND ((settings ->> 'topic_prefix'::text) ~ '^[A-Za-z0-9._-]{0,49}$'::text)), (NOT (settings ? 'topic_prefix'::text)))))),
-    CONSTRAINT shards_are_1_to_64 CHECK (((shards >= 1) AND (shards <= 64))),
-    CONSTRAINT the_waiting_have_a_reason CHECK (((waiting_since IS NULL) = (waiting_reason IS NULL))),
-    CONSTRAINT topics_are_not_outbox_cursors_which_is_the_relays_own CHECK (((kind <> 'kafka'::text) OR (NOT starts_with('outbox.cursors'::text, COALESCE((settings ->> 'topic_prefix'::text), ''::text))) OR ((substr('outbox.cursors'::text, (length(COALESCE((settings ->> 'topic_prefix'::text), ''::text)) + 1)) = ANY (channels)) IS NOT TRUE))),
-    CONSTRAINT types_hold_no_null CHECK ((array_position(types, NULL::text) IS NULL))
-);
-
-
---
 -- Name: breaker_state; Type: VIEW; Schema: outbox; Owner: -
 --
 
@@ -3271,6 +5431,27 @@ CREATE VIEW outbox.breaker_state AS
    FROM (outbox.breaker
      JOIN outbox.subscription ON ((subscription.id = breaker.subscription_id)))
   WHERE (breaker.failing_since IS NOT NULL);
+
+
+--
+-- Name: channel_past; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.channel_past (
+    subscription_id bigint NOT NULL,
+    shard smallint NOT NULL,
+    priority smallint NOT NULL,
+    channel text NOT NULL,
+    dropped boolean NOT NULL,
+    seen pg_snapshot NOT NULL,
+    target pg_snapshot,
+    after_id bigint,
+    upto pg_snapshot NOT NULL,
+    from_time timestamp with time zone NOT NULL,
+    upto_time timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY outbox.channel_past REPLICA IDENTITY FULL;
 
 
 --
@@ -3296,6 +5477,79 @@ CREATE TABLE outbox.checkpoint (
 
 
 --
+-- Name: connector; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.connector WITH (security_barrier='true') AS
+ SELECT id,
+    name,
+        CASE
+            WHEN (settings ? 'namespace'::text) THEN 'event_hubs'::text
+            ELSE kind
+        END AS type,
+    channels,
+    types,
+    settings AS config,
+    delivery,
+    shards,
+    paused,
+    paused_reason,
+    waiting_since,
+    waiting_reason
+   FROM outbox.subscription
+  WHERE ((kind <> 'http'::text) AND ((kind <> 'kafka'::text) OR (settings ?| ARRAY['brokers'::text, 'namespace'::text])));
+
+
+--
+-- Name: quota; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.quota (
+    single boolean DEFAULT true NOT NULL,
+    cursors integer DEFAULT 5000 NOT NULL,
+    limited_percent smallint DEFAULT 10 NOT NULL,
+    connectors integer DEFAULT 20 NOT NULL,
+    connectors_of_a_key integer DEFAULT 5 NOT NULL,
+    sources integer DEFAULT 16 NOT NULL,
+    event_types integer DEFAULT 1000 NOT NULL,
+    CONSTRAINT connectors_are_at_least_0 CHECK ((connectors >= 0)),
+    CONSTRAINT connectors_of_a_key_are_at_least_0 CHECK ((connectors_of_a_key >= 0)),
+    CONSTRAINT cursors_are_at_least_5 CHECK ((cursors >= 5)),
+    CONSTRAINT event_types_are_at_least_0 CHECK ((event_types >= 0)),
+    CONSTRAINT limited_percent_is_0_to_50 CHECK (((limited_percent >= 0) AND (limited_percent <= 50))),
+    CONSTRAINT quota_single_check CHECK (single),
+    CONSTRAINT sources_are_at_least_0 CHECK ((sources >= 0))
+);
+
+
+--
+-- Name: connector_beyond_quota; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.connector_beyond_quota AS
+ WITH of_key AS (
+         SELECT subscription.id,
+            ((subscription.made_by IS NOT NULL) AND (row_number() OVER (PARTITION BY subscription.made_by ORDER BY subscription.id) > quota.connectors_of_a_key)) AS beyond
+           FROM (outbox.subscription
+             CROSS JOIN outbox.quota)
+          WHERE ((subscription.kind = 'kafka'::text) AND (outbox.other_cluster(subscription.settings) <> ''::text))
+        ), within AS (
+         SELECT of_key.id,
+            row_number() OVER (ORDER BY of_key.id) AS n
+           FROM of_key
+          WHERE (NOT of_key.beyond)
+        )
+ SELECT of_key.id
+   FROM of_key
+  WHERE of_key.beyond
+UNION ALL
+ SELECT within.id
+   FROM (within
+     CROSS JOIN outbox.quota)
+  WHERE (within.n > quota.connectors);
+
+
+--
 -- Name: cursor; Type: TABLE; Schema: outbox; Owner: -
 --
 
@@ -3308,7 +5562,8 @@ CREATE TABLE outbox.cursor (
     waiting_since timestamp with time zone,
     waiting_reason text,
     generation integer DEFAULT 0 NOT NULL,
-    noted boolean DEFAULT false NOT NULL,
+    noted_in text,
+    replays integer DEFAULT 0 NOT NULL,
     CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
     CONSTRAINT the_waiting_have_a_reason CHECK (((waiting_since IS NULL) = (waiting_reason IS NULL)))
 );
@@ -3495,6 +5750,7 @@ CREATE TABLE outbox.dead_letter (
     died_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     redriven_at timestamp with time zone,
     delivered_at timestamp with time zone,
+    type_version integer,
     CONSTRAINT only_the_redriven_are_delivered CHECK (((delivered_at IS NULL) OR (redriven_at IS NOT NULL)))
 );
 
@@ -3593,6 +5849,7 @@ CREATE TABLE outbox.message (
     content_type text DEFAULT 'application/json'::text NOT NULL,
     payload bytea NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    type_version integer,
     CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
     CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
     CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
@@ -3641,6 +5898,154 @@ CREATE VIEW outbox.delivery_summary AS
                   WHERE (((message_1.priority)::integer = class.class) AND ((message_1.id + 0) = oldest.message_id))) found)) message ON (true))
      LEFT JOIN outbox.dead_letter ON ((dead_letter.id = oldest.dead_letter_id)))
   WHERE (((((held.untried + held.retrying) + held.in_flight) + held.behind) + held.parked) > 0);
+
+
+--
+-- Name: event_check_missed; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+CREATE SEQUENCE outbox.event_check_missed
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: event_type; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.event_type (
+    id bigint NOT NULL,
+    type text NOT NULL,
+    channels text[] NOT NULL,
+    description text NOT NULL,
+    owner text NOT NULL,
+    enforcement text NOT NULL,
+    compatibility text NOT NULL,
+    example text,
+    deprecated_on date,
+    successor text,
+    of_key text,
+    version integer NOT NULL,
+    forgotten_faults bigint DEFAULT 0 NOT NULL,
+    after_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT channels_are_1_to_100_names_and_none_of_the_platform CHECK (outbox.event_channels_valid(channels)),
+    CONSTRAINT compatibility_is_full_backward_forward_or_none CHECK ((compatibility = ANY (ARRAY['full'::text, 'backward'::text, 'forward'::text, 'none'::text]))),
+    CONSTRAINT description_is_at_most_4000_characters CHECK ((length(description) <= 4000)),
+    CONSTRAINT enforcement_is_off_report_or_refuse CHECK ((enforcement = ANY (ARRAY['off'::text, 'report'::text, 'refuse'::text]))),
+    CONSTRAINT example_is_at_most_65536_bytes CHECK ((octet_length(example) <= 65536)),
+    CONSTRAINT owner_is_at_most_200_printable_characters CHECK (((owner !~ '[\x01-\x1f\x7f]'::text) AND (length(owner) <= 200))),
+    CONSTRAINT successor_is_another_type_of_one_that_is_deprecated CHECK (((successor IS NULL) OR ((successor ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$'::text) AND (successor <> type) AND (deprecated_on IS NOT NULL)))),
+    CONSTRAINT type_is_1_to_200_letters_digits_dots_dashes_and_underscores CHECK (((type ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$'::text) AND (NOT starts_with(type, 'outbox.'::text))))
+);
+
+
+--
+-- Name: event_type_fault; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.event_type_fault (
+    event_type_id bigint NOT NULL,
+    id bigint NOT NULL,
+    version integer NOT NULL,
+    message_id bigint NOT NULL,
+    channel text NOT NULL,
+    pointer text NOT NULL,
+    keyword text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+--
+-- Name: event_type_fault_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.event_type_fault ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.event_type_fault_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: event_type_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.event_type ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.event_type_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: event_type_version; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.event_type_version (
+    event_type_id bigint NOT NULL,
+    version integer NOT NULL,
+    compatibility text NOT NULL,
+    schema text NOT NULL,
+    closed text NOT NULL,
+    decides jsonpath,
+    checks jsonb,
+    singles jsonb,
+    not_in_sql text,
+    made_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT sql_keeps_it_or_it_is_told_why_not CHECK ((num_nulls(decides, checks, singles) =
+CASE
+    WHEN (not_in_sql IS NULL) THEN 0
+    ELSE 3
+END)),
+    CONSTRAINT version_is_1_to_1000 CHECK (((version >= 1) AND (version <= 1000)))
+);
+
+
+--
+-- Name: event_type_state; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.event_type_state AS
+ SELECT t.id,
+    t.type,
+    t.channels,
+    t.owner,
+    t.enforcement,
+    t.compatibility,
+    t.version,
+    t.created_at,
+    t.changed_at,
+    (t.forgotten_faults + recent.faults) AS faults,
+    latest.at AS last_fault_at,
+    latest.pointer AS last_pointer,
+    latest.keyword AS last_keyword,
+    in_force.not_in_sql
+   FROM (((outbox.event_type t
+     JOIN outbox.event_type_version in_force ON (((in_force.event_type_id = t.id) AND (in_force.version = t.version))))
+     CROSS JOIN LATERAL ( SELECT count(*) AS faults
+           FROM ( SELECT
+                   FROM outbox.event_type_fault f
+                  WHERE (f.event_type_id = t.id)
+                 LIMIT 100001) counted) recent)
+     LEFT JOIN LATERAL ( SELECT f.at,
+            f.pointer,
+            f.keyword
+           FROM outbox.event_type_fault f
+          WHERE (f.event_type_id = t.id)
+          ORDER BY f.id DESC
+         LIMIT 1) latest ON (true));
 
 
 --
@@ -3738,6 +6143,18 @@ CREATE TABLE outbox.installation (
 
 
 --
+-- Name: kafka_setting; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.kafka_setting (
+    path text NOT NULL,
+    longest integer NOT NULL,
+    pattern text NOT NULL,
+    must_be text NOT NULL
+);
+
+
+--
 -- Name: known_partition; Type: TABLE; Schema: outbox; Owner: -
 --
 
@@ -3794,6 +6211,7 @@ CREATE TABLE outbox.message_0 (
     content_type text DEFAULT 'application/json'::text CONSTRAINT message_content_type_not_null NOT NULL,
     payload bytea CONSTRAINT message_payload_not_null NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT message_created_at_not_null NOT NULL,
+    type_version integer,
     CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
     CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
     CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
@@ -3823,6 +6241,7 @@ CREATE TABLE outbox.message_1 (
     content_type text DEFAULT 'application/json'::text CONSTRAINT message_content_type_not_null NOT NULL,
     payload bytea CONSTRAINT message_payload_not_null NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() CONSTRAINT message_created_at_not_null NOT NULL,
+    type_version integer,
     CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
     CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
     CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
@@ -3862,16 +6281,40 @@ CREATE TABLE outbox.migration (
 
 
 --
--- Name: quota; Type: TABLE; Schema: outbox; Owner: -
+-- Name: published_event_type; Type: TABLE; Schema: outbox; Owner: -
 --
 
-CREATE TABLE outbox.quota (
-    single boolean DEFAULT true NOT NULL,
-    cursors integer DEFAULT 5000 NOT NULL,
-    limited_percent smallint DEFAULT 10 NOT NULL,
-    CONSTRAINT cursors_are_at_least_5 CHECK ((cursors >= 5)),
-    CONSTRAINT limited_percent_is_0_to_50 CHECK (((limited_percent >= 0) AND (limited_percent <= 50))),
-    CONSTRAINT quota_single_check CHECK (single)
+CREATE TABLE outbox.published_event_type (
+    event_type_id bigint NOT NULL,
+    id bigint NOT NULL
+);
+
+
+--
+-- Name: published_event_type_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.published_event_type ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.published_event_type_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: pubsub_setting; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.pubsub_setting (
+    path text NOT NULL,
+    type text NOT NULL,
+    longest integer NOT NULL,
+    pattern text NOT NULL,
+    must_be text NOT NULL,
+    CONSTRAINT pubsub_setting_type_check CHECK ((type = ANY (ARRAY['string'::text, 'boolean'::text])))
 );
 
 
@@ -3919,7 +6362,7 @@ CREATE VIEW outbox.recent_attempt AS
           WHERE (attempt.subscription_id = subscription.id)
           ORDER BY attempt.log_id DESC, attempt.id DESC
          LIMIT 100000) latest)
-  WHERE ((subscription.kind = 'http'::text) AND (latest.at >= (date_trunc('day'::text, statement_timestamp(), 'UTC'::text) - '1 day'::interval)));
+  WHERE ((subscription.kind <> 'kafka'::text) AND (latest.at >= (date_trunc('day'::text, statement_timestamp(), 'UTC'::text) - '1 day'::interval)));
 
 
 --
@@ -3982,6 +6425,146 @@ CREATE TABLE outbox.secret (
 
 
 --
+-- Name: source_dead_letter; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.source_dead_letter (
+    id bigint NOT NULL,
+    source_id bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer,
+    record_offset bigint,
+    message_id text,
+    key bytea,
+    value bytea,
+    header_names text[] NOT NULL,
+    header_values bytea[] NOT NULL,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    due boolean DEFAULT false NOT NULL,
+    died_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT source_dead_letter_is_of_a_topic_or_of_a_queue CHECK (((message_id IS NULL) = ((partition IS NOT NULL) AND (record_offset IS NOT NULL))))
+);
+
+
+--
+-- Name: source_dead_letter_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.source_dead_letter ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.source_dead_letter_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: source_position; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.source_position (
+    source_id bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    topic_id text NOT NULL,
+    next_offset bigint NOT NULL,
+    end_offset bigint NOT NULL,
+    relay text,
+    entered bigint DEFAULT 0 NOT NULL,
+    passed bigint DEFAULT 0 NOT NULL,
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: source_queue; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.source_queue (
+    source_id bigint NOT NULL,
+    waiting bigint DEFAULT 0 NOT NULL,
+    entered bigint DEFAULT 0 NOT NULL,
+    passed bigint DEFAULT 0 NOT NULL,
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: source_receipt; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.source_receipt (
+    source_id bigint NOT NULL,
+    message_id text NOT NULL,
+    received_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+
+--
+-- Name: source_state; Type: VIEW; Schema: outbox; Owner: -
+--
+
+CREATE VIEW outbox.source_state AS
+ SELECT source.id,
+    source.name,
+    source.kind,
+    source.channel,
+    source.priority,
+    COALESCE((source.settings ->> 'topic'::text), regexp_replace((source.settings ->> 'queue_url'::text), '^.*/'::text, ''::text)) AS topic,
+    COALESCE((source.settings ->> 'brokers'::text), (source.settings ->> 'queue_url'::text), ''::text) AS brokers,
+    source.paused,
+    source.paused_reason,
+    source.waiting_since,
+    source.waiting_reason,
+    (COALESCE(at.lag, (0)::numeric))::bigint AS lag,
+    (COALESCE(at.entered, (0)::numeric))::bigint AS entered,
+    (COALESCE(at.passed, (0)::numeric))::bigint AS passed,
+    COALESCE(at.partitions, (0)::bigint) AS partitions,
+    at.moved_at,
+    ( SELECT count(*) AS count
+           FROM ( SELECT
+                   FROM outbox.source_dead_letter letter
+                  WHERE (letter.source_id = source.id)
+                 LIMIT 100001) letters) AS dead_letters
+   FROM (outbox.source
+     LEFT JOIN LATERAL ( SELECT sum(part.lag) AS lag,
+            sum(part.entered) AS entered,
+            sum(part.passed) AS passed,
+            count(*) AS partitions,
+            max(part.moved_at) AS moved_at
+           FROM ( SELECT GREATEST(("position".end_offset - "position".next_offset), (0)::bigint) AS lag,
+                    "position".entered,
+                    "position".passed,
+                    "position".moved_at
+                   FROM outbox.source_position "position"
+                  WHERE (("position".source_id = source.id) AND ("position".topic = (source.settings ->> 'topic'::text)))
+                UNION ALL
+                 SELECT queue.waiting,
+                    queue.entered,
+                    queue.passed,
+                    queue.moved_at
+                   FROM outbox.source_queue queue
+                  WHERE (queue.source_id = source.id)) part) at ON (true));
+
+
+--
+-- Name: sqs_setting; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.sqs_setting (
+    path text NOT NULL,
+    longest integer NOT NULL,
+    pattern text NOT NULL,
+    must_be text NOT NULL
+);
+
+
+--
 -- Name: subscription_backlog; Type: VIEW; Schema: outbox; Owner: -
 --
 
@@ -4008,16 +6591,14 @@ CREATE VIEW outbox.subscription_endpoint AS
 
 
 --
--- Name: subscription_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+-- Name: subscription_mark; Type: TABLE; Schema: outbox; Owner: -
 --
 
-ALTER TABLE outbox.subscription ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME outbox.subscription_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
+CREATE TABLE outbox.subscription_mark (
+    subscription_id bigint NOT NULL,
+    began pg_snapshot,
+    filter_xid xid8,
+    filter_upto_xid xid8
 );
 
 
@@ -4362,6 +6943,38 @@ ALTER TABLE ONLY outbox.delivery
 
 
 --
+-- Name: event_type_fault event_type_fault_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.event_type_fault
+    ADD CONSTRAINT event_type_fault_pkey PRIMARY KEY (event_type_id, id);
+
+
+--
+-- Name: event_type event_type_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.event_type
+    ADD CONSTRAINT event_type_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: event_type event_type_type_key; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.event_type
+    ADD CONSTRAINT event_type_type_key UNIQUE (type);
+
+
+--
+-- Name: event_type_version event_type_version_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.event_type_version
+    ADD CONSTRAINT event_type_version_pkey PRIMARY KEY (event_type_id, version);
+
+
+--
 -- Name: http_setting http_setting_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
 --
 
@@ -4383,6 +6996,14 @@ ALTER TABLE ONLY outbox.idempotent_request
 
 ALTER TABLE ONLY outbox.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (single);
+
+
+--
+-- Name: kafka_setting kafka_setting_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.kafka_setting
+    ADD CONSTRAINT kafka_setting_pkey PRIMARY KEY (path);
 
 
 --
@@ -4418,6 +7039,22 @@ ALTER TABLE ONLY outbox.migration
 
 
 --
+-- Name: published_event_type published_event_type_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.published_event_type
+    ADD CONSTRAINT published_event_type_pkey PRIMARY KEY (event_type_id, id);
+
+
+--
+-- Name: pubsub_setting pubsub_setting_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.pubsub_setting
+    ADD CONSTRAINT pubsub_setting_pkey PRIMARY KEY (path);
+
+
+--
 -- Name: quota quota_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
 --
 
@@ -4447,6 +7084,62 @@ ALTER TABLE ONLY outbox.rescheduling
 
 ALTER TABLE ONLY outbox.secret
     ADD CONSTRAINT secret_pkey PRIMARY KEY (subscription_id, created_at);
+
+
+--
+-- Name: source_dead_letter source_dead_letter_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_dead_letter
+    ADD CONSTRAINT source_dead_letter_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: source source_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source
+    ADD CONSTRAINT source_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: source_position source_position_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_position
+    ADD CONSTRAINT source_position_pkey PRIMARY KEY (source_id, topic, partition);
+
+
+--
+-- Name: source_queue source_queue_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_queue
+    ADD CONSTRAINT source_queue_pkey PRIMARY KEY (source_id);
+
+
+--
+-- Name: source_receipt source_receipt_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_receipt
+    ADD CONSTRAINT source_receipt_pkey PRIMARY KEY (source_id, message_id);
+
+
+--
+-- Name: sqs_setting sqs_setting_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.sqs_setting
+    ADD CONSTRAINT sqs_setting_pkey PRIMARY KEY (path);
+
+
+--
+-- Name: subscription_mark subscription_mark_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.subscription_mark
+    ADD CONSTRAINT subscription_mark_pkey PRIMARY KEY (subscription_id);
 
 
 --
@@ -4625,6 +7318,20 @@ CREATE INDEX attempt_log_1_subscription_id_id_idx ON outbox.attempt_log_1 USING 
 
 
 --
+-- Name: channel_past_channel; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX channel_past_channel ON outbox.channel_past USING btree (subscription_id, shard, priority, channel, upto_time);
+
+
+--
+-- Name: channel_past_upto_time; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX channel_past_upto_time ON outbox.channel_past USING btree (upto_time);
+
+
+--
 -- Name: cursor_channel; Type: INDEX; Schema: outbox; Owner: -
 --
 
@@ -4751,6 +7458,34 @@ CREATE UNIQUE INDEX rescheduling_one_has_not_begun ON outbox.rescheduling USING 
 
 
 --
+-- Name: source_dead_letter_due; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX source_dead_letter_due ON outbox.source_dead_letter USING btree (source_id, id) WHERE due;
+
+
+--
+-- Name: source_dead_letter_of_source; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX source_dead_letter_of_source ON outbox.source_dead_letter USING btree (source_id, id);
+
+
+--
+-- Name: source_name_in_any_case; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE UNIQUE INDEX source_name_in_any_case ON outbox.source USING btree (lower((name COLLATE "C")));
+
+
+--
+-- Name: source_receipt_by_age; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX source_receipt_by_age ON outbox.source_receipt USING brin (received_at) WITH (pages_per_range='32');
+
+
+--
 -- Name: subscription_name_in_any_case; Type: INDEX; Schema: outbox; Owner: -
 --
 
@@ -4845,21 +7580,35 @@ ALTER INDEX sale.received_webhook_pkey ATTACH PARTITION sale.received_webhook_1_
 -- Name: subscription check_settings; Type: TRIGGER; Schema: outbox; Owner: -
 --
 
-CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE OF kind, settings ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.check_settings();
+CREATE TRIGGER check_settings BEFORE INSERT OR UPDATE OF kind, channels, delivery, settings ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.check_settings();
+
+
+--
+-- Name: source check_source; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER check_source BEFORE INSERT OR UPDATE OF kind, channel, priority, settings ON outbox.source FOR EACH ROW EXECUTE FUNCTION outbox.check_source();
 
 
 --
 -- Name: subscription close_breaker; Type: TRIGGER; Schema: outbox; Owner: -
 --
 
-CREATE TRIGGER close_breaker AFTER UPDATE OF paused ON outbox.subscription FOR EACH ROW WHEN (((new.kind = 'http'::text) AND old.paused AND (NOT new.paused))) EXECUTE FUNCTION outbox.close_breaker();
+CREATE TRIGGER close_breaker AFTER UPDATE OF paused ON outbox.subscription FOR EACH ROW WHEN (((new.kind <> 'kafka'::text) AND old.paused AND (NOT new.paused))) EXECUTE FUNCTION outbox.close_breaker();
 
 
 --
--- Name: subscription equip_http; Type: TRIGGER; Schema: outbox; Owner: -
+-- Name: subscription equip_push; Type: TRIGGER; Schema: outbox; Owner: -
 --
 
-CREATE TRIGGER equip_http AFTER INSERT ON outbox.subscription FOR EACH ROW WHEN ((new.kind = 'http'::text)) EXECUTE FUNCTION outbox.equip_http();
+CREATE TRIGGER equip_push AFTER INSERT ON outbox.subscription FOR EACH ROW WHEN ((new.kind <> 'kafka'::text)) EXECUTE FUNCTION outbox.equip_push();
+
+
+--
+-- Name: installation forget_marks; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER forget_marks AFTER INSERT OR UPDATE OF id, system_identifier ON outbox.installation FOR EACH STATEMENT EXECUTE FUNCTION outbox.forget_marks();
 
 
 --
@@ -4898,10 +7647,52 @@ CREATE TRIGGER make_key_use AFTER INSERT ON outbox.api_key FOR EACH ROW EXECUTE 
 
 
 --
+-- Name: cursor note_drop; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER note_drop AFTER UPDATE OF waiting_since ON outbox.cursor FOR EACH ROW WHEN (((new.channel IS NOT NULL) AND (old.waiting_since IS NOT NULL) AND (new.waiting_since IS NULL))) EXECUTE FUNCTION outbox.note_drop();
+
+
+--
+-- Name: subscription note_filter; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER note_filter AFTER UPDATE OF channels, types ON outbox.subscription DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.channels IS DISTINCT FROM new.channels) OR (old.types IS DISTINCT FROM new.types))) EXECUTE FUNCTION outbox.note_filter();
+
+
+--
+-- Name: cursor note_merge; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER note_merge BEFORE DELETE ON outbox.cursor FOR EACH ROW WHEN ((old.channel IS NOT NULL)) EXECUTE FUNCTION outbox.note_merge();
+
+
+--
 -- Name: subscription note_new_schedule; Type: TRIGGER; Schema: outbox; Owner: -
 --
 
-CREATE TRIGGER note_new_schedule AFTER UPDATE OF settings ON outbox.subscription FOR EACH ROW WHEN (((new.kind = 'http'::text) AND ((old.settings -> 'retry'::text) IS DISTINCT FROM (new.settings -> 'retry'::text)))) EXECUTE FUNCTION outbox.note_new_schedule();
+CREATE TRIGGER note_new_schedule AFTER UPDATE OF settings ON outbox.subscription FOR EACH ROW WHEN (((new.kind <> 'kafka'::text) AND ((old.settings -> 'retry'::text) IS DISTINCT FROM (new.settings -> 'retry'::text)))) EXECUTE FUNCTION outbox.note_new_schedule();
+
+
+--
+-- Name: subscription note_start; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER note_start AFTER INSERT ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.note_start();
+
+
+--
+-- Name: source refuse_loop; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER refuse_loop BEFORE INSERT OR UPDATE OF channel, settings ON outbox.source FOR EACH ROW EXECUTE FUNCTION outbox.refuse_loop();
+
+
+--
+-- Name: subscription refuse_loop; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER refuse_loop BEFORE INSERT OR UPDATE OF channels, settings ON outbox.subscription FOR EACH ROW WHEN ((outbox.other_cluster(new.settings) <> ''::text)) EXECUTE FUNCTION outbox.refuse_loop();
 
 
 --
@@ -4912,10 +7703,45 @@ CREATE TRIGGER refuse_new_shards BEFORE UPDATE OF shards ON outbox.subscription 
 
 
 --
+-- Name: source refuse_taken_name; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER refuse_taken_name BEFORE INSERT OR UPDATE OF name ON outbox.source FOR EACH ROW EXECUTE FUNCTION outbox.refuse_taken_name();
+
+
+--
+-- Name: subscription refuse_taken_name; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER refuse_taken_name BEFORE INSERT OR UPDATE OF name ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.refuse_taken_name();
+
+
+--
 -- Name: subscription remember_channels; Type: TRIGGER; Schema: outbox; Owner: -
 --
 
 CREATE TRIGGER remember_channels BEFORE INSERT OR UPDATE OF channels, read_channels ON outbox.subscription FOR EACH ROW EXECUTE FUNCTION outbox.remember_channels();
+
+
+--
+-- Name: subscription require_room_for_connector; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER require_room_for_connector AFTER INSERT ON outbox.subscription FOR EACH ROW WHEN (((new.kind = 'kafka'::text) AND (outbox.other_cluster(new.settings) <> ''::text))) EXECUTE FUNCTION outbox.require_room_for_connector();
+
+
+--
+-- Name: subscription require_room_for_moved; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER require_room_for_moved AFTER UPDATE OF settings ON outbox.subscription FOR EACH ROW WHEN (((new.kind = 'kafka'::text) AND (outbox.other_cluster(new.settings) <> ''::text) AND (outbox.other_cluster(old.settings) = ''::text))) EXECUTE FUNCTION outbox.require_room_for_connector();
+
+
+--
+-- Name: source require_room_for_source; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER require_room_for_source BEFORE INSERT ON outbox.source FOR EACH ROW EXECUTE FUNCTION outbox.require_room_for_source();
 
 
 --
@@ -4933,18 +7759,17 @@ CREATE TRIGGER tell_pause AFTER UPDATE OF paused ON outbox.subscription FOR EACH
 
 
 --
+-- Name: subscription unequip_push; Type: TRIGGER; Schema: outbox; Owner: -
+--
+
+CREATE TRIGGER unequip_push AFTER DELETE ON outbox.subscription FOR EACH ROW WHEN ((old.kind <> 'kafka'::text)) EXECUTE FUNCTION outbox.unequip_push();
+
+
+--
 -- Name: received_webhook stay_in_partition; Type: TRIGGER; Schema: sale; Owner: -
 --
 
 CREATE TRIGGER stay_in_partition AFTER TRUNCATE ON sale.received_webhook FOR EACH STATEMENT EXECUTE FUNCTION outbox.stay_in_partition();
-
-
---
--- Name: answer_budget answer_budget_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
---
-
-ALTER TABLE ONLY outbox.answer_budget
-    ADD CONSTRAINT answer_budget_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
 
 
 --
@@ -4956,11 +7781,11 @@ ALTER TABLE ONLY outbox.api_key_use
 
 
 --
--- Name: breaker breaker_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+-- Name: channel_past channel_past_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
 --
 
-ALTER TABLE ONLY outbox.breaker
-    ADD CONSTRAINT breaker_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+ALTER TABLE ONLY outbox.channel_past
+    ADD CONSTRAINT channel_past_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
 
 
 --
@@ -4988,14 +7813,6 @@ ALTER TABLE ONLY outbox.dead_letter
 
 
 --
--- Name: dead_letter dead_letter_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
---
-
-ALTER TABLE ONLY outbox.dead_letter
-    ADD CONSTRAINT dead_letter_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id);
-
-
---
 -- Name: delivery delivery_cursor_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
 --
 
@@ -5012,19 +7829,19 @@ ALTER TABLE ONLY outbox.delivery
 
 
 --
+-- Name: event_type_version event_type_version_event_type_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.event_type_version
+    ADD CONSTRAINT event_type_version_event_type_id_fkey FOREIGN KEY (event_type_id) REFERENCES outbox.event_type(id) ON DELETE CASCADE;
+
+
+--
 -- Name: idempotent_request idempotent_request_api_key_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
 --
 
 ALTER TABLE ONLY outbox.idempotent_request
     ADD CONSTRAINT idempotent_request_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES outbox.api_key(id);
-
-
---
--- Name: rate_limit rate_limit_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
---
-
-ALTER TABLE ONLY outbox.rate_limit
-    ADD CONSTRAINT rate_limit_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
 
 
 --
@@ -5049,6 +7866,46 @@ ALTER TABLE ONLY outbox.rescheduling
 
 ALTER TABLE ONLY outbox.secret
     ADD CONSTRAINT secret_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
+
+
+--
+-- Name: source_dead_letter source_dead_letter_source_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_dead_letter
+    ADD CONSTRAINT source_dead_letter_source_id_fkey FOREIGN KEY (source_id) REFERENCES outbox.source(id) ON DELETE CASCADE;
+
+
+--
+-- Name: source_position source_position_source_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_position
+    ADD CONSTRAINT source_position_source_id_fkey FOREIGN KEY (source_id) REFERENCES outbox.source(id) ON DELETE CASCADE;
+
+
+--
+-- Name: source_queue source_queue_source_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_queue
+    ADD CONSTRAINT source_queue_source_id_fkey FOREIGN KEY (source_id) REFERENCES outbox.source(id) ON DELETE CASCADE;
+
+
+--
+-- Name: source_receipt source_receipt_source_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.source_receipt
+    ADD CONSTRAINT source_receipt_source_id_fkey FOREIGN KEY (source_id) REFERENCES outbox.source(id) ON DELETE CASCADE;
+
+
+--
+-- Name: subscription_mark subscription_mark_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.subscription_mark
+    ADD CONSTRAINT subscription_mark_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES outbox.subscription(id) ON DELETE CASCADE;
 
 
 --
@@ -5105,10 +7962,45 @@ REVOKE ALL ON FUNCTION outbox.channel_cursor_target(channel_cursor_id bigint, se
 
 
 --
+-- Name: FUNCTION channels_with_room(subscription_id bigint, channels text[], temporary boolean[], most bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.channels_with_room(subscription_id bigint, channels text[], temporary boolean[], most bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION check_event_type(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.check_event_type() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION clear_acked(cursor_id bigint); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.clear_acked(cursor_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION connect(name text, channel text, type text, config jsonb, types text[], shards integer, delivery text, made_by text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.connect(name text, channel text, type text, config jsonb, types text[], shards integer, delivery text, made_by text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION connect_in(name text, channel text, type text, config jsonb, priority integer, made_by text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.connect_in(name text, channel text, type text, config jsonb, priority integer, made_by text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION connector_topic(settings jsonb, channels text[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.connector_topic(settings jsonb, channels text[]) FROM PUBLIC;
 
 
 --
@@ -5133,10 +8025,10 @@ REVOKE ALL ON FUNCTION outbox.delete_subscription(name text, discard_undelivered
 
 
 --
--- Name: FUNCTION dependents_of(relation regclass); Type: ACL; Schema: outbox; Owner: -
+-- Name: FUNCTION dependents_of(relation regclass, OUT dependents text, OUT may_go boolean); Type: ACL; Schema: outbox; Owner: -
 --
 
-REVOKE ALL ON FUNCTION outbox.dependents_of(relation regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox.dependents_of(relation regclass, OUT dependents text, OUT may_go boolean) FROM PUBLIC;
 
 
 --
@@ -5154,10 +8046,31 @@ REVOKE ALL ON FUNCTION outbox.disable_if_dead(subscription_id bigint) FROM PUBLI
 
 
 --
+-- Name: FUNCTION discard_source_dead_letters(source_id bigint, ids bigint[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.discard_source_dead_letters(source_id bigint, ids bigint[]) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION drop_channel(channel text, subscription text, dry_run boolean); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.drop_channel(channel text, subscription text, dry_run boolean) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION drop_event_check(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.drop_event_check() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION drop_event_type(type text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.drop_event_type(type text) FROM PUBLIC;
 
 
 --
@@ -5168,10 +8081,45 @@ REVOKE ALL ON FUNCTION outbox.drop_table(relation regclass) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION end_source(source_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.end_source(source_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION event_faults(event_type_id bigint, channel text, payload bytea, at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.event_faults(event_type_id bigint, channel text, payload bytea, at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION event_type_line(type text, schema text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.event_type_line(type text, schema text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION find_messages(idempotency_key text, group_key text, channel text, from_time timestamp with time zone, upto_time timestamp with time zone); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.find_messages(idempotency_key text, group_key text, channel text, from_time timestamp with time zone, upto_time timestamp with time zone) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION finished_ranges(first xid8); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.finished_ranges(first xid8) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION first_id_at(class integer, since timestamp with time zone); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.first_id_at(class integer, since timestamp with time zone) FROM PUBLIC;
 
 
 --
@@ -5196,10 +8144,10 @@ REVOKE ALL ON FUNCTION outbox.has_unread(cursor_id bigint, give_up_at timestamp 
 
 
 --
--- Name: FUNCTION hold_for_outcomes(judged bigint[], failed bigint[]); Type: ACL; Schema: outbox; Owner: -
+-- Name: FUNCTION hold_for_outcomes(probed bigint[], gone bigint[], failed bigint[]); Type: ACL; Schema: outbox; Owner: -
 --
 
-REVOKE ALL ON FUNCTION outbox.hold_for_outcomes(judged bigint[], failed bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION outbox.hold_for_outcomes(probed bigint[], gone bigint[], failed bigint[]) FROM PUBLIC;
 
 
 --
@@ -5217,6 +8165,20 @@ REVOKE ALL ON FUNCTION outbox.hold_maintenance() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION hold_source(source_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.hold_source(source_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION is_done(xid xid8, message_id bigint, seen pg_snapshot, target pg_snapshot, after_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.is_done(xid xid8, message_id bigint, seen pg_snapshot, target pg_snapshot, after_id bigint) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION judge_breaker(subscription_id bigint, acked bigint, failed bigint, refused bigint, window_seconds double precision, minimum bigint, threshold double precision, cool_down_seconds double precision, OUT opened boolean, OUT told boolean); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -5228,6 +8190,27 @@ REVOKE ALL ON FUNCTION outbox.judge_breaker(subscription_id bigint, acked bigint
 --
 
 REVOKE ALL ON FUNCTION outbox.judge_half_open(subscription_id bigint, token bigint, acked boolean, refused boolean, cool_down_seconds double precision, asked_seconds double precision) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION other_cluster(settings jsonb); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.other_cluster(settings jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION source_cluster(settings jsonb); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.source_cluster(settings jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION leads_round(subscription outbox.subscription, source outbox.source); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.leads_round(subscription outbox.subscription, source outbox.source) FROM PUBLIC;
 
 
 --
@@ -5263,6 +8246,13 @@ REVOKE ALL ON FUNCTION outbox.note_maintenance(relay text, fault text) FROM PUBL
 --
 
 REVOKE ALL ON FUNCTION outbox.note_rescheduling(subscription_id bigint, former jsonb, retry jsonb) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION note_source_waiting(source_id bigint, reason text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.note_source_waiting(source_id bigint, reason text) FROM PUBLIC;
 
 
 --
@@ -5315,6 +8305,13 @@ REVOKE ALL ON FUNCTION outbox.partitions_left_out(retention_days integer, keep_d
 
 
 --
+-- Name: FUNCTION passage(cursor_id bigint, xid xid8, message_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.passage(cursor_id bigint, xid xid8, message_id bigint) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION past_partitions(parent text, keep_days integer); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -5350,10 +8347,24 @@ REVOKE ALL ON FUNCTION outbox.promote(cursor_id bigint, group_keys text[]) FROM 
 
 
 --
+-- Name: FUNCTION publish_checked(channel text, type text, payload bytea, version integer, pointer text, keyword text, group_key text, priority integer, idempotency_key text, headers json); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.publish_checked(channel text, type text, payload bytea, version integer, pointer text, keyword text, group_key text, priority integer, idempotency_key text, headers json) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION publish_own(channel text, type text, payload json, group_key text); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.publish_own(channel text, type text, payload json, group_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION put_event_type(type text, channels text[], description text, owner text, enforcement text, compatibility text, example text, expected integer, expected_id bigint, schema text, closed text, decides jsonpath, checks jsonb, singles jsonb, not_in_sql text, made_by text, of_key text, deprecated_on date, successor text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.put_event_type(type text, channels text[], description text, owner text, enforcement text, compatibility text, example text, expected integer, expected_id bigint, schema text, closed text, decides jsonpath, checks jsonb, singles jsonb, not_in_sql text, made_by text, of_key text, deprecated_on date, successor text) FROM PUBLIC;
 
 
 --
@@ -5378,6 +8389,13 @@ REVOKE ALL ON FUNCTION outbox.redrive(dead_letter_ids bigint[]) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION refuse_event(type text, version integer, pointer text, keyword text, detail text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.refuse_event(type text, version integer, pointer text, keyword text, detail text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION replay(subscription text, from_time timestamp with time zone, from_message_id bigint, dry_run boolean); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -5385,10 +8403,38 @@ REVOKE ALL ON FUNCTION outbox.replay(subscription text, from_time timestamp with
 
 
 --
+-- Name: FUNCTION require_event_check(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.require_event_check() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION require_room(shards integer, made_by text); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.require_room(shards integer, made_by text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION require_room_for_connector(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.require_room_for_connector() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION require_room_for_event_type(of_key text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.require_room_for_event_type(of_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION require_room_for_source(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.require_room_for_source() FROM PUBLIC;
 
 
 --
@@ -5434,10 +8480,24 @@ REVOKE ALL ON FUNCTION outbox.seal_secret(subscription_id bigint, created_at tim
 
 
 --
+-- Name: FUNCTION seek_source(source_id bigint, start text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.seek_source(source_id bigint, start text) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION send_test(subscription_id bigint); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.send_test(subscription_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION stop_source(source_id bigint, reason text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.stop_source(source_id bigint, reason text) FROM PUBLIC;
 
 
 --
@@ -5483,6 +8543,27 @@ REVOKE ALL ON FUNCTION outbox.tell_left_out() FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION trace(message_id bigint, subscription_ids bigint[]); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trace(message_id bigint, subscription_ids bigint[]) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trace_message(message_id bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trace_message(message_id bigint) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trace_queue(cursor_id bigint, message_id bigint, group_key text, row_state text, look_at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trace_queue(cursor_id bigint, message_id bigint, group_key text, row_state text, look_at_most integer) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION trim_checkpoints(keep interval, keep_at_least integer); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -5497,10 +8578,24 @@ REVOKE ALL ON FUNCTION outbox.trim_dead_letters(retention_days integer) FROM PUB
 
 
 --
+-- Name: FUNCTION trim_event_faults(keep_days integer, at_most bigint); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_event_faults(keep_days integer, at_most bigint) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION trim_idempotency(at_most integer); Type: ACL; Schema: outbox; Owner: -
 --
 
 REVOKE ALL ON FUNCTION outbox.trim_idempotency(at_most integer) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION trim_receipts(at_most integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_receipts(at_most integer) FROM PUBLIC;
 
 
 --

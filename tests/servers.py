@@ -13,7 +13,8 @@ from typing import Literal, get_args
 import psycopg
 from psycopg import sql
 
-from local.kafka import QUICK_START, Kafka
+from local import aot_cache
+from local.kafka import Kafka
 from local.postgres import Postgres
 from local.server import StartError
 from local.stack import temporary_directory
@@ -25,8 +26,14 @@ SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
 
 SQL_DIRECTORY = Path(__file__).parent.parent / "sql"
 TEMPLATE = "template_migrated"
-# No test pulls the plug of the machine, and a killed server needs no fsync to keep its data.
-POSTGRES_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# No test pulls the plug of the machine, and a killed server needs no fsync to keep its data. The
+# databases are small, and each drop of one looks through all buffers.
+POSTGRES_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+}
 START_TIMEOUT_SECONDS = 300
 # Each test has a database of its own, some four hundred small files: in memory they take a tenth of
 # the time. Where there is little of it, a disk will do.
@@ -72,7 +79,9 @@ class Servers:
 
     def _start(self, name: ServerName) -> None:
         if name == "kafka":
-            self._started[name] = Kafka.start(self._directory / name, java_options=QUICK_START)
+            # For this one and the many that tests start.
+            aot_cache.provide()
+            self._started[name] = Kafka.start(self._directory / name, quick_start=True)
             return
         version = int(name.removeprefix("postgres_"))
         directory = self._directory / name

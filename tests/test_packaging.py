@@ -56,7 +56,7 @@ def test_compose_runs_neither_process_as_the_databases_owner(services: dict[str,
         assert environment(services[name])["DATABASE_URL"].startswith(f"postgresql://{name}@")
 
 
-def test_the_wheel_carries_the_migrations_and_both_commands(tmp_path: Path) -> None:
+def test_the_wheel_carries_migrations_event_types_and_both_commands(tmp_path: Path) -> None:
     [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -65,6 +65,11 @@ def test_the_wheel_carries_the_migrations_and_both_commands(tmp_path: Path) -> N
     for migration in (ROOT / "sql" / "migrations").glob("*.sql"):
         assert f"relay/sql/migrations/{migration.name}" in names
     assert "relay/sql/roles.sql" in names
+    for event_type in (ROOT / "service" / "payments" / "event_types").glob("*.json"):
+        assert f"service/payments/event_types/{event_type.name}" in names
+    console = ROOT / "service" / "console"
+    for file in (*console.glob("templates/**/*.html"), *console.glob("static/*")):
+        assert str(file.relative_to(ROOT)) in names
     assert "outbox-service" in commands
     assert "outbox-relay" in commands
 

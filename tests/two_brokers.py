@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from local.kafka import QUICK_START, Kafka
+from local.kafka import Kafka
 from local.server import free_port
 
 FIRST, SECOND = 1, 2
@@ -37,7 +37,7 @@ class SecondBroker(Kafka):
             "listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
         }
-        super().__init__(data_dir, port, settings, QUICK_START)
+        super().__init__(data_dir, port, settings, quick_start=True)
         self._first = first
 
     def format_options(self) -> list[str]:
@@ -70,7 +70,7 @@ class TwoBrokers(NamedTuple):
 @contextmanager
 def two_brokers(directory: Path) -> Iterator[TwoBrokers]:
     """Starts both, and kills them in the end."""
-    first = Kafka.start(directory / "first", settings=SETTINGS, java_options=QUICK_START)
+    first = Kafka.start(directory / "first", settings=SETTINGS, quick_start=True)
     with first:
         # Kafka's own topics are made on first use: while there is one broker, they lie on it.
         client = {"bootstrap.servers": first.bootstrap_servers, "transactional.id": "tests"}

@@ -1,4 +1,4 @@
-"""Inventory: what is paid in full leaves the stock, once per order."""
+"""Inventory: what is paid in full leaves the stock, once per order, and is told to others."""
 
 from collections import Counter
 
@@ -13,18 +13,30 @@ class UnknownProductError(Exception):
     """What was sold is not in the stock table."""
 
 
+CHANNEL = "inventory.updates"
+
+# The message is published for the row that the update gives back, and so after it has the lock:
+# a product's messages have an order.
 DEDUCT = """
-    update inventory.stock
-    set on_hand = on_hand - %s
-    where product = %s
+    with stock as (
+        update inventory.stock
+        set on_hand = on_hand - %s
+        where product = %s
+        returning product, on_hand
+    )
+    select outbox.publish('inventory.updates', 'stock.changed',
+                          json_build_object('product', product, 'onHand', on_hand),
+                          group_key => product)
+    from stock
 """
 
 
 def deduct_stock(connection: Connection, success: PaymentSuccess) -> None:
     """Takes an order's PRODUCT items from the stock when it is fully paid, in the open transaction.
 
-    Once per order, too: a second full payment of an order would be another message. Raises
-    UnknownProductError: the message stays where it is until the product is in the table.
+    In which it publishes what is left, to the outbox of this database. Once per order, too: a
+    second full payment of an order would be another message. Raises UnknownProductError: the
+    message stays where it is until the product is in the table.
     """
     if not success.payment.is_fully_paid:
         return

@@ -69,6 +69,35 @@ def time(text: str) -> datetime:
     return moment
 
 
+def shards(text: str) -> int:
+    """In how many parts relays may work at once."""
+    return _between(text, 1, 64)
+
+
+def priority(text: str) -> int:
+    """Of messages: 1 is the highest."""
+    return _between(text, 1, 5)
+
+
+def json_object(text: str) -> dict[str, object]:
+    """A JSON object that the database can store."""
+    try:
+        given = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    _demand_storable("it", given)
+    return given
+
+
+def _demand_storable(name: str, given: object) -> None:
+    if any("\0" in text or SURROGATE.search(text) for text in _texts(given)):
+        raise argparse.ArgumentTypeError(
+            f"{name} holds a NUL or half a surrogate pair, which the database can't store"
+        )
+
+
 def setting(text: str) -> tuple[str, object]:
     """`path=value` of a subscription: a value that is no JSON is the word itself."""
     path, equals, value = text.partition("=")
@@ -78,10 +107,7 @@ def setting(text: str) -> tuple[str, object]:
         given = json.loads(value)
     except (json.JSONDecodeError, RecursionError):
         return path, value
-    if any("\0" in text or SURROGATE.search(text) for text in _texts(given)):
-        raise argparse.ArgumentTypeError(
-            f"{path} holds a NUL or half a surrogate pair, which the database can't store"
-        )
+    _demand_storable(path, given)
     return path, given
 
 

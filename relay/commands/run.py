@@ -6,6 +6,7 @@ import threading
 from relay.commands.arguments import Subparsers, command
 from relay.daemon import relay
 from relay.monitoring import server as status_server
+from relay.monitoring import tracing
 from relay.monitoring.telemetry import Telemetry
 from relay.process.signals import stop_on_signals
 from relay.settings import Settings
@@ -30,10 +31,13 @@ def add(parent: Subparsers) -> None:
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     stop_on_signals(stop)
-    telemetry = Telemetry()
+    spans = tracing.start(settings.name)
+    telemetry = Telemetry(spans)
     server = status_server.start(settings, telemetry)
     try:
         return relay.run(settings, telemetry, stop, arguments.once)
     finally:
+        if spans is not None:
+            spans.close()
         if server is not None:
             server.close()

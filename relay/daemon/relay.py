@@ -13,12 +13,14 @@ from relay.daemon import frozen_relays, retention
 from relay.daemon.probe_pace import ProbePace
 from relay.daemon.retry import until_stopped
 from relay.daemon.sessions import Sessions
+from relay.daemon.sources import Sources
 from relay.daemon.workers import Workers
 from relay.database import Connection, EncodingError, connect, transaction
 from relay.kafka.runs import MAX_TOLD
 from relay.log.cluster import foreign_cluster
 from relay.log.cursor import Cursor
 from relay.log.news import News
+from relay.log.path import OwnPath
 from relay.log.probe import probe
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.status import TIMEOUT
@@ -46,7 +48,10 @@ REMIND_SECONDS = 60.0
 
 
 NAMES = "select name from outbox.subscription"
-NEEDS_KAFKA = "select from outbox.subscription where kind = 'kafka' and not paused limit 1"
+NEEDS_KAFKA = """
+select from outbox.subscription
+where kind = 'kafka' and outbox.other_cluster(settings) = '' and not paused limit 1
+"""
 # What `--once` waits for: requests that outlived their run.
 IN_FLIGHT = """
 select exists (select from outbox.delivery
@@ -99,8 +104,10 @@ class Relay:
         self._stop = stop
         # Set by each worker as it becomes idle.
         self._turned = threading.Event()
-        self._sessions = Sessions(settings, telemetry, stop)
+        path = OwnPath()
+        self._sessions = Sessions(settings, telemetry, stop, path)
         self._workers = Workers(settings, telemetry, self._sessions, self._turned.set)
+        self._sources = Sources(settings, telemetry, path)
         self._maintenance: threading.Thread | None = None
         self._away = False
         self._pace = ProbePace()
@@ -120,7 +127,7 @@ class Relay:
         with self._connect() as connection:
             self._check(connection)
             retention.maintain(connection, self._settings, self._telemetry)
-            self._workers.update(connection)
+            self._update(connection)
             moved_at, progress = time.monotonic(), -1
             while not self._stop.is_set():
                 self._telemetry.turned()
@@ -128,17 +135,19 @@ class Relay:
                 self._workers.replace_stuck()
                 # In this order: no worker at work brings requests into flight, none in flight makes
                 # a row due, and then the look finds all that can go.
+                entering = self._sources.busy
                 busy = self._workers.busy
                 in_flight = not busy and self._in_flight(connection)
                 pending = self._look(connection, waiting=True)
-                if not pending and not busy and not in_flight:
+                if not pending and not busy and not in_flight and not entering:
                     return self._left_behind(connection)
-                before, progress = progress, self._workers.progress
-                if progress != before or any(worker.at_work for worker in busy):
+                before, progress = progress, self._workers.progress + self._sources.progress
+                at_work = self._sources.at_work or any(worker.at_work for worker in busy)
+                if progress != before or at_work:
                     moved_at = time.monotonic()
                 elif time.monotonic() - moved_at > STUCK_SECONDS:
                     self._complain(pending)
-                    return 1 if pending else 0
+                    return 1 if pending or self._sources.behind else 0
                 self._wait(progress, time.monotonic() - moved_at)
         return 0
 
@@ -147,8 +156,10 @@ class Relay:
         self._stop.set()
         deadline = time.monotonic() + STOP_SECONDS
         self._workers.stop()
+        self._sources.stop()
         self._sessions.stop()
         self._workers.join(deadline)
+        self._sources.join(deadline)
         self._sessions.close(max(deadline - time.monotonic(), 0.5))
 
     def _session(self) -> None:
@@ -164,7 +175,7 @@ class Relay:
                     target=self._maintain, name="maintenance", daemon=True
                 )
                 self._maintenance.start()
-            self._workers.update(connection)
+            self._update(connection)
             news = News(connection, self._settings.name)
             progress, went_at, looked_at = -1, time.monotonic(), time.monotonic()
             while not self._stop.is_set():
@@ -172,7 +183,7 @@ class Relay:
                 if time.monotonic() - looked_at > FROZEN_LOOK_SECONDS:
                     looked_at = time.monotonic()
                     frozen_relays.terminate(connection, frozen_after_seconds(self._settings))
-                    self._workers.update(connection)
+                    self._update(connection)
                     self._workers.replace_stuck()
                 if self._turned.is_set():
                     # One that became idle may have refused an offer just before.
@@ -183,6 +194,10 @@ class Relay:
                 if progress != before:
                     went_at = time.monotonic()
                 self._wait(progress, time.monotonic() - went_at)
+
+    def _update(self, connection: Connection) -> None:
+        self._workers.update(connection)
+        self._sources.update(connection, self._workers.relays)
 
     def _connect(self) -> Connection:
         try:
@@ -257,7 +272,10 @@ class Relay:
             logger.error(
                 "cannot_go_yet", subscription=subscription, rows=rows, breaker_is_open=is_open
             )
-        return 1 if left else 0
+        faults = self._sources.faults
+        for connector, fault in faults.items():
+            logger.error("cannot_read", connector=connector, fault=fault)
+        return 1 if left or faults else 0
 
     def _check(self, connection: Connection) -> None:
         with transaction(connection):
@@ -290,6 +308,9 @@ class Relay:
             self._stop.wait(retention.ROUND_SECONDS)
 
     def _complain(self, pending: list[Cursor]) -> None:
+        for connector in self._sources.behind:
+            fault = self._sources.faults.get(connector)
+            logger.error("cannot_read", connector=connector, fault=fault)
         for cursor in pending:
             logger.error(
                 "cannot_go",

@@ -1,14 +1,17 @@
 """What keeps the log from growing for ever: partitions made and taken away, old rows trimmed."""
 
 import re
+from contextlib import suppress
 from typing import Any, LiteralString
 
 import psycopg
 import structlog
+from psycopg import errors
 
 from relay.database import Connection, ReadOnlyError, transaction
 from relay.keyring import Keyring
-from relay.monitoring.status import pinned_partitions
+from relay.monitoring.status import maintenance, pinned_partitions
+from relay.monitoring.table_locks import TableLock, maintenance_locks
 from relay.monitoring.telemetry import Telemetry
 from relay.secrets import at_rest
 from relay.settings import Settings
@@ -43,7 +46,27 @@ def maintain(connection: Connection, settings: Settings, telemetry: Telemetry) -
             steps.faults.append(HELD + ", ".join(left_out))
         steps.alone(NOTE, settings.name, "; ".join(steps.faults) or None)
     except TakenError:
+        _tell_taken(steps)
+
+
+def _tell_taken(steps: "Steps") -> None:
+    """That another relay is at it is as it should be; what nobody has done for long is not."""
+    locks: list[TableLock] = []
+    late = True
+    with transaction(steps.connection):
+        steps.connection.execute(TIMEOUT)
+        with suppress(errors.LockNotAvailable):
+            locks = maintenance_locks(steps.connection)
+            late = maintenance(steps.connection).late
+    if not late:
         logger.debug("maintenance_is_anothers", at=steps.function)
+        return
+    logger.warning(
+        "maintenance_is_kept_out",
+        at=steps.function,
+        locks=[str(lock) for lock in locks],
+        hint="unless it is a relay that works: select pg_terminate_backend(PID)",
+    )
 
 
 TIMEOUT = """
@@ -131,6 +154,22 @@ def _trim_idempotency(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
     return []
 
 
+def _trim_receipts(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    steps.alone(TRIM_RECEIPTS)
+    return []
+
+
+def _trim_event_faults(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    steps.alone(TRIM_EVENT_FAULTS, settings.retention_days)
+    return []
+
+
+def _drop_event_check(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
+    if steps.alone(DROP_EVENT_CHECK):
+        logger.info("event_check_dropped", reason="no event type is enforced")
+    return []
+
+
 def _tell_left_out(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
     events = steps.alone(TELL_LEFT_OUT)
     if events:
@@ -159,6 +198,9 @@ STEPS = (
     _trim_dead_letters,
     _turn_attempts,
     _trim_idempotency,
+    _trim_receipts,
+    _trim_event_faults,
+    _drop_event_check,
     _tell_left_out,
     _seal,
     _tell_pinned,
@@ -181,6 +223,9 @@ TRIM_DEAD_LETTERS = "select outbox.trim_dead_letters(%s)"
 TURN_ATTEMPTS = "select outbox.turn_attempts()"
 LEFT_OUT = "select outbox.partitions_left_out(%s)"
 TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
+TRIM_RECEIPTS = "select outbox.trim_receipts()"
+TRIM_EVENT_FAULTS = "select outbox.trim_event_faults(%s, 100000)"
+DROP_EVENT_CHECK = "select outbox.drop_event_check()"
 TELL_LEFT_OUT = "select outbox.tell_left_out()"
 NOTE = "select outbox.note_maintenance(%s, %s)"
 

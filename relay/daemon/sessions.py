@@ -13,9 +13,10 @@ from relay.database import Connection, Pool, connect, pool, transaction
 from relay.kafka.cluster import kafka_sink
 from relay.kafka.runs import KafkaRuns
 from relay.log.cursor import Cursor
+from relay.log.path import NOWHERE, OwnPath
 from relay.log.run import LookingRuns, SharedRuns
 from relay.log.sink import Sink, SinkAway
-from relay.log.waiting_note import note_waiting
+from relay.log.waiting_note import note_away
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat, nothing
 from relay.process.interval import Interval
@@ -33,23 +34,31 @@ TELL_SECONDS = 5.0
 class Sessions:
     """Opens sessions of either kind.
 
-    Those to endpoints share one request loop and one pool of connections, made when they are
-    needed: there may be more endpoints than a database takes connections, and most of the time few
-    have work.
+    Those to endpoints and queues share one request loop and one pool of connections, made when
+    they are needed: there may be more of them than a database takes connections, and most of the
+    time few have work.
     """
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: Telemetry,
+        stop: threading.Event,
+        path: OwnPath = NOWHERE,
+    ) -> None:
         self._settings = settings
         self._telemetry = telemetry
         self._stop = stop
+        self._path = path
         self._lock = threading.Lock()
         self._push: tuple[RequestLoop, Pool] | None = None
-        self._told: dict[int, Interval] = {}
+        # By subscription: the cluster that was out of reach, and when that was noted.
+        self._told: dict[int, tuple[str, Interval]] = {}
 
     @contextmanager
     def shared(self, cursors: Sequence[Cursor], heartbeat: Heartbeat) -> Iterator[SharedRuns]:
-        """A session for cursors of many subscriptions of one kind. Raises as `open`."""
-        if cursors[0].kind != "http":
+        """A session for cursors of many subscriptions of one target. Raises as `open`."""
+        if cursors[0].kind == "kafka":
             with self._kafka(cursors, heartbeat, shared=True) as runs:
                 yield runs
             return
@@ -64,7 +73,7 @@ class Sessions:
         One to Kafka shows by `heartbeat` that it lives, and can be let go by it.
         Raises SinkAway and psycopg.OperationalError.
         """
-        if cursors[0].kind != "http":
+        if cursors[0].kind == "kafka":
             with self._kafka(cursors, heartbeat, shared=False) as runs:
                 yield runs
             return
@@ -76,9 +85,18 @@ class Sessions:
         self, cursors: Sequence[Cursor], heartbeat: Heartbeat, *, shared: bool
     ) -> Iterator[KafkaRuns]:
         heartbeat.watch()
-        exactly_once = cursors[0].sink_settings.exactly_once
-        sink = kafka_sink(self._settings, self._stop, heartbeat, exactly_once=exactly_once)
+        sink: Sink | None = None
         try:
+            first = cursors[0]
+            sink = kafka_sink(
+                self._settings,
+                self._stop,
+                heartbeat,
+                first.sink_settings,
+                first.made_by,
+                self._path,
+            )
+            heartbeat.beat()
             sink.open()
             heartbeat.beat()
             with (
@@ -98,26 +116,34 @@ class Sessions:
                 yield runs
         except SinkAway as away:
             with heartbeat.elsewhere():
+                cluster = cursors[0].sink_settings.cluster
                 for subscription_id in {cursor.subscription_id for cursor in cursors}:
-                    self._tell(subscription_id, f"relay {self._settings.name}: {away}")
+                    self._tell(subscription_id, cluster, f"relay {self._settings.name}: {away}")
             raise
         finally:
             heartbeat.beat()
-            sink.close()
+            if sink is not None:
+                sink.close()
             # The sink knows the heartbeat. In a circle its clients, each with threads and sockets,
             # would last until the next collection, and end in any thread.
             heartbeat.let_go = nothing
 
-    def _tell(self, subscription_id: int, reason: str) -> None:
-        """Lets `outbox-relay status` say it; the first run that arrives takes it back."""
-        told = self._told.setdefault(subscription_id, Interval(TELL_SECONDS))
-        if told.begin_if_over():
+    def _tell(self, subscription_id: int, cluster: str, reason: str) -> None:
+        """Lets `outbox-relay status` say it; the first run that arrives takes it back.
+
+        Not of a subscription that leads to another cluster by now.
+        """
+        told, interval = self._told.get(subscription_id, ("", None))
+        if interval is None or told != cluster:
+            interval = Interval(TELL_SECONDS)
+            self._told[subscription_id] = cluster, interval
+        if interval.begin_if_over():
             with (
                 suppress(psycopg.Error),
                 connect(self._settings) as connection,
                 transaction(connection),
             ):
-                note_waiting(connection, subscription_id, reason)
+                note_away(connection, subscription_id, cluster, reason)
 
     def forget(self, subscription_id: int) -> None:
         """The subscription is gone."""
@@ -129,6 +155,7 @@ class Sessions:
         """No further run to an endpoint begins."""
         if self._push is not None:
             self._push[0].turns.close()
+            self._push[0].working.close()
 
     def close(self, within_seconds: float) -> None:
         """Ends what the sessions shared; after the last of them."""
@@ -140,7 +167,10 @@ class Sessions:
     def _shared(self) -> tuple[RequestLoop, Pool]:
         with self._lock:
             if self._push is None:
-                self._push = RequestLoop(self._settings, self._telemetry), pool(self._settings)
+                self._push = (
+                    RequestLoop(self._settings, self._telemetry, self._path),
+                    pool(self._settings),
+                )
             return self._push
 
 

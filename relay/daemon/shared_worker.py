@@ -6,7 +6,7 @@ import psycopg
 
 from relay.daemon.waiting_cursors import WaitingCursors
 from relay.daemon.worker import OpenSession, Worker
-from relay.log.cursor import Cursor
+from relay.log.cursor import Cursor, Target
 from relay.log.reading import RUN_MESSAGES
 from relay.log.run import SharedRuns
 from relay.log.sink import SinkAway
@@ -22,7 +22,7 @@ class SharedWorker(Worker[SharedRuns]):
 
     def __init__(
         self,
-        kind: str,
+        target: Target,
         *,
         telemetry: Telemetry,
         sessions: OpenSession[SharedRuns],
@@ -30,8 +30,9 @@ class SharedWorker(Worker[SharedRuns]):
         leave: Callable[[int], None],
     ) -> None:
         """`leave` is told of each subscription that has to go alone."""
-        super().__init__(f"all {kind}", telemetry=telemetry, sessions=sessions, turned=turned)
-        self.kind = kind
+        name = f"all {' '.join(filter(None, target))}"
+        super().__init__(name, telemetry=telemetry, sessions=sessions, turned=turned)
+        self.target = target
         # How many relays are at work: each takes its part of the cursors in one run.
         self.relays = 1
         self._leave = leave
@@ -127,6 +128,8 @@ class SharedWorker(Worker[SharedRuns]):
         so that one of them can't take the others with it for long; it goes alone then, unless the
         cluster may be away. A connection that is lost is the fault of none.
         """
+        # Those that still lead here are offered again; others may have moved to another cluster.
+        self._take_offered()
         if _is_connection_lost(fault) or not self._together:
             return
         if len(self._together) == 1 and not isinstance(fault, SinkAway):

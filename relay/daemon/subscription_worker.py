@@ -41,7 +41,15 @@ class SubscriptionWorker(Worker[LookingRuns]):
 
     @property
     def _takes_offer(self) -> bool:
-        return self.idle
+        # While a session can't be had the latest offer counts: the settings may be others by now.
+        return not self._busy
+
+    def offer(self, cursors: Sequence[Cursor]) -> None:
+        with self._condition:
+            settings = {cursor.sink_settings for cursor in cursors}
+            if any(known.sink_settings not in settings for known in self._offered.values()):
+                self._forget_offer()
+            super().offer(cursors)
 
     def _serve(self, runs: LookingRuns, offered: Sequence[Cursor]) -> bool:
         if any(cursor.sink_settings != self._opened_for for cursor in offered):

@@ -14,19 +14,25 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from relay.daemon.retry import until_stopped
+from relay.daemon.retry import MAX_WAIT_SECONDS, until_stopped
 from relay.log.cursor import Cursor, SinkSettings
 from relay.log.run import Ran, Runs
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
+from relay.push.fair_turns import Owner
 
 logger = structlog.get_logger()
 
-# A look at a topic that is still missing takes less; working off a backlog takes longer.
-AT_WORK_SECONDS = 0.25
+# One run at what can't go takes less, also on a busy machine; working off a backlog takes longer.
+AT_WORK_SECONDS = 1.0
 # How many subscriptions a line of the log names.
 MAX_NAMED = 20
+# How long at most until a connector's cluster that is away is tried again. There may be many, for
+# ever, and each try is a client with its threads.
+MAX_AWAY_SECONDS = 60.0
+# The names of some hold all that names a cluster.
+MAX_THREAD_NAME = 60
 
 R = TypeVar("R", bound=Runs)
 OpenSession = Callable[[Sequence[Cursor], Heartbeat], AbstractContextManager[R]]
@@ -56,12 +62,16 @@ class Worker(ABC, Generic[R]):
         self._busy = False
         self._heartbeat = Heartbeat()
         self._began_at = 0.0
-        # What the session under way was opened for.
+        # What the latest session was opened for: the connectors' cluster, empty for the
+        # environment's, and which API key had made that.
         self._opened_for = SinkSettings()
+        self.cluster = ""
+        self.made_by: Owner = None
         self._thread = threading.Thread(
             target=until_stopped,
             args=(self._session, self._stop, Exception, self._note),
-            name=f"worker {name}",
+            kwargs={"longest": self._longest_wait, "wait": self._wait_again},
+            name=f"worker {name}"[:MAX_THREAD_NAME],
             daemon=True,
         )
 
@@ -76,7 +86,9 @@ class Worker(ABC, Generic[R]):
 
     @property
     def at_work(self) -> bool:
-        """Whether it has been busy for a while, without a fault."""
+        """Whether its run has been under way for a while, or its session in coming, without a
+        fault. What can't go may be offered again before a run at it ends, on and on.
+        """
         long = time.monotonic() - self._began_at > AT_WORK_SECONDS
         return long and not self.idle and self.fault is None
 
@@ -138,10 +150,12 @@ class Worker(ABC, Generic[R]):
         Returns at a stop, and where a session that had got on fails: the next begins at once.
         """
         offered = self._wait()
-        if not offered:
+        if not offered or self._stop.is_set():
             return
         progress = self.progress
-        self._opened_for = offered[0].sink_settings
+        first = offered[0]
+        self._opened_for = first.sink_settings
+        self.cluster, self.made_by = first.other_cluster, first.made_by
         try:
             with self._sessions(offered, self._heartbeat) as runs:
                 while not self._stop.is_set():
@@ -155,6 +169,26 @@ class Worker(ABC, Generic[R]):
             self._note(fault)
         finally:
             self._heartbeat = Heartbeat()
+
+    def _longest_wait(self, fault: BaseException) -> float:
+        """How long at most until the next session, after this fault of one."""
+        is_away = isinstance(fault, SinkAway) and self.cluster
+        return MAX_AWAY_SECONDS if is_away else MAX_WAIT_SECONDS
+
+    def _wait_again(self, seconds: float) -> bool:
+        """Waits for so long; true at a stop, and where what there is to do goes elsewhere by now,
+        or in another way.
+        """
+
+        def is_over() -> bool:
+            terms = (self._opened_for.cluster, self._opened_for.delivery)
+            return self._stop.is_set() or any(
+                (cursor.sink_settings.cluster, cursor.sink_settings.delivery) != terms
+                for cursor in self._offered.values()
+            )
+
+        with self._condition:
+            return self._condition.wait_for(is_over, seconds)
 
     def _wait(self) -> Sequence[Cursor]:
         with self._condition:
@@ -177,6 +211,7 @@ class Worker(ABC, Generic[R]):
         self, runs: R, cursors: Sequence[Cursor], limit: int, *, again: bool
     ) -> dict[int, Ran]:
         self._heartbeat.beat()
+        self._began_at = time.monotonic()
         ran = dict(runs.run(cursors, limit, again=again))
         moved = sum(one.progressed for one in ran.values())
         if moved:

@@ -2,16 +2,18 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 
 import structlog
 
+from relay.daemon.refused_connectors import RefusedConnectors
 from relay.daemon.sessions import Sessions
 from relay.daemon.shared_worker import SharedWorker
 from relay.daemon.subscription_worker import SubscriptionWorker
 from relay.database import Connection, transaction
-from relay.log.cursor import Cursor
+from relay.log.cursor import Cursor, Target
 from relay.log.filters import Filter
+from relay.log.known_filters import KnownFilters
 from relay.log.news import Told
 from relay.log.run import frozen_after_seconds
 from relay.monitoring.telemetry import Telemetry
@@ -34,11 +36,20 @@ MOVE_SECONDS = 0.2
 MIN_STUCK_SECONDS = 15.0
 MAX_ABANDONED = 3
 
-SUBSCRIPTIONS = "select id, kind, delivery, channels, types from outbox.subscription"
-# In a run a session says besides which cursors it holds. Any login can call its sessions so: those
-# of this one count.
+SUBSCRIPTIONS = """
+select s.id, s.kind, outbox.other_cluster(s.settings), s.delivery, beyond.id is not null,
+       s.xmin::text,
+       case when known.version is null then s.channels end,
+       case when known.version is null then s.types end
+from outbox.subscription s
+left join outbox.connector_beyond_quota as beyond on beyond.id = s.id
+left join unnest(%s::text[]) as known (version) on known.version = s.id || ' ' || s.xmin
+"""
+# In a run a session says besides which cursors it holds, or which source it reads. Any login can
+# call its sessions so: those of this one count.
 RELAYS = """
-select count(distinct regexp_replace(application_name, ' cursor [0-9]+( [+]?[0-9]*)?$', ''))
+select count(distinct regexp_replace(application_name,
+                                     ' (cursor [0-9]+( [+]?[0-9]*)?|source [0-9]+)$', ''))
 from pg_stat_activity
 where datname = current_database() and usename = current_user
   and application_name like 'outbox-relay %'
@@ -63,13 +74,15 @@ class Workers:
         self._sessions = sessions
         self._turned = turned
         self._of_subscription: dict[int, SubscriptionWorker] = {}
-        self._of_kind: dict[str, SharedWorker] = {}
+        self._of_target: dict[Target, SharedWorker] = {}
         # The latest that was probed of each cursor that had work.
         self._following: dict[int, Cursor] = {}
-        # How many may go with others, of each kind; those that can't now; and what each wants.
-        self._sharing: Counter[str] = Counter()
+        # How many may go with others, of each target; those that can't now; and what each wants.
+        self._sharing: Counter[Target] = Counter()
         self._alone: set[int] = set()
         self._filters: dict[int, Filter] = {}
+        self._known_filters = KnownFilters()
+        self._connection: Connection | None = None
         self._moving = Interval(MOVE_SECONDS)
         # Of those that have left: for how long their runs have to be simple, and when they joined
         # the others again, by time.monotonic().
@@ -78,12 +91,15 @@ class Workers:
         # They end with the run that is under way; others stand in calls that do not return.
         self._ending: list[SharedWorker | SubscriptionWorker] = []
         self._abandoned: list[SharedWorker | SubscriptionWorker] = []
+        self._refused = RefusedConnectors(settings.name)
         self._watch = Watch()
+        # How many share the work on this database.
+        self.relays = 1
         self._stuck_after_seconds = max(frozen_after_seconds(settings), MIN_STUCK_SECONDS)
 
     @property
     def _all(self) -> list[SharedWorker | SubscriptionWorker]:
-        return [*self._of_kind.values(), *self._of_subscription.values()]
+        return [*self._of_target.values(), *self._of_subscription.values()]
 
     @property
     def busy(self) -> list[SharedWorker | SubscriptionWorker]:
@@ -99,7 +115,7 @@ class Workers:
     @property
     def need_offers(self) -> bool:
         """Whether some do not look for more themselves while they are busy."""
-        return bool(self._of_kind)
+        return bool(self._of_target)
 
     @property
     def progress(self) -> int:
@@ -107,9 +123,10 @@ class Workers:
         return sum(worker.progress for worker in (*self._all, *self._ending))
 
     def fault(self, cursor: Cursor) -> str | None:
-        """Why the last session of the worker of this cursor failed."""
-        worker = self._of_subscription.get(cursor.subscription_id) or self._of_kind.get(cursor.kind)
-        return worker.fault if worker is not None else None
+        """Why the last session of the worker of this cursor failed, or why it gets none."""
+        alone = self._of_subscription.get(cursor.subscription_id)
+        worker = alone or self._of_target.get(cursor.target)
+        return worker.fault if worker is not None else self._refused.reason(cursor)
 
     def offer(self, pending: Iterable[Cursor]) -> None:
         """Hands out cursors that a probe has found, and remembers those that follow the log.
@@ -135,23 +152,54 @@ class Workers:
             self._following[cursor.id] = cursor
 
     def _hand_out(self, pending: Iterable[Cursor], moving: Set[int] = frozenset()) -> None:
-        shared: dict[str, list[Cursor]] = defaultdict(list)
-        moved: dict[str, list[Cursor]] = defaultdict(list)
+        shared: dict[Target, list[Cursor]] = defaultdict(list)
+        moved: dict[Target, list[Cursor]] = defaultdict(list)
         alone: dict[int, list[Cursor]] = defaultdict(list)
         for cursor in pending:
+            if self._refused.refuses(cursor):
+                continue
             if self._goes_alone(cursor):
                 alone[cursor.subscription_id].append(cursor)
             elif cursor.id in moving:
-                moved[cursor.kind].append(cursor)
+                moved[cursor.target].append(cursor)
             else:
-                shared[cursor.kind].append(cursor)
-        for kind, cursors in shared.items():
-            self._shared(kind).offer(cursors)
-        for subscription_id, cursors in alone.items():
-            self._single(subscription_id, cursors[0].subscription).offer(cursors)
+                shared[cursor.target].append(cursor)
+        for cursors in shared.values():
+            if (together := self._shared(cursors[0])) is not None:
+                together.offer(cursors)
+        for cursors in alone.values():
+            if (single := self._single(cursors[0])) is not None:
+                single.offer(cursors)
         if moved and self._moving.begin_if_over():
-            for kind, cursors in moved.items():
-                self._shared(kind).offer_to_move(cursors)
+            for cursors in moved.values():
+                if (together := self._shared(cursors[0])) is not None:
+                    together.offer_to_move(cursors)
+
+    def _single(self, cursor: Cursor) -> SubscriptionWorker | None:
+        """The worker of its subscription alone; None where it may have none."""
+        worker = self._of_subscription.get(cursor.subscription_id)
+        if worker is None and not self._refused.refuses_to_begin(cursor):
+            worker = self._of_subscription[cursor.subscription_id] = SubscriptionWorker(
+                cursor.subscription,
+                cursor.subscription_id,
+                telemetry=self._telemetry,
+                sessions=self._sessions.open,
+                turned=self._turned,
+            )
+        return worker
+
+    def _shared(self, cursor: Cursor) -> SharedWorker | None:
+        """The worker of all that goes where it goes; None where there may be none."""
+        worker = self._of_target.get(cursor.target)
+        if worker is None and not self._refused.refuses_to_begin(cursor):
+            worker = self._of_target[cursor.target] = SharedWorker(
+                cursor.target,
+                telemetry=self._telemetry,
+                sessions=self._sessions.shared,
+                turned=self._turned,
+                leave=self._leave,
+            )
+        return worker
 
     def follow(self, told: Told) -> None:
         """Hands out those cursors that had work before, follow the log and want what is new.
@@ -180,7 +228,7 @@ class Workers:
             # Its origin leaves the channel out, until the two are merged. And a subscription that
             # has just come has yet to show that no one will wait for it.
             self._alone.add(subscription_id)
-        if cursor.sink_settings.exactly_once or self._sharing[cursor.kind] < 2:
+        if cursor.sink_settings.exactly_once or self._sharing[cursor.target] < 2:
             return True
         worker = self._of_subscription.get(subscription_id)
         if subscription_id in self._alone:
@@ -192,30 +240,6 @@ class Workers:
         if worker is not None:
             self._end(self._of_subscription.pop(subscription_id))
         return False
-
-    def _single(self, subscription_id: int, name: str) -> SubscriptionWorker:
-        worker = self._of_subscription.get(subscription_id)
-        if worker is None:
-            worker = self._of_subscription[subscription_id] = SubscriptionWorker(
-                name,
-                subscription_id,
-                telemetry=self._telemetry,
-                sessions=self._sessions.open,
-                turned=self._turned,
-            )
-        return worker
-
-    def _shared(self, kind: str) -> SharedWorker:
-        worker = self._of_kind.get(kind)
-        if worker is None:
-            worker = self._of_kind[kind] = SharedWorker(
-                kind,
-                telemetry=self._telemetry,
-                sessions=self._sessions.shared,
-                turned=self._turned,
-                leave=self._leave,
-            )
-        return worker
 
     def _leave(self, subscription_id: int) -> None:
         if subscription_id in self._alone:
@@ -230,40 +254,57 @@ class Workers:
 
     def update(self, connection: Connection) -> None:
         """By what subscriptions and relays there are now."""
+        if connection is not self._connection:
+            self._connection, self._known_filters = connection, KnownFilters()
         with transaction(connection):
-            subscriptions = connection.execute(SUBSCRIPTIONS).fetchall()
+            known = self._known_filters.versions(self._filters)
+            subscriptions = connection.execute(SUBSCRIPTIONS, [known]).fetchall()
             row = connection.execute(RELAYS).fetchone()
         existing = {found for found, *_ in subscriptions}
+        beyond_quota = {found for found, _, _, _, is_beyond, *_ in subscriptions if is_beyond}
+        served = [one for one in subscriptions if one[0] not in beyond_quota]
+        self._refused.update(beyond_quota)
+        targets = {(kind, cluster) for _, kind, cluster, *_ in served}
+        for target in self._of_target.keys() - targets:
+            self._end(self._of_target.pop(target))
         self._sharing = Counter(
-            kind for _, kind, delivery, *_ in subscriptions if delivery == "at_least_once"
+            (kind, cluster)
+            for _, kind, cluster, delivery, *_ in served
+            if delivery == "at_least_once"
         )
         self._filters = {
-            found: Filter.of(channels, types) for found, _, _, channels, types in subscriptions
+            found: self._known_filters.filter(found, *version_and_filter)
+            for found, _, _, _, _, *version_and_filter in subscriptions
         }
-        for subscription_id in self._of_subscription.keys() - existing:
+        for subscription_id in self._of_subscription.keys() - (existing - beyond_quota):
             self._end(self._of_subscription.pop(subscription_id))
             self._sessions.forget(subscription_id)
         self._alone &= existing
         self._following = {
             one.id: one for one in self._following.values() if one.subscription_id in existing
         }
-        for known in (self._simple_seconds, self._joined_at):
+        for times in (self._simple_seconds, self._joined_at):
             # A worker of many may add to it meanwhile: the list is made in one step.
-            for subscription_id in list(known):
+            for subscription_id in list(times):
                 if subscription_id not in existing:
-                    del known[subscription_id]
-        for worker in self._of_kind.values():
-            worker.relays = max(row[0] if row else 1, 1)
+                    del times[subscription_id]
+        self.relays = max(row[0] if row else 1, 1)
+        for worker in self._of_target.values():
+            worker.relays = self.relays
         self._ending = [worker for worker in self._ending if worker.alive]
+        self._refused.tell(connection)
 
     def _end(self, worker: SharedWorker | SubscriptionWorker) -> None:
         worker.stop()
         self._ending.append(worker)
+        if worker.cluster:
+            self._refused.end(worker)
 
     def replace_stuck(self) -> None:
         """Another worker takes the place of one that stands in a call which should have returned.
 
-        Raises StuckError where too many do: only the process's end gets rid of a thread.
+        Raises StuckError where too many do: only the process's end gets rid of a thread. Those that
+        stand in calls to other clusters do not count: who names these must not end a relay.
         """
         self._watch.look()
         for worker in (*self._all, *self._ending):
@@ -272,6 +313,7 @@ class Workers:
                 self._abandon(worker, still_seconds)
         self._abandoned = [worker for worker in self._abandoned if worker.alive]
         self._telemetry.abandoned_threads = len(self._abandoned)
+        self._telemetry.abandoned_connectors = self._refused.stuck
         if len(self._abandoned) > MAX_ABANDONED:
             raise StuckError(
                 f"{len(self._abandoned)} threads stand in calls to Kafka that do not return; the "
@@ -284,15 +326,20 @@ class Workers:
         elif isinstance(worker, SubscriptionWorker):
             del self._of_subscription[worker.subscription_id]
         else:
-            del self._of_kind[worker.kind]
-        self._abandoned.append(worker)
+            del self._of_target[worker.target]
+        elsewhere = bool(worker.cluster)
+        if elsewhere:
+            self._refused.abandon(worker)
+        else:
+            self._abandoned.append(worker)
         for subscription in worker.subscriptions:
             self._telemetry.fault(subscription, "stuck")
         logger.error(
             "call_does_not_return",
             subscription=worker.name,
             seconds=round(still_seconds, 1),
-            effect="its thread is given up, and another takes its place",
+            effect="its thread is given up, and "
+            + ("its connectors wait" if elsewhere else "another takes its place"),
         )
         worker.abandon()
 
@@ -311,7 +358,7 @@ class _Wanted:
     """Whether anything that is new is wanted; each filter is asked once."""
 
     def __init__(self, told: Told) -> None:
-        self._told = told
+        self._told = {priority: _by_channel(kinds) for priority, kinds in told.items()}
         self._known: dict[tuple[int, Filter], bool] = {}
 
     def of(self, priority: int, one: Filter | None) -> bool:
@@ -323,5 +370,14 @@ class _Wanted:
             return True
         key = priority, one
         if key not in self._known:
-            self._known[key] = any(one.wants(channel, type_) for channel, type_ in kinds)
+            self._known[key] = one.wants_any(kinds)
         return self._known[key]
+
+
+def _by_channel(kinds: Set[tuple[bytes, bytes]] | None) -> Mapping[str, Set[str]] | None:
+    if kinds is None:
+        return None
+    types: dict[str, set[str]] = defaultdict(set)
+    for channel, type_ in kinds:
+        types[channel.decode()].add(type_.decode())
+    return types

@@ -9,9 +9,11 @@ import psycopg
 
 from relay import migrations
 from relay.database import Connection, connect, is_pooled, transaction
+from relay.doctor import connectors as connector_findings
 from relay.doctor import endpoints as http_findings
+from relay.doctor import event_types, locks, log, roles, schemas, secrets
 from relay.doctor import kafka as kafka_findings
-from relay.doctor import log, roles, schemas, secrets
+from relay.doctor import sources as source_findings
 from relay.doctor.finding import Finding, in_time, ok, too_long
 from relay.monitoring.status import TIMEOUT
 from relay.operate.table import printable
@@ -30,11 +32,17 @@ THIS_SHELLS = (
 )
 
 
+# Each look waits no longer for a lock: where somebody keeps others from a table, many would.
+LOCK_TIMEOUT = "select set_config('lock_timeout', '1s', true)"
+
+
 class Outside(msgspec.Struct, frozen=True):
     """What the subscriptions need beyond the database; `kafka` None: the doctor does not ask."""
 
     kafka: kafka_findings.Wanted | None = kafka_findings.Wanted()
     endpoints: tuple[http_findings.Endpoint, ...] = ()
+    connectors: tuple[connector_findings.Connector, ...] = ()
+    sources: tuple[source_findings.Examined, ...] = ()
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -49,8 +57,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
             if pooler.level == "ok":
                 with transaction(connection):
                     connection.execute(TIMEOUT)
+                    connection.execute(LOCK_TIMEOUT)
                     outside = yield from _database(connection, settings)
-    except psycopg.errors.QueryCanceled as fault:
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as fault:
         yield too_long("database", fault)
     except psycopg.Error as fault:
         first = (str(fault).splitlines() or ["no answer"])[0]
@@ -63,6 +72,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from http_findings.look_up(outside.endpoints, settings)
     if outside.kafka is not None:
         yield from kafka_findings.examine(settings, outside.kafka)
+    yield from connector_findings.look_up(outside.connectors, settings)
+    yield from source_findings.look_up(outside.sources, settings)
     yield ok("settings", THIS_SHELLS)
 
 
@@ -76,6 +87,8 @@ def _librdkafka() -> Finding:
 
 def _database(connection: Connection, settings: Settings) -> Generator[Finding, None, Outside]:
     """Returns what is wanted of the outside; nothing where it could not look that far."""
+    # At first: what comes behind it reads tables, and may wait for them.
+    yield from in_time(connection, "locks", locks.examine(connection))
     try:
         migrations.check(connection)
     except migrations.MigrationError as fault:
@@ -91,14 +104,21 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     yield from log.examine(connection, settings)
     yield from in_time(connection, "roles", roles.examine(connection))
     yield from in_time(connection, "endpoints", http_findings.examine(connection))
+    yield from in_time(connection, "event types", event_types.examine(connection))
     yield _clock(connection)
     if reader is not None:
         return Outside(kafka=None)
+    yield from in_time(connection, "sources", source_findings.examine(connection))
     yield from in_time(connection, "secrets", secrets.examine(connection, settings))
     try:
         with connection.transaction():
             wanted = kafka_findings.wanted(connection, settings)
-            return Outside(wanted, tuple(http_findings.endpoints(connection)))
+            return Outside(
+                wanted,
+                tuple(http_findings.endpoints(connection)),
+                tuple(connector_findings.connectors(connection)),
+                tuple(source_findings.sources(connection)),
+            )
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as fault:
         yield too_long("subscriptions", fault)
         return Outside(kafka=None)
@@ -157,12 +177,19 @@ MISSING_RIGHTS = """
         ('outbox.secret', 'SELECT'), ('outbox.breaker', 'SELECT'), ('outbox.replay', 'SELECT'),
         ('outbox.attempt_log', 'INSERT'),
         ('outbox.breaker_state', 'SELECT'), ('outbox.delivery_summary', 'SELECT'),
-        ('outbox.maintenance', 'SELECT')
+        ('outbox.maintenance', 'SELECT'), ('outbox.source', 'SELECT'),
+        ('outbox.source_position', 'SELECT'), ('outbox.source_position', 'INSERT'),
+        ('outbox.source_queue', 'INSERT'), ('outbox.source_receipt', 'INSERT'),
+        ('outbox.source_dead_letter', 'SELECT'), ('outbox.source_dead_letter', 'INSERT'),
+        ('outbox.source_dead_letter', 'DELETE')
     ) as wanted (object, privilege)
     where not has_table_privilege(wanted.object, wanted.privilege)
     union all
-    select wanted || ': UPDATE' from unnest(array['outbox.cursor', 'outbox.delivery']) as wanted
+    select wanted || ': UPDATE' from unnest(array['outbox.cursor', 'outbox.delivery',
+                                                 'outbox.source_position']) as wanted
     where not has_any_column_privilege(wanted, 'UPDATE')
+    union all
+    select 'outbox.message: INSERT' where not has_any_column_privilege('outbox.message', 'INSERT')
     union all
     select wanted || ': EXECUTE'
     from unnest(array[
@@ -178,7 +205,11 @@ MISSING_RIGHTS = """
         'outbox.partitions_left_out(integer, integer)', 'outbox.count_deliveries(bigint, integer)',
         'outbox.trim_idempotency(integer)', 'outbox.hold_maintenance()',
         'outbox.note_maintenance(text, text)', 'outbox.note_waiting(bigint, text)',
-        'outbox.seal_secret(bigint, timestamptz, text, text)', 'outbox.tell_left_out()'
+        'outbox.seal_secret(bigint, timestamptz, text, text)', 'outbox.tell_left_out()',
+        'outbox.other_cluster(jsonb)', 'outbox.connector_topic(jsonb, text[])',
+        'outbox.source_cluster(jsonb)', 'outbox.note_source_waiting(bigint, text)',
+        'outbox.stop_source(bigint, text)', 'outbox.trim_receipts(integer)',
+        'outbox.hold_source(bigint)', 'outbox.take_answer_budget(bigint, integer[])'
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')
 """

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import confluent_kafka
 import msgspec
@@ -45,18 +46,20 @@ TOPICS = """
     select distinct %(prefix)s || coalesce(s.settings ->> 'topic_prefix', '') || latest.channel
     from outbox.subscription s
     cross join latest
-    where s.kind = 'kafka'
+    where s.kind = 'kafka' and outbox.other_cluster(s.settings) = ''
       and case when s.channels is null then not starts_with(latest.channel, 'outbox.')
                else latest.channel = any (s.channels) end
 """
 EXACTLY_ONCE = """
     select id::text from outbox.installation
-    where exists (select from outbox.subscription where delivery = 'exactly_once')
+    where exists (select from outbox.subscription
+                  where delivery = 'exactly_once' and outbox.other_cluster(settings) = '')
 """
 
 
 NEEDED = """
-    select exists (select from outbox.subscription where kind = 'kafka' and not paused)
+    select exists (select from outbox.subscription
+                   where kind = 'kafka' and outbox.other_cluster(settings) = '' and not paused)
 """
 
 
@@ -98,14 +101,14 @@ def examine(settings: Settings, wanted: Wanted) -> Iterator[Finding]:
         count = len(wanted.topics)
         yield ok("topics", f"there are all {count} that the messages of late go to")
     if wanted.installation is not None:
-        yield _transactions(settings, wanted.installation)
+        properties = {**DEFAULTS, **settings.kafka, "log.queue": "true"}
+        yield transactions_of(properties, settings.topic_prefix, wanted.installation)
 
 
-def _transactions(settings: Settings, installation: str) -> Finding:
+def transactions_of(properties: dict[str, Any], prefix: str, installation: str) -> Finding:
     """Tries a transaction that carries a cursor, under a name and a group of the doctor's own."""
     reports = Reports(KAFKA_TIMEOUT_SECONDS, threading.Event(), Heartbeat())
-    properties = {**DEFAULTS, **settings.kafka, "log.queue": "true"}
-    transactions = Transactions(properties, reports, settings.topic_prefix)
+    transactions = Transactions(properties, reports, prefix)
     try:
         transactions.fence(f"outbox.{installation}.doctor")
         transactions.begin()
@@ -113,7 +116,7 @@ def _transactions(settings: Settings, installation: str) -> Finding:
     except SinkAway as refused:
         hint = (
             f"let the relay's user use transactional ids and groups that begin with outbox., and "
-            f"topic {settings.topic_prefix}{CURSORS}; the brokers' log of transactions needs as "
+            f"topic {prefix}{CURSORS}; the brokers' log of transactions needs as "
             "many replicas as transaction.state.log.min.isr"
         )
         return Finding("fault", "transactions", str(refused), hint)

@@ -7,6 +7,7 @@ from relay.database import Connection
 from relay.doctor.finding import Finding, in_time, ok
 from relay.log.cluster import foreign_cluster
 from relay.monitoring.status import maintenance, pinned_partitions
+from relay.monitoring.table_locks import maintenance_locks
 from relay.operate.table import duration
 from relay.settings import Settings
 
@@ -150,14 +151,6 @@ HELD_BY = """
     order by since nulls last
     limit 1
 """
-LOCKED_BY = """
-    select activity.pid, activity.application_name
-    from pg_locks as held
-    join pg_stat_activity as activity on activity.pid = held.pid
-    where activity.datname = current_database() and held.granted
-      and held.relation = 'outbox.maintenance'::regclass and held.mode = 'ExclusiveLock'
-    limit 1
-"""
 
 
 def _maintenance(connection: Connection) -> Iterator[Finding]:
@@ -173,9 +166,9 @@ def _maintenance(connection: Connection) -> Iterator[Finding]:
     else:
         text = ran + failed
         hint = "the relays' logs say more; after ten minutes it is an alarm"
-    if noted.late and (holder := connection.execute(LOCKED_BY).fetchone()):
-        text = f"{text}; session {holder[0]} ({holder[1]}) has its lock"
-        hint = f"unless it is a relay that works: select pg_terminate_backend({holder[0]})"
+    if noted.late and (locks := maintenance_locks(connection)):
+        text = f"{text}; {locks[0]}"
+        hint = f"unless it is a relay that works: select pg_terminate_backend({locks[0].pid})"
     elif retention.HELD in (noted.fault or ""):
         hint = "psql -q -f sql/inspect/horizon.sql names first who holds it"
         if holder := connection.execute(HELD_BY).fetchone():
@@ -192,7 +185,8 @@ PARTITION_STATE = """
 MAX_BLOCKED_NAMED = 20
 UNPIN = (
     "let its owner drop that; what is in pg_temp goes with the next round, or with its session "
-    "where that uses it: end that one with pg_terminate_backend"
+    "where that uses it: end that one with pg_terminate_backend; of more than 100 objects none "
+    "goes by itself, and docs/runbook.md says how to drop thousands"
 )
 
 

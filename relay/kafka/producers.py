@@ -9,7 +9,9 @@ from confluent_kafka import KafkaException, Producer
 
 from relay.kafka.reports import SLICE_SECONDS, Failures, Refused, Reports, nothing
 from relay.kafka.routes import BATCH_BYTES, Route, Routes
+from relay.kafka.rules import KAFKA, Rules
 from relay.kafka.topic import DEFAULT_LIMIT_BYTES
+from relay.kafka.topic_names import TopicNames
 
 # What holds the guarantees: no setting may change it.
 CONSTANTS: dict[str, Any] = {
@@ -57,14 +59,24 @@ class Producers:
 
     transactions = None
 
-    def __init__(self, properties: dict[str, Any], reports: Reports) -> None:
+    def __init__(
+        self,
+        properties: dict[str, Any],
+        reports: Reports,
+        rules: Rules = KAFKA,
+        *,
+        few: bool = False,
+    ) -> None:
+        """`few`: of seven sizes at most, powers of ten, however many limits topics have."""
         self.reports = reports
+        self._few = few and rules.asks
+        self._constants = CONSTANTS | rules.producer
         self._routes = Routes()
         self._properties = properties
         self._producers: dict[tuple[int, bool], Producer] = {}
 
-    def routes(self, prefix: str) -> dict[bytes, Route]:
-        return self._routes.of(prefix)
+    def routes(self, names: TopicNames) -> dict[bytes, Route]:
+        return self._routes.of(names)
 
     def any(self) -> Producer:
         return self.get(BATCH_BYTES)
@@ -104,12 +116,14 @@ class Producers:
 
     def _get(self, batch_bytes: int, *, gapless: bool) -> Producer:
         """`gapless`: it stops at a batch that is refused, so that the next can't overtake it."""
+        if self._few:
+            batch_bytes = 10 ** (len(str(batch_bytes)) - 1)
         producer = self._producers.get((batch_bytes, gapless))
         if producer is None:
             producer = self._producers[batch_bytes, gapless] = Producer(
                 {
                     **self._properties,
-                    **CONSTANTS,
+                    **self._constants,
                     **self.reports.callbacks,
                     "batch.size": batch_bytes,
                     "enable.gapless.guarantee": gapless,

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from operator import itemgetter
 
+import msgspec
+from confluent_kafka import KafkaError
+
 from relay.kafka.destination import Destination
 from relay.log.message import CHANNEL, CREATED_AT, ID, Row, payload_bytes
 from relay.log.sink import Blocked, Dead, Outcome, Stopped
@@ -31,6 +34,7 @@ class Progress:
         self.asked: set[bytes] = set()
         self.dead: list[Dead] = []
         self.stopped: Stopped | None = None
+        self._refused: str | None = None
 
     @property
     def messages(self) -> int:
@@ -61,6 +65,14 @@ class Progress:
         """Before this message."""
         self.stopped = Stopped(message_id, blocked, alone=alone)
 
+    def refuse(self, error: KafkaError) -> None:
+        """The only message that was tried is dead: it made the whole run."""
+        assert self.first_id is not None
+        self.dead.append(Dead(self.first_id, error.name(), error.str()))
+        self.created_at, self.bytes, self.room = [], 0, 0
+        (channel,) = self.channels
+        self._refused = channel.decode()
+
     def take_back(
         self, blocked: tuple[Blocked, ...] = (), *, stuck: bool = False, alone: bool = False
     ) -> None:
@@ -75,14 +87,18 @@ class Progress:
         self.stopped = Stopped(begin_id, blocked, stuck=stuck, alone=alone)
         self.dead = [one for one in self.dead if one.message_id < begin_id]
         self.created_at, self.bytes = [], 0
+        self._refused = None
 
     def outcome(self) -> Outcome:
         """As the run sees it, once it is confirmed."""
+        stopped = self.stopped
+        if stopped is not None and self._refused is not None:
+            stopped = msgspec.structs.replace(stopped, refused=self._refused)
         return Outcome(
             messages=self.messages,
             bytes=self.bytes,
             created_at=self.created_at,
             dead=self.dead,
-            stopped=self.stopped,
+            stopped=stopped,
             last_id=self.last_id,
         )

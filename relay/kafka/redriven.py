@@ -11,7 +11,7 @@ from relay.log.sink import Dead, Outcome
 # can note of them. One that is due takes those of its channel along that had to wait before it.
 DUE = """
 select message_id, channel, type, group_key, idempotency_key, headers, content_type, payload,
-       created_at, 0
+       created_at, type_version, 0
 from (
     select l.*, octet_length(l.payload) + coalesce(octet_length(l.headers), 0) as size,
            sum(octet_length(l.payload) + coalesce(octet_length(l.headers), 0))

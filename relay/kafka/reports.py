@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, ThrottleEvent
 
+from relay.kafka.rules import KAFKA, Rules
 from relay.log.sink import SinkAway, Unanswered
 from relay.process.heartbeat import Heartbeat
 
@@ -61,7 +62,11 @@ class Reports:
     """
 
     def __init__(
-        self, patience_seconds: float, stop: threading.Event, heartbeat: Heartbeat
+        self,
+        patience_seconds: float,
+        stop: threading.Event,
+        heartbeat: Heartbeat,
+        rules: Rules = KAFKA,
     ) -> None:
         self.failures: Failures = []
         self.last_error = ""
@@ -69,6 +74,7 @@ class Reports:
         self._held_until = 0.0
         self.patience_seconds = patience_seconds
         self.heartbeat = heartbeat
+        self._rules = rules
         self._stop = stop
         self._closed = False
         self._lines = _Lines()
@@ -109,7 +115,7 @@ class Reports:
         """Waits a little for room in a full queue. Raises SinkAway after the deadline."""
         if self._stop.is_set() or time.monotonic() > deadline:
             raise self.away("the producer's queue stays full")
-        _called_back(producer.poll, 0.01)
+        self._called_back(producer.poll, 0.01)
         self.demand_open()
 
     def flush(
@@ -120,7 +126,7 @@ class Reports:
         Raises Refused, SinkAway, which is Unanswered after the deadline, and what `silent` raises.
         """
         before, since = -1, 0.0
-        while left := _called_back(producer.flush, SLICE_SECONDS):
+        while left := self._called_back(producer.flush, SLICE_SECONDS):
             now = time.monotonic()
             if self._stop.is_set():
                 deadline = min(deadline, now + STOP_SECONDS)
@@ -159,21 +165,23 @@ class Reports:
         seconds = min(event.throttle_time, MAX_HELD_SECONDS)
         self._held_until = max(self._held_until, time.monotonic() + seconds)
 
+    def _called_back(self, call: Callable[[float], int], seconds: float) -> int:
+        """Polls or flushes, in which the reports come. Raises Refused and SinkAway."""
+        try:
+            return call(seconds)
+        except (KafkaException, SystemError) as fault:
+            error = said(fault)
+            if error.code() == KafkaError._GAPLESS_GUARANTEE:
+                raise Refused from fault
+            raise SinkAway(self._rules.told(error)) from fault
+
     def on_error(self, error: KafkaError) -> None:
         """Called back with what is wrong with a connection, or with all."""
-        self.last_error = f"{error.name()}: {error.str()}"
-        logger.debug("kafka_error", error=self.last_error)
-
-
-def _called_back(call: Callable[[float], int], seconds: float) -> int:
-    """Polls or flushes, in which the reports come. Raises Refused and SinkAway."""
-    try:
-        return call(seconds)
-    except (KafkaException, SystemError) as fault:
-        error = said(fault)
-        if error.code() == KafkaError._GAPLESS_GUARANTEE:
-            raise Refused from fault
-        raise SinkAway(error.str()) from fault
+        told = self._rules.told(error)
+        # Why none is left was said of the last one that went.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self.last_error:
+            self.last_error = told
+        logger.debug("kafka_error", error=told)
 
 
 def said(fault: KafkaException | SystemError) -> KafkaError:

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from relay.kafka.reports import Failures, Reports, nothing
 from relay.kafka.topic import Topic
+from relay.kafka.topic_names import TopicNames
 from relay.log.sink import Transactions
 
 # librdkafka's default.
@@ -30,14 +31,14 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Routes:
-    """Routes by channel, for each prefix of topics."""
+    """Routes by channel, for each way of naming topics."""
 
     def __init__(self) -> None:
-        self._of: dict[str, dict[bytes, Route]] = {}
+        self._of: dict[TopicNames, dict[bytes, Route]] = {}
 
-    def of(self, prefix: str) -> dict[bytes, Route]:
+    def of(self, names: TopicNames) -> dict[bytes, Route]:
         """By channel; empty after `clear`, which must find them all."""
-        return self._of.setdefault(prefix, {})
+        return self._of.setdefault(names, {})
 
     def clear(self) -> None:
         """Their producers end, or may."""
@@ -52,8 +53,8 @@ class Wire(Protocol):
     def transactions(self) -> Transactions | None:
         """Those of a sink that delivers exactly once."""
 
-    def routes(self, prefix: str) -> dict[bytes, Route]:
-        """To topics of this prefix by channel, for as long as their producers live."""
+    def routes(self, names: TopicNames) -> dict[bytes, Route]:
+        """To topics of these names by channel, for as long as their producers live."""
 
     @property
     def reports(self) -> Reports:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -26,7 +27,7 @@ from relay.log.claims import Claims
 from relay.log.cursor import Cursor
 from relay.log.position import Position
 from relay.log.probe import probe
-from relay.log.reading import Reading
+from relay.log.reading import Look, Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.shared import SharedReading
 from relay.log.sink import Blocked, Outcome, Page, Sink, SinkAway, Unanswered
@@ -35,6 +36,9 @@ from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
 from relay.process.interval import WAITING_SECONDS, Interval
 from relay.settings import Settings
+
+if TYPE_CHECKING:
+    from relay.monitoring.spans import RunSpan
 
 logger = structlog.get_logger()
 
@@ -74,6 +78,10 @@ class KafkaRuns:
         self._refusing = Interval(TELL_SECONDS)
         self._holding = Interval(TELL_SECONDS)
         self._aborts: dict[int, int] = {}
+        # The cursors whose latest run here merged others into them.
+        self._merged: set[int] = set()
+        # The run under way, where it has one.
+        self._span: RunSpan | None = None
         self._exactly_once = None
         if sink.transactions is not None:
             self._exactly_once = ExactlyOnce(
@@ -85,6 +93,10 @@ class KafkaRuns:
         if self._exactly_once is not None:
             self._exactly_once.close()
 
+    @property
+    def _look(self) -> Look | None:
+        return None if self._span is None else self._span.see
+
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work; now and then those that wait, too."""
         waiting = self._waiting.begin_if_over()
@@ -95,6 +107,13 @@ class KafkaRuns:
 
         Raises SinkAway and psycopg.Error; the transaction is then over and nothing is checkpointed.
         """
+        spans = self._telemetry.spans
+        if spans is None:
+            return self._run(cursors, limit, again=again)
+        with spans.run("kafka", [cursor.subscription for cursor in cursors]) as self._span:
+            return self._run(cursors, limit, again=again)
+
+    def _run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         first = cursors[0]
         exactly_once = self._exactly_once
         if self._is_held(first):
@@ -115,6 +134,8 @@ class KafkaRuns:
             # Aborted before the lock is let go.
             aborted = exactly_once is not None and exactly_once.abort()
             give_up(self._connection)
+            if self._span is not None:
+                self._span.fail(fault)
             if isinstance(fault, SinkAway) and self._sink.held_seconds:
                 self._tell_held(first)
                 return dict.fromkeys(
@@ -164,6 +185,9 @@ class KafkaRuns:
         asking = self._claims.asking(again)
         finished = finish(self._connection, readings, self._relay, ends, asking)
         self._claims.keep()
+        if self._span is not None and finished.acknowledged_at is not None:
+            self._span.acknowledged(finished.acknowledged_at)
+            self._span.send(sum(end.checkpoint.messages for end in ends if end.checkpoint))
         return finished
 
     def _run_alone(self, claimed: Claimed, limit: int, *, again: bool) -> Ran | None:
@@ -177,21 +201,25 @@ class KafkaRuns:
                 return None
             if exactly_once.adopt(claimed):
                 return Ran(progressed=True, exhausted=False)
-        if claimed.merging:
+        if claimed.merging and not self._must_send(claimed):
             return self._merge(claimed)
+        self._merged.discard(claimed.cursor.id)
         if claimed.due:
             return self._redrive(claimed)
         if exactly_once is not None and not exactly_once.check_snapshots_fit(claimed):
             leave(self._connection)
             return Ran(blocked=True)
-        return self._read(Reading(self._connection, [claimed], limit), claimed, again=again)
+        reading = Reading(self._connection, [claimed], limit, look=self._look)
+        return self._read(reading, claimed, again=again)
 
     def _read(self, reading: Reading, claimed: Claimed, *, again: bool) -> Ran:
         cursor, exactly_once = claimed.cursor, self._exactly_once
         pages = reading.stream()
         try:
             (outcome,) = self._sink.deliver(
-                (Page(rows, ALONE) for rows in pages), [cursor.sink_settings]
+                (Page(rows, ALONE) for rows in pages),
+                [cursor.sink_settings],
+                cursor_id=cursor.id,
             )
         except Unanswered:
             pages.close()
@@ -204,8 +232,9 @@ class KafkaRuns:
         moved = checkpoint = following(reading, claimed, outcome)
         if exactly_once is not None:
             checkpoint = self._commit(exactly_once, reading, claimed, outcome, moved)
-        again = again and not blocked and not claimed.noted
-        end = End(claimed, checkpoint, outcome.dead, blocked)
+        refused = stopped.refused if stopped else None
+        again = again and not blocked and not refused and not claimed.noted
+        end = End(claimed, checkpoint, outcome.dead, blocked, refused)
         finished = self._finish([reading], [end], [cursor] if again else [])
         self._take_note_back(claimed, outcome)
         self._count(end, outcome, finished)
@@ -254,7 +283,7 @@ class KafkaRuns:
                 ran[claimed.cursor.id] = Ran()
             else:
                 simple.append(claimed)
-        shared = SharedReading(self._connection, simple, limit)
+        shared = SharedReading(self._connection, simple, limit, self._look)
         for claimed in shared.waiting:
             ran[claimed.cursor.id] = Ran(exhausted=False)
         if not shared.claims:
@@ -307,17 +336,18 @@ class KafkaRuns:
 
         Whether the others can go on.
         """
-        if set_aside:
+        waiting = set_aside.intersection(one.channel for one in blocked)
+        if waiting:
             logger.warning(
                 "channels_wait",
                 subscription=cursor.subscription,
-                channels=sorted(set_aside)[:MAX_TOLD],
-                number=len(set_aside),
-                reason=next(one.reason for one in blocked if one.channel in set_aside),
+                channels=sorted(waiting)[:MAX_TOLD],
+                number=len(waiting),
+                reason=next(one.reason for one in blocked if one.channel in waiting),
                 hint="make the topics, let the relay's user write to them, or bring their brokers "
                 "back; a mistyped channel: outbox-relay channels drop",
             )
-        beyond = [one.channel for one in blocked if one.channel not in set_aside]
+        beyond = [one.channel for one in blocked if one.channel not in waiting]
         if not beyond:
             return True
         given_up = self._sink.give_up(cursor.sink_settings, beyond)
@@ -328,12 +358,19 @@ class KafkaRuns:
                 channels=beyond[:MAX_TOLD],
                 most=MAX_WAITING,
                 effect="their messages become dead letters" if given_up else "all channels wait",
-                hint="outbox-relay channels list, then make the topics or drop the channels",
+                hint="outbox-relay channels list, then make the topics or drop the channels; those "
+                "that a limited API key may write to have a tenth of them",
             )
         return given_up
 
+    def _must_send(self, claimed: Claimed) -> bool:
+        """Whether it sends before it merges again: of many that catch up, each run may find one."""
+        has_messages = claimed.due or claimed.position.delta is not None
+        return has_messages and claimed.cursor.id in self._merged
+
     def _merge(self, claimed: Claimed) -> Ran:
         """Merges channel cursors that have caught up, in a run of its own that sends nothing."""
+        self._merged.add(claimed.cursor.id)
         # The cursor stands where it stood, between deltas; `seen` is what it and they share.
         cursor, here = claimed.cursor, Position(claimed.position.seen)
         checkpoint = Next(claimed.n + 1, new_token(), here)
@@ -353,8 +390,13 @@ class KafkaRuns:
         """Sends redriven dead letters, and leaves the cursor where it stands."""
         connection, exactly_once, cursor = self._connection, self._exactly_once, claimed.cursor
         rows = redriven.read(connection, cursor)
-        (outcome,) = self._sink.deliver([Page(rows, ALONE)], [cursor.sink_settings])
+        (outcome,) = self._sink.deliver(
+            [Page(rows, ALONE)], [cursor.sink_settings], cursor_id=cursor.id
+        )
         arrived = redriven.arrived_ids(rows, outcome)
+        if self._span is not None:
+            self._span.link(rows)
+            self._span.send(len(arrived))
         checkpoint = None
         if exactly_once is not None and arrived:
             here = position_at(connection, cursor, claimed.n)
@@ -377,8 +419,11 @@ class KafkaRuns:
         return Ran(progressed=bool(arrived or outcome.dead), exhausted=False)
 
     def _take_note_back(self, claimed: Claimed, outcome: Outcome) -> None:
-        """Takes back that the cluster is out of reach, once a message has arrived there."""
-        if claimed.noted and outcome.messages:
+        """Takes back that the cluster is out of reach, once a message has arrived there, or it has
+        said of a topic that it takes none.
+        """
+        blocked = outcome.stopped is not None and outcome.stopped.blocked
+        if claimed.noted and (outcome.messages or blocked):
             with transaction(self._connection):
                 note_waiting(self._connection, claimed.cursor.subscription_id, None)
 

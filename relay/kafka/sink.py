@@ -13,12 +13,15 @@ from relay.kafka.progress import Progress
 from relay.kafka.refused_channels import MAX_UNASKED_DEAD, DeadReason
 from relay.kafka.reports import Refused
 from relay.kafka.routes import BATCH_BYTES, Route, Wire
+from relay.kafka.rules import KAFKA, Rules
 from relay.kafka.sizes import batch_bytes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Closed, Topic
 from relay.kafka.topics import Missing
 from relay.kafka.unwritable import Unwritable, UnwritableCheck
 from relay.log.cursor import SinkSettings
+from relay.log.data_schemas import NONE, DataSchemas
 from relay.log.message import CHANNEL, GROUP_KEY, ID, MARKS, PAYLOAD, REPLAYED, REPLAYED_HEADER, Row
+from relay.log.path import NOWHERE, OwnPath
 from relay.log.sink import MAX_NOTED, Blocked, Dead, Outcome, Page, SinkAway
 
 # What a batch costs besides its messages.
@@ -26,8 +29,8 @@ BATCH_OVERHEAD_BYTES = 512
 # Payloads so far below their topic's limit need no closer look: what a message may have of headers,
 # and the relay's own.
 COARSE_BYTES = 24_576
-# No refusal has shortened the runs.
-ANY_LENGTH = 1 << 60
+# No refusal has shortened the runs: no run reads so many.
+ANY_LENGTH = 1 << 20
 # How far behind a message whose channel is unknown it is looked for others of that kind.
 LOOK_AHEAD_MESSAGES = 5000
 
@@ -37,24 +40,40 @@ class KafkaSink:
 
     So a run of which a batch was refused is given up, and the next one is half as long. What is too
     large for its topic's limit needs no word, as long as nothing is compressed: where it is
-    (`compressing`), such a message is a run of its own.
+    (`compressing`), such a message is a run of its own. Where one that was sent alone is refused,
+    its channel goes on alone: others wait for the first of many.
     """
 
     def __init__(
-        self, wire: Wire, destinations: Destinations, event_source: str, *, compressing: bool
+        self,
+        wire: Wire,
+        destinations: Destinations,
+        event_source: str,
+        rules: Rules = KAFKA,
+        path: OwnPath = NOWHERE,
+        schemas: DataSchemas = NONE,
+        *,
+        compressing: bool,
     ) -> None:
         self.transactions = wire.transactions
         self._wire = wire
         self._destinations = destinations
-        self._events = CloudEvents(event_source)
+        self._events = CloudEvents(event_source, path, schemas)
+        self._rules = rules
         self._compressing = compressing
-        self._most_messages = ANY_LENGTH
+        # Of cursors of which a batch was refused. Each has a length of its own: another's runs,
+        # which arrive, would else lengthen what a refusal has shortened, and it would never be
+        # found which message it was.
+        self._most_messages: dict[int, int] = {}
         self._most_dead = MAX_UNASKED_DEAD if self.transactions is None else MAX_NOTED
 
     def open(self) -> None:
+        client = self._wire.any()
         try:
-            self._wire.any().list_topics(timeout=ASK_TIMEOUT_SECONDS)
+            client.list_topics(timeout=ASK_TIMEOUT_SECONDS)
         except KafkaException as failed:
+            # Calls back with what is wrong.
+            client.poll(0)
             raise self._wire.reports.away(failed.args[0].str()) from failed
 
     def close(self) -> None:
@@ -72,20 +91,24 @@ class KafkaSink:
         return self._destination(settings).undeliverable.add(channels)
 
     def deliver(
-        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+        self,
+        pages: Iterable[Page],
+        takers: Sequence[SinkSettings],
+        *,
+        shared: bool = False,
+        cursor_id: int = 0,
     ) -> list[Outcome]:
-        runs = [
-            Progress(self._destination(one), self._most_messages, shared=shared) for one in takers
-        ]
+        most = self._most_messages.get(cursor_id, ANY_LENGTH)
+        runs = [Progress(self._destination(one), most, shared=shared) for one in takers]
         try:
             self._wire.reports.demand_open()
             self._wire.begin()
             self._produce(iter(pages), runs)
             self._confirm(runs)
             if any(run.messages for run in runs):
-                self._most_messages = min(self._most_messages * 2, ANY_LENGTH)
+                self._lengthen(cursor_id)
         except Refused:
-            self._give_up(runs)
+            self._give_up(runs, cursor_id)
         except Unwritable as topics:
             self._set_aside(runs, topics)
         except BaseException as fault:
@@ -97,7 +120,7 @@ class KafkaSink:
         return [run.outcome() for run in runs]
 
     def _destination(self, settings: SinkSettings) -> Destination:
-        return self._destinations.of(settings.topic_prefix)
+        return self._destinations.of(settings)
 
     def _confirm(self, runs: Iterable[Progress]) -> None:
         channels: dict[Destination, set[bytes]] = {}
@@ -141,7 +164,7 @@ class KafkaSink:
         """
         routes, careful, room, begin = run.destination.routes, run.careful, run.room, 0
         for place, row in enumerate(rows):
-            _, channel, _, key, _, _, _, payload, _, marks = row
+            _, channel, _, key, _, _, _, payload, _, _, marks = row
             route, made = routes.get(channel), headers[place]
             if (
                 careful
@@ -179,13 +202,13 @@ class KafkaSink:
         route, alone = run.destination.routes.get(row[CHANNEL]), run.careful
         if route is None:
             reason = run.destination.undeliverable.reason_for(row[CHANNEL])
-            return reason is not None and self._bury(row, reason, run)
+            return reason is not None and self._end_as_dead_letter(row, reason, run)
         if headers is None:
-            return self._bury(row, self._events.fault(row), run)
+            return self._end_as_dead_letter(row, self._events.fault(row), run)
         if row[MARKS] & REPLAYED:
             headers = {**headers, REPLAYED_HEADER: b"true"}
         if row[GROUP_KEY] is None and route.topic.compacted:
-            return self._bury(row, _without_key(route.topic), run)
+            return self._end_as_dead_letter(row, _without_key(route.topic), run)
         if len(row[PAYLOAD]) > route.careful_bytes:
             bytes_alone = batch_bytes(row, headers)
             if bytes_alone > route.topic.limit_bytes:
@@ -193,7 +216,7 @@ class KafkaSink:
                     run.stop(row[ID])
                     return False
                 if not self._compressing:
-                    return self._bury(row, _too_large(route.topic, bytes_alone), run)
+                    return self._end_as_dead_letter(row, _too_large(route.topic, bytes_alone), run)
                 # How large it will be is known to the broker alone.
                 alone = True
         # None goes behind one that goes alone, nor behind a dead one.
@@ -222,7 +245,7 @@ class KafkaSink:
         run.add((row,))
         return True
 
-    def _bury(self, row: Row, reason: DeadReason, run: Progress) -> bool:
+    def _end_as_dead_letter(self, row: Row, reason: DeadReason, run: Progress) -> bool:
         """It is dead without a question to the cluster, so the run goes on; False at a bound."""
         if len(run.dead) >= self._most_dead:
             run.stop(row[ID])
@@ -246,8 +269,7 @@ class KafkaSink:
         if run.messages:
             run.stop(row[ID])
             return False
-        run.dead.append(Dead(row[ID], error.name(), error.str()))
-        run.room = 0
+        run.refuse(error)
         return True
 
     def _check_route(self, channel: bytes, route: Route, run: Progress) -> bool:
@@ -279,7 +301,7 @@ class KafkaSink:
                 if error.code() in errors.BEHIND_A_REFUSAL:
                     raise Refused from failed
                 if error.code() in errors.UNWRITABLE:
-                    closed = _closed(error)
+                    closed = _closed(error, self._rules, destination.topic_of(channel))
                     destination.topics.note_refused(channel, closed)
                     destination.routes.pop(channel, None)
                     raise Unwritable(destination.topics, {channel: closed.reason}) from failed
@@ -292,7 +314,12 @@ class KafkaSink:
             else:
                 return None
 
-    def _give_up(self, runs: Sequence[Progress]) -> None:
+    def _lengthen(self, cursor_id: int) -> None:
+        most = 2 * self._most_messages.pop(cursor_id, ANY_LENGTH)
+        if most < ANY_LENGTH:
+            self._most_messages[cursor_id] = most
+
+    def _give_up(self, runs: Sequence[Progress], cursor_id: int) -> None:
         """Something was refused: nothing of the run counts. What had arrived will be repeated.
 
         One that was sent alone is dead. Raises SinkAway where it was not about the messages.
@@ -303,10 +330,13 @@ class KafkaSink:
         failures = self._wire.end_after_refusal(alone=alone is not None)
         lost_topic, unnamed, refusal = False, False, None
         for error, message in failures:
+            if error.code() in self._rules.away:
+                raise SinkAway(self._rules.told(error))
             if error.code() in errors.UNWRITABLE and message is None:
                 unnamed = True
             elif error.code() in errors.UNWRITABLE and message is not None:
-                _note_refused(str(message.topic()), _closed(error), runs, routes)
+                topic = str(message.topic())
+                _note_refused(topic, _closed(error, self._rules, topic), runs, routes)
                 lost_topic = True
             elif error.code() in errors.NEVER:
                 refusal = error
@@ -317,9 +347,7 @@ class KafkaSink:
         if blameless and (alone is not None or self.transactions is not None):
             raise self._wire.reports.away("the messages were refused, and no reason was given")
         if alone is not None and refusal is not None:
-            assert alone.first_id is not None
-            alone.dead.append(Dead(alone.first_id, refusal.name(), refusal.str()))
-            alone.created_at, alone.bytes = [], 0
+            alone.refuse(refusal)
             return
         sent = sum(run.messages for run in runs)
         refused = {
@@ -329,17 +357,17 @@ class KafkaSink:
         }
         for run in runs:
             # One whose topic it was goes alone, or all where no topic is named.
-            named = any(run.destination.channel_of(topic) in run.channels for topic in refused)
+            named = any(run.destination.channels_of(topic, run.channels) for topic in refused)
             run.take_back(alone=not lost_topic and (named or not refused))
         if not lost_topic and not runs[0].shared:
-            self._most_messages = max(sent // 2, 1)
+            self._most_messages[cursor_id] = max(sent // 2, 1)
 
     def _set_aside(self, runs: Iterable[Progress], topics: Unwritable) -> None:
         """The channels of topics that take nothing wait from here on, and the others go anew."""
         self._wire.purge()
         for run in runs:
             blocked = [
-                Blocked(channel.decode(), reason)
+                Blocked(channel.decode(), reason, topics.topics.is_temporary(channel))
                 for channel, reason in topics.reasons.items()
                 if channel in run.channels and run.destination.topics is topics.topics
             ]
@@ -361,8 +389,8 @@ class KafkaSink:
         blocked = []
         for one, found in destination.topics.look_up(channels).items():
             if isinstance(found, Missing):
-                reason = found.closed.reason if found.closed else ""
-                blocked.append(Blocked(one.decode(), reason))
+                closed = found.closed or Closed("")
+                blocked.append(Blocked(one.decode(), *closed))
             else:
                 self._route(destination, one, found)
         return tuple(blocked)
@@ -388,10 +416,9 @@ def _note_refused(
     runs: Iterable[Progress],
     routes: Iterable[dict[bytes, Route]],
 ) -> None:
-    """From now on its channel is blocked, for all that sent to it."""
+    """From now on its channels are blocked, for all that sent to it."""
     for run, known in zip(runs, routes, strict=True):
-        channel = run.destination.channel_of(topic)
-        if channel in run.channels:
+        for channel in run.destination.channels_of(topic, run.channels):
             run.destination.topics.note_refused(channel, closed)
             known.pop(channel, None)
 
@@ -401,11 +428,11 @@ def _without_key(topic: Topic) -> DeadReason:
 
 
 def _too_large(topic: Topic, size: int) -> DeadReason:
-    limit = f"topic {topic.name} takes {topic.limit_bytes} bytes (max.message.bytes)"
+    limit = f"topic {topic.name} takes {topic.limit_bytes} bytes ({topic.limit})"
     return "MSG_SIZE_TOO_LARGE", f"{limit}; with its headers the message has {size}"
 
 
-def _closed(error: KafkaError) -> Closed:
+def _closed(error: KafkaError, rules: Rules, topic: str) -> Closed:
     """Of a topic whose message was refused by an error of UNWRITABLE."""
     temporary = error.code() not in errors.MISSING
-    return Closed(f"{error.name()}: {error.str()}", temporary)
+    return Closed(rules.told(error, topic=topic), temporary)

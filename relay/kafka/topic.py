@@ -10,6 +10,7 @@ from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._topic import TopicDescription
 
 from relay.kafka import errors
+from relay.kafka.rules import KAFKA, Rules
 from relay.log.sink import SinkAway
 
 # What a broker takes by default, with everything around the message: message.max.bytes.
@@ -36,6 +37,8 @@ class Topic(msgspec.Struct, frozen=True):
     compacted: bool
     # So many replicas have to be in sync, or all where it has fewer: min.insync.replicas.
     min_in_sync: int = 1
+    # What the limit is called.
+    limit: str = KAFKA.limit
 
 
 class Closed(NamedTuple):
@@ -46,31 +49,37 @@ class Closed(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a topic is asked, by two requests for all: where it lies, and how it is configured."""
+    """What a topic is asked, by two requests for all: where it lies, and how it is configured.
+
+    `config` is None where the rules of its cluster say it.
+    """
 
     name: str
     description: Future[TopicDescription]
-    config: Future[Mapping[str, Any]]
+    config: Future[Mapping[str, Any]] | None
+    rules: Rules = KAFKA
 
     def done(self) -> bool:
         """Whether both answers are there."""
-        return self.description.done() and self.config.done()
+        return self.description.done() and (self.config is None or self.config.done())
 
     def found(self, *, writable: bool) -> Topic | Closed:
         """The topic, or why it takes no messages; waits for the answers.
 
         With `writable` it has leaders and enough replicas. Raises SinkAway where no broker answers.
         """
-        partitions = _partitions(self.name, self.description)
+        partitions = _partitions(self.name, self.description, self.rules)
         if isinstance(partitions, Closed):
             return partitions
-        topic = _topic(self.name, self.config)
+        topic = _topic(self.name, self.config, self.rules)
         if writable and isinstance(topic, Topic):
             return _unwritable(topic, partitions) or topic
         return topic
 
 
-def _partitions(name: str, answer: Future[TopicDescription]) -> list[TopicPartitionInfo] | Closed:
+def _partitions(
+    name: str, answer: Future[TopicDescription], rules: Rules
+) -> list[TopicPartitionInfo] | Closed:
     """A topic's partitions, or why it takes no messages, as far as the cluster tells.
 
     Brokers that are asked tell what their client may do with a topic; others tell it by refusing.
@@ -81,7 +90,7 @@ def _partitions(name: str, answer: Future[TopicDescription]) -> list[TopicPartit
     except KafkaException as failed:
         error = failed.args[0]
         if error.code() in errors.MISSING:
-            return _missing(name, error)
+            return _missing(name, error, rules)
         if error.code() == KafkaError.LEADER_NOT_AVAILABLE:
             return []
         raise SinkAway(f"metadata of topic {name}: {error.str()}") from failed
@@ -93,13 +102,14 @@ def _partitions(name: str, answer: Future[TopicDescription]) -> list[TopicPartit
     return list(description.partitions)
 
 
-def not_shown(name: str) -> Closed:
+def not_shown(name: str, rules: Rules) -> Closed:
     """Of a topic that is not among all that the cluster shows."""
-    return _missing(name, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+    return _missing(name, KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), rules)
 
 
-def _missing(name: str, error: KafkaError) -> Closed:
-    return Closed(f"{error.name()}: topic {name} does not exist, or may not be written to")
+def _missing(name: str, error: KafkaError, rules: Rules) -> Closed:
+    otherwise = f"topic {name} does not exist, or may not be written to"
+    return Closed(rules.told(error, otherwise, topic=name))
 
 
 def _unwritable(topic: Topic, partitions: Sequence[TopicPartitionInfo]) -> Closed | None:
@@ -118,8 +128,11 @@ def _unwritable(topic: Topic, partitions: Sequence[TopicPartitionInfo]) -> Close
     return None
 
 
-def _topic(name: str, answer: Future[Mapping[str, Any]]) -> Topic | Closed:
+def _topic(name: str, answer: Future[Mapping[str, Any]] | None, rules: Rules) -> Topic | Closed:
     """A topic as it is configured, or why it takes no messages. Raises SinkAway."""
+    if answer is None:
+        limit_bytes = rules.limit_bytes or DEFAULT_LIMIT_BYTES
+        return Topic(name, limit_bytes, compacted=False, limit=rules.limit)
     try:
         config = answer.result(ASK_TIMEOUT_SECONDS + 1)
     except KafkaException as failed:
@@ -127,7 +140,7 @@ def _topic(name: str, answer: Future[Mapping[str, Any]]) -> Topic | Closed:
         if error.code() in NOT_TOLD:
             return Topic(name, DEFAULT_LIMIT_BYTES, compacted=False)
         if error.code() in errors.MISSING:
-            return _missing(name, error)
+            return _missing(name, error, rules)
         raise SinkAway(f"configuration of topic {name}: {error.str()}") from failed
     except TimeoutError as failed:
         raise SinkAway(f"configuration of topic {name}: no answer") from failed

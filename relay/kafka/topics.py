@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, TopicCollection
@@ -10,7 +12,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
+from relay.kafka.rules import KAFKA, Rules
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Asked, Closed, Topic, not_shown
+from relay.kafka.topic_names import TopicNames
 from relay.log.sink import SinkAway
 
 # How often topics that take nothing are asked for again, all together; of very many some each time.
@@ -52,14 +56,17 @@ class Missing(msgspec.Struct):
 
 
 class Topics:
-    """Topics of one prefix in a cluster, looked up once, and again while they take nothing.
+    """Topics of some names in a cluster, looked up once, and again while they take nothing.
 
     `own` is the topic of the relay's own cursors, to which no message goes.
     """
 
-    def __init__(self, admin: AdminClient, prefix: str, own: str) -> None:
+    def __init__(
+        self, admin: AdminClient, names: TopicNames, own: str, rules: Rules = KAFKA
+    ) -> None:
         self._admin = admin
-        self._prefix = prefix
+        self._names = names
+        self._rules = rules
         self.own = own
         self._missing: dict[bytes, Missing] = {}
         self._answers: dict[bytes, Asked] = {}
@@ -110,24 +117,21 @@ class Topics:
             raise SinkAway(f"metadata of all topics: {failed.args[0].str()}") from failed
         in_sight = []
         for channel in channels:
-            name = self._prefix + channel.decode()
+            name = self._names.of(channel)
             if name in shown:
                 in_sight.append(channel)
             else:
-                found[channel] = self._missing[channel] = Missing(name, not_shown(name), now)
+                closed = not_shown(name, self._rules)
+                found[channel] = self._missing[channel] = Missing(name, closed, now)
         return in_sight
-
-    def channel(self, name: str) -> bytes:
-        """Which channel goes to the topic of this name."""
-        return name.removeprefix(self._prefix).encode()
 
     def is_own(self, channel: bytes) -> bool:
         """Whether the channel's topic is the relay's own: prefix and channel name it together."""
-        return self._prefix + channel.decode() == self.own
+        return self._names.of(channel) == self.own
 
     def kafkas_own(self, channel: bytes) -> str | None:
         """The channel's topic where it is one of those that brokers keep for themselves."""
-        name = self._prefix + channel.decode()
+        name = self._names.of(channel)
         return name if name in KAFKAS_OWN else None
 
     def check_missing(self, channel: bytes) -> bool:
@@ -138,7 +142,7 @@ class Topics:
         missing = self._missing.get(channel)
         if missing is None:
             # Found missing by another relay, or before this one's start.
-            name = self._prefix + channel.decode()
+            name = self._names.of(channel)
             missing = self._missing[channel] = Missing(name)
         missing.wanted_at = now
         self._ask_again(now)
@@ -166,7 +170,7 @@ class Topics:
     def note_refused(self, channel: bytes, closed: Closed) -> None:
         """Notes that a message was refused though the topic is there: its metadata can't tell."""
         now = time.monotonic()
-        name = self._prefix + channel.decode()
+        name = self._names.of(channel)
         self._missing[channel] = Missing(name, closed, now, refused=True)
 
     def _ask_again(self, now: float) -> None:
@@ -225,23 +229,27 @@ class Topics:
     def ask(
         self, channels: Iterable[bytes], timeout_seconds: float = ASK_TIMEOUT_SECONDS
     ) -> dict[bytes, Asked]:
-        """Two requests for all, with what the relay's user may do with them."""
-        names = {channel: self._prefix + channel.decode() for channel in channels}
+        """Two requests for all, with what the relay's user may do with them. One where the rules of
+        the cluster say what its topics take.
+        """
+        names = {channel: self._names.of(channel) for channel in channels}
         if not names:
             return {}
         descriptions = self._admin.describe_topics(
             TopicCollection(list(names.values())),
-            include_authorized_operations=True,
+            include_authorized_operations=self._rules.asks,
             request_timeout=timeout_seconds,
         )
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names.values()]
-        configs = {
-            resource.name: answer
-            for resource, answer in self._admin.describe_configs(
-                resources, request_timeout=timeout_seconds
-            ).items()
-        }
+        configs = self._configs(names.values(), timeout_seconds) if self._rules.asks else {}
         return {
-            channel: Asked(name, descriptions[name], configs[name])
+            channel: Asked(name, descriptions[name], configs.get(name), self._rules)
             for channel, name in names.items()
         }
+
+    def _configs(
+        self, names: Iterable[str], timeout_seconds: float
+    ) -> dict[str, Future[Mapping[str, Any]]]:
+        """By topic."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        answers = self._admin.describe_configs(resources, request_timeout=timeout_seconds)
+        return {resource.name: answer for resource, answer in answers.items()}

@@ -1,4 +1,6 @@
-"""Cursors of one channel alone: made where its topic takes nothing, merged when they caught up."""
+"""Cursors of one channel alone: made where its topic takes nothing or has just refused a message,
+merged when they caught up.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +15,27 @@ from relay.log.sink import Blocked
 Written = psycopg.Cursor[Any]
 
 # So many cursors of one subscription may wait for topics: every run of the cursor that all other
-# channels share leaves their channels out.
+# channels share leaves their channels out. Who gets how many: outbox.channels_with_room.
 MAX_WAITING = 1000
 
-# A channel cursor begins where its origin stands: it neither loses nor repeats a message.
+# A channel cursor begins where its origin stands: it neither loses nor repeats a message. Without a
+# reason it waits for nothing. Such ones are made while there are no more than may wait.
 ADD = """
 with added as (
     insert into outbox.cursor
         (subscription_id, shard, priority, channel, waiting_since, waiting_reason)
-    select c.subscription_id, c.shard, c.priority, missing.channel, clock_timestamp(),
-           missing.reason
+    select c.subscription_id, c.shard, c.priority, missing.channel,
+           case when missing.reason is not null then clock_timestamp() end, missing.reason
     from outbox.cursor c
     cross join unnest(%(channels)s::text[], %(reasons)s::text[]) as missing (channel, reason)
     where c.id = %(cursor)s
-    limit greatest(%(most)s - (select count(*) from outbox.cursor w
-                               where w.subscription_id = %(subscription)s
-                                 and w.waiting_since is not null), 0)
+      and missing.channel in (
+          select outbox.channels_with_room(%(subscription)s::bigint, %(channels)s::text[],
+                                           %(temporary)s::boolean[], %(most)s::bigint))
+      and (missing.reason is not null
+           or %(most)s::bigint > (select count(*) from outbox.cursor known
+                                  where known.subscription_id = %(subscription)s::bigint
+                                    and known.channel is not null))
     returning id, channel
 ),
 placed as (
@@ -69,6 +76,7 @@ def add(
         "relay": relay,
         "channels": [one.channel for one in blocked],
         "reasons": [one.reason for one in blocked],
+        "temporary": [one.temporary for one in blocked],
         "most": MAX_WAITING,
         **columns(position),
     }

@@ -85,12 +85,16 @@ returning (extract(epoch from clock_timestamp() - timestamptz '2000-01-01 00:00:
 
 
 class End(msgspec.Struct, frozen=True):
-    """How a run ends for one of its cursors: `checkpoint` is None where it has not moved."""
+    """How a run ends for one of its cursors: `checkpoint` is None where it has not moved.
+
+    `refused`: see Stopped.
+    """
 
     claimed: Claimed
     checkpoint: Next | None
     dead: Sequence[Dead] = ()
     blocked: Sequence[Blocked] = ()
+    refused: str | None = None
 
     @property
     def cursor(self) -> Cursor:
@@ -144,10 +148,11 @@ def _write_channels(connection: Connection, relay: str, end: End) -> Written | N
     """What comes back are the channels that have cursors of their own from now on."""
     cursor, checkpoint = end.cursor, end.checkpoint
     if cursor.channel is None:
-        if not end.blocked:
+        refused = [Blocked(end.refused, None, temporary=True)] if end.refused else []
+        if not (end.blocked or refused):
             return None
         at = checkpoint.position if checkpoint else end.claimed.position
-        return channel_cursors.add(connection, cursor, relay, at, end.blocked)
+        return channel_cursors.add(connection, cursor, relay, at, [*end.blocked, *refused])
     if end.blocked or checkpoint is not None:
         delivered = checkpoint is not None and checkpoint.messages > 0
         channel_cursors.note(connection, cursor, end.blocked, delivered=delivered)

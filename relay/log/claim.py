@@ -12,6 +12,8 @@ import psycopg
 
 from relay.database import Connection, demand_writable
 from relay.log.cursor import Cursor, SinkSettings
+from relay.log.filters import Filter
+from relay.log.known_filters import KnownFilters
 from relay.log.position import Delta, Position, begin_delta, empty_delta, position_of
 from relay.log.session import set_local
 
@@ -39,8 +41,7 @@ class Claimed(msgspec.Struct, frozen=True):
     token: int
     relay: str
     position: Position
-    channels: list[str] | None
-    types: list[str] | None
+    filter: Filter
     shards: int
     due: bool
     replaying: bool
@@ -67,6 +68,7 @@ for no key update of c skip locked
 # meanwhile loses nothing; a channel cursor's goes no further than the cursor that it will be merged
 # into. What is new is asked once for each place where cursors stand, however many stand there.
 # The run's own transaction is in progress in that snapshot: its end may write events.
+# A filter that the session knows by the version of its subscription's row is not read again.
 # What `insert_lsn` says was read after that snapshot was taken: every commit that the snapshot
 # shows lies below it.
 POSITION = """
@@ -102,13 +104,16 @@ with k as materialized (
               where pg_visible_in_snapshot(x, (select pg_current_snapshot()))))
     ) late on true
 )
-select k.id, s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.token, k.relay,
-       k.seen::text,
+select k.id, s.delivery, coalesce(s.settings ->> 'topic_prefix', ''),
+       outbox.connector_topic(s.settings, s.channels), outbox.other_cluster(s.settings),
+       k.n, k.token, k.relay, k.seen::text,
        coalesce(k.target, case when k.channel is null then (select outbox.current_snapshot())
                           else outbox.channel_cursor_target(k.id, k.seen) end)::text,
        k.after_id,
        coalesce(k.fresh_id, news.fresh_id), news.late_id, coalesce(k.upto_id, news.upto_id),
-       s.channels, s.types, s.shards,
+       s.xmin::text,
+       case when known.version is null then s.channels end,
+       case when known.version is null then s.types end, s.shards,
        exists (select from outbox.delivery d
                where d.cursor_id = k.id and d.due_at <= (select clock_timestamp())),
        k.target is not null
@@ -136,6 +141,7 @@ select k.id, s.delivery, coalesce(s.settings ->> 'topic_prefix', ''), k.n, k.tok
            pg_current_wal_insert_lsn()::text] end
 from k
 join outbox.subscription s on s.id = k.subscription_id
+left join unnest(%(known)s::text[]) as known (version) on known.version = s.id || ' ' || s.xmin
 left join news on news.priority = k.priority and news.seen = k.seen::text and k.target is null
 """
 
@@ -149,17 +155,22 @@ class Asked:
         cursors: Sequence[Cursor],
         relay: str,
         timeout_seconds: float,
+        known: KnownFilters,
         besides: LiteralString | None = None,
     ) -> None:
-        """See `claim`."""
+        """See `claim`. Filters that are `known` over this connection are not read again."""
         self._connection = connection
+        self._known = known
         self._cursors = {cursor.id: cursor for cursor in cursors}
         first = cursors[0]
         name = f"outbox-relay {relay} cursor {first.id}"
         if len(cursors) > 1:
             name += f" +{len(cursors) - 1}"
         durable = first.sink_settings.exactly_once
-        parameters = {"cursors": list(self._cursors)}
+        parameters = {
+            "cursors": list(self._cursors),
+            "known": known.versions(cursor.subscription_id for cursor in cursors),
+        }
         connection.execute("begin isolation level read committed read write")
         self._server = set_local(connection, name, timeout_seconds, durable=durable)
         self._held = connection.execute(CLAIM, parameters, prepare=True)
@@ -176,15 +187,15 @@ class Asked:
         if self._besides is not None:
             besides = {cursor_id: tuple(rest) for cursor_id, *rest in self._besides.fetchall()}
         claimed = []
-        for cursor_id, delivery, topic_prefix, *columns in self._found.fetchall():
+        for cursor_id, *columns in self._found.fetchall():
             cursor = self._cursors[cursor_id]
             if (
                 cursor_id in held
-                and SinkSettings(delivery, topic_prefix) == cursor.sink_settings
+                and SinkSettings(*columns[:4]) == cursor.sink_settings
                 # Its subscription was deleted between the statements.
                 and (self._besides is None or cursor_id in besides)
             ):
-                claimed.append(_claimed(cursor, besides.get(cursor_id), *columns))
+                claimed.append(_claimed(self._known, cursor, besides.get(cursor_id), *columns[4:]))
         if not claimed:
             leave(self._connection)
         return claimed
@@ -205,11 +216,12 @@ def claim(
     id in the first column.
     """
     with connection.pipeline():
-        asked = Asked(connection, cursors, relay, timeout_seconds, besides)
+        asked = Asked(connection, cursors, relay, timeout_seconds, KnownFilters(), besides)
     return asked.claimed()
 
 
 def _claimed(
+    known: KnownFilters,
     cursor: Cursor,
     besides: tuple[Any, ...] | None,
     n: int,
@@ -221,6 +233,7 @@ def _claimed(
     fresh_id: int | None,
     late_id: int | None,
     upto_id: int | None,
+    version: str,
     channels: list[str] | None,
     types: list[str] | None,
     shards: int,
@@ -231,15 +244,14 @@ def _claimed(
     noted: bool,
     origin: list[str] | None,
 ) -> Claimed:
-    """Of the columns of POSITION, in their order."""
+    """Of the columns of POSITION behind those of the sink, in their order."""
     return Claimed(
         cursor=cursor,
         n=n,
         token=token,
         relay=written_by,
         position=_position(cursor, seen, target, after_id, fresh_id, late_id, upto_id),
-        channels=channels,
-        types=types,
+        filter=known.filter(cursor.subscription_id, version, channels, types),
         shards=shards,
         due=due,
         replaying=replaying,

@@ -7,6 +7,7 @@ from typing import LiteralString
 from relay.database import Connection
 from relay.log.claim import Asked, Claimed, has_work, leave
 from relay.log.cursor import Cursor
+from relay.log.known_filters import KnownFilters
 
 
 class Claims:
@@ -24,6 +25,7 @@ class Claims:
         self._relay = relay
         self._timeout_seconds = timeout_seconds
         self._besides = besides
+        self._known = KnownFilters()
         self._asked: Asked | None = None
         self._ahead: list[Claimed] = []
         # When the latest claim was asked for, by time.monotonic().
@@ -73,4 +75,11 @@ class Claims:
 
     def _ask(self, cursors: Sequence[Cursor]) -> Asked:
         self.asked_at = time.monotonic()
-        return Asked(self._connection, cursors, self._relay, self._timeout_seconds, self._besides)
+        return Asked(
+            self._connection,
+            cursors,
+            self._relay,
+            self._timeout_seconds,
+            self._known,
+            self._besides,
+        )

@@ -10,9 +10,9 @@ from relay.log.sink import Dead
 WRITE = """
 insert into outbox.dead_letter
     (subscription_id, cursor_id, message_id, priority, channel, type, group_key, idempotency_key,
-     headers, content_type, payload, created_at, reason, detail, attempts, exhausted)
+     headers, content_type, payload, created_at, type_version, reason, detail, attempts, exhausted)
 select %(subscription)s, %(cursor)s, m.id, m.priority, m.channel, m.type, m.group_key,
-       m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at,
+       m.idempotency_key, m.headers, m.content_type, m.payload, m.created_at, m.type_version,
        dead.reason, dead.detail, dead.attempts, dead.exhausted
 from unnest(%(messages)s::bigint[], %(reasons)s::text[], %(details)s::text[],
             %(attempts)s::integer[], %(exhausted)s::text[])

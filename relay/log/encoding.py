@@ -18,6 +18,16 @@ _own = msgspec.json.Decoder(dict[str, str])
 class NotEncodable(ValueError):
     """A field that can't be sent as it is. The text begins with the field's name; it is ASCII."""
 
+    reason = NOT_ENCODABLE
+
+
+class Unsendable(NotEncodable):
+    """What it is to go to takes none like it. `reason` is the word of its dead letter."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
 
 def own_headers(headers: bytes) -> dict[str, str]:
     """A message's own headers. Raises NotEncodable where they are no JSON object of strings."""
@@ -43,6 +53,11 @@ def _second_text(second: int) -> bytes:
         return (_POSTGRES_EPOCH + timedelta(seconds=second)).isoformat().encode()
     except OverflowError as wrong:
         raise NotEncodable("created_at: the year is not 1 to 9999") from wrong
+
+
+def reason(wrong: Exception) -> str:
+    """Of the dead letter of a message whose encoding raised that."""
+    return wrong.reason if isinstance(wrong, NotEncodable) else NOT_ENCODABLE
 
 
 def fault(wrong: Exception) -> str:

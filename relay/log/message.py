@@ -12,8 +12,11 @@ from relay.database import Connection
 
 # One message as it stands in the log. Text comes as the bytes of its UTF-8, since that is what a
 # sink sends. `headers` is a JSON object of strings or None. `created_at` is microseconds since
-# 2000-01-01 UTC, as Postgres counts. `marks` is a sum of the three below, or 0.
-Row = tuple[int, bytes, bytes, bytes | None, bytes, bytes | None, bytes, bytes, int, int]
+# 2000-01-01 UTC, as Postgres counts. `type_version` is the version of its type that it was checked
+# against and fits, or None. `marks` is a sum of the three below, or 0.
+Row = tuple[
+    int, bytes, bytes, bytes | None, bytes, bytes | None, bytes, bytes, int, int | None, int
+]  # fmt: skip
 
 # Where each field stands in a Row. With a NamedTuple in its place, to read a message costs a third
 # more.
@@ -26,7 +29,8 @@ HEADERS: Final = 5
 CONTENT_TYPE: Final = 6
 PAYLOAD: Final = 7
 CREATED_AT: Final = 8
-MARKS: Final = 9
+TYPE_VERSION: Final = 9
+MARKS: Final = 10
 
 # The cursor was set back after it had delivered this message; a header says so.
 REPLAYED = 1
@@ -37,6 +41,10 @@ BLOCKED = 2
 
 # Times so many of the places of a reading had this message behind them already.
 PASSED = 4
+
+# Times the number of the shard that it is of, where those of several were read at no more than
+# SHARD / PASSED places.
+SHARD = 1024
 
 POSTGRES_EPOCH_SECONDS = 946_684_800
 

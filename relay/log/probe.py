@@ -20,7 +20,8 @@ from relay.log.session import set_local
 PROBE = """
 with standing as materialized (
     select c.id, c.subscription_id, s.name, s.kind, c.shard, c.priority, c.channel, k.n, k.relay,
-           c.waiting_reason, c.waiting_since, s.delivery, s.settings, k.seen, k.target
+           c.waiting_reason, c.waiting_since, s.delivery, s.settings, s.channels, s.made_by,
+           k.seen, k.target
     from outbox.subscription s
     join outbox.cursor c on c.subscription_id = s.id
     left join outbox.breaker b on b.subscription_id = s.id
@@ -53,7 +54,8 @@ with standing as materialized (
 select c.id, c.subscription_id, c.name, c.kind, c.shard, c.priority, c.channel,
        c.n, c.relay, c.waiting_reason,
        extract(epoch from clock_timestamp() - c.waiting_since)::float8,
-       c.delivery, coalesce(c.settings ->> 'topic_prefix', '')
+       c.delivery, coalesce(c.settings ->> 'topic_prefix', ''),
+       outbox.connector_topic(c.settings, c.channels), outbox.other_cluster(c.settings), c.made_by
 from standing c
 where c.target is not null
    or c.waiting_since is not null
@@ -119,5 +121,5 @@ def _look(
 
 
 def _cursor(row: tuple[Any, ...]) -> Cursor:
-    columns: list[Any] = [*row[:-2], SinkSettings(delivery=row[-2], topic_prefix=row[-1])]
+    columns: list[Any] = [*row[:-5], SinkSettings(*row[-5:-1]), row[-1]]
     return Cursor(*columns)

@@ -1,15 +1,15 @@
 """One run's way through the log: which messages come next, in which order, and where it ends."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import LiteralString
 
 from relay.database import Connection
 from relay.log.claim import Claimed, delta_of
-from relay.log.filters import Filter, union
-from relay.log.message import ID, MARKS, PASSED, Row, as_sent, size, sizes
+from relay.log.filters import Part, union
+from relay.log.message import ID, MARKS, PASSED, SHARD, Row, as_sent, size, sizes
 from relay.log.position import Delta, age
 
 # What bounds a run: by the time, what has to be sent again after a crash; the others are bounds on
@@ -37,7 +37,7 @@ LATE_SPAN_IDS = 20_000
 # What both statements read of a message, and which messages are the cursor's.
 FIELDS: LiteralString = """
 select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.headers, m.content_type,
-       m.payload, m.created_at,
+       m.payload, m.created_at, m.type_version,
        case when %(replaying)s::boolean and exists (
                 select from outbox.replay r
                 where r.cursor_id = %(cursor)s::bigint
@@ -53,6 +53,9 @@ select m.id + 0 as id, m.channel, m.type, m.group_key, m.idempotency_key, m.head
                   select count(*)::integer
                   from unnest((select %(later)s::text[]::pg_snapshot[])) as later (seen)
                   where pg_visible_in_snapshot(m.xid, later.seen))
+              else 0 end
+       + case when %(shard)s::smallint is null then
+                  1024 * outbox.shard_of(m.group_key, m.id, %(shards)s::integer)
               else 0 end as marks
 from outbox.message m
 """
@@ -66,7 +69,7 @@ WANTED: LiteralString = """
                  and f.shard = %(shard)s::smallint and f.priority = %(priority)s::smallint
                  and f.channel is not null)
            else m.channel = %(channel)s::text end
-  and (%(shards)s::integer = 1
+  and (%(shards)s::integer = 1 or %(shard)s::smallint is null
        or outbox.shard_of(m.group_key, m.id, %(shards)s::integer) = %(shard)s::integer)
 """
 
@@ -96,7 +99,7 @@ READ_RANGE: LiteralString = FIELDS + RANGE + WANTED + "order by m.id + 0 limit %
 # without the payloads being read, and what goes beyond is not read.
 PAGE_BEGINS = """
 select id, channel, type, group_key, idempotency_key, headers, content_type, payload, created_at,
-       marks
+       type_version, marks
 from (
     select page.*, sum(octet_length(payload) + coalesce(octet_length(headers), 0))
                    over (order by id rows between unbounded preceding and 1 preceding) as before
@@ -118,15 +121,19 @@ limit 1
 """
 
 
+# What is told of each page that a run reads.
+Look = Callable[[Sequence[Row]], None]
+
+
 class Reading:
     """One run's way through the log, for cursors that go to the same target.
 
     Iterate over `stream()` or `pages()`, then ask `after_id` and `exhausted`. Ends at `limit`
     messages, so many ids further on where `limit_ids` is given, at RUN_BYTES or RUN_SECONDS, or
     where the sink stops taking pages. Of several cursors none has channel cursors, nor anything
-    that was replayed. What is read is new for those that stand farthest back: for which of the
-    others it is new `new` tells. `blocking`, of one alone: rows whose group has a head in
-    outbox.delivery are marked BLOCKED.
+    that was replayed; their subscriptions have as many shards each. What is read is new for those
+    that stand farthest back: for which of the others it is new `new` tells. `blocking`, of one
+    alone: rows whose group has a head in outbox.delivery are marked BLOCKED. `look` sees each page.
     """
 
     def __init__(
@@ -137,13 +144,16 @@ class Reading:
         *,
         limit_ids: int | None = None,
         blocking: bool = False,
+        look: Look | None = None,
     ) -> None:
         self.connection = connection
+        self._look = look
         self.claims = claims
         first, deltas = claims[0], [delta_of(claimed) for claimed in claims]
         # Whatever any `seen` does not show the oldest does not show either. Each of the cursors
         # goes by the ids, so that it has done all of its own up to where the reading is.
         self._seens = sorted({claimed.position.seen for claimed in claims}, key=age)
+        assert len(self._seens) <= SHARD // PASSED
         self.delta = Delta(
             deltas[0].target,
             after_id=min(delta.after_id for delta in deltas),
@@ -160,8 +170,10 @@ class Reading:
         self._after_stream: LiteralString | None = None
         self._left = limit
         self._ends_at = 0.0
-        filters = [Filter.of(claimed.channels, claimed.types) for claimed in claims]
-        wanted = union(filters)
+        wanted = union(claimed.filter for claimed in claims)
+        shards = {claimed.cursor.shard for claimed in claims}
+        # Of several, each row is marked with its own.
+        self._shard = first.cursor.shard if len(shards) == 1 else None
         self._parameters: dict[str, object] = {
             "cursor": first.cursor.id,
             "replaying": first.replaying,
@@ -176,7 +188,7 @@ class Reading:
             "subscription": first.cursor.subscription_id,
             "channel": first.cursor.channel,
             "shards": first.shards,
-            "shard": first.cursor.shard,
+            "shard": self._shard,
         }
 
     @property
@@ -189,6 +201,10 @@ class Reading:
         """Whether it has come to its limit of messages."""
         return self._left == 0
 
+    def part(self, claimed: Claimed) -> Part:
+        """What one of the cursors takes of it."""
+        return Part(claimed.filter, None if self._shard is not None else claimed.cursor.shard)
+
     def place(self, claimed: Claimed) -> tuple[int, int]:
         """Where one of the cursors stands in it, as `new` takes that."""
         ahead = len(self._seens) - self._seens.index(claimed.position.seen)
@@ -199,7 +215,7 @@ class Reading:
         ahead, after_id = place
         if ahead == len(self._seens) and after_id == self.delta.after_id:
             return rows
-        return [row for row in rows if row[ID] > after_id and row[MARKS] // PASSED < ahead]
+        return [row for row in rows if row[ID] > after_id and row[MARKS] % SHARD // PASSED < ahead]
 
     def end(self) -> None:
         """Makes the transaction whole again after a stream. The lock and the settings stay.
@@ -216,6 +232,9 @@ class Reading:
 
         A page that was given counts as read.
         """
+        return self._stream() if self._look is None else _looked_at(self._stream(), self._look)
+
+    def _stream(self) -> Generator[list[Row]]:
         few = True
         for statement, upto in self._spans():
             most = left = min(CHUNK_ROWS, self._left) if few else self._left
@@ -241,6 +260,9 @@ class Reading:
 
         (A stream that is ended early costs a cancel each time.)
         """
+        return self._pages() if self._look is None else _looked_at(self._pages(), self._look)
+
+    def _pages(self) -> Generator[list[Row]]:
         most = CHUNK_ROWS
         for statement, upto in self._spans():
             limit = min(most, self._left)
@@ -321,3 +343,10 @@ class Reading:
             except GeneratorExit:
                 self._after_stream = "rollback to savepoint reading"
                 raise
+
+
+def _looked_at(pages: Generator[list[Row]], look: Look) -> Generator[list[Row]]:
+    with closing(pages):
+        for page in pages:
+            look(page)
+            yield page

@@ -8,9 +8,9 @@ from itertools import chain, islice, zip_longest
 
 from relay.database import Connection
 from relay.log.claim import Claimed, delta_of
-from relay.log.filters import Filter, Sorter
+from relay.log.filters import Part, Sorter
 from relay.log.message import Row, sizes
-from relay.log.reading import RUN_BYTES, RUN_SECONDS, Reading
+from relay.log.reading import RUN_BYTES, RUN_SECONDS, Look, Reading
 from relay.log.run import SHORT_RUN_MESSAGES
 from relay.log.sink import Page
 
@@ -23,8 +23,8 @@ MAX_BEHIND_IDS = 5000
 FAR_MESSAGES = SHORT_RUN_MESSAGES
 FAR_IDS = 20_000
 
-# Places among the claims, by what they want and where they stand in their reading.
-Takers = dict[tuple[Filter, tuple[int, int]], list[int]]
+# Places among the claims, by what they take of their reading and where they stand in it.
+Takers = dict[Part, dict[tuple[int, int], list[int]]]
 
 
 class SharedReading:
@@ -34,8 +34,17 @@ class SharedReading:
     next run.
     """
 
-    def __init__(self, connection: Connection, claims: Iterable[Claimed], limit: int) -> None:
-        """Of claims with a delta, and nothing besides; at most `limit` messages of each reading."""
+    def __init__(
+        self,
+        connection: Connection,
+        claims: Iterable[Claimed],
+        limit: int,
+        look: Look | None = None,
+    ) -> None:
+        """Of claims with a delta, and nothing besides; at most `limit` messages of each reading.
+
+        `look`: see Reading.
+        """
         self.claims: list[Claimed] = []
         self.waiting: list[Claimed] = []
         self.readings: list[Reading] = []
@@ -54,10 +63,10 @@ class SharedReading:
             most = limit if not self.readings else min(limit, SHORT_RUN_MESSAGES)
             near, far = self._choose(of_priority[priority])
             for together in near:
-                self._add(Reading(connection, together, most))
+                self._add(Reading(connection, together, most, look=look))
             if far:
                 few = min(limit, FAR_MESSAGES)
-                self._far.append(Reading(connection, far, few, limit_ids=FAR_IDS))
+                self._far.append(Reading(connection, far, few, limit_ids=FAR_IDS, look=look))
                 self._add(self._far[-1])
 
     def _choose(self, claims: Iterable[Claimed]) -> tuple[list[list[Claimed]], list[Claimed]]:
@@ -68,11 +77,11 @@ class SharedReading:
         Where all are far behind, no one follows the log whom they would hold up, and most of those
         with one target are next.
         """
-        near: dict[tuple[str, int, int], list[Claimed]] = defaultdict(list)
-        far: dict[tuple[str, int, int], list[Claimed]] = defaultdict(list)
+        near: dict[tuple[str, int], list[Claimed]] = defaultdict(list)
+        far: dict[tuple[str, int], list[Claimed]] = defaultdict(list)
         for claimed in claims:
-            # Each shard reads messages of its own.
-            key = delta_of(claimed).target, claimed.shards, claimed.cursor.shard
+            # Which shard a message is of goes by how many there are.
+            key = delta_of(claimed).target, claimed.shards
             (far if _ids([claimed]) > MAX_BEHIND_IDS else near)[key].append(claimed)
         behind = sorted(far.values(), key=_runs_and_age if near else len)
         *later, last = behind or [[]]
@@ -80,10 +89,9 @@ class SharedReading:
         return (sorted(near.values(), key=_ids), last) if near else ([last], [])
 
     def _add(self, reading: Reading) -> None:
-        takers: Takers = defaultdict(list)
+        takers: Takers = defaultdict(lambda: defaultdict(list))
         for claimed in reading.claims:
-            wants = Filter.of(claimed.channels, claimed.types), reading.place(claimed)
-            takers[wants].append(len(self.claims))
+            takers[reading.part(claimed)][reading.place(claimed)].append(len(self.claims))
             self.claims.append(claimed)
             self._of.append(reading)
         self.readings.append(reading)
@@ -112,7 +120,7 @@ class SharedReading:
             if former is not None:
                 former.end()
             former = reading
-            sorter = _sorter(takers)
+            sorter = Sorter(takers)
             with closing(reading.stream()) as pages:
                 for rows in pages:
                     turn = self._turn(reading, rows, sorter, takers)
@@ -131,7 +139,7 @@ class SharedReading:
         bounds = _Bounds()
         of_priority: dict[int, list[_Begun]] = defaultdict(list)
         for reading, takers in zip(self.readings, self._takers, strict=True):
-            begun = reading, reading.pages(), _sorter(takers), takers
+            begun = reading, reading.pages(), Sorter(takers), takers
             of_priority[reading.claims[0].cursor.priority].append(begun)
         # However many readings an urgent priority has, a lower one's first comes before the second.
         ranks = zip_longest(*of_priority.values())
@@ -156,8 +164,9 @@ class SharedReading:
     ) -> list[Page]:
         """What is new of these rows, for those that want it."""
         wanted = (
-            (reading.new(place, sorter.wanted(one, rows)), places)
-            for (one, place), places in takers.items()
+            (reading.new(place, some), places)
+            for part, some in sorter.sort(rows).items()
+            for place, places in takers[part].items()
         )
         turn = [Page(some, places) for some, places in wanted if some]
         if reading in self._far:
@@ -184,10 +193,6 @@ class _Bounds:
     def are_reached(self) -> bool:
         """Whether no more than a first page goes of any reading."""
         return self._left_bytes <= 0 or time.monotonic() >= self._ends_at
-
-
-def _sorter(takers: Takers) -> Sorter:
-    return Sorter(one for one, _ in takers)
 
 
 def _ids(claims: Sequence[Claimed]) -> int:

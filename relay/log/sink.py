@@ -35,10 +35,14 @@ class Dead(msgspec.Struct, frozen=True):
 
 
 class Blocked(msgspec.Struct, frozen=True):
-    """A channel that takes nothing now, and why."""
+    """A channel that takes nothing now, and why; `temporary`: that passes by itself.
+
+    Without a reason it waits for nothing, and only goes on by a cursor of its own.
+    """
 
     channel: str
-    reason: str
+    reason: str | None
+    temporary: bool = False
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -47,13 +51,15 @@ class Stopped(msgspec.Struct, frozen=True):
     `blocked` are channels that take nothing: none of their messages before it was read, and some
     behind it may be theirs. Where there are none, the next run begins with it at once. `stuck`: a
     transaction that was given up can't be ended whole, for as long as its topics take nothing.
-    `alone`: the cursor has to go on in runs of its own.
+    `alone`: the cursor has to go on in runs of its own. `refused` is the channel of a message that
+    made the whole run and is dead: more like it would each take a run, so it goes on alone.
     """
 
     message_id: int
     blocked: tuple[Blocked, ...] = ()
     stuck: bool = False
     alone: bool = False
+    refused: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -153,14 +159,20 @@ class Sink(Protocol):
         """
 
     def deliver(
-        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+        self,
+        pages: Iterable[Page],
+        takers: Sequence[SinkSettings],
+        *,
+        shared: bool = False,
+        cursor_id: int = 0,
     ) -> list[Outcome]:
         """Sends each page to its takers, in their order, and returns when each has its outcome.
 
         `shared`: by a session of many subscriptions, where what concerns one stops it and leaves
-        the rest to a session of its own. `takers` are the settings of the run's cursors; so many
-        outcomes come back. A cursor that has stopped takes nothing more; may stop reading early,
-        when all have. Raises SinkAway when the run has to be given up as a whole.
+        the rest to a session of its own; otherwise `cursor_id` is whose run it is. `takers` are the
+        settings of the run's cursors; so many outcomes come back. A cursor that has stopped takes
+        nothing more; may stop reading early, when all have. Raises SinkAway when the run has to be
+        given up as a whole.
         """
 
     def close(self) -> None:

@@ -14,12 +14,20 @@ from prometheus_client.registry import Collector
 from psycopg import errors
 
 from relay.database import Connection, connect, transaction
+from relay.monitoring.halted import Halted, read_halted
+from relay.monitoring.horizon import HeldBack, held_back
+from relay.monitoring.row_locks import row_locks
 from relay.monitoring.status import (
+    EventTypeFaults,
     Maintenance,
     PinnedPartition,
+    Source,
+    event_type_faults,
     maintenance,
     pinned_partitions,
+    sources,
 )
+from relay.monitoring.table_locks import table_locks
 from relay.monitoring.undelivered import Backlog, Held, read_backlog, read_held, undelivered
 from relay.settings import Settings
 
@@ -40,7 +48,7 @@ Counted = TypeVar("Counted")
 class Sample(msgspec.Struct, frozen=True):
     """How it stood at one moment. `dead_letters`: those that wait, by subscription.
 
-    What is None took too long to count.
+    What is None took too long to count; without `maintenance` nothing but the sessions was read.
     """
 
     backlog: list[Backlog] | None
@@ -48,9 +56,14 @@ class Sample(msgspec.Struct, frozen=True):
     dead_letters: dict[str, int] | None
     maintenance: Maintenance | None
     pinned_partitions: list[PinnedPartition]
+    sources: list[Source]
+    event_type_faults: list[EventTypeFaults]
+    halted: list[Halted]
+    held_back: list[HeldBack]
+    blocking_sessions: int | None = None
 
 
-NOTHING = Sample([], [], {}, None, [])
+NOTHING = Sample([], [], {}, None, [], [], [], [], [])
 
 
 class DatabaseCollector(Collector):
@@ -76,23 +89,41 @@ class DatabaseCollector(Collector):
     def _ask(self) -> Sample:
         deadline = time.monotonic() + ALL_SECONDS
         before = deadline - LAST_SECONDS
+        blocking = None
         try:
             with connect(self._settings) as connection:
                 with transaction(connection):
                     connection.execute(TIMEOUT, (_timeout(before),))
+                    blocking = _blocking(connection)
+                with transaction(connection):
+                    connection.execute(TIMEOUT, (_timeout(before),))
                     noted = maintenance(connection)
                     pinned = pinned_partitions(connection)
+                    inward = sources(connection)
+                    unfit = event_type_faults(connection)
+                    horizon = held_back(connection)
                 return Sample(
+                    # A lock on the subscriptions hides nothing else.
+                    halted=_counted(connection, "halted", read_halted, before) or [],
                     dead_letters=_counted(connection, "dead_letters", _dead_letters, before),
                     held=_counted(connection, "held", read_held, before),
                     backlog=_counted(connection, "unread", read_backlog, deadline),
                     maintenance=noted,
                     pinned_partitions=pinned,
+                    sources=inward,
+                    event_type_faults=unfit,
+                    held_back=horizon,
+                    blocking_sessions=blocking,
                 )
         except psycopg.Error as fault:
             # No series rather than an old figure: an alert can ask for its absence.
             logger.warning("metrics_without_database", fault=str(fault))
-            return NOTHING
+            return msgspec.structs.replace(NOTHING, blocking_sessions=blocking)
+
+
+def _blocking(connection: Connection) -> int:
+    sessions = {str(lock.pid) for lock in table_locks(connection)}
+    return len(sessions | {str(lock.pid or lock.name) for lock in row_locks(connection)})
 
 
 def _timeout(deadline: float) -> str:
@@ -151,6 +182,13 @@ def _gauges(sample: Sample) -> list[Metric]:
     )
     for one in sample.pinned_partitions:
         pinned.add_metric([one.partition, one.pinned_by], 1)
+    blocking = GaugeMetricFamily(
+        "outbox_relay_blocking_sessions",
+        "Sessions and prepared transactions that hold, or wait for, what keeps others from the "
+        "tables of the outbox or, for long, from rows there.",
+    )
+    if sample.blocking_sessions is not None:
+        blocking.add_metric([], sample.blocking_sessions)
     return [
         *_backlog(sample.backlog or ()),
         *_undelivered(sample),
@@ -158,7 +196,97 @@ def _gauges(sample: Sample) -> list[Metric]:
         dead_letters,
         since,
         pinned,
+        *_sources(sample.sources),
+        _event_types(sample.event_type_faults),
+        *_halted(sample.halted),
+        *_horizon(sample.held_back),
+        blocking,
     ]
+
+
+def _event_types(found: Iterable[EventTypeFaults]) -> Metric:
+    faults = GaugeMetricFamily(
+        "outbox_relay_event_type_faults",
+        "Messages that were published and do not fit their event type, where that is reported.",
+        labels=["type"],
+    )
+    for one in found:
+        faults.add_metric([one.type], one.faults)
+    return faults
+
+
+def _sources(found: Iterable[Source]) -> list[Metric]:
+    lag = GaugeMetricFamily(
+        "outbox_relay_source_waiting_records",
+        "Records that wait for an inward connector, in all, as a relay last saw them.",
+        labels=["connector"],
+    )
+    stopped = GaugeMetricFamily(
+        "outbox_relay_source_stopped",
+        "1 where an inward connector is paused or stopped at a question; 0 where it is read.",
+        labels=["connector"],
+    )
+    away = GaugeMetricFamily(
+        "outbox_relay_source_away",
+        "1 where a relay can't read for an inward connector; status says why.",
+        labels=["connector"],
+    )
+    dead_letters = GaugeMetricFamily(
+        "outbox_relay_source_dead_letters",
+        "What could not enter and is kept, of an inward connector.",
+        labels=["connector"],
+    )
+    age = GaugeMetricFamily(
+        "outbox_relay_source_moved_age_seconds",
+        "Since an inward connector last took something in.",
+        labels=["connector"],
+    )
+    for one in found:
+        lag.add_metric([one.name], one.lag)
+        stopped.add_metric([one.name], one.paused)
+        away.add_metric([one.name], one.waiting_reason is not None)
+        dead_letters.add_metric([one.name], one.dead_letters)
+        if one.last_moved_age_seconds is not None:
+            age.add_metric([one.name], one.last_moved_age_seconds)
+    return [lag, stopped, away, dead_letters, age]
+
+
+def _halted(found: Iterable[Halted]) -> list[Metric]:
+    breaker = GaugeMetricFamily(
+        "outbox_relay_breaker_open",
+        "1 while a subscription's circuit breaker is open or half-open.",
+        labels=["subscription"],
+    )
+    paused = GaugeMetricFamily(
+        "outbox_relay_paused",
+        "1 for each subscription that is paused: by an operator, or by the relay, whose endpoint "
+        "is gone (410) or has failed for five days.",
+        labels=["subscription", "by"],
+    )
+    for one in found:
+        if one.breaker_open is not None:
+            breaker.add_metric([one.subscription], one.breaker_open)
+        if one.paused_by is not None:
+            paused.add_metric([one.subscription, one.paused_by], 1)
+    return [breaker, paused]
+
+
+def _horizon(found: Iterable[HeldBack]) -> list[Metric]:
+    seconds = GaugeMetricFamily(
+        "outbox_relay_horizon_held_seconds",
+        "For how long the xmin horizon has been held back, by kind of holder.",
+        labels=["kind"],
+    )
+    transactions = GaugeMetricFamily(
+        "outbox_relay_horizon_held_transactions",
+        "How many transactions have begun since, by kind of holder.",
+        labels=["kind"],
+    )
+    for one in found:
+        if one.seconds is not None:
+            seconds.add_metric([one.kind], one.seconds)
+        transactions.add_metric([one.kind], one.transactions)
+    return [seconds, transactions]
 
 
 def _backlog(rows: Iterable[Backlog]) -> list[Metric]:
@@ -208,7 +336,7 @@ def _uncounted(sample: Sample) -> Metric:
         "state, or dead_letters.",
         labels=["part"],
     )
-    if sample is not NOTHING:
+    if sample.maintenance is not None:
         uncounted.add_metric(["unread"], sample.backlog is None)
         uncounted.add_metric(["held"], sample.held is None)
         uncounted.add_metric(["dead_letters"], sample.dead_letters is None)

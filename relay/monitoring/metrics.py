@@ -95,7 +95,7 @@ class ExactlyOnceMetrics:
 
 
 class EndpointMetrics:
-    """Requests to endpoints, and their breakers."""
+    """Requests to endpoints."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.attempts = Counter(
@@ -110,12 +110,39 @@ class EndpointMetrics:
             REQUEST_BUCKETS_SECONDS,
         )
         registry.register(self.request_seconds)
-        self.breaker_open = Gauge(
-            "outbox_relay_breaker_open",
-            "1 while a subscription's circuit breaker is open or half-open, as last seen.",
-            BY_SUBSCRIPTION,
+
+
+class SourceMetrics:
+    """What inward connectors take in."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = Counter(
+            "outbox_relay_source_records_total",
+            "Records of an inward connector, by what became of them: entered, passed (they had "
+            "been here before) or dead_letter.",
+            ("connector", "outcome"),
             registry=registry,
         )
+        self.faults = Counter(
+            "outbox_relay_source_faults_total",
+            "Sessions of an inward connector that failed and are tried again, by kind.",
+            ("connector", "kind"),
+            registry=registry,
+        )
+        self.lag = Gauge(
+            "outbox_relay_source_lag_records",
+            "Records that wait in the partitions that this relay reads.",
+            ("connector",),
+            registry=registry,
+        )
+
+    def keep(self, connectors: Collection[str]) -> None:
+        """Removes all series of others."""
+        for metric in (self.records, self.faults, self.lag):
+            for family in metric.collect():
+                for sample in family.samples:
+                    if sample.labels["connector"] not in connectors:
+                        metric.remove(*sample.labels.values())
 
 
 class ProcessMetrics:
@@ -142,6 +169,11 @@ class ProcessMetrics:
         self.abandoned_threads = Gauge(
             "outbox_relay_abandoned_threads",
             "Threads that were given up in calls to Kafka which do not return; over 3, it exits.",
+            registry=registry,
+        )
+        self.abandoned_connectors = Gauge(
+            "outbox_relay_abandoned_connector_threads",
+            "Threads that were given up in calls to connectors' clusters which do not return.",
             registry=registry,
         )
 

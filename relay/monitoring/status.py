@@ -7,6 +7,8 @@ from psycopg.rows import class_row
 
 from relay.database import Connection, transaction
 from relay.log.cluster import foreign_cluster
+from relay.monitoring.row_locks import RowLock, row_locks
+from relay.monitoring.table_locks import TableLock, table_locks
 from relay.monitoring.undelivered import (
     Backlog,
     Undelivered,
@@ -27,6 +29,39 @@ class Subscription(msgspec.Struct, frozen=True):
     last_checkpoint_age_seconds: float | None
     messages_in_5_minutes: int
     bytes_in_5_minutes: int
+
+
+class Source(msgspec.Struct, frozen=True):
+    """An inward connector: how many records wait as a relay last saw it, and how many entered."""
+
+    name: str
+    channel: str
+    priority: int
+    topic: str
+    brokers: str
+    paused: bool
+    paused_reason: str | None
+    waiting_reason: str | None
+    lag: int
+    entered: int
+    passed: int
+    dead_letters: int
+    last_moved_age_seconds: float | None
+    direction: str = "in"
+
+
+class EventTypeFaults(msgspec.Struct, frozen=True):
+    """A type of which messages were published that do not fit; that is only reported.
+
+    `keyword` and `pointer` are of the latest.
+    """
+
+    type: str
+    owner: str
+    faults: int
+    last_age_seconds: float | None
+    keyword: str | None
+    pointer: str | None
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -106,6 +141,8 @@ class Status(msgspec.Struct, frozen=True):
     """Everything that `outbox-relay status` tells. `fault`: why no relay runs on this database."""
 
     fault: str | None
+    table_locks: list[TableLock]
+    row_locks: list[RowLock]
     maintenance: Maintenance
     pinned_partitions: list[PinnedPartition]
     subscriptions: list[Subscription]
@@ -115,10 +152,14 @@ class Status(msgspec.Struct, frozen=True):
     waiting: list[Waiting]
     dead_letters: list[DeadLetters]
     holders: list[Holder]
+    sources: list[Source]
+    event_type_faults: list[EventTypeFaults]
 
 
 # What waits is counted up to a cap, but a cold cache can make even that long.
-TIMEOUT = "select set_config('statement_timeout', '10s', true)"
+TIMEOUT = """
+    select set_config('statement_timeout', '10s', true), set_config('lock_timeout', '8s', true)
+"""
 
 
 def read(connection: Connection) -> Status:
@@ -128,6 +169,8 @@ def read(connection: Connection) -> Status:
         backlog = read_backlog(connection)
         return Status(
             fault=foreign_cluster(connection),
+            table_locks=table_locks(connection),
+            row_locks=row_locks(connection),
             maintenance=maintenance(connection),
             pinned_partitions=pinned_partitions(connection),
             subscriptions=_subscriptions(connection),
@@ -137,6 +180,8 @@ def read(connection: Connection) -> Status:
             waiting=_waiting(connection),
             dead_letters=_dead_letters(connection),
             holders=_holders(connection),
+            sources=sources(connection),
+            event_type_faults=event_type_faults(connection),
         )
 
 
@@ -204,7 +249,7 @@ ENDPOINTS = """
     from outbox.subscription
     left join outbox.breaker_state as breaker on breaker.subscription = name
     left join outbox.delivery_summary as rows on rows.subscription = name
-    where kind = 'http'
+    where kind <> 'kafka'
     order by name
 """
 
@@ -260,3 +305,32 @@ HOLDERS = """
 def _holders(connection: Connection) -> list[Holder]:
     with connection.cursor(row_factory=class_row(Holder)) as cursor:
         return cursor.execute(HOLDERS).fetchall()
+
+
+SOURCES = """
+    select name, channel, priority, topic, brokers, paused, paused_reason, waiting_reason, lag,
+           entered, passed, dead_letters,
+           extract(epoch from clock_timestamp() - moved_at)::float8 as last_moved_age_seconds
+    from outbox.source_state order by name
+"""
+
+
+def sources(connection: Connection) -> list[Source]:
+    """All inward connectors, by name. Raises psycopg.Error."""
+    with connection.cursor(row_factory=class_row(Source)) as cursor:
+        return cursor.execute(SOURCES).fetchall()
+
+
+EVENT_TYPE_FAULTS = """
+    select type, owner, faults, last_keyword as keyword, last_pointer as pointer,
+           extract(epoch from clock_timestamp() - last_fault_at)::float8 as last_age_seconds
+    from outbox.event_type_state where faults > 0
+    order by last_fault_at desc nulls last, type
+    limit 1000
+"""
+
+
+def event_type_faults(connection: Connection) -> list[EventTypeFaults]:
+    """Those with faults, the latest first. Raises psycopg.Error."""
+    with connection.cursor(row_factory=class_row(EventTypeFaults)) as cursor:
+        return cursor.execute(EVENT_TYPE_FAULTS).fetchall()

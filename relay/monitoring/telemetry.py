@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -12,30 +13,44 @@ from relay.monitoring.metrics import (
     ExactlyOnceMetrics,
     ProcessMetrics,
     RunMetrics,
+    SourceMetrics,
     forget_others,
 )
-from relay.monitoring.subscription_labels import OTHERS, SubscriptionLabels
+from relay.monitoring.subscription_labels import SubscriptionLabels
 from relay.monitoring.waiting_channels import WaitingChannels
+
+if TYPE_CHECKING:
+    from relay.monitoring.spans import Spans
 
 # Of a sentence that names subscriptions.
 MAX_LABEL_CHARACTERS = 200
 
 
 class Telemetry:
-    """The counters and gauges of one relay process; `registry` is what /metrics shows."""
+    """The counters and gauges of one relay process; `registry` is what /metrics shows.
 
-    def __init__(self) -> None:
+    `spans` are there where an exporter is configured.
+    """
+
+    def __init__(self, spans: "Spans | None" = None) -> None:
+        self.spans = spans
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._runs = RunMetrics(registry)
         self._exactly_once = ExactlyOnceMetrics(registry)
         self._endpoints = EndpointMetrics(registry)
+        self._sources = SourceMetrics(registry)
         self._process = ProcessMetrics(registry)
         self._waiting = WaitingChannels(registry)
         self._labels = SubscriptionLabels()
         # Those that stand in calls which do not return.
         self.abandoned_threads = 0
         self._process.abandoned_threads.set_function(lambda: self.abandoned_threads)
+        # The same in calls to the clusters of connectors, outward and inward.
+        self.abandoned_connectors = self.abandoned_sources = 0
+        self._process.abandoned_connectors.set_function(
+            lambda: self.abandoned_connectors + self.abandoned_sources
+        )
         self._process.loop_age.set_function(self.loop_age_seconds)
         self._lock = threading.Lock()
         self._refusal: str | None = None
@@ -82,12 +97,23 @@ class Telemetry:
         self._endpoints.request_seconds.observe(subscription, seconds)
         self._runs.lag.observe(subscription, lags)
 
-    def breaker(self, subscription: str, is_open: bool) -> None:
-        """The state of a subscription's breaker; half-open is open."""
-        label = self._labels.label(subscription)
-        # Several together have no state.
-        if label != OTHERS:
-            self._endpoints.breaker_open.labels(label).set(is_open)
+    def taken_in(self, connector: str, entered: int, passed: int, dead_letters: int) -> None:
+        """What became of one batch of an inward connector."""
+        counts = {"entered": entered, "passed": passed, "dead_letter": dead_letters}
+        for outcome, count in counts.items():
+            self._sources.records.labels(connector, outcome).inc(count)
+
+    def source_fault(self, connector: str, kind: str) -> None:
+        """A session of an inward connector failed."""
+        self._sources.faults.labels(connector, kind).inc()
+
+    def source_lag(self, connector: str, records: int) -> None:
+        """How many wait for it here."""
+        self._sources.lag.labels(connector).set(records)
+
+    def keep_sources(self, connectors: Collection[str]) -> None:
+        """Only these are read."""
+        self._sources.keep(connectors)
 
     def dead(self, subscription: str, reason: str) -> None:
         """One message was given up; `reason` is dead_letter.reason, of a status its class."""
@@ -97,8 +123,9 @@ class Telemetry:
         """A run or session failed: its kind is a word.
 
         'database', 'broker', 'fenced', 'internal', 'maintenance', 'stuck' where a call to Kafka
-        does not return, 'connections' where no more requests to endpoints could be opened here,
-        'lease_over' where a run to an endpoint came to its requests too late to send,
+        does not return, 'away' where a connector's queue or topic takes nothing, 'connections'
+        where no more requests to endpoints could be opened here, 'lease_over' where a run to an
+        endpoint came to its requests too late to send,
         'snapshot' where one is too large, 'secret' where one does not open, or
         'outcomes' where what was answered late could not be written down.
         """

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from relay.monitoring.status import (
     DeadLetters,
     Endpoint,
+    EventTypeFaults,
     Holder,
     Maintenance,
     PinnedPartition,
+    Source,
     Status,
     Waiting,
 )
@@ -18,6 +20,10 @@ from relay.operate.table import duration, printable, table
 def render(status: Status) -> str:
     """Tables under each other; those that would be empty are left out."""
     parts = [] if status.fault is None else [f"NO RELAY RUNS HERE: {status.fault}"]
+    parts += [
+        f"OTHERS WAIT: {printable(str(lock))}: outbox-relay doctor"
+        for lock in (*status.table_locks, *status.row_locks)
+    ]
     parts.append(_maintenance(status.maintenance))
     if status.pinned_partitions:
         parts.append(_pinned_table(status.pinned_partitions))
@@ -32,6 +38,10 @@ def render(status: Status) -> str:
         parts.append(_waiting_table(status.waiting))
     if status.dead_letters:
         parts.append(_dead_letter_table(status.dead_letters))
+    if status.sources:
+        parts.append(source_table(status.sources))
+    if status.event_type_faults:
+        parts.append(_event_type_table(status.event_type_faults))
     if status.holders:
         parts.append(_holder_table(status.holders))
     return "\n\n".join(parts)
@@ -146,6 +156,62 @@ def _dead_letter_table(dead_letters: Sequence[DeadLetters]) -> str:
             for one in dead_letters
         ],
     )
+
+
+def source_table(sources: Sequence[Source]) -> str:
+    """Inward connectors, for people."""
+    return table(
+        (
+            "takes in",
+            "topic",
+            "of",
+            "channel",
+            "lag",
+            "entered",
+            "left out",
+            "dead letters",
+            "moved",
+            "",
+        ),
+        [
+            (
+                one.name,
+                one.topic,
+                one.brokers or "own cluster",
+                one.channel,
+                one.lag,
+                one.entered,
+                one.passed,
+                one.dead_letters,
+                _ago(one.last_moved_age_seconds),
+                _source_state(one),
+            )
+            for one in sources
+        ],
+    )
+
+
+def _event_type_table(found: Sequence[EventTypeFaults]) -> str:
+    return table(
+        ("event type that is reported", "owner", "faults", "last", "rule", "at"),
+        [
+            (
+                one.type,
+                one.owner,
+                one.faults,
+                _ago(one.last_age_seconds) if one.last_age_seconds is not None else "",
+                one.keyword,
+                one.pointer,
+            )
+            for one in found
+        ],
+    )
+
+
+def _source_state(one: Source) -> str:
+    if one.paused:
+        return f"paused: {one.paused_reason or 'no reason given'}"
+    return f"waits: {one.waiting_reason}" if one.waiting_reason else ""
 
 
 def _holder_table(holders: Sequence[Holder]) -> str:

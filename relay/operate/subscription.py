@@ -84,7 +84,8 @@ class NameTakenError(ValueError):
     """There is a subscription of that name."""
 
 
-def _taken(name: object) -> str:
+def taken(name: object) -> str:
+    """What NameTakenError says."""
     return f"there is a subscription {name} already, in this or another case"
 
 
@@ -116,8 +117,8 @@ def add(
         connection.execute(TIMEOUT)
         try:
             row = connection.execute(SUBSCRIBE, values).fetchone()
-        except errors.UniqueViolation as taken:
-            raise NameTakenError(_taken(name)) from taken
+        except errors.UniqueViolation as known:
+            raise NameTakenError(taken(name)) from known
         assert row is not None
         subscription_id, secret = row
         if channels[1:]:
@@ -154,8 +155,8 @@ def change(
         merged = Jsonb(_merged(row[3], _nested(settings)))
         try:
             connection.execute(CHANGE, {**columns, **given, "settings": merged, "was": name})
-        except errors.UniqueViolation as taken:
-            raise NameTakenError(_taken(given["name"])) from taken
+        except errors.UniqueViolation as known:
+            raise NameTakenError(taken(given["name"])) from known
 
 
 def _merged(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ SUBSCRIPTIONS = """
     select subscription.name, kind, channels, types, delivery,
            target.origin || case when target.has_path then '…' else '' end as endpoint,
            paused, paused_reason,
-           case when kind = 'http' and breaker.state is null then 'closed'
+           case when kind <> 'kafka' and breaker.state is null then 'closed'
                 when breaker.state = 'closed' then 'failing'
                 else breaker.state end as breaker,
            breaker.retry_at as breaker_retry_at,

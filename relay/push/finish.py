@@ -23,7 +23,8 @@ class Sent(msgspec.Struct, frozen=True):
     """A run of one cursor, when its requests have ended.
 
     `finished` were decided before it, `cleared` is how many rows a late acknowledgement had ended,
-    and `late` are the attempts that came to nothing after their runs.
+    and `late` are the attempts that came to nothing after their runs. `is_judged_later`: so are its
+    own, by the next run.
     """
 
     claimed: Claimed
@@ -33,6 +34,7 @@ class Sent(msgspec.Struct, frozen=True):
     finished: Sequence[Item]
     cleared: int
     late: Failures
+    is_judged_later: bool = False
 
     @property
     def cursor(self) -> Cursor:
@@ -64,8 +66,8 @@ class Sent(msgspec.Struct, frozen=True):
 
     @property
     def is_simple(self) -> bool:
-        """Whether others in a run with it would not have to wait for its rows."""
-        return not (self.has_rows or self.finished)
+        """Whether others in a run with it would not have to wait for its rows and dead letters."""
+        return not (self.has_rows or self.finished or self.of("dead"))
 
     @property
     def is_read(self) -> bool:
@@ -80,11 +82,16 @@ class Sent(msgspec.Struct, frozen=True):
         return self.reading is None or self.reading.after_id >= delta_of(self.claimed).upto_id
 
     @property
+    def tried(self) -> list[Item]:
+        """Those that were sent in vain."""
+        return [item for item in self.of("dead", "retry") if item.sent_at > 0]
+
+    @property
     def failures(self) -> Failures:
         # An open breaker has no window.
-        if self.target.probing:
+        if self.target.probing or self.is_judged_later:
             return Failures()
-        tried = [item for item in self.of("dead", "retry") if item.sent_at > 0]
+        tried = self.tried
         refused = [item for item in tried if item.refused]
         # A message that is refused again says no more of the endpoint than it did at first.
         first = sum(item.attempts == 0 for item in refused)

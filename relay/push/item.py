@@ -2,7 +2,18 @@
 
 import msgspec
 
-from relay.log.message import BLOCKED, GROUP_KEY, HEADERS, ID, MARKS, PAYLOAD, REPLAYED, Row
+from relay.log.message import (
+    BLOCKED,
+    CONTENT_TYPE,
+    CREATED_AT,
+    GROUP_KEY,
+    HEADERS,
+    ID,
+    MARKS,
+    PAYLOAD,
+    REPLAYED,
+    Row,
+)
 from relay.push.http.answer import Answer
 from relay.push.policy.verdict import Verdict, is_refusal
 
@@ -46,10 +57,8 @@ class Item(msgspec.Struct, eq=False, kw_only=True):
     def let_go(self) -> None:
         """Of payload and headers: it goes no more, and what is left of its way may be long."""
         if self.row is not None:
-            id_, channel, type_, group_key, key, _, content_type, _, created_at, marks = self.row
-            self.row = (
-                id_, channel, type_, group_key, key, None, content_type, b"", created_at, marks
-            )  # fmt: skip
+            row = self.row
+            self.row = (*row[:HEADERS], None, row[CONTENT_TYPE], b"", *row[CREATED_AT:])
 
 
 def fresh(row: Row) -> Item:

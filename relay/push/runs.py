@@ -1,14 +1,15 @@
-"""Runs of an `http` subscription: the same claim, reading and checkpoint, requests in between."""
+"""Runs of an endpoint, a queue or a topic: claim, reading and checkpoint, requests in between."""
 
 import random
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from relay.database import Connection, Pool, borrowed
+from relay.database import Connection, Pool, borrowed, transaction
 from relay.keyring import Keyring, Keys
 from relay.log.claim import Claimed, claim, give_up, leave
 from relay.log.cursor import Cursor
@@ -16,15 +17,18 @@ from relay.log.probe import pending, probe
 from relay.log.reading import Reading
 from relay.log.run import Ran, frozen_after_seconds
 from relay.log.sink import Page
+from relay.log.waiting_note import note_waiting
 from relay.monitoring.telemetry import Telemetry
 from relay.process.interval import Interval
+from relay.push.away import Away
+from relay.push.fair_turns import Owner
 from relay.push.finish import Sent, finish
 from relay.push.item import Item
 from relay.push.lease import Lease
 from relay.push.policy.schedule import most_attempts
-from relay.push.policy.settings import Endpoint
+from relay.push.policy.settings import Connected, Receiver
 from relay.push.policy.verdict import Failures, Verdict
-from relay.push.requests.loop import RequestLoop
+from relay.push.requests.loop import RequestLoop, Session
 from relay.push.requests.sending import Sending
 from relay.push.requests.slots import Slots
 from relay.push.signing import Signing
@@ -34,9 +38,14 @@ from relay.push.subscription_state import STATE, SubscriptionState
 from relay.push.target import Target
 from relay.settings import Settings
 
+if TYPE_CHECKING:
+    from relay.monitoring.spans import RunSpan
+
 logger = structlog.get_logger()
 
 WAITS = Ran(blocked=True)
+# Its queue or topic has to be opened first, without a connection to the database.
+OPENS = Ran(exhausted=False)
 # Heads that are due come so many at a time for each request that may be in flight.
 HEADS_PER_SLOT = 4
 # So many of a half-open breaker's probes are the log's next message, though heads are due. Such a
@@ -69,6 +78,10 @@ class PushRuns:
         self._rate = Rate()
         self._signing = Signing(Keyring(settings.secret_keys), telemetry)
         self._slots: Slots | None = None
+        # With a queue or topic, once a run has read which.
+        self._session: Session | None = None
+        # Whose turns the run under way has.
+        self._owner: Owner = NOT_KNOWN
         self._telling = Interval(TELL_SECONDS)
         # What came to nothing after its run, and no run's end has written yet.
         self._late = Failures()
@@ -76,6 +89,8 @@ class PushRuns:
         self._probed_last = (0, 0, 0)
         # Until when a cursor's log holds no message for a half-open breaker, by time.monotonic().
         self._blocked_until: dict[int, float] = {}
+        # The run under way, where it has one.
+        self._span: RunSpan | None = None
 
     def probe(self, subscription_id: int) -> list[Cursor]:
         """The cursors of the subscription that have work."""
@@ -89,13 +104,24 @@ class PushRuns:
 
         Raises psycopg.Error; the transaction is then over and nothing of it is written.
         """
-        ran = self._run(cursors[0], limit)
-        return {} if ran is None else {cursors[0].id: ran}
+        spans, first = self._telemetry.spans, cursors[0]
+        if spans is None:
+            return self._run_first(first, limit)
+        with spans.run(first.kind, [first.subscription]) as self._span:
+            return self._run_first(first, limit)
+
+    def _run_first(self, first: Cursor, limit: int) -> dict[int, Ran]:
+        ran = self._run(first, limit)
+        if ran is OPENS:
+            ran = self._run(first, limit)
+        return {} if ran is None else {first.id: ran}
 
     def rest(self) -> None:
         """No run is begun ahead of its time."""
 
     def _run(self, cursor: Cursor, limit: int) -> Ran | None:
+        if self._session is not None and not self._open(self._session, cursor):
+            return WAITS
         if self._slots is not None and not self._slots.wait(SLOT_SECONDS):
             # Nothing could be sent: the backlog stays in the log.
             return WAITS
@@ -111,16 +137,46 @@ class PushRuns:
                 give_up(connection)
                 raise
 
+    def _open(self, session: Session, cursor: Cursor) -> bool:
+        """Whether its queue or topic may be sent to.
+
+        Without a connection to the database: it takes time.
+        """
+        if session.is_open:
+            return True
+        if not session.is_due:
+            return False
+        try:
+            session.open()
+        except Away as away:
+            self._telemetry.fault(cursor.subscription, "away")
+            with self._connection() as connection:
+                if connection is not None:
+                    with transaction(connection):
+                        self._note(connection, cursor, str(away))
+            # What its subscription says by now is read before the next try.
+            self._session = None
+            return False
+        return True
+
+    def _note(self, connection: Connection, cursor: Cursor, why: str) -> None:
+        reason = f"relay {self._settings.name}: {why}"
+        note_waiting(connection, cursor.subscription_id, reason)
+
     @contextmanager
     def _connection(self) -> Iterator[Connection | None]:
         """In its owner's turn, which may take its time. None: the relay stops."""
-        owner = NOT_KNOWN if self._slots is None else self._slots.owner
-        with self._request_loop.turns.turn(owner) as granted:
+        self._owner = NOT_KNOWN if self._slots is None else self._slots.owner
+        with self._request_loop.turns.turn(self._owner) as granted:
             if not granted:
                 yield None
                 return
-            with borrowed(self._connections) as connection:
-                yield connection
+            with self._request_loop.working.turn(self._owner) as works:
+                if not works:
+                    yield None
+                    return
+                with borrowed(self._connections) as connection:
+                    yield connection
 
     def _claim(
         self, connection: Connection, cursor: Cursor, limit: int, granted: int
@@ -144,11 +200,18 @@ class PushRuns:
         if claimed.position.delta is None and not claimed.due:
             leave(connection)
             return Ran()
-        keys = self._signing.keys(connection, cursor, state.secrets, waits=claimed.noted)
-        if keys is None:
-            connection.execute("commit")
-            return WAITS
-        self._telemetry.breaker(cursor.subscription, state.is_open)
+        if isinstance(state.endpoint, Connected):
+            keys = Keys()
+            self._session = self._request_loop.session(cursor.subscription_id, state.endpoint)
+            if not self._session.is_open:
+                leave(connection)
+                return OPENS if self._session.is_due else WAITS
+        else:
+            signed = self._signing.keys(connection, cursor, state.secrets, waits=claimed.noted)
+            if signed is None:
+                connection.execute("commit")
+                return WAITS
+            keys = signed
         if self._rate.update(state.endpoint):
             leave(connection)
             return Ran(exhausted=False)
@@ -200,6 +263,9 @@ class PushRuns:
             retrying=state.retrying,
             has_heads=state.has_heads,
             probe_token=probe_token,
+            installation=state.installation,
+            replays=state.replays,
+            owner=state.made_by,
         )
 
     def _is_in_turn(self, connection: Connection, cursor: Cursor) -> bool:
@@ -221,8 +287,11 @@ class PushRuns:
     def _judge_late_failures(
         self, connection: Connection, target: Target, state: SubscriptionState
     ) -> bool:
-        """What was sent before the breaker closed does not open it again."""
-        more = self._request_loop.take_late_failures(target.subscription_id, state.closed_at)
+        """What was sent before the breaker closed, or before its window, does not open it again:
+        another relay's runs may have followed.
+        """
+        since = max(state.closed_at, state.now - state.endpoint.breaker.window_seconds)
+        more = self._request_loop.take_late_failures(target.subscription_id, since)
         former = self._late
         self._late = Failures(former.failed + more.failed, former.refused + more.refused)
         if not self._late.failed:
@@ -256,18 +325,29 @@ class PushRuns:
         reading = None
         # Where the probe is a row, the log is of no concern.
         if claimed.position.delta is not None and not (target.probing and due):
-            reading = Reading(connection, [claimed], limit, blocking=True)
+            look = None if self._span is None else self._span.see
+            reading = Reading(connection, [claimed], limit, blocking=True, look=look)
+        if self._span is not None:
+            self._span.set_clock(target.clock)
+            self._span.link(item.row for item in due if item.row is not None)
         lease = Lease(connection, frozen_after_seconds(self._settings), began_at)
         sending = Sending(self._request_loop, lease)
         sending.add(target, cursor.id, slots)
-        (result,) = sending.send(
-            due,
-            _turns(reading),
-            lambda: [reading.after_id if reading is not None else 0],
-        )
+        with self._request_loop.working.rest(self._owner):
+            (result,) = sending.send(
+                due,
+                _turns(reading),
+                lambda: [reading.after_id if reading is not None else 0],
+            )
         self._rate.used(result.sent)
+        if self._span is not None:
+            self._span.send(result.sent)
         sent = Sent(claimed, target, reading, result, finished, cleared, self._late)
         try:
+            if result.away is not None:
+                self._note(connection, cursor, result.away)
+            elif claimed.noted and sent.acked:
+                note_waiting(connection, cursor.subscription_id, None)
             (progressed,) = finish(
                 connection, [sent], self._settings.name, self._telemetry, began_at
             )
@@ -292,7 +372,8 @@ class PushRuns:
         waits = target.probing and not sent.is_next_probe_at_once
         if result.is_lease_over:
             self._tell_lease_over(cursor.subscription, time.monotonic() - began_at)
-        blocked = stuck or waits or result.is_lease_over or result.unable or result.gone is not None
+        blocked = stuck or waits or result.is_lease_over or result.unable
+        blocked = blocked or result.gone is not None or result.away is not None
         return Ran(progressed, exhausted, blocked, alone=result.is_slow or not sent.is_simple)
 
     def _tell_lease_over(self, subscription: str, seconds: float) -> None:
@@ -311,7 +392,7 @@ def _place(cursor: Cursor) -> tuple[int, int, int]:
     return cursor.priority, cursor.shard, cursor.id
 
 
-def _decide_without_request(item: Item, endpoint: Endpoint, cursor: Cursor) -> bool:
+def _decide_without_request(item: Item, endpoint: Receiver, cursor: Cursor) -> bool:
     """What came late, or a shorter schedule, has decided already."""
     exhausted = item.attempts >= most_attempts(endpoint.retry)
     if item.outcome == "acked":

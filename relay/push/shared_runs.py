@@ -1,8 +1,9 @@
-"""Runs of many `http` subscriptions together: one claim, one read, one end for all of them."""
+"""Runs of many pushed subscriptions together: one claim, one read, one end for all of them."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence, Set
+from typing import TYPE_CHECKING
 
 from relay.database import Connection
 from relay.keyring import CannotOpenError, Keyring, Keys
@@ -16,6 +17,7 @@ from relay.push.fair_turns import Owner
 from relay.push.finish import Sent, finish
 from relay.push.held_time import HeldTime
 from relay.push.lease import Lease
+from relay.push.policy.settings import Connected
 from relay.push.policy.verdict import Failures
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.result import BatchResult
@@ -26,9 +28,16 @@ from relay.push.subscription_state import STATE, SubscriptionState
 from relay.push.target import Target
 from relay.settings import Settings
 
+if TYPE_CHECKING:
+    from relay.monitoring.spans import RunSpan
+
 # What the next run is for; and what goes alone, since it would hold up the others.
 LATER = Ran(exhausted=False)
 ALONE = Ran(exhausted=False, alone=True)
+# Others wait until it is written what became of a message that was not acknowledged: of so many of
+# each cursor at most, and of an API key's all together, however many it has made.
+MAX_WINDOW = 32
+KEY_WINDOW = 512
 
 
 class SharedPushRuns:
@@ -51,13 +60,23 @@ class SharedPushRuns:
         self._held_time = HeldTime()
         self._sending: Sending | None = None
         self._waiting: Set[int] = frozenset()
+        # The run under way, where it has one.
+        self._span: RunSpan | None = None
 
     def run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         """At most `limit` messages of each; see Runs. Raises psycopg.Error."""
+        spans = self._telemetry.spans
+        if spans is None:
+            return self._run(cursors, limit, again=again)
+        names = [cursor.subscription for cursor in cursors]
+        with spans.run(cursors[0].kind, names) as self._span:
+            return self._run(cursors, limit, again=again)
+
+    def _run(self, cursors: Sequence[Cursor], limit: int, *, again: bool) -> dict[int, Ran]:
         self._request_loop.has_shared_run = True
         try:
             claims = self._claims.take(cursors)
-            return self._run(claims, limit, again=again) if claims else {}
+            return self._run_claimed(claims, limit, again=again) if claims else {}
         except BaseException:
             give_up(self._connection)
             raise
@@ -75,7 +94,7 @@ class SharedPushRuns:
         if (sending := self._sending) is not None:
             sending.give_way(cursor_ids)
 
-    def _run(self, claims: Sequence[Claimed], limit: int, *, again: bool) -> dict[int, Ran]:
+    def _run_claimed(self, claims: Sequence[Claimed], limit: int, *, again: bool) -> dict[int, Ran]:
         ran: dict[int, Ran] = {}
         simple: list[Claimed] = []
         targets: dict[int, Target] = {}
@@ -90,7 +109,8 @@ class SharedPushRuns:
             else:
                 simple.append(claimed)
                 targets[cursor.id] = _target(cursor, state, keys)
-        shared = SharedReading(self._connection, simple, limit)
+        look = None if self._span is None else self._span.see
+        shared = SharedReading(self._connection, simple, limit, look)
         ran |= {claimed.cursor.id: LATER for claimed in shared.waiting}
         if not shared.claims:
             leave(self._connection)
@@ -104,6 +124,9 @@ class SharedPushRuns:
             return None
         if self._request_loop.has_late_failures(claimed.cursor.subscription_id):
             return None
+        if isinstance(state.endpoint, Connected):
+            session = self._request_loop.session(claimed.cursor.subscription_id, state.endpoint)
+            return Keys() if session.is_open else None
         try:
             return open_keys(self._keyring, state.secrets) or None
         except CannotOpenError:
@@ -115,14 +138,21 @@ class SharedPushRuns:
         began_at = self._claims.asked_at
         lease = Lease(self._connection, self._frozen_after_seconds, began_at)
         sending = Sending(self._request_loop, lease, shared=True)
+        of_owner = Counter(target.owner for target in targets)
         for claimed, target in zip(shared.claims, targets, strict=True):
             slots = self._request_loop.slots(target.subscription_id, target.owner)
             slots.capacity = target.endpoint.concurrency
-            self._telemetry.breaker(target.subscription, False)
-            sending.add(target, claimed.cursor.id, slots)
+            window = MAX_WINDOW
+            if target.owner is not None:
+                window = min(window, max(KEY_WINDOW // of_owner[target.owner], 1))
+            sending.add(target, claimed.cursor.id, slots, window)
         results = self._send(shared, sending)
+        if self._span is not None:
+            self._span.set_clock(targets[0].clock)
+            self._span.send(sum(result.sent for result in results))
         sent = [
-            Sent(claimed, target, shared.of(place), result, (), 0, Failures())
+            # To judge a breaker takes a look at all runs of an hour.
+            Sent(claimed, target, shared.of(place), result, (), 0, Failures(), is_judged_later=True)
             for place, (claimed, target, result) in enumerate(
                 zip(shared.claims, targets, results, strict=True)
             )
@@ -142,6 +172,9 @@ class SharedPushRuns:
             sending.end(committed=False)
             raise
         sending.end(committed=True)
+        for one in sent:
+            for item in one.tried:
+                self._request_loop.count_later(one.target, item)
         self._claims.keep()
         return {
             one.cursor.id: self._ran(
@@ -171,6 +204,7 @@ class SharedPushRuns:
             subscription_id, result = one.target.subscription_id, one.result
             held[subscription_id] = max(held.get(subscription_id, 0.0), result.held_seconds)
             is_odd = not one.is_simple or result.is_lease_over or result.unable
+            is_odd = is_odd or result.left_dead_letter or result.away is not None
             if is_odd or shared.has_backlog(place):
                 leaving.add(subscription_id)
         for subscription_id, seconds in held.items():
@@ -238,4 +272,6 @@ def _target(cursor: Cursor, state: SubscriptionState, keys: Keys) -> Target:
         clock=state.now - time.monotonic(),
         most=ANY,
         owner=state.made_by,
+        installation=state.installation,
+        replays=state.replays,
     )

@@ -6,7 +6,7 @@ import msgspec
 
 from relay.log.claim import Claimed
 from relay.push.fair_turns import Owner
-from relay.push.policy.settings import Endpoint, decode
+from relay.push.policy.settings import Receiver, decode
 
 # A key as it is, or sealed.
 Secret = tuple[bytes | None, str | None]
@@ -19,10 +19,11 @@ class SubscriptionState(msgspec.Struct, frozen=True):
     attempt; `has_heads`: of some group one will be due some time; `has_rows`: a row may block its
     group, as a parked dead letter does; `is_rescheduled`: its rows wait by another schedule from
     now on. `now` and `closed_at`, when its breaker closed, are seconds since 1970 by the
-    database's clock.
+    database's clock. `installation` is there for what is no endpoint; `replays`: how often the
+    cursor was set back.
     """
 
-    endpoint: Endpoint
+    endpoint: Receiver
     secrets: Sequence[Secret]
     is_open: bool
     is_half_open: bool
@@ -34,13 +35,16 @@ class SubscriptionState(msgspec.Struct, frozen=True):
     now: float
     closed_at: float
     made_by: Owner
+    installation: str | None
+    replays: int
 
     @classmethod
     def of(cls, claimed: Claimed) -> "SubscriptionState":
         """What STATE has read of a claimed cursor."""
         assert claimed.besides is not None
-        settings, keys, sealed, *rest = claimed.besides
-        return cls(decode(settings), list(zip(keys, sealed, strict=True)), *rest)
+        settings, kind, keys, sealed, *rest = claimed.besides
+        to = decode(settings, kind, claimed.cursor.sink_settings.topic)
+        return cls(to, list(zip(keys, sealed, strict=True)), *rest)
 
     def is_simple(self, claimed: Claimed) -> bool:
         """Whether nothing of it would hold up others in one run with it."""
@@ -58,7 +62,7 @@ class SubscriptionState(msgspec.Struct, frozen=True):
 
 # What was tried before gets slots of its own, not what is merely in flight beyond its run.
 STATE = """
-select c.id, s.settings::text, x.keys, x.sealed,
+select c.id, s.settings::text, s.kind, x.keys, x.sealed,
        b.opened_at is not null, coalesce(b.retry_at <= clock_timestamp(), false),
        b.failing_since is not null,
        exists (select from outbox.delivery d
@@ -70,7 +74,9 @@ select c.id, s.settings::text, x.keys, x.sealed,
        exists (select from outbox.rescheduling r where r.cursor_id = c.id),
        extract(epoch from clock_timestamp())::float8,
        coalesce(extract(epoch from b.closed_at), 0)::float8,
-       s.made_by
+       s.made_by,
+       case when s.kind <> 'http' then (select i.id::text from outbox.installation i) end,
+       c.replays
 from outbox.cursor c
 join outbox.subscription s on s.id = c.subscription_id
 join outbox.breaker b on b.subscription_id = s.id

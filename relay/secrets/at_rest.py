@@ -45,6 +45,7 @@ SECRETS = """
 
 def _secrets(connection: Connection) -> Iterator[Secret]:
     with transaction(connection):
+        connection.execute(TIMEOUT)
         rows = connection.execute(SECRETS).fetchall()
     for row in rows:
         yield Secret(*row)

@@ -3,28 +3,42 @@
 import os
 import re
 import socket
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult
 
 import msgspec
 
-from relay.settings import database_url, destinations, environment, secret_keys, variables
+from relay.addresses import Network
+from relay.settings import (
+    credentials,
+    database_url,
+    destinations,
+    environment,
+    secret_keys,
+    variables,
+)
 from relay.settings import kafka as kafka_properties
-from relay.settings.destinations import Network
+from relay.settings.credentials import Credential
+from relay.settings.destinations import AllowedHosts
 from relay.settings.error import SettingsError
 
 
 def _default_name() -> str:
     pid = str(os.getpid())
     host = re.sub(r"[^!-~]", "", socket.gethostname()) or "relay"
-    return f"{host[: 31 - len(pid)]}-{pid}"
+    room = 31 - len(pid)
+    if len(host) > room:
+        # What tells it from others may be at its end, and in a container every pid is 1.
+        host = f"{host[: room - 9]}-{zlib.crc32(host.encode()):08x}"
+    return f"{host}-{pid}"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What one relay process runs with.
 
-    Every field but the first four comes from RELAY_<FIELD>, and its description says what fits.
+    Every field but the first five comes from RELAY_<FIELD>, and its description says what fits.
     """
 
     database_url: str
@@ -32,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka: dict[str, str]
     # OUTBOX_SECRET_KEY, newest first; empty where secrets are not sealed.
     secret_keys: tuple[str, ...] = ()
+    # The variables RELAY_CREDENTIALS_<NAME>_<PART>.
+    credentials: Credential = msgspec.field(default_factory=Credential)
     # What was in the environment and is left aside, a sentence each, for the log.
     ignored: tuple[str, ...] = ()
 
@@ -50,6 +66,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="a URI reference of at most 255 characters: the CloudEvents source",
         ),
     ] = "/outbox"
+    event_types_url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~:@!$&'()*+,;=%/-]*)?)?\Z",
+            max_length=500,
+            description="where consumers read the event types, https://HOST/v1/event-types: "
+            "begins the CloudEvents dataschema; unset: there is none",
+        ),
+    ] = ""
     retention_days: Annotated[
         int, msgspec.Meta(ge=1, le=3650, description="whole days, 1 to 3650")
     ] = 7
@@ -110,7 +135,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         msgspec.Meta(
             max_length=4096,
-            description="networks that no endpoint may be in, such as your own: 192.0.2.0/24",
+            description="networks that no endpoint or connector may be in: 192.0.2.0/24",
+        ),
+    ] = ""
+    allow_hosts: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=4096,
+            description="where connectors may go besides public addresses, and where "
+            "credentials without hosts may: kafka.internal:9092,*.kafka.internal,10.1.0.0/16, and "
+            "queues: sqs.eu-central-1.amazonaws.com/123456789012",
+        ),
+    ] = ""
+    allow_roles: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=4096,
+            description="roles that connectors may take on, by their ARNs: "
+            "arn:aws:iam::123456789012:role/outbox",
+        ),
+    ] = ""
+    credentials_directory: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=4096,
+            description="a folder of connectors' credentials: NAME/username, …/password, …/ca",
         ),
     ] = ""
     push_ports: Annotated[
@@ -155,6 +204,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return destinations.networks(self.deny_networks)
 
     @property
+    def hosts(self) -> tuple[AllowedHosts, ...]:
+        """What RELAY_ALLOW_HOSTS names. Raises ValueError."""
+        return destinations.hosts(self.allow_hosts)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """What RELAY_ALLOW_ROLES names. Raises ValueError."""
+        return destinations.roles(self.allow_roles)
+
+    def credential(self, name: str, *needed: str) -> Credential:
+        """The parts of a credential, read anew, the needed ones among them.
+
+        Raises CredentialError.
+        """
+        found = credentials.read(name, self.credentials, self.credentials_directory)
+        for part in needed:
+            if part not in found:
+                raise credentials.missing(name, part, self.credentials_directory)
+        return found
+
+    @property
     def ports(self) -> tuple[range, ...]:
         """What RELAY_PUSH_PORTS names. Raises ValueError."""
         return destinations.ports(self.push_ports)
@@ -185,10 +255,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if faults:
             raise SettingsError(faults)
         ignored, relay, kafka = environment.sort_out(environ)
+        relay, found = credentials.split(relay, faults)
         values: dict[str, Any] = {
             "database_url": database_url.read(environ.get("DATABASE_URL", ""), faults),
             "kafka": kafka_properties.read(kafka, faults),
             "secret_keys": secret_keys.read(environ, faults),
+            "credentials": found,
             "ignored": ignored,
             **variables.read(cls, relay, faults),
         }
@@ -210,6 +282,16 @@ _NETWORKS = "write networks as 10.1.0.0/16,fd00::/8"
 _PARSED: tuple[tuple[str, Callable[[Settings], object], str], ...] = (
     ("RELAY_ALLOW_NETWORKS", lambda settings: settings.networks, _NETWORKS),
     ("RELAY_DENY_NETWORKS", lambda settings: settings.denied_networks, _NETWORKS),
+    (
+        "RELAY_ALLOW_HOSTS",
+        lambda settings: settings.hosts,
+        "write hosts as kafka.internal:9092,*.kafka.internal,10.1.0.0/16,[fd00::/8]:9092",
+    ),
+    (
+        "RELAY_ALLOW_ROLES",
+        lambda settings: settings.roles,
+        "write roles as arn:aws:iam::123456789012:role/outbox",
+    ),
     ("RELAY_PUSH_PORTS", lambda settings: settings.ports, "write ports as 443,8000-8999"),
     ("RELAY_PUSH_PROXY", lambda settings: settings.proxy, "write http://user:password@host:3128"),
 )

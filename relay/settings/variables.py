@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 # Fields that no RELAY_* variable sets.
-_OTHERS = frozenset({"database_url", "kafka", "secret_keys", "ignored"})
+_OTHERS = frozenset({"database_url", "kafka", "secret_keys", "credentials", "ignored"})
 # What may hold a password.
 _UNSHOWN = frozenset({"push_proxy"})
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from psycopg import InterfaceError, OperationalError
 from psycopg import errors as sqlstates
@@ -29,10 +29,16 @@ from service.fair_turns import CrowdedError, Turns, asks_for
 from service.problems import unavailable
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.spans import Spans
+
 # What a standby says to READ WRITE, and a primary that was made read-only to a write.
 READ_ONLY = (sqlstates.FeatureNotSupported, sqlstates.ReadOnlySqlTransaction)
 
 LOST_RACES = (sqlstates.DeadlockDetected, sqlstates.SerializationFailure)
+
+# The SQLSTATE of outbox.refuse_event: a message that is published does not fit its event type.
+UNFIT = "OB422"
 
 # Away, restarting, out of connections or time; a standby not promoted yet; not migrated yet.
 UNAVAILABLE = (
@@ -40,6 +46,7 @@ UNAVAILABLE = (
     InterfaceError,
     TimeoutError,
     *READ_ONLY,
+    sqlstates.TransactionTimeout,
     sqlstates.InvalidSchemaName,
     sqlstates.UndefinedTable,
     sqlstates.UndefinedFunction,
@@ -72,7 +79,8 @@ _has_turn: ContextVar[bool] = ContextVar("has_turn", default=False)
 class Database:
     """The pool and its transactions. A database that is lost is a Problem 503, in bounded time."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, spans: "Spans | None" = None) -> None:
+        self._spans = spans
         self._timeout_seconds = settings.database_timeout_seconds
         share = max(1, settings.pool_size // SHARE)
         self._turns = Turns(settings.pool_size, kept=settings.pool_size // SHARE)
@@ -259,7 +267,7 @@ class Database:
             async with self._connection() as connection:
                 async with connection.pipeline(), connection.transaction():
                     bound = await connection.execute(BOUND, {"milliseconds": milliseconds})
-                    yield Transaction(connection, traceparent)
+                    yield Transaction(connection, traceparent, self._spans)
                 row = await bound.fetchone()
                 if row is not None and row[0] is not None:
                     # Nothing was written, and what was read may be long out of date.

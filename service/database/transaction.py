@@ -1,11 +1,15 @@
 """One transaction: what it begins with, its statements, and the messages that commit with them."""
 
-from collections.abc import Mapping
-from typing import Any, LiteralString, TypeVar
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 import msgspec
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import class_row
+
+if TYPE_CHECKING:
+    from service.spans import Spans
 
 # Every transaction begins with it: what the service relies on, whatever the server, the database or
 # the role have set. For the transaction only: a pooler hands the session on.
@@ -17,7 +21,9 @@ from psycopg.rows import class_row
 # What search_path puts before pg_catalog could shadow all that a statement names; pg_temp is
 # searched first unless it is named last. A row lock that is not granted, a frozen client, a bad
 # plan: each ends on the server as well. With row_security off a policy that would hide rows is an
-# error: a payment for an order that the policy hides would be acknowledged.
+# error: a payment for an order that the policy hides would be acknowledged. An answer says that
+# what was written is there, so no commit is answered before it is on the server's disk; whether a
+# standby has it too is the operator's to say.
 BOUND: LiteralString = """
     select case
                when pg_catalog.current_setting('default_transaction_read_only')
@@ -39,6 +45,9 @@ BOUND: LiteralString = """
            pg_catalog.set_config('array_nulls', 'on', true),
            pg_catalog.set_config('quote_all_identifiers', 'off', true),
            pg_catalog.set_config('row_security', 'off', true),
+           case when pg_catalog.current_setting('synchronous_commit') operator(pg_catalog.=) 'off'
+               then pg_catalog.set_config('synchronous_commit', 'local', true)
+           end,
            pg_catalog.set_config('statement_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('lock_timeout', %(milliseconds)s, true),
            pg_catalog.set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true),
@@ -47,6 +56,9 @@ BOUND: LiteralString = """
                then pg_catalog.set_config('transaction_timeout', '0', true)
            end
 """
+
+# Where nothing is exported.
+NO_SPAN = nullcontext()
 
 Row = TypeVar("Row")
 Value = TypeVar("Value")
@@ -59,8 +71,14 @@ class Transaction:
     error may therefore rise later than its statement, at the latest when the transaction ends.
     """
 
-    def __init__(self, connection: AsyncConnection[Any], traceparent: str | None) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        traceparent: str | None,
+        spans: "Spans | None" = None,
+    ) -> None:
         self._connection = connection
+        self._spans = spans
         # What each message that it publishes carries, as JSON.
         self.message_headers = (
             None
@@ -124,4 +142,9 @@ class Transaction:
             "priority": priority,
             "headers": self.message_headers,
         }
-        await self._connection.execute(self.PUBLISH, parameters)
+        with self.publishing((channel,)):
+            await self._connection.execute(self.PUBLISH, parameters)
+
+    def publishing(self, channels: Iterable[str]) -> AbstractContextManager[None]:
+        """Around a statement that publishes to these channels, a message each: its span."""
+        return NO_SPAN if self._spans is None else self._spans.publish(channels)

@@ -1,37 +1,41 @@
 """The one routine by which an order is paid, in part or in full: on both paths the same."""
 
-from datetime import datetime
 from decimal import Decimal
-from typing import LiteralString
+from typing import Annotated, Literal, LiteralString
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from service.database.transaction import Transaction
-from service.payments import lifecycle
+from service.payments import finance, lifecycle
 from service.payments.live import updates
-from service.payments.money import text
-from service.payments.sale import Item, Order, OrderStatus
+from service.payments.money import Amount, text
+from service.payments.sale import Item, Order, Time
+from service.payments.sale_event import SaleEvent, given
+
+PaidStatus = Literal["PARTIAL", "COMPLETED"]
+Finance = Annotated[Raw, Meta(description="That of the order's metadata, as it was written.")]
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The `payment` of payment.success; amounts are strings, `paid_at` is ISO 8601."""
+class Payment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was paid by now, in all and not by this payment alone."""
 
-    total: str
-    paid: str
+    total: Amount
+    paid: Amount
     currency: str
     is_fully_paid: bool
-    paid_at: datetime
-    session_id: str | None = None
-    finance: msgspec.Raw | None = None
+    paid_at: Time
+    session_id: str | UnsetType = UNSET
+    finance: Finance | UnsetType = UNSET
 
 
 class PaymentSuccess(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The value on topic payment.success; its key is the order's id."""
+    """An order was paid, in full (COMPLETED) or in part (PARTIAL). The key is the order's id."""
 
     sale_order_id: UUID
     sale_order_number: str
-    sale_order_status: OrderStatus
+    sale_order_status: PaidStatus
     merchant_id: str
     sale_channel_id: str
     created_by: str
@@ -39,6 +43,8 @@ class PaymentSuccess(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     payment: Payment
     items: list[Item]
 
+
+SUCCESS = SaleEvent("payment.success", "payment.success", PaymentSuccess)
 
 PAY: LiteralString = """
     update sale.sale_order
@@ -56,7 +62,7 @@ async def pay(
 
     `paid` is what is paid by now, not what was added. The order's status has been checked.
     """
-    status: OrderStatus = "COMPLETED" if in_full else "PARTIAL"
+    status: PaidStatus = "COMPLETED" if in_full else "PARTIAL"
     await transaction.execute(
         PAY,
         {
@@ -76,7 +82,7 @@ async def pay(
 
 
 async def _publish_success(
-    transaction: Transaction, order: Order, items: list[Item], paid: Decimal, status: OrderStatus
+    transaction: Transaction, order: Order, items: list[Item], paid: Decimal, status: PaidStatus
 ) -> None:
     value = PaymentSuccess(
         sale_order_id=order.id,
@@ -92,21 +98,12 @@ async def _publish_success(
             currency=order.currency,
             is_fully_paid=status == "COMPLETED",
             paid_at=order.now,
-            session_id=order.closed_in_session_id,
-            finance=_finance(order.metadata),
+            session_id=given(order.closed_in_session_id),
+            finance=given(finance.of(order.metadata)),
         ),
         items=items,
     )
-    await transaction.publish("payment.success", "payment.success", value, group_key=str(order.id))
-
-
-_METADATA = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def _finance(metadata: str | None) -> msgspec.Raw | None:
-    """`finance` of the order's metadata, byte for byte as the order's creator wrote it."""
-    finance = _METADATA.decode(metadata).get("finance") if metadata else None
-    return None if finance is None or bytes(finance) == b"null" else finance
+    await SUCCESS.publish(transaction, order.id, value)
 
 
 GIVE_POINTS: LiteralString = """

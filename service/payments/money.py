@@ -2,14 +2,23 @@
 
 import re
 from decimal import Decimal
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 MAX_DIGITS = 15
 MAX_DECIMALS = 8
 
 T = TypeVar("T")
+
+# As it goes out: see `text`.
+Amount = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]+(\.[0-9]+)?$", description="A decimal amount; a string keeps every digit."
+    ),
+]
 
 _AMOUNT = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 

@@ -2,14 +2,18 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 OrderStatus = Literal["DRAFT", "PROCESSING", "PARTIAL", "COMPLETED", "CANCELLED"]
 CheckStatus = Literal["PROCESSING", "PARTIAL", "COMPLETED", "CANCELLED"]
 Mode = Literal["PRODUCT", "CUSTOM"]
+
+# As it goes out.
+Time = Annotated[datetime, Meta(tz=True)]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +46,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     paid: Decimal
 
 
+# Also its own JSON form.
 class Item(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is sold. Also its own JSON form."""
+    """What is sold; only a PRODUCT has stock."""
 
     id: UUID
     item_type: str
     item_id: str
-    quantity: int
+    quantity: Annotated[int, Meta(ge=1)]
     mode: Mode

@@ -37,6 +37,14 @@ EventType = Annotated[
         description="The type of an event: at most 255 printable characters.",
     ),
 ]
+EventTypeName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,199}\Z",
+        description="A type of the catalogue: at most 200 letters, digits, dots, dashes and "
+        "underscores.",
+    ),
+]
 GroupKey = Annotated[
     str,
     Meta(

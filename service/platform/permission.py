@@ -24,7 +24,7 @@ def require_channel(caller: Caller, channel: str, field: str) -> None:
 
 def require_scope(caller: Caller, kind: str) -> None:
     """Raises Problem 403 where subscriptions of this kind are not the key's to pause or replay."""
-    scope: Scope = "operate" if kind == "kafka" else "manage"
+    scope: Scope = "manage" if kind == "http" else "operate"
     if scope not in caller.scopes:
         raise lacking_scope(caller, f"{scope}, since the subscription is of kind {kind}")
 
@@ -50,19 +50,63 @@ class Target(msgspec.Struct, frozen=True):
     kind: str
     channels: list[str] | None
     read_channels: list[str] | None
+    is_connector: bool
+    made_by: str | None
 
 
 TARGET: LiteralString = """
-    select kind, channels, read_channels from outbox.subscription where id = %(id)s
+    select kind, channels, read_channels, outbox.other_cluster(settings) <> '' as is_connector,
+           made_by
+    from outbox.subscription where id = %(id)s
 """
 
 
 async def kind_of(transaction: Transaction, caller: Caller, subscription_id: int) -> str:
     """The kind of a subscription; Problem 404 if there is none for this caller."""
+    return (await _target(transaction, caller, subscription_id)).kind
+
+
+async def require_operable(transaction: Transaction, caller: Caller, subscription_id: int) -> None:
+    """Raises Problem where it is not the caller's to pause, replay or redrive.
+
+    404 where there is none for this caller, 403 where its kind takes another scope, and where it is
+    a connector that a key of another name made.
+    """
+    target = await _target(transaction, caller, subscription_id)
+    require_scope(caller, target.kind)
+    require_maker(caller, target)
+
+
+async def _target(transaction: Transaction, caller: Caller, subscription_id: int) -> Target:
     found = await transaction.one(Target, TARGET, {"id": subscription_id})
     if found is None or not is_there(caller, found):
         raise no_subscription()
-    return found.kind
+    return found
+
+
+class Made(Protocol):
+    """Whether it is a connector, and the name of the limited key that made it, if one did."""
+
+    @property
+    def is_connector(self) -> bool | None: ...
+
+    @property
+    def made_by(self) -> str | None: ...
+
+
+def require_maker(caller: Caller, subscription: Made) -> None:
+    """Raises Problem 403 where a limited key meets a connector that it did not make.
+
+    Others may lead with a credential, or to a topic that is beyond this key.
+    """
+    if caller.channels is None or not subscription.is_connector:
+        return
+    if subscription.made_by != caller.name:
+        detail = (
+            "A key that is limited to channels changes and operates the connectors that keys of "
+            "its own name made, and no others."
+        )
+        raise Problem(403, detail)
 
 
 async def require_http(transaction: Transaction, caller: Caller, subscription_id: int) -> None:

@@ -92,8 +92,9 @@ return greatest(keep_days / 4.0, 1) * interval '1 day';
 revoke execute on function outbox.partition_width(integer) from public;
 
 -- Turns to the next partition where the present one has been written to for long enough. Returns the present one from
--- then on. It locks outbox.known_partition, so one transaction at a time turns or makes partitions; readers and writers
--- never wait for that lock.
+-- then on. It locks the row of outbox.installation, so one transaction at a time turns or makes partitions. A lock on a
+-- table would be others' to take as well, since Postgres takes that before it asks for rights; a row takes the right to
+-- UPDATE it. Readers and writers never wait for it.
 create function outbox.turn_partition(parent text, keep_days integer) returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -105,7 +106,7 @@ declare
     now   constant timestamptz := clock_timestamp();
     present integer;
 begin
-    lock table outbox.known_partition in share update exclusive mode;
+    perform from outbox.installation for update;
     present := outbox.present_partition(turn_partition.parent);
     -- The clock may have been ahead when it was begun.
     update outbox.known_partition as known set from_time = now
@@ -191,11 +192,12 @@ as $$
 $$;
 revoke execute on function outbox.past_partitions(text, integer) from public;
 
--- What keeps a table from being dropped: what depends on it and would not go with it, named for people. Every login that
--- may connect can make such an object without any right on the table: `'16485'::regclass` in a temporary view suffices,
--- and after a crash of the server that view stays. `is_temporary`: neither the object nor what depends on it is more
--- than temporary.
-create function outbox.dependents_of(relation regclass) returns table (dependent text, is_temporary boolean)
+-- What keeps a table from being dropped: what depends on it and would not go with it, named for people; NULL: nothing.
+-- Every login that may connect can make such an object without any right on the table: `'16485'::regclass` in a
+-- temporary view suffices, and after a crash of the server that view stays. `may_go`: neither these objects nor what
+-- depends on them is more than temporary, and they are no more than a hundred, types and rules of views among them.
+-- Dropping takes a lock for each, so thousands would fill the server's table of locks; no more of them are looked at.
+create function outbox.dependents_of(relation regclass, out dependents text, out may_go boolean)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -205,12 +207,10 @@ as $$
         select depend.classid, depend.objid
         from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
         where depend.deptype <> 'n'
-    ), foreign_dependent as (
-        select distinct depend.classid, depend.objid
+    ), reached as (
+        select depend.classid, depend.objid, depend.classid as through_classid, depend.objid as through_objid
         from own join pg_depend as depend on (depend.refclassid, depend.refobjid) = (own.classid, own.objid)
         where depend.deptype = 'n' and (depend.classid, depend.objid) not in (select classid, objid from own)
-    ), reached as (
-        select classid, objid, classid as through_classid, objid as through_objid from foreign_dependent
         union
         -- What depends on it, and the whole of which it is a part, as a view is of its rule.
         select following.classid, following.objid, reached.through_classid, reached.through_objid
@@ -221,47 +221,53 @@ as $$
             select refclassid, refobjid from pg_depend
             where (classid, objid) = (reached.classid, reached.objid) and deptype = 'i'
         ) as following
+    ), bounded as materialized (
+        select * from reached limit 101
+    ), named as (
+        select coalesce(pg_describe_object('pg_class'::regclass, rule.ev_class, 0),
+                        pg_describe_object(bounded.through_classid, bounded.through_objid, 0), 'an object that went')
+                   || coalesce(' of ' || owner.refobjid::regrole, '') as name,
+               bool_and(coalesce(address.object_names[1] ~ '^pg_(toast_)?temp(_[0-9]+)?(\.|$)', true)) as is_temporary
+        from bounded
+        cross join lateral pg_identify_object_as_address(bounded.classid, bounded.objid, 0) as address
+        left join pg_rewrite as rule
+            on bounded.through_classid = 'pg_rewrite'::regclass and rule.oid = bounded.through_objid
+        left join pg_shdepend as owner
+            on owner.dbid = (select oid from pg_database where datname = current_database())
+           and (owner.classid, owner.objid) = (
+                   case when rule.oid is null then bounded.through_classid else 'pg_class'::regclass end,
+                   coalesce(rule.ev_class, bounded.through_objid))
+           and owner.deptype = 'o'
+        group by 1
     )
-    select coalesce(pg_describe_object('pg_class'::regclass, rule.ev_class, 0),
-                    pg_describe_object(reached.through_classid, reached.through_objid, 0), 'an object that went')
-               || coalesce(' of ' || owner.refobjid::regrole, ''),
-           bool_and(coalesce(address.object_names[1] ~ '^pg_(toast_)?temp(_[0-9]+)?(\.|$)', true))
-    from reached
-    cross join lateral pg_identify_object_as_address(reached.classid, reached.objid, 0) as address
-    left join pg_rewrite as rule
-        on reached.through_classid = 'pg_rewrite'::regclass and rule.oid = reached.through_objid
-    left join pg_shdepend as owner
-        on owner.dbid = (select oid from pg_database where datname = current_database())
-       and (owner.classid, owner.objid) = (
-               case when rule.oid is null then reached.through_classid else 'pg_class'::regclass end,
-               coalesce(rule.ev_class, reached.through_objid))
-       and owner.deptype = 'o'
-    group by 1
-    order by 1
+    select case when (select count(*) from bounded) > 100 then 'more than 100 objects, such as ' else '' end
+               || left(string_agg(name, ', ' order by name), 500),
+           bool_and(is_temporary) and (select count(*) from bounded) <= 100
+    from named
 $$;
 revoke execute on function outbox.dependents_of(regclass) from public;
 
 -- Drops a table that its caller has locked, together with temporary objects that depend on it. False, and nothing is
--- dropped, where something else does, which is its owner's. What names the table by its oid takes no lock on it, so it
--- may come between the look and the drop; what reads the table can't.
+-- dropped, where others do, which are their owners', or too many. Postgres locks all that depends on a table before it
+-- refuses to drop it: so this looks first. What names the table by its oid takes no lock on it, so it may come between
+-- the look and the drop; what reads the table can't.
 create function outbox.drop_table(relation regclass) returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 -- A session that uses its temporary view meanwhile holds that; others wait for the table.
 set lock_timeout = '10ms'
 as $$
+declare
+    -- NULL: nothing depends on it.
+    with_them constant boolean := (select may_go from outbox.dependents_of(relation));
 begin
-    begin
-        execute format('drop table %s', relation);
-        return true;
-    exception when dependent_objects_still_exist then
-        null;
-    end;
-    if exists (select from outbox.dependents_of(relation) where not is_temporary) then
+    if not with_them then
         return false;
     end if;
-    execute format('drop table %s cascade', relation);
+    execute format('drop table %s %s', relation, case when with_them then 'cascade' end);
     return true;
+exception when dependent_objects_still_exist then  -- it came since
+    return false;
 end
 $$;
 revoke execute on function outbox.drop_table(regclass) from public;
@@ -272,12 +278,11 @@ create function outbox.pinned_partitions() returns table (partition text, pinned
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select attached.partition, left(string_agg(dependent, ', '), 500) || ' depends on it'
+    select attached.partition, dependents || ' depends on it'
     from outbox.known_partition as known
     join outbox.attached_partition as attached using (parent, number)
     cross join lateral outbox.dependents_of(attached.oid::regclass)
-    where known.upto_time is not null and pg_relation_size(attached.oid) = 0
-    group by attached.partition
+    where known.upto_time is not null and pg_relation_size(attached.oid) = 0 and dependents is not null
     order by attached.partition
 $$;
 revoke execute on function outbox.pinned_partitions() from public;
@@ -297,10 +302,11 @@ declare
     schema constant text    := split_part(parent, '.', 1);
     turned          integer := 0;
     old             text;
+    pinned          boolean;
     occupied        boolean;
 begin
     begin
-        lock table outbox.known_partition in share update exclusive mode;
+        perform from outbox.installation for update;
     exception when lock_not_available then
         return 0;
     end;
@@ -311,11 +317,16 @@ begin
     end;
     for old in select outbox.past_partitions(parent, keep_days) loop
         begin
-            -- Parent first, as every session locks them. This is the only lock that is waited for: from here on other
-            -- sessions wait.
-            execute format('lock table only %s in access exclusive mode', parent);
-            execute format('lock table %I.%I in access exclusive mode nowait', schema, old);
-            if outbox.drop_table(format('%I.%I', schema, old)::regclass) then
+            select may_go is false into pinned from outbox.dependents_of(format('%I.%I', schema, old)::regclass);
+            -- Parent first, as every session locks them. For a partition that stays nobody has to wait.
+            if not pinned then
+                perform set_config('lock_timeout', '80ms', true);
+                execute format('lock table only %s in access exclusive mode', parent);
+            end if;
+            -- Whoever waits for the table has waited since then.
+            perform set_config('lock_timeout', '10ms', true);
+            execute format('lock table %I.%I in access exclusive mode', schema, old);
+            if not pinned and outbox.drop_table(format('%I.%I', schema, old)::regclass) then
                 turned := turned + 1;
                 continue;
             end if;
@@ -323,10 +334,11 @@ begin
             if occupied then
                 execute format('truncate %I.%I', schema, old);
             end if;
-        exception when lock_not_available then
+        exception when lock_not_available or out_of_memory then  -- the latter where no room for locks is left
             null;
         end;
     end loop;
+    perform set_config('lock_timeout', '80ms', true);
     delete from outbox.known_partition as known
     where known.parent = turn_by_age.parent and known.upto_time is not null
       and not exists (select from outbox.attached_partition as attached

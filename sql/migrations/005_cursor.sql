@@ -15,10 +15,12 @@ create table outbox.cursor (
     waiting_since   timestamptz,
     waiting_reason  text,
     -- For exactly once. `generation` ends the name of its Kafka transactions. It is counted up where a transaction was
-    -- given up that can't be ended, since a topic that it wrote to takes nothing. `noted`: Kafka may hold a note of the
-    -- cursor.
+    -- given up that can't be ended, since a topic that it wrote to takes nothing. `noted_in`: the cluster that may hold
+    -- a note of the cursor, as outbox.other_cluster names it.
     generation      integer  not null default 0,
-    noted           boolean  not null default false,
+    noted_in        text,
+    -- How often it was set back: by that a receiver knows a replay that drops what it has seen before.
+    replays         integer  not null default 0,
 
     constraint priority_is_1_to_5 check (priority between 1 and 5),
     constraint the_waiting_have_a_reason check ((waiting_since is null) = (waiting_reason is null))

@@ -94,7 +94,7 @@ revoke execute on function outbox.attempts_at(bigint) from public;
 -- How much of the failed answers is kept is the endpoints' choice, so it is bounded for each subscription and day
 -- (UTC).
 create table outbox.answer_budget (
-    subscription_id bigint primary key references outbox.subscription on delete cascade,
+    subscription_id bigint primary key,
     day             date   not null default '-infinity',
     bytes           bigint not null default 0
 );
@@ -146,7 +146,7 @@ cross join lateral (
     where subscription_id = subscription.id
     order by log_id desc, id desc limit 100000
 ) as latest
-where subscription.kind = 'http'
+where subscription.kind <> 'kafka'
   and latest.at >= date_trunc('day', statement_timestamp(), 'UTC') - interval '1 day';
 
 insert into outbox.migration (version, name) values (6, 'attempt');

@@ -5,8 +5,10 @@ set standard_conforming_strings = on;
 -- A message that was given up, with a copy of it, so that retention can never take it away.
 create table outbox.dead_letter (
     id              bigint generated always as identity primary key,
+    -- That of the cursor. It refers to none by itself: the check would lock the subscription, and a run that may not
+    -- lock it is made again, with all that it sent.
+    subscription_id bigint      not null,
     -- No cascade: a subscription that still has dead letters can't be deleted by the way.
-    subscription_id bigint      not null references outbox.subscription,
     cursor_id       bigint      not null references outbox.cursor,
     message_id      bigint      not null,
     priority        smallint    not null,
@@ -49,7 +51,7 @@ declare
 begin
     perform from outbox.cursor
     join outbox.subscription on subscription.id = cursor.subscription_id
-    where subscription.kind = 'http'
+    where subscription.kind <> 'kafka'
       and cursor.id in (select cursor_id from outbox.dead_letter
                         where id = any (dead_letter_ids) and redriven_at is null)
     order by cursor.id
@@ -63,8 +65,8 @@ begin
     )
     insert into outbox.delivery as d (cursor_id, message_id, dead_letter_id, group_key, due_at)
     select cursor_id, message_id, chosen.id,
-           case when kind = 'http' then group_key end,
-           case when kind = 'http' and group_key is not null then null else clock_timestamp() end
+           case when kind <> 'kafka' then group_key end,
+           case when kind <> 'kafka' and group_key is not null then null else clock_timestamp() end
     from chosen
     join outbox.subscription on subscription.id = chosen.subscription_id
     on conflict (cursor_id, message_id) do update
@@ -76,7 +78,7 @@ begin
         select dead_letter.cursor_id, array_agg(dead_letter.group_key) as keys
         from outbox.dead_letter
         join outbox.subscription on subscription.id = dead_letter.subscription_id
-        where subscription.kind = 'http' and dead_letter.id = any (dead_letter_ids)
+        where subscription.kind <> 'kafka' and dead_letter.id = any (dead_letter_ids)
           and dead_letter.group_key is not null and dead_letter.delivered_at is null
         group by dead_letter.cursor_id
         order by dead_letter.cursor_id

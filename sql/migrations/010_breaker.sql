@@ -6,7 +6,7 @@ set standard_conforming_strings = on;
 -- `retry_at`. Half-open, from then on: one relay sends one message. The row is written when its state changes, and not
 -- per message.
 create table outbox.breaker (
-    subscription_id bigint primary key references outbox.subscription on delete cascade,
+    subscription_id bigint primary key,
     -- The first failure since the last success.
     failing_since   timestamptz,
     -- How many messages the endpoint refused since then, each at its first attempt, and how many probes: the endpoint is
@@ -27,17 +27,22 @@ create table outbox.breaker (
     constraint the_refusing_are_failing check (refused = 0 or failing_since is not null)
 );
 
--- Disables a subscription after five days of nothing but failures: the owner of the endpoint has to look. Returns
--- whether that was published.
+-- Disables a subscription after five days of nothing but failures: the owner of the endpoint has to look. One that
+-- another session holds is left to the next failure: the caller has sent something, and could not note it if it waited
+-- in vain. Returns whether that was published.
 create function outbox.disable_if_dead(subscription_id bigint) returns boolean
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select outbox.disable(b.subscription_id,
-                          'disabled: nothing but failures since ' || date_trunc('second', b.failing_since))
-    from outbox.breaker as b
-    where b.subscription_id = disable_if_dead.subscription_id
-      and b.failing_since < clock_timestamp() - interval '5 days'
+    select outbox.disable(dead.id, 'disabled: nothing but failures since ' || date_trunc('second', dead.failing_since))
+    from (
+        select s.id, b.failing_since
+        from outbox.breaker as b
+        join outbox.subscription as s on s.id = b.subscription_id
+        where b.subscription_id = disable_if_dead.subscription_id
+          and b.failing_since < clock_timestamp() - interval '5 days'
+        for no key update of s skip locked
+    ) as dead
 $$;
 revoke execute on function outbox.disable_if_dead(bigint) from public;
 
@@ -206,37 +211,40 @@ begin
 end
 $$;
 create trigger close_breaker after update of paused on outbox.subscription
-    for each row when (new.kind = 'http' and old.paused and not new.paused)
+    for each row when (new.kind <> 'kafka' and old.paused and not new.paused)
     execute function outbox.close_breaker();
 
--- Locks what outcomes after their run write, so that they wait for no other session: of the `judged` subscriptions the
--- breaker and the subscription itself, of those with a `failed` answer the budget. Returns the subscriptions of which
--- another session holds something; the rest is locked until the transaction ends. One writer writes for all
--- subscriptions, so it may not wait for one of them.
-create function outbox.hold_for_outcomes(judged bigint[], failed bigint[]) returns bigint[]
+-- Locks what outcomes after their run write, so that they wait for no other session: of the `probed` subscriptions the
+-- breaker, of those that are `gone` the subscription itself, of those with a `failed` answer the budget. Returns the
+-- subscriptions of which another session holds something; the rest is locked until the transaction ends. One writer
+-- writes for all subscriptions, so it may not wait for one of them.
+create function outbox.hold_for_outcomes(probed bigint[], gone bigint[], failed bigint[]) returns bigint[]
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-    with free_subscription as materialized (
-        select id from outbox.subscription where id = any (judged) for no key update skip locked
-    ),
-    free_breaker as materialized (
-        select subscription_id as id from outbox.breaker where subscription_id = any (judged)
+    with free_breaker as materialized (
+        select subscription_id as id from outbox.breaker where subscription_id = any (probed)
         for no key update skip locked
+    ),
+    free_subscription as materialized (
+        select id from outbox.subscription where id = any (gone) for no key update skip locked
     ),
     free_budget as materialized (
         select subscription_id as id from outbox.answer_budget where subscription_id = any (failed)
         for no key update skip locked
     )
     select array(
-        (select subscription_id from outbox.breaker where subscription_id = any (judged)
-         except (select id from free_subscription intersect select id from free_breaker))
+        (select subscription_id from outbox.breaker where subscription_id = any (probed)
+         except select id from free_breaker)
+        union
+        (select id from outbox.subscription where id = any (gone)
+         except select id from free_subscription)
         union
         (select subscription_id from outbox.answer_budget where subscription_id = any (failed)
          except select id from free_budget))
 $$;
-revoke execute on function outbox.hold_for_outcomes(bigint[], bigint[]) from public;
+revoke execute on function outbox.hold_for_outcomes(bigint[], bigint[], bigint[]) from public;
 
 -- Breakers that are not closed, or whose endpoint has failed since its last success.
 create view outbox.breaker_state as

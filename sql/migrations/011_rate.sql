@@ -4,7 +4,7 @@ set standard_conforming_strings = on;
 
 -- Up to which time the requests that all relays together may make of a subscription are used up.
 create table outbox.rate_limit (
-    subscription_id bigint      primary key references outbox.subscription on delete cascade,
+    subscription_id bigint      primary key,
     used_until      timestamptz not null default '-infinity'
 );
 

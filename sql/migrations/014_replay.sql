@@ -126,6 +126,7 @@ begin
                 insert into outbox.replay (cursor_id, delta, seen, target, after_id)
                 values (c.id, begun, c.seen, c.target, c.after_id);
             end if;
+            update outbox.cursor set replays = replays + 1 where id = c.id;
             insert into outbox.checkpoint (cursor_id, n, seen, target, after_id, fresh_id, upto_id, relay)
             values (c.id, c.n + 1, '3:3:', begun, c.first_id - 1, c.first_id, last_id, '');
         end loop;

@@ -117,12 +117,13 @@ begin
 end
 $$;
 create trigger note_new_schedule after update of settings on outbox.subscription
-    for each row when (new.kind = 'http' and old.settings -> 'retry' is distinct from new.settings -> 'retry')
+    for each row when (new.kind <> 'kafka' and old.settings -> 'retry' is distinct from new.settings -> 'retry')
     execute function outbox.note_new_schedule();
 
 -- Makes retries due now, of a whole subscription or of one group: for an endpoint that is repaired. An open breaker lets
 -- its next probe go at once. Parked messages stay: they go when their dead letters are redriven. Returns how many rows
--- that is; a million are counted at most. Raises no_data_found where there is no such http subscription.
+-- that is; a million are counted at most. Raises no_data_found where there is no such subscription, or it is one
+-- of kind kafka.
 create function outbox.retry(subscription text, group_key text default null) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -131,7 +132,7 @@ declare
     retried_id bigint;
     due        bigint;
 begin
-    select s.id into retried_id from outbox.subscription as s where s.name = retry.subscription and s.kind = 'http';
+    select s.id into retried_id from outbox.subscription as s where s.name = retry.subscription and s.kind <> 'kafka';
     if not found then
         raise exception 'there is no http subscription %', subscription using errcode = 'no_data_found';
     end if;

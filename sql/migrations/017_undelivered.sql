@@ -102,7 +102,7 @@ $$;
 revoke execute on function outbox.undelivered(bigint) from public;
 
 -- Deleting a subscription loses what it has not delivered, so the caller has to say so: see outbox.delete_subscription.
--- Its rows and dead letters go with it. Waits for no run: the run could wait for this, to write a dead letter.
+-- Its rows and dead letters go with it. Waits for no run: the run could wait for this, to pause it.
 create function outbox.guard_undelivered() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -160,7 +160,7 @@ end
 $$;
 revoke execute on function outbox.delete_subscription(text, boolean) from public;
 
--- The same for a subscription of an endpoint, by its id: what the HTTP API may do.
+-- The same for a subscription of an endpoint or a connector, by its id: what the HTTP API may do.
 create function outbox.unsubscribe(subscription_id bigint, discard_undelivered boolean default false) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -168,9 +168,10 @@ as $$
 declare
     s outbox.subscription;
 begin
-    select * into s from outbox.subscription as one where one.id = subscription_id and one.kind = 'http';
+    select * into s from outbox.subscription as one
+    where one.id = subscription_id and (one.kind = 'http' or outbox.other_cluster(one.settings) <> '');
     if not found then
-        raise exception 'there is no http subscription % in outbox.subscription', subscription_id
+        raise exception 'there is no endpoint or connector % in outbox.subscription', subscription_id
             using errcode = 'no_data_found';
     end if;
     perform outbox.delete_subscription(s.name, discard_undelivered);

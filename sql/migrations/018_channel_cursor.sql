@@ -52,11 +52,18 @@ begin
     from (select seen, target from outbox.checkpoint where cursor_id = origin.id order by n desc limit 1) as latest
     where target is null;
     -- A redrive refers to the channel cursor until its commit: FOR UPDATE skips the cursor then, and makes a later
-    -- redrive wait.
+    -- redrive wait. Of hundreds that stand elsewhere none is locked. Where the others stand is asked again, since the
+    -- statement that locks them may not see it.
     for channel_cursor_id in
         select id from outbox.cursor
         where subscription_id = origin.subscription_id and shard = origin.shard and priority = origin.priority
           and channel is not null and waiting_since is null
+          and exists (
+              select from (
+                  select seen, target from outbox.checkpoint
+                  where checkpoint.cursor_id = cursor.id order by n desc limit 1
+              ) as latest
+              where latest.target is null and latest.seen::text = position)
         order by id
         for update skip locked
     loop

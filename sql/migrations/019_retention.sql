@@ -134,11 +134,17 @@ begin
         return 'needed';
     end if;
     execute format('select exists (select from outbox.%I)', partition) into occupied;
+    -- Before any lock, for which writers would wait in each round.
+    if not occupied and (select not may_go from outbox.dependents_of(format('outbox.%I', partition)::regclass)) then
+        return 'pinned';
+    end if;
     begin
         if not occupied then
             -- Parent first, as every session locks them: a reader that holds it and waits for the partition would
             -- deadlock.
             lock table only outbox.message in access exclusive mode;
+            -- Writers wait from here on.
+            perform set_config('lock_timeout', '10ms', true);
         end if;
         execute format('lock table outbox.%I in access exclusive mode', partition);
         -- From here on no session writes into it, and this sees what was written while it waited.
@@ -189,10 +195,10 @@ as $$
 $$;
 revoke execute on function outbox.partitions_left_out(integer, integer) from public;
 
--- The latest round of maintenance: one row. The table is also the lock of the relay that does a round. Any login may
--- take an advisory lock, and could so stop all maintenance unnoticed; this lock takes rights that only the owner has. It
--- is of the weakest mode that excludes itself. A stronger one would wait for ROW EXCLUSIVE, and that every login has which
--- may use the schema: PREPARE of a DELETE takes it before any right is asked for, and keeps it.
+-- The latest round of maintenance: one row, which is also the lock of the relay that does a round. Any login may take
+-- an advisory lock, and most locks on a table, since Postgres takes those before it asks for rights. A row is locked
+-- only by who may UPDATE it: the owner, and relays by hold_maintenance. To mark the row so takes a transaction id and a
+-- hundred bytes of WAL; a round does it a dozen times a minute.
 create table outbox.maintenance (
     single  boolean     primary key default true check (single),
     -- The last round that left nothing out, and which relay did it.
@@ -205,16 +211,22 @@ create table outbox.maintenance (
 ) with (fillfactor = 50);
 insert into outbox.maintenance default values;
 
--- Takes the maintenance for this transaction; false: another relay has it. Readers of the table do not wait for it.
+-- Takes the maintenance for this transaction; false: another relay has it, or another session a lock on the whole table
+-- that would also keep note_maintenance out. Readers do not wait for it.
 create function outbox.hold_maintenance() returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 begin
-    lock table outbox.maintenance in share update exclusive mode nowait;
-    return true;
-exception when lock_not_available then
-    return false;
+    begin
+        lock table outbox.maintenance in row exclusive mode;
+    exception when lock_not_available then
+        return false;
+    end;
+    -- Not within the block above: by the transaction that locks the row its session is found.
+    perform from outbox.maintenance for update skip locked;
+    return found;
 end
 $$;
 revoke execute on function outbox.hold_maintenance() from public;

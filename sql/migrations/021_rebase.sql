@@ -75,6 +75,8 @@ begin
         raise exception 'outbox.rebase runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
     end if;
     begin
+        -- At first, as those lock it that make partitions: else make_partitions would give up below.
+        perform from outbox.installation for update;
         -- In the order in which a relay's run takes them.
         lock table outbox.subscription, outbox.cursor, outbox.checkpoint, outbox.message in access exclusive mode;
     exception when lock_not_available then
@@ -125,12 +127,17 @@ begin
         -- Nothing is dropped here: for how long its rows are kept is the business of those that turn it regularly.
         perform outbox.turn_by_age(parent, 36500);
     end loop;
-    perform outbox.advance_sequence('outbox.subscription', (select max(id) from outbox.subscription));
+    perform outbox.advance_sequence('outbox.subscription', (select max(id) from (select id from outbox.subscription
+                                                                          union all select id from outbox.source) as taken));
+    perform outbox.advance_sequence('outbox.source_dead_letter', (select max(id) from outbox.source_dead_letter));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
+    perform outbox.advance_sequence('outbox.event_type', (select max(id) from outbox.event_type));
+    perform outbox.advance_sequence('outbox.event_type_fault', (select max(id) from outbox.event_type_fault));
+    perform outbox.advance_sequence('outbox.published_event_type', (select max(id) from outbox.published_event_type));
 
     -- Under the new id Kafka holds no note of any cursor.
-    update outbox.cursor set noted = false where noted;
+    update outbox.cursor set noted_in = null where noted_in is not null;
     -- A dump of some tables may have come without its row.
     insert into outbox.installation (system_identifier)
     select system_identifier from pg_control_system()

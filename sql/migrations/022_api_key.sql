@@ -13,19 +13,22 @@ as $$
             where pattern is null or pattern !~ '^[A-Za-z0-9._-]{1,200}[*]?$')
 $$;
 
--- Whether a key that is limited to these patterns may use a channel. A channel of the platform takes a pattern that
--- begins with `outbox.`; `o*` does not mean it.
+-- Whether one of them takes a channel. A channel of the platform takes a pattern that begins with `outbox.`; `o*` does
+-- not mean it. Without SET, so that it becomes a part of the calling statement.
+create function outbox.channel_fits(channel text, pattern text) returns boolean
+language sql immutable parallel safe
+return case
+    when right(pattern, 1) <> '*' then channel = pattern
+    else starts_with(channel, left(pattern, -1))
+         and (starts_with(pattern, 'outbox.') or not starts_with(channel, 'outbox.'))
+end;
+
+-- Whether a key that is limited to these patterns may use a channel.
 create function outbox.channel_allowed(channel text, patterns text[]) returns boolean
 language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select exists (
-        select from unnest(patterns) as pattern
-        where case
-            when right(pattern, 1) <> '*' then channel = pattern
-            else starts_with(channel, left(pattern, -1))
-                 and (starts_with(pattern, 'outbox.') or not starts_with(channel, 'outbox.'))
-        end)
+    select exists (select from unnest(patterns) as pattern where outbox.channel_fits(channel, pattern))
 $$;
 
 create table outbox.api_key (
@@ -103,5 +106,57 @@ begin
 end
 $$;
 revoke execute on function outbox.use_key(bytea) from public;
+
+-- For which of these channels, whose topics take nothing, there is room among those that wait, where `most` cursors of a
+-- subscription may. A key that is limited to channels may make up names by the thousand, so it has a tenth of them: what
+-- it may write to waits there, whoever wrote it. Keys of one name share that, and all such keys together leave a tenth to
+-- all others, as in outbox.require_room. A key that was revoked or has expired counts for as long as the log may hold
+-- what it wrote, also what waits already. `temporary`: the topic is there and its brokers are not. Nobody made that
+-- channel's name up, so only `most` bounds it.
+create function outbox.channels_with_room(subscription_id bigint, channels text[], temporary boolean[], most bigint)
+returns setof text
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with asked as materialized (
+        select asked.channel, asked.temporary, asked.place
+        from unnest(channels_with_room.channels, channels_with_room.temporary)
+                 with ordinality as asked (channel, temporary, place)
+    ), waiting as materialized (
+        select cursor.id, cursor.channel from outbox.cursor
+        where cursor.subscription_id = channels_with_room.subscription_id and cursor.waiting_since is not null
+    ), pattern as materialized (
+        select distinct api_key.name, pattern
+        from outbox.api_key
+        cross join unnest(api_key.channels) as pattern
+        where coalesce(least(revoked_at, expires_at), 'infinity') > (
+            select coalesce(min(from_time), '-infinity')
+            from outbox.known_partition join outbox.attached_partition using (parent, number)
+            where parent = 'outbox.message')
+    ), limited as materialized (
+        select distinct pattern.name, asked.channel, asked.place
+        from asked join pattern on outbox.channel_fits(asked.channel, pattern.pattern)
+        where not asked.temporary
+    ), used as (
+        select pattern.name, count(distinct waiting.id) as cursors
+        from waiting join pattern on outbox.channel_fits(waiting.channel, pattern.pattern)
+        where pattern.name in (select limited.name from limited)
+        group by pattern.name
+    ), numbered as (
+        select limited.channel,
+               coalesce(used.cursors, 0) + row_number() over (partition by limited.name order by limited.place) as number
+        from limited left join used using (name)
+    ), judged as (
+        select channel, max(number) > greatest(most / 10, 1) as is_beyond from numbered group by channel
+    ), admitted as (
+        select asked.channel, judged.channel is not null as is_limited,
+               row_number() over (order by judged.channel is not null, asked.place) as number
+        from asked left join judged using (channel)
+        where judged.is_beyond is not true
+    )
+    select channel from admitted
+    where number + (select count(*) from waiting) <= most - case when is_limited then greatest(most / 10, 1) else 0 end
+$$;
+revoke execute on function outbox.channels_with_room(bigint, text[], boolean[], bigint) from public;
 
 insert into outbox.migration (version, name) values (22, 'api_key');

@@ -134,6 +134,8 @@ end
 $$;
 revoke execute on function sale.turn_received(integer) from public;
 
+-- Where a relay makes partitions at this moment, turn_received would leave this one to the next call.
+select from outbox.installation for update;
 select sale.turn_received();
 
 -- Publishes to the WebSocket clients of an order what they are to see once this transaction has committed.

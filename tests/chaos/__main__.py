@@ -2,12 +2,14 @@
 
 Two relays carry one log to Kafka for two subscriptions, at least once and exactly once, and as
 signed webhooks to an endpoint with faults of its own, while writers and paying customers fill it
-and faults strike at random. Beside these, twenty subscriptions come and go, to Kafka and to the
-endpoint, some of them for a few channels or types: every second or so one is made, paused, resumed
-or deleted, and the relays' shared runs take them along. In the end all topics and the endpoint's
-journal are read and compared with what committed; of a subscription that came or went, with what
-committed between the snapshots of the transactions that made and deleted it. Exits with 1 on any
-broken promise; data and logs are kept then.
+and faults strike at random. Connectors carry one channel to another Kafka, exactly once, and one to
+a FIFO queue, and take in what a topic of that Kafka holds. Beside these, twenty subscriptions come
+and go, to Kafka and to the endpoint, some of them for a few channels or types: every second or so
+one is made, paused, resumed or deleted, and the relays' shared runs take them along. In the end all
+topics, what the queue's consumer received and the endpoint's journal are read and compared with
+what committed; of a subscription that came or went, with what committed between the snapshots of
+the transactions that made and deleted it. Exits with 1 on any broken promise; data and logs are
+kept then.
 """
 
 import argparse

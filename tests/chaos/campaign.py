@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from tests.chaos import plan, transients, turnover
+from tests.chaos import plan, source, transients, turnover
 from tests.chaos.checker import Verdict
 from tests.chaos.faults import Faults
 from tests.chaos.heartbeat import Heart, Watcher
@@ -18,14 +18,19 @@ from tests.chaos.injector import Injector, injectors
 from tests.chaos.pauses import Injected
 from tests.chaos.places import LATE, SUBSCRIPTIONS, Places, places
 from tests.chaos.plan import Fault
+from tests.chaos.queue import Consumer
 from tests.chaos.reckoning import (
     judge,
+    judge_beyond,
+    judge_fifo,
+    judge_inward,
     judge_transients,
     judge_webhooks,
     log_faults,
     read_log,
     webhook_faults,
 )
+from tests.chaos.source import Feeder
 from tests.chaos.transients import Step, Transient
 from tests.chaos.turnover import Turnover
 from tests.chaos.write_pause import Interval, WritePause
@@ -34,7 +39,8 @@ from tests.chaos.writers import Shopper, Writer, set_up, writers
 CUSTOMERS = 2
 DRAIN_TIMEOUT_SECONDS = 90
 # How long a thread may take to end what it is at: a server's start, a statement's timeout.
-THREAD_TIMEOUT_SECONDS = 90
+# A server that an injector starts again may take its whole start_timeout_seconds on a busy machine.
+THREAD_TIMEOUT_SECONDS = 150
 # Of the campaign, until the topic that was missing is made.
 LATE_TOPIC_SHARE = 0.4
 NEWS_SECONDS = 10.0
@@ -99,7 +105,7 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
     began = time.monotonic()
     steps = transients.plan(orders.seed, orders.seconds)
     those = transients.made_in(steps)
-    tell("starting two Postgres servers, Kafka, the service, two relays and an endpoint")
+    tell("starting two Postgres servers, two Kafkas, a queue, the service, two relays, an endpoint")
     with places(directory) as here:
         set_up(here)
         turnover.set_up(here, those)
@@ -111,7 +117,9 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
         tell("reading every topic to its end")
         log = read_log(here)
         verdicts = [judge(here, subscription, log) for subscription in SUBSCRIPTIONS]
-        verdicts.append(judge_webhooks(here, log))
+        verdicts += [
+            each(here, log) for each in (judge_webhooks, judge_beyond, judge_fifo, judge_inward)
+        ]
         passing = judge_transients(here, those, log)
         faults = [*played.faults, *log_faults(here, played.paid), *webhook_faults(here)]
     if played.kills < orders.kills_at_least:
@@ -123,7 +131,10 @@ def run(orders: Orders, directory: Path, tell: Tell) -> Result:
 
 @dataclass
 class Cast:
-    """The threads of a campaign: injectors of faults, writers, customers, turnover, watchers."""
+    """The threads of a campaign: injectors of faults, writers, customers, turnover, watchers.
+
+    And the feeder of what comes in, and the queue's consumer.
+    """
 
     here: Places
     orders: Orders
@@ -145,6 +156,8 @@ class Cast:
         self.customers = [
             Shopper(here, self.write_pause, self.writing_over) for _ in range(CUSTOMERS)
         ]
+        self.feeder = Feeder(here, orders.seed, self.write_pause, self.writing_over)
+        self.consumer = Consumer(here.queue, self.watching_over)
         self.turnover = Turnover(here, self.steps, self.write_pause, self.writing_over)
         faults = Faults(here, self.watchers, self.write_pause, self.tell, self.faults_over)
         self.late = threading.Thread(target=self._make_late_topics, name="late", daemon=True)
@@ -167,11 +180,11 @@ class Cast:
         # A beat after the last fault, so that its pause has an end.
         time.sleep(SETTLED_SECONDS)
         self.writing_over.set()
-        self._join([self.heart, *self.writers, *self.customers, self.turnover])
+        self._join([self.heart, *self.writers, *self.customers, self.feeder, self.turnover])
         seconds = self._drain()
         until = time.monotonic()
         self.watching_over.set()
-        self._join(self.watchers)
+        self._join([*self.watchers, self.consumer])
         self._stop_programs()
         self.faults += [f"{each.name} saw none" for each in self.watchers if not each.arrivals]
         self.faults += [f"{each.name} paid for nothing" for each in self.customers if not each.paid]
@@ -198,6 +211,8 @@ class Cast:
             self.heart,
             *self.writers,
             *self.customers,
+            self.feeder,
+            self.consumer,
             self.turnover,
             *self.injectors,
         ]
@@ -238,7 +253,10 @@ class Cast:
         return f"{transactions} transactions, {paid} orders paid, {kills} kills"
 
     def _join(
-        self, threads: Sequence[Heart | Watcher | Writer | Shopper | Turnover | Injector]
+        self,
+        threads: Sequence[
+            Heart | Watcher | Writer | Shopper | Feeder | Consumer | Turnover | Injector
+        ],
     ) -> None:
         """Waits for their ends; what ended one before its time is a fault."""
         deadline = time.monotonic() + THREAD_TIMEOUT_SECONDS
@@ -290,11 +308,12 @@ from outbox.delivery_summary
 
 
 def pending(here: Places) -> list[str]:
-    """What is still to be delivered, a line for each cursor."""
+    """What is still to be delivered or to enter, a line for each cursor or partition."""
     try:
         with here.connect() as session:
             session.execute(PENDING_TIMEOUT)
-            return [line for (line,) in session.execute(PENDING)]
+            waiting = [line for (line,) in session.execute(PENDING)]
+            return [*waiting, *source.pending(here, session)]
     except psycopg.OperationalError as error:
         return [f"unknown: {error}"]
 

@@ -1,4 +1,7 @@
-"""Where a campaign happens: real servers, proxies before them, the service and two relays."""
+"""Where a campaign happens: real servers, proxies before them, the service and two relays.
+
+And beyond them, where connectors lead: another Kafka, and a queue.
+"""
 
 import os
 import threading
@@ -13,11 +16,13 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 
 from local.__main__ import migrate
-from local.kafka import QUICK_START, Kafka
+from local.kafka import Kafka
 from local.program import Program, get_status, script
 from local.server import Server, free_port
 from local.stack import DATABASE, create_database
-from tests.chaos import plan, webhooks
+from tests.chaos import connectors, plan, webhooks
+from tests.chaos.connectors import BEYOND_TOPIC, SOURCE
+from tests.chaos.queue import Queue
 from tests.pair import Pair, replicated
 from tests.proxy import Proxy
 
@@ -25,7 +30,9 @@ from tests.proxy import Proxy
 PARCELS, AUDIT, BILLING = "chaos.parcels", "chaos.audit", "chaos.billing"
 LATE, NARROW, HEARTBEAT = "chaos.late", "chaos.narrow", "chaos.heartbeat"
 PAYMENTS = ("orders.lifecycle", "payment.success", "payment.unapplied")
-CHANNELS = (PARCELS, AUDIT, BILLING, LATE, NARROW, HEARTBEAT, *PAYMENTS)
+# What comes in from the other Kafka.
+INBOUND = "chaos.inbound"
+CHANNELS = (PARCELS, AUDIT, BILLING, LATE, NARROW, HEARTBEAT, INBOUND, *PAYMENTS)
 NARROW_BYTES = 16_384
 PARTITIONS = 4
 SHARDS = 2
@@ -76,6 +83,8 @@ class Places(NamedTuple):
     directory: Path
     pair: Pair
     kafka: Kafka
+    other_kafka: Kafka
+    queue: Queue
     wires: dict[str, Proxy]
     programs: dict[str, Program]
     # Of each program: it answers there.
@@ -131,6 +140,8 @@ class Places(NamedTuple):
         servers: dict[str, Server] = {
             plan.POSTGRES: self.pair.primary,
             plan.KAFKA: self.kafka,
+            plan.OTHER_KAFKA: self.other_kafka,
+            plan.QUEUE: self.queue,
             **self.programs,
         }
         return servers[target]
@@ -168,12 +179,13 @@ def places(directory: Path) -> Iterator[Places]:
     """All of it over `directory`, started and at the end stopped. Raises StartError."""
     with ExitStack() as stack:
         pair, kafka, kafka_wire = _servers(directory, stack)
+        other_kafka, queue = _beyond(directory, stack)
         wires = {
             plan.POSTGRES_WIRE: pair.address,
             plan.KAFKA_WIRE: stack.enter_context(kafka_wire),
         }
         ports = {name: free_port() for name in (*plan.RELAYS, plan.SERVICE, plan.ENDPOINT)}
-        here = Places(directory, pair, kafka, wires, {}, ports)
+        here = Places(directory, pair, kafka, other_kafka, queue, wires, {}, ports)
         create_database(pair.primary, DATABASE)
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         migrate(directory, {**environment, "DATABASE_URL": here.database_url})
@@ -213,7 +225,7 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[Pair, Kafka, Proxy]:
 
     def start_kafka() -> Kafka:
         return PatientKafka.start(
-            directory / "kafka", port=kafka_port, settings=settings, java_options=QUICK_START
+            directory / "kafka", port=kafka_port, settings=settings, quick_start=True
         )
 
     with ThreadPoolExecutor(1) as pool:
@@ -226,11 +238,28 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[Pair, Kafka, Proxy]:
     return pair, kafka, wire
 
 
+def _beyond(directory: Path, stack: ExitStack) -> tuple[Kafka, Queue]:
+    """Where connectors lead."""
+    kafka = PatientKafka.start(
+        directory / "kafka-2",
+        settings={"broker.session.timeout.ms": "3000"},
+        quick_start=True,
+    )
+    stack.enter_context(kafka)
+    for topic in (BEYOND_TOPIC, SOURCE):
+        kafka.create_topic(topic, PARTITIONS)
+    queue = Queue.start(directory / "elasticmq.log")
+    stack.enter_context(queue)
+    stack.enter_context(queue.wire)
+    return kafka, queue
+
+
 def _programs(here: Places, environment: dict[str, str]) -> dict[str, Program]:
     relay = {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{here.wires[plan.KAFKA_WIRE].port}",
         "RELAY_BARRIER_SECONDS": str(BARRIER_SECONDS),
         "RELAY_ALLOW_NETWORKS": "127.0.0.1/32",
+        **connectors.permission(here.other_kafka, here.queue),
     }
     settings = {
         name: {**relay, "RELAY_NAME": name.removeprefix("relay-"), "RELAY_PORT": str(port)}
@@ -273,3 +302,12 @@ def _subscribe(here: Places) -> None:
         # What is too large for the narrow topic is too large for the endpoint.
         port = here.ports[plan.ENDPOINT]
         webhooks.subscribe(connection, port, shards=SHARDS, max_bytes=NARROW_BYTES)
+        connectors.connect(
+            connection,
+            here.other_kafka,
+            here.queue,
+            to_kafka=PARCELS,
+            to_queue=AUDIT,
+            inward=INBOUND,
+            shards=SHARDS,
+        )

@@ -9,6 +9,8 @@ SERVICE = "service"
 ENDPOINT = "endpoint"
 KAFKA = "kafka"
 POSTGRES = "postgres"
+OTHER_KAFKA = "kafka-2"
+QUEUE = "sqs"
 KAFKA_WIRE = "wire to Kafka"
 POSTGRES_WIRE = "wire to Postgres"
 BACKEND = "backend"
@@ -19,6 +21,8 @@ TARGETS = (
     ENDPOINT,
     KAFKA,
     POSTGRES,
+    OTHER_KAFKA,
+    QUEUE,
     KAFKA_WIRE,
     POSTGRES_WIRE,
     BACKEND,
@@ -67,6 +71,25 @@ FAULTS = {
             "kill -9 of the webhooks' receiver, restarted",
         ),
         Fault("kill-kafka", (KAFKA,), 0.8, (0, 1), 10, "kill -9 of Kafka, started again"),
+        Fault(
+            "kill-kafka-2",
+            (OTHER_KAFKA,),
+            0.8,
+            (0, 1),
+            10,
+            "kill -9 of the Kafka that connectors lead to, started again",
+            # Two that start at once take each other's time.
+            besides=(KAFKA, QUEUE),
+        ),
+        Fault(
+            "kill-sqs",
+            (QUEUE,),
+            0.8,
+            (0, 1),
+            8,
+            "kill -9 of the queue's server, which is emptied first",
+            besides=(KAFKA, OTHER_KAFKA),
+        ),
         Fault("kill-postgres", (POSTGRES,), 0.8, (0, 1), 6, "kill -9 of Postgres, started again"),
         Fault(
             "switch-postgres",
@@ -85,13 +108,15 @@ FAULTS = {
             (0, 2),
             12,
             "Kafka is stopped and started again while no writer writes",
-            besides=(*RELAYS, KAFKA_WIRE, POSTGRES, POSTGRES_WIRE, BACKEND),
+            besides=(*RELAYS, KAFKA_WIRE, POSTGRES, POSTGRES_WIRE, BACKEND, OTHER_KAFKA),
         ),
         # Some of these outlast RELAY_BARRIER_SECONDS and the idle timeout that follows from it.
         Fault("freeze-relay", RELAYS, 2, (0.5, 8), 2, "SIGSTOP of a relay for 0.5 to 8 s"),
         Fault("freeze-service", (SERVICE,), 0.7, (0.5, 4), 1, "SIGSTOP of the service, 0.5 to 4 s"),
         Fault("freeze-endpoint", (ENDPOINT,), 1, (0.5, 4), 1, "SIGSTOP of it for 0.5 to 4 s"),
         Fault("freeze-kafka", (KAFKA,), 0.5, (0.5, 6), 2, "SIGSTOP of Kafka for 0.5 to 6 s"),
+        Fault("freeze-kafka-2", (OTHER_KAFKA,), 0.5, (0.5, 6), 2, "SIGSTOP of it for 0.5 to 6 s"),
+        Fault("freeze-sqs", (QUEUE,), 0.5, (0.5, 4), 1, "SIGSTOP of it for 0.5 to 4 s"),
         Fault("cut-kafka", (KAFKA_WIRE,), 0.8, (0, 0), 1, "all connections to Kafka cut"),
         Fault("mute-kafka", (KAFKA_WIRE,), 0.6, (0.2, 2), 1, "its answers are held back, then cut"),
         Fault("stall-kafka", (KAFKA_WIRE,), 0.4, (0.5, 6), 1, "its wire holds all back"),

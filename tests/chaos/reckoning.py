@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sys import intern
 from zlib import crc32
 
-from tests.chaos import endpoint, turnover
+from tests.chaos import endpoint, source, turnover
 from tests.chaos.checker import Arrival, Committed, DeadLetter, Verdict, check
+from tests.chaos.connectors import BEYOND, BEYOND_TOPIC, FIFO, INWARD
 from tests.chaos.endpoint import Entry
-from tests.chaos.places import CHANNELS, Places, Subscription
+from tests.chaos.places import AUDIT, CHANNELS, INBOUND, PARCELS, Places, Subscription
 from tests.chaos.plan import RELAYS
+from tests.chaos.queue import Received
 from tests.chaos.topics import read
 from tests.chaos.transients import KAFKA, Transient
 from tests.chaos.turnover import Owed
@@ -31,7 +33,8 @@ def read_log(here: Places) -> dict[str, Committed]:
     with here.connect() as session, session.transaction(), session.cursor("log") as cursor:
         cursor.itersize = ROWS_AT_ONCE
         for id_, channel, type_, xid, priority, group, key, payload in cursor.execute(LOG):
-            if key in log:
+            # What came in twice is the connector's fault, and told as such.
+            if key in log and channel != INBOUND:
                 raise ValueError(f"two messages of the log have the key {key}")
             oversize = type_ == "chaos.oversize"
             # One string for all of a channel's messages: there are hundreds of thousands.
@@ -50,6 +53,15 @@ where subscription.name = %s
 """
 
 
+ENTERED = """
+select id, convert_to(group_key, 'UTF8'), idempotency_key, payload
+from outbox.message where channel = %s order by id
+"""
+REFUSED = """
+select replace(concat_ws('-', topic, partition, record_offset), '.', ':'), reason
+from outbox.source_dead_letter
+"""
+
 # A promoted standby is another history of the database: what Kafka holds of a run that was in doubt
 # at the switchover can't be adopted there, and comes again. That is promised only where it is told.
 TOLD = "kafka_cursor_refused"
@@ -57,14 +69,81 @@ TOLD = "kafka_cursor_refused"
 
 def judge(here: Places, subscription: Subscription, log: Mapping[str, Committed]) -> Verdict:
     """Reads a subscription's topics and dead letters. Raises KafkaException and TimeoutError."""
-    told = any(TOLD in here.programs[relay].output() for relay in RELAYS)
     return check(
         subscription.name,
-        exactly_once=subscription.exactly_once and not told,
+        exactly_once=subscription.exactly_once and not _told(here),
         log=log,
         arrivals=_arrivals(here, subscription),
         dead_letters=_dead_letters(here, subscription.name),
     )
+
+
+def _told(here: Places) -> bool:
+    return any(TOLD in here.programs[relay].output() for relay in RELAYS)
+
+
+def judge_beyond(here: Places, log: Mapping[str, Committed]) -> Verdict:
+    """The same of the other Kafka's topic."""
+    return check(
+        BEYOND,
+        exactly_once=not _told(here),
+        log=_of(PARCELS, log),
+        arrivals=read(here.other_kafka.bootstrap_servers, {BEYOND_TOPIC: PARCELS}),
+        dead_letters=_dead_letters(here, BEYOND),
+        foreign=log.keys(),
+    )
+
+
+def judge_fifo(here: Places, log: Mapping[str, Committed]) -> Verdict:
+    """The same of what the queue's consumer received. Until it is killed a queue knows what it
+    had."""
+    arrivals, again = remembered(here.queue.received)
+    verdict = check(
+        FIFO,
+        exactly_once=True,
+        log=_of(AUDIT, log),
+        arrivals=arrivals,
+        dead_letters=_dead_letters(here, FIFO),
+        foreign=log.keys(),
+    )
+    verdict.repeats += again
+    return verdict
+
+
+def remembered(received: Iterable[Received]) -> tuple[list[Arrival], int]:
+    """Without what came again after a kill, for the first time since, and how many these were."""
+    latest: dict[tuple[str | None, bytes, int], int] = {}
+    arrivals: list[Arrival] = []
+    again = 0
+    for place, (life, group, key, checksum) in enumerate(received):
+        if latest.get((key, group, checksum), life) < life:
+            again += 1
+        else:
+            arrivals.append(Arrival(AUDIT, 0, place, group, key, checksum))
+        latest[key, group, checksum] = life
+    return arrivals, again
+
+
+def judge_inward(here: Places, log: Mapping[str, Committed]) -> Verdict:
+    """What is in the source's topic against what of it entered the log."""
+    with here.connect() as session:
+        entered = [
+            Arrival(INBOUND, 0, id_, group, key, crc32(payload))
+            for id_, group, key, payload in session.execute(ENTERED, [INBOUND])
+        ]
+        refused = [DeadLetter(*row) for row in session.execute(REFUSED)]
+    return check(
+        INWARD,
+        exactly_once=True,
+        log=source.records(here),
+        arrivals=entered,
+        dead_letters=refused,
+        foreign=log.keys(),
+    )
+
+
+def _of(channel: str, log: Mapping[str, Committed]) -> dict[str, Committed]:
+    return {key: message for key, message in log.items() if message.channel == channel}
 
 
 def judge_webhooks(here: Places, log: Mapping[str, Committed]) -> Verdict:

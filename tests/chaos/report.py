@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tests.chaos.campaign import Played, Result
 from tests.chaos.checker import PROMISES, REPEATED, Verdict
+from tests.chaos.connectors import FIFO
 from tests.chaos.pauses import Injected, alone, longest_pause
 from tests.chaos.plan import FAULTS
 from tests.chaos.transients import DELETE, PAUSE, RESUME, SHARES
@@ -86,7 +87,11 @@ def _longest(pauses: Sequence[Sequence[float]], columns: int) -> list[str]:
 
 
 def _promises(verdicts: Sequence[Verdict]) -> Table:
-    table = Table(title="What was promised")
+    table = Table(
+        title="What was promised",
+        caption=f"{FIFO}: once between two kills of the queue's server, which forgets what it had; "
+        "what came again after one is among the repeats.",
+    )
     table.add_column("", no_wrap=True)
     for verdict in verdicts:
         mode = "exactly once" if verdict.exactly_once else "at least once"

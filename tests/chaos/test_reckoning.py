@@ -1,10 +1,14 @@
-"""What a subscription that came and went is owed, by snapshots; each way to break it is found."""
+"""What a subscription that came and went is owed, by snapshots; each way to break it is found.
+
+And what a queue that forgets has to answer for.
+"""
 
 import pytest
 
 from tests.chaos import checker
 from tests.chaos.checker import Arrival, Committed, DeadLetter, Verdict
-from tests.chaos.reckoning import judge_transient
+from tests.chaos.queue import Received
+from tests.chaos.reckoning import judge_transient, remembered
 from tests.chaos.snapshot import Snapshot
 from tests.chaos.transients import KAFKA, Transient
 from tests.chaos.turnover import Owed
@@ -88,3 +92,19 @@ def test_of_a_deleted_one_nothing_tells_of_its_dead_letters() -> None:
     letter = [DeadLetter("big", "MSG_SIZE_TOO_LARGE")]
     arrivals = arrive("late", "fresh", "last", "after")
     assert judge_transient(ONE, THERE, log, arrivals, letter).broken == {}
+
+
+def receive(*lives: tuple[int, str]) -> tuple[list[str | None], int]:
+    """What a queue has to answer for of these, each with the life in which it was received."""
+    received = [Received(life, b"g", key, len(key)) for life, key in lives]
+    arrivals, again = remembered(received)
+    return [arrival.idempotency_key for arrival in arrivals], again
+
+
+def test_what_comes_again_after_a_kill_of_the_queue_is_no_repeat() -> None:
+    assert receive((0, "a"), (0, "b"), (1, "b"), (1, "c"), (3, "b")) == (["a", "b", "c"], 2)
+
+
+def test_what_comes_twice_between_two_kills_of_the_queue_is_one() -> None:
+    assert receive((0, "a"), (0, "a")) == (["a", "a"], 0)
+    assert receive((0, "a"), (1, "a"), (1, "a")) == (["a", "a"], 1)

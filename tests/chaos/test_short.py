@@ -10,14 +10,16 @@ from tests.chaos import report
 from tests.chaos.campaign import Orders, run
 from tests.chaos.plan import FAULTS
 
-pytestmark = pytest.mark.long
+# Beside other tests its thirteen processes starve: a Kafka whose heartbeats come late is fenced.
+pytestmark = pytest.mark.alone
 
-# Postgres is killed and then switched over, Kafka is killed and then rests; sixteen kinds in all.
-SEED = 47604
+# Postgres is killed and then switched over, Kafka is killed and then rests, and where connectors
+# lead is killed; sixteen kinds in all.
+SEED = 64171
 SECONDS = 45
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_no_promise_is_broken_whatever_is_killed_frozen_cut_or_switched_over(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -130,6 +130,30 @@ def test_a_product_that_is_not_in_stock_is_told_and_nothing_is_applied(inventory
     assert in_stock(inventory_url, "yerba mate") == 9
 
 
+def told(url: str) -> list[tuple[str, int]]:
+    """Of what inventory published: group and stock."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "select group_key, (convert_from(payload, 'UTF8')::json ->> 'onHand')::integer "
+            "from outbox.message where channel = 'inventory.updates' order by id"
+        ).fetchall()
+
+
+def test_inventory_publishes_what_is_left_in_the_transaction_that_takes_it(
+    inventory_url: str,
+) -> None:
+    items = [Item("espresso", 2, "PRODUCT"), Item("yerba mate", 1, "PRODUCT")]
+    success = payment("9.80", in_full=True, items=items)
+    with pytest.raises(UnknownProductError):
+        receive(inventory_url, inventory.NAME, deduct_stock, success, "key-1")
+    assert told(inventory_url) == []
+    for key in ("key-2", "key-2", "key-3"):
+        success = payment("4.80", in_full=True, items=items[:1])
+        receive(inventory_url, inventory.NAME, deduct_stock, success, key)
+    left = OPENING_STOCK - 2, OPENING_STOCK - 4
+    assert told(inventory_url) == [("espresso", each) for each in left]
+
+
 def test_an_effect_that_fails_leaves_the_message_to_come_again(finance_url: str) -> None:
     success = payment("4.80", in_full=True)
 

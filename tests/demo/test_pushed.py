@@ -12,6 +12,7 @@ import pytest
 from demo.comparison import Published
 from demo.places import Places
 from demo.pushed import Pushed, reckon_pushed
+from demo.queue import Queue
 from demo.subscribers.records import Outcome, Record
 from demo.subscriptions import SUBSCRIBERS
 from tests.conftest import PostgresServer
@@ -70,7 +71,7 @@ def sale(postgres_server: PostgresServer) -> Iterator[Any]:
 def webhooks(sale: Any, tmp_path: Path) -> Iterator[Webhooks]:
     files = {name: tmp_path / f"{name}.sqlite" for name in SUBSCRIBERS}
     with sale.transaction(force_rollback=True):
-        yield Webhooks(sale, Places("", {}, "", "", files))
+        yield Webhooks(sale, Places("", {}, "", "", files, "", Queue("", dict)))
 
 
 def test_nothing_is_off_when_all_webhooks_came_as_they_must(webhooks: Webhooks) -> None:

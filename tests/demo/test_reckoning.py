@@ -7,20 +7,32 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from msgspec.structs import replace
 
 from demo.comparison import Delivery, Published, compare
+from demo.consumers.inventory import DEDUCT
 from demo.places import CHANNELS, Places
 from demo.plan import SUCCESS, Send, Story, Webhook
+from demo.queue import Queue
 from demo.reckoning import Reckoning, reckon
 from demo.subscribers import records
 from demo.subscriptions import SUBSCRIBERS
 from demo.till import Till
 from demo.topics import Topics
+from local.elasticmq import ElasticMQ
+from service.payments import completion, lifecycle
+from service.payments.event_types import examples
+from service.payments.sale_event import SaleEvent
+from service.payments.webhook import unapplied
+from service.payments.webhook.event import EventType
 from tests.conftest import CreateTopic
+from tests.demo import bridges
 from tests.demo.pushes import push
+from tests.event_types import register_sale
 
 # Two groups, whose messages are numbered through by the log.
 LOG = [Published(id, "c", group, f"key-{id}") for id, group in enumerate("abaabb", start=1)]
@@ -90,14 +102,24 @@ class World:
         self.finance = finance
         self.till = Till(["http://127.0.0.1"])
 
+    def publish(self, event: SaleEvent[Any], payload: msgspec.Struct) -> None:
+        """As the service does, of the one order."""
+        text = msgspec.json.encode(payload).decode()
+        values = [event.channel, event.name, text, ORDER]
+        self.sale.execute("select outbox.publish(%s, %s, %s::json, %s)", values)
+
     def deliver(self, skip: int | None = None) -> None:
         """Sends what the log holds to the topics, all but message number `skip`."""
         producer = Producer({"bootstrap.servers": self.places.bootstrap_servers})
-        rows = self.sale.execute(
-            "select channel, group_key, idempotency_key, payload from outbox.message "
-            "where channel = any (%s) order by id",
-            [list(CHANNELS)],
-        ).fetchall()
+        rows = [
+            row
+            for log in (self.sale, self.inventory)
+            for row in log.execute(
+                "select channel, group_key, idempotency_key, payload from outbox.message "
+                "where channel = any (%s) order by id",
+                [list(CHANNELS)],
+            )
+        ]
         for number, (channel, group_key, key, payload) in enumerate(rows):
             if number != skip:
                 headers: dict[str, Any] = {"idempotency-key": key}
@@ -111,9 +133,9 @@ class World:
     def wrong(self) -> list[str]:
         """What the reckoning finds off."""
         found = self.reckon()
-        pushed = found.pushed
-        names = [each.name for each in (*found.deliveries, *pushed.deliveries) if not each.right]
-        names += [each.what for each in (*found.promises, *pushed.promises) if not each.right]
+        parts = (found, found.pushed, found.bridged)
+        names = [each.name for part in parts for each in part.deliveries if not each.right]
+        names += [each.what for part in parts for each in part.promises if not each.right]
         assert found.right is not bool(names)
         return names
 
@@ -131,17 +153,21 @@ SALE = """
     insert into sale.received_webhook (key, order_id, event_type)
     select key, id, 'ATTEMPT_SUCCESS'
     from sale.sale_order, unnest(array['first', 'second', 'third']) as key;
-    select outbox.publish('orders.lifecycle', 'order.created', '{}', id::text),
-           outbox.publish('payment.success', 'payment.success',
-                          '{"payment": {"isFullyPaid": false}}', id::text),
-           outbox.publish('payment.success', 'payment.success',
-                          '{"payment": {"isFullyPaid": true}}', id::text),
-           outbox.publish('payment.unapplied', 'payment.unapplied',
-                          '{"event": "ATTEMPT_SUCCESS", "amount": "1.00"}', id::text),
-           outbox.publish('payment.unapplied', 'payment.unapplied',
-                          '{"event": "ATTEMPT_FAILED", "amount": "2.30"}', id::text)
-    from sale.sale_order;
 """
+ORDER = "00000000-0000-4000-8000-000000000001"
+IN_PART = replace(
+    examples.SUCCESS,
+    sale_order_status="PARTIAL",
+    payment=replace(examples.SUCCESS.payment, is_fully_paid=False),
+)
+TOO_LATE = replace(examples.UNAPPLIED, amount="1.00")
+PUBLISHED: tuple[tuple[SaleEvent[Any], msgspec.Struct], ...] = (
+    (lifecycle.CREATED, examples.CREATED),
+    (completion.SUCCESS, IN_PART),
+    (completion.SUCCESS, examples.SUCCESS),
+    (unapplied.UNAPPLIED, TOO_LATE),
+    (unapplied.UNAPPLIED, replace(TOO_LATE, event=EventType.ATTEMPT_FAILED, amount="2.30")),
+)
 FINANCE = """
     insert into finance.booked (order_id, paid)
     values ('00000000-0000-4000-8000-000000000001', 6.30);
@@ -149,7 +175,7 @@ FINANCE = """
     select order_id, 'INCOME', amount, 'EUR'
     from finance.booked, (values (2.30), (4.00)) as payment (amount);
 """
-DEDUCT = "update inventory.stock set on_hand = on_hand - 2 where product = 'espresso'"
+DEDUCT_ONE = "update inventory.stock set on_hand = on_hand - 1 where product = 'espresso'"
 
 
 @pytest.fixture
@@ -160,23 +186,41 @@ def world(
     kafka: str,
     create_topic: CreateTopic,
     topic_prefix: str,
+    elasticmq: ElasticMQ,
     tmp_path: Path,
 ) -> Iterator[World]:
-    for channel in CHANNELS:
-        create_topic(channel)
+    for name in (*CHANNELS, "stock"):
+        create_topic(name)
+    queue = f"{topic_prefix.removesuffix('.')}.fifo"
+    elasticmq.create_queue(queue)
     books = {"inventory": inventory_url, "finance": finance_url}
     files = {name: tmp_path / f"{name}.sqlite" for name in SUBSCRIBERS}
-    places = Places(database_url, books, kafka, topic_prefix, files)
+    places = Places(
+        database_url,
+        books,
+        kafka,
+        topic_prefix,
+        files,
+        kafka,
+        Queue(elasticmq.url(queue), elasticmq.ask),
+    )
+    register_sale(database_url)
     with (
         psycopg.connect(database_url, autocommit=True) as sale,
         psycopg.connect(inventory_url, autocommit=True) as inventory,
         psycopg.connect(finance_url, autocommit=True) as finance,
     ):
+        world = World(places, sale, inventory, finance)
         sale.execute(SALE)
-        inventory.execute(DEDUCT)
+        for event, payload in PUBLISHED:
+            world.publish(event, payload)
+        inventory.execute(DEDUCT, [2, "espresso"])
         finance.execute(FINANCE)
         push(sale, places)
-        yield World(places, sale, inventory, finance)
+        updates = bridges.updates(inventory)
+        bridges.to_kafka(places, updates)
+        bridges.to_queue(places, elasticmq, updates)
+        yield world
 
 
 def test_nothing_is_off_when_all_is_as_it_must_be(world: World) -> None:
@@ -209,7 +253,14 @@ def test_a_rollback_is_counted_and_no_fault(world: World) -> None:
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
-        (lambda w: w.inventory.execute(DEDUCT), ["stock of espresso"]),
+        (
+            lambda w: w.inventory.execute(DEDUCT_ONE),
+            [
+                "stock of espresso",
+                "stocks that warehouse knows, and are so",
+                "stocks that purchasing knows, and are so",
+            ],
+        ),
         (
             lambda w: w.finance.execute(
                 "insert into finance.wallet_transaction (order_id, kind, amount, currency) "
@@ -243,12 +294,33 @@ def test_a_planted_double_or_gap_is_off(
 
 
 def test_a_full_payment_announced_twice_is_off(world: World) -> None:
-    world.sale.execute(
-        "select outbox.publish('payment.success', 'payment.success', "
-        """'{"payment": {"isFullyPaid": true}}')"""
-    )
+    world.publish(completion.SUCCESS, examples.SUCCESS)
     world.deliver()
     assert world.wrong() == ["orders completed, and announced as fully paid"]
+
+
+HELD, UNFIT = "event types: messages, and held to them", "event types: messages that do not fit"
+
+
+def test_a_message_of_a_type_that_nobody_registered_is_off(world: World) -> None:
+    world.sale.execute("select outbox.publish('payment.unapplied', 'payment.refunded', '{}')")
+    world.deliver()
+    assert world.wrong() == [HELD]
+
+
+def test_a_message_that_does_not_fit_its_type_is_off(world: World) -> None:
+    enforce = "update outbox.event_type set enforcement = %s where type = 'payment.unapplied'"
+    world.sale.execute(enforce, ["report"])
+    world.sale.execute("select outbox.publish('payment.unapplied', 'payment.unapplied', '{}')")
+    world.sale.execute(enforce, ["refuse"])
+    world.deliver()
+    assert world.wrong() == [HELD, UNFIT]
+
+
+def test_types_that_are_not_enforced_are_off(world: World) -> None:
+    world.sale.execute("update outbox.event_type set enforcement = 'off'")
+    world.deliver()
+    assert world.wrong() == [HELD]
 
 
 MONEY = "EUR the provider took, and held or told as unapplied"
@@ -261,10 +333,7 @@ def test_money_that_vanished_is_off(world: World) -> None:
 
 
 def test_money_that_is_told_as_unapplied_twice_is_off(world: World) -> None:
-    world.sale.execute(
-        "select outbox.publish('payment.unapplied', 'payment.unapplied', "
-        """'{"event": "ATTEMPT_SUCCESS", "amount": "1.00"}')"""
-    )
+    world.publish(unapplied.UNAPPLIED, TOO_LATE)
     world.deliver()
     assert world.wrong() == [MONEY]
 
@@ -300,4 +369,4 @@ def test_topics_are_read_to_their_end(world: World) -> None:
     world.deliver()
     world.deliver()
     with closing(Topics(world.places.bootstrap_servers, world.places.topics())) as topics:
-        assert sum(topics.counts().values()) == len(topics.read()) == 10
+        assert len(topics.read()) == sum(topics.counts().values()) == 12

@@ -1,11 +1,13 @@
 """Promises of the Kafka launcher."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from local.kafka import QUICK_START, Kafka
+from local import aot_cache
+from local.kafka import Kafka, aot_cache_path
 from tests.conftest import CreateTopic
 from tests.eventually import eventually
 
@@ -40,9 +42,15 @@ def read(bootstrap_servers: str, topic: str) -> list[bytes | None]:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker of this module's own, which may be killed."""
+    aot_cache.provide()
     directory = tmp_path_factory.mktemp("broker") / "kafka"
-    with Kafka.start(directory, java_options=QUICK_START) as kafka:
+    with Kafka.start(directory, quick_start=True) as kafka:
         yield kafka
+
+
+@pytest.mark.long
+def test_a_broker_that_starts_quickly_has_its_classes_from_the_cache(broker: Kafka) -> None:
+    assert str(aot_cache_path()) in Path(f"/proc/{broker.pid}/maps").read_text()
 
 
 @pytest.mark.long

@@ -12,34 +12,44 @@ import pytest
 from local.program import Program, get_status
 from tests.eventually import eventually
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+def stack(tmp_path: Path, arguments: list[str]) -> Program:
     foreign = ("DATABASE_URL", "KAFKA_", "RELAY_", "SERVICE_", "WEBHOOK_", "OUTBOX_", "PG")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     return Program(
         "run",
-        [sys.executable, "-m", "local", "--data", tmp_path / "data"],
+        [sys.executable, "-m", "local", "--data", tmp_path / "data", *arguments],
         log=tmp_path / "run.log",
         environment=environment,
     )
 
 
-def test_everything_listens_until_ctrl_c_and_nothing_after(stack: Program) -> None:
+def listening(output: str) -> set[int]:
+    """The ports that it names."""
+    return {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", output)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [
+        pytest.param([], 4, id="plain", marks=pytest.mark.long),
+        pytest.param(["--with", "kafka-2,sqs"], 6, id="with", marks=pytest.mark.nightly),
+    ],
+)
+def test_everything_listens_until_ctrl_c_and_nothing_after(stack: Program, number: int) -> None:
     with stack:
         stack.launch()
 
         def told() -> str:
-            assert "Ctrl-C" in stack.output()
-            return stack.output()
+            output = stack.output()
+            assert len(listening(output)) == number
+            return output
 
         output = eventually(told, timeout_seconds=90)
         urls = re.findall(r"http://127\.0\.0\.1:\d+(?=/openapi\.json|/metrics)", output)
         assert [get_status(f"{url}/readyz") for url in urls] == [200, 200]
-        ports = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", output)}
-        assert len(ports) == 4
+        ports = listening(output)
         os.kill(stack.pid, signal.SIGINT)
         assert stack.wait(60) == 0
     for port in ports:

@@ -12,17 +12,15 @@ import psycopg
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from local.kafka import QUICK_START
 from local.stack import Stack
 from tests.eventually import eventually
 
 OWNER = """
 import json, sys, time
 from pathlib import Path
-from local.kafka import QUICK_START
 from local.stack import Stack
 
-stack = Stack.start(Path(sys.argv[1]), java_options=QUICK_START)
+stack = Stack.start(Path(sys.argv[1]), quick_start=True)
 stack.make_topics(["kept"])
 ports = [stack.postgres.port, stack.kafka.port]
 print(json.dumps({"ports": ports, "database_url": stack.database_url}), flush=True)
@@ -53,7 +51,7 @@ def test_both_servers_die_with_an_owner_killed_by_9_and_keep_their_data(
         os.kill(owner.pid, signal.SIGKILL)
     for port in told["ports"]:
         eventually(lambda port=port: assert_no_server_listens(port))  # type: ignore[misc]
-    with Stack.start(tmp_path, java_options=QUICK_START) as stack:
+    with Stack.start(tmp_path, quick_start=True) as stack:
         assert stack.kafka is not None
         with pytest.raises(KafkaException) as caught:
             stack.kafka.create_topic("kept")

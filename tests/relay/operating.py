@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from local.program import script
 from relay.settings import Settings
@@ -47,7 +48,7 @@ def relay_role(connection: psycopg.Connection[Any], group: str = "outbox_relay")
     try:
         yield f"postgresql://{role}@{info.host}:{info.port}/{info.dbname}"
     finally:
-        connection.execute(sql.SQL("drop role {}").format(name))
+        connection.execute(sql.SQL("drop role if exists {}").format(name))
 
 
 PUBLISH = "select outbox.publish(%s, 'order.paid', '{}', group_key => 'g')"
@@ -58,6 +59,12 @@ def publish(connection: psycopg.Connection[Any], channel: str = "orders") -> int
     row = connection.execute(PUBLISH, (channel,)).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def drop_login(connection: psycopg.Connection[Any], url: str) -> None:
+    """Drops the login of this URL; its sessions stay."""
+    name = sql.Identifier(str(conninfo_to_dict(url)["user"]))
+    connection.execute(sql.SQL("drop role {}").format(name))
 
 
 DEAD_LETTER = """

@@ -81,7 +81,12 @@ class RecordingSink:
         return True
 
     def deliver(
-        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+        self,
+        pages: Iterable[Page],
+        takers: Sequence[SinkSettings],
+        *,
+        shared: bool = False,
+        cursor_id: int = 0,
     ) -> list[Outcome]:
         assert len(takers) == 1
         return [self.take(chain.from_iterable(page.rows for page in pages))]

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.kafka import QUICK_START, Kafka
+from local.kafka import Kafka
 from local.server import free_port
 from tests.conftest import Spawn
 from tests.proxy import Proxy
@@ -46,9 +46,7 @@ def two_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kafka,
             **ACCESS_CONTROL,
         }
         directory = tmp_path_factory.mktemp("kafka") / "data"
-        with Kafka.start(
-            directory, port=port, settings=settings, java_options=QUICK_START
-        ) as broker:
+        with Kafka.start(directory, port=port, settings=settings, quick_start=True) as broker:
             yield broker, proxy
             broker.kill()
 

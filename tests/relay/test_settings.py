@@ -234,6 +234,20 @@ def test_a_command_that_needs_kafka_says_which_variable_is_missing() -> None:
         Settings.from_environment(BASE).require_kafka()
 
 
+def test_pods_whose_long_names_differ_at_their_end_have_names_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    names = set()
+    for pod in ("x2x4z", "9qk7m"):
+        monkeypatch.setattr(
+            "socket.gethostname", lambda pod=pod: f"staging-outbox-relay-6c8d9f7b5d-{pod}"
+        )
+        names.add(Settings.from_environment(BASE).name)
+    assert len(names) == 2
+    assert {len(name) for name in names} == {32}
+
+
 def test_the_longest_name_leaves_room_for_a_cursor_in_application_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -188,11 +188,11 @@ class StagedSending(Sending):
     that it may. Where its loop is not staged it is as ever.
     """
 
-    def add(self, target: Target, cursor_id: int, slots: Slots) -> None:
+    def add(self, target: Target, cursor_id: int, slots: Slots, window: int | None = None) -> None:
         if not isinstance(self.request_loop, StagedLoop):
-            super().add(target, cursor_id, slots)
+            super().add(target, cursor_id, slots, window)
             return
-        staged = StagedBatch(self, target, cursor_id, slots)
+        staged = StagedBatch(self, target, cursor_id, slots, window)
         if not self._batches:
             self.request_loop.endpoint.keeping.clear()
         self.request_loop.endpoint.keeping.append(staged.check)

@@ -30,7 +30,12 @@ class StagedSink(RecordingSink):
         self._stops_at = {one.name: one.stops_at for one in subscriptions}
 
     def deliver(
-        self, pages: Iterable[Page], takers: Sequence[SinkSettings], *, shared: bool = False
+        self,
+        pages: Iterable[Page],
+        takers: Sequence[SinkSettings],
+        *,
+        shared: bool = False,
+        cursor_id: int = 0,
     ) -> list[Outcome]:
         self.pause("claim")
         takes = [Taker(self, taker.topic_prefix, shared=shared) for taker in takers]

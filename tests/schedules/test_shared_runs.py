@@ -8,7 +8,7 @@ from relay.kafka import runs
 from relay.log import reading, shared
 from relay.log.checkpoint import Next, following
 from relay.log.claim import Claimed
-from relay.log.filters import Filter, Sorter, Union, union
+from relay.log.filters import Filter, Part, Sorter, Union, union
 from relay.log.message import Row
 from relay.log.reading import Reading
 from relay.log.sink import Outcome
@@ -93,8 +93,8 @@ def test_a_run_that_hands_every_row_to_everyone_is_caught(
     server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Careless(Sorter):
-        def wanted(self, one: Filter, rows: list[Row]) -> list[Row]:
-            return rows
+        def sort(self, rows: list[Row]) -> dict[Part, list[Row]]:
+            return dict.fromkeys(self._parts, rows)
 
     monkeypatch.setattr(shared, "Sorter", Careless)
     assert promises_broken(server_url, "shared_two") == {"s not for it", "t not for it"}

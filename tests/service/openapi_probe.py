@@ -26,6 +26,9 @@ def probe(url: str, authorization: str) -> int:
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result
         for mode in GenerationMode:
+            if (result.ok().method.upper(), mode) == ("PUT", GenerationMode.POSITIVE):
+                # Which schemas an event type may have, no schema says.
+                continue
 
             @settings(
                 max_examples=EXAMPLES,
@@ -42,7 +45,7 @@ def probe(url: str, authorization: str) -> int:
                 if "/sale/" in case.path:
                     # Which fields a payment's webhook needs depends on its header and its event.
                     excluded.append(positive_data_acceptance)
-                if case.path.endswith(("/redrive", "/replay")):
+                if case.path.endswith(("/redrive", "/replay", "/discard")):
                     # Nor does it know which ids there are; naming another one is a 422.
                     excluded.append(positive_data_acceptance)
                 case.call_and_validate(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.settings import SettingsError, from_environment
+from service.settings import KafkaServer, SettingsError, from_environment
 
 URL = {"DATABASE_URL": "postgresql://user:password@127.0.0.1/sale"}
 
@@ -25,6 +25,9 @@ def test_what_is_set_counts() -> None:
             "SERVICE_POOL_SIZE": "3",
             "SERVICE_DATABASE_TIMEOUT_SECONDS": "0.5",
             "SERVICE_MAX_BODY_BYTES": "2048",
+            "SERVICE_CATALOGUE": "public",
+            "SERVICE_KAFKA_SERVERS": "a.example.com:9092, kafka-secure://[::1]:9093,",
+            "SERVICE_TOPIC_PREFIX": "shop.",
             "WEBHOOK_SECRET": "whsec_plJ3nmyCDGBKInavdOK15jsl",
         }
     )
@@ -32,6 +35,11 @@ def test_what_is_set_counts() -> None:
     assert (settings.database_timeout_seconds, settings.max_body_bytes) == (0.5, 2048)
     assert settings.hosts == ("shop.example.com", "*.internal", "10.0.0.7", "[::1]")
     assert settings.forwarded_allow_ips == ("10.0.0.7", "fd00::/8")
+    assert (settings.catalogue, settings.topic_prefix) == ("public", "shop.")
+    assert settings.kafka_servers == (
+        KafkaServer("a.example.com:9092", "kafka"),
+        KafkaServer("[::1]:9093", "kafka-secure"),
+    )
     assert settings.webhook_secret is not None
     assert len(settings.webhook_secret) == 18
 
@@ -60,6 +68,11 @@ def test_what_is_set_counts() -> None:
         ("SERVICE_FORWARDED_ALLOW_IPS", "proxy.internal"),
         ("SERVICE_FORWARDED_ALLOW_IPS", "10.0.0.7/8"),
         ("SERVICE_FORWARDED_ALLOW_IPS", "10.0.0.7:80"),
+        ("SERVICE_CATALOGUE", "off"),
+        ("SERVICE_KAFKA_SERVERS", "kafka.example.com"),
+        ("SERVICE_KAFKA_SERVERS", "http://kafka.example.com:9092"),
+        ("SERVICE_KAFKA_SERVERS", "user@kafka.example.com:9092"),
+        ("SERVICE_TOPIC_PREFIX", "a/b"),
         ("WEBHOOK_SECRET", "whsec_short"),
         ("WEBHOOK_SECRET", "not base64!"),
         ("DATABASE_URL", ""),

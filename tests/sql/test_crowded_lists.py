@@ -27,7 +27,7 @@ FILL: LiteralString = """
            case n when 1 then 'infinity'::timestamptz end
     from crowded cross join generate_series(1, %(crowd)s) as n
 """
-BURY: LiteralString = """
+ADD_DEAD_LETTER: LiteralString = """
     insert into outbox.dead_letter (subscription_id, cursor_id, message_id, channel, type, priority,
         idempotency_key, content_type, payload, created_at, reason, detail, attempts)
     select subscription_id, cursor_id, n, 'orders', 't', 3, 'k' || n, 'application/json', '{}',
@@ -47,7 +47,7 @@ def crowded(db: Session) -> Session:
     """Twenty subscriptions that have nothing lying, and one that has much; analysed."""
     db.execute(MAKE, {"quiet": QUIET})
     db.execute(CROWDED)
-    for statement in (FILL, BURY):
+    for statement in (FILL, ADD_DEAD_LETTER):
         db.execute(statement, {"crowd": CROWD})
     db.execute("vacuum analyze")
     return db
@@ -68,7 +68,7 @@ FEW_PAGES = 250
 
 def parameters(statement: str, **others: Any) -> dict[str, Any]:
     """Those that the statement names."""
-    given = {**PAGE, "visible": None, **others}
+    given = {**PAGE, "visible": None, "connectors": False, **others}
     return {name: value for name, value in given.items() if f"%({name})s" in statement}
 
 

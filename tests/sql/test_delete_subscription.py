@@ -59,7 +59,7 @@ def publish_three(db: Session) -> None:
         db.execute(PUBLISH)
 
 
-def bury_two(db: Session) -> None:
+def make_two_dead_letters(db: Session) -> None:
     give_up(db, 1)
     give_up(db, 2)
 
@@ -69,7 +69,7 @@ def bury_two(db: Session) -> None:
     [
         (publish_three, "unread messages (3)"),
         (lambda db: db.execute(ROW), "messages on their way (1)"),
-        (bury_two, "undelivered dead letters (2)"),
+        (make_two_dead_letters, "undelivered dead letters (2)"),
     ],
 )
 def test_a_plain_delete_is_refused_with_what_is_undelivered_and_the_mend(
@@ -89,7 +89,7 @@ def test_a_plain_delete_is_refused_with_what_is_undelivered_and_the_mend(
 
 def test_all_kinds_are_told_at_once(billing: Session) -> None:
     publish_three(billing)
-    bury_two(billing)
+    make_two_dead_letters(billing)
     billing.execute(ROW)
     with pytest.raises(
         errors.DependentObjectsStillExist,

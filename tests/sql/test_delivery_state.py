@@ -43,7 +43,7 @@ INSERT: LiteralString = """
     where subscription.name = 'billing' and cursor.priority = 3
 """
 BY_STATE = Counter(state for *_, state in ROWS)
-ALL = {"visible": None, "rows": 100, "count": 100}
+ALL = {"visible": None, "connectors": False, "rows": 100, "count": 100}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from tests.event_types import register
 from tests.sql.conftest import Member, Open
 from tests.sql.log import (
     SQL_DIRECTORY,
@@ -72,6 +73,8 @@ def traffic(db: Session, open_session: Open) -> Iterator[None]:
     for priority in (1, 3, 5):
         publish(db, priority=priority)
     dead_letter(db, publish(db))
+    register(db, "event", {"type": "object"}, enforcement="report")
+    db.execute("select outbox.publish('orders', 'event', '7')")
     fail_endpoint(db)
     pass_everything(db)
     publish(db, priority=1)
@@ -107,6 +110,7 @@ def test_there_is_a_file_for_each_question() -> None:
         "breakers",
         "attempts",
         "failed_attempts",
+        "event_types",
     }
 
 

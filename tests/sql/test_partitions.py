@@ -349,6 +349,26 @@ def test_writers_wait_a_tenth_of_a_second_for_a_partition_that_goes(
         assert "lock_timeout=80ms" in one(db, settings, name)
 
 
+# What it says, and whether writers would have waited for less than a lock's whole time.
+RETIRE = """
+    select outcome, clock_timestamp() - statement_timestamp() < interval '80 ms'
+    from outbox.retire_partition('message_0', 7) as outcome
+"""
+
+
+def test_writers_wait_no_longer_where_a_session_holds_only_the_partition(
+    db: Session, open_session: Open
+) -> None:
+    turn(db)
+    let_days_pass(db, 30)
+    pass_everything(db)
+    holder = open_session()
+    with holder.transaction():
+        holder.execute("lock table outbox.message_0 in access share mode")
+        # The machine may be busy.
+        assert ("locked", True) in [db.execute(RETIRE).fetchone() for _ in range(5)]
+
+
 def test_the_name_of_another_partitioned_table_says_nothing_to_the_log_s(db: Session) -> None:
     """It is no pattern, whatever its owner has called it."""
     db.execute("create schema evil")

@@ -21,6 +21,12 @@ TEMPORARY: dict[str, LiteralString] = {
     "a view that names an index": "create temporary view pin as select {index}::regclass as it",
     "a default": "create temporary table pin (it regclass default {table}::regclass)",
     "a check": "create temporary table pin (it oid check (it <> {table}::regclass))",
+    "a column of its rows": "create temporary table pin (it outbox.message_0)",
+    "a column of a domain over its rows": "create domain pg_temp.pin_1 as outbox.message_0;\n"
+    "create temporary table pin (it pg_temp.pin_1[])",
+    "a column of a view's rows": "create temporary view pin_1 as"
+    " select null::outbox.message_0 as it;\n"
+    "create temporary table pin (it pin_1)",
     "a function": "create function pg_temp.pin() returns regclass language sql"
     " begin atomic select {table}::regclass; end",
 }
@@ -82,6 +88,32 @@ def test_a_temporary_view_in_use_keeps_it_for_as_long_and_is_named(
         stranger.execute("select it from pin")
         assert retire(db) == "locked"
         assert f"pin of {stranger.info.user} depends on it" in pinned(db)[PARTITION]
+    assert retire(db) == "dropped"
+
+
+# Each with its rule and its types.
+MANY: LiteralString = (
+    "do $$ begin for n in 1..40 loop execute format("
+    "$view$create temporary view pin_%s as select {table}::regclass as it$view$, n"
+    "); end loop; end $$"
+)
+
+
+def test_too_many_temporary_objects_are_named_and_no_writer_waits_for_them(
+    db: Session, member: Member, open_session: Open
+) -> None:
+    empty_old_partition(db)
+    stranger = member("outbox_publisher")
+    pin(stranger, db, MANY, "outbox.message_0")
+    reader = open_session()
+    with reader.transaction():
+        # It would be waited for with the lock that keeps writers out.
+        reader.execute("lock table only outbox.message in access share mode")
+        assert retire(db) == "pinned"
+    told = pinned(db)[PARTITION]
+    assert told.startswith("more than 100 objects, such as view ")
+    assert f" of {stranger.info.user}" in told
+    stranger.execute("discard temporary")
     assert retire(db) == "dropped"
 
 
@@ -168,3 +200,25 @@ def test_of_tables_by_age_the_others_go_and_the_pinned_one_is_emptied(
     assert name == first.partition(".")[2]
     # No session holds it.
     assert name not in one(db, "select outbox.partitions_left_out()")
+
+
+@pytest.mark.parametrize("table", BY_AGE, ids=lambda table: table.name)
+def test_of_tables_by_age_one_that_stays_is_emptied_though_the_table_is_in_use(
+    db: Session, member: Member, open_session: Open, table: ByAge
+) -> None:
+    db.execute(table.write)
+    let_days_pass(db, table.width_days, table.name)
+    db.execute(table.turn)
+    first = f"{table.name}_0"
+    stranger = member("outbox_publisher")
+    pin(stranger, db, MANY, first)
+    let_days_pass(db, 400, table.name)
+    reader = open_session()
+    parent = sql.Identifier(*table.name.split("."))
+    with reader.transaction():
+        reader.execute(sql.SQL("lock table only {} in access share mode").format(parent))
+        db.execute(table.turn)
+        assert one(db, "select pg_relation_size(%s)", first) == 0
+    db.execute(table.turn)
+    assert one(db, "select to_regclass(%s)::text", first) == first
+    stranger.execute("discard temporary")

@@ -4,7 +4,7 @@ import threading
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 
 from tests.eventually import eventually
 from tests.sql.conftest import Member, Open
@@ -172,3 +172,15 @@ def test_limited_keys_leave_a_tenth_to_the_others(db: Session) -> None:
 def test_the_share_of_limited_keys_has_its_bounds(db: Session, percent: int) -> None:
     with pytest.raises(errors.CheckViolation, match="limited_percent_is_0_to_50"):
         db.execute("update outbox.quota set limited_percent = %s", [percent])
+
+
+@pytest.mark.parametrize("column", ["channels", "types"])
+@pytest.mark.parametrize(("number", "length"), [(1001, 1), (1000, 300)])
+def test_a_subscription_lists_no_more_than_each_relay_can_hold(
+    db: Session, column: str, number: int, length: int
+) -> None:
+    listed = [f"{one:0{length}}" for one in range(number)]
+    change = sql.SQL("update outbox.subscription set {} = %s").format(sql.Identifier(column))
+    with pytest.raises(errors.CheckViolation, match=f"{column}_are_at_most_1000"):
+        db.execute(change, [listed])
+    db.execute(change, [[f"c{one}" for one in range(1000)]])

@@ -1,6 +1,7 @@
 """A database that was moved to another cluster is refused, and rebased without a loss."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from psycopg import errors
 
 from local.postgres import Postgres
+from tests.eventually import eventually
 from tests.sql.conftest import Open
 from tests.sql.log import (
     Session,
@@ -148,6 +150,27 @@ def test_rebase_lowers_no_sequence(db: Session) -> None:
     db.execute("truncate outbox.message")
     db.execute("select outbox.rebase()")
     assert publish(db) == last + 1
+
+
+WAITS = "select count(*) > 0 from pg_locks where pid = %s and not granted"
+
+
+def test_rebase_waits_for_who_makes_partitions_before_it_locks_the_log(
+    db: Session, open_session: Open
+) -> None:
+    """Else each would wait for the other, and rebase would go on without its partition."""
+    maker, rebasing = open_session(), open_session()
+    with ThreadPoolExecutor(1) as pool, maker.transaction():
+        maker.execute("select outbox.make_partitions()")
+        done = pool.submit(rebasing.execute, "select outbox.rebase()")
+
+        def it_waits() -> None:
+            assert one(db, WAITS, rebasing.info.backend_pid)
+
+        eventually(it_waits)
+        db.execute("set lock_timeout = '1s'")
+        publish(db)
+    assert done.result(60).rowcount > 0
 
 
 @pytest.mark.long

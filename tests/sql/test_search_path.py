@@ -6,7 +6,7 @@ Everything runs among the shadows of tests.shadows, on each version of Postgres.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import LiteralString
 
@@ -17,6 +17,7 @@ from psycopg import errors
 from local.postgres_binaries import bin_dir
 from relay import migrations
 from tests.conftest import PostgresServer, server_address
+from tests.event_types import register
 from tests.servers import ServerName
 from tests.shadows import SET_PATH, among_shadows, shadow_relations, shadow_types, shadowed, sprung
 from tests.sql.log import SQL_DIRECTORY, Session, dead_letter, one, only_rows, publish
@@ -214,6 +215,42 @@ def test_a_publisher_can_not_store_headers_that_no_sink_reads(
     with pytest.raises((errors.CheckViolation, errors.InvalidTextRepresentation)):
         publisher.execute(statement, [headers])
     assert one(db, "select count(*) from outbox.message") == 0
+
+
+CATALOGUED = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[a-z]+$", "maxLength": 300},
+        "items": {"type": "array", "uniqueItems": True, "items": {"minimum": 1, "multipleOf": 0.5}},
+    },
+}
+FITTING = '{"id": "a", "items": [1, 1.5]}'
+UNFIT = [FITTING.replace("1.5", "1"), FITTING.replace("1.5", "0"), '{"id": "A"}', "{}", "{", "7"]
+CHECKED = """
+insert into outbox.message (channel, type, payload)
+values ('orders', 'event', %s)
+"""
+
+
+@pytest.mark.parametrize("enforcement", ["report", "refuse"])
+def test_what_a_publisher_writes_is_held_to_its_event_type(
+    db: Session, shadowed_member: Member, enforcement: str
+) -> None:
+    service = shadowed_member("outbox_service")
+    with service.transaction():
+        # As every transaction of the service does.
+        service.execute("set local search_path = pg_catalog, pg_temp")
+        register(service, "event", CATALOGUED, enforcement=enforcement, example=FITTING)
+    publisher = shadowed_member("outbox_publisher")
+    for payload in UNFIT:
+        with suppress(psycopg.DatabaseError):
+            publisher.execute(CHECKED, [payload.encode()])
+    publisher.execute(CHECKED, [FITTING.encode()])
+    unfit = 0 if enforcement == "refuse" else len(UNFIT)
+    versions = one(db, "select array_agg(type_version order by id) from outbox.message")
+    assert versions == [*[None] * unfit, 1]
+    assert one(db, "select count(*) from outbox.event_type_fault") == unfit
 
 
 def test_a_type_of_their_own_does_not_blind_the_check(db: Session, url: str) -> None:

@@ -1,11 +1,14 @@
 """Attempts and received webhooks: partitions turned to in time, dropped by age; no writer waits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import LiteralString
 
 import pytest
 from psycopg import errors, sql
 
+from tests.eventually import eventually
 from tests.sql.conftest import Open
 from tests.sql.log import Session, let_days_pass, one
 
@@ -208,20 +211,78 @@ def test_what_others_hold_is_dropped_by_the_next_call(
     assert partitions(db, table) == names(table, 1, 2, 3)
 
 
+@contextmanager
+def first_is_held(open_session: Open, table: Table) -> Iterator[None]:
+    """By a reader's open transaction."""
+    reader = open_session()
+    first = sql.Identifier(table.name.partition(".")[0], table.first)
+    with reader.transaction():
+        reader.execute(sql.SQL("lock table {} in access share mode").format(first))
+        yield
+
+
 def test_one_partition_that_is_held_keeps_no_other(
     db: Session, open_session: Open, table: Table
 ) -> None:
     pass_width(db, table)
     pass_width(db, table)
     let_days_pass(db, table.keep_days, table.name)
-    reader = open_session()
-    schema = table.name.partition(".")[0]
-    with reader.transaction():
-        first = sql.Identifier(schema, table.first)
-        reader.execute(sql.SQL("lock table {} in access share mode").format(first))
+    with first_is_held(open_session, table):
         one(db, table.turn)
         assert partitions(db, table) == names(table, 0, 2, 3, 4)
     assert one(db, table.turn) == 1
+
+
+# As where no room for locks is left.
+NO_ROOM = """
+    create function public.refuse() returns event_trigger language plpgsql as $$
+    begin
+        if exists (
+            select from pg_event_trigger_dropped_objects()
+            where object_identity = current_setting('refuse.drop')
+        ) then
+            raise exception 'out of shared memory' using errcode = 'out_of_memory';
+        end if;
+    end $$;
+    create event trigger refuse on sql_drop execute function public.refuse()
+"""
+
+
+def test_one_that_the_server_has_no_room_to_drop_keeps_no_other(db: Session, table: Table) -> None:
+    pass_width(db, table)
+    pass_width(db, table)
+    let_days_pass(db, table.keep_days, table.name)
+    db.execute(NO_ROOM)
+    db.execute("select set_config('refuse.drop', %s, false)", [f"{table.name}_0"])
+    one(db, table.turn)
+    assert partitions(db, table) == names(table, 0, 2, 3, 4)
+    db.execute("drop event trigger refuse")
+    assert one(db, table.turn) == 1
+
+
+# Whether writers would have waited for less than the table's lock may take: it is waited for longer
+# than that wherever the whole time is given to a partition.
+IN_TIME = sql.SQL("""
+    with turned as materialized ({})
+    select clock_timestamp() - statement_timestamp() < interval '80 ms' from turned
+""")
+
+
+def test_writers_wait_no_longer_where_a_session_holds_only_a_partition(
+    db: Session, open_session: Open, table: Table
+) -> None:
+    pass_width(db, table)
+    let_days_pass(db, table.keep_days, table.name)
+    with first_is_held(open_session, table):
+        one(db, table.turn)
+        in_time = IN_TIME.format(sql.SQL(table.turn))
+
+        def in_time_once() -> None:
+            assert db.execute(in_time).fetchone() == (True,)
+
+        # A busy machine may take longer by itself, but not each time.
+        eventually(in_time_once)
+        assert table.first in partitions(db, table)
 
 
 def test_of_two_calls_at_once_one_does_it(db: Session, open_session: Open, table: Table) -> None:

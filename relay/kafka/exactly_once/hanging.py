@@ -10,8 +10,9 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 
+from relay.kafka.exactly_once.note import consumer_of
 from relay.kafka.producers import LIBRARY, discard
 from relay.log.sink import GENERATION
 
@@ -54,7 +55,7 @@ def _end(properties: dict[str, Any], name: str, group: str, topic: str) -> None:
     whether the one that hangs was committed, and to repeat its run loses nothing.
     """
     producer = Producer({**properties, "transactional.id": name}, logger=LIBRARY)
-    consumer = Consumer({**properties, "group.id": group, "log_level": 2})
+    consumer = consumer_of(properties, group)
     try:
         producer.init_transactions(SLICE_SECONDS)
         producer.begin_transaction()

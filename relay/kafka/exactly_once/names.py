@@ -9,11 +9,12 @@ from relay.log.sink import GENERATION
 
 # What a claim reads besides.
 KNOWN_AS: LiteralString = """
-select c.id, c.generation, c.noted from outbox.cursor c where c.id = any (%(cursors)s::bigint[])
+select c.id, c.generation, c.noted_in from outbox.cursor c where c.id = any (%(cursors)s::bigint[])
 """
-NOTED = "update outbox.cursor set noted = true where id = %(cursor)s"
+NOTED = "update outbox.cursor set noted_in = %(cluster)s where id = %(cursor)s"
 RENAME = """
-update outbox.cursor set generation = generation + 1, noted = noted and %(noted)s::boolean
+update outbox.cursor
+set generation = generation + 1, noted_in = case when %(noted)s::boolean then noted_in end
 where id = %(cursor)s
 """
 
@@ -32,16 +33,18 @@ def transactions_name(claimed: Claimed) -> str:
     return f"{group}{GENERATION}{generation}" if generation else group
 
 
-def was_noted(claimed: Claimed) -> bool:
-    """Whether a transaction of the claimed cursor may have been committed."""
+def noted_in(claimed: Claimed) -> str | None:
+    """The cluster in which a transaction of the claimed cursor may have been committed, in the
+    words of the settings; empty for the environment's, and None where there is none.
+    """
     assert claimed.besides is not None
-    return bool(claimed.besides[1])
+    cluster: str | None = claimed.besides[1]
+    return cluster
 
 
 def note(connection: Connection, cursor: Cursor) -> None:
-    """Writes and commits that a transaction of the cursor may be committed from now on."""
-    connection.execute(NOTED, {"cursor": cursor.id})
-    connection.execute("commit")
+    """Writes that from now on a transaction of the cursor may be committed where it goes."""
+    connection.execute(NOTED, {"cursor": cursor.id, "cluster": cursor.sink_settings.cluster})
 
 
 def begin_generation(connection: Connection, cursor: Cursor, *, noted: bool) -> None:

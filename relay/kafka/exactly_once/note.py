@@ -28,7 +28,7 @@ def read_note(
     and the note is not known yet.
     """
     # It waits for a commit that is still being written.
-    consumer = _consumer(properties, group, "read_committed")
+    consumer = consumer_of(properties, group, "read_committed")
     try:
         while True:
             try:
@@ -51,7 +51,7 @@ def read_note(
 
 def _answers(properties: dict[str, Any], group: str, topic: str) -> bool:
     """Whether the coordinator answers a question that does not wait for pending offsets."""
-    consumer = _consumer(properties, group, "read_uncommitted")
+    consumer = consumer_of(properties, group, "read_uncommitted")
     try:
         with suppress(KafkaException):
             _committed(consumer, topic, UNSTABLE_SECONDS)
@@ -61,7 +61,10 @@ def _answers(properties: dict[str, Any], group: str, topic: str) -> bool:
         consumer.close()
 
 
-def _consumer(properties: dict[str, Any], group: str, isolation: str) -> Consumer:
+def consumer_of(
+    properties: dict[str, Any], group: str, isolation: str = "read_committed"
+) -> Consumer:
+    """One that asks for offsets and fetches nothing."""
     return Consumer(
         {
             **properties,
@@ -69,6 +72,8 @@ def _consumer(properties: dict[str, Any], group: str, isolation: str) -> Consume
             "enable.auto.commit": False,
             "isolation.level": isolation,
             "log_level": 2,
+            # Has to be below what an answer may have.
+            "fetch.max.bytes": 1_000_000,
         }
     )
 

@@ -70,8 +70,11 @@ class ExactlyOnce:
             return False
         note = self._transactions.fence(name)
         self._just_fenced.add(cursor.id)
+        is_elsewhere = names.noted_in(claimed) != cursor.sink_settings.cluster
+        if is_elsewhere:
+            names.note(self._connection, cursor)
         if not note:
-            return self._go_on_without_note(claimed)
+            return self._go_on_without_note(claimed, is_elsewhere=is_elsewhere)
         self._unnoted.discard(cursor.id)
         record = self._read(note, cursor)
         if record is not None and adoption.follows(record, claimed):
@@ -188,17 +191,21 @@ class ExactlyOnce:
         self._transactions.commit(encode(record))
         self._transactions.own(record.token)
 
-    def _go_on_without_note(self, claimed: Claimed) -> bool:
-        """Goes on from Postgres's checkpoint. Whether the claim is over."""
+    def _go_on_without_note(self, claimed: Claimed, *, is_elsewhere: bool) -> bool:
+        """Goes on from Postgres's checkpoint. Whether the claim is over.
+
+        `is_elsewhere`: none of its transactions was committed in this cluster.
+        """
         cursor = claimed.cursor
         self._transactions.own(claimed.token)
-        was_noted = names.was_noted(claimed)
-        if cursor.id in self._unnoted and was_noted:
+        if is_elsewhere:
+            self._unnoted.add(cursor.id)
+            self._connection.execute("commit")
+            self._tell_moved(claimed)
+            return True
+        if cursor.id in self._unnoted:
             return False
         self._unnoted.add(cursor.id)
-        if not was_noted:
-            names.note(self._connection, cursor)
-            return True
         self._telemetry.cursor_lost(cursor.subscription)
         logger.warning(
             "kafka_cursor_lost",
@@ -210,6 +217,17 @@ class ExactlyOnce:
             "or where the group or the topic is deleted",
         )
         return False
+
+    def _tell_moved(self, claimed: Claimed) -> None:
+        if names.noted_in(claimed) is None:
+            return
+        logger.info(
+            "kafka_cursor_moved",
+            subscription=claimed.cursor.subscription,
+            cursor=claimed.cursor.id,
+            effect="it goes on in another cluster from where it stood; if its last run in the "
+            "former one was in doubt, that run may be in both",
+        )
 
     def _read(self, note: str, cursor: Cursor) -> Record | None:
         try:

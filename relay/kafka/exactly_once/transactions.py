@@ -22,6 +22,7 @@ from relay.kafka.producers import CONSTANTS, LIBRARY, discard
 from relay.kafka.reports import Failures, Refused, Reports, nothing, said
 from relay.kafka.routes import BATCH_BYTES, Route, Routes
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS
+from relay.kafka.topic_names import TopicNames
 from relay.log.sink import GENERATION, SinkAway
 
 # The one topic that the relay makes, behind RELAY_TOPIC_PREFIX.
@@ -76,11 +77,20 @@ class Owner:
 class Transactions:
     """The transactions of one subscription's cursors in one cluster."""
 
-    def __init__(self, properties: dict[str, Any], reports: Reports, topic_prefix: str) -> None:
+    def __init__(
+        self,
+        properties: dict[str, Any],
+        reports: Reports,
+        topic_prefix: str,
+        most_owners: int | None = None,
+    ) -> None:
+        """Of more cursors than `most_owners` it owns those of the latest runs."""
         self._properties = properties
+        self._most_owners = most_owners
         self.reports = reports
         self._topic = topic_prefix + CURSORS
-        self._admin = AdminClient(properties)
+        asking: dict[str, Any] = {**properties, "error_cb": reports.on_error}
+        self._admin = AdminClient(asking)
         self._made = False
         seconds = max(MIN_TIMEOUT_SECONDS, 3 * reports.patience_seconds)
         self._timeout_ms = int(min(seconds, MAX_TIMEOUT_SECONDS) * 1000)
@@ -96,8 +106,11 @@ class Transactions:
     # What a run claims by.
 
     def take(self, name: str, token: int) -> bool:
-        owner = self._owners.get(name)
         self._name = name
+        owner = self._owners.pop(name, None)
+        if owner is not None:
+            # Behind all others: the next to go is the first.
+            self._owners[name] = owner
         return (
             owner is not None
             and owner.token == token
@@ -108,6 +121,8 @@ class Transactions:
     def fence(self, name: str) -> str | None:
         self._drop(name)
         self._name = name
+        while self._most_owners is not None and len(self._owners) >= self._most_owners:
+            self._drop(next(iter(self._owners)))
         self._make_topic()
         self._end_former(name)
         properties = {
@@ -160,13 +175,16 @@ class Transactions:
         owner.begun = False
 
     def abort(self) -> None:
+        self._abort(alone=False)
+
+    def _abort(self, *, alone: bool) -> None:
         if self._name in self._owners and self._owner.begun:
-            self._fail()
+            self._fail(alone=alone)
 
     # What a run is produced by.
 
-    def routes(self, prefix: str) -> dict[bytes, Route]:
-        return self._owner.routes.of(prefix)
+    def routes(self, names: TopicNames) -> dict[bytes, Route]:
+        return self._owner.routes.of(names)
 
     def any(self) -> AdminClient:
         return self._admin
@@ -203,7 +221,8 @@ class Transactions:
 
     def end_after_refusal(self, *, alone: bool) -> Failures:
         refused = self._refused_topic()
-        failures = self.purge()
+        self._abort(alone=alone)
+        failures = self.reports.take_failures()
         if refused is not None and all(error.code() in errors.PURGED for error, _ in failures):
             # What was purged with it had no place in the transaction either.
             topics = {message.topic(): message for _, message in failures if message is not None}
@@ -243,12 +262,13 @@ class Transactions:
         if owner is not None:
             discard(owner.producer)
 
-    def _fail(self) -> None:
+    def _fail(self, *, alone: bool = False) -> None:
         """After an abortable error the producer goes on; after a fatal one it ends."""
         owner = self._owner
         owner.begun = False
-        # Whatever it was, the topics are looked up anew, by all.
-        for one in self._owners.values():
+        # Whatever it was, the topics are looked up anew, by all. Of one message that was refused
+        # `alone` no other owner is to know.
+        for one in (owner,) if alone else self._owners.values():
             one.routes.clear()
         try:
             if owner.token is None:

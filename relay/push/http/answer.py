@@ -15,7 +15,7 @@ class Answer(msgspec.Struct, frozen=True):
       http_<status>      any other answer, and `redirect` for all of 3xx
       timeout            no answer, or not the whole of its head, in time
       dns, connect, tls  no connection: the name, the address or the handshake
-      tls_expired, tls_untrusted, tls_wrong_host, tls_version
+      tls_expired, tls_untrusted, tls_wrong_host, tls_version, tls_too_large
                          what was wrong with the handshake, where that is known
       disconnected       the connection ended before an answer came
       protocol           what came is no HTTP answer

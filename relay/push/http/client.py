@@ -54,10 +54,16 @@ class Client:
         most_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pool = Pool(Dialler(guard, Resolver(look_up), proxy), most_connections)
+        self._dialler = Dialler(guard, Resolver(look_up), proxy)
+        self._pool = Pool(self._dialler, most_connections)
         # Requests for which a connection has to be opened or waited for.
         self._opening: set[asyncio.Task[None]] = set()
         self._is_closed = False
+
+    @property
+    def late_seconds(self) -> float:
+        """How long what has come of handshakes and answers has waited to be computed."""
+        return self._dialler.late_seconds
 
     def send(
         self,
@@ -81,7 +87,7 @@ class Client:
             return
         head = b"%bcontent-length: %d\r\n%b\r\n" % (_beginning(to.url), len(body), lines)
         # Who waits for a connection is first: it may be this one.
-        connection = None if self._pool.is_awaited else self._pool.take(url)
+        connection = None if self._pool.is_awaited(url) else self._pool.take(url)
         now = time.monotonic()
         if connection is not None and now < send_before:
             connection.ask(head, body, now, to.timeout_seconds, answered)
@@ -131,11 +137,9 @@ class Client:
         self, to: Destination, url: Url, send_before: float, deadline: float
     ) -> Connection:
         """A connection that takes a request now. Raises Fault, and TimeoutError."""
-        connection = self._pool.take(url)
-        if connection is None:
-            if time.monotonic() >= send_before:
-                raise _lease_over()
-            connection = await self._pool.open(url, to.owner, deadline)
+        if time.monotonic() >= send_before:
+            raise _lease_over()
+        connection = await self._pool.open(url, to.owner, deadline)
         if time.monotonic() >= send_before:
             if connection.requests:
                 self._pool.rest(connection)

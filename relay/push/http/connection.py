@@ -19,11 +19,18 @@ from relay.push.http.reply import KEPT_LENGTHS, Header, acknowledged, failed
 
 # Of an answer. What goes beyond ends the connection.
 MAX_HEAD_BYTES = 32_768
-# Of TLS before the first request. OpenSSL takes a chain of certificates of 100 KiB.
-MAX_HANDSHAKE_BYTES = 131_072
+# Of TLS before the first request, most of it certificates: those of a web server have 3 to 8 KiB
+# together, and post-quantum ones 16. To parse one takes the loop 0.1 ms, however short it is.
+MAX_HANDSHAKE_BYTES = 24_576
+# And of TLS that is no data, for each answer. Where an answer is longer than most are with it, TLS
+# gets it in turns: what has come may be key updates, each of which takes the loop 9 µs.
+MAX_EMPTY_BYTES = 16_384
+ORDINARY_BYTES = 1024
 MAX_INFORMATIONAL = 5
-# What a header costs besides its name and value.
-HEADER_OVERHEAD_BYTES = 4
+# What a header or trailer costs besides its name and value: as much as so many bytes.
+HEADER_OVERHEAD_BYTES = 64
+# Of an answer: how often something of it comes, and the chunks of its body.
+MAX_PIECES = 512
 FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 # Framing, trailers and what else is no body may be so much together.
 MAX_ANSWER_BYTES = MAX_HEAD_BYTES + 2 * MAX_BODY_BYTES
@@ -81,6 +88,8 @@ class Connection(asyncio.Protocol):
         self._known, self._known_status = b"", 0
         # Something came that was not asked for.
         self._spoke = False
+        # Of what has come, TLS has not got all.
+        self.waits = False
         # It was closed while a request was under way, before anything of an answer came.
         self.broke_off = False
         self.opened_at = time.monotonic()
@@ -95,6 +104,9 @@ class Connection(asyncio.Protocol):
         self._raw = b""
         self._bytes = 0
         self._record_bytes = 0
+        # What came last of TLS had to wait for its turn.
+        self._by_turns = False
+        self._pieces = 0
         self._head_bytes = 0
         self._body_bytes = 0
         self._informational = 0
@@ -116,13 +128,22 @@ class Connection(asyncio.Protocol):
         """Its TLS goes by this TCP transport; the handshake begins."""
         self._carrier = carrier
 
-    def count_records(self, size: int) -> None:
-        """So many bytes of TLS have come in, and what they hold of data is yet to be received."""
+    def count_records(self, size: int) -> bool:
+        """So many bytes of TLS have come in, and what they hold of data is yet to be received.
+
+        Whether they may cost much: of a handshake, or more than most answers have.
+        """
         self._record_bytes += size
+        if self._transport is None:
+            # A handshake holds no data.
+            self.check_records()
+            return True
+        self._by_turns = self._record_bytes - self._bytes > ORDINARY_BYTES
+        return self._by_turns
 
     def check_records(self) -> None:
-        """What has come in and is no data is bounded as a head is."""
-        if self._are_records_bounded():
+        """What has come in and is no data is bounded; beyond that it is closed."""
+        if self.are_records_bounded:
             return
         if self._answered is None:
             self._spoke = True
@@ -132,8 +153,10 @@ class Connection(asyncio.Protocol):
         assert self._carrier is not None
         self._carrier.abort()
 
-    def _are_records_bounded(self) -> bool:
-        longest = MAX_HEAD_BYTES if self.requests else MAX_HANDSHAKE_BYTES
+    @property
+    def are_records_bounded(self) -> bool:
+        """Whether TLS is no longer than it may be, besides the data."""
+        longest = MAX_EMPTY_BYTES if self.requests else MAX_HANDSHAKE_BYTES
         return self._record_bytes - self._bytes <= longest
 
     def check_open(self) -> bool:
@@ -147,6 +170,9 @@ class Connection(asyncio.Protocol):
         if not self.requests and self._carrier is not None and not self._spoke:
             # The end of the handshake may still be there.
             return True
+        if self.waits:
+            self._spoke = True
+            return False
         if not self._poll.poll(0):
             return True
         try:
@@ -258,6 +284,7 @@ class Connection(asyncio.Protocol):
             self._finish()
             return
         self._bytes += len(data)
+        self._pieces += 1
         if not self._has_head:
             self._raw = self._raw + data if self._raw else data
         try:
@@ -272,8 +299,13 @@ class Connection(asyncio.Protocol):
             if self._keep_alive and self._bytes == len(data) <= MAX_KNOWN_BYTES:
                 self._know(data)
             self._finish()
-        elif self._bytes > (MAX_ANSWER_BYTES if self._has_head else MAX_HEAD_BYTES):
+        elif not self._is_bounded:
             self._make_the_best_of_it()
+
+    @property
+    def _is_bounded(self) -> bool:
+        longest = MAX_ANSWER_BYTES if self._has_head else MAX_HEAD_BYTES
+        return self._bytes <= longest and self._pieces <= MAX_PIECES
 
     def _know(self, answer: bytes) -> None:
         if self._is_acknowledged:
@@ -322,7 +354,7 @@ class Connection(asyncio.Protocol):
         if self._is_acknowledged:
             if not self._gone and not self._check_gone():
                 self._keep_alive &= keep_alive
-                if self._bytes > MAX_ANSWER_BYTES:
+                if not self._is_bounded:
                     why = "it answered on and on before it was asked to the end"
                     self._fail("protocol", why)
                 return
@@ -330,22 +362,29 @@ class Connection(asyncio.Protocol):
         else:
             answer = failed(self._status, self._kept, self._body, seconds)
         answered = self._end()
-        keep_alive = keep_alive and self._keep_alive and not self._more_may_come
+        keep_alive = keep_alive and self._keep_alive and not (self._more_may_come or self.waits)
         keep_alive = keep_alive and (self._gone or self._check_gone())
-        if keep_alive and (self._carrier is None or self._are_records_bounded()):
+        if keep_alive and (self._carrier is None or self.are_records_bounded):
             # Before the answer counts: it may bring the next request.
             self.rests_since = now
             self._owner.rest(self)
         else:
             self.abort()
-        if answered is not None:
-            answered(answer)
+        self._tell(answered, answer)
 
     def _fail(self, word: str, detail: str) -> None:
         answered = self._end()
         self.abort()
-        if answered is not None:
-            answered(unanswered(word, detail, time.monotonic() - self._asked_at))
+        self._tell(answered, unanswered(word, detail, time.monotonic() - self._asked_at))
+
+    def _tell(self, answered: Answered | None, answer: Answer) -> None:
+        if answered is None:
+            return
+        if self._by_turns:
+            # What its user does now, which may be other endpoints' requests, is not of this turn.
+            asyncio.get_running_loop().call_soon(answered, answer)
+        else:
+            answered(answer)
 
     def _end(self) -> Answered | None:
         """Whom to tell of it, where a request was under way: it is no more."""
@@ -356,8 +395,9 @@ class Connection(asyncio.Protocol):
     # The parser's side.
 
     def on_message_begin(self) -> None:
-        # What follows a complete answer was not asked for.
-        self._keep_alive = self._keep_alive and not self._complete
+        if self._complete:
+            # What follows was not asked for, and may be thousands of answers more.
+            raise httptools.HttpParserError("more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + HEADER_OVERHEAD_BYTES
@@ -390,8 +430,9 @@ class Connection(asyncio.Protocol):
         self._body_bytes += len(body)
         if not self._complete and not self._is_acknowledged:
             self._body.append(body)
-        if self._body_bytes > MAX_BODY_BYTES:
-            self._complete, self._keep_alive = True, False
+        self._pieces += 1
+        if self._body_bytes > MAX_BODY_BYTES or self._pieces > MAX_PIECES:
+            raise httptools.HttpParserError("the body is too long")
 
     def on_message_complete(self) -> None:
         if self._has_head:

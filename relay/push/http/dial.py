@@ -2,15 +2,16 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Hashable, Sequence
+from functools import cached_property, partial
 from socket import socket
 
 from relay.push.fair_turns import Owner
-from relay.push.http.connection import Connection
+from relay.push.http.connection import MAX_HANDSHAKE_BYTES, Connection
 from relay.push.http.decrypted import Decrypted
 from relay.push.http.fault import Fault, NoConnectionError
 from relay.push.http.guard import Guard
+from relay.push.http.handshakes import Handshakes
 from relay.push.http.proxy import Proxy
 from relay.push.http.records import count
 from relay.push.http.resolver import AddrInfo, Resolver
@@ -29,6 +30,16 @@ class Dialler:
         self._guard = guard
         self._resolver = resolver
         self._proxy = proxy
+        self._handshakes = Handshakes()
+
+    @property
+    def late_seconds(self) -> float:
+        """How long the handshakes that wait for their turn have waited by now."""
+        return self._handshakes.late_seconds
+
+    def waits_for_others(self, origin: Origin, owner: Owner, connection: Connection) -> bool:
+        """Whether what has come of its handshake waits, and none of its owner's is why."""
+        return connection.waits and not self._handshakes.is_resting(_whose(origin, owner))
 
     async def dial(
         self, origin: Origin, owner: Owner, connection: Connection, seconds: float
@@ -45,7 +56,7 @@ class Dialler:
             self._guard.check(address[0])
         wire = await self._reach(origin, addresses, seconds)
         try:
-            await self._open(origin, connection, wire)
+            await self._open(origin, owner, connection, wire)
         except BaseException:
             wire.close()
             raise
@@ -74,27 +85,35 @@ class Dialler:
         # By the address that was checked, and not by name: where a name leads is decided here.
         return await self._proxy.tunnel(address)
 
-    async def _open(self, origin: Origin, connection: Connection, wire: socket) -> None:
+    async def _open(
+        self, origin: Origin, owner: Owner, connection: Connection, wire: socket
+    ) -> None:
         loop = asyncio.get_running_loop()
         try:
             if origin.scheme == "http":
                 await loop.create_connection(lambda: connection, sock=wire)
             else:
-                await self._secure(origin, connection, wire)
+                await self._secure(origin, owner, connection, wire)
         except ssl.SSLError as error:
             raise fault_of(str(origin), error) from error
         except OSError as error:
+            if not connection.are_records_bounded:
+                why = f"its handshake has more than {MAX_HANDSHAKE_BYTES} bytes"
+                raise Fault("tls_too_large", f"{origin}: {why}") from error
             raise Fault("tls", f"{origin}: the connection ended in the handshake") from error
         connection.opened(wire)
 
-    async def _secure(self, origin: Origin, connection: Connection, wire: socket) -> None:
+    async def _secure(
+        self, origin: Origin, owner: Owner, connection: Connection, wire: socket
+    ) -> None:
         """By a transport of our own below TLS, since only that knows what has not gone yet."""
         loop = asyncio.get_running_loop()
         carrier, _ = await loop.create_connection(asyncio.Protocol, sock=wire)
         carrier.set_write_buffer_limits(high=0)
         connection.carried(carrier)
         # In the loop's next turn, when TLS reads from it and nothing has come yet.
-        loop.call_soon(count, carrier, connection)
+        in_turn = partial(self._handshakes.add, _whose(origin, owner))
+        loop.call_soon(count, carrier, connection, in_turn)
         try:
             # A name that is whole by its dot has none here, nor in certificates (RFC 6066, 3).
             name = origin.host.rstrip(".")
@@ -113,3 +132,8 @@ class Dialler:
     def _context(self) -> ssl.SSLContext:
         # Made when it is needed: reading the system's authorities takes some 20 ms.
         return client_context()
+
+
+def _whose(origin: Origin, owner: Owner) -> Hashable:
+    """Who takes turns: a limited key, or each endpoint of the operator's."""
+    return origin if owner is None else owner

@@ -9,6 +9,7 @@ from relay.push.http.connection import Connection
 from relay.push.http.deadlines import Deadlines
 from relay.push.http.dial import Dialler
 from relay.push.http.fault import NoConnectionError
+from relay.push.http.openings import Openings
 from relay.push.http.url import Url
 
 # Below the 5 s that the commonest servers keep an idle connection.
@@ -20,10 +21,6 @@ MAX_AGE_SECONDS = 30.0
 # to stay, only those are used again that have stayed open for so long.
 TRIAL_SECONDS = 0.2
 MAX_ON_TRIAL = 256
-# So many connections of an endpoint are opened at once. A handshake of TLS costs milliseconds of
-# the loop, and those that are answered in one moment are worked off before another endpoint has its
-# turn.
-MAX_OPENING = 16
 SWEEP_SECONDS = 1.0
 # An endpoint that got no request for so long is forgotten, with what was learned of it.
 FORGET_SECONDS = 300.0
@@ -35,10 +32,10 @@ class Endpoint:
     Of its own, though others may lead to the same host: they may be other people's there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.resting: deque[Connection] = deque()
         self.open = 0
-        self.opening = asyncio.Semaphore(MAX_OPENING)
         self.used_at = 0.0
         self.waiting: deque[asyncio.Future[None]] = deque()
         # Whether connections were seen to stay; and after half of which rest one was seen to end.
@@ -71,6 +68,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._dialler = dialler
         self._most = most
+        self._openings = Openings()
         self._endpoints: dict[str, Endpoint] = {}
         self._of: dict[Connection, Endpoint] = {}
         # The longest at rest first.
@@ -78,10 +76,9 @@ class Pool:
         self._waiting: dict[Endpoint, None] = {}
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for a connection; who comes now comes behind."""
-        return bool(self._waiting)
+    def is_awaited(self, url: Url) -> bool:
+        """Whether somebody waits for a connection that it could use; who comes now comes behind."""
+        return bool(self._waiting) or self._openings.are_awaited(url.text)
 
     def take(self, url: Url) -> Connection | None:
         """One that likely stays open, or all that can be had; None: `open` makes one."""
@@ -121,19 +118,21 @@ class Pool:
     async def open(self, url: Url, owner: Owner, deadline: float) -> Connection:
         """A new one for a subscription of `owner`, by `deadline` of the loop's clock.
 
-        Or one that came to rest while others were being opened. Raises Fault, and TimeoutError.
+        Or one that rests, behind those of this endpoint that wait. Raises Fault, and TimeoutError.
         """
-        endpoint = self._endpoint(url)
+        if not self._openings.are_awaited(url.text) and (rested := self.take(url)):
+            return rested
         async with asyncio.timeout_at(deadline):
-            await endpoint.opening.acquire()
+            while not await self._openings.begin(url.text, owner):
+                if rested := self.take(url):
+                    return rested
         try:
-            return self.take(url) or await self._open(url, endpoint, owner, deadline)
+            return self.take(url) or await self._open(url, owner, deadline)
         finally:
-            endpoint.opening.release()
+            self._openings.end(url.text, owner)
 
-    async def _open(
-        self, url: Url, endpoint: Endpoint, owner: Owner, deadline: float
-    ) -> Connection:
+    async def _open(self, url: Url, owner: Owner, deadline: float) -> Connection:
+        endpoint = self._endpoint(url)
         while not self._has_room(endpoint):
             if unsure := self._take_unsure(endpoint):
                 return unsure
@@ -147,9 +146,12 @@ class Pool:
             async with asyncio.timeout_at(deadline):
                 seconds = deadline - time.monotonic()
                 await self._dialler.dial(url.origin, owner, connection, seconds)
-        except BaseException:
+        except BaseException as over:
             connection.abort()
             self.lost(connection)
+            late = isinstance(over, TimeoutError)
+            if late and self._dialler.waits_for_others(url.origin, owner, connection):
+                raise NoConnectionError("the handshakes of others took too long") from None
             raise
         return connection
 
@@ -160,6 +162,7 @@ class Pool:
             return
         endpoint.resting.append(connection)
         self._resting[connection] = None
+        self._openings.rests(endpoint.url)
         if self._waiting:
             self._call_waiting()
 
@@ -186,7 +189,7 @@ class Pool:
     def _endpoint(self, url: Url) -> Endpoint:
         endpoint = self._endpoints.get(url.text)
         if endpoint is None:
-            endpoint = self._endpoints[url.text] = Endpoint()
+            endpoint = self._endpoints[url.text] = Endpoint(url.text)
         return endpoint
 
     def _take(self, connection: Connection) -> None:
@@ -247,7 +250,10 @@ class Pool:
             if rest_seconds >= KEEP_ALIVE_SECONDS or old or not connection.check_open():
                 self._retire(connection)
             else:
-                self._of[connection].stayed(rest_seconds)
+                endpoint = self._of[connection]
+                endpoint.stayed(rest_seconds)
+                # On trial it was for nobody, and who waits may have been told of it in vain.
+                self._openings.rests(endpoint.url)
         for text, endpoint in list(self._endpoints.items()):
             if not endpoint.open and now - endpoint.used_at > FORGET_SECONDS:
                 del self._endpoints[text]

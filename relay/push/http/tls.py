@@ -28,6 +28,8 @@ _NO_COMMON_VERSION = frozenset(
 
 # https://docs.openssl.org/master/man1/openssl-ciphers/
 CIPHERS = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+# SSL_OP_NO_RX_CERTIFICATE_COMPRESSION, which Python has no name for; of RFC 8879.
+NO_COMPRESSED_CERTIFICATES = 1 << 33
 
 
 def client_context() -> ssl.SSLContext:
@@ -51,6 +53,8 @@ def client_context() -> ssl.SSLContext:
     context.set_ecdh_curve("prime256v1")
     # Each would be a handshake, at the endpoint's will; the relay has no certificate to show.
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # So that what comes in is what has to be parsed. An OpenSSL that can not unpack ignores it.
+    context.options |= NO_COMPRESSED_CERTIFICATES
     context.set_alpn_protocols(["http/1.1"])
     return context
 

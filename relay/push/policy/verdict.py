@@ -7,7 +7,7 @@ import msgspec
 
 from relay.push.http.answer import Answer
 from relay.push.policy.schedule import delay_seconds, retry_after_seconds
-from relay.push.policy.settings import Endpoint
+from relay.push.policy.settings import Receiver
 
 GONE = 410
 # Clients whose fault it may not be: a time-out, a request that came too early, or too many.
@@ -15,6 +15,13 @@ NOT_FINAL = frozenset({408, 425, 429})
 # Nothing was sent, and the endpoint had no part in it: the relay had stood still, and another may
 # be at it by now; or it could not open a connection.
 UNSENT = frozenset({"lease_over", "no_connection"})
+# What a queue or topic is, and not the message: it is not there, its rights are lacking, its key is
+# gone.
+AWAY = frozenset(
+    f"{what}_{why}" for what in ("queue", "topic") for why in ("absent", "denied", "refused")
+)
+# It is as if the message had not been tried.
+HELD = UNSENT | AWAY
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -46,7 +53,7 @@ def is_refusal(answer: Answer) -> bool:
 
 
 def judge(
-    endpoint: Endpoint,
+    endpoint: Receiver,
     attempts: int,
     answer: Answer,
     *,
@@ -60,7 +67,7 @@ def judge(
     """
     if answer.error is None:
         return Verdict("acked", attempts + 1)
-    if answer.status == GONE or answer.error in UNSENT:
+    if answer.status == GONE or answer.error in HELD:
         return Verdict("held", attempts)
     if probing and answer.status is None:
         # No answer came: that says nothing of the message, and an outage uses no attempts up. It
@@ -70,13 +77,13 @@ def judge(
         # Meanwhile other heads that are due are probed, or what is next in the log.
         return Verdict("retry", attempts, 0.0)
     asked = retry_after_seconds(answer.retry_after, answer.date, now) or 0.0
-    if is_refusal(answer) and endpoint.client_errors == "dead_letter":
+    if is_refusal(answer) and endpoint.gives_up_refused:
         return Verdict("dead", attempts + 1, asked_seconds=asked)
     return by_schedule(endpoint, attempts, random, asked_seconds=asked)
 
 
 def by_schedule(
-    endpoint: Endpoint,
+    endpoint: Receiver,
     attempts: int,
     random: Callable[[], float],
     *,

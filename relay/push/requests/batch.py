@@ -14,27 +14,22 @@ from typing import Protocol
 import structlog
 
 from relay.log import encoding
-from relay.log.message import ID, IDEMPOTENCY_KEY, PAYLOAD, Row
+from relay.log.message import ID, Row
+from relay.push.fair_turns import Owner
 from relay.push.http.answer import Answer, unanswered
-from relay.push.http.client import Destination
-from relay.push.http.lines import Lines
 from relay.push.item import Item, fresh
 from relay.push.lease import Lease
-from relay.push.policy.verdict import GONE, UNSENT, Verdict, by_schedule, judge
+from relay.push.policy.settings import Endpoint
+from relay.push.policy.verdict import AWAY, GONE, HELD, Verdict, by_schedule, judge
 from relay.push.requests.loop import RequestLoop
 from relay.push.requests.queue import Waiting
 from relay.push.requests.result import BatchResult
-from relay.push.requests.signature import Signer
 from relay.push.requests.slots import Slots
+from relay.push.requests.traced import trace
 from relay.push.target import Target
 
 logger = structlog.get_logger()
 
-# What each run may have in flight though the loop is behind, so that every subscription gets on;
-# and what one alone may have while a shared run is under way, if its endpoint is quick: a backlog
-# would take the interpreter's whole time, of which that run's thread needs some at every step, and
-# of a quick endpoint a few at once are many a second.
-FEW_IN_FLIGHT = 2
 # Messages that a run puts behind a blocked group, and that fail in it: more stay in the log.
 MAX_BEHIND = 2000
 MAX_FAILED = 1000
@@ -62,6 +57,9 @@ class Sender(Protocol):
     def held_seconds(self) -> float:
         """How long others have waited by now for a batch that is not over."""
 
+    def count_dead_letter(self, owner: Owner, size: int) -> bool:
+        """Counts a dead letter that the end of the run writes; False: it is too large for that."""
+
     def fed(self) -> None:
         """A batch has room for another page, or wants no more."""
 
@@ -78,7 +76,14 @@ class RequestBatch:
     `result` is there once the sender was told that it is over.
     """
 
-    def __init__(self, sender: Sender, target: Target, cursor_id: int, slots: Slots) -> None:
+    def __init__(
+        self,
+        sender: Sender,
+        target: Target,
+        cursor_id: int,
+        slots: Slots,
+        window: int | None = None,
+    ) -> None:
         self.result: BatchResult | None = None
         self._sender = sender
         self._request_loop = sender.request_loop
@@ -87,11 +92,14 @@ class RequestBatch:
         self.cursor_id = cursor_id
         self._slots = slots
         self._left = target.most
-        endpoint = target.endpoint
-        self._to = Destination(endpoint.endpoint, endpoint.timeout_seconds, slots.owner)
-        self._signer = Signer(target.keys)
+        self._transport = sender.request_loop.transport(target, cursor_id, slots.owner)
+        self._few = self._transport.few
+        self._trace: Callable[[Item, Answer], None] | None = None
+        spans, to = sender.request_loop.spans, target.endpoint
+        if spans is not None and isinstance(to, Endpoint):
+            self._trace = partial(trace, spans, target, to.endpoint)
         self._is_fed = True
-        self._waiting = Waiting(slots, target.most, retrying=target.retrying)
+        self._waiting = Waiting(slots, target.most, retrying=target.retrying, window=window)
         # It does not say when it is due: of what is due at once uvloop makes no timer.
         self._tail: Handle | None = None
         self._tail_due = 0.0
@@ -112,7 +120,10 @@ class RequestBatch:
         self._sent = 0
         self._gone: str | None = None
         self._unable = False
-        # Outcomes that come after the result wait for the run's commit: their rows are not there.
+        self._away: str | None = None
+        self._left_dead_letter = False
+        # Outcomes that come after the result, or that the end of the run is not to write, wait for
+        # its commit: their rows are not there.
         self._committed: bool | None = None
         self._late: list[Item] = []
 
@@ -124,7 +135,8 @@ class RequestBatch:
     @property
     def is_idle(self) -> bool:
         """Whether all that it has got so far has its outcome; False where it got nothing."""
-        return bool(self._settled) and not self._in_flight and not self._waiting.has_ready
+        has_outcomes = bool(self._settled or self._late)
+        return has_outcomes and not self._in_flight and not self._waiting.has_ready
 
     @property
     def reads(self) -> bool:
@@ -199,8 +211,9 @@ class RequestBatch:
 
     def _pump(self) -> None:
         while self._sending and self._left > 0:
-            if len(self._in_flight) >= FEW_IN_FLIGHT and self._gives_way:
+            if len(self._in_flight) >= self._few and self._gives_way:
                 break
+            self._waiting.admit(len(self._in_flight))
             item = self._waiting.take(fresh_come=self._more)
             if item is None:
                 break
@@ -212,13 +225,15 @@ class RequestBatch:
     def _gives_way(self) -> bool:
         """Whether others need the loop more. (Each answer to what is in flight asks again.)
 
-        Where the loop is behind, the owners that fill it give way, and none besides.
+        The owners that fill it give way, and none besides, but for the few that the transport may
+        have in flight all the same: where it is behind, and with what goes alone to a shared run.
         """
         request_loop = self._request_loop
-        if request_loop.is_behind and self._slots.owner_is_large:
-            return True
+        if not self._slots.owner_is_large:
+            return False
         alone = request_loop.has_shared_run and not self._sender.is_shared
-        return alone and not request_loop.usual.is_slow(self._target.subscription_id)
+        quick = alone and not request_loop.usual.is_slow(self._target.subscription_id)
+        return request_loop.is_behind or quick
 
     def _launch(self, item: Item) -> None:
         assert item.row is not None
@@ -228,9 +243,9 @@ class RequestBatch:
             self._give_up(item, "payload_too_large", detail)
             return
         try:
-            lines = self._request_loop.headers.of(item.row, replayed=item.replayed)
+            encoded = self._transport.encode(item.row, replayed=item.replayed)
         except Exception as wrong:
-            self._give_up(item, encoding.NOT_ENCODABLE, encoding.fault(wrong))
+            self._give_up(item, encoding.reason(wrong), encoding.fault(wrong))
             return
         self._sent += 1
         item.sent_at = self._in_flight[item] = time.monotonic()
@@ -238,16 +253,10 @@ class RequestBatch:
         self._request_loop.begin()
         answered = partial(self._answered, item)
         try:
-            self._send(item.row, lines, item.sent_at, answered)
+            ends_at = self._sender.lease.ends_at
+            self._transport.send(item.row, encoded, item.sent_at, ends_at, answered)
         except Exception as fault:
             self._loop.call_soon(answered, self._mistake(fault))
-
-    def _send(self, row: Row, lines: Lines, now: float, answered: Callable[[Answer], None]) -> None:
-        stamp = int(self._target.clock + now)
-        signature = self._signer.sign(row[IDEMPOTENCY_KEY], stamp, row[PAYLOAD])
-        signed = b"%bwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n" % (lines, stamp, signature)
-        client, ends_at = self._request_loop.client, self._sender.lease.ends_at
-        client.send(self._to, Lines(signed), row[PAYLOAD], ends_at, answered)
 
     def _give_up(self, item: Item, reason: str, detail: str) -> None:
         """It can never be sent, and no request is made for it."""
@@ -262,12 +271,20 @@ class RequestBatch:
             self._left += 1
             self._waiting.put_behind(item)
             return
+        if not self._sender.count_dead_letter(self._target.owner, item.held_bytes):
+            self._left += 1
+            self._left_dead_letter = True
+            self._sending = False
+            self._waiting.put_back(item)
+            return
         item.answer = Answer(None, reason, detail, b"", None, None, 0.0)
         item.verdict = Verdict("dead", item.attempts)
         item.let_go()
         self._settle(item)
 
     def _answered(self, item: Item, answer: Answer) -> None:
+        if self._trace is not None:
+            self._trace(item, answer)
         item.let_go()
         self._slots.give_back(item.held_bytes, retry=not item.fresh)
         self._judge(item, answer)
@@ -276,7 +293,7 @@ class RequestBatch:
         else:
             del self._in_flight[item]
             self._sender.answered(answer.seconds)
-            self._settle(item)
+            self._settle_or_leave(item)
             self._resume()
         self._slots.resume_others(self._resume)
 
@@ -296,18 +313,35 @@ class RequestBatch:
             item.answer = self._mistake(fault)
             item.verdict = by_schedule(target.endpoint, item.attempts, random.random)
             return
-        if answer.error in UNSENT:
-            # It is as if it had not been tried.
-            item.sent_at = 0.0
+        if answer.error in HELD:
+            self._hold(item, answer)
+
+    def _hold(self, item: Item, answer: Answer) -> None:
+        """It is as if it had not been tried."""
+        item.sent_at = 0.0
         if answer.error == "no_connection":
             self._unable = True
             self._sending = False
-            self._request_loop.tell_waits(target, answer.detail)
+            self._request_loop.tell_waits(self._target, answer.detail)
+        elif answer.error in AWAY:
+            self._away = f"{answer.error}: {answer.detail}"
+            self._sending = False
 
     def _mistake(self, fault: Exception) -> Answer:
         """Of the relay's: it is tried again by its schedule, and its slot is free."""
         logger.error("request_failed", subscription=self._target.subscription, exc_info=fault)
         return unanswered("fault", type(fault).__name__, 0.0)
+
+    def _settle_or_leave(self, item: Item) -> None:
+        """Where its dead letter is too large for others to wait for, the outcome goes to its row as
+        if it had come late; a run of its own writes the dead letter.
+        """
+        is_dead = item.verdict is not None and item.verdict.kind == "dead"
+        if is_dead and not self._sender.count_dead_letter(self._target.owner, item.held_bytes):
+            self._late.append(item)
+            self._sending = False
+        else:
+            self._settle(item)
 
     def _settle(self, item: Item) -> None:
         assert item.verdict is not None
@@ -325,6 +359,9 @@ class RequestBatch:
             self._waiting.hold(item.group_key)
         if item.answer is not None and item.answer.status == GONE:
             self._gone = item.answer.detail
+            self._sending = False
+        if self._sender.is_shared:
+            # What becomes of it is written while others wait: it goes on in runs of its own.
             self._sending = False
         limits = self._target.endpoint.breaker
         if self._failed >= limits.minimum and self._failed >= limits.threshold * (
@@ -363,7 +400,8 @@ class RequestBatch:
                 return
             self._tail.cancel()
         self._tail_due = moment
-        self._tail = self._loop.call_at(moment, self._end_of_tail)
+        after = self._request_loop.after_what_has_come
+        self._tail = self._loop.call_at(moment, after, self._end_of_tail)
 
     def _end_of_tail(self) -> None:
         self._tail = None
@@ -376,7 +414,7 @@ class RequestBatch:
         self._slots.leave(self._resume)
         if self._slots.lacks_room and self._waiting.has_ready:
             self._request_loop.tell_waits(self._target, NO_ROOM)
-        in_flight = list(self._in_flight)
+        in_flight = [*self._in_flight, *self._late]
         for item in in_flight:
             item.token = self._target.probe_token or secrets.randbits(63)
         held = [i for i in self._settled if i.verdict is not None and i.verdict.kind == "held"]
@@ -393,9 +431,11 @@ class RequestBatch:
             self._sent,
             self._gone,
             self._unable,
+            self._away,
             self._request_loop.usual.slow_seconds,
             len(unsent),
             self._sender.held_seconds() if self._sent else 0.0,
+            self._left_dead_letter,
         )
 
     def _pass(self, in_flight: list[Item], unsent: list[Item]) -> tuple[list[Item], int | None]:

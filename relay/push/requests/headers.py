@@ -7,8 +7,17 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
+from relay.log.data_schemas import NONE, DataSchemas
 from relay.log.encoding import NotEncodable, own_headers, time_text
-from relay.log.message import CONTENT_TYPE, CREATED_AT, HEADERS, IDEMPOTENCY_KEY, TYPE, Row
+from relay.log.message import (
+    CONTENT_TYPE,
+    CREATED_AT,
+    HEADERS,
+    IDEMPOTENCY_KEY,
+    TYPE,
+    TYPE_VERSION,
+    Row,
+)
 from relay.push.http.lines import Lines, lines
 
 # What the binding leaves as it is: printable ASCII but the blank, '"' and '%' (section 3.1.3.2).
@@ -42,6 +51,7 @@ _LINES = (
     b"idempotency-key: %b\r\n"
     b"webhook-id: %b\r\n"
 )
+_SCHEMA = b"ce-dataschema: %b\r\n"
 _REPLAYED = b"replayed: true\r\n"
 
 # The lines of so many messages are kept, for their next subscription: of none that are longer.
@@ -52,8 +62,9 @@ MAX_KEPT_BYTES = 2000
 class Headers:
     """Makes headers with one `source`, the relay's event source."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, schemas: DataSchemas = NONE) -> None:
         self._source = _percent_encoded(source)
+        self._schemas = schemas
         self._kept = lru_cache(MAX_KEPT_MESSAGES)(self._lines)
 
     def of(self, row: Row, *, replayed: bool) -> Lines:
@@ -65,7 +76,13 @@ class Headers:
         is_short = own is None or len(own) <= MAX_KEPT_BYTES
         make = self._kept if is_short else self._lines
         return make(
-            row[TYPE], row[IDEMPOTENCY_KEY], own, row[CONTENT_TYPE], row[CREATED_AT], replayed
+            row[TYPE],
+            row[IDEMPOTENCY_KEY],
+            own,
+            row[CONTENT_TYPE],
+            row[CREATED_AT],
+            row[TYPE_VERSION],
+            replayed,
         )
 
     def _lines(
@@ -75,6 +92,7 @@ class Headers:
         own: bytes | None,
         content_type: bytes,
         created_at: int,
+        type_version: int | None,
         replayed: bool,
     ) -> Lines:
         key = _plain("idempotency_key", idempotency_key)
@@ -87,7 +105,9 @@ class Headers:
             key,
             key,
         )
-        return Lines(of_message + _REPLAYED * replayed + _own(own))
+        schema = self._schemas.of(type_, type_version)
+        named = b"" if schema is None else _SCHEMA % schema
+        return Lines(of_message + named + _REPLAYED * replayed + _own(own))
 
 
 def _own(headers: bytes | None) -> bytes:

@@ -18,9 +18,17 @@ class Waiting:
     `behind` are those of the log that have to wait behind another of their group, beyond this run.
     """
 
-    def __init__(self, slots: Slots, most: int, *, retrying: bool) -> None:
-        """Of at most `most` requests; `retrying`: of the subscription, some wait for another."""
+    def __init__(
+        self, slots: Slots, most: int, *, retrying: bool, window: int | None = None
+    ) -> None:
+        """Of at most `most` requests; `retrying`: of the subscription, some wait for another.
+
+        `window`: no message goes before all but so many of those before it have their outcome, so
+        that the run passes no more than these without one.
+        """
         self.behind: list[Item] = []
+        self._window = window
+        self._outside: deque[Item] = deque()
         self._slots = slots
         self._retrying = retrying
         self._fresh: list[tuple[int, Item]] = []
@@ -41,10 +49,27 @@ class Waiting:
     @property
     def has_ready(self) -> bool:
         """Whether one could go, given a slot."""
-        return bool(self._fresh or self._retries)
+        return bool(self._fresh or self._retries or self._outside)
+
+    def admit(self, in_flight: int) -> None:
+        """As many of those that came as the window takes; so many are in flight."""
+        if self._window is None:
+            return
+        while self._outside and self._count - len(self._outside) + in_flight < self._window:
+            item = self._outside.popleft()
+            self._drop(item)
+            self._admit(item)
 
     def add(self, item: Item) -> None:
         """One that was loaded or read, in the order of its group."""
+        if self._window is None:
+            self._admit(item)
+            return
+        self._count += 1
+        self._bytes += item.held_bytes
+        self._outside.append(item)
+
+    def _admit(self, item: Item) -> None:
         group = item.group_key
         if item.blocked or (group is not None and group in self._stuck):
             self._leave_behind(item)
@@ -100,6 +125,12 @@ class Waiting:
             self._drop(follower)
             self._leave_behind(follower)
 
+    def put_back(self, item: Item) -> None:
+        """One that was taken and is not sent now: it is the next of its group still."""
+        self._count += 1
+        self._bytes += item.held_bytes
+        self._make_ready(item)
+
     def put_behind(self, item: Item) -> None:
         """One of the log that was taken and is not sent now; its group waits for it."""
         self._leave_behind(item)
@@ -111,6 +142,7 @@ class Waiting:
         yield from (item for _, item in self._fresh)
         for followers in self._followers.values():
             yield from (item for item in followers or () if item.fresh)
+        yield from self._outside
 
     def _takes_retry(self, fresh_wait: bool) -> bool:
         if fresh_wait and not self._retries_left > 0:

@@ -11,9 +11,11 @@ class BatchResult(msgspec.Struct, frozen=True):
     `settled` have a verdict, `in_flight` a token and no verdict yet; `behind` are messages of the
     log that need a row because the run passes them. Of the log every message up to `done_id` is
     settled, in flight or behind; None: every message that was read. `gone` is what a 410 said;
-    `unable`: this relay could open no connection. An endpoint whose answers take longer than
-    `slow_seconds` is slow beside others. So many messages that it got were `unsent` when the run
-    ended. Others waited for it for `held_seconds`.
+    `unable`: this relay could open no connection. `away` is why a queue takes nothing. An endpoint
+    whose answers take longer than `slow_seconds` is slow beside others. So many messages that it
+    got were `unsent` when the run ended. Others waited for it for `held_seconds`.
+    `left_dead_letter`: a message that can't be sent stays in the log, since its dead letter is too
+    large for others to wait for.
     """
 
     settled: list[Item]
@@ -23,9 +25,11 @@ class BatchResult(msgspec.Struct, frozen=True):
     sent: int
     gone: str | None
     unable: bool
+    away: str | None
     slow_seconds: float
     unsent: int
     held_seconds: float
+    left_dead_letter: bool
 
     @property
     def mean_seconds(self) -> float:

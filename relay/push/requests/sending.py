@@ -6,10 +6,12 @@ The run's thread and the request loop meet here: one call for each page, and one
 import threading
 import time
 from asyncio import TimerHandle
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence, Set
 from concurrent.futures import Future
 
 from relay.log.sink import Page
+from relay.push.fair_turns import Owner
 from relay.push.item import Item
 from relay.push.lease import Lease
 from relay.push.requests.batch import RequestBatch
@@ -31,6 +33,9 @@ MAX_SHARED_TAIL_SECONDS = 0.25
 # so many times what is usual.
 SOON_SECONDS = 0.15
 TAIL_ANSWERS = 3
+# A dead letter is a copy of its message. Others wait for so many bytes of each owner's in a run,
+# however many subscriptions it has; what is more is written alone.
+MAX_DEAD_BYTES = 250_000
 # A run that gets no answer for so long leaves its connection to one that waits for it.
 GIVE_WAY_SECONDS = 0.1
 # The loop has died where this is over.
@@ -68,10 +73,11 @@ class Sending:
         self._tail_ends_at = float("inf")
         self._answers = 0
         self._answer_seconds = 0.0
+        self._dead_bytes: Counter[Owner] = Counter()
 
-    def add(self, target: Target, cursor_id: int, slots: Slots) -> None:
-        """One more cursor; before `send`."""
-        self._batches.append(RequestBatch(self, target, cursor_id, slots))
+    def add(self, target: Target, cursor_id: int, slots: Slots, window: int | None = None) -> None:
+        """One more cursor; before `send`. `window`: see Waiting."""
+        self._batches.append(RequestBatch(self, target, cursor_id, slots, window))
 
     # The run's side.
 
@@ -163,7 +169,7 @@ class Sending:
     def _close(self, read_upto: Sequence[int], exhausted: bool) -> None:
         self._closed_at = self._loop.time()
         if self.is_shared:
-            self._tails.append(self._loop.call_later(MAX_SHARED_TAIL_SECONDS, self._end_tail))
+            self._tails.append(self._end_tail_in(MAX_SHARED_TAIL_SECONDS))
         for batch, upto in zip(self._batches, read_upto, strict=True):
             batch.close(upto, exhausted=exhausted)
         self._see_who_waits()
@@ -213,7 +219,11 @@ class Sending:
 
     @property
     def _soon_seconds(self) -> float:
-        return min(TAIL_ANSWERS * self.request_loop.usual.seconds, MAX_SHARED_TAIL_SECONDS)
+        loop = self.request_loop
+        # Of a loop that comes late, a request waits for its turn, and its answer for another.
+        return min(
+            TAIL_ANSWERS * loop.usual.seconds + 2 * loop.late_seconds, MAX_SHARED_TAIL_SECONDS
+        )
 
     def _let_wait(self, cursor_ids: Set[int]) -> None:
         """Those that are in this run wait for nothing as long as they have something to do."""
@@ -239,7 +249,11 @@ class Sending:
             self._awaited_at = now
         if now + seconds < self._tail_due:
             self._tail_due = now + seconds
-            self._tails.append(self._loop.call_later(seconds, self._end_tail))
+            self._tails.append(self._end_tail_in(seconds))
+
+    def _end_tail_in(self, seconds: float) -> TimerHandle:
+        after = self.request_loop.after_what_has_come
+        return self._loop.call_later(seconds, after, self._end_tail)
 
     def _end_tail(self) -> None:
         self._tail_ends_at = time.monotonic()
@@ -251,6 +265,15 @@ class Sending:
     def answered(self, seconds: float) -> None:
         self._answers += 1
         self._answer_seconds += seconds
+
+    def count_dead_letter(self, owner: Owner, size: int) -> bool:
+        if not self.is_shared:
+            return True
+        dead_bytes = self._dead_bytes[owner] + size
+        if dead_bytes > MAX_DEAD_BYTES:
+            return False
+        self._dead_bytes[owner] = dead_bytes
+        return True
 
     def fed(self) -> None:
         self._unfed -= 1

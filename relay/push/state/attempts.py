@@ -3,10 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from relay.database import Connection
 from relay.log.message import CREATED_AT, IDEMPOTENCY_KEY, POSTGRES_EPOCH_SECONDS
 from relay.monitoring.telemetry import Telemetry
+from relay.push.fair_turns import Owner
 from relay.push.item import Item
 from relay.push.state.attempt_rows import Acknowledged, in_rows, together
 from relay.push.target import Target
@@ -34,7 +36,7 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
     logged = [(target, item) for target, item in made if _is_logged(target, item)]
     if not logged:
         return
-    kept = _kept(connection, logged)
+    room = _room(connection, logged)
     alike: dict[tuple[int, int | None], list[Acknowledged]] = defaultdict(list)
     with connection.cursor().copy(COPY) as copy:
         copy.set_types(TYPES)
@@ -42,38 +44,71 @@ def write(connection: Connection, made: Sequence[Made], relay: str) -> None:
             answer, row = item.answer, item.row
             assert answer is not None
             assert row is not None
+            if item in room.left_out:
+                continue
             if answer.error is None and not item.attempts:
                 at, key = target.clock + item.sent_at, row[IDEMPOTENCY_KEY]
                 alike[target.subscription_id, answer.status].append(
                     (item.message_id, at, answer.seconds, key)
                 )
             else:
-                copy.write_row(_alone(target, item, relay, kept=item in kept))
+                copy.write_row(_alone(target, item, relay, kept=item in room.kept))
         for (subscription_id, status), acknowledged in alike.items():
             for some in in_rows(acknowledged):
                 copy.write_row(together(subscription_id, status, some, relay))
 
 
 TAKE = "select outbox.take_answer_budget(%s, %s::integer[])"
-NOT_KEPT = "not kept: the day's 10 MiB of failed answers are used up"
+NOT_KEPT = (
+    "not kept: the day's 10 MiB of failed answers, or its API key's 1 MB at once, are used up"
+)
+# Of what is written in one transaction, so much is an API key's, however many endpoints it has
+# made: others may wait for the end of it.
+KEY_BYTES = 1_000_000
+# What the row of a failed attempt takes, with its entries in indexes. Rows of limited keys count:
+# one whose endpoints refuse everything, a hundred times each, would have them by the ten million.
+ROW_BYTES = 400
 
 
-def _kept(connection: Connection, logged: Iterable[Made]) -> set[Item]:
-    """Those whose failed answers their subscription's budget of the day still takes.
+class Room(NamedTuple):
+    """Failed attempts: those whose answers are kept, and those that are not logged at all."""
+
+    kept: set[Item]
+    left_out: set[Item]
+
+
+def _room(connection: Connection, logged: Iterable[Made]) -> Room:
+    """By what is left of the day's budgets, from which of limited keys the rows are taken as well.
 
     In the order of their ids, since another relay may hold some of the budgets until it commits.
     """
-    kept: set[Item] = set()
-    failed: dict[int, list[Item]] = defaultdict(list)
+    failed: dict[int, list[tuple[Item, int]]] = defaultdict(list)
+    of_key: Counter[Owner] = Counter()
+    limited, unkept = set[Item](), set[Item]()
     for target, item in logged:
-        if item.answer is not None and item.answer.error is not None:
-            failed[target.subscription_id].append(item)
-    for subscription_id, items in sorted(failed.items()):
-        answers = [item.answer for item in items if item.answer is not None]
-        sizes = [len(answer.body) + len(answer.detail.encode()) for answer in answers]
-        row = connection.execute(TAKE, (subscription_id, sizes)).fetchone()
-        kept.update(items[: row[0] if row else 0])
-    return kept
+        if item.answer is None or item.answer.error is None:
+            continue
+        size = len(item.answer.body) + len(item.answer.detail.encode())
+        if target.owner is not None:
+            of_key[target.owner] += size
+            if of_key[target.owner] > KEY_BYTES:
+                unkept.add(item)
+                size = 0
+            limited.add(item)
+            size += ROW_BYTES
+        failed[target.subscription_id].append((item, size))
+    if not failed:
+        return Room(set(), set())
+    with connection.pipeline():
+        taken = [
+            (some, connection.execute(TAKE, (subscription_id, [size for _, size in some])))
+            for subscription_id, some in sorted(failed.items())
+        ]
+    fits = set[Item]()
+    for some, found in taken:
+        row = found.fetchone()
+        fits.update(item for item, _ in some[: row[0] if row else 0])
+    return Room(fits - unkept, limited - fits)
 
 
 def is_answer_wanted(target: Target, item: Item) -> bool:

@@ -94,9 +94,9 @@ def disable(connection: Connection, target: Target, detail: str) -> None:
         logger.warning("subscription_disabled", subscription=target.subscription, reason="410 Gone")
 
 
-def concerns_subscription(target: Target, item: Item) -> bool:
-    """Whether such a late outcome may change its subscription: see `judge_late`."""
-    return target.probing or (item.answer is not None and item.answer.status == GONE)
+def is_gone(item: Item) -> bool:
+    """Whether the endpoint said so."""
+    return item.answer is not None and item.answer.status == GONE
 
 
 def judge_late(connection: Connection, target: Target, item: Item) -> None:
@@ -105,5 +105,5 @@ def judge_late(connection: Connection, target: Target, item: Item) -> None:
     assert item.answer is not None
     if target.probing:
         judge_probe(connection, target, item)
-    if item.answer.status == GONE:
+    if is_gone(item):
         disable(connection, target, item.answer.detail)

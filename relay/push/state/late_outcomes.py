@@ -44,7 +44,7 @@ def write(connection: Connection, late: Sequence[Late], relay: str) -> list[Late
     return [one for one in late if one.item in held]
 
 
-HOLD_SUBSCRIPTIONS = "select outbox.hold_for_outcomes(%s::bigint[], %s::bigint[])"
+HOLD_SUBSCRIPTIONS = "select outbox.hold_for_outcomes(%s::bigint[], %s::bigint[], %s::bigint[])"
 # By token alone: where it is gone, the lease was over, and another relay is at it.
 HELD_ROWS = """
 with late as (
@@ -71,19 +71,17 @@ def _held(connection: Connection, late: Sequence[Late]) -> set[Item]:
     A writer that waited for one subscription's lock would keep the outcomes of all others until
     their leases are over, and their messages would be sent twice.
     """
+    probed = {one.target.subscription_id for one in late if one.target.probing}
+    gone = {one.target.subscription_id for one in late if breaker.is_gone(one.item)}
     failed = {
         one.target.subscription_id
         for one in late
         if attempts.is_answer_wanted(one.target, one.item)
     }
-    judged = {
-        one.target.subscription_id
-        for one in late
-        if breaker.concerns_subscription(one.target, one.item)
-    }
     taken = set[int]()
-    if failed or judged:
-        row = connection.execute(HOLD_SUBSCRIPTIONS, (sorted(judged), sorted(failed))).fetchone()
+    if probed or gone or failed:
+        wanted = (sorted(probed), sorted(gone), sorted(failed))
+        row = connection.execute(HOLD_SUBSCRIPTIONS, wanted).fetchone()
         taken.update(row[0] if row else ())
     rows = {
         "cursors": [one.cursor_id for one in late],
@@ -100,7 +98,7 @@ def _held(connection: Connection, late: Sequence[Late]) -> set[Item]:
 
 # Where a change is still to be made at the row, it waits by the former schedule until then.
 SETTINGS = """
-select tried.cursor_id, tried.message_id, s.settings::text
+select tried.cursor_id, tried.message_id, s.settings::text, s.kind
 from unnest(%s::bigint[], %s::bigint[]) as tried (cursor_id, message_id)
 join outbox.cursor c on c.id = tried.cursor_id
 join outbox.subscription s on s.id = c.subscription_id
@@ -118,8 +116,8 @@ def _go_by_new_schedules(connection: Connection, late: Sequence[Late]) -> None:
     if not tried:
         return
     cursors, messages = ([*ids] for ids in zip(*tried, strict=True))
-    for cursor_id, message_id, settings in connection.execute(SETTINGS, (cursors, messages)):
-        one, endpoint = tried[cursor_id, message_id], decode(settings)
+    for cursor_id, message_id, settings, kind in connection.execute(SETTINGS, (cursors, messages)):
+        one, endpoint = tried[cursor_id, message_id], decode(settings, kind)
         verdict = one.item.verdict
         if endpoint.retry != one.target.endpoint.retry and verdict is not None:
             one.item.verdict = by_schedule(

@@ -3,7 +3,7 @@
 import time
 
 from relay.database import Connection, transaction
-from relay.push.policy.settings import Endpoint
+from relay.push.policy.settings import Receiver
 
 # A grant that was not used by then is lost, as in the database.
 GRANT_SECONDS = 1.0
@@ -20,7 +20,7 @@ class Rate:
         self._granted = 0
         self._until = 0.0
 
-    def update(self, endpoint: Endpoint) -> bool:
+    def update(self, endpoint: Receiver) -> bool:
         """Takes over the endpoint's limit; whether it is another than the last grant's."""
         news = endpoint.rate_per_second != self._per_second
         self._per_second = endpoint.rate_per_second

@@ -61,6 +61,7 @@ select d.message_id, coalesce(m.channel, l.channel), coalesce(m.type, l.type),
        coalesce(m.group_key, l.group_key), coalesce(m.idempotency_key, l.idempotency_key),
        coalesce(m.headers, l.headers), coalesce(m.content_type, l.content_type),
        coalesce(m.payload, l.payload), coalesce(m.created_at, l.created_at),
+       coalesce(m.type_version, l.type_version),
        d.group_key, d.attempts, d.outcome, d.reason, d.detail, d.dead_letter_id, d.replayed
 from (
     select d.*, chosen.place, sum(coalesce(octet_length(m.payload), octet_length(l.payload)))

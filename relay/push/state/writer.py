@@ -1,11 +1,9 @@
 """The thread that writes the outcomes that come after their run."""
 
-import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 
 import psycopg
 import structlog
@@ -15,6 +13,7 @@ from relay.monitoring.telemetry import Telemetry
 from relay.process.interval import Interval
 from relay.push.state import attempts, late_outcomes
 from relay.push.state.late_outcomes import Late
+from relay.push.state.waiting_outcomes import WaitingOutcomes
 from relay.settings import Settings
 
 logger = structlog.get_logger()
@@ -38,7 +37,7 @@ class Writer:
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
-        self._queue: queue.Queue[Late | None] = queue.Queue(MAX_KEPT)
+        self._waiting = WaitingOutcomes(MAX_KEPT)
         self._next: list[Late] = []
         # What other sessions held when it was tried last, to be tried again.
         self._held: list[Late] = []
@@ -51,16 +50,13 @@ class Writer:
 
     def put(self, one: Late) -> None:
         """From any thread; at once."""
-        try:
-            self._queue.put_nowait(one)
-        except queue.Full:
-            logger.warning("outcome_forgotten", subscription=one.target.subscription)
+        if (forgotten := self._waiting.put(one)) is not None:
+            logger.warning("outcome_forgotten", subscription=forgotten.target.subscription)
 
     def close(self, within_seconds: float) -> None:
         """Writes what has come, and ends the thread; what others hold is tried until then."""
         self._ends_at = time.monotonic() + within_seconds
-        with suppress(queue.Full):
-            self._queue.put_nowait(None)
+        self._waiting.close()
         self._thread.join(within_seconds)
 
     def _turn(self) -> None:
@@ -86,17 +82,9 @@ class Writer:
             patience = 0.01
         elif self._held:
             patience = max(self._again_at - time.monotonic(), 0.01)
-        try:
-            one = self._queue.get(timeout=patience)
-            while True:
-                if one is None:
-                    return True
-                self._next.append(one)
-                if len(self._next) >= MAX_LATE:
-                    return False
-                one = self._queue.get_nowait()
-        except queue.Empty:
-            return False
+        taken, more = self._waiting.take(max(MAX_LATE - len(self._next), 1), patience)
+        self._next += taken
+        return not more
 
     def _write(self, *, stop: bool) -> None:
         """What is next. Where the database is away, it is tried again with what comes by then."""

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from service.database.transaction import Transaction
-from service.payments import lifecycle
+from service.payments import finance, lifecycle
 from service.payments.money import Money
 from service.payments.orders.steps import lock
 from service.payments.sale import Item, Mode
@@ -71,7 +71,12 @@ INSERT_ORDER: LiteralString = """
 
 
 async def create(transaction: Transaction, form: OrderForm) -> UUID:
-    """Writes the order as a DRAFT, publishes order.created, and returns the order's id."""
+    """Writes the order as a DRAFT, publishes order.created, and returns the order's id.
+
+    Problem 422 where its payment could not be published.
+    """
+    if form.metadata and "finance" in form.metadata:
+        finance.require_readable(form.metadata["finance"])
     order_id = uuid4()
     metadata = None if form.metadata is None else msgspec.json.encode(form.metadata).decode()
     await transaction.execute(

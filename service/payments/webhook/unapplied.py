@@ -4,21 +4,19 @@ from decimal import Decimal
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from service.database.transaction import Transaction
-from service.payments.money import text
+from service.payments.money import Amount, text
+from service.payments.sale_event import SaleEvent, given
 from service.payments.webhook.event import EventType
 from service.payments.webhook.received import Received
-
-CHANNEL = "payment.unapplied"
 
 NOT_IN_PAID = "The transaction's paid did not grow by this attempt."
 
 
-class PaymentUnapplied(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True
-):
-    """The value on topic payment.unapplied; its key is the order's id.
+class PaymentUnapplied(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Money that no order and no check took. The key is the order's id.
 
     `event` is what brought it up: a payment that came (ATTEMPT_SUCCESS), or a cancellation of what
     had been paid for in part. `amount` is what the merchant has to look after; without an attempt
@@ -26,20 +24,23 @@ class PaymentUnapplied(
 
     One amount may be reported by more than one event: a payment when it came and its order had
     ended, and once more when its check is cancelled. Amounts are therefore not to be added up. A
-    consumer keeps one case per order, check and attempt (`order_id`, `check_id`, `attempt_id`, or
-    `transaction_id` without an attempt), and looks at the order and its check before it pays
+    consumer keeps one case per order, check and attempt (`orderId`, `checkId`, `attemptId`, or
+    `transactionId` without an attempt), and looks at the order and its check before it pays
     anything back.
     """
 
     order_id: UUID
     order_number: str
-    check_id: UUID | None = None
-    amount: str
+    check_id: UUID | UnsetType = UNSET
+    amount: Amount
     currency: str
     reason: str
     event: EventType
-    attempt_id: str | None = None
-    transaction_id: str | None = None
+    attempt_id: str | UnsetType = UNSET
+    transaction_id: str | UnsetType = UNSET
+
+
+UNAPPLIED = SaleEvent("payment.unapplied", "payment.unapplied", PaymentUnapplied)
 
 
 async def publish(
@@ -55,12 +56,12 @@ async def publish(
     value = PaymentUnapplied(
         order_id=order.id,
         order_number=order.number,
-        check_id=check_id,
+        check_id=given(check_id),
         amount=text(amount),
         currency=order.currency,
         reason=reason,
         event=received.event,
-        attempt_id=payload.attempt.id if payload.attempt else None,
-        transaction_id=payload.transaction.id if payload.transaction else None,
+        attempt_id=payload.attempt.id if payload.attempt else UNSET,
+        transaction_id=payload.transaction.id if payload.transaction else UNSET,
     )
-    await transaction.publish(CHANNEL, CHANNEL, value, group_key=str(order.id), priority=1)
+    await UNAPPLIED.publish(transaction, order.id, value, priority=1)

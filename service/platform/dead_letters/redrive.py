@@ -7,7 +7,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from service.database.transaction import Transaction
 from service.platform.fields import EventType, Id, Time
-from service.platform.permission import is_there, kind_of, require_scope
+from service.platform.permission import (
+    is_there,
+    kind_of,
+    require_maker,
+    require_operable,
+    require_scope,
+)
 from service.problems import Problem
 from service.web.access.authorization import Caller
 from service.web.operations.operation import Call
@@ -73,10 +79,13 @@ class Owner(msgspec.Struct, frozen=True):
     kind: str | None
     channels: list[str] | None
     read_channels: list[str] | None
+    is_connector: bool | None
+    made_by: str | None
 
 
 OWNERS: LiteralString = """
-    select wanted::text as id, dead_letter.channel, s.kind, s.channels, s.read_channels
+    select wanted::text as id, dead_letter.channel, s.kind, s.channels, s.read_channels,
+           outbox.other_cluster(s.settings) <> '' as is_connector, s.made_by
     from unnest(%(ids)s::bigint[]) as wanted
     left join outbox.dead_letter on dead_letter.id = wanted
     left join outbox.subscription as s on s.id = dead_letter.subscription_id
@@ -93,6 +102,8 @@ async def _require_dead_letters(
             raise _unknown("dead letter", owner.id, "ids")
     for kind in {owner.kind for owner in owners if owner.kind is not None}:
         require_scope(caller, kind)
+    for owner in owners:
+        require_maker(caller, owner)
 
 
 def _may_see(caller: Caller, owner: Owner) -> bool:
@@ -105,10 +116,10 @@ async def _require_subscription(
 ) -> None:
     """Raises Problem: 422 for a subscription that is not there for the caller, 403 as `redrive`."""
     try:
-        kind = await kind_of(transaction, caller, int(subscription_id))
+        await kind_of(transaction, caller, int(subscription_id))
     except Problem:
         raise _unknown("subscription", subscription_id, "subscriptionId") from None
-    require_scope(caller, kind)
+    await require_operable(transaction, caller, int(subscription_id))
 
 
 def _unknown(noun: str, written_id: str, field: str) -> Problem:

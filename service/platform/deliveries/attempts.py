@@ -1,4 +1,4 @@
-"""GET /v1/attempts: every request that was made, and what came of it."""
+"""GET /v1/attempts: the requests that were logged, and what came of each."""
 
 from datetime import datetime
 from typing import LiteralString
@@ -66,7 +66,7 @@ OF_SUBSCRIPTIONS: LiteralString = """
         select s.id as subscription_id, newest.id
         from (
             select id from outbox.subscription
-            where kind = 'http' and %(subscription_id)s::bigint is null
+            where kind <> 'kafka' and %(subscription_id)s::bigint is null
               and (%(visible)s::bigint[] is null or id = any (%(visible)s))
             union all
             select %(subscription_id)s::bigint
@@ -102,7 +102,7 @@ OF_MESSAGE: LiteralString = """
 
 
 async def list_attempts(call: Call[None, AttemptQuery]) -> Page[Attempt]:
-    """Attempts, the newest first; without a filter those of all subscriptions that there are."""
+    """Logged attempts, the newest first; without a filter those of all subscriptions there are."""
     before, _ = call.query.place() or (MAX_ID, 0)
     parameters = {
         "subscription_id": number(call.query.subscription_id),

@@ -6,8 +6,9 @@ from typing import Annotated, Any, LiteralString
 
 import msgspec
 from msgspec import Meta, Raw
-from psycopg import errors as sqlstates
+from psycopg import DatabaseError
 
+from service.database.pool import UNFIT
 from service.database.transaction import Transaction
 from service.platform.fields import (
     EventType,
@@ -18,9 +19,11 @@ from service.platform.fields import (
     Priority,
     PublishedChannelId,
 )
-from service.platform.messages import idempotency
+from service.platform.messages import checked, idempotency, unfit
+from service.platform.messages.checked import UNCHECKED
+from service.platform.messages.unfit import Place
 from service.platform.permission import require_channel
-from service.problems import Problem
+from service.problems import Problem, unavailable
 from service.web.access.authorization import Caller
 from service.web.bodies import body
 from service.web.operations.operation import Call
@@ -32,6 +35,8 @@ MAX_MESSAGE_BYTES = 983_040
 MAX_BODY_BYTES = 1_048_576
 MAX_TRANSACTIONAL_BODY_BYTES = 4 * MAX_BODY_BYTES
 MAX_HEADERS = 100
+# Of an event type, while a message of it is checked.
+MOST_CHANGES = 5
 
 
 Headers = Annotated[dict[HeaderName, HeaderValue], Meta(max_length=MAX_HEADERS)]
@@ -101,41 +106,69 @@ class Published(msgspec.Struct, frozen=True, rename="camel"):
     idempotency_key: str
 
 
+# Where a message stands in the body.
+ALONE = Place("", "")
+AMONG_OTHERS = Place("[{}].", "/{}")
+
+
 async def publish_message(call: Call[MessageForm, NoQuery]) -> bytes:
     """Publishes one message."""
-    columns = _columns([call.body], call.traceparent, "")
+    columns = _columns([call.body], call.traceparent, ALONE.path)
 
     async def work(transaction: Transaction) -> bytes:
-        [published] = await _publish(transaction, columns)
+        with transaction.publishing((call.body.channel_id,)):
+            [published] = await _publish(transaction, columns)
         return msgspec.json.encode(published)
 
-    return await _once(call, columns, "", work)
+    return await _once(call, columns, ALONE, work)
 
 
 async def publish_messages(call: Call[list[MessageForm], NoQuery]) -> bytes:
     """Publishes up to 100 messages in one transaction, in their order: all of them or none."""
-    columns = _columns(call.body, call.traceparent, "[{}].")
+    columns = _columns(call.body, call.traceparent, AMONG_OTHERS.path)
 
     async def work(transaction: Transaction) -> bytes:
-        return msgspec.json.encode(await _publish(transaction, columns))
+        with transaction.publishing(form.channel_id for form in call.body):
+            published = await _publish(transaction, columns)
+        return msgspec.json.encode(published)
 
-    return await _once(call, columns, "[{}].", work)
+    return await _once(call, columns, AMONG_OTHERS, work)
 
 
 async def _once(
     call: Call[Any, NoQuery],
     columns: dict[str, object],
-    place: str,
+    place: Place,
     work: Callable[[Transaction], Awaitable[bytes]],
 ) -> bytes:
     try:
-        return await call.database.run(
-            lambda transaction: idempotency.once(call, transaction, work)
-        )
-    except sqlstates.CheckViolation as error:
-        if error.diag.column_name != "headers":
+        return await _checked_once(call, columns, work)
+    except DatabaseError as error:
+        if error.sqlstate == UNFIT:
+            refusal = unfit.problem(call, columns, place, error)
+        elif error.diag.column_name == "headers":
+            refusal = _headers_fault(call, columns, place)
+        else:
             raise
-    raise await _headers_fault(call, columns, place)
+    raise await refusal
+
+
+async def _checked_once(
+    call: Call[Any, NoQuery],
+    columns: dict[str, object],
+    work: Callable[[Transaction], Awaitable[bytes]],
+) -> bytes:
+    """A type may be changed between one time and the next."""
+    for _ in range(MOST_CHANGES):
+        try:
+            return await call.database.run(
+                lambda transaction: idempotency.once(call, transaction, work)
+            )
+        except DatabaseError as error:
+            if error.sqlstate != UNCHECKED:
+                raise
+        await checked.check(call, columns)
+    raise unavailable("The event type is being changed; send the request again.")
 
 
 class HeadersFault(msgspec.Struct, frozen=True):
@@ -157,7 +190,7 @@ HEADERS_FAULT: LiteralString = """
 
 
 async def _headers_fault(
-    call: Call[Any, NoQuery], columns: dict[str, object], place: str
+    call: Call[Any, NoQuery], columns: dict[str, object], place: Place
 ) -> Problem:
     async def work(transaction: Transaction) -> HeadersFault:
         fault = await transaction.one(HeadersFault, HEADERS_FAULT, columns)
@@ -165,24 +198,26 @@ async def _headers_fault(
         return fault
 
     fault = await call.database.run(work)
-    field = f"{place.format(fault.index)}headers"
+    field = f"{place.path.format(fault.index)}headers"
     return Problem(422, f"{field} does not fit: {fault.sentence}.", field=field)
 
 
 # Group order is the order of ids, so these are drawn in the order of the array.
 PUBLISH: LiteralString = """
     with message as materialized (
-        select channel, type, payload, group_key, priority, headers,
+        select channel, type, payload, group_key, priority, headers, version, pointer, keyword,
                coalesce(given_key, outbox.uuid7()::text) as idempotency_key
         from unnest(%(channels)s::text[], %(types)s::text[], %(payloads)s::bytea[],
                     %(group_keys)s::text[], %(priorities)s::integer[], %(keys)s::text[],
-                    %(headers)s::text[])
+                    %(headers)s::text[], %(versions)s::integer[], %(pointers)s::text[],
+                    %(keywords)s::text[])
             with ordinality as form
-                (channel, type, payload, group_key, priority, given_key, headers, position)
+                (channel, type, payload, group_key, priority, given_key, headers, version, pointer,
+                 keyword, position)
         order by position
     )
-    select outbox.publish_bytes(
-               channel, type, payload, 'application/json', group_key => group_key,
+    select outbox.publish_checked(
+               channel, type, payload, version, pointer, keyword, group_key => group_key,
                priority => priority, idempotency_key => idempotency_key,
                headers => headers::json)::text as id,
            idempotency_key
@@ -209,6 +244,7 @@ def _columns(
         "priorities": [form.priority for form in forms],
         "keys": [form.idempotency_key for form in forms],
         "headers": headers,
+        **checked.nothing(len(forms))._asdict(),
     }
 
 

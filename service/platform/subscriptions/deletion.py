@@ -1,5 +1,6 @@
 """DELETE /v1/subscriptions/{id}."""
 
+from collections.abc import Awaitable, Callable
 from typing import LiteralString
 
 import msgspec
@@ -8,6 +9,7 @@ from psycopg import errors as sqlstates
 from service.database.transaction import Transaction
 from service.platform.permission import require_http
 from service.problems import Problem
+from service.web.access.authorization import Caller
 from service.web.operations.operation import Call
 
 
@@ -26,12 +28,21 @@ DELETE_TIMEOUT_SECONDS = 60.0
 UNSUBSCRIBE: LiteralString = "select outbox.unsubscribe(%(id)s, %(discard)s)"
 
 
+# Raises Problem where the caller may not end this subscription.
+Requirement = Callable[[Transaction, Caller, int], Awaitable[object]]
+
+
 async def delete_subscription(call: Call[None, DeleteQuery]) -> None:
     """Ends a subscription that has nothing left to deliver, or whose rest is to be lost."""
+    await delete(call, require_http)
+
+
+async def delete(call: Call[None, DeleteQuery], require: Requirement) -> None:
+    """The same of what `require` lets be ended."""
     parameters = {"id": call.id, "discard": call.query.discard_undelivered}
 
     async def work(transaction: Transaction) -> None:
-        await require_http(transaction, call.caller, call.id)
+        await require(transaction, call.caller, call.id)
         await transaction.execute(UNSUBSCRIBE, parameters)
 
     try:

@@ -1,4 +1,4 @@
-"""The settings of an endpoint: as requests write them, as SQL stores them, as they apply.
+"""How messages are pushed: as requests write it, as SQL stores it, as it applies.
 
 outbox.http_setting holds the bounds; the types here say the same, so that the document does.
 """
@@ -92,20 +92,25 @@ class Breaker(
     cool_down: Annotated[float, Meta(ge=1, le=86_400)] | UnsetType | None = UNSET
 
 
-class EndpointSettings(
+class PushSettings(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """What may be said of how an endpoint is served; null is the default."""
+    """What may be said of how messages go to an endpoint or a queue; null is the default."""
 
     concurrency: Annotated[int, Meta(ge=1, le=1000)] | UnsetType | None = UNSET
     rate_per_second: Annotated[float, Meta(ge=0.01, le=100_000)] | UnsetType | None = UNSET
     timeout_seconds: Annotated[float, Meta(ge=1, le=60)] | UnsetType | None = UNSET
     max_payload_bytes: Annotated[int, Meta(ge=1, le=983_040)] | UnsetType | None = UNSET
-    client_errors: Literal["retry", "dead_letter"] | UnsetType | None = UNSET
     on_exhausted: Literal["skip", "park"] | UnsetType | None = UNSET
     attempts_log: Literal["all", "failures", "none"] | UnsetType | None = UNSET
     retry: Retry | UnsetType | None = UNSET
     breaker: Breaker | UnsetType | None = UNSET
+
+
+class EndpointSettings(PushSettings, frozen=True, kw_only=True, rename="camel"):
+    """What may be said of how an endpoint is served; null is the default."""
+
+    client_errors: Literal["retry", "dead_letter"] | UnsetType | None = UNSET
 
 
 NAMES = [field.encode_name for field in msgspec.structs.fields(EndpointSettings)]
@@ -117,13 +122,17 @@ def given(form: EndpointSettings) -> dict[str, Any]:
     return {name: said[name] for name in NAMES if name in said}
 
 
-def merged(stored: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+def merged(
+    stored: Mapping[str, Any],
+    change: Mapping[str, Any],
+    names: Mapping[str, str] = STORED_NAMES,
+) -> dict[str, Any]:
     """`stored` settings with those of `change` (HTTP's names) over them; null takes one away."""
     result = dict(stored)
     for name, value in change.items():
-        key = STORED_NAMES[name]
+        key = names[name]
         if isinstance(value, dict):
-            value = merged(result.get(key, {}), value) or None
+            value = merged(result.get(key, {}), value, names) or None
         if value is None:
             result.pop(key, None)
         else:
@@ -131,9 +140,9 @@ def merged(stored: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def effective(stored: Mapping[str, Any]) -> dict[str, Any]:
+def effective(stored: Mapping[str, Any], names: Mapping[str, str] = HTTP_NAMES) -> dict[str, Any]:
     """What applies, by HTTP's names: what is stored, and the defaults for the rest."""
-    named = _named(stored)
+    named = _named(stored, names)
     retry = named.get("retry", {})
     return {
         **DEFAULTS,
@@ -144,30 +153,36 @@ def effective(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _effective_retry(named: Mapping[str, Any]) -> dict[str, Any]:
+    """As one may be given: what a schedule follows from is not said beside it."""
+    if "schedule" in named:
+        return {"jitter": COMPUTED_RETRY_DEFAULTS["jitter"], **named}
     if "initialDelay" in named or "multiplier" in named:
         return {**COMPUTED_RETRY_DEFAULTS, **named}
     max_delay = named.get("maxDelay", COMPUTED_RETRY_DEFAULTS["maxDelay"])
     max_attempts = named.get("maxAttempts", COMPUTED_RETRY_DEFAULTS["maxAttempts"])
     schedule = [min(_delay(attempt), max_delay) for attempt in range(max_attempts - 1)]
-    return {"schedule": schedule, "jitter": COMPUTED_RETRY_DEFAULTS["jitter"], **named}
+    return {"schedule": schedule, "jitter": named.get("jitter", COMPUTED_RETRY_DEFAULTS["jitter"])}
 
 
 def _delay(attempt: int) -> float:
     return DEFAULT_SCHEDULE[min(attempt, len(DEFAULT_SCHEDULE) - 1)]
 
 
-def _named(stored: Mapping[str, Any]) -> dict[str, Any]:
+def _named(stored: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {
-        HTTP_NAMES[key]: _named(value) if isinstance(value, dict) else value
+        names[key]: _named(value, names) if isinstance(value, dict) else value
         for key, value in stored.items()
     }
 
 
-def refused(fault: str) -> Problem:
-    """422 for what SQL says of settings: a sentence that begins with `settings.` and their path."""
+def refused(fault: str, names: Mapping[str, str] = HTTP_NAMES, within: str = "") -> Problem:
+    """422 for what SQL says of settings: a sentence that begins with `settings.` and their path.
+
+    `names` are HTTP's by SQL's, and stand in the body below `within`.
+    """
     path, _, sentence = fault.partition(" ")
     keys = path.removeprefix("settings.").split(".")
-    field = ".".join(HTTP_NAMES.get(key, key) for key in keys)
-    for stored, name in HTTP_NAMES.items():
+    field = within + ".".join(names.get(key, key) for key in keys)
+    for stored, name in names.items():
         sentence = sentence.replace(stored, name) if stored != name else sentence
     return Problem(422, f"{field} {sentence}.", field=field)

@@ -3,8 +3,9 @@
 from typing import LiteralString
 
 from service.database.transaction import Transaction
-from service.platform.permission import kind_of, require_scope
+from service.platform.permission import require_operable
 from service.platform.subscriptions.view import Subscription, find
+from service.web.access.authorization import Caller
 from service.web.operations.operation import Call
 from service.web.operations.query import NoQuery
 
@@ -16,14 +17,19 @@ PAUSE: LiteralString = """
 
 async def pause(call: Call[None, NoQuery]) -> Subscription:
     """Holds everything from now on; nothing is dropped. Again does nothing."""
-    reason = f"by the API key {call.caller.name}"
 
     async def work(transaction: Transaction) -> Subscription:
-        require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
-        await transaction.execute(PAUSE, {"id": call.id, "reason": reason})
+        await hold(transaction, call.caller, call.id)
         return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
+
+
+async def hold(transaction: Transaction, caller: Caller, subscription_id: int) -> None:
+    """Pauses it. Raises Problem where that is not the caller's to do."""
+    await require_operable(transaction, caller, subscription_id)
+    reason = f"by the API key {caller.name}"
+    await transaction.execute(PAUSE, {"id": subscription_id, "reason": reason})
 
 
 RESUME: LiteralString = """
@@ -36,8 +42,13 @@ async def resume(call: Call[None, NoQuery]) -> Subscription:
     """Goes on where it was paused or disabled, in order. Again does nothing."""
 
     async def work(transaction: Transaction) -> Subscription:
-        require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
-        await transaction.execute(RESUME, {"id": call.id})
+        await go_on(transaction, call.caller, call.id)
         return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
+
+
+async def go_on(transaction: Transaction, caller: Caller, subscription_id: int) -> None:
+    """Resumes it. Raises Problem where that is not the caller's to do."""
+    await require_operable(transaction, caller, subscription_id)
+    await transaction.execute(RESUME, {"id": subscription_id})

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 
 from service.database.transaction import Transaction
 from service.platform.fields import Id, Time
-from service.platform.permission import kind_of, require_scope
+from service.platform.permission import kind_of, require_operable
 from service.platform.subscriptions.name import lock_name
 from service.problems import Problem
 from service.web.operations.operation import Call
@@ -67,7 +67,7 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
     }
 
     async def work(transaction: Transaction) -> int:
-        require_scope(call.caller, await kind_of(transaction, call.caller, call.id))
+        await require_operable(transaction, call.caller, call.id)
         name = await lock_name(transaction, call.id)
         if form.from_message_id is not UNSET and not await transaction.value(
             bool, EXISTS, parameters

@@ -25,8 +25,13 @@ async def send_test(call: Call[None, NoQuery]) -> Sent:
 
     async def work(transaction: Transaction) -> Sent:
         await require_http(transaction, call.caller, call.id)
-        message_id = await transaction.value(str, TEST, {"id": call.id})
-        assert message_id is not None
-        return Sent(message_id)
+        return await send(transaction, call.id)
 
     return await call.database.run(work)
+
+
+async def send(transaction: Transaction, subscription_id: int) -> Sent:
+    """Queues it for this subscription."""
+    message_id = await transaction.value(str, TEST, {"id": subscription_id})
+    assert message_id is not None
+    return Sent(message_id)

@@ -51,7 +51,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     id: Id
     name: str
-    kind: Literal["http", "kafka"]
+    kind: Literal["http", "kafka", "sqs", "pubsub"]
     channel_id: str | UnsetType = UNSET
     channels: list[str] | None
     types: list[str] | None
@@ -80,7 +80,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     name: str
-    kind: Literal["http", "kafka"]
+    kind: Literal["http", "kafka", "sqs", "pubsub"]
     channels: list[str] | None
     read_channels: list[str] | None
     types: list[str] | None
@@ -99,6 +99,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     parked: int
     dead_letters: int
+    waiting_since: datetime | None
+    waiting_reason: str | None
+    is_connector: bool
 
 
 # Beyond it nothing is counted: what one subscription has lying must not hold up the list of all.
@@ -114,12 +117,23 @@ READ: LiteralString = """
            (select count(*) from (
                 select from outbox.dead_letter
                 where subscription_id = s.id and redriven_at is null
-                order by message_id limit %(count)s) as waiting) as dead_letters
+                order by message_id limit %(count)s) as waiting) as dead_letters,
+           coalesce(s.waiting_since, absent.waiting_since) as waiting_since,
+           coalesce(s.waiting_reason, absent.waiting_reason) as waiting_reason,
+           outbox.other_cluster(s.settings) <> '' as is_connector
     from outbox.subscription as s
     left join outbox.breaker as b on b.subscription_id = s.id
     cross join lateral outbox.count_deliveries(s.id, %(count)s) as held
+    -- Of a connector that reaches its cluster and finds no topic there, its channel waits alone.
+    left join lateral (
+        select waiting_since, waiting_reason from outbox.cursor
+        where subscription_id = s.id and waiting_since is not null
+          and outbox.other_cluster(s.settings) <> ''
+        order by waiting_since limit 1
+    ) as absent on true
     where s.id >= %(first)s and s.id <= %(last)s
       and (%(visible)s::bigint[] is null or s.id = any (%(visible)s))
+      and (not %(connectors)s::boolean or outbox.other_cluster(s.settings) <> '')
     order by s.id
     limit %(rows)s
 """
@@ -127,17 +141,46 @@ READ: LiteralString = """
 
 async def find(transaction: Transaction, caller: Caller, subscription_id: int) -> Subscription:
     """The subscription as it stands, for this caller; Problem 404 if there is none for it."""
+    row = await find_row(transaction, caller, subscription_id)
+    if row is None:
+        raise no_subscription()
+    return shown(row, caller)
+
+
+async def find_row(transaction: Transaction, caller: Caller, subscription_id: int) -> Row | None:
+    """The subscription as SQL has it; None where there is none for this caller."""
     parameters = {
         "first": subscription_id,
         "last": subscription_id,
         "rows": 1,
         "visible": None,
         "count": MAX_COUNTED,
+        "connectors": False,
     }
     row = await transaction.one(Row, READ, parameters)
-    if row is None or not is_there(caller, row):
-        raise no_subscription()
-    return shown(row, caller)
+    return row if row is not None and is_there(caller, row) else None
+
+
+def counts(row: Row) -> Counts:
+    """What of it is not in the log any more."""
+    return Counts(
+        untried=row.untried,
+        retrying=row.retrying,
+        in_flight=row.in_flight,
+        parked=row.parked,
+        dead_letters=row.dead_letters,
+    )
+
+
+def breaker_state(row: Row) -> BreakerState:
+    """Of a kind that has a breaker."""
+    assert row.breaker is not None
+    return BreakerState(
+        state=row.breaker,
+        failing_since=row.failing_since,
+        opened_at=row.opened_at,
+        retry_at=row.retry_at,
+    )
 
 
 def shown(row: Row, caller: Caller) -> Subscription:
@@ -147,13 +190,7 @@ def shown(row: Row, caller: Caller) -> Subscription:
         "id": str(row.id),
         "pausedReason": row.paused_reason,
         "createdAt": row.created_at,
-        "counts": {
-            "untried": row.untried,
-            "retrying": row.retrying,
-            "inFlight": row.in_flight,
-            "parked": row.parked,
-            "deadLetters": row.dead_letters,
-        },
+        "counts": counts(row),
     }
     for name in ("name", "kind", "channels", "types", "delivery", "shards", "paused"):
         shown[name] = getattr(row, name)
@@ -161,12 +198,7 @@ def shown(row: Row, caller: Caller) -> Subscription:
         shown["channelId"] = row.channels[0]
     if row.kind == "http":
         shown |= endpoint_settings.effective(settings)
-        shown["breakerState"] = {
-            "state": row.breaker,
-            "failingSince": row.failing_since,
-            "openedAt": row.opened_at,
-            "retryAt": row.retry_at,
-        }
+        shown["breakerState"] = breaker_state(row)
     elif "topic_prefix" in settings:
         shown["topicPrefix"] = settings["topic_prefix"]
     if "manage" not in caller.scopes:
@@ -190,16 +222,22 @@ def _withheld(shown: dict[str, Any]) -> dict[str, Any]:
 
 async def list_subscriptions(call: Call[None, PageQuery]) -> Page[Subscription]:
     """All subscriptions, by id; endpoints without path and query unless the key may manage."""
+    rows = await list_rows(call, connectors=False)
+    items = [shown(row, call.caller) for row in rows]
+    return page(items, call.query.limit, lambda item: item.id)
+
+
+async def list_rows(call: Call[None, PageQuery], *, connectors: bool) -> list[Row]:
+    """Those of a page, and one more where there is another page; of connectors alone, or of all."""
     after, _ = call.query.place() or (0, 0)
     parameters = {
         "first": after + 1,
         "last": MAX_ID,
         "rows": call.query.limit + 1,
         "count": MAX_COUNTED,
+        "connectors": connectors,
     }
-    rows = await select(call, Row, READ, parameters)
-    items = [shown(row, call.caller) for row in rows]
-    return page(items, call.query.limit, lambda item: item.id)
+    return await select(call, Row, READ, parameters)
 
 
 async def read_subscription(call: Call[None, NoQuery]) -> Subscription:

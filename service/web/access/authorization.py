@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Sequence
-from typing import LiteralString
+from collections.abc import Callable, Sequence
+from typing import LiteralString, NamedTuple
 
 import msgspec
 from starlette.datastructures import Headers
@@ -15,12 +15,33 @@ from service.problems import Problem
 from service.web.access.keys import FORM, PREFIX, Scope, hash_of
 
 # RFC 6750, section 2.1; the scheme's case does not count (RFC 9110, section 11.1).
-BEARER = re.compile(rf"(?i:bearer) +({FORM}) *")
+_BEARER = re.compile(rf"(?i:bearer) +({FORM}) *")
 
 # A key that was made meanwhile works after this time.
 UNKNOWN_SECONDS = 1.0
 MAX_UNKNOWN = 4096
 MAX_SEEN = 4096
+
+
+class Form(NamedTuple):
+    """How requests carry a key: `key` finds it in their header, None where it has none.
+
+    `asks` and `challenge` are for who sends none: a sentence, and WWW-Authenticate.
+    """
+
+    key: Callable[[str], str | None]
+    asks: str
+    challenge: str
+
+
+def _bearer(header: str) -> str | None:
+    found = _BEARER.fullmatch(header)
+    return None if found is None else found[1]
+
+
+BEARER = Form(
+    key=_bearer, asks=f"Send one API key as `Authorization: Bearer {PREFIX}…`.", challenge="Bearer"
+)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -66,22 +87,24 @@ class Authorization:
         # Hashes of keys that were valid, the latest last, and for whom those ask.
         self._seen: dict[bytes, str] = {}
 
-    async def caller(self, headers: Headers, scopes: Sequence[Scope]) -> Caller:
+    async def caller(
+        self, headers: Headers, scopes: Sequence[Scope], form: Form = BEARER
+    ) -> Caller:
         """Raises Problem: 401 without a valid key, 403 for one that has none of the scopes.
 
         A key is looked up by its SHA-256: how long that takes tells nothing about any stored key.
         """
         given = headers.getlist("authorization")
-        key = BEARER.fullmatch(given[0]) if len(given) == 1 else None
+        key = form.key(given[0]) if len(given) == 1 else None
         if key is None:
-            raise _unauthorized(f"Send one API key as `Authorization: Bearer {PREFIX}…`.")
-        key_hash = hash_of(key[1])
+            raise _unauthorized(form.asks, form)
+        key_hash = hash_of(key)
         if key_hash in self._unknown:
-            raise _unauthorized(UNKNOWN)
+            raise _unauthorized(UNKNOWN, form)
         if (caller := await self._find(key_hash)) is None:
             self._seen.pop(key_hash, None)
             self._unknown.add(key_hash)
-            raise _unauthorized(UNKNOWN)
+            raise _unauthorized(UNKNOWN, form)
         self._remember(key_hash, caller)
         if not set(scopes) & set(caller.scopes):
             raise lacking_scope(caller, " or ".join(scopes))
@@ -129,8 +152,8 @@ class UnknownKeys:
 UNKNOWN = "The API key is unknown, revoked or expired."
 
 
-def _unauthorized(detail: str) -> Problem:
-    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+def _unauthorized(detail: str, form: Form) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": form.challenge})
 
 
 def lacking_scope(caller: Caller, scopes: str) -> Problem:

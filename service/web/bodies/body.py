@@ -3,8 +3,10 @@
 import ast
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import msgspec.inspect
@@ -73,7 +75,7 @@ def decode(shape: "msgspec.json.Decoder[T]", body: bytes) -> T:
         body.decode()  # msgspec takes strings that it skips as they are, UTF-8 or not
         return shape.decode(body)
     except msgspec.ValidationError as error:
-        raise misfit(error, shape.type) from None
+        raise misfit(error, _meant(shape.type, body)) from None
     except UnicodeDecodeError as error:
         raise _no_json(error) from None
     except msgspec.DecodeError as error:
@@ -84,6 +86,21 @@ def decode(shape: "msgspec.json.Decoder[T]", body: bytes) -> T:
         raise Problem(422, detail, field=lone.path or None) from None
     except RecursionError:
         raise Problem(422, "The body is nested too deeply.") from None
+
+
+def _meant(shape: Any, body: bytes) -> Any:
+    """Of a union of structs the one that the body names by its tag, if it does."""
+    said = None
+    if isinstance(shape, UnionType):
+        # What does not fit may come before what is no JSON.
+        with suppress(msgspec.DecodeError, RecursionError):
+            said = msgspec.json.decode(body)
+    if isinstance(said, dict):
+        for arm in get_args(shape):
+            config = arm.__struct_config__
+            if config.tag is not None and said.get(config.tag_field) == config.tag:
+                return arm
+    return shape
 
 
 def _no_json(error: Exception) -> Problem:

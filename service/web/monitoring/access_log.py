@@ -16,7 +16,14 @@ log = structlog.get_logger()
 # A label must not grow with every method that a client makes up.
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 # Measured, but not logged while they go well: any client may ask, and it has no consequence.
-QUIET = PROBES | {"/openapi.json"}
+QUIET = PROBES | {
+    "/openapi.json",
+    "/catalogue",
+    "/catalogue/asyncapi.json",
+    "/catalogue/types/{type}",
+    "/catalogue/types/{type}/versions/{version}",
+    "/console/static/{name}",
+}
 WEBSOCKET_STATUS = {"websocket.accept": 101, "websocket.close": 403}
 
 

@@ -50,6 +50,12 @@ class Metrics:
             ["event_type", "outcome"],
             registry=self.registry,
         )
+        self.unfit = Counter(
+            "service_unfit_messages",
+            "Messages that were refused since they do not fit their event type, by type.",
+            ["type"],
+            registry=self.registry,
+        )
         self.skipped_updates = Counter(
             "service_live_updates_skipped",
             "Updates for WebSocket clients that could not be read.",

@@ -111,7 +111,7 @@ def _path_names(operation: Operation) -> list[str]:
 
 def _parameters(operation: Operation, components: Schema) -> Iterator[Schema]:
     for name in _path_names(operation):
-        yield {"name": name, "in": "path", "required": True, "schema": operation.ids.schema}
+        yield {"name": name, "in": "path", "required": True, "schema": operation.form(name).schema}
     for name, description, schema in operation.request_headers:
         yield {"name": name, "in": "header", "description": description, "schema": schema}
     if operation.query not in (None, NoQuery):
@@ -140,8 +140,10 @@ def _responses(operation: Operation, schemas: Mapping[Any, Any]) -> Schema:
             name: {"schema": {"type": "string"}} for name in operation.answer_headers
         }
     problem = {"application/problem+json": {"schema": schemas[ProblemDetails]}}
+    created = {"201": {**done, "description": "Made."}} if operation.creates else {}
     return {
         str(operation.status): done,
+        **created,
         **{
             str(status): {"description": description, "content": problem}
             for status, description in sorted(_problems(operation).items())

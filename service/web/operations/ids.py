@@ -19,6 +19,11 @@ WHOLE_NUMBERS = IdForm(
     re.compile("[0-9]{1,18}"),
     {"type": "string", "pattern": "^[0-9]{1,18}$"},
 )
+EVENT_TYPES = IdForm(
+    "1 to 200 letters, digits, dots, dashes and underscores",
+    re.compile(r"(?!outbox\.)[A-Za-z0-9][A-Za-z0-9._-]{0,199}"),
+    {"type": "string", "pattern": r"^(?!outbox\.)[A-Za-z0-9][A-Za-z0-9._\-]{0,199}$"},
+)
 UUIDS = IdForm(
     "UUIDs",
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE),

@@ -8,16 +8,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
+import structlog
+from psycopg import DatabaseError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.database.pool import Database
-from service.problems import Problem
+from service.checking.checker import Checker
+from service.database.pool import UNFIT, Database
+from service.problems import Problem, unavailable
 from service.settings import Settings
 from service.web.access.authorization import Authorization, Caller
 from service.web.access.keys import Scope
@@ -27,7 +30,12 @@ from service.web.monitoring.metrics import Metrics
 from service.web.operations import query
 from service.web.operations.ids import WHOLE_NUMBERS, IdForm
 from service.web.operations.query import NoQuery
-from service.web.operations.tracing import traceparent
+from service.web.operations.trace_context import traceparent
+
+if TYPE_CHECKING:
+    from service.spans import RequestSpan, Spans
+
+log = structlog.get_logger()
 
 # Secrets, payloads and endpoints are among the answers.
 NO_STORE = {"Cache-Control": "no-store"}
@@ -42,7 +50,10 @@ Query = TypeVar("Query")
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[Body, Query]):
-    """A request that is allowed and well-formed; `ids` are the path's, by their names there."""
+    """A request that is allowed and well-formed; `ids` are the path's, by their names there.
+
+    `span` is its own, where it has one.
+    """
 
     database: Database
     settings: Settings
@@ -50,16 +61,22 @@ class Call(Generic[Body, Query]):
     caller: Caller
     path: str
     decoding: Decoding
+    checker: Checker
     headers: Headers
     ids: Mapping[str, str]
     query: Query
     body: Body
     raw_body: bytes
+    span: "RequestSpan | None"
 
     @property
     def id(self) -> int:
         """The path's `{id}`, where ids are whole numbers."""
         return int(self.ids["id"])
+
+    def number(self, name: str) -> int:
+        """One of the path's ids, where these are whole numbers."""
+        return int(self.ids[name])
 
     def uuid(self, name: str) -> UUID:
         """One of the path's ids, where these are UUIDs."""
@@ -67,16 +84,18 @@ class Call(Generic[Body, Query]):
 
     @property
     def traceparent(self) -> str | None:
-        """The trace that the request belongs to."""
-        return traceparent(self.headers.get("traceparent"))
+        """The trace that the request belongs to: what it brought, or else what it began here."""
+        given = traceparent(self.headers.get("traceparent"))
+        return self.span.traceparent if given is None and self.span is not None else given
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with headers of its own; bytes are JSON already."""
+    """An answer with headers or a status of its own; bytes are JSON already."""
 
     content: object
     headers: dict[str, str] = field(default_factory=dict)
+    status: int | None = None
 
 
 class RequestHeader(NamedTuple):
@@ -99,8 +118,11 @@ class Operation:
     - `query`: a struct; None: whatever stands behind the question mark is ignored.
     - `max_body_bytes`: None: SERVICE_MAX_BODY_BYTES.
 
-    The rest is for the document: `needs` says more about the scopes, `problems` are the statuses of
-    `run` besides those that follow from the above, with the cause of each.
+    - `ids`: how those of the path are written, all of them or each by its name.
+
+    The rest is for the document: `creates`, that `run` may answer 201 besides; `needs` says more
+    about the scopes; `problems` are the statuses of `run` besides those that follow from the above,
+    with the cause of each.
     """
 
     method: str
@@ -110,29 +132,68 @@ class Operation:
     answer: Any
     status: int = 200
     scopes: tuple[Scope, ...] = ()
-    ids: IdForm = WHOLE_NUMBERS
+    ids: IdForm | Mapping[str, IdForm] = WHOLE_NUMBERS
     query: type | None = NoQuery
     body: Any = None
     body_required: bool = True
     decoder: Callable[[Any], "msgspec.json.Decoder[Any]"] | None = msgspec.json.Decoder
     look: Callable[[Caller, bytes], None] | None = None
     max_body_bytes: int | None = 65_536
+    creates: bool = False
     needs: str = ""
     problems: Mapping[int, str] = field(default_factory=dict)
     request_headers: tuple[RequestHeader, ...] = ()
     answer_headers: tuple[str, ...] = ()
 
     async def __call__(self, request: Request) -> Response:
-        """What comes of the request; it is for its caller alone, and not for any cache."""
+        """What comes of the request; where it may change something, with a span of its own."""
+        spans: Spans | None = request.state.spans
+        if spans is None or self.method == "GET":
+            return await self._respond(request, None)
+        url, status = request.url, 500
+        trace = traceparent(request.headers.get("traceparent"))
+        with spans.request(self.method, self.path, url.scheme, url.path, trace) as span:
+            try:
+                response = await self._respond(request, span)
+                status = response.status_code
+            except Problem as problem:
+                status = problem.status
+                raise
+            finally:
+                span.end(status)
+        return response
+
+    async def _respond(self, request: Request, span: "RequestSpan | None") -> Response:
+        """The answer is for its caller alone, and not for any cache."""
         try:
-            response = await self._answer(request)
+            response = await self._answer_or_refuse(request, span)
         except Problem as problem:
             problem.headers = {**NO_STORE, **(problem.headers or {})}
             raise
         response.headers.update(NO_STORE)
         return response
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer_or_refuse(self, request: Request, span: "RequestSpan | None") -> Response:
+        """Raises Problem 503 where what the service itself publishes does not fit its event type.
+
+        It is not the caller's to mend: all of it is undone, and goes well once the type allows it.
+        """
+        try:
+            return await self._answer(request, span)
+        except DatabaseError as error:
+            if error.sqlstate != UNFIT:
+                raise
+            type_ = error.diag.datatype_name or ""
+            detail = error.diag.message_detail
+            log.error("message does not fit its event type", type=type_, detail=detail)
+            metrics: Metrics = request.state.metrics
+            metrics.unfit.labels(type_).inc()
+            raise unavailable(
+                f"What has to be published as {type_} does not fit its event type; send the "
+                "request again when it does."
+            ) from error
+
+    async def _answer(self, request: Request, span: "RequestSpan | None") -> Response:
         """Looks at key, ids, query and body in this order; the first that does not fit decides."""
         settings: Settings = request.state.settings
         caller = await self._caller(request)
@@ -153,11 +214,13 @@ class Operation:
                 caller=caller,
                 path=request.url.path,
                 decoding=decoding,
+                checker=request.state.checker,
                 headers=request.headers,
                 ids=ids,
                 query=parameters,
                 body=decoded,
                 raw_body=raw,
+                span=span,
             )
             return self._response(await self.run(call))
 
@@ -171,9 +234,14 @@ class Operation:
 
     def _ids(self, request: Request) -> Mapping[str, str]:
         ids: Mapping[str, str] = request.path_params
-        if not all(map(self.ids.pattern.fullmatch, ids.values())):
-            raise Problem(404, f"No such id; ids are {self.ids.plural}.")
+        for name, written in ids.items():
+            if not self.form(name).pattern.fullmatch(written):
+                raise Problem(404, f"No such id; ids are {self.form(name).plural}.")
         return ids
+
+    def form(self, name: str) -> IdForm:
+        """How one of the path's ids is written."""
+        return self.ids if isinstance(self.ids, IdForm) else self.ids[name]
 
     async def _raw_body(self, request: Request, settings: Settings) -> bytes:
         has_none = request.headers.get("content-length", "0") == "0" and (
@@ -203,4 +271,5 @@ class Operation:
             return Response(status_code=self.status)
         content = reply.content
         encoded = content if isinstance(content, bytes) else msgspec.json.encode(content)
-        return Response(encoded, self.status, reply.headers, media_type="application/json")
+        status = reply.status or self.status
+        return Response(encoded, status, reply.headers, media_type="application/json")

@@ -12,6 +12,7 @@ from tests.relay.operating import outbox_relay, relay_role
 
 INBOX = ROOT / "sql" / "inbox.sql"
 
+CONNECT = ("connectors", "add", "d", "--channel=d", "--type=kafka", '--config={"brokers": "d:1"}')
 OWNERS = [
     ("subscriptions", "add", "c", "--channel", "c", "--endpoint", "https://example.com/in"),
     ("subscriptions", "set", "b", "--setting", "concurrency=3"),
@@ -19,10 +20,11 @@ OWNERS = [
     ("subscriptions", "resume", "b"),
     ("subscriptions", "test", "b"),
     ("subscriptions", "rotate-secret", "b"),
+    CONNECT,
     ("subscriptions", "delete", "b", "--discard-undelivered"),
 ]
 RELAYS = [("subscriptions", "retry", "b"), ("dead-letters", "list"), ("rebase",)]
-READERS = [("status",), ("subscriptions",), ("channels", "list")]
+READERS = [("status",), ("subscriptions",), ("connectors",), ("channels", "list")]
 SUBSCRIBE = "select from outbox.subscribe('b', 'b', 'https://example.com/in')"
 
 

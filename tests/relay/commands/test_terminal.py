@@ -72,7 +72,10 @@ def run(command: str, url: str, environment: dict[str, str]) -> subprocess.Compl
 
 @pytest.mark.parametrize(
     "encoding",
-    [pytest.param(name, marks=() if name == "ascii" else pytest.mark.long) for name in ENCODINGS],
+    [
+        pytest.param(name, marks=() if name == "ascii" else pytest.mark.nightly)
+        for name in ENCODINGS
+    ],
 )
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_printed_in_utf_8_is_printed_in_every_encoding(

@@ -56,7 +56,7 @@ def test_the_others_go_on_and_only_the_one_at_fault_leaves(
         yield runs
 
     worker = SharedWorker(
-        "http",
+        ("http", ""),
         telemetry=Telemetry(),
         sessions=session,
         turned=lambda: None,

@@ -59,7 +59,7 @@ def worker(runs: Recorded) -> Iterator[SharedWorker]:
         yield runs
 
     made = SharedWorker(
-        "http",
+        ("http", ""),
         telemetry=Telemetry(),
         sessions=session,
         turned=lambda: None,

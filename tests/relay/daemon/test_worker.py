@@ -1,20 +1,23 @@
 """A subscription worker obeys what its subscription says now, and says when it is idle."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import cast
 
 import pytest
 from msgspec.structs import replace
 
 from relay.daemon import relay as daemon
+from relay.daemon import retry
 from relay.daemon.relay import MAX_POLL_SECONDS
 from relay.daemon.subscription_worker import SubscriptionWorker
 from relay.database import connect
 from relay.kafka.runs import KafkaRuns
-from relay.log.cursor import SinkSettings
+from relay.log.cursor import Cursor, SinkSettings
+from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
+from relay.process.heartbeat import Heartbeat
 from tests.eventually import eventually
 from tests.relay.operating import settings
 from tests.relay.recording import RecordingSink, Relay
@@ -183,3 +186,57 @@ def test_a_worker_that_got_on_is_looked_after_at_once_and_another_after_the_usua
     relay._turned.set()
     relay._wait(progress_before, quiet_seconds=60)
     assert stop.seconds == waited
+
+
+FAR = SinkSettings(cluster="far")
+CURSOR = Cursor(1, 1, "kafka", "kafka", 0, 3, None, 1, "", None, None, FAR)
+
+
+Tries = tuple[SubscriptionWorker, list[str]]
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tries]:
+    """A worker whose sessions can't be had, and the clusters that it tried.
+
+    Its first wait is as long as it may be at most.
+    """
+    monkeypatch.setattr(retry, "FIRST_WAIT_SECONDS", 600.0)
+    tried: list[str] = []
+
+    def session(cursors: Sequence[Cursor], _: Heartbeat) -> AbstractContextManager[KafkaRuns]:
+        tried.append(cursors[0].sink_settings.cluster)
+        raise SinkAway("no answer")
+
+    worker = SubscriptionWorker(
+        "kafka", 1, telemetry=Telemetry(), sessions=session, turned=lambda: None
+    )
+    yield worker, tried
+    worker.stop()
+    worker.join(10)
+    assert not worker.alive
+
+
+def test_a_connectors_cluster_that_is_away_is_left_alone_until_the_settings_change(
+    tries: Tries,
+) -> None:
+    worker, tried = tries
+
+    def has_tried(*clusters: str) -> None:
+        # As probes do, time and again.
+        worker.offer([replace(CURSOR, sink_settings=SinkSettings(cluster=clusters[-1]))])
+        assert tried == list(clusters)
+
+    eventually(lambda: has_tried("far"), 10)
+    eventually(lambda: has_tried("far", "corrected"), 10)
+    eventually(lambda: has_tried("far", "corrected", "again"), 10)
+
+
+def test_the_environments_cluster_is_tried_again_in_a_moment(tries: Tries) -> None:
+    worker, tried = tries
+    worker.offer([replace(CURSOR, sink_settings=SinkSettings())])
+
+    def has_tried() -> None:
+        assert len(tried) >= 3
+
+    eventually(has_tried, 10)

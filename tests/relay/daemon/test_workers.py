@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from relay.daemon import workers as module
 from relay.daemon.sessions import Sessions
 from relay.daemon.workers import Workers
-from relay.log.cursor import Cursor, SinkSettings
+from relay.log.cursor import Cursor, SinkSettings, Target
 from relay.log.filters import Filter
 from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
@@ -39,7 +39,7 @@ def test_those_that_want_what_is_new_are_handed_out(
     workers: Workers, handed_out: list[list[Cursor]]
 ) -> None:
     other = replace(CURSOR, id=3, subscription_id=8)
-    workers._filters = {7: Filter(None, None), 8: Filter(("parcels",), None)}
+    workers._filters = {7: Filter(None, None), 8: Filter(frozenset(["parcels"]), None)}
     workers.offer([CURSOR, URGENT, other])
     handed_out.clear()
     workers.follow({3: {ORDERS}})
@@ -74,11 +74,34 @@ def test_what_follows_the_log_and_wants_nothing_of_it_moves_now_and_then(
             offered.append(("to move", cursors))
 
     monkeypatch.setattr(module, "SharedWorker", Shared)
-    workers._sharing = Counter(kafka=2)
+    workers._sharing = Counter({("kafka", ""): 2})
     workers._filters = {7: Filter(None, None)}
     for _ in range(3):
         workers.offer([CURSOR])
     assert offered == [("now", [CURSOR]), ("to move", [CURSOR])]
+
+
+def test_cursors_of_two_clusters_share_no_worker(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[tuple[Target, list[Cursor]]] = []
+
+    class Shared:
+        def __init__(self, target: Target, **_: object) -> None:
+            self.target = target
+
+        def offer(self, cursors: list[Cursor]) -> None:
+            offered.append((self.target, cursors))
+
+    monkeypatch.setattr(module, "SharedWorker", Shared)
+    cluster = '{"brokers": "kafka:9092"}'
+    other = replace(
+        CURSOR, id=3, subscription_id=8, sink_settings=SinkSettings(topic="t", cluster=cluster)
+    )
+    workers._sharing = Counter({("kafka", ""): 2, ("kafka", cluster): 2})
+    workers._filters = {7: Filter(None, None), 8: Filter(None, None)}
+    workers.offer([CURSOR, other])
+    assert offered == [(("kafka", ""), [CURSOR]), (("kafka", cluster), [other])]
 
 
 def test_what_was_known_by_former_settings_is_forgotten(
@@ -128,7 +151,7 @@ def test_one_that_a_probe_has_kept_alone_may_join_and_leave(workers: Workers) ->
 
 
 def test_one_that_has_just_come_goes_alone_first(workers: Workers) -> None:
-    workers._sharing = Counter(kafka=2)
+    workers._sharing = Counter({("kafka", ""): 2})
     workers._filters = {7: Filter(None, None)}
     assert not workers._goes_alone(CURSOR)
     assert workers._goes_alone(replace(CURSOR, id=9, subscription_id=8))

@@ -12,9 +12,11 @@ from tests.relay.doctor.examining import findings, found
 
 def test_a_right_that_is_missing_is_named(relay_url: str, connection: Connection) -> None:
     connection.execute("revoke insert on outbox.checkpoint from outbox_relay")
+    connection.execute("revoke execute on function outbox.hold_source from outbox_relay")
     finding = found(relay_url, "rights")
     assert finding.level == "fault"
     assert "outbox.checkpoint: INSERT" in finding.text
+    assert "outbox.hold_source(bigint): EXECUTE" in finding.text
 
 
 def test_a_database_that_every_login_may_connect_to_is_a_warning(

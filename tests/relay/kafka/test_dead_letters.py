@@ -1,12 +1,15 @@
 """What can never be delivered is given up alone; everything around it goes on."""
 
 import random
+from functools import partial
 
 import pytest
+from confluent_kafka.admin._acl import AclOperation
 
 from tests.eventually import eventually
 from tests.kafka_config import configure_topic
-from tests.log_reader import read_log, reckon
+from tests.log_reader import Reckoning, read_log, reckon
+from tests.relay.kafka.test_topics import acl, create
 from tests.relay.stage import Stage, values
 
 pytest_plugins = ["tests.relay.stage_fixtures"]
@@ -23,12 +26,17 @@ def set_limit(stage: Stage, topic: str, max_message_bytes: int) -> None:
     configure_topic(stage.bootstrap_servers, topic, **{"max.message.bytes": str(max_message_bytes)})
 
 
-def neighbours_arrived_once_in_order(stage: Stage, dead_letters: list[int], channel: str) -> None:
-    """All but the dead letters arrived, each group in its order, nothing twice."""
+def neighbours_arrived_in_order(stage: Stage, dead_letters: list[int], channel: str) -> Reckoning:
+    """All but the dead letters arrived, each group in its order."""
     good = [one for one in read_log(stage.database_url, channel) if one.id not in dead_letters]
     reckoning = reckon(good, stage.arrivals(channel))
     reckoning.demand_all_in_order()
-    assert reckoning.repeats == 0
+    return reckoning
+
+
+def neighbours_arrived_once_in_order(stage: Stage, dead_letters: list[int], channel: str) -> None:
+    """And nothing twice."""
+    assert neighbours_arrived_in_order(stage, dead_letters, channel).repeats == 0
 
 
 def test_a_message_too_large_dies_alone_between_neighbours_that_arrive_once_in_order(
@@ -98,6 +106,59 @@ def test_where_messages_are_compressed_only_the_broker_says_which_are_too_large(
     assert stage.relay("--once", KAFKA_COMPRESSION_TYPE="gzip").wait(60) == 0
     assert stage.dead_letters() == [(2, "MSG_SIZE_TOO_LARGE")]
     assert values(stage.arrivals("orders")) == [b"x" * 30_000]
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_many_that_the_broker_refuses_one_by_one_delay_no_other_channel(
+    stage: Stage, delivery: str
+) -> None:
+    """Each takes a run, and of these others wait for the first."""
+    stage = stage.exactly_once()
+    stage.deliver(delivery)
+    stage.create_topic("images", partitions=1, **{"max.message.bytes": SMALL_LIMIT})
+    stage.create_topic("orders", partitions=1)
+    chance = random.Random(1)
+    stage.execute(PUBLISH, "images", "g", b"small")
+    for _ in range(30):
+        stage.execute(PUBLISH, "images", "g", chance.randbytes(30_000))
+    stage.execute(PUBLISH, "images", "g", b"last")
+    stage.execute(PUBLISH, "orders", "g", b"paid")
+    assert stage.relay("--once", KAFKA_COMPRESSION_TYPE="gzip").wait(60) == 0
+    refused = list(range(2, 32))
+    assert stage.dead_letters() == [(one, "MSG_SIZE_TOO_LARGE") for one in refused]
+    eventually(lambda: neighbours_arrived_once_in_order(stage, refused, "images"))
+    eventually(lambda: neighbours_arrived_once_in_order(stage, [], "orders"))
+    # Those of the cursor that all channels share: the channel's own, which is merged, are gone.
+    assert stage.query("select count(*) from outbox.cursor where channel is not null") == [(0,)]
+    assert stage.checkpoints() < 15
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+def test_what_arrives_elsewhere_meanwhile_does_not_keep_a_refused_message_from_being_found(
+    fragile_stage: Stage, delivery: str
+) -> None:
+    """By shorter and shorter runs: the relay may not ask this topic for its limit."""
+    stage = fragile_stage.exactly_once()
+    stage.deliver(delivery)
+    topic = stage.create_topic("images", partitions=1, **{"max.message.bytes": SMALL_LIMIT})
+    create(stage, [acl(topic, one) for one in (AclOperation.READ, AclOperation.WRITE)])
+    stage.create_topic("orders", partitions=1)
+    # One transaction: small, small, large, small and so on.
+    sizes = [30_000 if n % 3 == 2 else 20 for n in range(9)]
+    with stage.database() as db, db.transaction():
+        for size in sizes:
+            db.execute(PUBLISH, ("images", "g", b"x" * size))
+    refused = [n + 1 for n, size in enumerate(sizes) if size > 20]
+    stage.relay()
+
+    def are_given_up() -> None:
+        stage.publish(1, "orders")
+        assert stage.dead_letters() == [(one, "MSG_SIZE_TOO_LARGE") for one in refused]
+
+    eventually(are_given_up, 40)
+    for channel in ("images", "orders"):
+        arrived = partial(neighbours_arrived_in_order, stage, refused, channel)
+        assert eventually(arrived).repeats == 0 or delivery == "at_least_once"
 
 
 def test_a_dead_letter_says_why_and_keeps_the_whole_message(stage: Stage) -> None:

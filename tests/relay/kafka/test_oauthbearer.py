@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from local.kafka import QUICK_START, Kafka
+from local.kafka import Kafka
 from local.server import free_port
 from tests.conftest import Spawn
 from tests.eventually import eventually
@@ -42,7 +42,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         ),
     }
     directory = tmp_path_factory.mktemp("kafka") / "data"
-    with Kafka.start(directory, port=port, settings=settings, java_options=QUICK_START) as broker:
+    with Kafka.start(directory, port=port, settings=settings, quick_start=True) as broker:
         yield broker
         broker.kill()
 

@@ -8,7 +8,7 @@ import pytest
 from local.kafka import Kafka
 from tests.relay.stage import ExactlyOnceStage
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
 
 pytest_plugins = ["tests.relay.stage_fixtures", "tests.relay.exactly_once_fixtures"]
 

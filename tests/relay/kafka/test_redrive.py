@@ -19,7 +19,7 @@ FROM_LOG = """
            created_at
     from outbox.message where id = %s
 """
-FROM_LETTER = """
+FROM_DEAD_LETTER = """
     select priority, channel, type, group_key, idempotency_key, headers, content_type, payload,
            created_at
     from outbox.dead_letter where message_id = %s
@@ -44,7 +44,7 @@ def test_a_dead_letter_is_a_whole_copy_of_its_message(db: Session, relay: Relay)
     refuse(relay, message)
     relay.drain()
     (written,) = db.execute(FROM_LOG, [message])
-    (kept,) = db.execute(FROM_LETTER, [message])
+    (kept,) = db.execute(FROM_DEAD_LETTER, [message])
     assert kept == written
     assert dead_letters(db) == [(message, "MSG_SIZE_TOO_LARGE", 1, False, False)]
 

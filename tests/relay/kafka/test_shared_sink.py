@@ -17,7 +17,8 @@ TAKERS = [SinkSettings(topic_prefix="a."), SinkSettings(topic_prefix="b.")]
 
 
 def row(n: int) -> Row:
-    return n, b"orders", b"event", b"g", b"key %d" % n, None, b"application/json", b"{}", 0, 0
+    key = b"key %d" % n
+    return n, b"orders", b"event", b"g", key, None, b"application/json", b"{}", 0, None, 0
 
 
 class Wire:
@@ -48,10 +49,18 @@ class Made:
     """A destination whose one topic is known."""
 
     def __init__(self, name: str, produce: Any) -> None:
-        self.topics = SimpleNamespace(note_refused=lambda channel, why: None)
+        self.topics = SimpleNamespace(
+            note_refused=lambda channel, why: None, is_temporary=lambda channel: False
+        )
         topic = Topic(name, 1_000_000, compacted=False)
         route = SimpleNamespace(topic=topic, careful_bytes=900_000, producer=None, produce=produce)
         self.routes = {b"orders": route}
+
+    def topic_of(self, channel: bytes) -> str:
+        return channel.decode()
+
+    def channels_of(self, topic: str, channels: object) -> list[bytes]:
+        return []
 
 
 class Destinations:
@@ -60,8 +69,8 @@ class Destinations:
     def __init__(self, **produce: Any) -> None:
         self._made = {f"{name}.": Made(f"{name}.orders", call) for name, call in produce.items()}
 
-    def of(self, prefix: str) -> Any:
-        return self._made[prefix]
+    def of(self, settings: SinkSettings) -> Any:
+        return self._made[settings.topic_prefix]
 
 
 def sink(wire: Wire, **produce: Any) -> KafkaSink:

@@ -18,7 +18,8 @@ MESSAGES = 10
 
 
 def row(n: int, channel: bytes) -> Row:
-    return n, channel, b"test.event", b"g", b"key %d" % n, None, b"application/json", b"{}", 0, 0
+    key = b"key %d" % n
+    return n, channel, b"test.event", b"g", key, None, b"application/json", b"{}", 0, None, 0
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
@@ -32,8 +33,7 @@ def test_what_was_thrown_away_does_not_count_as_sent(
         kafka={"bootstrap.servers": kafka, "linger.ms": "30000"},
         topic_prefix=topic_prefix,
     )
-    exactly_once = delivery == "exactly_once"
-    sink = kafka_sink(settings, threading.Event(), Heartbeat(), exactly_once=exactly_once)
+    sink = kafka_sink(settings, threading.Event(), Heartbeat(), SinkSettings(delivery))
     sink.open()
     if sink.transactions is not None:
         sink.transactions.fence(f"{topic_prefix}cursor")

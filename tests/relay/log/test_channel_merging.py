@@ -58,6 +58,33 @@ def test_it_is_merged_in_a_stream_of_messages_too(db: Session, relay: Relay) -> 
     assert parcels == sorted(parcels)
 
 
+def test_while_many_channels_are_merged_the_others_go_on(db: Session, relay: Relay) -> None:
+    """Dropped at once, and each comes to where the cursor of all others stands in another run."""
+    names = [f"mistyped-{number:02}" for number in range(30)]
+    relay.sink.missing = set(names)
+    for name in names:
+        publish(db, "a", channel=name)
+    relay.drain()
+    for name in names:
+        db.execute("select outbox.drop_channel(%s)", [name])
+    published, turns = 0, 0
+    while channel_cursors(db):
+        publish(db, "a", channel="orders")
+        published += 1
+        found = relay.probe()
+        # As the rounds have it: the others' cursor, and one channel cursor.
+        for of_channel in (False, True):
+            turn = [cursor for cursor in found if (cursor.channel is not None) is of_channel]
+            for cursor in turn[:1]:
+                relay.run(cursor)
+        # A run that merges sends nothing, so it is the next one that does.
+        assert published - len(relay.sink.ids) <= 1
+        turns += 1
+        assert turns < 5 * len(names)
+    relay.drain()
+    assert len(relay.sink.ids) == published
+
+
 def test_a_late_commit_that_both_have_passed_is_the_merged_cursors(
     open_session: Open, db: Session, relay: Relay
 ) -> None:

@@ -279,3 +279,96 @@ def test_where_too_many_channels_wait_the_rest_become_dead_letters_and_the_other
     db.execute("select outbox.redrive(array(select id from outbox.dead_letter order by id))")
     relay.drain()
     assert sorted(relay.sink.ids) == sorted(written)
+
+
+KEY = """
+    insert into outbox.api_key (name, hash, scopes, channels)
+    values (%s, sha256(gen_random_uuid()::text::bytea), '{publish}', %s) returning id
+"""
+WAITING_CHANNELS = "select channel from outbox.cursor where waiting_since is not null order by id"
+
+
+def waiting(db: Session) -> list[str]:
+    return [channel for (channel,) in db.execute(WAITING_CHANNELS)]
+
+
+def make_up(db: Session, relay: Relay, prefix: str, number: int) -> None:
+    """So many channels without topics have a message each."""
+    names = [f"{prefix}{n:02}" for n in range(number)]
+    relay.sink.missing.update(names)
+    for name in names:
+        publish(db, "a", channel=name)
+
+
+@pytest.fixture
+def twenty_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_cursors, "MAX_WAITING", 20)
+
+
+@pytest.mark.usefixtures("twenty_may_wait")
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one run", "one by one"])
+def test_names_that_a_limited_key_makes_up_take_no_room_from_other_channels(
+    db: Session, relay: Relay, at_once: bool
+) -> None:
+    """Whether it is seen in the run in which they come, or in a later one."""
+    one(db, KEY, "greedy", ["made-up.*"])
+    for batch in range(1 if at_once else 5):
+        make_up(db, relay, f"made-up.{batch}", 50 if at_once else 10)
+        if not at_once:
+            relay.drain()
+    relay.sink.missing |= {"parcels", "invoices"}
+    for name in ("parcels", "invoices", "orders"):
+        publish(db, "a", channel=name)
+    relay.drain()
+    assert sorted(waiting(db)) == ["invoices", "made-up.000", "made-up.001", "parcels"]
+    dead = {channel for _, channel, _ in db.execute(DEAD_LETTERS)}
+    assert (len(dead), dead & {"parcels", "invoices"}) == (48, set())
+    assert [arrived.channel for arrived in relay.sink.arrivals] == ["orders"]
+
+
+@pytest.mark.usefixtures("twenty_may_wait")
+def test_limited_keys_together_leave_a_tenth_of_the_room_to_the_others(
+    db: Session, relay: Relay
+) -> None:
+    for number in range(12):
+        one(db, KEY, f"greedy-{number}", [f"made-up-{number}.*"])
+        make_up(db, relay, f"made-up-{number}.", 5)
+    relay.drain()
+    assert len(waiting(db)) == 18
+    make_up(db, relay, "own.", 5)
+    relay.drain()
+    assert waiting(db)[18:] == ["own.00", "own.01"]
+
+
+ROOM = "select array(select outbox.channels_with_room(1, %s, %s, 20))"
+
+
+def room(db: Session, *channels: str, temporary: bool = False) -> list[str]:
+    found: list[str] = one(db, ROOM, list(channels), [temporary] * len(channels))
+    return found
+
+
+THREE = ("made-up.1", "made-up.2", "made-up.3")
+
+
+def test_keys_of_one_name_share_their_room(db: Session) -> None:
+    for pattern in ("made-up.1", "made-up.*", "others.*"):
+        one(db, KEY, "greedy", [pattern])
+    assert room(db, "others.1", *THREE) == ["others.1", "made-up.1"]
+
+
+def test_a_key_that_is_over_counts_as_long_as_the_log_may_hold_what_it_wrote(db: Session) -> None:
+    """Else what it published just before is nobody's, and takes all the room."""
+    over = one(db, KEY, "greedy", ["made-up.*"])
+    assert room(db, *THREE) == ["made-up.1", "made-up.2"]
+    db.execute("update outbox.api_key set revoked_at = clock_timestamp() where id = %s", [over])
+    assert room(db, *THREE) == ["made-up.1", "made-up.2"]
+    db.execute("update outbox.known_partition set from_time = clock_timestamp()")
+    assert room(db, *THREE) == [*THREE]
+
+
+def test_channels_that_wait_for_brokers_are_bounded_by_the_whole_room_alone(db: Session) -> None:
+    """Else all channels would wait once those of one key do."""
+    one(db, KEY, "greedy", ["made-up.*"])
+    names = [f"made-up.{number}" for number in range(25)]
+    assert room(db, *names, temporary=True) == names[:20]

@@ -67,7 +67,7 @@ def writer(open_session: Open) -> Session:
 def quiet_cursor(db: Session, look: str) -> dict[str, object]:
     """The parameter of a look at one cursor, or at several."""
     cursor = cursor_id(db, QUIET)
-    of = {"cursor": cursor, "cursors": [cursor]}
+    of = {"cursor": cursor, "cursors": [cursor], "known": []}
     return {name: of[name] for name in of if f"%({name})s" in look}
 
 

@@ -155,7 +155,9 @@ def test_the_start_of_a_delta_reads_a_few_pages_of_each_partition(
         pass_everything(retained.db)
         for _ in range(100):
             publish(retained.db)
-        plan = explain(retained.db, POSITION, {"cursors": [cursor_id(retained.db)]}, mode)
+        plan = explain(
+            retained.db, POSITION, {"cursors": [cursor_id(retained.db)], "known": []}, mode
+        )
         assert_on_indexes(plan)
         # The transactions in progress, not the messages.
         assert plan.sorted_rows() <= 50 + 2 * plan.in_progress
@@ -219,7 +221,7 @@ def statements(db: Session) -> list[tuple[str, dict[str, object]]]:
     """What every poll and every run asks first."""
     return [
         (PROBE, {"subscription": None, "waiting": False}),
-        (POSITION, {"cursors": [cursor_id(db)]}),
+        (POSITION, {"cursors": [cursor_id(db)], "known": []}),
     ]
 
 
@@ -253,3 +255,32 @@ def test_statistics_of_one_large_transaction_mislead_no_plan(
         pass_with_one_in_flight(db)
         plan = explain(db, *statements(db)[statement])
     assert plan.buffers < 250
+
+
+TRACE = "select * from outbox.trace(%(id)s)"
+CHECKPOINTS = """
+    insert into outbox.checkpoint (cursor_id, n, seen, relay)
+    select k.cursor_id, k.n + ahead, k.seen, 'test'
+    from generate_series(1, 20000) as ahead
+    cross join (select cursor_id, n, seen from outbox.checkpoint
+                where cursor_id = %s order by n desc limit 1) as k
+"""
+
+
+def test_a_trace_looks_into_indexes_whatever_the_log_and_the_checkpoints_retain(
+    retained: Retained, mode: Mode
+) -> None:
+    db, mine = retained.db, cursor_id(retained.db)
+    with db.transaction(force_rollback=True):
+        db.execute(CHECKPOINTS, [mine])
+        with psycopg.connect(db.info.dsn, autocommit=True) as writer:
+            message_id = publish(writer)
+        pass_everything(db)
+        db.execute(CHECKPOINTS, [mine])
+        plan = explain(db, TRACE, {"id": message_id}, mode)
+    # The other tests read the latest checkpoint past none of these.
+    db.execute("vacuum (index_cleanup on) outbox.checkpoint")
+    # The message itself, by its class in its partition.
+    assert plan.entries <= 2
+    # Forty looks at checkpoints, and as many at the catalogue as there are partitions.
+    assert plan.buffers <= index_ranges(retained, PRIORITIES) + 800

@@ -6,7 +6,9 @@ say their path, and the test fails.
 
 import argparse
 import base64
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.request import urlopen
 
 import psycopg
@@ -15,6 +17,7 @@ import pytest
 from relay import cli
 from relay.daemon import retention
 from tests.conftest import PostgresServer, Spawn
+from tests.event_types import ORDER
 from tests.eventually import eventually
 from tests.log_reader import read_log
 from tests.pooled import WAYS, by_way
@@ -161,16 +164,32 @@ COMMANDS = [
     "subscriptions pause kafka --reason moving",
     "subscriptions resume kafka",
     "subscriptions retry second",
+    'connectors add far --channel orders --type kafka --config {"brokers":"203.0.113.1:9092"}',
+    'connectors add near --direction in --channel orders --type kafka --config {"topic":"t"}',
+    "connectors",
+    "connectors list",
+    "connectors list --json",
+    "connectors pause near --reason moving",
+    "connectors resume near",
+    "connectors seek near --from latest",
+    "connectors dead-letters near",
+    "connectors redrive near --all",
+    "connectors discard near --all",
+    "connectors delete near",
     "dead-letters list --subscription kafka --reason r --type order.paid --since 2020-01-01T00:00Z",
     "dead-letters show 1",
     "dead-letters redrive 1",
     "dead-letters redrive --all --subscription kafka",
     "replay kafka --from 2020-01-01T00:00Z --dry-run",
     "replay kafka --from-message 1",
+    "trace 1",
     "channels list",
     "channels list --json",
     "channels drop oders",
     "subscriptions delete second --discard-undelivered",
+    "catalogue check EVENTS",
+    "catalogue apply EVENTS",
+    "catalogue export EVENTS",
     "secrets new-key",
     "secrets seal",
     "rebase",
@@ -204,11 +223,13 @@ def test_no_command_is_left_out() -> None:
     assert left_out == set()
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(240)
 def test_an_operator_s_commands_do_their_work(
-    operators_url: str, db: Session, kafka: str, topic_prefix: str
+    operators_url: str, db: Session, kafka: str, topic_prefix: str, tmp_path: Path
 ) -> None:
+    definition = {"type": "order.paid", "channels": ["orders"], "schema": ORDER}
+    (tmp_path / "order.json").write_text(json.dumps(definition))
     message = publish(db)
     assert message == 1
     assert add_dead_letter(db, message, reason="r") == 1
@@ -220,6 +241,7 @@ def test_an_operator_s_commands_do_their_work(
         "RELAY_TOPIC_PREFIX": topic_prefix,
     }
     for command in COMMANDS:
-        ran = outbox_relay(*command.split(), environment=environment)
+        words = command.replace("EVENTS", str(tmp_path)).split()
+        ran = outbox_relay(*words, environment=environment)
         assert ran.returncode == 0, (command, ran.stdout, ran.stderr)
         assert sprung(db) is None, command

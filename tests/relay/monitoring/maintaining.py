@@ -10,6 +10,8 @@ from relay.monitoring.telemetry import Telemetry
 from tests.relay.operating import settings
 
 LONG_AGO = "update outbox.maintenance set done_at = clock_timestamp() - interval '11 minutes'"
+# A test's database is a copy, in which maintenance was done when the run of the tests began.
+JUST_NOW = "update outbox.maintenance set done_at = clock_timestamp()"
 AGE = "select extract(epoch from clock_timestamp() - done_at)::float8 from outbox.maintenance"
 
 

@@ -49,7 +49,7 @@ def intrude(connection: Connection, database_url: str) -> Iterator[Intrude]:
         yield lambda group: sessions.enter_context(login(connection, database_url, group))
 
 
-# Those that guarded both until they were tables, and as many small ones.
+# Those that once guarded both, and as many small ones.
 ADVISORY = """
     select pg_advisory_lock(number)
     from (select generate_series(0, 50) union select unnest(array[%s, %s]::bigint[])) as n (number)
@@ -87,6 +87,7 @@ TABLES = """
     select class.oid::regclass::text from pg_class as class
     where relnamespace = 'outbox'::regnamespace and relkind in ('r', 'p', 'v')
 """
+GUARDS = ("outbox.maintenance", "outbox.migration", "outbox.installation")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -103,7 +104,7 @@ def test_whatever_others_may_lock_stops_neither(
             with suppress(errors.InsufficientPrivilege), intruder.transaction():
                 intruder.execute(f"lock table {table} in {mode} mode nowait".encode())
                 held.append((table, mode))
-    guards = [mode for table, mode in held if table in ("outbox.maintenance", "outbox.migration")]
+    guards = [mode for table, mode in held if table in GUARDS]
     assert set(guards) <= {"access share"}
     connection.execute(LONG_AGO)
     maintain(database_url)
@@ -119,6 +120,7 @@ PREPARED = [
             "delete from outbox.maintenance",
             "delete from outbox.migration",
             "delete from outbox.known_partition",
+            "delete from outbox.installation",
             "update outbox.maintenance set relay = ''",
         )
     )
@@ -145,6 +147,72 @@ def test_statements_that_others_prepare_stop_neither(
     assert list(migrations.migrate(connection, outbox_only=False)) == []
 
 
+# As a vacuum holds it, for as long as another session has changed the rights on its table.
+AS_VACUUM = """
+    lock table outbox.maintenance, outbox.known_partition, outbox.installation, outbox.migration
+        in share update exclusive mode
+"""
+
+
+def test_the_lock_of_a_vacuum_stops_neither(
+    connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "TIMEOUT", "select set_config('lock_timeout', '2s', true)")
+    connection.execute(LONG_AGO)
+    with psycopg.connect(database_url) as vacuum:
+        vacuum.execute(AS_VACUUM)
+        maintain(database_url)
+        assert seconds(connection) < 60
+        connection.execute("set lock_timeout = '2s'")
+        connection.execute("select outbox.turn_partition('outbox.message', 7)")
+        assert list(migrations.migrate(connection, outbox_only=False)) == []
+        assert migrations.grant_roles(connection)
+
+
+# It locks the table of an index before it asks whether that is one of BRIN, and whose it is.
+AGAIN_AND_AGAIN = """
+    do $$
+    begin
+        loop
+            begin
+                perform brin_summarize_range({index}::oid, 0);
+            exception when wrong_object_type then
+                null;
+            end;
+        end loop;
+    end
+    $$
+"""
+IS_AT_IT = "select state = 'active' from pg_stat_activity where pid = %s"
+
+
+def test_a_login_that_locks_the_table_again_and_again_keeps_no_step_from_its_work(
+    connection: Connection, intrude: Intrude
+) -> None:
+    intruder = intrude("pg_signal_backend")
+    index = connection.execute("select 'outbox.maintenance_pkey'::regclass::oid::bigint").fetchone()
+    assert index is not None
+    statement = sql.SQL(AGAIN_AND_AGAIN).format(index=sql.Literal(index[0]))
+
+    def go_on() -> None:
+        with suppress(errors.QueryCanceled):
+            intruder.execute(statement)
+
+    def it_is_at_it() -> None:
+        found = connection.execute(IS_AT_IT, (intruder.info.backend_pid,)).fetchone()
+        assert found == (True,)
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(go_on)
+        try:
+            eventually(it_is_at_it)
+            steps = [connection.execute("select outbox.hold_maintenance()") for _ in range(100)]
+            assert {step.fetchone() for step in steps} == {(True,)}
+        finally:
+            intruder.cancel()
+            going.result(60)
+
+
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_locks_are_not_others_to_take(intrude: Intrude, group: str) -> None:
     intruder = intrude(group)
@@ -155,6 +223,7 @@ def test_the_locks_are_not_others_to_take(intrude: Intrude, group: str) -> None:
         "select from outbox.maintenance for key share",
         "update outbox.maintenance set done_at = clock_timestamp()",
         "select from outbox.migration for update",
+        "select from outbox.installation for update",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
             intruder.execute(statement.encode())

@@ -71,14 +71,6 @@ def test_of_an_answers_status_the_metrics_show_the_class() -> None:
         assert (counted["http_5xx"], sum(counted.values())) == (100, len(answers))
 
 
-def test_a_breaker_that_closes_is_shown_closed() -> None:
-    telemetry = Telemetry()
-    labels = (("subscription", "billing"),)
-    for is_open in (True, False):
-        telemetry.breaker("billing", is_open)
-        assert samples(telemetry)["outbox_relay_breaker_open", labels] == is_open
-
-
 def test_the_backlog_is_shown_by_priority(serve: Serve, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         publish(connection)

@@ -18,7 +18,6 @@ from tests.relay.operating import settings
 def count_everything(telemetry: Telemetry, name: str) -> None:
     telemetry.run_done(name, messages=1, bytes=1, seconds=0.1, created_at=[1], acknowledged_at=2)
     telemetry.attempts(name, {"acked": 1, "timeout": 1}, [0.1])
-    telemetry.breaker(name, True)
     telemetry.dead(name, "timeout")
     telemetry.fault(name, "database")
     telemetry.cursor_adopted(name)
@@ -88,13 +87,6 @@ def test_of_a_relay_that_starts_among_many_subscriptions_each_has_its_own_series
     monkeypatch.setattr(retention, "maintain", maintain)
     relay.Relay(settings(database_url), telemetry, stop)._maintain()
     assert names_in(telemetry).keys() == {None, *names}
-
-
-def test_many_breakers_that_share_a_label_are_not_shown_as_one() -> None:
-    telemetry = Telemetry()
-    for number in range(MAX_NEW_NAMES + 1):
-        telemetry.breaker(f"s-{number}", True)
-    assert OTHERS not in names_in(telemetry)
 
 
 def test_forgetting_ten_times_as_many_names_takes_ten_times_as_many_steps() -> None:

@@ -69,8 +69,8 @@ class PushRelay:
             self.request_loop.close(2.0)
 
     def probe(self) -> list[Cursor]:
-        """The endpoints' cursors that have work."""
-        return [one for one in probe(self.connection, self.settings.name) if one.kind == "http"]
+        """The cursors of endpoints and queues that have work."""
+        return [one for one in probe(self.connection, self.settings.name) if one.kind != "kafka"]
 
     def run(self, cursor: Cursor, limit: int = RUN_MESSAGES) -> Ran | None:
         runs = self._runs.get(cursor.subscription_id)

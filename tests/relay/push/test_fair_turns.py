@@ -67,6 +67,49 @@ def test_a_turn_that_is_not_waited_for_is_there_for_the_next() -> None:
     assert (asked.granted, turns.are_awaited) == (["one", "two"], False)
 
 
+def test_a_key_has_no_more_than_its_part_and_the_operator_has_all() -> None:
+    asked = Asked(turns := Turns(4, of_a_key=2))
+    asked.ask("a", "a1", "a2", "a3")
+    asked.ask(None, "own1", "own2", "own3")
+    assert asked.granted == ["a1", "a2", "own1", "own2"]
+    turns.end(None)
+    turns.end(None)
+    # What is left is nobody's who waits.
+    assert asked.granted[4:] == ["own3"]
+    turns.end("a")
+    assert asked.granted[5:] == ["a3"]
+
+
+def test_who_rests_leaves_its_turn_to_another_and_gets_one_again() -> None:
+    asked = Asked(turns := Turns(1))
+    with turns.turn("a"):
+        with turns.rest("a"):
+            asked.ask("b", "b1")
+            assert asked.granted == ["b1"]
+            turns.end("b")
+        asked.ask("b", "b2")
+        assert asked.granted == ["b1"]
+    assert asked.granted == ["b1", "b2"]
+
+
+def test_who_has_rested_goes_on_before_others_of_its_owner_begin() -> None:
+    asked = Asked(turns := Turns(1))
+    asked.ask("a", "a1", "a2", "a3")
+    turns.ask("a", first=True).add_done_callback(lambda _: asked.granted.append("rested"))
+    for _ in range(2):
+        turns.end("a")
+    assert asked.granted == ["a1", "rested", "a2"]
+
+
+def test_when_it_closes_who_rests_goes_on_without_a_turn() -> None:
+    asked = Asked(turns := Turns(1))
+    with turns.turn("a"), turns.rest("a"):
+        asked.ask("a", "a1", "a2")
+        turns.close()
+    turns.end("a")
+    assert (asked.granted, asked.refused) == (["a1"], ["a2"])
+
+
 def test_when_it_closes_no_owner_waits_any_more() -> None:
     asked = Asked(turns := Turns(1))
     asked.ask("a", "a1", "a2")

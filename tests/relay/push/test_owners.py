@@ -7,6 +7,7 @@ import pytest
 from relay.daemon.sessions import Sessions
 from relay.log.run import Ran
 from relay.process.heartbeat import Heartbeat
+from relay.push.fair_turns import Turns
 from relay.push.http import resolver
 from relay.push.http.client import Client
 from relay.push.http.guard import Guard
@@ -14,7 +15,7 @@ from relay.push.http.proxy import Proxy
 from relay.push.requests import loop, sending
 from tests.conftest import Spawn
 from tests.eventually import eventually
-from tests.receiver import hang
+from tests.receiver import OK, hang
 from tests.relay.push.stage import ALLOWED, PushRelay, PushStage
 
 FLOODS = [f"flood{number}" for number in range(30)]
@@ -167,7 +168,8 @@ def test_a_run_whose_requests_all_hang_gives_its_connection_to_who_waits_for_one
         next_run.join()
 
 
-def test_a_relay_that_stops_keeps_no_owner_waiting_for_a_turn(stage: PushStage) -> None:
+@pytest.mark.parametrize("which", ["turns", "working"])
+def test_a_relay_that_stops_keeps_no_owner_waiting_for_a_turn(stage: PushStage, which: str) -> None:
     stage.subscribe("good")
     stage.publish("g:1")
     with PushRelay(stage.database_url, RELAY_PUSH_CONNECTIONS="1") as relay:
@@ -175,14 +177,58 @@ def test_a_relay_that_stops_keeps_no_owner_waiting_for_a_turn(stage: PushStage) 
         sessions = Sessions(relay.settings, relay.telemetry, threading.Event())
         ran: list[Ran] = []
         with sessions.open([cursor], Heartbeat()) as runs:
-            loop, _ = sessions._shared()
-            assert loop.turns.ask("another").result()
+            request_loop, _ = sessions._shared()
+            turns: Turns = getattr(request_loop, which)
+            assert turns.ask("another").result()
             waits = threading.Thread(
                 target=lambda: ran.extend(runs.run([cursor], 1, again=False).values())
             )
             waits.start()
+
+            def is_waiting() -> None:
+                assert turns.are_awaited
+
+            eventually(is_waiting)
             sessions.stop()
             waits.join()
         sessions.close(0.5)
     assert ran == [Ran(blocked=True)]
     assert stage.keys() == []
+
+
+def test_of_a_key_two_runs_work_at_once_and_those_that_wait_for_answers_are_none(
+    stage: PushStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "FEED_SECONDS", 25.0)
+    stage.subscribe("greedy", types=["flood"], made_by="greedy", concurrency=2)
+    stage.subscribe("good", types=["order.paid"], made_by="good")
+    stage.publish("f:1", type="flood")
+    stage.publish("g:1")
+    with PushRelay(stage.database_url) as relay:
+        working = relay.request_loop.working
+        # Whose they are is known from the first run on.
+        relay.round()
+        held = [working.ask("greedy").result() for _ in range(loop.WORKING_OF_A_KEY)]
+        stage.receiver.paths["/greedy"] = hang
+        stage.publish("f:2", "f:3", type="flood")
+        stage.publish("g:2")
+        greedy, good = sorted(relay.probe(), key=lambda cursor: cursor.subscription == "good")
+        run = threading.Thread(target=relay.run, args=[greedy])
+        run.start()
+        relay.run(good)
+        assert (stage.keys("good"), stage.keys("greedy")) == (["g:1", "g:2"], ["f:1"])
+        for _ in held:
+            working.end("greedy")
+
+        def hangs() -> None:
+            assert stage.keys("greedy") == ["f:1", "f:2"]
+
+        eventually(hangs)
+        # What waits for an answer works on nothing.
+        assert all(working.ask("greedy").done() for _ in held)
+        for _ in held:
+            working.end("greedy")
+        stage.receiver.paths["/greedy"] = OK
+        for connection in stage.receiver.open.copy():
+            connection.close()
+        run.join()

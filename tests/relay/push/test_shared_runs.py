@@ -1,6 +1,7 @@
 """Endpoints whose subscriptions follow the log together: each as if it were alone."""
 
 import asyncio
+import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -15,11 +16,15 @@ from relay.log import reading, shared
 from relay.log.message import Row
 from relay.log.reading import RUN_MESSAGES, Reading
 from relay.log.run import Ran
+from relay.push.http.client import Client
+from relay.push.lease import Lease
 from relay.push.requests import sending
+from relay.push.requests.loop import BEHIND_SECONDS
 from relay.push.requests.sending import Sending
 from relay.push.requests.slots import Slots
 from relay.push.requests.usual_time import UsualTime
 from relay.push.shared_runs import SharedPushRuns
+from tests.eventually import eventually
 from tests.receiver import after, hang, respond
 from tests.relay.push.stage import LATER, Answers, PushRelay, PushStage, inversions
 from tests.sql.log import one
@@ -173,6 +178,65 @@ def test_one_that_fails_has_its_rows_and_the_others_have_none(
         ("b:1", 1, "retry"),
     ]
     assert ran["fails"].progressed
+
+
+LARGE = """
+insert into outbox.message (channel, type, group_key, idempotency_key, payload)
+select 'orders', 'order.paid', 'a', 'a:1', convert_to(repeat('x', %s), 'UTF8')
+"""
+
+
+def test_what_can_not_be_sent_and_is_too_large_for_others_to_wait_for_is_given_up_alone(
+    stage: PushStage, together: Together
+) -> None:
+    subscribe(stage, "good")
+    stage.subscribe("small", max_payload_bytes=1000)
+    stage.db.execute(LARGE, [900_000])
+    stage.publish("a:2", "b:1")
+    ran = together.run()
+    assert (ran["good"].alone, ran["small"].alone) == (False, True)
+    assert (sorted(stage.keys("good")), stage.keys("small")) == (["a:1", "a:2", "b:1"], [])
+    assert (stage.dead_letters(), stage.rows()) == ([], [])
+    together.relay.drain()
+    assert stage.dead_letters() == [("a:1", "payload_too_large", None, 0, False, False)]
+    assert sorted(stage.keys("small")) == ["a:2", "b:1"]
+
+
+def test_what_was_refused_and_is_too_large_for_others_to_wait_for_is_given_up_alone(
+    stage: PushStage, together: Together
+) -> None:
+    """It was sent once, and that counts."""
+    subscribe(stage, "good")
+    stage.subscribe("refuses", retry={"schedule_seconds": [], "jitter": 0})
+    stage.receiver.paths["/refuses"] = answers = Answers().give("a:1", respond(500))
+    stage.db.execute(LARGE, [900_000])
+    stage.publish("a:2")
+    ran = together.run()
+    assert (ran["good"].alone, ran["refuses"].alone) == (False, True)
+    assert (stage.dead_letters(), len(stage.rows())) == ([], 1)
+
+    def given_up() -> None:
+        together.relay.drain()
+        assert stage.dead_letters() == [("a:1", "http_500", "1 attempts", 1, False, False)]
+        assert answers.accepted == ["a:2"]
+
+    eventually(given_up)
+    assert stage.keys("refuses") == ["a:1", "a:2"]
+    assert stage.count("select count(*) from outbox.attempt where error is not null") == 1
+    assert stage.rows() == []
+
+
+def test_of_an_owners_dead_letters_others_wait_for_so_many_bytes_however_many_endpoints_it_has(
+    stage: PushStage, together: Together
+) -> None:
+    for n in range(4):
+        stage.subscribe(f"greedy-{n}", max_payload_bytes=1000, made_by="greedy")
+    stage.subscribe("own", max_payload_bytes=1000)
+    stage.db.execute(LARGE, [100_000])
+    together.run()
+    assert len(stage.dead_letters()) == 3
+    together.relay.drain()
+    assert len(stage.dead_letters()) == 5
 
 
 @pytest.mark.parametrize("what", ["rate", "secret", "head", "breaker"])
@@ -570,15 +634,20 @@ def test_the_next_run_is_claimed_with_the_end_of_the_last(
     assert stage.keys("better") == ["a:1", "a:2"]
 
 
-@pytest.mark.parametrize(("usual_seconds", "most"), [(0.001, 2), (5.0, 8)])
+@pytest.mark.parametrize(
+    ("usual_seconds", "others_requests", "most"), [(0.001, 0, 2), (5.0, 0, 8), (0.001, 100, 8)]
+)
 def test_while_a_shared_run_is_under_way_a_quick_endpoints_backlog_has_few_in_flight(
     stage: PushStage,
     together: Together,
     monkeypatch: pytest.MonkeyPatch,
     usual_seconds: float,
+    others_requests: int,
     most: int,
 ) -> None:
-    """Where answers take long, the loop has time for as many as there are slots."""
+    """Where answers take long, the loop has time for as many as there are slots. And where it is
+    another owner that fills the loop, it is not for this one to give way.
+    """
     taken: list[int] = []
     take = Slots.take
 
@@ -593,9 +662,75 @@ def test_while_a_shared_run_is_under_way_a_quick_endpoints_backlog_has_few_in_fl
     request_loop.usual.note(subscription_id, usual_seconds)
     request_loop.usual.seconds = 0.001
     request_loop.has_shared_run = True
+    other = request_loop.slots(0, "another")
+    for _ in range(others_requests):
+        other.take(0, retry=False)
+    taken.clear()
     together.relay.round()
+    for _ in range(others_requests):
+        other.give_back(0, retry=False)
     assert max(taken) == most
     assert len(stage.keys("behind")) == 50
+
+
+def test_an_answer_that_is_there_when_a_late_loop_ends_the_wait_for_it_has_come_in_time(
+    stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop stands still at one's answer; then another's is there, and the time is over."""
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 1.0)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 1.0)
+    stage.subscribe("first")
+    stage.subscribe("second")
+    stage.receiver.paths["/second"] = after(0.3)
+    answered = Sending.answered
+    stood: list[float] = []
+
+    def stand(run: Sending, seconds: float) -> None:
+        answered(run, seconds)
+        if not stood:
+            stood.append(seconds)
+            time.sleep(1.5)
+
+    monkeypatch.setattr(Sending, "answered", stand)
+    stage.publish("a:1")
+    ran = together.run()
+    assert (stage.rows(), ran["second"].alone) == ([], False)
+
+
+def test_where_the_loop_comes_late_an_answer_has_so_much_longer(together: Together) -> None:
+    """A request waits for its turn, and its answer for another."""
+    request_loop = together.relay.request_loop
+    run = Sending(request_loop, Lease(together.connection, 60, 0.0), shared=True)
+    request_loop.usual.seconds = usual = 0.001
+    assert run._soon_seconds == sending.TAIL_ANSWERS * usual
+    beaten = threading.Event()
+
+    def beat_late() -> None:
+        request_loop._beat_after(request_loop.loop.time() - 0.03)
+        beaten.set()
+
+    request_loop.loop.call_soon_threadsafe(beat_late)
+    assert beaten.wait(10)
+    assert run._soon_seconds == pytest.approx(sending.TAIL_ANSWERS * usual + 2 * 0.03, rel=0.01)
+
+
+def test_where_handshakes_wait_the_loop_is_behind_though_it_gets_round_in_time(
+    together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_loop = together.relay.request_loop
+    late_seconds = BEHIND_SECONDS
+    monkeypatch.setattr(Client, "late_seconds", property(lambda _: late_seconds))
+    seen: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def beat() -> None:
+        request_loop._beat_after(request_loop.loop.time())
+        seen.put(request_loop.is_behind)
+
+    request_loop.loop.call_soon_threadsafe(beat)
+    assert not seen.get(timeout=10)
+    late_seconds *= 2
+    request_loop.loop.call_soon_threadsafe(beat)
+    assert seen.get(timeout=10)
 
 
 def test_where_one_end_is_due_at_once_the_others_end_as_well(

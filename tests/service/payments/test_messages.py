@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 
 from tests.service.shop import ORDERS, Shop, event
@@ -52,8 +53,8 @@ def test_what_an_order_does_not_have_is_left_out(shop: Shop, metadata: object) -
     assert set(value["payment"]) == {"total", "paid", "currency", "isFullyPaid", "paidAt"}
 
 
-def test_finance_goes_out_as_it_came_in(shop: Shop) -> None:
-    written = '{"amount": 1.10, "text": "\\u0000 \\u00e4", "big": 12345678901234567890}'
+def create(shop: Shop, finance: str) -> httpx2.Response:
+    """The answer to an order of 1 EUR whose `finance` is written so."""
     form = json.dumps(
         {
             "number": "1",
@@ -65,8 +66,13 @@ def test_finance_goes_out_as_it_came_in(shop: Shop) -> None:
             "items": [],
             "metadata": {"finance": "HERE"},
         }
-    ).replace('"HERE"', written)
-    order = shop.http.post(ORDERS, content=form.encode()).json()
+    )
+    return shop.http.post(ORDERS, content=form.replace('"HERE"', finance).encode())
+
+
+def test_finance_goes_out_as_it_came_in(shop: Shop) -> None:
+    written = '{"amount": 1.10, "text": "\\u0001 \\u00e4", "big": 12345678901234567890}'
+    order = create(shop, finance=written).json()
     shop.step(order["id"], "payments")
     shop.deliver(event("ATTEMPT_SUCCESS", order=order["id"], paid=1))
     row = shop.database.execute(
@@ -74,6 +80,24 @@ def test_finance_goes_out_as_it_came_in(shop: Shop) -> None:
     ).fetchone()
     assert row is not None
     assert written in row[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (r'{"text": "\u0000"}', r"holds a NUL (\u0000), which is no text for Postgres"),
+        ('{"number": 1e140000}', "holds a number with more digits than Postgres has"),
+        ("[" * 63 + "]" * 63, "is nested deeper than 64 levels"),
+    ],
+    ids=["NUL", "a huge number", "deep"],
+)
+def test_an_order_with_finance_that_no_payload_may_hold_is_refused_before_it_is_paid(
+    shop: Shop, written: str, reason: str
+) -> None:
+    answer = create(shop, finance=written)
+    assert (answer.status_code, answer.json()["field"]) == (422, "metadata.finance")
+    assert answer.json()["detail"] == f"metadata.finance {reason}."
+    assert shop.messages() == []
 
 
 def test_the_trace_of_a_request_is_carried_by_each_of_its_messages(shop: Shop) -> None:

@@ -7,11 +7,13 @@ import pytest
 from confluent_kafka import KafkaError
 
 from relay.kafka.exactly_once.transactions import CURSORS, Transactions
-from relay.kafka.reports import Reports
-from relay.kafka.routes import BATCH_BYTES
+from relay.kafka.reports import Refused, Reports
+from relay.kafka.routes import BATCH_BYTES, Route
+from relay.kafka.topic import Topic
+from relay.kafka.topic_names import TopicNames
 from relay.log.sink import SinkAway
 from relay.process.heartbeat import Heartbeat
-from tests.mock_cluster import MockCluster
+from tests.mock_cluster import PRODUCE_API_KEY, MockCluster
 
 # https://kafka.apache.org/protocol#protocol_api_keys
 ADD_OFFSETS_TO_TXN, END_TXN = 25, 26
@@ -87,3 +89,22 @@ def test_an_error_that_passes_is_waited_for(
     transactions.commit("note")
     transactions.own(TOKEN + 1)
     assert transactions.take("cursor", TOKEN + 1)
+
+
+def test_a_message_that_is_refused_alone_costs_no_other_owner_what_it_knows_of_topics(
+    cluster: MockCluster, transactions: Transactions
+) -> None:
+    producer = transactions.get(BATCH_BYTES)
+    assert producer is not None
+    topic = Topic("orders", BATCH_BYTES, compacted=False)
+    known = Route(topic, BATCH_BYTES, BATCH_BYTES, producer, producer.produce)
+    transactions.routes(TopicNames())[b"orders"] = known
+    transactions.fence("other")
+    transactions.own(TOKEN)
+    cluster.fail_requests(PRODUCE_API_KEY, [KafkaError.MSG_SIZE_TOO_LARGE])
+    with pytest.raises(Refused):
+        deliver(transactions)
+    ((error, _),) = transactions.end_after_refusal(alone=True)
+    assert error.name() == "MSG_SIZE_TOO_LARGE"
+    assert transactions.take("cursor", TOKEN)
+    assert transactions.routes(TopicNames()) == {b"orders": known}

@@ -1,16 +1,21 @@
 """Answers as servers really write them: the status decides, and what is odd ends the connection."""
 
+import asyncio
 import math
 import socket
 import threading
+import time
+from collections import Counter
 
 import pytest
 import uvloop
 
 from relay.push.http import pool
 from relay.push.http.answer import MAX_BODY_BYTES, Answer
+from relay.push.http.connection import MAX_PIECES, Connection
+from relay.push.http.deadlines import Deadlines
 from relay.push.http.guard import Guard
-from tests.relay.push.http.endpoint import endpoint, request
+from tests.relay.push.http.endpoint import OK, endpoint, request
 from tests.relay.push.http.requests import LOOPBACK, Client, Request
 from tests.relay.push.http.requests import request as small
 
@@ -207,6 +212,114 @@ def test_chunks_with_endless_extensions_end_the_connection() -> None:
         answer = uvloop.run(once(server.url))
         assert (answer.status, answer.body) == (503, b"")
         assert answer.seconds < 10
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+FLOODS = {
+    "headers": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + b"a:\r\n" * 6_000 + b"\r\n",
+    "trailers": CHUNKED + b"0\r\n" + b"a:\r\n" * 8_000 + b"\r\n",
+    "chunks": CHUNKED + b"1\r\na\r\n" * 9_000 + b"0\r\n\r\n",
+    "answers": OK * 2_000,
+}
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+def test_of_an_answer_in_thousands_of_pieces_the_status_counts_and_few_are_looked_at(
+    flood: bytes, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        method = getattr(Connection, name)
+
+        def counted(self: Connection, *piece: bytes) -> None:
+            looked_at[name] += 1
+            method(self, *piece)
+
+        monkeypatch.setattr(Connection, name, counted)
+
+    for name in ("on_header", "on_body", "on_message_begin", "on_headers_complete"):
+        count(name)
+    got = answers(flood.replace(b"200 OK", b"%d No" % status))
+    assert [one.status for one in got] == [status] * 2
+    assert shared == [False]
+    assert sum(looked_at.values()) / len(got) < 600
+
+
+class Keeper:
+    """Of a connection that no pool has."""
+
+    def __init__(self) -> None:
+        self.deadlines = Deadlines()
+
+    def rest(self, connection: Connection) -> None:
+        """The test does not use it."""
+
+    def lost(self, connection: Connection) -> None:
+        """The test does not use it."""
+
+
+class Wire(asyncio.Transport):
+    """Takes everything at once, but for what is `left`; what comes the test brings."""
+
+    def __init__(self, left: int = 0) -> None:
+        super().__init__()
+        self._left = left
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """It has no buffer."""
+
+    def get_write_buffer_size(self) -> int:
+        return self._left
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """It has gone."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        """The test brings no more by then."""
+
+
+def byte_by_byte(beginning: bytes, wire: Wire) -> tuple[Answer, int]:
+    """What comes of an answer that comes so, and how much of it came."""
+
+    async def come() -> tuple[Answer, int]:
+        got: list[Answer] = []
+        connection, came = Connection(Keeper()), 1
+        connection.connection_made(wire)
+        connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"", time.monotonic(), 60.0, got.append)
+        connection.data_received(beginning)
+        while not got:
+            connection.data_received(b"x")
+            came += 1
+        return got[0], came
+
+    return asyncio.run(come())
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 503 No\r\nX-Endless: ",
+        b"HTTP/1.1 503 No\r\nContent-Length: 9999\r\n\r\n",
+        b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+    ],
+    ids=["head", "body", "framing"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_over_after_so_many(beginning: bytes) -> None:
+    answer, came = byte_by_byte(beginning, Wire())
+    assert answer.status == 503
+    assert came <= MAX_PIECES + 1
+
+
+def test_so_is_one_that_comes_before_its_request_has_gone_and_it_does_not_count() -> None:
+    beginning = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
+    answer, came = byte_by_byte(beginning, Wire(left=1))
+    assert answer.error == "protocol"
+    assert came <= MAX_PIECES + 1
 
 
 ACK = b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 16:00:00 GMT\r\nContent-Length: 2\r\n\r\nok"

@@ -4,14 +4,17 @@ import asyncio
 import errno
 import math
 import socket
+import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvloop
 
-from relay.push.http import pool, tcp
+from relay.push.http import openings, pool, tcp
 from relay.push.http.answer import Answer
 from relay.push.http.client import Destination
 from relay.push.http.guard import Guard
@@ -25,6 +28,13 @@ from tests.relay.push.http.requests import request as small
 def answering(connection: socket.socket) -> None:
     while True:
         request(connection)
+        connection.sendall(OK)
+
+
+def when_set(others_wait: threading.Event, connection: socket.socket) -> None:
+    while True:
+        request(connection)
+        others_wait.wait(20)
         connection.sendall(OK)
 
 
@@ -96,7 +106,121 @@ def test_of_an_endpoint_so_many_connections_are_opened_at_once() -> None:
     with endpoint(hanging) as stuck, endpoint(answering) as good:
         url = stuck.url.replace("http:", "https:")
         assert uvloop.run(crowd(url, good.url)).error is None
-        assert 0 < stuck.connections <= pool.MAX_OPENING
+        assert 0 < stuck.connections <= openings.MAX_OPENING
+
+
+def test_a_request_that_waits_to_open_a_connection_takes_one_that_rests_before_newcomers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though no further connection is ever open, and each answer brings the next request."""
+    monkeypatch.setattr(openings, "MAX_OPENING", 2)
+    others_wait = threading.Event()
+    others_wait.set()
+
+    async def crowd(url: str) -> list[str]:
+        client = Client(Guard(LOOPBACK))
+        order: list[str] = []
+        all_came = asyncio.Event()
+
+        def send(name: str, *following: str) -> None:
+            def answered(_: Answer) -> None:
+                order.append(name)
+                if following:
+                    send(*following)
+                if len(order) == 4:
+                    all_came.set()
+
+            client.send(Destination(url, 60), lines({}), b"{}", math.inf, answered)
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        await client.post(small(url))
+        client._pool._endpoint(parse(url)).stays = True
+        monkeypatch.setattr(client._pool._dialler, "dial", never)
+        # While the one connection is at work two are being opened, and one waits.
+        others_wait.clear()
+        send("goes", "newcomer", "the next")
+        for _ in range(openings.MAX_OPENING):
+            send("hangs")
+        send("waits")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        others_wait.set()
+        await asyncio.wait_for(all_came.wait(), 20)
+        await client.close()
+        return order
+
+    with endpoint(partial(when_set, others_wait)) as scarce:
+        assert uvloop.run(crowd(scarce.url)) == ["goes", "waits", "newcomer", "the next"]
+
+
+def test_a_request_that_waits_to_open_a_connection_takes_one_whose_trial_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a server that has no more to give until one of those that rest is closed."""
+    monkeypatch.setattr(openings, "MAX_OPENING", 2)
+
+    async def crowd(url: str) -> str | None:
+        client = Client(Guard(LOOPBACK))
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        await client.post(small(url))
+        assert not client._pool._endpoint(parse(url)).stays
+        monkeypatch.setattr(client._pool._dialler, "dial", never)
+        hang = [asyncio.create_task(client.post(small(url))) for _ in range(2)]
+        await asyncio.sleep(0)
+        answer = await client.post(small(url))
+        for task in hang:
+            task.cancel()
+        await client.close()
+        return answer.error
+
+    with endpoint(answering) as scarce:
+        assert uvloop.run(crowd(scarce.url)) is None
+
+
+def test_a_connection_that_rests_is_taken_though_another_endpoint_waits_for_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No more of its own may be opened, and it need not wait until one is."""
+    monkeypatch.setattr(openings, "MAX_OPENING", 2)
+    others_wait = threading.Event()
+    others_wait.set()
+
+    async def crowd(url: str, other: str) -> str | None:
+        client = Client(Guard(LOOPBACK), most_connections=4)
+        dial = client._pool._dialler.dial
+        await client.post(small(url))
+        client._pool._endpoint(parse(url)).stays = True
+
+        async def never(origin: object, *rest: Any) -> None:
+            if origin == parse(url).origin:
+                await asyncio.Event().wait()
+            await dial(origin, *rest)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(client._pool._dialler, "dial", never)
+        # While the one connection is at work two are being opened.
+        others_wait.clear()
+        busy = [asyncio.create_task(client.post(small(url))) for _ in range(3)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        others_wait.set()
+        await busy[0]
+        hang = [asyncio.create_task(client.post(small(other))) for _ in range(2)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert client._pool._waiting
+        answer = await client.post(small(url))
+        for task in (*busy, *hang):
+            task.cancel()
+        await client.close()
+        return answer.error
+
+    with endpoint(partial(when_set, others_wait)) as good, endpoint(hanging) as stuck:
+        assert uvloop.run(crowd(good.url, stuck.url)) is None
 
 
 def test_requests_without_a_pause_learn_too_that_connections_stay(

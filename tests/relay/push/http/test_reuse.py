@@ -121,7 +121,7 @@ def test_a_server_that_keeps_its_connections_is_soon_asked_over_few() -> None:
 
 def known(*seen: tuple[str, float]) -> tuple[bool, float]:
     """Whether its connections stay, and how long a rest they may have, where this was seen."""
-    endpoint_ = pool.Endpoint()
+    endpoint_ = pool.Endpoint("https://a.example/")
     for what, seconds in seen:
         (endpoint_.stayed if what == "stayed" else endpoint_.ended)(seconds)
     return endpoint_.stays, endpoint_.rest_seconds

@@ -18,15 +18,17 @@ from relay.push.http import pool
 from relay.push.http.answer import Answer
 from relay.push.http.client import Destination
 from relay.push.http.connection import (
+    MAX_EMPTY_BYTES,
     MAX_HANDSHAKE_BYTES,
-    MAX_HEAD_BYTES,
     Connection,
 )
 from relay.push.http.deadlines import Deadlines
 from relay.push.http.decrypted import BUFFER_BYTES
 from relay.push.http.guard import Guard
+from relay.push.http.handshakes import Handshakes
 from relay.push.http.lines import Lines
-from relay.push.http.tls import client_context
+from relay.push.http.records import MAX_READ_BYTES
+from relay.push.http.tls import NO_COMPRESSED_CERTIFICATES, client_context
 from tests.relay.push.http.endpoint import OK, Endpoint, Script, endpoint, request, until_closed
 from tests.relay.push.http.requests import LOOPBACK, Client, Request
 
@@ -52,11 +54,15 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @contextmanager
 def secure(
-    certificate: trustme.LeafCert, script: Script, tickets: int = 2
+    certificate: trustme.LeafCert,
+    script: Script,
+    tickets: int = 2,
+    version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> Iterator[tuple[Endpoint, list[str | None]]]:
     """A TLS server that hands out so many tickets, and the names that were asked for."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = tickets
+    context.maximum_version = version
     certificate.configure_cert(context)
     names: list[str | None] = []
     context.sni_callback = lambda _, name, __: names.append(name)
@@ -80,11 +86,17 @@ def look_up(host: str, port: int, **_: object) -> list[object]:
     return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", where)]
 
 
-def ask(port: int, host: str = NAME, times: int = 1, body: bytes = b"{}") -> list[Answer]:
+def ask(
+    port: int,
+    host: str = NAME,
+    times: int = 1,
+    body: bytes = b"{}",
+    timeout_seconds: float = 10.0,
+) -> list[Answer]:
     async def several() -> list[Answer]:
         client = Client(Guard(LOOPBACK), look_up)  # type: ignore[arg-type]
         url = f"https://{host}:{port}/"
-        asked = Request(url, {"x-own": "1"}, body, 10.0, float("inf"))
+        asked = Request(url, {"x-own": "1"}, body, timeout_seconds, float("inf"))
         got = [await client.post(asked) for _ in range(times)]
         await client.close()
         return got
@@ -327,7 +339,7 @@ def until_closed_quietly(connection: socket.socket) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_tls_records_without_data_are_bounded_as_a_head_is(
+def test_tls_records_without_data_are_bounded(
     authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Session tickets, as many as the endpoint likes, and then a good answer."""
@@ -342,9 +354,9 @@ def test_tls_records_without_data_are_bounded_as_a_head_is(
     with secure(authority.issue_cert(NAME), answering, tickets=MAX_TICKETS) as (server, _):
         (answer,) = ask(server.port)
         # By when the bound was met: the handshake ends with the first of them.
-        assert answer.error in ("protocol", "tls")
+        assert answer.error in ("protocol", "tls_too_large")
         # The bounds, and what one read brings.
-        assert sum(counted) < MAX_HANDSHAKE_BYTES + MAX_HEAD_BYTES + 2 * 65_536
+        assert sum(counted) <= MAX_HANDSHAKE_BYTES + MAX_EMPTY_BYTES + 2 * MAX_READ_BYTES
 
 
 @pytest.mark.usefixtures("trusted")
@@ -362,7 +374,7 @@ def test_a_few_tickets_and_many_small_records_are_nothing_odd(authority: trustme
         got = ask(server.port, times=40)
         assert {answer.error for answer in got} == {None}
         overhead_bytes = 40 * len(long) * RECORD_OVERHEAD_BYTES
-        assert overhead_bytes / server.connections > MAX_HEAD_BYTES
+        assert overhead_bytes / server.connections > MAX_EMPTY_BYTES
 
 
 def test_a_handshake_of_requests_to_begin_it_again_ends_at_its_bound() -> None:
@@ -379,7 +391,8 @@ def test_a_handshake_of_requests_to_begin_it_again_ends_at_its_bound() -> None:
 
     with endpoint(flood) as server:
         (answer,) = ask(server.port)
-        assert answer.error == "tls"
+        assert answer.error == "tls_too_large"
+        assert "24576 bytes" in answer.detail
 
 
 @pytest.mark.parametrize("rests", [False, True])
@@ -395,7 +408,7 @@ def test_records_without_data_end_a_connection_also_while_it_rests(rests: bool) 
         connection.carried(carrier)
         if rests:
             connection.requests = 1
-        longest = MAX_HEAD_BYTES if rests else MAX_HANDSHAKE_BYTES
+        longest = MAX_EMPTY_BYTES if rests else MAX_HANDSHAKE_BYTES
         for _ in range(longest):
             connection.count_records(1)
             connection.check_records()
@@ -409,6 +422,37 @@ def test_records_without_data_end_a_connection_also_while_it_rests(rests: bool) 
 
 def test_an_endpoint_can_not_negotiate_again() -> None:
     assert client_context().options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_an_endpoint_can_not_send_more_certificates_than_bytes() -> None:
+    """They would be unpacked after what came in was counted: RFC 8879."""
+    assert client_context().options & NO_COMPRESSED_CERTIFICATES
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(("others", "error"), [(10, None), (100, "tls_too_large")])
+def test_a_chain_of_certificates_is_parsed_where_it_is_no_longer_than_servers_have_them(
+    authority: trustme.CA, others: int, error: str | None, version: ssl.TLSVersion
+) -> None:
+    issued, above = authority.issue_cert(NAME), authority.cert_pem.bytes()
+    key, own = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
+    certificate = trustme.LeafCert(key, own, [above] * others)
+    with secure(certificate, answering, version=version) as (server, _):
+        assert ask(server.port)[0].error == error
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize(("rests", "error"), [(False, "no_connection"), (True, "timeout")])
+def test_a_handshake_that_waits_too_long_for_those_of_others_is_no_endpoints_failure(
+    rests: bool, error: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that waits because its own key's took long is."""
+    monkeypatch.setattr(Handshakes, "add", lambda *_: None)
+    monkeypatch.setattr(Handshakes, "is_resting", lambda *_: rests)
+    with secure(authority.issue_cert(NAME), answering) as (server, _):
+        (answer,) = ask(server.port, timeout_seconds=0.5)
+        assert answer.error == error
 
 
 class Keeper:

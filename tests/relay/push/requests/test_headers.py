@@ -24,7 +24,7 @@ def row(
     moment = 848_678_400_000_042
     return (
         7, b"orders", type_.encode(), b"42", key.encode(), headers, content_type.encode(), b"{}",
-        moment, 0,
+        moment, None, 0,
     )  # fmt: skip
 
 

@@ -40,7 +40,19 @@ def acknowledged(
     key = key or str(uuid.uuid4())
     return Item(
         message_id=message_id,
-        row=(message_id, b"orders", b"paid", None, key.encode(), None, b"text/plain", b"", 0, 0),
+        row=(
+            message_id,
+            b"orders",
+            b"paid",
+            None,
+            key.encode(),
+            None,
+            b"text/plain",
+            b"",
+            0,
+            None,
+            0,
+        ),
         group_key=None,
         payload_bytes=0,
         held_bytes=0,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from relay.push.http.answer import MAX_BODY_BYTES
-from relay.push.state.attempts import NOT_KEPT
+from relay.push.state.attempts import KEY_BYTES, NOT_KEPT, ROW_BYTES
 from tests.eventually import eventually
 from tests.receiver import respond
 from tests.relay.push.stage import LATER, PushRelay, PushStage
@@ -55,6 +55,63 @@ def test_an_endpoint_makes_us_keep_ten_mebibytes_a_day_and_no_more(
     # What came of each request is there all the same.
     assert [row[:2] for row in logged] == [(500, "http_500")] * messages
     assert {row[3] for row in logged if not row[2]} == {NOT_KEPT}
+
+
+@pytest.mark.parametrize("owner", [None, "key"])
+def test_of_an_api_key_no_more_than_a_megabyte_is_kept_at_once(
+    stage: PushStage, relay: PushRelay, owner: str | None
+) -> None:
+    """Others may wait for the transaction in which it is written; an operator's own are few."""
+    billing = stage.subscribe(retry=LATER, made_by=owner, concurrency=200)
+    stage.receiver.react = LARGE
+    stage.publish(*(f"g{number}:1" for number in range(100)))
+    (cursor,) = relay.probe()
+    relay.run(cursor)
+    size = one(stage.db, KEPT, billing, NOT_KEPT)
+    if owner is None:
+        assert size >= 100 * MAX_BODY_BYTES
+    else:
+        assert 0.9 * KEY_BYTES < size <= KEY_BYTES
+
+
+@pytest.mark.parametrize("owner", [None, "key"])
+def test_of_an_api_key_failed_attempts_are_logged_while_the_days_budget_lasts(
+    stage: PushStage, relay: PushRelay, owner: str | None
+) -> None:
+    """With a hundred retries each at a hundred endpoints they would be ten thousand a message."""
+    billing = stage.subscribe(retry=LATER, made_by=owner)
+    stage.receiver.react = respond(500)
+    fail(stage, relay, 1, 1)
+    size = one(stage.db, "select bytes from outbox.answer_budget")
+    assert size == one(stage.db, KEPT, billing, NOT_KEPT) + (ROW_BYTES if owner else 0)
+    # The third is one too many.
+    stage.db.execute(USE, [MAX_BYTES - 2 * size - 10, billing])
+    fail(stage, relay, 2, 6)
+    assert len(kept(stage, billing)) == (3 if owner else 6)
+    # What is left out counts all the same.
+    assert [attempts for _, attempts, _ in stage.rows()] == [1] * 6
+
+
+def test_of_an_api_key_acknowledged_requests_are_logged_when_the_budget_is_used_up(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    billing = stage.subscribe(made_by="key")
+    stage.db.execute(USE, [MAX_BYTES, billing])
+    fail(stage, relay, 1, 3)
+    assert len(kept(stage, billing)) == 3
+
+
+def test_of_an_api_key_what_is_too_much_at_once_uses_up_the_budget_too(
+    stage: PushStage, relay: PushRelay
+) -> None:
+    """Else one of its subscriptions that fills each transaction would leave it to the others."""
+    billing = stage.subscribe(retry=LATER, made_by="key", concurrency=200)
+    stage.receiver.react = LARGE
+    stage.publish(*(f"g{number}:1" for number in range(100)))
+    (cursor,) = relay.probe()
+    relay.run(cursor)
+    size = one(stage.db, KEPT, billing, NOT_KEPT)
+    assert one(stage.db, "select bytes from outbox.answer_budget") == size + 100 * ROW_BYTES
 
 
 def test_the_budget_is_one_for_all_relays_and_outlives_them(

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from service.database.pool import SHARE
-from service.payments.webhook.unapplied import CHANNEL
+from service.payments.webhook.unapplied import UNAPPLIED
 from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.service.shop import ORDERS, WEBHOOKS, Json, Message, Shop, cents, event
@@ -203,6 +203,7 @@ def random_start(chance: random.Random, orders: Sequence[Json]) -> Request:
     return Request(f"{ORDERS}/{order['id']}/checks/{chance.choice(order['checks'])['id']}/payments")
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_ten_thousand_random_events_on_two_hundred_orders_meet_no_deadlock_and_lose_no_money(
     shop: Shop, urls: list[str]
@@ -271,7 +272,7 @@ def assert_no_money_is_lost(order: Json, messages: Sequence[Message], sent: Sequ
     ]
     came = sum(cents(attempt["amount"]) for attempt in attempts)
     accounted = sum(
-        cents(message.value["amount"]) for message in messages if message.type == CHANNEL
+        cents(message.value["amount"]) for message in messages if message.type == UNAPPLIED.name
     )
     # A cancelled order keeps nothing; the checks of one that ended are in its paid, or reported.
     if order["status"] != "CANCELLED":

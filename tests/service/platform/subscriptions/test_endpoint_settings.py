@@ -61,6 +61,7 @@ def test_a_subscription_reads_as_it_was_made(platform: Platform) -> None:
 
 def test_what_is_stored_is_what_the_relay_takes(platform: Platform) -> None:
     taken = endpoint.decode(json.dumps(stored(platform, platform.subscription(**SETTINGS))))
+    assert isinstance(taken, endpoint.Endpoint)
     assert taken.client_errors == "dead_letter"
     assert taken.breaker.cool_down_seconds == 2
     assert taken.retry.initial_delay_seconds == 1
@@ -97,7 +98,10 @@ def test_the_schedule_that_is_shown_is_the_one_that_the_relay_keeps(
     made = platform.subscription(retry={**retry, "jitter": 0})
     kept = endpoint.decode(json.dumps(stored(platform, made))).retry
     delays = [schedule.delay_seconds(kept, done, lambda: 0.0) for done in range(1, attempts + 1)]
-    assert [*platform.ask("GET", path(made))["retry"]["schedule"], None] == delays
+    shown = platform.ask("GET", path(made))["retry"]
+    assert [*shown["schedule"], None] == delays
+    # What is shown may be given, as the document says.
+    assert platform.subscription(retry=shown)["retry"] == shown
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""The ceiling of what enters: a loop that consumes and copies, with no position and no check."""
+
+import json
+import sys
+import time
+
+import psycopg
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from relay.sources.entering import COPY, TYPES
+
+BATCH_RECORDS = 20_000
+PATIENCE_SECONDS = 30
+
+
+def main(database_url: str, bootstrap_servers: str, topic: str, count: str) -> None:
+    """Prints {messages, seconds, cpu_seconds}, from the first record to the last commit."""
+    left = int(count)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "bench",
+            "enable.auto.commit": False,
+            "fetch.queue.backoff.ms": 5,
+        }
+    )
+    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    messages = consumer.consume(1, PATIENCE_SECONDS)
+    began_at, used = time.monotonic(), time.process_time()
+    with psycopg.connect(database_url) as connection:
+        while left:
+            with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+                copy.set_types(TYPES)
+                for message in messages:
+                    if error := message.error():
+                        raise KafkaException(error)
+                    place = f"{topic}-{message.partition()}-{message.offset()}"
+                    key = message.key()
+                    text = key.decode() if isinstance(key, bytes) else key
+                    kind = "application/json"
+                    copy.write_row((3, "bare", topic, text, place, None, kind, message.value()))
+            connection.commit()
+            left -= len(messages)
+            messages = consumer.consume(min(BATCH_RECORDS, left), 0.2) if left else []
+    seconds, cpu_seconds = time.monotonic() - began_at, time.process_time() - used
+    print(json.dumps({"messages": int(count), "seconds": seconds, "cpu_seconds": cpu_seconds}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

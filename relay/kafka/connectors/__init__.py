@@ -1,0 +1,1 @@
+"""Other clusters that connectors lead to: what their clients are configured with."""

@@ -1,0 +1,1 @@
+"""Inward connectors: what other systems hold enters the log."""

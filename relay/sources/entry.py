@@ -1,0 +1,27 @@
+"""What enters the log, and what can't."""
+
+# Channel, type, group key, idempotency key, headers, content type and payload.
+Entry = tuple[str, str, str | None, str, str | None, str, bytes]
+
+# As outbox.message has it, of payload, group key and headers together.
+MAX_BYTES = 983_040
+
+
+class Refused(Exception):
+    """It can't enter: the reason in a word, and what is wrong in a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def size(entry: Entry) -> int:
+    """What the log's bound counts, in bytes."""
+    _, _, group_key, _, headers, _, payload = entry
+    counted = len(payload)
+    if group_key is not None:
+        counted += len(group_key.encode())
+    if headers is not None:
+        counted += len(headers.encode())
+    return counted

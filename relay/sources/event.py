@@ -1,0 +1,100 @@
+"""CloudEvents 1.0 in binary and in structured mode, by the names that they have in Kafka.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from relay.sources.entry import Refused
+
+BAD_EVENT = "bad_event"
+STRUCTURED = "application/cloudevents"
+_PREFIX = "ce_"
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Event(NamedTuple):
+    """What a record says as an event. `attributes` are the others, as text."""
+
+    type: str
+    id: str
+    content_type: str | None
+    data: bytes
+    attributes: dict[str, str]
+
+
+def event(headers: Mapping[str, str], value: bytes) -> Event | None:
+    """Of headers by their names in lower case; None: the record is no event. Raises Refused."""
+    content_type = headers.get("content-type", "")
+    if is_structured(headers):
+        return _structured(content_type.lower(), value)
+    if "ce_specversion" not in headers and "ce_type" not in headers:
+        return None
+    attributes = {
+        name.removeprefix(_PREFIX): text
+        for name, text in headers.items()
+        if name.startswith(_PREFIX)
+    }
+    return _made(attributes, content_type or None, value)
+
+
+def is_structured(headers: Mapping[str, str]) -> bool:
+    """Whether the value is a whole event, and its data a part of it."""
+    return headers.get("content-type", "").lower().startswith(STRUCTURED)
+
+
+def _structured(content_type: str, value: bytes) -> Event:
+    if not content_type.startswith(f"{STRUCTURED}+json"):
+        raise Refused(BAD_EVENT, f"content type {content_type:.100}: only …+json is understood")
+    try:
+        members = _decode(value)
+        data = _data(members)
+        attributes = {
+            name: _text(name, raw) for name, raw in members.items() if bytes(raw) != b"null"
+        }
+    except (ValueError, RecursionError) as wrong:
+        raise Refused(BAD_EVENT, f"the structured event can't be read: {wrong!s:.200}") from None
+    written = attributes.pop("datacontenttype", None)
+    return _made(attributes, written or "application/json", data)
+
+
+def _data(members: dict[str, msgspec.Raw]) -> bytes:
+    """Takes the data out of an event's members. JSON stays as it was written."""
+    encoded = members.pop("data_base64", None)
+    data = members.pop("data", None)
+    if encoded is not None:
+        try:
+            return base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True)
+        except binascii.Error as wrong:
+            raise ValueError(f"data_base64: {wrong}") from None
+    if data is None:
+        return b""
+    media = members.get("datacontenttype")
+    if media is not None:
+        kind = msgspec.json.decode(media, type=str).partition(";")[0].strip().lower()
+        if not (kind.endswith(("/json", "+json"))) and bytes(data).startswith(b'"'):
+            return msgspec.json.decode(data, type=str).encode()
+    return bytes(data)
+
+
+def _text(name: str, raw: msgspec.Raw) -> str:
+    value = msgspec.json.decode(raw)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int):
+        return bytes(raw).decode()
+    raise ValueError(f"{name} is no text, number or truth")
+
+
+def _made(attributes: dict[str, str], content_type: str | None, data: bytes) -> Event:
+    attributes.pop("specversion", None)
+    attributes.pop("datacontenttype", None)
+    type_, id_ = attributes.pop("type", ""), attributes.pop("id", "")
+    if not type_ or not id_ or not attributes.get("source"):
+        raise Refused(BAD_EVENT, "an event has type, id and source")
+    return Event(type_, id_, content_type, data, attributes)

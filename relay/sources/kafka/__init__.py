@@ -1,0 +1,1 @@
+"""Topics of Kafka whose records enter the log."""

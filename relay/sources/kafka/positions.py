@@ -1,0 +1,122 @@
+"""Up to where each partition of a source was taken in."""
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+from psycopg.rows import class_row
+
+from relay.database import Connection
+from relay.sources.source import Source, Stopped, demand_unchanged
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Of one partition. `relay` reads it, or did."""
+
+    partition: int
+    topic_id: str
+    next_offset: int
+    relay: str | None
+
+
+class Move(msgspec.Struct):
+    """How far one partition has come in a run."""
+
+    next_offset: int
+    end_offset: int
+    entered: int = 0
+    passed: int = 0
+
+
+READ = """
+    select partition, topic_id, next_offset, relay from outbox.source_position
+    where source_id = %s and topic = %s order by partition
+"""
+# Of two relays that begin at the same moment the second finds what the first has written; and
+# outbox.seek_source comes before or after both.
+HOLD = "select outbox.hold_source(%s)"
+BEGIN = """
+    insert into outbox.source_position
+        (source_id, topic, partition, topic_id, next_offset, end_offset)
+    values (%s, %s, %s, %s, %s, %s)
+"""
+LOCK = """
+    select partition, topic_id, next_offset, relay from outbox.source_position
+    where source_id = %s and topic = %s and partition = any (%s)
+    order by partition for update skip locked
+"""
+MOVE = """
+    update outbox.source_position
+    set next_offset = %s, end_offset = %s, entered = entered + %s, passed = passed + %s,
+        relay = %s, moved_at = clock_timestamp()
+    where source_id = %s and topic = %s and partition = %s
+"""
+LET_GO = """
+    update outbox.source_position set relay = null
+    where source_id = %s and topic = %s and partition = any (%s) and relay = %s
+"""
+
+
+def read(connection: Connection, source: Source) -> dict[int, Position]:
+    """All of the source's topic, by partition. Raises psycopg.Error."""
+    with connection.cursor(row_factory=class_row(Position)) as cursor:
+        rows = cursor.execute(READ, (source.id, source.topic)).fetchall()
+    return {row.partition: row for row in rows}
+
+
+def begin(
+    connection: Connection, source: Source, topic_id: str, offsets: Mapping[int, int]
+) -> None:
+    """Partitions begin at these offsets, in the transaction under way; what has begun stays.
+
+    Raises Changed where they are no longer where this source is to begin, and
+    psycopg.errors.LockNotAvailable where another session keeps its row locked.
+    """
+    connection.execute(HOLD, (source.id,))
+    demand_unchanged(connection, source)
+    known = read(connection, source)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            BEGIN,
+            [
+                (source.id, source.topic, partition, topic_id, offset, offset)
+                for partition, offset in offsets.items()
+                if partition not in known
+            ],
+        )
+
+
+def lock(
+    connection: Connection, source: Source, partitions: Collection[int]
+) -> dict[int, Position]:
+    """Those that no other relay holds, until the transaction ends."""
+    with connection.cursor(row_factory=class_row(Position)) as cursor:
+        rows = cursor.execute(LOCK, (source.id, source.topic, list(partitions))).fetchall()
+    return {row.partition: row for row in rows}
+
+
+def move(connection: Connection, source: Source, moves: Mapping[int, Move], relay: str) -> None:
+    """Moves what is locked, in the transaction under way."""
+    rows = [
+        (
+            *(one.next_offset, one.end_offset, one.entered, one.passed),
+            *(relay, source.id, source.topic, partition),
+        )
+        for partition, one in moves.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(MOVE, rows)
+
+
+def let_go(connection: Connection, source: Source, partitions: Collection[int], relay: str) -> None:
+    """Another relay may take these at once."""
+    connection.execute(LET_GO, (source.id, source.topic, list(partitions), relay))
+
+
+def demand_same_topic(source: Source, known: Mapping[int, Position], topic_id: str) -> None:
+    """Raises Stopped where the topic was made again since the source began with it."""
+    if any(one.topic_id != topic_id for one in known.values()):
+        raise Stopped(
+            f"topic {source.topic} was deleted and made again, or is another cluster's: from where "
+            f"on are its records wanted? outbox-relay connectors seek {source.name} --from "
+            "earliest, latest or a time begins with it anew"
+        )

@@ -1,0 +1,1 @@
+"""Messages of a queue of Amazon SQS into the log."""

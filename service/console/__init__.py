@@ -1,0 +1,1 @@
+"""Pages for people, over the platform: rendered here, and readable without JavaScript."""

@@ -1,0 +1,1 @@
+"""The event catalogue as pages: what events there are, what is in them, who listens."""

@@ -1,0 +1,14 @@
+"""The paths of all pages, and of what they are drawn with."""
+
+from starlette.routing import Route
+
+from service.console import static
+from service.console.catalogue import asyncapi, event_type, index
+
+ROUTES = (
+    Route("/catalogue", index.show_types, methods=["GET"]),
+    Route("/catalogue/asyncapi.json", asyncapi.show_document, methods=["GET"]),
+    Route("/catalogue/types/{type}", event_type.show_type, methods=["GET"]),
+    Route("/catalogue/types/{type}/versions/{version}", event_type.show_version, methods=["GET"]),
+    Route(static.PATH, static.show_file, methods=["GET"]),
+)

@@ -1,0 +1,1 @@
+"""GET /v1/asyncapi.json: the event catalogue as an AsyncAPI document, for machines downstream."""
