@@ -54,8 +54,8 @@ grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, 
 -- outbox.guard_own_channels. All but the first two functions are what a plain INSERT's defaults, checks and refusals
 -- call.
 grant execute on function
-    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
-    outbox.refuse_own_channel
+    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault,
+    outbox.refuse_headers, outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;
@@ -115,7 +115,9 @@ grant execute on function
 -- What sources hold it writes into the log, and how far it came in the same transaction.
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_relay;
-grant execute on function outbox.uuid7, outbox.headers_fault, outbox.refuse_headers to outbox_relay;
+grant execute on function
+    outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault, outbox.refuse_headers
+    to outbox_relay;
 grant select on outbox.source to outbox_relay;
 grant select, insert, update on outbox.source_position, outbox.source_queue to outbox_relay;
 grant select, insert on outbox.source_receipt to outbox_relay;

@@ -87,6 +87,49 @@ begin
 end
 $$;
 
+-- Whether headers are as most are, with nothing wrong: letters, digits, dashes and underscores in names, no backslash in
+-- a value. outbox.headers_fault says so of the same headers, and takes four times as long. Of others it says no, and
+-- nothing is wrong by that. Names fold as they do there.
+create function outbox.headers_are_plain(headers text) returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
+as $$
+declare
+    -- Of text without a backslash each fourth part between quotes is a name.
+    parts text[];
+    name  text;
+    seen  text[] := '{}';
+begin
+    if octet_length(headers) > 16384
+       or headers !~ ('^\{"[A-Za-z0-9_-]+": ?"[^"\\\x01-\x1f\x7f]*"'
+                      '(, ?"[A-Za-z0-9_-]+": ?"[^"\\\x01-\x1f\x7f]*")*\}$') then
+        return false;
+    end if;
+    parts := string_to_array(replace(lower(headers collate "C"), '_', '-'), '"');
+    if cardinality(parts) > 4 * 100 + 1 then
+        return false;
+    end if;
+    for place in 2..cardinality(parts) by 4 loop
+        name := parts[place];
+        if name = any (seen) or length(name) > 128
+           or name like any ('{ce-%,webhook-%,proxy-%,sec-%
+                              ,x-forwarded-%,x-original-%,x-rewrite-%,x-http-method-%}'::text[])
+           or name = any ('{ce,webhook,proxy,sec,x-forwarded,x-original,x-rewrite,x-http-method
+                           ,idempotency-key,content-type,replayed
+                           ,connection,keep-alive,te,trailer,trailers,transfer-encoding,upgrade,http2-settings
+                           ,content-length,expect,accept,accept-encoding,user-agent
+                           ,host,x-host,forwarded,via,x-method-override
+                           ,authorization,cookie,cookie2,set-cookie,set-cookie2
+                           ,x-real-ip,x-client-ip,x-cluster-client-ip,client-ip,true-client-ip,cf-connecting-ip}'::text[]) then
+            return false;
+        end if;
+        seen := seen || name;
+    end loop;
+    return true;
+end
+$$;
+
 -- The CHECK calls this where there is a fault, so that the refusal says which. Never returns.
 create function outbox.refuse_headers(headers text) returns boolean
 language plpgsql immutable parallel safe
@@ -127,7 +170,8 @@ create table outbox.message (
     constraint content_type_is_1_to_255_printable_characters
         check (content_type ~ '^[ -~]+$' and length(content_type) <= 255),
     constraint headers_are_an_object_of_strings
-        check (headers is null or outbox.headers_fault(headers) is null or outbox.refuse_headers(headers)),
+        check (headers is null or outbox.headers_are_plain(headers) or outbox.headers_fault(headers) is null
+               or outbox.refuse_headers(headers)),
     -- Kafka takes 1,048,588 bytes with everything around it: what no sink could take is refused here.
     constraint message_is_at_most_983040_bytes
         check (octet_length(payload) + coalesce(octet_length(group_key), 0)
