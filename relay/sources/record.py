@@ -56,9 +56,11 @@ def entry(record: Record, channel: str, installation: str) -> Entry | None:
     """
     if len(record.headers) > MAX_HEADERS:
         raise Refused("too_many_headers", f"{len(record.headers)}, and at most {MAX_HEADERS} enter")
-    texts = [(name, text) for name, value in record.headers if (text := _text(value)) is not None]
+    texts = _texts(record.headers)
     named = {name.lower(): text for name, text in texts}
-    came_by = path.passed(text for name, text in texts if name.lower() == path.NAME)
+    came_by: list[str] = []
+    if path.NAME in named:
+        came_by = path.passed([text for name, text in texts if name.lower() == path.NAME])
     if installation in came_by:
         return None
     value = record.value or b""
@@ -77,6 +79,16 @@ def entry(record: Record, channel: str, installation: str) -> Entry | None:
     if size(made) > MAX_BYTES:
         raise _too_large(size(made))
     return made
+
+
+def _texts(headers: Headers) -> list[tuple[str, str]]:
+    """Those that are text."""
+    try:
+        return [(name, value.decode()) for name, value in headers]  # type: ignore[union-attr]
+    except (AttributeError, UnicodeDecodeError):
+        # One is none, or no text.
+        found = ((name, _text(value)) for name, value in headers)
+        return [(name, text) for name, text in found if text is not None]
 
 
 def _text(value: bytes | None) -> str | None:

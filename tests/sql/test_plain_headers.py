@@ -17,8 +17,8 @@ WRONG = """
 NAMES = [
     "traceparent", "X-Tenant", "x-tenant", "x_tenant", "x.tenant", "ce-id", "CE_id", "ce", "cents",
     "te", "Te", "tea", "Content_Type", "webhook", "webhooks", "webhook-", "sec-x", "section", "",
-    "x-forwarded-for", "x-forwarded", "X_Forwarded", "x-forwarder", "ü", "a b", "K", "ſ", "a,b",
-    "n" * 128, "n" * 129, "outbox-path", "replayed", "via", "\x7f", "{", "}", ":", "-", "_",
+    "x-forwarded-for", "x-forwarded", "X_Forwarded", "x-forwarder", "ü", "a b", "\u212a", "\u017f",
+    "a,b",    "n" * 128, "n" * 129, "outbox-path", "replayed", "via", "\x7f", "{", "}", ":", "-", "_",
 ]  # fmt: skip
 VALUES: list[object] = [
     "", "plain", "ümlaut", "a\tb", "\x7f", "\x9f", '"', "\\", '","te":"', "{", "}", ",", "𝄞",
@@ -30,10 +30,11 @@ SEPARATORS = [(",", ":"), (", ", ": "), (",  ", ":"), (",\n", ": "), (" , ", " :
 def written(headers: list[tuple[str, object]], separators: tuple[str, str], ascii: bool) -> str:
     """A JSON object in which a name may come twice."""
     comma, colon = separators
-    return "{%s}" % comma.join(
+    members = (
         f"{json.dumps(name, ensure_ascii=ascii)}{colon}{json.dumps(value, ensure_ascii=ascii)}"
         for name, value in headers
     )
+    return f"{{{comma.join(members)}}}"
 
 
 def storable(text: str) -> bool:
@@ -49,9 +50,7 @@ def test_nothing_is_plain_that_the_rules_refuse(db: Session, seed: int) -> None:
     for _ in range(3000):
         # A few odd values among ordinary ones, or most of them would be refused for those.
         values = VALUES if random.random() < 0.3 else ordinary
-        given = [
-            (random.choice(NAMES), random.choice(values)) for _ in range(random.randint(0, 4))
-        ]
+        given = [(random.choice(NAMES), random.choice(values)) for _ in range(random.randint(0, 4))]
         texts.append(written(given, random.choice(SEPARATORS), random.random() < 0.5))
     texts = [text for text in texts if storable(text)]
     assert db.execute(WRONG, (texts,)).fetchall() == []

@@ -1,7 +1,7 @@
 """Reads one topic: what it holds at the partitions and offsets that it is told, and no group."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
@@ -70,8 +70,6 @@ LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 # The offset that is told where nothing of the time, or later, is there yet.
 NOTHING_SO_LATE = -1
-
-Batch = dict[int, list[Record]]
 
 
 class OffsetGone(Exception):
@@ -215,60 +213,77 @@ class Reader:
             raise self._away(fault.args[0].str()) from fault
         return low, high
 
-    def batch(self, wait_seconds: float) -> Batch:
-        """What is there next of each partition, in its order; waits so long for the first.
+    def wait(self, seconds: float) -> bool:
+        """Waits so long for a record, and keeps it for `records`: whether there is one.
 
         A partition's end is noted in `ends`. Raises OffsetGone and SinkAway.
         """
-        batch: Batch = {}
+        messages = self._unread or self._first(seconds)
+        while messages:
+            for place, message in enumerate(messages):
+                if not self._notes(message):
+                    self._unread = messages[place:]
+                    return True
+            messages = self._consumer.consume(self._slice, MORE_SECONDS)
+        self._unread = []
+        return False
+
+    def records(self) -> Iterator[Record]:
+        """A batch: what is there next of each partition, in its order, as it comes.
+
+        A partition's end is noted in `ends`. Raises as `wait`.
+        """
         size = records = 0
         # A message is as long as its value: a tombstone would count as none.
-        messages = self._unread or self._first(wait_seconds)
-        self._unread = []
+        messages, self._unread = self._unread, []
         began_at = time.monotonic()
         while messages:
             for place, message in enumerate(messages):
                 if size >= MAX_BATCH_BYTES:
                     # The headers of a message take up memory once they are looked at.
                     self._unread = messages[place:]
-                    break
-                record = self._record(message)
-                if record is not None:
-                    batch.setdefault(record.partition, []).append(record)
+                    return
+                if not self._notes(message):
+                    record = self._record(message)
                     size += record.size
                     records += 1
+                    yield record
             if records:
                 # What comes may be a megabyte each.
                 self._slice = min(max(MAX_BATCH_BYTES // 8 * records // (size + 1), 8), 1000)
             taken = time.monotonic() - began_at
             if (
-                size >= MAX_BATCH_BYTES
-                or records >= MAX_BATCH_RECORDS
+                records >= MAX_BATCH_RECORDS
                 or taken > MAX_BATCH_SECONDS
                 or (taken > TRICKLE_SECONDS and len(messages) < self._slice // 2)
             ):
-                break
+                return
             messages = self._consumer.consume(self._slice, MORE_SECONDS)
-        return batch
 
     def _first(self, wait_seconds: float) -> list[Message]:
         message = self._consumer.poll(wait_seconds)
         return [] if message is None else [message]
 
-    def _record(self, message: Message) -> Record | None:
+    def _notes(self, message: Message) -> bool:
+        """Whether it is no record but a word of its partition, which is noted. Raises as `wait`."""
         error = message.error()
+        if error is None:
+            return False
+        partition = message.partition()
+        if error.code() == KafkaError._PARTITION_EOF and partition is not None:
+            self.ends[partition] = message.offset() or 0
+        elif error.code() in GONE and partition is not None:
+            raise OffsetGone(partition, cut=error.code() == KafkaError._LOG_TRUNCATION)
+        elif error.code() not in NOT_OURS:
+            raise SinkAway(f"{error.name()}: {error.str()}")
+        return True
+
+    def _record(self, message: Message) -> Record:
         partition, offset = message.partition(), message.offset()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF and partition is not None:
-                self.ends[partition] = offset or 0
-            elif error.code() in GONE and partition is not None:
-                raise OffsetGone(partition, cut=error.code() == KafkaError._LOG_TRUNCATION)
-            elif error.code() not in NOT_OURS:
-                raise SinkAway(f"{error.name()}: {error.str()}")
-            return None
         assert partition is not None
         assert offset is not None
-        self.ends.pop(partition, None)
+        if self.ends:
+            self.ends.pop(partition, None)
         key: Any = message.key()
         value: Any = message.value()
         try:
