@@ -30,17 +30,17 @@ _NOT_ITS_OWN = re.compile(
 )
 
 
-def encoded(headers: Sequence[tuple[str, str]]) -> str | None:
+def encoded(names: Sequence[str], values: Sequence[str]) -> str | None:
     """The JSON that the log keeps of these, of a name that comes twice the last; None: nothing.
 
     Where they are too many or too large, the first ones stay.
     """
-    if not "".join([value for _, value in headers]).isprintable():
-        # Much that is not printable is no control character either.
-        headers = [one for one in headers if not _CONTROL.search(one[1])]
-    names = tuple([name for name, _ in headers])
+    # Much that is not printable is no control character either.
+    if not "".join(values).isprintable():
+        clean = [place for place, value in enumerate(values) if not _CONTROL.search(value)]
+        names, values = [names[place] for place in clean], [values[place] for place in clean]
     choose = _places if sum(map(len, names)) <= MAX_REMEMBERED else _places.__wrapped__
-    kept = dict([headers[place] for place in choose(names)])
+    kept = {names[place]: values[place] for place in choose(tuple(names))}
     while kept:
         text = msgspec.json.encode(kept)
         if len(text) <= MAX_BYTES:

@@ -18,7 +18,7 @@ NAMES = [
     "traceparent", "X-Tenant", "x-tenant", "x_tenant", "x.tenant", "ce-id", "CE_id", "ce", "cents",
     "te", "Te", "tea", "Content_Type", "webhook", "webhooks", "webhook-", "sec-x", "section", "",
     "x-forwarded-for", "x-forwarded", "X_Forwarded", "x-forwarder", "ü", "a b", "\u212a", "\u017f",
-    "a,b",    "n" * 128, "n" * 129, "outbox-path", "replayed", "via", "\x7f", "{", "}", ":", "-", "_",
+    "a,b", "n" * 128, "n" * 129, "outbox-path", "replayed", "via", "\x7f", "{", "}", ":", "-", "_",
 ]  # fmt: skip
 VALUES: list[object] = [
     "", "plain", "ümlaut", "a\tb", "\x7f", "\x9f", '"', "\\", '","te":"', "{", "}", ",", "𝄞",
