@@ -55,7 +55,7 @@ grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, 
 -- call.
 grant execute on function
     outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault,
-    outbox.refuse_headers, outbox.refuse_own_channel
+    outbox.is_withheld, outbox.refuse_headers, outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;
@@ -116,7 +116,7 @@ grant execute on function
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_relay;
 grant execute on function
-    outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault, outbox.refuse_headers
+    outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault, outbox.is_withheld, outbox.refuse_headers
     to outbox_relay;
 grant select on outbox.source to outbox_relay;
 grant select, insert, update on outbox.source_position, outbox.source_queue to outbox_relay;

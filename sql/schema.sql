@@ -1384,16 +1384,7 @@ begin
     end if;
     for place in 2..cardinality(parts) by 4 loop
         name := parts[place];
-        if name = any (seen) or length(name) > 128
-           or name like any ('{ce-%,webhook-%,proxy-%,sec-%
-                              ,x-forwarded-%,x-original-%,x-rewrite-%,x-http-method-%}'::text[])
-           or name = any ('{ce,webhook,proxy,sec,x-forwarded,x-original,x-rewrite,x-http-method
-                           ,idempotency-key,content-type,replayed
-                           ,connection,keep-alive,te,trailer,trailers,transfer-encoding,upgrade,http2-settings
-                           ,content-length,expect,accept,accept-encoding,user-agent
-                           ,host,x-host,forwarded,via,x-method-override
-                           ,authorization,cookie,cookie2,set-cookie,set-cookie2
-                           ,x-real-ip,x-client-ip,x-cluster-client-ip,client-ip,true-client-ip,cf-connecting-ip}'::text[]) then
+        if name = any (seen) or length(name) > 128 or outbox.is_withheld(name) then
             return false;
         end if;
         seen := seen || name;
@@ -1449,13 +1440,7 @@ begin
                             to_json(left(name, 128)))
             when kind <> 'string' then format('header %s: its value is no string', to_json(name))
             when value ~ '[\x01-\x1f\x7f]' then format('header %s: its value has control characters', to_json(name))
-            when folded ~ ('^((ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-|$)'
-                           '|(idempotency-key|content-type|replayed'
-                           '|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings'
-                           '|content-length|expect|accept|accept-encoding|user-agent'
-                           '|host|x-host|forwarded|via|x-method-override'
-                           '|authorization|cookie|cookie2|set-cookie|set-cookie2'
-                           '|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip)$)')
+            when outbox.is_withheld(folded)
                 then format('header %s: this name is not a message''s own to set', to_json(name))
             when folded = any (seen)
                 then format('header %s: it is there twice, where a server folds case and punctuation', to_json(name))
@@ -1632,6 +1617,15 @@ $_$;
 CREATE FUNCTION outbox.is_done(xid xid8, message_id bigint, seen pg_snapshot, target pg_snapshot, after_id bigint) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (pg_visible_in_snapshot(xid, seen) OR (((message_id <= after_id) AND pg_visible_in_snapshot(xid, target)) IS TRUE));
+
+
+--
+-- Name: is_withheld(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.is_withheld(folded text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((folded || '-'::text) ~~ ANY ('{ce-%,webhook-%,proxy-%,sec-%,x-forwarded-%,x-original-%,x-rewrite-%,x-http-method-%}'::text[])) OR (folded = ANY ('{idempotency-key,content-type,replayed,connection,keep-alive,te,trailer,trailers,transfer-encoding,upgrade,http2-settings,content-length,expect,accept,accept-encoding,user-agent,host,x-host,forwarded,via,x-method-override,authorization,cookie,cookie2,set-cookie,set-cookie2,x-real-ip,x-client-ip,x-cluster-client-ip,client-ip,true-client-ip,cf-connecting-ip}'::text[])));
 
 
 --

@@ -1,7 +1,6 @@
 """Entries go into the log, many at once; one that the log refuses fails no other."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Sequence
 
 import psycopg
 from psycopg import errors
@@ -21,33 +20,13 @@ UNFIT = "OB422"
 TYPES = ("int2", "text", "text", "text", "text", "text", "text", "bytea")
 
 
-def enter(connection: Connection, entries: Iterable[Entry], priority: int) -> dict[int, str]:
+def enter(connection: Connection, entries: Sequence[Entry], priority: int) -> dict[int, str]:
     """Inserts them in their order with this priority, in the transaction under way.
 
-    They go to the server as they come: it is at the first ones while the last are made. Returns
-    those that the log itself refuses, by their places, with its words: what was checked before
-    knows its rules, and an owner may have added others. Raises psycopg.Error, and what `entries`
-    does.
+    Returns those that the log itself refuses, by their places, with its words: what was checked
+    before knows its rules, and an owner may have added others. Raises psycopg.Error.
     """
-    coming = iter(entries)
-    taken = list(islice(coming, 1))
-    if not taken:
-        return {}
-    try:
-        with connection.transaction():
-            _copy(connection, chain(taken, _noted(coming, taken)), priority)
-    except psycopg.Error as refused:
-        if not _is_refusal(refused):
-            raise
-        taken += coming
-        return _halves(connection, taken, priority, 0, refused)
-    return {}
-
-
-def _noted(coming: Iterator[Entry], taken: list[Entry]) -> Iterator[Entry]:
-    for entry in coming:
-        taken.append(entry)
-        yield entry
+    return _enter(connection, entries, priority, 0) if entries else {}
 
 
 def _enter(
@@ -57,31 +36,16 @@ def _enter(
         with connection.transaction():
             _copy(connection, entries, priority)
     except psycopg.Error as refused:
-        if not _is_refusal(refused):
+        if not isinstance(refused, REFUSALS) and refused.sqlstate != UNFIT:
             raise
-        return _halves(connection, entries, priority, first, refused)
+        if len(entries) == 1:
+            return {first: _words(refused)}
+        half = len(entries) // 2
+        return {
+            **_enter(connection, entries[:half], priority, first),
+            **_enter(connection, entries[half:], priority, first + half),
+        }
     return {}
-
-
-def _halves(
-    connection: Connection,
-    entries: Sequence[Entry],
-    priority: int,
-    first: int,
-    refused: psycopg.Error,
-) -> dict[int, str]:
-    """Of those that were refused together."""
-    if len(entries) == 1:
-        return {first: _words(refused)}
-    half = len(entries) // 2
-    return {
-        **_enter(connection, entries[:half], priority, first),
-        **_enter(connection, entries[half:], priority, first + half),
-    }
-
-
-def _is_refusal(fault: psycopg.Error) -> bool:
-    return isinstance(fault, REFUSALS) or fault.sqlstate == UNFIT
 
 
 def _words(refused: psycopg.Error) -> str:
@@ -89,7 +53,7 @@ def _words(refused: psycopg.Error) -> str:
     return f"{said}: {refused.diag.message_detail}" if refused.sqlstate == UNFIT else said
 
 
-def _copy(connection: Connection, entries: Iterable[Entry], priority: int) -> None:
+def _copy(connection: Connection, entries: Sequence[Entry], priority: int) -> None:
     with connection.cursor() as cursor, cursor.copy(COPY) as copy:
         copy.set_types(TYPES)
         write = copy.write_row

@@ -231,6 +231,8 @@ PATTERNS = """
     select prosrc from pg_proc
     where oid in ('outbox.headers_fault'::regproc, 'outbox.headers_are_plain'::regproc)
     union all
+    select pg_get_function_sqlbody('outbox.is_withheld'::regproc)
+    union all
     select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'outbox.message'::regclass
 """
 

@@ -1,4 +1,4 @@
-"""What becomes of the records of one batch, as they are read."""
+"""What becomes of the records of one batch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
 

@@ -7,8 +7,6 @@ rolls back here, and is read on from where that one came.
 
 import time
 from collections.abc import Collection, Mapping, Set
-from concurrent.futures import Future
-from typing import Any
 
 from psycopg import errors
 
@@ -93,18 +91,19 @@ class TopicIntake(Intake[Reader]):
         moves.update(self._behind(reader, moves))
 
     def _take_in(self, connection: Connection, reader: Reader) -> None:
-        """A batch: the server is at its first records while the last are read."""
+        """A batch. It is whole, and the cluster has answered, before its transaction begins: while
+        that is open, what all others publish waits for it to be read.
+        """
         batch = Batch(self.source, self._installation, self._standing)
         try:
+            entries = list(batch.entries(reader.records()))
+            self._end(reader, batch.moves)
+            # Asked after the batch was read: the topic that is there now is the one that it is from.
+            topic_id, _ = reader.told(reader.ask_topic())
             with self.transaction(connection):
-                entries = batch.entries(reader.records())
-                batch.refuse(enter(connection, entries, self.source.priority))
-                # Asked after the batch was read: the topic that is there now is the one that it is
-                # from.
-                asked = reader.ask_topic()
-                self._end(reader, batch.moves)
                 demand_unchanged(connection, self.source)
-                self._lock(connection, batch.moves, reader, asked)
+                self._lock(connection, batch.moves, topic_id)
+                batch.refuse(enter(connection, entries, self.source.priority))
                 if batch.dead:
                     dead_letters.keep(connection, self.source.id, batch.dead)
                 positions.move(connection, self.source, batch.moves, self._settings.name)
@@ -116,19 +115,12 @@ class TopicIntake(Intake[Reader]):
             entered = sum(one.entered for one in moves.values())
             self.count(entered, sum(one.passed for one in moves.values()), batch.dead)
 
-    def _lock(
-        self,
-        connection: Connection,
-        moves: Mapping[int, Move],
-        reader: Reader,
-        asked: "Future[Any]",
-    ) -> None:
+    def _lock(self, connection: Connection, moves: Mapping[int, Move], topic_id: str) -> None:
         """Raises Moved where a position is held, or is not where this batch begins."""
         known = positions.lock(connection, self.source, moves.keys())
         held = moves.keys() - known.keys()
         if held or any(known[one].next_offset != self._standing.get(one) for one in moves):
             raise Moved(held)
-        topic_id, _ = reader.told(asked)
         positions.demand_same_topic(self.source, known, topic_id)
 
     def _go_back(

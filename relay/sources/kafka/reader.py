@@ -35,9 +35,11 @@ CONSTANTS: dict[str, Any] = {
     "log_level": 2,
     "logger": LIBRARY,
 }
-# What is held of the topic at once: read ahead, and one answer to a fetch.
+# What is held of the topic at once: read ahead, and one answer to a fetch. librdkafka counts values
+# alone as kilobytes: of records that are all headers their number is the bound.
 READING: dict[str, Any] = {
     "queued.max.messages.kbytes": 16_384,
+    "queued.min.messages": 100,
     "fetch.max.bytes": 8_388_608,
     # A full queue else stops fetching for a second.
     "fetch.queue.backoff.ms": 5,
@@ -49,6 +51,9 @@ OF_PRODUCERS = ("linger.ms", "queue.buffering.max.kbytes")
 ASK_SECONDS = 5.0
 MAX_BATCH_BYTES = 8_388_608
 MAX_BATCH_RECORDS = 20_000
+# So many are taken out of librdkafka's queue at once. It makes megabytes of the headers of one, and
+# gives none at all where they are more than 100,000.
+SLICE = 8
 # What is on its way when the first record of a batch is there. From then on a batch takes so long
 # at most; and so long where records come one by one, each of which waits for it.
 MORE_SECONDS = 0.003
@@ -116,7 +121,6 @@ class Reader:
             raise SinkAway(refused.args[0].str()) from refused
         # Where each partition ended when it was read to its end, by partition.
         self.ends: dict[int, int] = {}
-        self._slice = 100
         # What the next batch begins with.
         self._unread: list[Message] = []
 
@@ -224,7 +228,7 @@ class Reader:
                 if not self._notes(message):
                     self._unread = messages[place:]
                     return True
-            messages = self._consumer.consume(self._slice, MORE_SECONDS)
+            messages = self._consumer.consume(SLICE, MORE_SECONDS)
         self._unread = []
         return False
 
@@ -234,7 +238,6 @@ class Reader:
         A partition's end is noted in `ends`. Raises as `wait`.
         """
         size = records = 0
-        # A message is as long as its value: a tombstone would count as none.
         messages, self._unread = self._unread, []
         began_at = time.monotonic()
         while messages:
@@ -248,17 +251,14 @@ class Reader:
                     size += record.size
                     records += 1
                     yield record
-            if records:
-                # What comes may be a megabyte each.
-                self._slice = min(max(MAX_BATCH_BYTES // 8 * records // (size + 1), 8), 1000)
             taken = time.monotonic() - began_at
-            if (
-                records >= MAX_BATCH_RECORDS
-                or taken > MAX_BATCH_SECONDS
-                or (taken > TRICKLE_SECONDS and len(messages) < self._slice // 2)
-            ):
+            if records >= MAX_BATCH_RECORDS or taken > MAX_BATCH_SECONDS:
                 return
-            messages = self._consumer.consume(self._slice, MORE_SECONDS)
+            # Then a batch waits for nothing more, and ends with what is there.
+            trickles = taken > TRICKLE_SECONDS
+            if trickles and len(messages) < SLICE:
+                return
+            messages = self._consumer.consume(SLICE, 0 if trickles else MORE_SECONDS)
 
     def _first(self, wait_seconds: float) -> list[Message]:
         message = self._consumer.poll(wait_seconds)

@@ -1,6 +1,4 @@
-"""What becomes of the records of one batch, while they are read."""
-
-from collections.abc import Iterator
+"""What becomes of the records of one batch."""
 
 import pytest
 
@@ -16,21 +14,6 @@ SOURCE = Source(1, "in", "kafka", "shop", 3, "t", "earliest", "", "{}")
 
 def record(partition: int, offset: int, value: bytes = b"v", headers: Headers = ()) -> Record:
     return Record("t", partition, offset, b"k", value, headers)
-
-
-def test_entries_come_one_by_one_as_records_are_read() -> None:
-    read: list[int] = []
-
-    def records() -> Iterator[Record]:
-        for offset in range(3):
-            read.append(offset)
-            yield record(0, offset)
-
-    entries = Batch(SOURCE, OWN, {0: 0}).entries(records())
-    next(entries)
-    assert read == [0]
-    next(entries)
-    assert read == [0, 1]
 
 
 def test_each_partition_moves_behind_its_last_record_whatever_became_of_it() -> None:

@@ -1,8 +1,5 @@
 """A batch enters as one, and a row that the log refuses fails no other."""
 
-from collections.abc import Iterator
-
-import pytest
 from psycopg import errors
 
 from relay.database import connect, transaction
@@ -74,45 +71,3 @@ def test_a_large_one_that_does_not_fit_is_refused_alone_and_soon(
         refused = enter(connection, given, 3)
     assert list(refused) == [5]
     assert f'at "/{MANY}/sku" (type)' in refused[5]
-
-
-def test_the_server_is_at_the_first_while_the_last_are_made(database_url: str, db: Session) -> None:
-    asked = []
-
-    def made() -> Iterator[Entry]:
-        for entry in entries(3):
-            asked.append(
-                db.execute(
-                    "select count(*) from pg_stat_activity"
-                    " where datname = current_database() and query ~ '^\\s*copy outbox.message'"
-                    " and state = 'active'"
-                ).fetchone()
-            )
-            yield entry
-
-    with connect(settings(database_url)) as connection, transaction(connection):
-        assert enter(connection, made(), 3) == {}
-    # The first shows that there is one at all; a copy of none would be one too many.
-    assert asked == [(0,), (1,), (1,)]
-
-
-def test_what_making_them_raises_leaves_nothing(database_url: str, db: Session) -> None:
-    def made() -> Iterator[Entry]:
-        yield from entries(5)
-        raise LookupError
-
-    with connect(settings(database_url)) as connection:
-        with pytest.raises(LookupError), transaction(connection):
-            enter(connection, made(), 3)
-        with transaction(connection):
-            assert enter(connection, iter(()), 3) == {}
-    assert db.execute("select count(*) from outbox.message").fetchone() == (0,)
-
-
-def test_all_are_known_by_their_places_though_they_come_one_by_one(
-    database_url: str, db: Session
-) -> None:
-    db.execute("alter table outbox.message add constraint own check (payload <> '13'::bytea)")
-    with connect(settings(database_url)) as connection, transaction(connection):
-        assert list(enter(connection, iter(entries(40)), 3)) == [13]
-    assert db.execute("select count(*) from outbox.message").fetchone() == (39,)
