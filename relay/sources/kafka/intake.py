@@ -98,7 +98,8 @@ class TopicIntake(Intake[Reader]):
         try:
             entries = list(batch.entries(reader.records()))
             self._end(reader, batch.moves)
-            # Asked after the batch was read: the topic that is there now is the one that it is from.
+            # Asked after the batch was read: the topic that is there now is the one that it is
+            # from.
             topic_id, _ = reader.told(reader.ask_topic())
             with self.transaction(connection):
                 demand_unchanged(connection, self.source)

@@ -135,7 +135,7 @@ def test_what_can_not_enter_is_kept_whole_and_the_rest_goes_on(inward: InwardSta
 
 @pytest.mark.long
 def test_records_that_are_all_headers_take_little_memory(inward: InwardStage) -> None:
-    """Tombstones, so that no bound on values holds them. What is read takes twenty times as much."""
+    """Tombstones, so that no bound on values holds them; looked at, each takes megabytes."""
     topic = inward.topic("orders", partitions=1)
     # Of three bytes each, the most of which librdkafka tells anything; and 900 kB of them.
     inward.produce(topic, [(b"k", None)] * 20, headers=[("a", b"")] * 100_000)
