@@ -6,7 +6,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.console.static import ADDRESSES
 from service.settings import Settings
 from service.web.access.keys import SCOPES
 from tests.service.api import Platform
@@ -209,7 +208,3 @@ def test_where_it_is_off_there_is_no_console(console: Platform) -> None:
         visitor = Visitor(console, console.key("read"))
         cookie = {"Cookie": f"console={visitor.cookies['console']}"}
         assert http.get("/catalogue", headers=cookie).status_code == 401
-
-
-def test_stylesheet_icon_and_script_are_the_only_files(console: Platform) -> None:
-    assert set(ADDRESSES) == {"console.css", "icon.svg", "htmx.min.js"}
