@@ -38,6 +38,7 @@ class Totals:
     dead_letters: int
     open_breakers: int
     is_more: bool
+    are_dead_letters_more: bool
 
 
 @shown
@@ -87,6 +88,8 @@ def _totals(lines: list[Line], *, is_more: bool) -> Totals:
         dead_letters=sum(line.stats.dead_letters for line in lines),
         open_breakers=sum(line.stats.breaker in ("open", "halfOpen") for line in lines),
         is_more=is_more or any(line.stats.backlog.more for line in lines),
+        are_dead_letters_more=is_more
+        or any(line.stats.dead_letters >= stats.LOOKED_AT_PER_CURSOR for line in lines),
     )
 
 

@@ -73,7 +73,7 @@ def service(
         psycopg.connect(database_url, autocommit=True) as database,
     ):
         filled = scene.fill(database)
-        database.execute(CHANGE, [scene.HOSTILE, "channels, schema, " * 40])
+        database.execute(CHANGE, [scene.HOSTILE, "channels, schema, " * 4])
         database.execute(sql.SQL("create role {} login in role outbox_service").format(role))
         port = free_port()
         url = f"http://127.0.0.1:{port}"
