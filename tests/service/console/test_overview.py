@@ -58,7 +58,6 @@ def test_a_new_database_looks_as_it_is(console: Platform) -> None:
         "None is connected.",
         "kafka",
         "message_0",
-        "Nobody at this moment.",
     ):
         assert text in shown
 
