@@ -96,6 +96,11 @@ grant execute on function
     outbox.channels_allowed, outbox.publish_checked
     to outbox_service;
 
+-- And the console: it says who did what, can take nothing of it back, and knows a session by its hash alone.
+grant select, insert (api_key_id, key_name, by_console, action, subject, subject_id, detail) on outbox.audit
+    to outbox_service;
+grant execute on function outbox.begin_session, outbox.use_session, outbox.end_session to outbox_service;
+
 -- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
 -- channel cursor waits, which also lets it lock a cursor, and those that say how Kafka knows a cursor.
 grant select on outbox.message, outbox.subscription, outbox.installation, outbox.migration to outbox_relay;
@@ -109,7 +114,8 @@ grant execute on function
     outbox.channel_cursor_target, outbox.merge_channel_cursors, outbox.channels_with_room,
     outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters, outbox.trim_idempotency,
-    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check
+    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check,
+    outbox.trim_audit
     to outbox_relay;
 
 -- What sources hold it writes into the log, and how far it came in the same transaction.
@@ -143,7 +149,7 @@ grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
     outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint, outbox.turn_holder,
-    outbox.connector, outbox.source_state, outbox.event_type_state
+    outbox.connector, outbox.source_state, outbox.event_type_state, outbox.audit
     to outbox_reader, outbox_relay;
 
 -- And what event types there are, with schema and example, and whether a payload of its own would fit: what

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.fields import EventType, Id, Time
 from service.platform.permission import (
     is_there,
@@ -81,11 +82,13 @@ class Owner(msgspec.Struct, frozen=True):
     read_channels: list[str] | None
     is_connector: bool | None
     made_by: str | None
+    subscription_id: int | None
 
 
 OWNERS: LiteralString = """
     select wanted::text as id, dead_letter.channel, s.kind, s.channels, s.read_channels,
-           outbox.other_cluster(s.settings) <> '' as is_connector, s.made_by
+           outbox.other_cluster(s.settings) <> '' as is_connector, s.made_by,
+           s.id as subscription_id
     from unnest(%(ids)s::bigint[]) as wanted
     left join outbox.dead_letter on dead_letter.id = wanted
     left join outbox.subscription as s on s.id = dead_letter.subscription_id
@@ -94,8 +97,11 @@ OWNERS: LiteralString = """
 
 async def _require_dead_letters(
     transaction: Transaction, caller: Caller, parameters: dict[str, object]
-) -> None:
-    """Raises Problem: 422 for a dead letter that is not there for the caller, 403 as `redrive`."""
+) -> set[int]:
+    """The subscriptions that they are of.
+
+    Raises Problem: 422 for one that is not there for the caller, 403 as `redrive`.
+    """
     owners = await transaction.all(Owner, OWNERS, parameters)
     for owner in owners:
         if owner.kind is None or owner.channel is None or not _may_see(caller, owner):
@@ -104,6 +110,7 @@ async def _require_dead_letters(
         require_scope(caller, kind)
     for owner in owners:
         require_maker(caller, owner)
+    return {owner.subscription_id for owner in owners if owner.subscription_id is not None}
 
 
 def _may_see(caller: Caller, owner: Owner) -> bool:
@@ -141,7 +148,8 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
             assert form.ids is not UNSET
             statement = REDRIVE_THESE
             parameters: dict[str, object] = {"ids": [int(written) for written in form.ids]}
-            await _require_dead_letters(transaction, call.caller, parameters)
+            of = await _require_dead_letters(transaction, call.caller, parameters)
+            these = f": {', '.join(form.ids)}"
         else:
             statement = REDRIVE
             parameters = {
@@ -153,8 +161,12 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
                 "at_most": MAX_REDRIVEN,
             }
             await _require_subscription(transaction, call.caller, form.subscription_id)
+            of, these = {int(form.subscription_id)}, ""
         done = await transaction.one(Redriven, statement, parameters)
         assert done is not None
+        subject = of.pop() if len(of) == 1 else "several subscriptions"
+        detail = f"{done.redriven} redriven{these}"
+        await note(transaction, call, "dead_letter.redrive", subject, detail)
         return done
 
     return await call.database.run(work)

@@ -123,8 +123,8 @@ def test_a_browser_runs_and_loads_nothing_of_others(public: TestClient, path: st
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_stylesheet_and_icon_are_everybodys_and_kept(shop: Platform) -> None:
-    assert set(ADDRESSES) == {"console.css", "icon.svg"}
+def test_stylesheet_icon_and_script_are_everybodys_and_kept(shop: Platform) -> None:
+    assert set(ADDRESSES) == {"console.css", "icon.svg", "htmx.min.js"}
     for name, address in ADDRESSES.items():
         answer = shop.http.get(address)
         assert answer.status_code == 200
