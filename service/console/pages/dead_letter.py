@@ -2,6 +2,7 @@
 
 import asyncio
 
+from msgspec import Raw
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -38,7 +39,7 @@ async def _payload(one: WholeDeadLetter) -> Payload | None:
     """In another thread: a megabyte takes a while. None where it is withheld."""
     if isinstance(one.payload_base64, bytes):
         return await asyncio.to_thread(written, one.payload_base64)
-    if isinstance(one.payload, bytes | bytearray | memoryview):
+    if isinstance(one.payload, Raw):
         return await asyncio.to_thread(written, bytes(one.payload))
     return None
 

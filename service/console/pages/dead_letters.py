@@ -1,6 +1,5 @@
 """/console/dead-letters: what was given up, found by what is known of it, and sent again."""
 
-from datetime import datetime
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -33,12 +32,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     type: EventType | None = None
     reason: Reason | None = None
     state: Literal["dead", "redriven", "delivered", "all"] = "dead"
-    from_: datetime | None = msgspec.field(default=None, name="from")
-    to: datetime | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
     cursor: Cursor | None = None
 
     def query(self) -> DeadLetterQuery:
-        """The same as the API is asked."""
+        """The same as the API is asked. Raises Problem 422."""
         return DeadLetterQuery(
             limit=ROWS,
             cursor=self.cursor,
@@ -46,8 +45,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
             type=self.type,
             reason=self.reason,
             state=None if self.state == "all" else self.state,
-            from_=None if self.from_ is None else in_utc(self.from_),
-            to=None if self.to is None else in_utc(self.to),
+            from_=None if self.from_ is None else in_utc(self.from_, "from"),
+            to=None if self.to is None else in_utc(self.to, "to"),
         )
 
 

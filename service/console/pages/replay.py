@@ -1,7 +1,5 @@
 """/console/subscriptions/{id}/replay: how many messages would come again, and then their coming."""
 
-from datetime import datetime
-
 import msgspec
 from msgspec import UNSET
 from starlette.responses import Response
@@ -21,7 +19,7 @@ ADDRESS = f"{of.ADDRESS}/replay"
 class Asked(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """From where on; nothing before somebody has said it."""
 
-    from_: datetime | None = msgspec.field(default=None, name="from")
+    from_: str | None = msgspec.field(default=None, name="from")
     from_message_id: Id | None = None
 
 
@@ -30,8 +28,9 @@ async def show_replay(visit: Visit) -> Response:
     """Asks from where on; told that, counts what would come."""
     id_ = visit.request.path_params["id"]
     asked = visit.query(Asked)
+    from_ = None if asked.from_ is None else in_utc(asked.from_, "from")
     body = ReplayForm(
-        from_=UNSET if asked.from_ is None else in_utc(asked.from_),
+        from_=UNSET if from_ is None else from_,
         from_message_id=UNSET if asked.from_message_id is None else asked.from_message_id,
         dry_run=True,
     )
@@ -42,9 +41,9 @@ async def show_replay(visit: Visit) -> Response:
     return visit.page(
         "pages/replay.html",
         one=subscription,
-        from_=of_field(asked.from_),
+        from_=of_field(from_),
         # In full, as what is sent with the form.
-        from_told="" if asked.from_ is None else in_utc(asked.from_).isoformat(),
+        from_told="" if from_ is None else from_.isoformat(),
         from_message_id=asked.from_message_id or "",
         counted=counted,
         may_operate=of.may_operate(visit, subscription),

@@ -120,7 +120,10 @@ def _lines(name: str, value: object) -> Iterator[tuple[str, str]]:
             for inner, one in value.items():
                 yield from _lines(f"{name}.{inner}", one)
         case list():
-            yield name, ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value)
+            yield (
+                name,
+                ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value),
+            )
         case None:
             yield name, "none"
         case float():
@@ -173,7 +176,7 @@ async def send_test(visit: Visit, _: Form) -> Response:
 async def rotate_secret(visit: Visit, form: Form) -> Response:
     """Makes a new secret, and shows it here and nowhere else: so the answer is the page itself."""
     id_ = visit.request.path_params["id"]
-    body = form.as_(RotationForm, revoke_old=form.text("revokeOld"))
+    body = form.as_(RotationForm, "revokeOld")
     made = await visit.ask(secret.rotate_secret, id=id_, body=body)
     subscription = await visit.ask(view.read_subscription, id=id_)
     return visit.page(

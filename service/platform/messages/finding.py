@@ -1,7 +1,7 @@
 """GET /v1/messages: the ids of messages with an idempotency key, or of a group."""
 
 from datetime import datetime
-from typing import Any, ClassVar, LiteralString
+from typing import LiteralString
 
 import msgspec
 
@@ -19,10 +19,6 @@ class MessageQuery(
 
     A key that is limited to channels names one of these in `channelId`.
     """
-
-    JSON_SCHEMA: ClassVar[dict[str, Any]] = {
-        "oneOf": [{"required": ["idempotencyKey"]}, {"required": ["groupKey"]}]
-    }
 
     idempotency_key: IdempotencyKey | None = None
     group_key: GroupKey | None = None
