@@ -18,7 +18,7 @@ from tests.receiver import OK, Reaction, Received, Receiver, respond
 CHANNEL = "orders.lifecycle"
 POISONED = "order.poisoned"
 SETTINGS = {
-    "retry": {"schedule_seconds": [1] * 60, "jitter": 0},
+    "retry": {"initial_delay_seconds": 1, "multiplier": 1, "max_attempts": 60},
     # What is left of a cool-down is not waited for: who mends the endpoint says so.
     "breaker": {"minimum": 5, "cool_down_seconds": 60},
     "client_errors": "dead_letter",
@@ -30,7 +30,10 @@ PUBLISH = """
     select outbox.publish(%s, %s, json_build_object('order', %s::text), group_key => %s,
                           idempotency_key => %s)
 """
-BREAKER = "select state from outbox.breaker_state where subscription = 'billing'"
+BREAKER = """
+    select coalesce((select state from outbox.breaker_state where subscription = 'billing'),
+                    'closed')
+"""
 DEAD = "select count(*) from outbox.dead_letter where redriven_at is null"
 UNDELIVERED = "select count(*) from outbox.dead_letter where delivered_at is null"
 

@@ -1,19 +1,130 @@
-"""An outage as an operator sees it and ends it: by the commands, and by the console alone."""
+"""An outage as an operator sees it and ends it: by the console alone, and by the commands.
 
-from collections.abc import Iterator
+It leaves pictures and what was typed in build/screenshots.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 
+from service.platform import keys
+from tests.conftest import Spawn
+from tests.programs import required
 from tests.relay.operating import outbox_relay
+from tests.service.console.accessibility import serious_findings
 from tests.service.console.outage import CHANNEL, Outage, outage
-from tests.service.console.test_browser import SCREENSHOTS
+from tests.service.console.test_browser import ARGUMENTS, SCREENSHOTS
 
 
 @pytest.fixture
 def played(database_url: str, tmp_path: Path) -> Iterator[Outage]:
     with outage(database_url, tmp_path) as played:
         yield played
+
+
+class Operator:
+    """Somebody who has the console in a browser, and nothing else."""
+
+    def __init__(self, tab: Page, key: str) -> None:
+        self.tab = tab
+        self.told: list[str] = []
+        tab.on("console", self._note)
+        tab.goto("/console/subscriptions")
+        tab.get_by_label("API key").fill(key)
+        tab.get_by_role("button", name="Sign in").click()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.told.append(message.text)
+
+    def opens(self, link: str) -> None:
+        self.tab.get_by_role("link", name=link, exact=True).first.click()
+
+    def presses(self, button: str) -> None:
+        self.tab.get_by_role("button", name=button, exact=True).click()
+
+    def sees(self, *texts: str) -> None:
+        for text in texts:
+            expect(self.tab.locator("main")).to_contain_text(text)
+
+    def keeps(self, name: str) -> None:
+        """A picture of the page, which has to be fit for everybody."""
+        assert serious_findings(self.tab) == [], name
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.tab.screenshot(path=SCREENSHOTS / f"outage-{name}.png", full_page=True)
+
+
+@pytest.fixture
+def operator(
+    played: Outage, database_url: str, spawn: Spawn, free_port: Callable[[], int]
+) -> Iterator[Operator]:
+    path = required("chromium", "chromium-browser", "google-chrome")
+    key = keys.create(played.database, "operator", ["read", "manage", "payloads"])
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "DATABASE_URL": database_url,
+        "SERVICE_PORT": str(port),
+        "SERVICE_CONSOLE": "on",
+    }
+    spawn("outbox-service", environment=environment, ready_url=f"{url}/readyz")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        window = browser.new_context(base_url=url, viewport={"width": 1120, "height": 700})
+        yield Operator(window.new_page(), key)
+        browser.close()
+
+
+@pytest.mark.long
+def test_an_outage_is_ended_by_the_console_alone(played: Outage, operator: Operator) -> None:
+    operator.sees("billing", "on")
+    played.breaks()
+    operator.opens("Subscriptions")
+    operator.sees("breaker open")
+    operator.keeps("1-subscriptions")
+    operator.opens("billing")
+    operator.sees("The breaker is open since", "we are down", "Groups that are held up")
+    operator.keeps("2-breaker-open")
+
+    operator.opens("Messages")
+    operator.tab.get_by_label("Id or idempotency key").fill(played.key(6))
+    operator.presses("Find")
+    operator.sees("billing breaker open", played.key(6))
+    operator.keeps("3-message")
+
+    played.is_half_mended()
+    operator.opens("billing")
+    operator.presses("Retry now")
+    operator.sees("those behind in their groups follow")
+    played.until_one_is_dead()
+    operator.opens("Dead letters")
+    operator.sees("http_422", "order.poisoned")
+    operator.keeps("4-dead-letters")
+    operator.tab.get_by_role("row", name="order.poisoned").get_by_role("link").first.click()
+    operator.sees("no order of this kind", '"order": "7"')
+    operator.keeps("5-dead-letter")
+
+    played.is_mended()
+    operator.presses("Redrive it")
+    operator.sees("1 dead letter is on the way again")
+    played.until_all_is_delivered()
+    operator.tab.reload()
+    operator.sees("delivered")
+    operator.opens("Dead letters")
+    operator.sees("There is no dead letter")
+    operator.opens("Subscriptions")
+    cells = operator.tab.get_by_role("row", name="billing").get_by_role("cell")
+    # Its state, what waits, and dead letters.
+    expect(cells.nth(1)).to_have_text("on")
+    expect(cells.nth(2)).to_have_text("0")
+    expect(cells.last).to_have_text("0")
+    operator.keeps("6-green")
+    operator.opens("Audit")
+    operator.sees("subscription.retry", "dead_letter.redrive")
+    # A policy that lets something not pass says so in the browser's console.
+    assert operator.told == []
 
 
 class Terminal:
@@ -35,6 +146,7 @@ class Terminal:
         path.write_text("".join(self._said))
 
 
+@pytest.mark.long
 def test_an_outage_is_ended_by_the_commands(played: Outage, database_url: str) -> None:
     terminal = Terminal(database_url)
     played.breaks()
