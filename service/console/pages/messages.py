@@ -1,4 +1,4 @@
-"""/console/messages: where a message is, found by its id, its idempotency key or its group."""
+"""/console/messages: where a message is, found by its id or its idempotency key."""
 
 import re
 
@@ -9,7 +9,7 @@ from starlette.routing import Route
 from service.console.page import NO_STORE
 from service.console.visit import Visit, shown
 from service.platform import trace
-from service.platform.fields import ChannelId, GroupKey
+from service.platform.fields import ChannelId
 from service.platform.messages import finding
 from service.platform.messages.finding import Found, MessageQuery
 
@@ -23,7 +23,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     """`key` is an id, or an idempotency key; with a channel the latter also where it is digits."""
 
     key: str = ""
-    group_key: GroupKey | None = None
     channel_id: ChannelId | None = None
 
 
@@ -35,12 +34,8 @@ async def show_search(visit: Visit) -> Response:
     if _ID.fullmatch(key) and asked.channel_id is None:
         return _to(key)
     found: Found | None = None
-    if _KEY.fullmatch(key) or (asked.group_key and not key):
-        query = MessageQuery(
-            idempotency_key=key or None,
-            group_key=None if key else asked.group_key,
-            channel_id=asked.channel_id,
-        )
+    if _KEY.fullmatch(key):
+        query = MessageQuery(idempotency_key=key, channel_id=asked.channel_id)
         found = await visit.ask(finding.find_messages, query=query)
         if len(found.message_ids) == 1:
             return _to(found.message_ids[0])

@@ -1,4 +1,4 @@
-"""GET /v1/messages: the ids of messages with an idempotency key, or of a group."""
+"""GET /v1/messages: the ids of messages with an idempotency key."""
 
 from datetime import datetime
 from typing import LiteralString
@@ -6,7 +6,7 @@ from typing import LiteralString
 import msgspec
 
 from service.database.transaction import Transaction
-from service.platform.fields import ChannelId, GroupKey, Id, IdempotencyKey, Time
+from service.platform.fields import ChannelId, Id, IdempotencyKey, Time
 from service.platform.permission import require_channel
 from service.problems import Problem
 from service.web.operations.operation import Call
@@ -15,23 +15,23 @@ from service.web.operations.operation import Call
 class MessageQuery(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """`idempotencyKey` or `groupKey`, one of them; `from` and `to` are about when it was written.
+    """`from` and `to` are about when the message was written.
 
     A key that is limited to channels names one of these in `channelId`.
     """
 
-    idempotency_key: IdempotencyKey | None = None
-    group_key: GroupKey | None = None
+    idempotency_key: IdempotencyKey
     channel_id: ChannelId | None = None
     from_: Time | None = msgspec.field(default=None, name="from")
     to: Time | None = None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The latest, the newest first, ten at most; of a group those that wait first.
+    """The latest, the newest first, ten at most.
 
-    No index knows keys and groups, so the latest 100,000 messages of the span are looked at: those
-    since `lookedFrom`, which is null where the log has none there. `more`: the span has more.
+    No index knows idempotency keys. One that the outbox made says itself when that was; for others
+    the latest 100,000 messages of the span are looked at: those since `lookedFrom`, which is null
+    where the log has none there. `more`: the span has more.
     """
 
     message_ids: list[Id]
@@ -42,15 +42,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 FIND: LiteralString = """
     select message_ids::text[] as message_ids, looked_from, more
     from outbox.find_messages(
-        %(idempotency_key)s, %(group_key)s, %(channel)s, %(from)s, %(to)s)
+        idempotency_key => %(idempotency_key)s, channel => %(channel)s, from_time => %(from)s,
+        upto_time => %(to)s)
 """
 
 
 async def find_messages(call: Call[None, MessageQuery]) -> Found:
-    """Finds messages by their idempotency key or by their group: …/trace tells where one is."""
+    """Finds messages by their idempotency key; …/trace tells where one is."""
     query = call.query
-    if (query.idempotency_key is None) == (query.group_key is None):
-        raise Problem(422, "Give idempotencyKey or groupKey, one of them.", field="idempotencyKey")
     if call.caller.channels is not None:
         if query.channel_id is None:
             detail = "This key is limited to channels: name one of them in channelId."
@@ -58,7 +57,6 @@ async def find_messages(call: Call[None, MessageQuery]) -> Found:
         require_channel(call.caller, query.channel_id, "channelId")
     parameters = {
         "idempotency_key": query.idempotency_key,
-        "group_key": query.group_key,
         "channel": query.channel_id,
         "from": query.from_,
         "to": query.to,

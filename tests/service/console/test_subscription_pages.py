@@ -2,12 +2,13 @@
 
 import pytest
 
+from service.web.access.keys import Scope
 from tests.service.api import Json, Platform, path
 from tests.service.console.reading import page
 from tests.service.console.visiting import Visitor
 from tests.service.platform.limited import message
 
-ALL = ("read", "manage", "operate", "payloads", "publish")
+ALL: tuple[Scope, ...] = ("read", "manage", "operate", "payloads", "publish")
 BLOCKED = """
     insert into outbox.delivery (cursor_id, message_id, group_key, attempts, due_at, reason)
     select id, %s, %s, 3, clock_timestamp() + interval '1 h', 'http_503' from outbox.cursor
