@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from service import openapi
 from service.checking.checker import Checker
 from service.console.catalogue.counts import Counts
+from service.console.minutes import Minutes
 from service.console.routes import CATALOGUE, CONSOLE
 from service.database.pool import Database
 from service.payments import api as payments_api
@@ -55,6 +56,7 @@ class State(TypedDict):
     live: Live
     payments: Payments
     counts: Counts
+    minutes: Minutes
     checker: Checker
     look: Callable[[], Awaitable[None]]
     spans: "Spans | None"
@@ -103,6 +105,7 @@ def create_app(settings: Settings, spans: "Spans | None" = None) -> Starlette:
         live=Live(database, metrics, settings.max_connections // 2),
         payments=payments,
         counts=Counts(database),
+        minutes=Minutes(database),
         checker=Checker(),
         look=payments.look,
         spans=spans,

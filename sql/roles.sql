@@ -99,6 +99,10 @@ grant execute on function
 -- And the console: it says who did what, can take nothing of it back, and knows a session by its hash alone.
 grant select, insert (api_key_id, key_name, by_console, action, subject, subject_id, detail) on outbox.audit
     to outbox_service;
+grant select on outbox.horizon, outbox.maintenance to outbox_service;
+grant execute on function
+    outbox.relays, outbox.open_transactions, outbox.partition_state, outbox.foreign_cluster
+    to outbox_service;
 grant execute on function outbox.begin_session, outbox.use_session, outbox.end_session to outbox_service;
 
 -- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
@@ -162,7 +166,7 @@ grant execute on function
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
     outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
-    outbox.trace_message, outbox.trace, outbox.find_messages
+    outbox.trace_message, outbox.trace, outbox.find_messages, outbox.relays
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)

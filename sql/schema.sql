@@ -3349,6 +3349,27 @@ $$;
 
 
 --
+-- Name: relays(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.relays() RETURNS TABLE(relay text, since timestamp with time zone, sessions integer, runs integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select split_part(application_name, ' ', 2), min(backend_start), count(*)::integer,
+           (count(*) filter (where application_name ~ ' (cursor [0-9]+( [+]?[0-9]*)?|source [0-9]+)$'))::integer
+    from pg_stat_activity as session
+    join pg_roles as login on login.oid = session.usesysid
+    where session.datname = current_database() and application_name like 'outbox-relay %'
+      and (pg_has_role(login.oid, to_regrole('outbox_relay'), 'member')
+           or pg_has_role(login.oid, (select relowner from pg_class where oid = 'outbox.cursor'::regclass), 'member'))
+    group by 1
+    order by 1
+    limit 100
+$_$;
+
+
+--
 -- Name: remember_channels(); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -8589,6 +8610,13 @@ REVOKE ALL ON FUNCTION outbox.redrive(dead_letter_ids bigint[]) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION outbox.refuse_event(type text, version integer, pointer text, keyword text, detail text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION relays(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.relays() FROM PUBLIC;
 
 
 --

@@ -18,6 +18,7 @@ from service.platform.event_types import registration as event_type_registration
 from service.platform.event_types import validation as event_type_validation
 from service.platform.event_types import view as event_type_view
 from service.platform.messages import finding, idempotency, messages
+from service.platform.overview import overview
 from service.platform.pages import Page, PageQuery
 from service.platform.subscriptions import (
     change,
@@ -469,6 +470,14 @@ TABLE = (
         scopes=("read",),
         query=audit.AuditQuery,
         answer=Page[audit.Entry],
+    ),
+    Operation(
+        method="GET",
+        path="/v1/overview",
+        tag="stats",
+        run=overview.read_overview,
+        scopes=("read",),
+        answer=overview.Overview,
     ),
     Operation(
         method="GET",

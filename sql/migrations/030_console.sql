@@ -119,4 +119,24 @@ end
 $$;
 revoke execute on function outbox.end_session(bytea) from public;
 
+-- The relays that are connected: since when the oldest of their sessions is, how many they have, and how many of these
+-- are in a run. As in outbox.cursor_holder only those count that may be a relay. `since` is NULL where the owner of this
+-- function may not see it (pg_read_all_stats).
+create function outbox.relays() returns table (relay text, since timestamptz, sessions integer, runs integer)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select split_part(application_name, ' ', 2), min(backend_start), count(*)::integer,
+           (count(*) filter (where application_name ~ ' (cursor [0-9]+( [+]?[0-9]*)?|source [0-9]+)$'))::integer
+    from pg_stat_activity as session
+    join pg_roles as login on login.oid = session.usesysid
+    where session.datname = current_database() and application_name like 'outbox-relay %'
+      and (pg_has_role(login.oid, to_regrole('outbox_relay'), 'member')
+           or pg_has_role(login.oid, (select relowner from pg_class where oid = 'outbox.cursor'::regclass), 'member'))
+    group by 1
+    order by 1
+    limit 100
+$$;
+revoke execute on function outbox.relays() from public;
+
 insert into outbox.migration (version, name) values (30, 'console');

@@ -7,7 +7,9 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.console.charts import Sparkline, sparkline
 from service.console.form import Form
+from service.console.minutes import NOTHING, Minutes
 from service.console.visit import Visit, changes, shown
 from service.platform.connectors import steps as connector_steps
 from service.platform.connectors import view as connector_view
@@ -53,7 +55,15 @@ async def show_subscription(visit: Visit) -> Response:
             attempts.list_attempts, query=AttemptQuery(limit=MAX_ATTEMPTS, subscription_id=id_)
         ),
         settings=_settings(subscription, connector),
+        sparkline=await hour_of(visit, id_),
     )
+
+
+async def hour_of(visit: Visit, id_: str) -> Sparkline | None:
+    """Its last hour; None where the database had no time to tell."""
+    minutes: Minutes = visit.request.state.minutes
+    hours = await minutes.now()
+    return None if hours is None else sparkline(hours.get(id_, NOTHING))
 
 
 def may_operate(visit: Visit, subscription: Subscription) -> bool:

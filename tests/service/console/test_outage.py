@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from service.platform import keys
 from tests.conftest import Spawn
-from tests.programs import required
 from tests.relay.operating import outbox_relay
-from tests.service.console.accessibility import serious_findings
+from tests.service.console import browsing
+from tests.service.console.browsing import SCREENSHOTS
 from tests.service.console.outage import CHANNEL, Outage, outage
-from tests.service.console.test_browser import ARGUMENTS, SCREENSHOTS
 
 
 @pytest.fixture
@@ -30,6 +29,7 @@ class Operator:
     def __init__(self, tab: Page, key: str) -> None:
         self.tab = tab
         self.told: list[str] = []
+        self._axe = browsing.axe_source()
         tab.on("console", self._note)
         tab.goto("/console/subscriptions")
         tab.get_by_label("API key").fill(key)
@@ -51,7 +51,7 @@ class Operator:
 
     def keeps(self, name: str) -> None:
         """A picture of the page, which has to be fit for everybody."""
-        assert serious_findings(self.tab) == [], name
+        assert browsing.findings(self.tab, self._axe) == [], name
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.tab.screenshot(path=SCREENSHOTS / f"outage-{name}.png", full_page=True)
 
@@ -60,7 +60,6 @@ class Operator:
 def operator(
     played: Outage, database_url: str, spawn: Spawn, free_port: Callable[[], int]
 ) -> Iterator[Operator]:
-    path = required("chromium", "chromium-browser", "google-chrome")
     key = keys.create(played.database, "operator", ["read", "manage", "payloads"])
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -70,11 +69,9 @@ def operator(
         "SERVICE_CONSOLE": "on",
     }
     spawn("outbox-service", environment=environment, ready_url=f"{url}/readyz")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with browsing.launched() as browser:
         window = browser.new_context(base_url=url, viewport={"width": 1120, "height": 700})
         yield Operator(window.new_page(), key)
-        browser.close()
 
 
 @pytest.mark.long

@@ -80,7 +80,7 @@ def test_a_session_ends_with_its_key(console: Platform) -> None:
     for statement in end.values():
         visitor = Visitor(console, console.key("read"))
         visitor.see("/console")
-        console.database.execute(statement, [newest_key(console)])  # type: ignore[call-overload]
+        console.database.execute(statement, [newest_key(console)])
         assert visitor.get("/console").status_code == 303
 
 
