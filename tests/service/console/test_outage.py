@@ -16,6 +16,11 @@ from tests.service.console import browsing
 from tests.service.console.browsing import SCREENSHOTS
 from tests.service.console.outage import CHANNEL, Outage, outage
 
+# Of a picture, and where the page's own text ends.
+WIDTH = 1120
+MAX_HEIGHT = 860
+END_OF_PAGE = "document.querySelector('main').lastElementChild.getBoundingClientRect().bottom + 32"
+
 
 @pytest.fixture
 def played(database_url: str, tmp_path: Path) -> Iterator[Outage]:
@@ -53,7 +58,12 @@ class Operator:
         """A picture of the page, which has to be fit for everybody."""
         assert browsing.findings(self.tab, self._axe) == [], name
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.tab.screenshot(path=SCREENSHOTS / f"outage-{name}.png", full_page=True)
+        height = self.tab.evaluate(END_OF_PAGE)
+        self.tab.screenshot(
+            path=SCREENSHOTS / f"outage-{name}.png",
+            full_page=True,
+            clip={"x": 0, "y": 0, "width": WIDTH, "height": min(height, MAX_HEIGHT)},
+        )
 
 
 @pytest.fixture
@@ -70,7 +80,7 @@ def operator(
     }
     spawn("outbox-service", environment=environment, ready_url=f"{url}/readyz")
     with browsing.launched() as browser:
-        window = browser.new_context(base_url=url, viewport={"width": 1120, "height": 700})
+        window = browser.new_context(base_url=url, viewport={"width": WIDTH, "height": 700})
         yield Operator(window.new_page(), key)
 
 
