@@ -97,7 +97,7 @@ grant execute on function
     to outbox_service;
 
 -- And the console: it says who did what, can take nothing of it back, and knows a session by its hash alone.
-grant select, insert (api_key_id, key_name, by_console, action, subject, subject_id, detail) on outbox.audit
+grant select, insert (api_key_id, key_name, by_console, action, subject, subject_id, summary) on outbox.audit
     to outbox_service;
 grant select on outbox.horizon, outbox.maintenance to outbox_service;
 grant execute on function

@@ -5518,11 +5518,11 @@ CREATE TABLE outbox.audit (
     action text NOT NULL,
     subject text NOT NULL,
     subject_id bigint,
-    detail text DEFAULT ''::text NOT NULL,
+    summary text DEFAULT ''::text NOT NULL,
     CONSTRAINT action_is_a_noun_and_a_verb CHECK ((action ~ '^[a-z_]{1,40}[.][a-z_]{1,40}$'::text)),
-    CONSTRAINT detail_is_at_most_1000_characters CHECK ((length(detail) <= 1000)),
     CONSTRAINT key_name_is_at_most_100_characters CHECK ((length(key_name) <= 100)),
-    CONSTRAINT subject_is_at_most_255_characters CHECK ((length(subject) <= 255))
+    CONSTRAINT subject_is_at_most_255_characters CHECK ((length(subject) <= 255)),
+    CONSTRAINT summary_is_at_most_1000_characters CHECK ((length(summary) <= 1000))
 );
 
 

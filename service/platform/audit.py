@@ -36,18 +36,18 @@ Action = Literal[
     "event_type.register",
     "event_type.delete",
 ]
-MAX_DETAIL_LENGTH = 1000
+MAX_SUMMARY_LENGTH = 1000
 
 # A connector is a subscription or a source, and no two of them have one id.
 NOTE: LiteralString = """
     insert into outbox.audit
-        (api_key_id, key_name, by_console, action, subject, subject_id, detail)
+        (api_key_id, key_name, by_console, action, subject, subject_id, summary)
     values (%(api_key_id)s, %(key_name)s, %(by_console)s, %(action)s,
             left(coalesce(%(subject)s::text,
                           (select name from outbox.subscription where id = %(subject_id)s::bigint),
                           (select name from outbox.source where id = %(subject_id)s::bigint),
                           ''), 255),
-            %(subject_id)s, %(detail)s)
+            %(subject_id)s, %(summary)s)
 """
 
 
@@ -56,11 +56,11 @@ async def note(
     call: Call[Any, Any],
     action: Action,
     subject: str | int,
-    detail: str = "",
+    summary: str = "",
 ) -> None:
     """That the caller did this: to the subscription or connector of this id, or what has this name.
 
-    It has a name only while it is there: a deletion is noted first. `detail` repeats no value that
+    It has a name only while it is there: a deletion is noted first. `summary` repeats no value that
     may be a secret.
     """
     named = isinstance(subject, str)
@@ -71,7 +71,7 @@ async def note(
         "action": action,
         "subject": subject if named else None,
         "subject_id": None if named else subject,
-        "detail": shortened(detail, MAX_DETAIL_LENGTH),
+        "summary": shortened(summary, MAX_SUMMARY_LENGTH),
     }
     await transaction.execute(NOTE, parameters)
 
@@ -106,12 +106,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     action: str
     subject: str
     subject_id: Id | None
-    detail: str
+    summary: str
 
 
 LIST: LiteralString = """
     select id::text as id, at, api_key_id::text as key_id, key_name, by_console, action, subject,
-           subject_id::text as subject_id, detail
+           subject_id::text as subject_id, summary
     from outbox.audit
     where audit.id < %(before)s
       and (%(key_name)s::text is null or key_name = %(key_name)s)

@@ -16,12 +16,12 @@ create table outbox.audit (
     subject    text        not null,
     subject_id bigint,
     -- Which fields, how many messages. Never a value that a caller sent for a field: it may be a secret.
-    detail     text        not null default '',
+    summary    text        not null default '',
 
     constraint key_name_is_at_most_100_characters check (length(key_name) <= 100),
     constraint action_is_a_noun_and_a_verb check (action ~ '^[a-z_]{1,40}[.][a-z_]{1,40}$'),
     constraint subject_is_at_most_255_characters check (length(subject) <= 255),
-    constraint detail_is_at_most_1000_characters check (length(detail) <= 1000)
+    constraint summary_is_at_most_1000_characters check (length(summary) <= 1000)
 );
 create index audit_at on outbox.audit (at);
 create index audit_key_name on outbox.audit (key_name, id);

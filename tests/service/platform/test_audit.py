@@ -37,12 +37,12 @@ class Changes:
         return answer.json() if answer.content else None
 
     def new(self) -> list[tuple[str, str, str]]:
-        """What was noted since this was asked last: action, subject, detail."""
+        """What was noted since this was asked last: action, subject, summary."""
         items = self.platform.walk("/v1/audit?", 200)
         items = items[: len(items) - self._before]
         self._before = self._count()
         assert {item["byConsole"] for item in items} == {False}
-        return [(item["action"], item["subject"], item["detail"]) for item in reversed(items)]
+        return [(item["action"], item["subject"], item["summary"]) for item in reversed(items)]
 
 
 def test_every_operation_that_changes_something_is_noted(platform: Platform) -> None:
