@@ -32,7 +32,8 @@ PAGES: dict[str, Callable[[Scene], str]] = {
     "catalogue": lambda _: "/catalogue",
 }
 CHANGE = """
-    insert into outbox.audit (api_key_id, key_name, by_console, action, subject, subject_id, summary)
+    insert into outbox.audit
+        (api_key_id, key_name, by_console, action, subject, subject_id, summary)
     values (1, 'operator', true, 'subscription.pause', 'billing', 2, ''),
            (1, 'operator', false, 'event_type.register', %s, null, %s)
 """
