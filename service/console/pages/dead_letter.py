@@ -1,6 +1,7 @@
 """/console/dead-letters/{id}: one message that was given up: what it holds and what was tried."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from msgspec import Raw
 from starlette.responses import Response
@@ -27,6 +28,7 @@ async def show_dead_letter(visit: Visit) -> Response:
     subscription = await visit.ask(view.read_subscription, id=one.subscription_id)
     return visit.page(
         "pages/dead_letter.html",
+        now=datetime.now(UTC),
         one=one,
         subscription=subscription,
         payload=await _payload(one),

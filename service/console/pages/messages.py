@@ -1,6 +1,7 @@
 """/console/messages: where a message is, found by its id or its idempotency key."""
 
 import re
+from datetime import UTC, datetime
 
 import msgspec
 from starlette.responses import RedirectResponse, Response
@@ -52,7 +53,7 @@ def _to(message_id: str) -> Response:
 async def show_message(visit: Visit) -> Response:
     """The trace: what became of it at each subscription, and how that is known."""
     traced = await visit.ask(trace.read_trace, id=visit.request.path_params["id"])
-    return visit.page("pages/message.html", traced=traced)
+    return visit.page("pages/message.html", traced=traced, now=datetime.now(UTC))
 
 
 ROUTES = (

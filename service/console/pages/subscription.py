@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 from starlette.responses import Response
@@ -46,6 +47,7 @@ async def show_subscription(visit: Visit) -> Response:
     connector = await _connector(visit, subscription)
     return visit.page(
         "pages/subscription.html",
+        now=datetime.now(UTC),
         one=subscription,
         may_operate=may_operate(visit, subscription),
         numbers=await _numbers(visit, id_),

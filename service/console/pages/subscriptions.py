@@ -1,5 +1,7 @@
 """/console/subscriptions: every subscription, what waits for it and how fast it goes."""
 
+from datetime import UTC, datetime
+
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -28,7 +30,9 @@ async def show_subscriptions(visit: Visit) -> Response:
     found = await visit.ask(view.list_subscriptions, query=PageQuery(limit=ROWS, cursor=cursor))
     counted = await visit.ask(stats.list_stats, query=StatsQuery(limit=ROWS, cursor=cursor))
     numbers = {one.subscription_id: one for one in counted.items}
-    return visit.page("pages/subscriptions.html", found=found, numbers=numbers)
+    return visit.page(
+        "pages/subscriptions.html", found=found, numbers=numbers, now=datetime.now(UTC)
+    )
 
 
 ROUTES = (Route("/console/subscriptions", show_subscriptions, methods=["GET"]),)
