@@ -77,7 +77,7 @@ grant execute on function
     outbox.subscribe, outbox.connect, outbox.connect_in, outbox.other_cluster, outbox.unsubscribe, outbox.rotate_secret,
     outbox.send_test, outbox.replay, outbox.redrive, outbox.retry, outbox.unread, outbox.delivery_state,
     outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.channel_fits, outbox.trim_idempotency,
-    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace
+    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace, outbox.find_messages
     to outbox_service;
 
 -- And inward connectors.

@@ -6,7 +6,17 @@ from starlette.routing import BaseRoute, Route
 
 from service.console import static
 from service.console.catalogue import asyncapi, event_type, index
-from service.console.pages import audit, overview, sign_in
+from service.console.pages import (
+    audit,
+    dead_letter,
+    dead_letters,
+    messages,
+    overview,
+    replay,
+    sign_in,
+    subscription,
+    subscriptions,
+)
 
 CATALOGUE: Sequence[BaseRoute] = (
     Route("/catalogue", index.show_types, methods=["GET"]),
@@ -18,6 +28,12 @@ CATALOGUE: Sequence[BaseRoute] = (
 # There with SERVICE_CONSOLE=on alone.
 CONSOLE: Sequence[BaseRoute] = (
     *overview.ROUTES,
+    *subscriptions.ROUTES,
+    *subscription.ROUTES,
+    *replay.ROUTES,
+    *dead_letters.ROUTES,
+    *dead_letter.ROUTES,
+    *messages.ROUTES,
     *audit.ROUTES,
     *sign_in.ROUTES,
 )

@@ -17,7 +17,7 @@ from service.platform.event_types import deletion as event_type_deletion
 from service.platform.event_types import registration as event_type_registration
 from service.platform.event_types import validation as event_type_validation
 from service.platform.event_types import view as event_type_view
-from service.platform.messages import idempotency, messages
+from service.platform.messages import finding, idempotency, messages
 from service.platform.overview import overview
 from service.platform.pages import Page, PageQuery
 from service.platform.subscriptions import (
@@ -80,6 +80,15 @@ TABLE = (
         problems={409: USED_KEY},
         max_body_bytes=messages.MAX_TRANSACTIONAL_BODY_BYTES,
         request_headers=(idempotency.REQUEST_HEADER,),
+    ),
+    Operation(
+        method="GET",
+        path=MESSAGES,
+        tag="messages",
+        run=finding.find_messages,
+        scopes=("read",),
+        query=finding.MessageQuery,
+        answer=finding.Found,
     ),
     Operation(
         method="GET",

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from service.database.transaction import Transaction
 from service.platform.audit import note
-from service.platform.fields import EventType, Id, Time
+from service.platform.fields import EventType, Id, Reason, Time
 from service.platform.permission import (
     is_there,
     kind_of,
@@ -40,6 +40,7 @@ class Redrive(
     ids: Annotated[list[Id], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
     subscription_id: Id | UnsetType = UNSET
     type: EventType | None = None
+    reason: Reason | None = None
     from_: Time | None = msgspec.field(default=None, name="from")
     to: Time | None = None
 
@@ -59,6 +60,7 @@ REDRIVE: LiteralString = """
             where dead_letter.subscription_id = %(subscription_id)s
               and dead_letter.redriven_at is null
               and (%(type)s::text is null or dead_letter.type = %(type)s)
+              and (%(reason)s::text is null or dead_letter.reason = %(reason)s)
               and (%(channels)s::text[] is null or dead_letter.channel = 'outbox.test'
                    or outbox.channel_allowed(dead_letter.channel, %(channels)s))
               and (%(from)s::timestamptz is null or dead_letter.died_at >= %(from)s)
@@ -139,7 +141,8 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
     if (form.ids is UNSET) == (form.subscription_id is UNSET):
         raise Problem(422, "Give ids or subscriptionId, one of them.", field="ids")
     if form.ids is not UNSET:
-        for name, value in (("type", form.type), ("from", form.from_), ("to", form.to)):
+        narrowing = {"type": form.type, "reason": form.reason, "from": form.from_, "to": form.to}
+        for name, value in narrowing.items():
             if value is not None:
                 raise Problem(422, f"{name} narrows down subscriptionId, not ids.", field=name)
 
@@ -155,6 +158,7 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
             parameters = {
                 "subscription_id": int(form.subscription_id),
                 "type": form.type,
+                "reason": form.reason,
                 "from": form.from_,
                 "to": form.to,
                 "channels": call.caller.channels,

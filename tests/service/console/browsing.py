@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from local.npm import Package
 from tests.programs import required
@@ -17,6 +17,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# What is expected may come late on a busy machine; as long as clicks wait.
+PATIENCE_MILLISECONDS = 30_000
 SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 SIZES = {"telephone": (390, 844), "desk": (1280, 900)}
 # Finds what people who see little, or use no mouse, can't use.
@@ -35,6 +37,7 @@ LOOK = """
 def launched() -> Iterator[Browser]:
     """Chromium, or the test is skipped and says so."""
     path = required("chromium", "chromium-browser", "google-chrome")
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

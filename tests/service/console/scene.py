@@ -112,6 +112,31 @@ def fill(database: psycopg.Connection[Any]) -> Scene:
     return Scene(key, busy, failing, int(row[0]), message)
 
 
+class Late(NamedTuple):
+    """A subscription whose buttons may be pressed, and a message of its channel."""
+
+    subscription: int
+    message: str
+
+
+def add_late(database: psycopg.Connection[Any]) -> Late:
+    """Called `late`, with three dead letters."""
+    subscription = _subscribe(database, "late", "orders.late", 1)
+    row = database.execute(PUBLISH, ["orders.late", "order.late", "{}", "1", "late-1"]).fetchone()
+    assert row is not None
+    dead = {
+        "first": DEAD_MESSAGE - 100,
+        "channel": "orders.late",
+        "type": "order.late",
+        "payload": "{}",
+        "reason": "timeout",
+        "many": 3,
+        "subscription_id": subscription,
+    }
+    database.execute(DEAD, dead)
+    return Late(subscription, str(row[0]))
+
+
 def _subscribe(database: psycopg.Connection[Any], name: str, channel: str, shards: int) -> int:
     endpoint = "https://hooks.example.com/orders"
     row = database.execute(SUBSCRIBE, [name, channel, endpoint, shards]).fetchone()

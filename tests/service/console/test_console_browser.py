@@ -21,11 +21,19 @@ from tests.service.console.scene import Scene
 # Every page that there is, and where; the later ones of the scene.
 PAGES: dict[str, Callable[[Scene], str]] = {
     "overview": lambda _: "/console",
+    "subscriptions": lambda _: "/console/subscriptions",
+    "subscription": lambda scene: f"/console/subscriptions/{scene.failing}",
+    "replay": lambda scene: f"/console/subscriptions/{scene.busy}/replay?from=2026-01-01T00:00",
+    "dead-letters": lambda scene: f"/console/dead-letters?subscriptionId={scene.failing}",
+    "dead-letter": lambda scene: f"/console/dead-letters/{scene.dead_letter}",
+    "messages": lambda _: "/console/messages?key=nothing",
+    "message": lambda scene: f"/console/messages/{scene.message}",
     "audit": lambda _: "/console/audit",
     "catalogue": lambda _: "/catalogue",
 }
 CHANGE = """
-    insert into outbox.audit (api_key_id, key_name, by_console, action, subject, subject_id, summary)
+    insert into outbox.audit
+        (api_key_id, key_name, by_console, action, subject, subject_id, summary)
     values (1, 'operator', true, 'subscription.pause', 'billing', 2, ''),
            (1, 'operator', false, 'event_type.register', %s, null, %s)
 """
@@ -170,6 +178,36 @@ def test_the_overview_looks_again_by_itself_and_leaves_the_focus_where_it_is(
         service.database.execute("delete from outbox.console_session")
         tab.clock.fast_forward(6_000)
         expect(tab.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_every_button_does_what_it_says(service: Service, browser: Browser) -> None:
+    made = scene.add_late(service.database)
+    with service.operator(browser) as operator:
+        tab = operator.new_page()
+
+        def press(button: str, said: str) -> None:
+            tab.get_by_role("button", name=button).click()
+            expect(tab.locator(".notice")).to_contain_text(said)
+
+        tab.goto(f"/console/subscriptions/{made.subscription}")
+        press("Pause", "is paused")
+        press("Resume", "goes on where it stood")
+        press("Retry now", "messages go now")
+        press("Send a test message", "A test message is on its way")
+        tab.get_by_role("link", name="late", exact=True).click()
+        tab.get_by_label("those before it").select_option("are revoked now")
+        tab.get_by_role("button", name="Make a new secret").click()
+        expect(tab.locator("#secret")).to_contain_text("whsec_")
+        tab.get_by_role("link", name="Back to late").click()
+        tab.get_by_role("link", name="Replay").click()
+        tab.get_by_label("or from message").fill(made.message)
+        tab.get_by_role("button", name="Count").click()
+        press("Send 1 message again", "1 message comes again")
+        tab.goto(f"/console/dead-letters?subscriptionId={made.subscription}&reason=timeout")
+        tab.get_by_role("checkbox").first.check()
+        press("Redrive the chosen ones", "1 dead letter is on the way again")
+        tab.get_by_text("Redrive all of this subscription").click()
+        press("Redrive all", "2 dead letters are on the way again")
 
 
 def test_without_scripts_every_page_is_there_and_leads_on(
