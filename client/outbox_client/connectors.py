@@ -16,7 +16,7 @@ from outbox_client.connector_configs import (
 from outbox_client.operation import Resource, Via, listing, operation
 from outbox_client.pages import Page
 from outbox_client.push_settings import BreakerState, Counts
-from outbox_client.shape import Setting, Shape
+from outbox_client.shape import Setting, Shape, Time
 from outbox_client.subscriptions import SLOW_SECONDS, Replayed, Sent
 
 
@@ -130,7 +130,7 @@ class Connectors(Resource[Via]):
         self,
         id: str,
         *,
-        from_: datetime | UnsetType = UNSET,
+        from_: Time | UnsetType = UNSET,
         from_message_id: str | UnsetType = UNSET,
         dry_run: bool = False,
     ) -> Replayed:

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from outbox_client.operation import Resource, Via, listing, operation
 from outbox_client.pages import Page
-from outbox_client.shape import Shape
+from outbox_client.shape import Shape, Time
 
 State = Literal["dead", "redriven", "delivered"]
 
@@ -68,8 +68,8 @@ class DeadLetters(Resource[Via]):
         type: str | None = None,
         reason: str | None = None,
         state: State | None = None,
-        from_: datetime | None = None,
-        to: datetime | None = None,
+        from_: Time | None = None,
+        to: Time | None = None,
     ) -> Page[DeadLetter]:
         """The newest first; `from_` and `to` are about when the message was given up."""
 
@@ -84,8 +84,8 @@ class DeadLetters(Resource[Via]):
         ids: Sequence[str] | UnsetType = UNSET,
         subscription_id: str | UnsetType = UNSET,
         type: str | None = None,
-        from_: datetime | None = None,
-        to: datetime | None = None,
+        from_: Time | None = None,
+        to: Time | None = None,
     ) -> Redriven:
         """Sends dead letters again, in order and with their idempotency keys; again adds none.
 

@@ -1,11 +1,15 @@
 """What JSON is made of and read into: structs with Python's names, and the API's names for them."""
 
-from typing import TypeAlias, TypeVar
+from datetime import datetime
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import Meta, UnsetType
 
 Value = TypeVar("Value")
+
+# With its offset from UTC.
+Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 # Left out (UNSET) it stays as it is, or is the default; None is the default again.
 Setting: TypeAlias = Value | UnsetType | None

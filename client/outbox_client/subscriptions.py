@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from outbox_client.operation import Resource, Via, listing, operation
 from outbox_client.pages import Page
 from outbox_client.push_settings import Breaker, BreakerState, Counts, Retry
-from outbox_client.shape import Setting, Shape
+from outbox_client.shape import Setting, Shape, Time
 
 # The service waits for runs, for up to 60 s.
 SLOW_SECONDS = 75.0
@@ -163,7 +163,7 @@ class Subscriptions(Resource[Via]):
         self,
         id: str,
         *,
-        from_: datetime | UnsetType = UNSET,
+        from_: Time | UnsetType = UNSET,
         from_message_id: str | UnsetType = UNSET,
         dry_run: bool = False,
     ) -> Replayed:
