@@ -54,3 +54,20 @@ class Service:
             """,
             {"type": type_, "how_many": how_many, "subscription_id": int(subscription_id)},
         )
+
+    def add_inward_dead_letter(self, connector_id: str) -> list[str]:
+        """A record that could not enter, as a relay leaves it; its id."""
+        return [
+            str(id_)
+            for (id_,) in self.database.execute(
+                """
+                insert into outbox.source_dead_letter
+                    (source_id, topic, partition, record_offset, key, value, header_names,
+                     header_values, reason, detail)
+                values (%s, 'orders', 0, 7, 'key', '\\x0076616c7565', '{x}', array['\\xff'::bytea],
+                        'unfit', 'detail')
+                returning id
+                """,
+                [int(connector_id)],
+            )
+        ]

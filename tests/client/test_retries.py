@@ -1,7 +1,6 @@
 """What is sent again has one effect, and what would have two is not sent again."""
 
 import asyncio
-import itertools
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -37,13 +36,15 @@ def losing(wire: Proxy, service: Service) -> Iterator[Outbox]:
         yield outbox
 
 
-def lose_first(wire: Proxy) -> "itertools.count[int]":
-    """Loses the first answer; each answer counts."""
-    answers = itertools.count(1)
+def lose_first(wire: Proxy) -> list[bytes]:
+    """Loses the first answer; how each begins is noted."""
+    answers: list[bytes] = []
 
-    def hear(_: bytes) -> None:
-        if next(answers) == 1:
-            wire.cut()
+    def hear(piece: bytes) -> None:
+        if piece.startswith(b"HTTP/"):
+            answers.append(piece[:12])
+            if len(answers) == 1:
+                wire.cut()
 
     wire.hear = hear
     return answers
@@ -112,7 +113,7 @@ def test_several_messages_whose_answer_is_lost_are_published_once_in_their_order
     messages = [Message(channel_id=channel, type="paid", payload=n) for n in range(3)]
     published = losing.messages.publish_transactional(messages)
     assert service.published(channel) == [(one.id, str(n)) for n, one in enumerate(published)]
-    assert next(answers) == 3
+    assert len(answers) == 2
 
 
 def test_a_publish_with_a_key_that_was_given_is_the_same_publish_later(
@@ -142,7 +143,7 @@ def test_a_new_subscription_whose_answer_is_lost_is_not_asked_for_again(
     with pytest.raises(Unanswered) as lost:
         losing.subscriptions.create(channel_id=name, endpoint="https://shop.example/", name=name)
     assert lost.value.sent
-    assert next(answers) == 2
+    assert len(answers) == 1
     assert [one.name for one in outbox.subscriptions.list() if one.name == name] == [name]
 
 
@@ -153,6 +154,6 @@ def test_a_deletion_whose_answer_is_lost_is_done(
     made = outbox.subscriptions.create(channel_id=name, endpoint="https://shop.example/", name=name)
     answers = lose_first(wire)
     losing.subscriptions.delete(made.id)
-    assert next(answers) == 3
+    assert len(answers) == 2
     with pytest.raises(NotFound):
         losing.subscriptions.delete(made.id)
