@@ -146,7 +146,7 @@ class Listing(Description[P, Page[Item]], Generic[P, Item]):
         if resource is None:
             return self
         transport = resource._transport
-        pages = AsyncPages if isinstance(transport, AsyncTransport) else Pages
+        pages: Any = AsyncPages if isinstance(transport, AsyncTransport) else Pages
         return _bound(self, lambda request: pages(transport, request))
 
 
