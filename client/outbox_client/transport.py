@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, Retrying
 
 from outbox_client.problems import Unanswered, Unreadable, problem
 from outbox_client.request import Request
-from outbox_client.retries import policy
+from outbox_client.retries import Policy, policy
 
 CONNECT_SECONDS = 5.0
 # Nothing of the request has left then.
@@ -84,7 +84,7 @@ def _options(url: str, key: str, timeout_seconds: float) -> _Options:
     )
 
 
-def _policy(request: Request[Any], retry_seconds: float) -> Any:
+def _policy(request: Request[Any], retry_seconds: float) -> Policy:
     return policy(repeatable=request.repeatable, retry_seconds=retry_seconds)
 
 

@@ -1,12 +1,13 @@
 """Which answers are waited out, for which requests, and for how long."""
 
+import asyncio
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
-from outbox_client import Outbox, Problem, Unanswered, Unavailable, Unreadable
+from outbox_client import AsyncOutbox, Outbox, Problem, Unanswered, Unavailable, Unreadable
 from outbox_client.retries import may_pass
 from tests.client.script import Answer, Script
 
@@ -123,3 +124,14 @@ def test_a_service_that_says_nothing_is_waited_for_so_long_and_no_longer() -> No
         ):
             publish(outbox)
     assert unanswered.value.sent
+
+
+def test_a_task_that_is_cancelled_sends_nothing_again() -> None:
+    async def publish_within(url: str, seconds: float) -> None:
+        async with AsyncOutbox(url, "key") as outbox, asyncio.timeout(seconds):
+            await outbox.messages.publish(channel_id="c", type="paid", payload={"id": 7})
+
+    with Script(Answer(503, headers={"Retry-After": "30"})) as script:
+        with pytest.raises(TimeoutError):
+            asyncio.run(publish_within(script.url, 0.5))
+        assert len(script.requests) == 1
