@@ -153,7 +153,7 @@ grant select on
     outbox.cursor_position, outbox.cursor_backlog, outbox.subscription_backlog, outbox.dead_letter_summary,
     outbox.throughput, outbox.cursor_holder, outbox.horizon, outbox.delivery_summary, outbox.breaker_state,
     outbox.delivery_head, outbox.recent_attempt, outbox.maintenance, outbox.subscription_endpoint, outbox.turn_holder,
-    outbox.connector, outbox.source_state, outbox.event_type_state, outbox.audit
+    outbox.connector, outbox.source_state, outbox.event_type_state
     to outbox_reader, outbox_relay;
 
 -- And what event types there are, with schema and example, and whether a payload of its own would fit: what
@@ -168,7 +168,7 @@ grant execute on function
     outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
     outbox.trace_message, outbox.trace, outbox.find_messages, outbox.relays
     to outbox_reader, outbox_relay;
-grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
+grant select on outbox.migration, outbox.cursor, outbox.checkpoint, outbox.audit to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
     on outbox.subscription to outbox_reader;
 

@@ -3155,6 +3155,7 @@ begin
     perform outbox.advance_sequence('outbox.event_type', (select max(id) from outbox.event_type));
     perform outbox.advance_sequence('outbox.event_type_fault', (select max(id) from outbox.event_type_fault));
     perform outbox.advance_sequence('outbox.published_event_type', (select max(id) from outbox.published_event_type));
+    perform outbox.advance_sequence('outbox.audit', (select max(id) from outbox.audit));
 
     -- Under the new id Kafka holds no note of any cursor.
     update outbox.cursor set noted_in = null where noted_in is not null;
@@ -7505,6 +7506,13 @@ CREATE INDEX audit_at ON outbox.audit USING btree (at);
 --
 
 CREATE INDEX audit_key_name ON outbox.audit USING btree (key_name, id);
+
+
+--
+-- Name: audit_subject_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX audit_subject_id ON outbox.audit USING btree (subject_id, id);
 
 
 --

@@ -8,6 +8,7 @@ from service.console import static
 from service.console.catalogue import asyncapi, event_type, index
 from service.console.pages import (
     audit,
+    connector,
     dead_letter,
     dead_letters,
     messages,
@@ -31,6 +32,7 @@ CONSOLE: Sequence[BaseRoute] = (
     *subscriptions.ROUTES,
     *subscription.ROUTES,
     *replay.ROUTES,
+    *connector.ROUTES,
     *dead_letters.ROUTES,
     *dead_letter.ROUTES,
     *messages.ROUTES,

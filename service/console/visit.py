@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -184,11 +184,10 @@ def to_sign_in(request: Request, then: str) -> Response:
 
 def own_address(written: str) -> str:
     """Where to go after signing in: a page of the service, and never of another site."""
-    parts = urlsplit(written)
     is_own = (
         written.startswith("/")
+        # Browsers take both for the beginning of another site's address.
         and not written.startswith(("//", "/\\"))
-        and not parts.netloc
         and written.isascii()
         and written.isprintable()
         and len(written) <= 2000

@@ -25,6 +25,7 @@ create table outbox.audit (
 );
 create index audit_at on outbox.audit (at);
 create index audit_key_name on outbox.audit (key_name, id);
+create index audit_subject_id on outbox.audit (subject_id, id);
 
 -- Forgets what is older than `keep_days`, and of the keys of one name all but the latest `keep_at_most`: so one that
 -- pauses and resumes all day long fills no disk, and pushes out nothing but its own. At most `at_once` of each; how many.

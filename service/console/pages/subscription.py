@@ -1,16 +1,17 @@
 """/console/subscriptions/{id}: one subscription, what holds it up, and the steps that it takes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from service.console.charts import Sparkline, sparkline
 from service.console.form import Form
 from service.console.minutes import NOTHING, Minutes
+from service.console.page import NO_STORE
+from service.console.pages.settings import told
 from service.console.visit import Visit, changes, shown
 from service.platform.connectors import steps as connector_steps
 from service.platform.connectors import view as connector_view
@@ -26,6 +27,8 @@ from service.platform.subscriptions.view import Subscription
 from service.problems import Problem
 
 ADDRESS = "/console/subscriptions/{id}"
+# Of a connector that takes messages in. No subscription has its id, so links may lead to either.
+CONNECTOR = "/console/connectors/{id}"
 # Attempts, and groups of each state, that the page shows.
 MAX_ATTEMPTS = 20
 MAX_GROUPS = 10
@@ -41,10 +44,15 @@ class Blocked:
 
 @shown
 async def show_subscription(visit: Visit) -> Response:
-    """The page."""
+    """The page; that of the connector where the id is of one that takes messages in."""
     id_ = visit.request.path_params["id"]
-    subscription = await visit.ask(view.read_subscription, id=id_)
-    connector = await _connector(visit, subscription)
+    try:
+        subscription = await visit.ask(view.read_subscription, id=id_)
+    except Problem as problem:
+        if problem.status != 404 or await _connector(visit, id_) is None:
+            raise
+        return RedirectResponse(CONNECTOR.format(id=id_), 303, headers=NO_STORE)
+    connector = None if subscription.kind == "http" else await _connector(visit, id_)
     return visit.page(
         "pages/subscription.html",
         now=datetime.now(UTC),
@@ -80,12 +88,10 @@ async def _numbers(visit: Visit, id_: str) -> Stats | None:
     return next((one for one in counted.items if one.subscription_id == id_), None)
 
 
-async def _connector(visit: Visit, subscription: Subscription) -> Connector | None:
-    """What is known of it besides, where it is a connector."""
-    if subscription.kind == "http":
-        return None
+async def _connector(visit: Visit, id_: str) -> Connector | None:
+    """The connector of this id, if it is one."""
     try:
-        return await visit.ask(connector_view.read_connector, id=subscription.id)
+        return await visit.ask(connector_view.read_connector, id=id_)
     except Problem as problem:
         if problem.status != 404:
             raise
@@ -118,30 +124,12 @@ SETTINGS = (
 
 
 def _settings(subscription: Subscription, connector: Connector | None) -> list[tuple[str, str]]:
-    """Each setting that applies, by its name in the API, and what it says."""
-    told = msgspec.to_builtins(subscription)
-    kept = {name: told[name] for name in SETTINGS if name in told}
+    """Each setting that applies."""
+    all_ = msgspec.to_builtins(subscription)
+    kept = {name: all_[name] for name in SETTINGS if name in all_}
     if connector is not None:
         kept |= msgspec.to_builtins(connector.config)
-    return [(name, text) for name, value in kept.items() for name, text in _lines(name, value)]
-
-
-def _lines(name: str, value: object) -> Iterator[tuple[str, str]]:
-    match value:
-        case dict():
-            for inner, one in value.items():
-                yield from _lines(f"{name}.{inner}", one)
-        case list():
-            yield (
-                name,
-                ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value),
-            )
-        case None:
-            yield name, "none"
-        case float():
-            yield name, f"{value:g}"
-        case _:
-            yield name, str(value)
+    return told(kept)
 
 
 def address(visit: Visit) -> str:

@@ -50,6 +50,21 @@ ATTEMPTS = """
            convert_to(%(answer)s, 'UTF8'), clock_timestamp() + interval '2 min'
     from generate_series(1, 12) as number
 """
+CONNECT_IN = """
+    select outbox.connect_in('partner-orders', %s, 'kafka', '{"topic": "partner.orders"}',
+                             3::smallint)
+"""
+INWARD_DEAD = """
+    with waiting as (
+        update outbox.source
+        set waiting_since = clock_timestamp() - interval '3 min', waiting_reason = 'topic_absent'
+        where id = %s returning id
+    )
+    insert into outbox.source_dead_letter
+        (source_id, topic, partition, record_offset, value, header_names, header_values, reason,
+         detail)
+    select id, 'partner.orders', 0, 7, '{}', '{}', '{}', 'bad_event', 'it is none' from waiting
+"""
 BREAKER = """
     update outbox.breaker
     set opened_at = clock_timestamp() - interval '4 min',
@@ -65,6 +80,7 @@ class Scene(NamedTuple):
     key: str
     busy: int
     failing: int
+    source: int
     dead_letter: int
     message: str
 
@@ -106,10 +122,11 @@ def fill(database: psycopg.Connection[Any]) -> Scene:
         answer = f"{HOSTILE} the warehouse is closed"
         database.execute(ATTEMPTS, {"id": failing, "message_id": int(message), "answer": answer})
         database.execute(BREAKER, [failing])
+        source = _connect_in(database)
         key = keys.create(database, "operator", SCOPES)
     row = database.execute("select max(id) from outbox.dead_letter").fetchone()
     assert row is not None
-    return Scene(key, busy, failing, int(row[0]), message)
+    return Scene(key, busy, failing, source, int(row[0]), message)
 
 
 class Late(NamedTuple):
@@ -135,6 +152,14 @@ def add_late(database: psycopg.Connection[Any]) -> Late:
     }
     database.execute(DEAD, dead)
     return Late(subscription, str(row[0]))
+
+
+def _connect_in(database: psycopg.Connection[Any]) -> int:
+    """A connector that takes in a topic, waits, and has a dead letter."""
+    row = database.execute(CONNECT_IN, [LONG_CHANNEL]).fetchone()
+    assert row is not None
+    database.execute(INWARD_DEAD, [row[0]])
+    return int(row[0])
 
 
 def _subscribe(database: psycopg.Connection[Any], name: str, channel: str, shards: int) -> int:

@@ -23,6 +23,7 @@ PAGES: dict[str, Callable[[Scene], str]] = {
     "overview": lambda _: "/console",
     "subscriptions": lambda _: "/console/subscriptions",
     "subscription": lambda scene: f"/console/subscriptions/{scene.failing}",
+    "connector": lambda scene: f"/console/connectors/{scene.source}",
     "replay": lambda scene: f"/console/subscriptions/{scene.busy}/replay?from=2026-01-01T00:00",
     "dead-letters": lambda scene: f"/console/dead-letters?subscriptionId={scene.failing}",
     "dead-letter": lambda scene: f"/console/dead-letters/{scene.dead_letter}",
