@@ -103,7 +103,10 @@ def service(
         database.execute(sql.SQL("drop role {}").format(role))
 
 
-@pytest.mark.parametrize(("size", "scheme"), [("telephone", "dark"), ("desk", "light")])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [pytest.param("telephone", "dark", marks=pytest.mark.long), ("desk", "light")],
+)
 def test_every_page_fits_its_screen_asks_nobody_else_and_can_be_used_by_all(
     service: Service, browser: Browser, size: str, scheme: Any
 ) -> None:
@@ -181,6 +184,7 @@ def test_the_overview_looks_again_by_itself_and_leaves_the_focus_where_it_is(
         expect(tab.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.long
 def test_every_button_does_what_it_says(service: Service, browser: Browser) -> None:
     made = scene.add_late(service.database)
     with service.operator(browser) as operator:

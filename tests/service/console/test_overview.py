@@ -8,7 +8,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from service.console import minutes
+from service.console.pages import overview as overview_page
 from tests.service.api import Json, Platform
+from tests.service.console.reading import Page
 from tests.service.console.visiting import Visitor
 
 HOSTILE = "<script>document.title='taken'</script>"
@@ -156,3 +158,22 @@ def test_a_relay_is_one_whose_login_may_be_a_relay(console: Platform) -> None:
         assert (relay["name"], relay["sessions"], relay["runs"]) == ("r-1", 2, 1)
         assert relay["since"]
         assert "relays" not in {one["what"] for one in overview(console)["findings"]}
+
+
+def test_what_stands_together_is_of_the_page_where_there_are_more(console: Platform) -> None:
+    for _ in range(overview_page.ROWS + 1):
+        console.subscription()
+    visitor = Visitor(console, console.key("read"))
+    shown = visitor.see("/console")
+    while "Further on" in shown.links:
+        assert together(shown) == "All subscriptions of this page together"
+        shown = visitor.see(shown.links["Further on"])
+    assert together(shown) == "All subscriptions of this page together"
+    limited = Visitor(console, console.key("read", channels=["nothing"]))
+    assert together(limited.see("/console")) == "All subscriptions together"
+
+
+def together(shown: Page) -> str | None:
+    """What the tiles are about."""
+    [tiles] = [attrs for tag, attrs in shown.tags if tag == "dl" and attrs.get("class") == "tiles"]
+    return tiles["aria-label"]
