@@ -166,7 +166,7 @@ grant execute on function
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
     outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
-    outbox.trace_message, outbox.trace, outbox.find_messages, outbox.relays
+    outbox.trace_message, outbox.trace, outbox.find_messages
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint, outbox.audit to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
