@@ -51,10 +51,13 @@ grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, 
 
 -- A publisher publishes and reads nothing. It can't set id, xid or created_at: a forged xid would be skipped by every
 -- cursor without a word. Nor can it write to channels that begin with `outbox.`: those are the platform's own, see
--- outbox.guard_own_channels. All but the first two functions are what a plain INSERT's defaults, checks and refusals
--- call.
+-- outbox.guard_own_channels. Of its own transaction alone it may read back what it published. The rest are what a plain
+-- INSERT's defaults, checks and refusals call.
 grant execute on function
-    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
+    outbox.publish(text, text, text, text, integer, text, text),
+    outbox.publish(text, text, json, text, integer, text, json),
+    outbox.publish(text, text, jsonb, text, integer, text, jsonb),
+    outbox.publish_bytes, outbox.published_here, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
     outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)

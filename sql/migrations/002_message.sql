@@ -198,6 +198,37 @@ revoke execute on function outbox.publish_own(text, text, json, text) from publi
 
 -- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was
 -- written. It runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
+-- There is one for each type as which drivers send JSON; headers have the payload's. This one takes text and varchar,
+-- and a parameter or literal without a type: of several functions Postgres chooses for it the one that takes text.
+create function outbox.publish(
+    channel         text,
+    type            text,
+    payload         text,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         text    default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    message_id bigint;
+begin
+    if starts_with(publish.channel, 'outbox.') then
+        perform outbox.refuse_own_channel(publish.channel);
+    end if;
+    -- By way of json, which refuses what is none; a CHECK asks the same of the headers.
+    insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
+    values (publish.channel, publish.type, publish.group_key, publish.priority,
+            coalesce(publish.idempotency_key, outbox.uuid7()::text),
+            publish.headers, convert_to(publish.payload::json::text, 'UTF8'))
+    returning m.id into message_id;
+    return message_id;
+end
+$$;
+
+-- Its body is that of the first: one that called the other would cost both a little more.
 create function outbox.publish(
     channel         text,
     type            text,
@@ -252,6 +283,26 @@ begin
             publish_bytes.headers::text, publish_bytes.content_type, publish_bytes.payload)
     returning m.id into message_id;
     return message_id;
+end
+$$;
+
+-- And for jsonb, which keeps neither the order of its keys nor blanks: what is sent is the text that Postgres writes of it.
+-- It runs with the caller's rights, which it hands on.
+create function outbox.publish(
+    channel         text,
+    type            text,
+    payload         jsonb,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         jsonb   default null
+) returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return outbox.publish_bytes(channel, type, convert_to(payload::text, 'UTF8'), 'application/json',
+                                group_key, priority, idempotency_key, headers::json);
 end
 $$;
 
