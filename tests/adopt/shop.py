@@ -31,6 +31,11 @@ class Shop:
         """What the pages read."""
         return {"DATABASE_URL": self.url, "OWNER_URL": self.owner_url}
 
+    def jdbc_url(self) -> str:
+        """As the driver for Java has it."""
+        login, _, place = self.url.removeprefix("postgresql://").partition("@")
+        return f"jdbc:postgresql://{place}?user={login}"
+
     def make_tables(self, page: str) -> None:
         """By the page's `schema.sql`."""
         with psycopg.connect(self.owner_url) as owner:

@@ -47,7 +47,7 @@ def test_djangos_page_works(tmp_path: Path, a_shop: Shop) -> None:
     page.run(f'{DJANGO} shell -c "{PAY}"', tmp_path, {**django, **a_shop.environment()})
     assert [kind for _, kind, *_ in a_shop.published()] == ["order.made", "order.paid"]
     said = page.run(f"{DJANGO} test", tmp_path, {**django, "DATABASE_URL": a_shop.superuser})
-    shown = sum(text.count("    def test_") for text in page.files("django").values())
+    shown = sum(text.count("def test_") for text in page.files("django").values())
     assert f"Ran {shown} tests" in said
 
 
