@@ -31,7 +31,12 @@ def write(page: str, folder: Path) -> None:
         path.write_text(text)
 
 
-def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
+def run(
+    command: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> str:
     """What a command says that is run in the folder; raises AssertionError where it fails."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_SETTINGS)
@@ -45,7 +50,7 @@ def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=timeout_seconds,
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}"
     return ran.stdout
