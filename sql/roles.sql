@@ -49,7 +49,7 @@ revoke all on all tables in schema outbox from public;
 revoke all on all functions in schema outbox from public;
 grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, outbox_reader;
 
--- A publisher publishes and reads nothing. It can't set id, xid or created_at: a forged xid would be skipped by every
+-- A publisher publishes and reads nothing else. It can't set id, xid or created_at: a forged xid would be skipped by every
 -- cursor without a word. Nor can it write to channels that begin with `outbox.`: those are the platform's own, see
 -- outbox.guard_own_channels. Of its own transaction alone it may read back what it published. The rest are what a plain
 -- INSERT's defaults, checks and refusals call.

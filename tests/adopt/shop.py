@@ -13,7 +13,10 @@ from psycopg.conninfo import make_conninfo
 
 from tests.adopt.page import files
 from tests.conftest import PostgresServer
-from tests.documents import DOCS, blocks
+from tests.documents import DOCS, ROOT, blocks
+
+INBOX = ROOT / "sql" / "inbox.sql"
+INBOX_PAGE = DOCS / "adopt" / "inbox.md"
 
 # As docs/adopt.md has it.
 [RIGHTS] = [one for one in blocks(DOCS / "adopt.md", "sql") if "create role shop" in one]
@@ -23,6 +26,7 @@ from tests.documents import DOCS, blocks
 class Shop:
     """`url` is the service's login, `owner_url` that of who migrates; `superuser` sees all."""
 
+    name: str
     url: str
     owner_url: str
     superuser: str
@@ -40,6 +44,13 @@ class Shop:
         """By the page's `schema.sql`."""
         with psycopg.connect(self.owner_url) as owner:
             owner.execute(files(page)["schema.sql"].encode())
+
+    def make_inbox(self) -> None:
+        """As who owns the database does, with the rights that docs/adopt/inbox.md gives."""
+        [rights] = [one for one in blocks(INBOX_PAGE, "sql") if "inbox.received" in one]
+        with psycopg.connect(self.superuser) as superuser:
+            superuser.execute(INBOX.read_bytes())
+            superuser.execute(re.sub(r"\bshop\b", self.name, rights).encode())
 
     def published(self) -> list[tuple[str, str, str | None, Any]]:
         """What was committed: channel, type, group key and payload of each message."""
@@ -61,7 +72,7 @@ def shop(server: PostgresServer) -> Iterator[Shop]:
         superuser.execute(re.sub(r"\bshop\b", name, rights).encode())
         try:
             urls = (make_conninfo(url, user=user) for user in (name, owner))
-            yield Shop(*(as_url(one) for one in urls), superuser=url)
+            yield Shop(name, *(as_url(one) for one in urls), superuser=url)
         finally:
             for role in (name, owner):
                 superuser.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))

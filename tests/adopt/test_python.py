@@ -28,6 +28,12 @@ def test_a_page_works(name: str, tmp_path: Path, a_shop: Shop) -> None:
     follow(name, tmp_path, a_shop)
 
 
+def test_the_page_of_the_inbox_works(tmp_path: Path, a_shop: Shop) -> None:
+    a_shop.make_inbox()
+    a_shop.make_tables("inbox")
+    follow("inbox", tmp_path, a_shop)
+
+
 DJANGO = f"{sys.executable} -m django"
 PAY = "from orders.services import make, pay; pay(make('ada', '12.50').pk)"
 
