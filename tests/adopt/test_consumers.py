@@ -59,7 +59,7 @@ class Receivers:
         )
         self._programs.append(program)
         program.launch()
-        eventually(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), 30)
+        eventually(lambda: listens(port), 30)
 
     def kill(self) -> None:
         for program in self._programs:
@@ -67,17 +67,27 @@ class Receivers:
             print(f"--- {program.log.name}\n{program.log_tail(4_000)}")
 
 
+def listens(port: int) -> None:
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
-def receivers(
-    a_shop: Shop, tmp_path: Path, free_port: Callable[[], int]
-) -> Iterator[Receivers]:
+def receivers(a_shop: Shop, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Receivers]:
     a_shop.make_inbox()
     a_shop.make_tables("receivers")
     page.write("receivers", tmp_path)
     link_packages(tmp_path)
     made = Receivers(a_shop, tmp_path, free_port)
     try:
-        uvicorn = [sys.executable, "-m", "uvicorn", f"--app-dir={tmp_path}", "receiver:app", "--port"]
+        uvicorn = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            f"--app-dir={tmp_path}",
+            "receiver:app",
+            "--port",
+        ]
         made.start("python", lambda port: [*uvicorn, port])
         made.start("node", lambda _: [required("node"), str(tmp_path / "receiver.mjs")])
         yield made

@@ -1,4 +1,4 @@
-"""The page for JDBC: compiled and run by the Java that Kafka runs on, with jars of Maven Central."""
+"""The page for JDBC: compiled and run by the Java that Kafka runs on, with jars from Maven."""
 
 from pathlib import Path
 

@@ -5,7 +5,9 @@ from typing import Any, LiteralString
 from tests.sql.conftest import Member, Open
 from tests.sql.log import Session, one, publish
 
-HERE: LiteralString = "select channel, type, group_key, payload, headers from outbox.published_here()"
+HERE: LiteralString = (
+    "select channel, type, group_key, payload, headers from outbox.published_here()"
+)
 BUFFERS: LiteralString = """
     explain (analyze, buffers, format json) select * from outbox.published_here()
 """
@@ -20,7 +22,7 @@ def test_a_publisher_sees_what_its_transaction_published_in_order(member: Member
     with publisher.transaction(force_rollback=True):
         publisher.execute(
             "select outbox.publish('orders', 'made', '{\"a\" : 1}', group_key => '7',"
-            " priority => 4, headers => '{\"tenant\": \"acme\"}')"
+            ' priority => 4, headers => \'{"tenant": "acme"}\')'
         )
         publisher.execute("select outbox.publish_bytes('scans', 'scan', '\\x00ff', 'image/png')")
         publisher.execute(
