@@ -54,9 +54,12 @@ grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, 
 -- outbox.guard_own_channels. Of its own transaction alone it may read back what it published. The rest are what a plain
 -- INSERT's defaults, checks and refusals call.
 grant execute on function
-    outbox.publish(text, text, text, text, integer, text, text),
-    outbox.publish(text, text, json, text, integer, text, json),
-    outbox.publish(text, text, jsonb, text, integer, text, jsonb),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.text),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.json, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.json),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.jsonb),
     outbox.publish_bytes, outbox.published_here, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
     outbox.refuse_own_channel
     to outbox_publisher, outbox_service;

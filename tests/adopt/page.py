@@ -12,7 +12,7 @@ from tests.documents import DOCS
 
 # A file's name stands alone above its block.
 _FILE = re.compile(r"^\*\*`([\w./-]+)`\*\*\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-TIMEOUT_SECONDS = 90
+TIMEOUT_SECONDS = 100
 
 
 def files(page: str) -> dict[str, str]:
