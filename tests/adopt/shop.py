@@ -71,8 +71,8 @@ def shop(server: PostgresServer) -> Iterator[Shop]:
         rights = re.sub(r"\bshop_owner\b", owner, RIGHTS)
         superuser.execute(re.sub(r"\bshop\b", name, rights).encode())
         try:
-            urls = (make_conninfo(url, user=user) for user in (name, owner))
-            yield Shop(name, *(as_url(one) for one in urls), superuser=url)
+            login, owner_login = (as_url(make_conninfo(url, user=user)) for user in (name, owner))
+            yield Shop(name, login, owner_login, superuser=url)
         finally:
             for role in (name, owner):
                 superuser.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
