@@ -2757,45 +2757,6 @@ $$;
 
 
 --
--- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
---
-
-CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-declare
-    message_id bigint;
-begin
-    if starts_with(publish.channel, 'outbox.') then
-        perform outbox.refuse_own_channel(publish.channel);
-    end if;
-    insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
-    values (publish.channel, publish.type, publish.group_key, publish.priority,
-            coalesce(publish.idempotency_key, outbox.uuid7()::text),
-            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
-    returning m.id into message_id;
-    return message_id;
-end
-$$;
-
-
---
--- Name: publish(text, text, jsonb, text, integer, text, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
---
-
-CREATE FUNCTION outbox.publish(channel text, type text, payload jsonb, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-begin
-    return outbox.publish_bytes(channel, type, convert_to(payload::text, 'UTF8'), 'application/json',
-                                group_key, priority, idempotency_key, headers::json);
-end
-$$;
-
-
---
 -- Name: publish(text, text, text, text, integer, text, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -2818,6 +2779,24 @@ begin
     return message_id;
 end
 $$;
+
+
+--
+-- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE sql
+    RETURN outbox.publish(channel, type, (payload)::text, group_key, priority, idempotency_key, (headers)::text);
+
+
+--
+-- Name: publish(text, text, jsonb, text, integer, text, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload jsonb, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb) RETURNS bigint
+    LANGUAGE sql
+    RETURN outbox.publish(channel, type, (payload)::text, group_key, priority, idempotency_key, (headers)::text);
 
 
 --
@@ -2930,11 +2909,8 @@ begin
     return query
     select m.id, m.channel, m.type, m.group_key, m.payload, m.content_type, m.priority::integer, m.idempotency_key,
            m.headers::json
-    from generate_series(1, 5) as class
-    cross join lateral (
-        select * from outbox.message as log
-        where log.priority = class::smallint and log.xid = here
-    ) as m
+    from outbox.message as m
+    where m.priority = any ('{1,2,3,4,5}'::smallint[]) and m.xid = here and m.created_at >= transaction_timestamp()
     order by m.id;
 end
 $$;

@@ -196,10 +196,10 @@ end
 $$;
 revoke execute on function outbox.publish_own(text, text, json, text) from public;
 
--- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was
--- written. It runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
--- There is one for each type as which drivers send JSON; headers have the payload's. This one takes text and varchar,
--- and a parameter or literal without a type: of several functions Postgres chooses for it the one that takes text.
+-- Publishes one message in the caller's own transaction and returns its id. The text of the JSON is stored as it was
+-- written. It runs with its owner's rights, so that a publisher needs nothing but EXECUTE.
+-- This is the one that takes text and varchar, and what has no type: of functions that differ in this alone, Postgres
+-- chooses for an untyped parameter or literal the one with text.
 create function outbox.publish(
     channel         text,
     type            text,
@@ -228,7 +228,9 @@ begin
 end
 $$;
 
--- Its body is that of the first: one that called the other would cost both a little more.
+-- For those who have json, and below for those who have jsonb: both hand on its text. They have no rights of their own.
+-- Postgres puts a `return` body in the place of the call, so that it costs no call more; and parses it here, so that no
+-- search_path reaches it.
 create function outbox.publish(
     channel         text,
     type            text,
@@ -238,23 +240,21 @@ create function outbox.publish(
     idempotency_key text    default null,
     headers         json    default null
 ) returns bigint
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    message_id bigint;
-begin
-    if starts_with(publish.channel, 'outbox.') then
-        perform outbox.refuse_own_channel(publish.channel);
-    end if;
-    insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
-    values (publish.channel, publish.type, publish.group_key, publish.priority,
-            coalesce(publish.idempotency_key, outbox.uuid7()::text),
-            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
-    returning m.id into message_id;
-    return message_id;
-end
-$$;
+language sql volatile
+return outbox.publish(channel, type, payload::text, group_key, priority, idempotency_key, headers::text);
+
+-- jsonb keeps neither the order of its keys nor blanks: what is sent is the text that Postgres writes of it.
+create function outbox.publish(
+    channel         text,
+    type            text,
+    payload         jsonb,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         jsonb   default null
+) returns bigint
+language sql volatile
+return outbox.publish(channel, type, payload::text, group_key, priority, idempotency_key, headers::text);
 
 -- The same for a payload that is not JSON: what is given is what is sent, byte for byte.
 create function outbox.publish_bytes(
@@ -283,26 +283,6 @@ begin
             publish_bytes.headers::text, publish_bytes.content_type, publish_bytes.payload)
     returning m.id into message_id;
     return message_id;
-end
-$$;
-
--- And for jsonb, which keeps neither the order of its keys nor blanks: what is sent is the text that Postgres writes of it.
--- It runs with the caller's rights, which it hands on.
-create function outbox.publish(
-    channel         text,
-    type            text,
-    payload         jsonb,
-    group_key       text    default null,
-    priority        integer default 3,
-    idempotency_key text    default null,
-    headers         jsonb   default null
-) returns bigint
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return outbox.publish_bytes(channel, type, convert_to(payload::text, 'UTF8'), 'application/json',
-                                group_key, priority, idempotency_key, headers::json);
 end
 $$;
 

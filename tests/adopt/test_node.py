@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.adopt import page
 from tests.adopt.node import link_packages
 from tests.adopt.shop import Shop
 from tests.programs import required
 
 
+@pytest.mark.long
 def test_the_page_works(tmp_path: Path, a_shop: Shop) -> None:
     link_packages(tmp_path)
     a_shop.make_tables("node")

@@ -10,24 +10,29 @@ from tests.adopt import page
 from tests.adopt.shop import Shop
 from tests.servers import TEMPLATE
 
-PYTEST = f"{sys.executable} -m pytest -q -p no:cacheprovider -p no:randomly -p no:xdist"
+PYTEST = f"{sys.executable} -m pytest -q -p no:cacheprovider"
+# What the project's own tests have installed beside it takes pytest seconds to load.
+NO_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def follow(name: str, folder: Path, shop: Shop) -> None:
     """Runs the page's own tests, all of them."""
     page.write(name, folder)
-    said = page.run(PYTEST, folder, shop.environment())
+    said = page.run(PYTEST, folder, {**shop.environment(), **NO_PLUGINS})
     shown = sum(text.count("\ndef test_") for text in page.files(name).values())
     [passed] = re.findall(r"(\d+) passed", said)
     assert int(passed) >= shown > 0
 
 
-@pytest.mark.parametrize("name", ["psycopg", "asyncpg", "fastapi"])
+@pytest.mark.parametrize(
+    "name", ["psycopg", "asyncpg", pytest.param("fastapi", marks=pytest.mark.long)]
+)
 def test_a_page_works(name: str, tmp_path: Path, a_shop: Shop) -> None:
     a_shop.make_tables(name)
     follow(name, tmp_path, a_shop)
 
 
+@pytest.mark.long
 def test_the_page_of_the_inbox_works(tmp_path: Path, a_shop: Shop) -> None:
     a_shop.make_inbox()
     a_shop.make_tables("inbox")
@@ -38,6 +43,7 @@ DJANGO = f"{sys.executable} -m django"
 PAY = "from orders.services import make, pay; pay(make('ada', '12.50').pk)"
 
 
+@pytest.mark.long
 def test_djangos_page_works(tmp_path: Path, a_shop: Shop) -> None:
     page.write("django", tmp_path)
     # As `startapp` makes them.

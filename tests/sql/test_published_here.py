@@ -46,6 +46,17 @@ def test_no_other_transaction_is_seen(db: Session, open_session: Open, member: M
     assert here(publisher) == []
 
 
+def test_a_message_of_another_cluster_with_the_same_transaction_id_is_not_seen(db: Session) -> None:
+    """As a copy of the database has them until it is rebased."""
+    with db.transaction():
+        publish(db, "mine")
+        db.execute(
+            "insert into outbox.message (channel, type, payload, created_at)"
+            " values ('orders', 'theirs', '{}', now() - interval '1 second')"
+        )
+        assert [key for _, _, key, *_ in here(db)] == ["mine"]
+
+
 def test_what_was_rolled_back_to_a_savepoint_is_not_seen(db: Session) -> None:
     with db.transaction():
         publish(db, "first")
