@@ -17,6 +17,7 @@ from tests.documents import DOCS, ROOT, blocks
 
 INBOX = ROOT / "sql" / "inbox.sql"
 INBOX_PAGE = DOCS / "adopt" / "inbox.md"
+ROLES = ROOT / "sql" / "roles.sql"
 
 # As docs/adopt.md has it.
 [RIGHTS] = [one for one in blocks(DOCS / "adopt.md", "sql") if "create role shop" in one]
@@ -68,7 +69,9 @@ def shop(server: PostgresServer) -> Iterator[Shop]:
     mark = uuid.uuid4().hex[:12]
     name, owner = f"shop_{mark}", f"shop_owner_{mark}"
     with server.clone() as url, psycopg.connect(url, autocommit=True) as superuser:
-        rights = re.sub(r"\bshop_owner\b", owner, RIGHTS)
+        superuser.execute(ROLES.read_bytes())  # a clone has no rights of its own to connect
+        rights = RIGHTS.replace("database shop ", f"database {superuser.info.dbname} ")
+        rights = re.sub(r"\bshop_owner\b", owner, rights)
         superuser.execute(re.sub(r"\bshop\b", name, rights).encode())
         try:
             login, owner_login = (as_url(make_conninfo(url, user=user)) for user in (name, owner))

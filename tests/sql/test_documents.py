@@ -11,7 +11,8 @@ from service.platform.subscriptions.endpoint_settings import HTTP_NAMES
 from tests.documents import DOCS, DOCUMENTS, README, ROOT, blocks, tables
 from tests.sql.log import Session
 
-# Those that tell how to adopt the outbox are tried in tests/adopt, with roles and tables of their own.
+# Those that tell how to adopt the outbox are tried in tests/adopt, with roles and tables of their
+# own.
 BLOCKS = [
     block
     for document in DOCUMENTS
