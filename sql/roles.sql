@@ -49,12 +49,18 @@ revoke all on all tables in schema outbox from public;
 revoke all on all functions in schema outbox from public;
 grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, outbox_reader;
 
--- A publisher publishes and reads nothing. It can't set id, xid or created_at: a forged xid would be skipped by every
+-- A publisher publishes and reads nothing else. It can't set id, xid or created_at: a forged xid would be skipped by every
 -- cursor without a word. Nor can it write to channels that begin with `outbox.`: those are the platform's own, see
--- outbox.guard_own_channels. All but the first two functions are what a plain INSERT's defaults, checks and refusals
--- call.
+-- outbox.guard_own_channels. Of its own transaction alone it may read back what it published. The rest are what a plain
+-- INSERT's defaults, checks and refusals call.
 grant execute on function
-    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.text),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.json, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.json),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.jsonb),
+    outbox.publish_bytes, outbox.published_here, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
     outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)

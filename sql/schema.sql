@@ -2797,10 +2797,10 @@ $$;
 
 
 --
--- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: publish(text, text, text, text, integer, text, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION outbox.publish(channel text, type text, payload text, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2810,14 +2810,33 @@ begin
     if starts_with(publish.channel, 'outbox.') then
         perform outbox.refuse_own_channel(publish.channel);
     end if;
+    -- By way of json, which refuses what is none; a CHECK asks the same of the headers.
     insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
     values (publish.channel, publish.type, publish.group_key, publish.priority,
             coalesce(publish.idempotency_key, outbox.uuid7()::text),
-            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
+            publish.headers, convert_to(publish.payload::json::text, 'UTF8'))
     returning m.id into message_id;
     return message_id;
 end
 $$;
+
+
+--
+-- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE sql
+    RETURN outbox.publish(channel, type, (payload)::text, group_key, priority, idempotency_key, (headers)::text);
+
+
+--
+-- Name: publish(text, text, jsonb, text, integer, text, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload jsonb, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb) RETURNS bigint
+    LANGUAGE sql
+    RETURN outbox.publish(channel, type, (payload)::text, group_key, priority, idempotency_key, (headers)::text);
 
 
 --
@@ -2905,6 +2924,34 @@ begin
             convert_to(publish_own.payload::text, 'UTF8'))
     returning m.id into message_id;
     return message_id;
+end
+$$;
+
+
+--
+-- Name: published_here(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.published_here() RETURNS TABLE(id bigint, channel text, type text, group_key text, payload bytea, content_type text, priority integer, idempotency_key text, headers json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $$
+declare
+    here constant xid8 := pg_current_xact_id_if_assigned();
+begin
+    if here is null then
+        return;
+    end if;
+    return query
+    select m.id, m.channel, m.type, m.group_key, m.payload, m.content_type, m.priority::integer, m.idempotency_key,
+           m.headers::json
+    from outbox.message as m
+    where m.priority = any ('{1,2,3,4,5}'::smallint[]) and m.xid = here and m.created_at >= transaction_timestamp()
+    order by m.id;
 end
 $$;
 
@@ -8585,6 +8632,13 @@ REVOKE ALL ON FUNCTION outbox.publish_checked(channel text, type text, payload b
 --
 
 REVOKE ALL ON FUNCTION outbox.publish_own(channel text, type text, payload json, group_key text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION published_here(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.published_here() FROM PUBLIC;
 
 
 --
