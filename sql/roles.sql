@@ -83,7 +83,7 @@ grant execute on function
     outbox.subscribe, outbox.connect, outbox.connect_in, outbox.other_cluster, outbox.unsubscribe, outbox.rotate_secret,
     outbox.send_test, outbox.replay, outbox.redrive, outbox.retry, outbox.unread, outbox.delivery_state,
     outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.channel_fits, outbox.trim_idempotency,
-    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace
+    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace, outbox.find_messages
     to outbox_service;
 
 -- And inward connectors.
@@ -102,6 +102,15 @@ grant execute on function
     outbox.channels_allowed, outbox.publish_checked
     to outbox_service;
 
+-- And the console: it says who did what, can take nothing of it back, and knows a session by its hash alone.
+grant select, insert (api_key_id, key_name, by_console, action, subject, subject_id, summary) on outbox.audit
+    to outbox_service;
+grant select on outbox.horizon, outbox.maintenance to outbox_service;
+grant execute on function
+    outbox.relays, outbox.open_transactions, outbox.partition_state, outbox.foreign_cluster
+    to outbox_service;
+grant execute on function outbox.begin_session, outbox.use_session, outbox.end_session to outbox_service;
+
 -- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
 -- channel cursor waits, which also lets it lock a cursor, and those that say how Kafka knows a cursor.
 grant select on outbox.message, outbox.subscription, outbox.installation, outbox.migration to outbox_relay;
@@ -115,7 +124,8 @@ grant execute on function
     outbox.channel_cursor_target, outbox.merge_channel_cursors, outbox.channels_with_room,
     outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters, outbox.trim_idempotency,
-    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check
+    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check,
+    outbox.trim_audit
     to outbox_relay;
 
 -- What sources hold it writes into the log, and how far it came in the same transaction.
@@ -162,9 +172,9 @@ grant execute on function
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
     outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
-    outbox.trace_message, outbox.trace, outbox.find_messages
+    outbox.trace_message, outbox.trace, outbox.find_messages, outbox.relays
     to outbox_reader, outbox_relay;
-grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
+grant select on outbox.migration, outbox.cursor, outbox.checkpoint, outbox.audit to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
     on outbox.subscription to outbox_reader;
 
