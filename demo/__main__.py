@@ -109,7 +109,7 @@ def perform(
 ) -> Sequence[Story] | None:
     """The stories that were played; None where it came to no good end, and why is printed."""
     kills = plan.kills(random, len(stories), KILLS)
-    with panel.screen(console) as screen:
+    with panel.screen(console, panel.draw, panel.line) as screen:
         try:
             return asyncio.run(play(here, company, stories, kills, random, till, screen))
         except* (StartError, Refused, ApiError, KafkaException, OSError) as group:

@@ -1,7 +1,8 @@
 """The live panel on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,7 +15,8 @@ from demo.connectors import CONNECTORS
 from demo.consumers import inventory
 from demo.gauges import Gauges
 from demo.places import CHANNELS, CONSUMERS
-from demo.scene import Scene, Screen
+from demo.processes import Processes
+from demo.scene import Performance, Scene
 from demo.subscriptions import CHANNEL, FAILING
 
 STATUSES = {
@@ -27,20 +29,25 @@ STATUSES = {
 LINE_INTERVAL_SECONDS = 2.0
 
 
+S = TypeVar("S", bound=Performance)
+
+
 @contextmanager
-def screen(console: Console) -> Iterator[Screen]:
-    """What to call with the scene: it draws, or, without a terminal, prints now and then."""
+def screen(
+    console: Console, draw: Callable[[S], RenderableType], line: Callable[[S], str]
+) -> Iterator[Callable[[S], None]]:
+    """What to call with the scene: it draws, or, without a terminal, prints a line now and then."""
     if not console.is_terminal:
-        yield _lines(console)
+        yield _lines(console, line)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield lambda scene: live.update(draw(scene), refresh=True)
 
 
-def _lines(console: Console) -> Screen:
+def _lines(console: Console, line: Callable[[S], str]) -> Callable[[S], None]:
     next_at = 0.0
 
-    def show(scene: Scene) -> None:
+    def show(scene: S) -> None:
         nonlocal next_at
         if scene.seconds >= next_at:
             next_at = scene.seconds + LINE_INTERVAL_SECONDS
@@ -75,12 +82,13 @@ def draw(scene: Scene) -> RenderableType:
     body.add_column(ratio=1)
     body.add_column(ratio=1)
     body.add_row(_orders(gauges), _flow(scene, gauges))
-    body.add_row(_topics(gauges), _processes(scene))
-    return Group(_progress(scene), body, _subscribers(gauges), _news(scene))
-
-
-def _progress(scene: Scene) -> RenderableType:
+    body.add_row(_topics(gauges), processes(scene.fleet, height=10))
     done = scene.provider.calls.stories_done
+    return Group(progress(scene, done), body, _subscribers(gauges), latest(scene))
+
+
+def progress(scene: Performance, done: int) -> RenderableType:
+    """How far it is."""
     row = Table.grid(expand=True, padding=(0, 1))
     row.add_column()
     row.add_column(ratio=1)
@@ -90,7 +98,7 @@ def _progress(scene: Scene) -> RenderableType:
     return Panel(row, title="outbox relay", subtitle=scene.phase)
 
 
-def _table(*headers: str) -> Table:
+def columns(*headers: str) -> Table:
     """The first column to the left, the others to the right."""
     table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(header=Text(headers[0], style="dim"), no_wrap=True)
@@ -101,7 +109,7 @@ def _table(*headers: str) -> Table:
 
 
 def _orders(gauges: Gauges) -> RenderableType:
-    table = _table("status", "", "orders")
+    table = columns("status", "", "orders")
     table.columns[1].justify = "left"
     most = max([*gauges.orders.values(), 1])
     for status, style in STATUSES.items():
@@ -112,7 +120,7 @@ def _orders(gauges: Gauges) -> RenderableType:
 
 
 def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
-    table = _table("", "")
+    table = columns("", "")
     calls = scene.provider.calls
     repeats = max(calls.webhooks - gauges.webhooks, 0)
     table.add_row("webhooks sent", str(calls.webhooks))
@@ -126,7 +134,7 @@ def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
 
 
 def _topics(gauges: Gauges) -> RenderableType:
-    table = _table("channel", "log", "topic")
+    table = columns("channel", "log", "topic")
     for channel in CHANNELS:
         in_topic = str(gauges.topics.get(channel, 0))
         table.add_row(channel, str(gauges.log.get(channel, 0)), in_topic)
@@ -136,13 +144,14 @@ def _topics(gauges: Gauges) -> RenderableType:
     return Panel(table, title="messages", height=10)
 
 
-def _processes(scene: Scene) -> RenderableType:
-    table = _table("process", "", "kill -9")
-    for name, kills in scene.fleet.kills.items():
-        down = name in scene.fleet.down
+def processes(company: Processes, *, height: int) -> RenderableType:
+    """Who is up, and how often each was killed."""
+    table = columns("process", "", "kill -9")
+    for name, kills in company.kills.items():
+        down = name in company.down
         state = Text("killed", style="bold red") if down else Text("up", style="green")
         table.add_row(name, state, str(kills))
-    return Panel(table, title="processes", height=10)
+    return Panel(table, title="processes", height=height)
 
 
 BREAKERS = {"closed": "green", "open": "bold red", "half-open": "yellow", "": "default"}
@@ -150,7 +159,7 @@ BREAKERS = {"closed": "green", "open": "bold red", "half-open": "yellow", "": "d
 
 def _subscribers(gauges: Gauges) -> RenderableType:
     headers = ("delivered", "in the log", "the oldest, for", "in rows", "breaker")
-    table = _table("subscriber", *headers)
+    table = columns("subscriber", *headers)
     connectors = {f"{name}: {to}": gauges.bridged[name] for name, to in CONNECTORS.items()}
     for name, each in {**gauges.pushed, **connectors}.items():
         table.add_row(
@@ -165,5 +174,6 @@ def _subscribers(gauges: Gauges) -> RenderableType:
     return Panel(table, title=title, height=9)
 
 
-def _news(scene: Scene) -> RenderableType:
+def latest(scene: Performance) -> RenderableType:
+    """The latest events."""
     return Panel("\n".join(scene.news), title="lately", height=5)

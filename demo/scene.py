@@ -13,18 +13,13 @@ from demo.provider import Provider
 from demo.till import Till
 
 
-class Scene(msgspec.Struct):
-    """`played` is empty until the last order is through; `news` are events, the newest last."""
+class Performance(msgspec.Struct, kw_only=True):
+    """What is played, and since when; `news` are events, the newest last."""
 
     phase: str
-    fleet: Fleet
-    provider: Provider
-    till: Till
     orders: int
-    began: float
+    began: float = msgspec.field(default_factory=time.monotonic)
     ended: bool = False
-    played: Sequence[Story] = ()
-    gauges: Gauges | None = None
     news: deque[str] = msgspec.field(default_factory=lambda: deque(maxlen=3))
 
     @property
@@ -33,6 +28,16 @@ class Scene(msgspec.Struct):
 
     def tell(self, event: str) -> None:
         self.news.append(f"{self.seconds:5.1f} s  {event}")
+
+
+class Scene(Performance, kw_only=True):
+    """`played` is empty until the last order is through."""
+
+    fleet: Fleet
+    provider: Provider
+    till: Till
+    played: Sequence[Story] = ()
+    gauges: Gauges | None = None
 
 
 Screen = Callable[[Scene], None]
