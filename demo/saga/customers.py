@@ -9,14 +9,16 @@ import httpx2
 import msgspec
 
 from demo.saga.purchases import Purchase
+from demo.waiting import until
 
 REQUEST_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 0.15
 GIVE_UP_SECONDS = 60.0
 # So often somebody comes, unless so many orders are under way: a slow machine is not swamped.
 ARRIVAL_SECONDS = 0.07
-MAX_PENDING = 60
-CROWDED_SECONDS = 0.1
+MAX_PENDING = 30
+# After that nobody comes any more, so that the demo ends in time on a slow machine as well.
+OPEN_SECONDS = 50.0
 
 
 class NotServed(Exception):
@@ -24,12 +26,16 @@ class NotServed(Exception):
 
 
 class Customers:
-    """`ordered` are those whose order was taken. Who cancelled was told `in_time` or `too_late`."""
+    """`ordered` are those whose order was taken. Who cancelled was told `in_time` or `too_late`.
+
+    `have_gone`: nobody comes any more, and nobody cancels.
+    """
 
     def __init__(self, url: str, purchases: Sequence[Purchase]) -> None:
         self.ordered: list[Purchase] = []
         self.in_time: set[UUID] = set()
         self.too_late: set[UUID] = set()
+        self.have_gone = False
         self._url = url
         self._purchases = purchases
         self._http = httpx2.AsyncClient(timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False)
@@ -42,16 +48,23 @@ class Customers:
 
         Raises NotServed, in an ExceptionGroup.
         """
+        closes_at = time.monotonic() + OPEN_SECONDS
+
+        async def has_room() -> bool:
+            return pending() < MAX_PENDING or time.monotonic() > closes_at
+
         async with asyncio.TaskGroup() as minds:
             for purchase in self._purchases:
-                while pending() >= MAX_PENDING:
-                    await asyncio.sleep(CROWDED_SECONDS)
+                await until(has_room)
+                if time.monotonic() > closes_at:
+                    break
                 await self._ask("/orders", msgspec.json.encode(purchase.order))
                 self.ordered.append(purchase)
                 if purchase.cancels_after_seconds is not None:
                     after = purchase.cancels_after_seconds
                     minds.create_task(self._change_mind(purchase.order.id, after))
                 await asyncio.sleep(ARRIVAL_SECONDS)
+        self.have_gone = True
 
     async def _change_mind(self, order_id: UUID, after_seconds: float) -> None:
         await asyncio.sleep(after_seconds)

@@ -11,7 +11,7 @@ import msgspec
 
 from demo.consumers.inbox import Connection
 from demo.saga.messages import ACTION_PRIORITY, COMPENSATION_PRIORITY, Command, Reply, send
-from demo.saga.steps import PIVOT, STEPS, Step, position, retry_seconds
+from demo.saga.steps import PIVOT, STEPS, Step, answer_seconds, position, retry_seconds
 
 State = Literal["forward", "backward", "delivered", "undone"]
 
@@ -229,8 +229,8 @@ MOVE = """
 def _move(
     connection: Connection, saga: Saga, state: State, step: Step, attempt: int, reason: str
 ) -> None:
-    parameters = [state, step.name, attempt, reason, step.timeout_seconds, saga.order_id]
-    connection.execute(MOVE, parameters)
+    seconds = answer_seconds(step, attempt)
+    connection.execute(MOVE, [state, step.name, attempt, reason, seconds, saga.order_id])
 
 
 WAIT = """

@@ -48,8 +48,9 @@ class Verdict(msgspec.Struct, frozen=True):
 class Book:
     """Every idempotency key with what became of it. The same key gets the same answer."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = connect(path)
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        """`shared`: another thread than this one may serve it, one at a time."""
+        self._connection = connect(path, shared=shared)
         self._connection.executescript(SCHEMA)
 
     def close(self) -> None:
@@ -121,8 +122,8 @@ class Provider(HTTPServer):
         self.book = book
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=5)
+def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=5, check_same_thread=not shared)
 
 
 @contextmanager

@@ -31,7 +31,8 @@ class Reckoning(msgspec.Struct, frozen=True):
 
     @property
     def right(self) -> bool:
-        return all(each.right for each in [*self.deliveries, *self.promises])
+        deliveries = all(each.right for each in self.deliveries)
+        return deliveries and all(each.right for each in self.promises)
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ ORDERS = """
 """
 
 
-def reckon(places: Places, customers: Customers, orders: int) -> Reckoning:
+def reckon(places: Places, customers: Customers) -> Reckoning:
     """Reads everything anew. Raises psycopg.Error, sqlite3.Error."""
     with ExitStack() as stack:
         databases = {
@@ -62,7 +63,7 @@ def reckon(places: Places, customers: Customers, orders: int) -> Reckoning:
         return Reckoning(
             deliveries=[delivery(databases, channel) for channel in ROUTES],
             promises=[
-                *saga_promises(databases["order"], ended, orders),
+                *saga_promises(databases["order"], ended, len(customers.ordered)),
                 *stock_promises(databases["inventory"], ended),
                 *money_promises(databases["payment"], places.book, ended),
                 *parcel_promises(databases["fulfilment"], ended),
@@ -81,9 +82,9 @@ ARRIVALS = """
     select idempotency_key from (
         select idempotency_key, received_at as at from inbox.received where consumer = %(channel)s
         union all
-        select idempotency_key, repeated_at from repeated
-        where exists (select from inbox.received as r
-                      where r.consumer = %(channel)s and r.idempotency_key = repeated.idempotency_key)
+        select idempotency_key, repeated_at
+        from repeated join inbox.received using (idempotency_key)
+        where consumer = %(channel)s
     ) as arrival
     order by at
 """

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from demo.saga.customers import Customers
 from demo.saga.fleet import Fleet
@@ -10,6 +10,7 @@ from demo.saga.gauges import Gauges, Instruments
 from demo.saga.places import Places
 from demo.saga.scene import Scene
 from demo.saga.troubles import Trouble
+from demo.waiting import until
 
 LOOK_INTERVAL_SECONDS = 0.4
 SETTLE_SECONDS = 60.0
@@ -43,11 +44,20 @@ async def play(
                 scene.ended = True
                 await look
             scene.phase = "the last orders are on their way"
+
+            async def is_settled() -> bool:
+                return (await _look(scene, instruments, screen)).settled
+
             async with asyncio.timeout(SETTLE_SECONDS):
-                while not (await _look(scene, instruments, screen)).settled:
-                    await asyncio.sleep(LOOK_INTERVAL_SECONDS / 2)
+                await until(is_settled)
     finally:
         await customers.close()
+
+
+async def _launch(fleet: Fleet, names: Iterable[str]) -> None:
+    async with asyncio.TaskGroup() as starts:
+        for name in names:
+            starts.create_task(asyncio.to_thread(fleet.launch, name))
 
 
 async def _orders_and_kills(
@@ -62,8 +72,12 @@ async def _orders_and_kills(
 
         events.create_task(customers.shop(pending))
         for trouble in troubles:
-            while scene.gauges is None or scene.gauges.ended < trouble.after_orders:
-                await asyncio.sleep(LOOK_INTERVAL_SECONDS / 2)
+
+            async def is_due(orders: int = trouble.after_orders) -> bool:
+                ended = scene.gauges.ended if scene.gauges else 0
+                return customers.have_gone or ended >= orders
+
+            await until(is_due)
             events.create_task(_trouble(scene, trouble, turns))
 
 
@@ -79,8 +93,7 @@ async def _trouble(scene: Scene, trouble: Trouble, turns: dict[str, asyncio.Lock
         scene.tell(f"kill -9 {who}{away}")
         killed = time.monotonic()
         await asyncio.sleep(trouble.away_seconds)
-        launches = (asyncio.to_thread(scene.fleet.launch, each) for each in trouble.victims)
-        await asyncio.gather(*launches)
+        await _launch(scene.fleet, trouble.victims)
         scene.tell(f"{who} back after {time.monotonic() - killed:.1f} s")
     finally:
         for victim in trouble.victims:

@@ -28,6 +28,9 @@ STEPS = (
 # on: it can't be refused or undone, and is sent again until it is answered.
 PIVOT = "shipment"
 
+# What gets no answer is sent again, and the wait for that grows, up to so many times the timeout.
+MAX_PATIENCE = 4
+
 # A compensation that failed is tried again so much later, a longer time with each attempt.
 FIRST_RETRY_SECONDS = 0.3
 MAX_RETRY_SECONDS = 2.0
@@ -36,6 +39,11 @@ MAX_RETRY_SECONDS = 2.0
 def position(name: str) -> int:
     """Where a step stands in the table. Raises KeyError."""
     return _POSITIONS[name]
+
+
+def answer_seconds(step: Step, attempt: int) -> float:
+    """How long to wait for the answer to this attempt, counted from 1."""
+    return step.timeout_seconds * min(attempt, MAX_PATIENCE)
 
 
 def retry_seconds(attempt: int) -> float:

@@ -21,19 +21,16 @@ class Till:
     """Asks the provider at PROVIDER_URL."""
 
     def __init__(self) -> None:
-        self._url = os.environ["PROVIDER_URL"]
+        # Held: a new client costs more than all of its requests.
+        self._http = httpx2.Client(
+            base_url=os.environ["PROVIDER_URL"], timeout=TIMEOUT_SECONDS, trust_env=False
+        )
 
     def ask(self, verb: str, key: str, command: Command) -> Verdict:
         """`unknown` where no answer came: then it may have happened, or not."""
         demand = {"orderId": str(command.order_id), "amountCents": command.amount_cents}
         try:
-            answer = httpx2.post(
-                f"{self._url}/{verb}",
-                json=demand,
-                headers={"Idempotency-Key": key},
-                timeout=TIMEOUT_SECONDS,
-                trust_env=False,
-            )
+            answer = self._http.post(f"/{verb}", json=demand, headers={"Idempotency-Key": key})
             answer.raise_for_status()
         except (httpx2.TransportError, httpx2.HTTPStatusError):
             return "unknown"
