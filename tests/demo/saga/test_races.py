@@ -18,7 +18,7 @@ from demo.saga.services import fulfilment, order, payment
 from demo.saga.services.till import Till
 from demo.saga.steps import PIVOT, STEPS, Step, position
 from local.server import free_port
-from tests.demo.saga.world import World, an_order, committed
+from tests.demo.saga.world import Message, World, an_order, committed
 from tests.eventually import eventually
 
 BEFORE_THE_PIVOT = STEPS[: position(PIVOT)]
@@ -266,15 +266,20 @@ def test_deadlines_that_passed_while_everything_was_down_are_swept_after_the_res
         assert {before.saga(each.id)[0] for each in wanted} == {"backward"}
 
 
+def fall_before_the_commit(world: World, message: Message) -> None:
+    """The message takes its effect, and all of it is rolled back with the process."""
+    with world.connection.transaction(force_rollback=True):
+        before = list(world.came)
+        assert world.deliver(message)
+        world.came = before
+
+
 def test_the_last_compensation_and_the_terminal_state_are_one_transaction(world: World) -> None:
     wanted = world.begin(an_order())
     world.deliver_until(wanted.id, "charge")
     world.cancel(wanted.id)
     reply = world.deliver_until(wanted.id, "release.done")
-    with pytest.raises(psycopg.errors.DivisionByZero), world.connection.transaction():
-        world.deliver(reply)
-        assert world.saga(wanted.id)[0] == "undone"
-        world.connection.execute("select 1 / 0")
+    fall_before_the_commit(world, reply)
     assert world.saga(wanted.id) == ("backward", "stock")
     assert world.status(wanted.id) == "pending"
     assert world.deliver(reply), "the inbox has forgotten it too"
@@ -286,9 +291,7 @@ def test_a_release_that_can_not_be_answered_has_not_happened(world: World) -> No
     world.deliver_until(wanted.id, "charge")
     world.cancel(wanted.id)
     release = world.deliver_until(wanted.id, "release")
-    with pytest.raises(psycopg.errors.DivisionByZero), world.connection.transaction():
-        world.deliver(release)
-        world.connection.execute("select 1 / 0")
+    fall_before_the_commit(world, release)
     assert world.reservation(wanted.id) == "reserved"
     assert world.deliver(release)
     assert world.reservation(wanted.id) == "released"

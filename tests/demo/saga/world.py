@@ -70,7 +70,9 @@ MESSAGES = """
     select channel, type, idempotency_key, payload from outbox.message
     where group_key = %s order by id
 """
-EXPIRE = "update shop.saga set deadline = '-infinity' where order_id = %s"
+EXPIRE = """
+    update shop.saga set deadline = '-infinity' where order_id = %s and deadline is not null
+"""
 
 
 class World:
@@ -247,7 +249,7 @@ TABLES = """
 
 @contextmanager
 def committed(url: str, count: int) -> Iterator[Sequence[World]]:
-    """So many worlds over one database, each with a connection, of which everything is committed."""
+    """So many worlds over one database, each with a connection; everything is committed."""
     connections = [psycopg.connect(url, autocommit=True) for _ in range(count)]
     try:
         yield [World(connection) for connection in connections]
