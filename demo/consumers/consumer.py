@@ -39,9 +39,16 @@ def consume(name: str, effect: Effect) -> None:
         read(name, os.environ["TOPIC"], stop, take)
 
 
-def read(name: str, topic: str, stop: threading.Event, take: Callable[[Message], None]) -> None:
+def read(
+    name: str,
+    topic: str,
+    stop: threading.Event,
+    take: Callable[[Message], None],
+    on_assigned: Callable[[], None] = lambda: None,
+) -> None:
     """Hands every message of `topic` to `take`, in order, until `stop`.
 
+    `on_assigned` is called once it has partitions, and each time that it has others.
     A message whose `take` raised, or did not come to an end, comes again. From the environment:
     KAFKA_BOOTSTRAP_SERVERS, GROUP_ID. Raises KafkaException, and what `take` raises.
     """
@@ -56,7 +63,7 @@ def read(name: str, topic: str, stop: threading.Event, take: Callable[[Message],
             "enable.auto.commit": False,
         }
     )
-    consumer.subscribe([topic])
+    consumer.subscribe([topic], on_assign=lambda *_: on_assigned())
     try:
         while not stop.is_set():
             messages = _poll(consumer)

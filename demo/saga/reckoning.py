@@ -1,7 +1,7 @@
 """The reckoning: what must be, against what the four databases and the provider's book say."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -59,18 +59,23 @@ def reckon(places: Places, customers: Customers) -> Reckoning:
             service: stack.enter_context(psycopg.connect(places.databases[service]))
             for service in SERVICES
         }
-        ended = [Ended(*row) for row in databases["order"].execute(ORDERS)]
-        return Reckoning(
-            deliveries=[delivery(databases, channel) for channel in ROUTES],
-            promises=[
-                *saga_promises(databases["order"], ended, len(customers.ordered)),
-                *stock_promises(databases["inventory"], ended),
-                *money_promises(databases["payment"], places.book, ended),
-                *parcel_promises(databases["fulfilment"], ended),
-                *customer_promises(customers, ended),
-            ],
-            troubles=troubles(databases, places.book),
-        )
+        return compared(databases, places.book, customers)
+
+
+def compared(databases: Mapping[str, Connection], book: Path, customers: Customers) -> Reckoning:
+    """The databases, by service, with each other, with the book and with what customers know."""
+    ended = [Ended(*row) for row in databases["order"].execute(ORDERS)]
+    return Reckoning(
+        deliveries=[delivery(databases, channel) for channel in ROUTES],
+        promises=[
+            *saga_promises(databases["order"], ended, len(customers.ordered)),
+            *stock_promises(databases["inventory"], ended),
+            *money_promises(databases["payment"], book, ended),
+            *parcel_promises(databases["fulfilment"], ended),
+            *customer_promises(customers, ended),
+        ],
+        troubles=troubles(databases, book),
+    )
 
 
 # Order holds within one priority.
@@ -90,7 +95,7 @@ ARRIVALS = """
 """
 
 
-def delivery(databases: dict[str, Connection], channel: str) -> Delivery:
+def delivery(databases: Mapping[str, Connection], channel: str) -> Delivery:
     """What one service committed, against what another applied, and knew."""
     sender, receiver = ROUTES[channel]
     log = [Published(*row) for row in databases[sender].execute(LOG, [channel])]
@@ -211,7 +216,7 @@ REPEATED = "select count(*) from repeated"
 ASKED_AGAIN = "select count(*) from entry where kind = 'charge' and calls > 1"
 
 
-def troubles(databases: dict[str, Connection], book: Path) -> dict[str, int]:
+def troubles(databases: Mapping[str, Connection], book: Path) -> dict[str, int]:
     """What went wrong on the way, and made no difference in the end."""
     events: dict[str, int] = dict(databases["order"].execute(EVENTS).fetchall())
     with reading(book) as connection:

@@ -47,7 +47,10 @@ class Service(msgspec.Struct, frozen=True):
 
 
 def live(service: Service) -> None:
-    """Until it is killed. What fails in any of its threads ends the whole process."""
+    """Until it is killed. What fails in any of its threads ends the whole process.
+
+    /healthz says 200 once messages can come both ways.
+    """
     pool: Pool = ConnectionPool(
         os.environ["DATABASE_URL"],
         kwargs={"autocommit": True},
@@ -55,9 +58,12 @@ def live(service: Service) -> None:
         max_size=MAX_CONNECTIONS,
         open=True,
     )
-    for channel, (_, receiver) in KAFKA.items():
-        if receiver == service.name:
-            _begin(_read, service, pool, channel)
+    is_ready = threading.Event()
+    topics = [channel for channel, (_, receiver) in KAFKA.items() if receiver == service.name]
+    for channel in topics:
+        _begin(_read, service, pool, channel, is_ready)
+    if not topics:
+        is_ready.set()
     if service.work is not None:
         _begin(_work, service.work, pool)
     keys = {
@@ -73,7 +79,11 @@ def live(service: Service) -> None:
         for channel, (_, receiver) in WEBHOOKS.items()
         if receiver == service.name
     ]
-    healthz = Route("/healthz", lambda _: PlainTextResponse("ok"), methods=["GET"])
+
+    async def on_health(_: Request) -> Response:
+        return Response(status_code=200 if is_ready.is_set() else 503)
+
+    healthz = Route("/healthz", on_health, methods=["GET"])
     listen(Starlette(routes=[*routes, healthz, *service.routes(pool)]))
     # Its threads wait for nobody: what they were doing is not committed, and comes again.
     os._exit(0)
@@ -87,13 +97,14 @@ def receive(connection: Connection, service: Service, channel: str, key: str, bo
     return apply_or_count(connection, channel, key, lambda: service.take(connection, body))
 
 
-def _read(service: Service, pool: Pool, channel: str) -> None:
+def _read(service: Service, pool: Pool, channel: str, is_ready: threading.Event) -> None:
     with pool.connection() as connection:
 
         def take(message: Message) -> None:
             receive(connection, service, channel, idempotency_key(message), payload_of(message))
 
-        read(service.name, os.environ["TOPIC_PREFIX"] + channel, threading.Event(), take)
+        topic = os.environ["TOPIC_PREFIX"] + channel
+        read(service.name, topic, threading.Event(), take, is_ready.set)
 
 
 def _endpoint(service: Service, pool: Pool, channel: str, key: bytes) -> Callable[..., Any]:
