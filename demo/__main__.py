@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -51,13 +51,18 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.orders < FEWEST_ORDERS:
         parser.error(f"--orders: at least {FEWEST_ORDERS}, so that everything can happen")
+    return conduct(lambda console: run(console, arguments.seed, arguments.orders, arguments.stay))
+
+
+def conduct(play: Callable[[Console], int]) -> int:
+    """The exit status of what is played, of Ctrl-C, or of what doesn't start, which is printed."""
     # Passed on, because asyncio knows how to end in order on this one.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console()
     if not console.is_terminal:
         console = Console(width=LINE_CHARACTERS)
     try:
-        return run(console, arguments.seed, arguments.orders, arguments.stay)
+        return play(console)
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")
         return 130

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.program import Program, script
-from local.server import StartError
+from local.server import Server, StartError
 
 COMMAND_TIMEOUT_SECONDS = 60.0
 
@@ -18,6 +18,7 @@ class Processes:
 
     `kills` counts SIGKILLs by name; `down` are those that are not started, or were killed and are
     not back yet. `inherited` is the environment that each begins with, `logs` where they write.
+    `servers` are what all of it runs on, which nobody kills.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -30,6 +31,7 @@ class Processes:
         self.programs: dict[str, Program] = {}
         self.kills: dict[str, int] = {}
         self.down: set[str] = set()
+        self.servers: list[Server] = []
 
     def kill(self, name: str) -> None:
         """SIGKILL, in the middle of whatever it does."""
@@ -43,7 +45,10 @@ class Processes:
         self.down.discard(name)
 
     def check(self) -> None:
-        """Raises StartError where a process has died by itself."""
+        """Raises StartError where a process or a server has died by itself."""
+        for server in self.servers:
+            if not server.running:
+                raise StartError(f"{server.name} died:\n{server.log_tail()}")
         for name, program in self.programs.items():
             # Asked in this order: a kill from another thread is announced before it happens.
             if not program.running and name not in self.down:

@@ -5,17 +5,15 @@ On real Postgres and real Kafka; ends by itself.
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 from random import Random
 
-import psycopg
 from confluent_kafka import KafkaException
 from rich.console import Console
 
 from demo import panel as screens
-from demo.__main__ import LINE_CHARACTERS, leaves
+from demo.__main__ import conduct, leaves
 from demo.saga import panel, report
 from demo.saga.customers import Customers, NotServed
 from demo.saga.fleet import fleet
@@ -43,19 +41,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.orders < 1 or not 0 <= arguments.kills <= ALL_KILLS:
         parser.error(f"--orders: at least 1; --kills: 0 to {ALL_KILLS}")
-    # Passed on, because asyncio knows how to end in order on this one.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=LINE_CHARACTERS)
-    try:
-        return run(console, arguments.seed, arguments.orders, arguments.kills)
-    except KeyboardInterrupt:
-        console.print("Stopped; nothing is left running.")
-        return 130
-    except (StartError, KafkaException, OSError, psycopg.Error) as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        return 1
+    return conduct(lambda console: run(console, arguments.seed, arguments.orders, arguments.kills))
 
 
 def run(console: Console, seed: int, orders: int, kills: int) -> int:
@@ -68,6 +54,7 @@ def run(console: Console, seed: int, orders: int, kills: int) -> int:
         console.print("Starting Postgres and Kafka …")
         with Stack.start(directory, quick_start=True) as stack:
             with places(stack, directory, orders) as here, fleet(here, directory) as company:
+                company.servers = [each for each in (stack.postgres, stack.kafka) if each]
                 customers = Customers(company.order_url, bought)
                 is_over = False
                 with screens.screen(console, panel.draw, panel.line) as screen:

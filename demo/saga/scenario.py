@@ -13,7 +13,7 @@ from demo.saga.troubles import Trouble
 from demo.waiting import until
 
 LOOK_INTERVAL_SECONDS = 0.4
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 90.0
 
 Screen = Callable[[Scene], None]
 
