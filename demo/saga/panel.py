@@ -75,7 +75,7 @@ def _troubles(gauges: Gauges) -> RenderableType:
 
 
 def _hops(gauges: Gauges) -> RenderableType:
-    table = columns("channel", "by", "sent", "applied")
+    table = columns("channel", "by", "sent", "came")
     for channel in ROUTES:
         hop = gauges.hops[channel]
         way = "Kafka" if channel in KAFKA else "webhook"
