@@ -7,21 +7,25 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 
+import psycopg
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from demo import panel as screens
-from demo.__main__ import conduct, leaves
+from demo.console import conduct, print_errors, print_verdict
 from demo.saga import panel, report
-from demo.saga.customers import Customers, NotServed
-from demo.saga.fleet import fleet
-from demo.saga.places import places
+from demo.saga.customers import OPEN_SECONDS, Customers, NotServed
+from demo.saga.fleet import Fleet, fleet
+from demo.saga.places import Places, places
 from demo.saga.purchases import purchases
 from demo.saga.reckoning import reckon
 from demo.saga.scenario import play
-from demo.saga.troubles import ALL_KILLS, troubles
+from demo.saga.troubles import ALL_KILLS, Trouble, troubles
+from demo.screen import screen
 from local.server import StartError
 from local.stack import Stack, temporary_directory
 
@@ -52,35 +56,56 @@ def run(console: Console, seed: int, orders: int, kills: int) -> int:
     planned = troubles(random, orders, kills)
     with temporary_directory() as directory:
         console.print("Starting Postgres and Kafka …")
-        with Stack.start(directory, quick_start=True) as stack:
-            with places(stack, directory, orders) as here, fleet(here, directory) as company:
-                company.servers = [each for each in (stack.postgres, stack.kafka) if each]
-                customers = Customers(company.order_url, bought)
-                is_over = False
-                with screens.screen(console, panel.draw, panel.line) as screen:
-                    try:
-                        asyncio.run(play(here, company, customers, planned, orders, screen))
-                        is_over = True
-                    except* (StartError, NotServed, KafkaException, OSError) as group:
-                        for error in leaves(group):
-                            words = f"{type(error).__name__}: {error}"
-                            console.print(words, style="red", markup=False)
-                reckoning = reckon(here, customers)
-                report.show(console, reckoning)
-                right = is_over and reckoning.right
-                taken = len(customers.ordered)
-                killed = sum(company.kills.values())
-            # An orderly stop takes seconds, and its data go anyway.
-            if stack.kafka is not None:
-                stack.kafka.kill()
-    seconds = time.monotonic() - began
-    verdict = "Everything is as it must be" if right else "SOMETHING IS OFF"
-    console.print(
-        f"{verdict}: {taken} orders, {killed} kills -9, {seconds:.0f} s, seed {seed}.",
-        style="bold green" if right else "bold red",
-        highlight=False,
+        with (
+            quick_stack(directory) as stack,
+            places(stack, directory, orders) as here,
+            fleet(here, directory) as company,
+        ):
+            company.servers = [each for each in (stack.postgres, stack.kafka) if each]
+            customers = Customers(company.order_url, bought)
+            is_over = perform(console, here, company, customers, planned)
+            reckoning = reckon(here, customers)
+            report.show(console, reckoning)
+            right = is_over and reckoning.right
+    if len(customers.ordered) < orders:
+        console.print(f"The shop closed after {OPEN_SECONDS:.0f} s, before all had ordered.")
+    print_verdict(
+        console,
+        right,
+        orders=len(customers.ordered),
+        kills=sum(company.kills.values()),
+        seconds=time.monotonic() - began,
+        seed=seed,
     )
     return 0 if right else 1
+
+
+@contextmanager
+def quick_stack(directory: Path) -> Iterator[Stack]:
+    """Servers whose data nobody wants: Kafka's orderly stop would take seconds."""
+    with Stack.start(directory, quick_start=True) as stack:
+        try:
+            yield stack
+        finally:
+            if stack.kafka is not None:
+                stack.kafka.kill()
+
+
+def perform(
+    console: Console,
+    here: Places,
+    company: Fleet,
+    customers: Customers,
+    planned: Sequence[Trouble],
+) -> bool:
+    """Whether it came to its end; why it did not is printed."""
+    with screen(console, panel.draw, panel.line) as show:
+        try:
+            asyncio.run(play(here, company, customers, planned, show))
+            return True
+        except* (StartError, NotServed, KafkaException, OSError, psycopg.Error) as group:
+            print_errors(console, group)
+    return False
 
 
 if __name__ == "__main__":

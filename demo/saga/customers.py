@@ -26,8 +26,9 @@ class NotServed(Exception):
 
 
 class Customers:
-    """`ordered` are those whose order was taken. Who cancelled was told `in_time` or `too_late`.
+    """`purchases` is what they would buy, `ordered` that of it whose order was taken.
 
+    Who cancelled was told `in_time` or `too_late`.
     `have_gone`: nobody comes any more, and nobody cancels.
     """
 
@@ -37,7 +38,7 @@ class Customers:
         self.too_late: set[UUID] = set()
         self.have_gone = False
         self._url = url
-        self._purchases = purchases
+        self.purchases = purchases
         self._http = httpx2.AsyncClient(timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False)
 
     async def close(self) -> None:
@@ -54,7 +55,7 @@ class Customers:
             return pending() < MAX_PENDING or time.monotonic() > closes_at
 
         async with asyncio.TaskGroup() as minds:
-            for purchase in self._purchases:
+            for purchase in self.purchases:
                 await until(has_room)
                 if time.monotonic() > closes_at:
                     break

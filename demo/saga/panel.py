@@ -5,11 +5,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from demo.panel import columns, latest, processes, progress
 from demo.saga.gauges import Gauges
 from demo.saga.messages import KAFKA, ROUTES
 from demo.saga.scene import Scene
 from demo.saga.steps import PIVOT, STEPS
+from demo.screen import columns, latest, processes, progress
 
 ENDS = {"delivered": "green", "undone": "magenta"}
 # The history's events that are no plain progress, and what a reader calls them.

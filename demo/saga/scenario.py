@@ -23,7 +23,6 @@ async def play(
     fleet: Fleet,
     customers: Customers,
     troubles: Sequence[Trouble],
-    orders: int,
     screen: Screen,
 ) -> None:
     """Until the last order has ended and the last message has arrived.
@@ -31,12 +30,10 @@ async def play(
     Raises, alone or in an ExceptionGroup, TimeoutError where something never ends, StartError for a
     process that died unasked, NotServed for a customer.
     """
-    scene = Scene(phase="starting the processes", orders=orders, fleet=fleet)
+    scene = Scene(phase="starting the processes", orders=len(customers.purchases), fleet=fleet)
     try:
         with Instruments(places) as instruments:
-            await asyncio.gather(
-                *(asyncio.to_thread(fleet.launch, each) for each in fleet.programs)
-            )
+            await _launch(fleet, fleet.programs)
             scene.phase = "customers order, processes are killed"
             async with asyncio.TaskGroup() as tasks:
                 look = tasks.create_task(_look_on(scene, instruments, screen))

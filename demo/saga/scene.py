@@ -1,8 +1,8 @@
 """Everything that can be seen of the saga's demo at a moment."""
 
+from demo.performance import Performance
 from demo.saga.fleet import Fleet
 from demo.saga.gauges import Gauges
-from demo.scene import Performance
 
 
 class Scene(Performance, kw_only=True):
