@@ -4,7 +4,7 @@ An order begins, a reply comes, a customer cancels, a deadline passes. Each lock
 first, so whichever commits first decides, and the others find what it has made of the row.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,8 @@ from demo.saga.steps import PIVOT, STEPS, Step, answer_seconds, position, retry_
 State = Literal["forward", "backward", "delivered", "undone"]
 
 SWEEP_AT_ONCE = 20
+MAX_QUANTITY = 1_000
+MAX_AMOUNT_CENTS = 100_000_000
 
 
 class UnknownOrder(Exception):
@@ -27,12 +29,12 @@ class Impossible(Exception):
 
 
 class Order(msgspec.Struct, frozen=True, rename="camel"):
-    """What a customer wants."""
+    """What a customer wants: a product's name of at most 100 characters, whole units and cents."""
 
     id: UUID
-    product: str
-    quantity: int
-    amount_cents: int
+    product: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=MAX_QUANTITY)]
+    amount_cents: Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT_CENTS)]
 
 
 class Saga(msgspec.Struct, frozen=True):
@@ -126,10 +128,11 @@ SAGA = """
     select order_id, state, step, attempt, product, quantity, amount_cents
     from shop.saga join shop.customer_order on id = order_id
 """
+# Of this database's clock, too; unlike clock_timestamp() it can be looked up in an index.
 DUE = (
     SAGA
     + """
-    where deadline <= clock_timestamp()
+    where deadline <= statement_timestamp()
     order by deadline
     limit %s
     for update of saga skip locked

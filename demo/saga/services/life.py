@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,27 +66,31 @@ def live(service: Service) -> None:
         is_ready.set()
     if service.work is not None:
         _begin(_work, service.work, pool)
-    keys = {
-        channel: key_of(secret)
-        for channel, secret in msgspec.json.decode(os.environ["SECRETS"]).items()
-    }
-    routes = [
+    secrets = msgspec.json.decode(os.environ["SECRETS"], type=dict[str, str])
+    listen(app(service, pool, secrets, is_ready.is_set))
+    # Its threads wait for nobody: what they were doing is not committed, and comes again.
+    os._exit(0)
+
+
+def app(
+    service: Service, pool: Pool, secrets: Mapping[str, str], is_ready: Callable[[], bool]
+) -> Starlette:
+    """All that a service answers over HTTP; `secrets` by the channels that come as webhooks."""
+
+    async def on_health(_: Request) -> Response:
+        return Response(status_code=200 if is_ready() else 503)
+
+    webhooks = [
         Route(
             f"/webhooks/{channel}",
-            _endpoint(service, pool, channel, keys[channel]),
+            _endpoint(service, pool, channel, key_of(secrets[channel])),
             methods=["POST"],
         )
         for channel, (_, receiver) in WEBHOOKS.items()
         if receiver == service.name
     ]
-
-    async def on_health(_: Request) -> Response:
-        return Response(status_code=200 if is_ready.is_set() else 503)
-
     healthz = Route("/healthz", on_health, methods=["GET"])
-    listen(Starlette(routes=[*routes, healthz, *service.routes(pool)]))
-    # Its threads wait for nobody: what they were doing is not committed, and comes again.
-    os._exit(0)
+    return Starlette(routes=[*webhooks, healthz, *service.routes(pool)])
 
 
 def receive(connection: Connection, service: Service, channel: str, key: str, body: bytes) -> bool:

@@ -98,12 +98,12 @@ DECLINED = """
 
 
 def charge_now(connection: Connection, ask: Ask, order_id: UUID) -> bool:
-    """Charges one order; False where it is not known what became of it."""
+    """Charges one order; False where it is to be asked again, as nothing is decided yet."""
     wanted = _wanted(connection, CHARGE_OF, order_id)
     if wanted is None:
         return True
     verdict = ask("charge", f"{order_id}:charge", wanted)
-    if verdict == "unknown":
+    if verdict not in ("taken", "declined"):
         return False
     with bounded_transaction(connection):
         if verdict == "taken":

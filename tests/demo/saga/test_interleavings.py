@@ -65,7 +65,13 @@ class Explorer:
         """From here on."""
         look = self._look()
         # All that the future depends on.
-        state = budget, look.row, look.names(self._world.came, again=budget.repeats > 0)
+        state = (
+            budget,
+            look.row,
+            look.names(self._world.came, again=budget.repeats > 0),
+            tuple(sorted(self._world.provider.taken)),
+            tuple(sorted(self._world.provider.failures.items())),
+        )
         if state in self.states:
             return
         self.states.add(state)

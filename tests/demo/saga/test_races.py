@@ -361,6 +361,17 @@ def test_a_provider_that_is_away_leaves_the_charge_to_be_asked_for(
     assert world.charge(wanted.id) == "asked"
 
 
+def test_a_charge_that_fails_at_the_provider_is_not_declined_but_asked_for_again(
+    world: World,
+) -> None:
+    wanted = world.begin(an_order())
+    world.deliver(world.deliver_until(wanted.id, "charge"))
+    assert not payment.charge_now(world.connection, lambda *_: "failed", wanted.id)
+    assert world.charge(wanted.id) == "asked"
+    assert world.settle(wanted.id) == "delivered"
+    world.check(wanted)
+
+
 def test_of_two_processes_with_one_verdict_one_answers(saga_url: str) -> None:
     with committed(saga_url, 2) as (world, other):
         wanted = world.begin(an_order())

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import LiteralString
 
+import msgspec
 import pytest
 
 from demo.saga.customers import Customers
@@ -91,6 +92,15 @@ FAULTS: dict[str, tuple[LiteralString, str]] = {
         " select order_id, 'failed', 'refund' from shop.saga where state = 'undone'",
         "failed compensations, shown as done",
     ),
+    "a reply moves its saga twice": (
+        "insert into shop.history (order_id, event, command)"
+        " select order_id, event, command from shop.history where event = 'done'",
+        "replies that moved their saga twice",
+    ),
+    "a shipment has too few units": (
+        "update fulfilment.shipment set quantity = quantity - 1",
+        "units shipped, and ordered",
+    ),
     "a message is lost": (
         "delete from inbox.received where consumer = 'payment.replies'",
         "payment.replies (Kafka)",
@@ -134,4 +144,14 @@ def test_customers_who_were_told_what_is_not_so_are_found(shop: Shop) -> None:
 
 def test_an_order_that_nobody_took_is_found(shop: Shop) -> None:
     shop.customers.ordered.append(Purchase(an_order(), None))
-    assert shop.wrong() == {"orders of customers, taken once each"}
+    assert shop.wrong() == {
+        "orders of customers, taken once each",
+        "orders taken otherwise than they were made",
+    }
+
+
+def test_an_order_with_another_price_than_its_customer_saw_is_found(shop: Shop) -> None:
+    made = shop.customers.ordered[0].order
+    dearer = msgspec.structs.replace(made, amount_cents=made.amount_cents + 1)
+    shop.customers.ordered[0] = Purchase(dearer, None)
+    assert shop.wrong() == {"orders taken otherwise than they were made"}
