@@ -14,10 +14,12 @@ class Proxy:
     """Stands before one server on 127.0.0.1; a context manager.
 
     `watch` sees all that a client sends before it goes on; it may `cut()`, or `mute()` the answers.
+    `hear` sees all that the server answers before it goes on; it may `cut()`, and nothing does.
     """
 
     def __init__(self, port: int) -> None:
         self.watch: Callable[[bytes], object] = lambda _: None
+        self.hear: Callable[[bytes], object] = lambda _: None
         self._target = port
         self._open = threading.Event()
         self._open.set()
@@ -103,18 +105,20 @@ class Proxy:
                 (client, server, self._open),
                 (server, client, self._hears),
             ]:
-                watch = source is client
+                is_client = source is client
                 threading.Thread(
-                    target=self._carry, args=[source, sink, gate, watch], daemon=True
+                    target=self._carry, args=[source, sink, gate, is_client], daemon=True
                 ).start()
 
     def _carry(
-        self, source: socket.socket, sink: socket.socket, gate: threading.Event, watch: bool
+        self, source: socket.socket, sink: socket.socket, gate: threading.Event, is_client: bool
     ) -> None:
         with suppress(OSError), source:
             while data := source.recv(BYTES):
-                if watch:
+                if is_client:
                     self.watch(data)
+                else:
+                    self.hear(data)
                 gate.wait()
                 self._pass_on(data, sink)
         with suppress(OSError):

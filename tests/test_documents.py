@@ -123,7 +123,7 @@ def test_every_target_and_module_that_is_shown_is_there() -> None:
 
 
 def test_every_path_that_is_named_is_there() -> None:
-    path = re.compile(r"(?:bench|demo|deploy|docs|local|relay|service|sql|tests)/[\w./*-]+")
+    path = re.compile(r"(?:bench|client|demo|deploy|docs|local|relay|service|sql|tests)/[\w./*-]+")
     shown = [one for document in DOCUMENTS for one in shown_in(document)]
     paths = {word for one in shown for word in one.split() if path.fullmatch(word)}
     assert [one for one in sorted(paths) if not list(ROOT.glob(one))] == []

@@ -132,6 +132,8 @@ begin
     perform outbox.advance_sequence('outbox.source_dead_letter', (select max(id) from outbox.source_dead_letter));
     perform outbox.advance_sequence('outbox.cursor', (select max(id) from outbox.cursor));
     perform outbox.advance_sequence('outbox.dead_letter', (select max(id) from outbox.dead_letter));
+    perform outbox.advance_sequence('outbox.rescheduling', (select max(id) from outbox.rescheduling));
+    perform outbox.advance_sequence('outbox.api_key', (select max(id) from outbox.api_key));
     perform outbox.advance_sequence('outbox.event_type', (select max(id) from outbox.event_type));
     perform outbox.advance_sequence('outbox.event_type_fault', (select max(id) from outbox.event_type_fault));
     perform outbox.advance_sequence('outbox.published_event_type', (select max(id) from outbox.published_event_type));

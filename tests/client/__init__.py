@@ -1,0 +1,1 @@
+"""The client, at a real service."""
