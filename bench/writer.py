@@ -10,7 +10,7 @@ import psycopg
 WRITERS = 4
 
 PUBLISH = """
-select outbox.publish(%(topic)s, 'order.paid', %(payload)s::json, group_key => %(group)s)
+select outbox.publish(%(topic)s, 'order.paid', %(payload)s, group_key => %(group)s)
 """
 
 

@@ -81,7 +81,7 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
                 seed=seed,
             )
             if stay:
-                wait_for_ctrl_c(console, started, here, directory)
+                wait_for_ctrl_c(console, started, here, company, directory)
             else:
                 console.print("To look around in it: .venv/bin/python -m demo --stay")
     return 0 if right else 1
@@ -105,7 +105,9 @@ def perform(
     return None
 
 
-def wait_for_ctrl_c(console: Console, started: Servers, here: Places, directory: Path) -> None:
+def wait_for_ctrl_c(
+    console: Console, started: Servers, here: Places, company: Fleet, directory: Path
+) -> None:
     """Tells how to look around, and waits."""
     name = conninfo_to_dict(here.sale)["dbname"]
     # A URL from the environment may hold a password: it is not printed.
@@ -114,6 +116,8 @@ def wait_for_ctrl_c(console: Console, started: Servers, here: Places, directory:
     if postgres is not None:
         database = f"{bin_dir() / 'psql'} {shlex.quote(postgres.dsn(str(name)))}"
     console.print(
+        f"console   {company.service_urls[0]}/console\n"
+        f"          sign in with the API key {company.create_operator()}\n"
         f"database  {database}\n"
         f"          psql -f sql/inspect/throughput.sql, backlog.sql, next_messages.sql, …\n"
         f"Kafka     {here.bootstrap_servers}, topics {here.prefix}*\n"

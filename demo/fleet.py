@@ -1,6 +1,5 @@
 """The processes of the company."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +11,15 @@ from demo.consumers import inventory
 from demo.places import CONSUMERS, Places
 from demo.processes import Processes
 from demo.subscriptions import SUBSCRIBERS
+from local.key import create_key, create_operator
 from local.program import Program, script
-from local.server import StartError, free_port
+from local.server import free_port
 from service.payments import event_types
 
 SERVICES = ("service-1", "service-2")
 RELAYS = ("relay-1", "relay-2")
 # Of the log that inventory has in its own database.
 STOCK_RELAY = "relay-3"
-KEYS_TIMEOUT_SECONDS = 30.0
 
 # This consumer loses its offsets with its life, and reads everything again: its inbox must know it.
 FORGETFUL = "finance"
@@ -43,6 +42,7 @@ class Fleet(Processes):
             **self.inherited,
             "DATABASE_URL": places.sale,
             "KAFKA_BOOTSTRAP_SERVERS": places.bootstrap_servers,
+            "SERVICE_CONSOLE": "on",
         }
         ports = {name: free_port() for name in (*SERVICES, *RELAYS, STOCK_RELAY)}
         self.service_urls = [f"http://127.0.0.1:{ports[name]}" for name in SERVICES]
@@ -98,25 +98,12 @@ class Fleet(Processes):
             self.relay_command("connect", self._stock, "connectors", *words)
 
     def create_key(self) -> str:
-        """A new key of the API, to manage subscriptions. Raises StartError.
+        """A new key of the API, to manage subscriptions. Raises StartError."""
+        return create_key(self._environment, "demo", "--scope", "manage", "--scope", "read")
 
-        Not by way of a log: what is printed is the key.
-        """
-        words = "keys create --name demo --scope manage --scope read"
-        try:
-            created = subprocess.run(
-                [script("outbox-service"), *words.split()],
-                env=self._environment,
-                capture_output=True,
-                check=True,
-                text=True,
-                timeout=KEYS_TIMEOUT_SECONDS,
-            )
-        except subprocess.CalledProcessError as error:
-            raise StartError(f"outbox-service keys create failed:\n{error.stderr}") from None
-        except subprocess.TimeoutExpired:
-            raise StartError("outbox-service keys create took too long") from None
-        return created.stdout.strip()
+    def create_operator(self) -> str:
+        """A new key with which the console shows and does all there is. Raises StartError."""
+        return create_operator(self._environment)
 
     def status(self) -> str:
         """What `outbox-relay status` prints."""

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 
 from local import besides
 from local.besides import Besides
+from local.key import create_operator
 from local.postgres_binaries import bin_dir
 from local.program import Program, script
 from local.server import Server, StartError, free_port
@@ -87,6 +88,7 @@ def start_programs(
         "DATABASE_URL": stack.database_url,
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "SERVICE_PORT": str(service_port),
+        "SERVICE_CONSOLE": "on",
         "RELAY_PORT": str(relay_port),
         # An endpoint to try it with is on this machine, where the relay would else send nothing.
         "RELAY_ALLOW_NETWORKS": os.environ.get("RELAY_ALLOW_NETWORKS", "127.0.0.0/8"),
@@ -117,7 +119,7 @@ def start_programs(
             ready_url=ready_url,
         )
         programs.append(exit_stack.enter_context(program))
-    tell(stack, directory, service_url, relay_url)
+    tell(stack, directory, service_url, relay_url, create_operator(environment))
     for one in others:
         print(f"\n{one.words}", flush=True)
     return programs
@@ -143,7 +145,7 @@ def _relay_command(
             raise StartError(f"outbox-relay {name} failed:\n{program.log_tail()}")
 
 
-def tell(stack: Stack, directory: Path, service_url: str, relay_url: str) -> None:
+def tell(stack: Stack, directory: Path, service_url: str, relay_url: str, key: str) -> None:
     # A URL from the environment may hold a password.
     database = shlex.quote(stack.database_url) if stack.postgres else "as DATABASE_URL says"
     psql = f"{bin_dir() / 'psql'} {database if stack.postgres else '$DATABASE_URL'}"
@@ -151,6 +153,7 @@ def tell(stack: Stack, directory: Path, service_url: str, relay_url: str) -> Non
     print(
         f"""
 service   {service_url}          API {service_url}/openapi.json
+console   {service_url}/console          sign in with the API key {key}
 relay     {relay_url}/metrics
 Postgres  {database}
 Kafka     {stack.bootstrap_servers}          topics {", ".join(TOPICS)}

@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from service import openapi
 from service.checking.checker import Checker
 from service.console.catalogue.counts import Counts
-from service.console.routes import ROUTES as CONSOLE
+from service.console.minutes import Minutes
+from service.console.routes import CATALOGUE, CONSOLE
 from service.database.pool import Database
 from service.payments import api as payments_api
 from service.payments import retention
@@ -55,18 +56,20 @@ class State(TypedDict):
     live: Live
     payments: Payments
     counts: Counts
+    minutes: Minutes
     checker: Checker
     look: Callable[[], Awaitable[None]]
     spans: "Spans | None"
 
 
-def routes() -> Sequence[BaseRoute]:
-    """Every path of the service."""
+def routes(*, console: bool) -> Sequence[BaseRoute]:
+    """Every path of the service, with the console's or without."""
     return [
         *operation_routes(payments_api.OPERATIONS),
         WebSocketRoute(f"{payments_api.SALE}/ws", watch_order),
         *operation_routes(platform_api.OPERATIONS),
-        *CONSOLE,
+        *CATALOGUE,
+        *(CONSOLE if console else ()),
         Route("/healthz", health.answer_alive),
         Route("/readyz", health.answer_ready),
         Route("/metrics", health.show_metrics),
@@ -102,11 +105,12 @@ def create_app(settings: Settings, spans: "Spans | None" = None) -> Starlette:
         live=Live(database, metrics, settings.max_connections // 2),
         payments=payments,
         counts=Counts(database),
+        minutes=Minutes(database),
         checker=Checker(),
         look=payments.look,
         spans=spans,
     )
-    table = routes()
+    table = routes(console=settings.console)
     unauthorized, refused = Refusals("unauthorized"), Refusals("refused")
     app = Starlette(
         routes=table,

@@ -24,14 +24,15 @@ DESCRIPTION = (
 )
 EPILOG = """\
 It is configured by the environment: DATABASE_URL, and optionally SERVICE_HOST (127.0.0.1),
-SERVICE_PORT (8080), SERVICE_HOSTS, SERVICE_PAYMENTS (on or off), WEBHOOK_SECRET, OUTBOX_SECRET_KEY
-and more; a name that it does not know stops the start.
+SERVICE_PORT (8080), SERVICE_HOSTS, SERVICE_PAYMENTS (on or off), SERVICE_CONSOLE (on for pages at
+/console), WEBHOOK_SECRET, OUTBOX_SECRET_KEY and more; a name that it does not know stops the start.
 The API describes itself at /openapi.json.
 
 Keys are made by the owner of the schema outbox, whose login DATABASE_URL has to be for that:
 
   outbox-service keys create --name checkout --scope publish --channel 'checkout.*' --expires 90d
   outbox-service keys create --name operator --scope manage --scope operate --scope read
+  outbox-service keys create --name ada --scope read --scope payloads --scope manage
   outbox-service keys list
   outbox-service keys revoke 1
 """

@@ -30,7 +30,8 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         action="append",
         choices=SCOPES,
         help="what it may do; more than one may be given: publish messages; manage subscriptions "
-        "of kind http; operate those of kind kafka; read",
+        "of kind http; operate those of kind kafka; read; payloads, which with read shows what "
+        "dead letters hold and endpoints answered",
     )
     create.add_argument(
         "--channel",

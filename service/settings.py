@@ -58,7 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     believed: addresses and networks. `payments` is None where the database decides.
 
     `kafka_servers` and `topic_prefix` are what the AsyncAPI document says of Kafka: the service
-    itself connects to none. `catalogue` says whether its pages ask for a key.
+    itself connects to none. `catalogue` says whether its pages ask for a key; `console`, whether
+    there is one.
     """
 
     database_url: str
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forwarded_allow_ips: tuple[str, ...] = ()
     payments: bool | None = None
     catalogue: Literal["key", "public"] = "key"
+    console: bool = False
     kafka_servers: tuple[KafkaServer, ...] = ()
     topic_prefix: str = ""
 
@@ -92,6 +94,7 @@ TEXTS = (
     "SERVICE_FORWARDED_ALLOW_IPS",
     "SERVICE_PAYMENTS",
     "SERVICE_CATALOGUE",
+    "SERVICE_CONSOLE",
     "SERVICE_KAFKA_SERVERS",
     "SERVICE_TOPIC_PREFIX",
 )
@@ -130,6 +133,8 @@ def from_environment(environment: Mapping[str, str]) -> tuple[Settings, list[str
             values["forwarded_allow_ips"] = _networks(name, value)
         elif name == "SERVICE_PAYMENTS":
             values["payments"] = _switch(name, value)
+        elif name == "SERVICE_CONSOLE":
+            values["console"] = _switch(name, value)
         elif name == "SERVICE_CATALOGUE":
             values["catalogue"] = value
         elif name == "SERVICE_KAFKA_SERVERS":

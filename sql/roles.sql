@@ -49,12 +49,18 @@ revoke all on all tables in schema outbox from public;
 revoke all on all functions in schema outbox from public;
 grant usage on schema outbox to outbox_publisher, outbox_service, outbox_relay, outbox_reader;
 
--- A publisher publishes and reads nothing. It can't set id, xid or created_at: a forged xid would be skipped by every
+-- A publisher publishes and reads nothing else. It can't set id, xid or created_at: a forged xid would be skipped by every
 -- cursor without a word. Nor can it write to channels that begin with `outbox.`: those are the platform's own, see
--- outbox.guard_own_channels. All but the first two functions are what a plain INSERT's defaults, checks and refusals
--- call.
+-- outbox.guard_own_channels. Of its own transaction alone it may read back what it published. The rest are what a plain
+-- INSERT's defaults, checks and refusals call.
 grant execute on function
-    outbox.publish, outbox.publish_bytes, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.text),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.json, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.json),
+    outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
+                   pg_catalog.jsonb),
+    outbox.publish_bytes, outbox.published_here, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
     outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
@@ -77,7 +83,7 @@ grant execute on function
     outbox.subscribe, outbox.connect, outbox.connect_in, outbox.other_cluster, outbox.unsubscribe, outbox.rotate_secret,
     outbox.send_test, outbox.replay, outbox.redrive, outbox.retry, outbox.unread, outbox.delivery_state,
     outbox.count_deliveries, outbox.use_key, outbox.channel_allowed, outbox.channel_fits, outbox.trim_idempotency,
-    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace
+    outbox.finished_ranges, outbox.attempts_at, outbox.trace_message, outbox.trace, outbox.find_messages
     to outbox_service;
 
 -- And inward connectors.
@@ -96,6 +102,15 @@ grant execute on function
     outbox.channels_allowed, outbox.publish_checked
     to outbox_service;
 
+-- And the console: it says who did what, can take nothing of it back, and knows a session by its hash alone.
+grant select, insert (api_key_id, key_name, by_console, action, subject, subject_id, summary) on outbox.audit
+    to outbox_service;
+grant select on outbox.horizon, outbox.maintenance to outbox_service;
+grant execute on function
+    outbox.relays, outbox.open_transactions, outbox.partition_state, outbox.foreign_cluster
+    to outbox_service;
+grant execute on function outbox.begin_session, outbox.use_session, outbox.end_session to outbox_service;
+
 -- A relay reads the log, and writes down where it stands and what it gave up. It may UPDATE the columns by which a
 -- channel cursor waits, which also lets it lock a cursor, and those that say how Kafka knows a cursor.
 grant select on outbox.message, outbox.subscription, outbox.installation, outbox.migration to outbox_relay;
@@ -109,7 +124,8 @@ grant execute on function
     outbox.channel_cursor_target, outbox.merge_channel_cursors, outbox.channels_with_room,
     outbox.drop_channel, outbox.redrive, outbox.foreign_cluster, outbox.rebase, outbox.make_partitions,
     outbox.retire_partition, outbox.trim_checkpoints, outbox.trim_dead_letters, outbox.trim_idempotency,
-    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check
+    outbox.hold_maintenance, outbox.note_maintenance, outbox.trim_event_faults, outbox.drop_event_check,
+    outbox.trim_audit
     to outbox_relay;
 
 -- What sources hold it writes into the log, and how far it came in the same transaction.
@@ -156,9 +172,9 @@ grant execute on function
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
     outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
-    outbox.trace_message, outbox.trace, outbox.find_messages
+    outbox.trace_message, outbox.trace, outbox.find_messages, outbox.relays
     to outbox_reader, outbox_relay;
-grant select on outbox.migration, outbox.cursor, outbox.checkpoint to outbox_reader;
+grant select on outbox.migration, outbox.cursor, outbox.checkpoint, outbox.audit to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)
     on outbox.subscription to outbox_reader;
 

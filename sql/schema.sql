@@ -158,6 +158,32 @@ END;
 
 
 --
+-- Name: begin_session(bytea, bytea); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.begin_session(key_hash bytea, session_hash bytea) RETURNS TABLE(id bigint, name text, scopes text[], channels text[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+    k record;
+begin
+    select used.* into k from outbox.use_key(begin_session.key_hash) as used;
+    if not found then
+        return;
+    end if;
+    delete from outbox.console_session where expires_at <= clock_timestamp();
+    delete from outbox.console_session where hash in (
+        select hash from outbox.console_session where api_key_id = k.id order by expires_at desc offset 19);
+    insert into outbox.console_session (hash, api_key_id, expires_at)
+    values (begin_session.session_hash, k.id, clock_timestamp() + interval '12 hours');
+    return query select k.id, k.name, k.scopes, k.channels;
+end
+$$;
+
+
+--
 -- Name: channel_allowed(text, text[]); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -894,6 +920,20 @@ begin
     return true;
 exception when dependent_objects_still_exist then  -- it came since
     return false;
+end
+$$;
+
+
+--
+-- Name: end_session(bytea); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.end_session(hash bytea) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+    delete from outbox.console_session as session where session.hash = end_session.hash;
 end
 $$;
 
@@ -2757,10 +2797,10 @@ $$;
 
 
 --
--- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+-- Name: publish(text, text, text, text, integer, text, text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
-CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+CREATE FUNCTION outbox.publish(channel text, type text, payload text, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -2770,14 +2810,33 @@ begin
     if starts_with(publish.channel, 'outbox.') then
         perform outbox.refuse_own_channel(publish.channel);
     end if;
+    -- By way of json, which refuses what is none; a CHECK asks the same of the headers.
     insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
     values (publish.channel, publish.type, publish.group_key, publish.priority,
             coalesce(publish.idempotency_key, outbox.uuid7()::text),
-            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
+            publish.headers, convert_to(publish.payload::json::text, 'UTF8'))
     returning m.id into message_id;
     return message_id;
 end
 $$;
+
+
+--
+-- Name: publish(text, text, json, text, integer, text, json); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload json, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers json DEFAULT NULL::json) RETURNS bigint
+    LANGUAGE sql
+    RETURN outbox.publish(channel, type, (payload)::text, group_key, priority, idempotency_key, (headers)::text);
+
+
+--
+-- Name: publish(text, text, jsonb, text, integer, text, jsonb); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.publish(channel text, type text, payload jsonb, group_key text DEFAULT NULL::text, priority integer DEFAULT 3, idempotency_key text DEFAULT NULL::text, headers jsonb DEFAULT NULL::jsonb) RETURNS bigint
+    LANGUAGE sql
+    RETURN outbox.publish(channel, type, (payload)::text, group_key, priority, idempotency_key, (headers)::text);
 
 
 --
@@ -2865,6 +2924,34 @@ begin
             convert_to(publish_own.payload::text, 'UTF8'))
     returning m.id into message_id;
     return message_id;
+end
+$$;
+
+
+--
+-- Name: published_here(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.published_here() RETURNS TABLE(id bigint, channel text, type text, group_key text, payload bytea, content_type text, priority integer, idempotency_key text, headers json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
+    AS $$
+declare
+    here constant xid8 := pg_current_xact_id_if_assigned();
+begin
+    if here is null then
+        return;
+    end if;
+    return query
+    select m.id, m.channel, m.type, m.group_key, m.payload, m.content_type, m.priority::integer, m.idempotency_key,
+           m.headers::json
+    from outbox.message as m
+    where m.priority = any ('{1,2,3,4,5}'::smallint[]) and m.xid = here and m.created_at >= transaction_timestamp()
+    order by m.id;
 end
 $$;
 
@@ -3115,6 +3202,7 @@ begin
     perform outbox.advance_sequence('outbox.event_type', (select max(id) from outbox.event_type));
     perform outbox.advance_sequence('outbox.event_type_fault', (select max(id) from outbox.event_type_fault));
     perform outbox.advance_sequence('outbox.published_event_type', (select max(id) from outbox.published_event_type));
+    perform outbox.advance_sequence('outbox.audit', (select max(id) from outbox.audit));
 
     -- Under the new id Kafka holds no note of any cursor.
     update outbox.cursor set noted_in = null where noted_in is not null;
@@ -3308,6 +3396,27 @@ begin
     return new;
 end
 $$;
+
+
+--
+-- Name: relays(); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.relays() RETURNS TABLE(relay text, since timestamp with time zone, sessions integer, runs integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+    select split_part(application_name, ' ', 2), min(backend_start), count(*)::integer,
+           (count(*) filter (where application_name ~ ' (cursor [0-9]+( [+]?[0-9]*)?|source [0-9]+)$'))::integer
+    from pg_stat_activity as session
+    join pg_roles as login on login.oid = session.usesysid
+    where session.datname = current_database() and application_name like 'outbox-relay %'
+      and (pg_has_role(login.oid, to_regrole('outbox_relay'), 'member')
+           or pg_has_role(login.oid, (select relowner from pg_class where oid = 'outbox.cursor'::regclass), 'member'))
+    group by 1
+    order by 1
+    limit 100
+$_$;
 
 
 --
@@ -4678,6 +4787,36 @@ $$;
 
 
 --
+-- Name: trim_audit(integer, integer, integer); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.trim_audit(keep_days integer, keep_at_most integer DEFAULT 100000, at_once integer DEFAULT 100000) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    with beyond as (
+        (select id from outbox.audit where at < clock_timestamp() - make_interval(days => keep_days)
+         order by at limit at_once)
+        union
+        (select further.id
+         from (select distinct name from outbox.api_key) as known
+         cross join lateral (
+             select last_kept.id from outbox.audit as last_kept
+             where last_kept.key_name = known.name order by last_kept.id desc offset keep_at_most limit 1
+         ) as first_beyond
+         cross join lateral (
+             select audit.id from outbox.audit
+             where audit.key_name = known.name and audit.id <= first_beyond.id order by audit.id limit at_once
+         ) as further
+         limit at_once)
+    ), gone as (
+        delete from outbox.audit using beyond where audit.id = beyond.id returning 1
+    )
+    select count(*) from gone
+$$;
+
+
+--
 -- Name: trim_checkpoints(interval, integer); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -5129,6 +5268,26 @@ $$;
 
 
 --
+-- Name: use_session(bytea); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.use_session(hash bytea) RETURNS TABLE(id bigint, name text, scopes text[], channels text[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+    return query
+    select used.*
+    from outbox.console_session as session
+    join outbox.api_key on api_key.id = session.api_key_id
+    cross join lateral outbox.use_key(api_key.hash) as used
+    where session.hash = use_session.hash and session.expires_at > clock_timestamp();
+end
+$$;
+
+
+--
 -- Name: uuid7(); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -5274,7 +5433,7 @@ CREATE TABLE outbox.api_key (
     CONSTRAINT hash_is_a_sha_256 CHECK ((octet_length(hash) = 32)),
     CONSTRAINT name_begins_with_no_dash_or_dot_and_is_no_number CHECK ((name !~ '^([-.]|[0-9]+$)'::text)),
     CONSTRAINT name_is_1_to_100_printable_characters CHECK (((name ~ '^[^\x01-\x1f\x7f]+$'::text) AND (length(name) <= 100))),
-    CONSTRAINT scopes_are_some_of_publish_manage_operate_read CHECK (((scopes <@ ARRAY['publish'::text, 'manage'::text, 'operate'::text, 'read'::text]) AND (cardinality(scopes) > 0)))
+    CONSTRAINT scopes_are_some_of_publish_manage_operate_read_payloads CHECK (((scopes <@ ARRAY['publish'::text, 'manage'::text, 'operate'::text, 'read'::text, 'payloads'::text]) AND (cardinality(scopes) > 0)))
 );
 
 
@@ -5390,6 +5549,41 @@ ALTER TABLE outbox.attempt_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     SEQUENCE NAME outbox.attempt_log_id_seq
     START WITH 1
     INCREMENT BY 32
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: audit; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.audit (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    api_key_id bigint NOT NULL,
+    key_name text NOT NULL,
+    by_console boolean NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    subject_id bigint,
+    summary text DEFAULT ''::text NOT NULL,
+    CONSTRAINT action_is_a_noun_and_a_verb CHECK ((action ~ '^[a-z_]{1,40}[.][a-z_]{1,40}$'::text)),
+    CONSTRAINT key_name_is_at_most_100_characters CHECK ((length(key_name) <= 100)),
+    CONSTRAINT subject_is_at_most_255_characters CHECK ((length(subject) <= 255)),
+    CONSTRAINT summary_is_at_most_1000_characters CHECK ((length(summary) <= 1000))
+);
+
+
+--
+-- Name: audit_id_seq; Type: SEQUENCE; Schema: outbox; Owner: -
+--
+
+ALTER TABLE outbox.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox.audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
@@ -5549,6 +5743,18 @@ UNION ALL
    FROM (within
      CROSS JOIN outbox.quota)
   WHERE (within.n > quota.connectors);
+
+
+--
+-- Name: console_session; Type: TABLE; Schema: outbox; Owner: -
+--
+
+CREATE TABLE outbox.console_session (
+    hash bytea NOT NULL,
+    api_key_id bigint NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT hash_is_a_sha_256 CHECK ((octet_length(hash) = 32))
+);
 
 
 --
@@ -6897,6 +7103,14 @@ ALTER TABLE ONLY outbox.api_key_use
 
 
 --
+-- Name: audit audit_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: breaker breaker_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
 --
 
@@ -6910,6 +7124,14 @@ ALTER TABLE ONLY outbox.breaker
 
 ALTER TABLE ONLY outbox.checkpoint
     ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (cursor_id, n);
+
+
+--
+-- Name: console_session console_session_pkey; Type: CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.console_session
+    ADD CONSTRAINT console_session_pkey PRIMARY KEY (hash);
 
 
 --
@@ -7320,6 +7542,27 @@ CREATE INDEX attempt_log_1_subscription_id_id_idx ON outbox.attempt_log_1 USING 
 
 
 --
+-- Name: audit_at; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX audit_at ON outbox.audit USING btree (at);
+
+
+--
+-- Name: audit_key_name; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX audit_key_name ON outbox.audit USING btree (key_name, id);
+
+
+--
+-- Name: audit_subject_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX audit_subject_id ON outbox.audit USING btree (subject_id, id);
+
+
+--
 -- Name: channel_past_channel; Type: INDEX; Schema: outbox; Owner: -
 --
 
@@ -7331,6 +7574,13 @@ CREATE INDEX channel_past_channel ON outbox.channel_past USING btree (subscripti
 --
 
 CREATE INDEX channel_past_upto_time ON outbox.channel_past USING btree (upto_time);
+
+
+--
+-- Name: console_session_api_key_id; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX console_session_api_key_id ON outbox.console_session USING btree (api_key_id, expires_at);
 
 
 --
@@ -7799,6 +8049,14 @@ ALTER TABLE ONLY outbox.checkpoint
 
 
 --
+-- Name: console_session console_session_api_key_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
+--
+
+ALTER TABLE ONLY outbox.console_session
+    ADD CONSTRAINT console_session_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES outbox.api_key(id) ON DELETE CASCADE;
+
+
+--
 -- Name: cursor cursor_subscription_id_fkey; Type: FK CONSTRAINT; Schema: outbox; Owner: -
 --
 
@@ -7957,6 +8215,13 @@ REVOKE ALL ON FUNCTION outbox.attempts_at(message_id bigint) FROM PUBLIC;
 
 
 --
+-- Name: FUNCTION begin_session(key_hash bytea, session_hash bytea); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.begin_session(key_hash bytea, session_hash bytea) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION channel_cursor_target(channel_cursor_id bigint, seen pg_snapshot); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -8080,6 +8345,13 @@ REVOKE ALL ON FUNCTION outbox.drop_event_type(type text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION outbox.drop_table(relation regclass) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION end_session(hash bytea); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.end_session(hash bytea) FROM PUBLIC;
 
 
 --
@@ -8363,6 +8635,13 @@ REVOKE ALL ON FUNCTION outbox.publish_own(channel text, type text, payload json,
 
 
 --
+-- Name: FUNCTION published_here(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.published_here() FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION put_event_type(type text, channels text[], description text, owner text, enforcement text, compatibility text, example text, expected integer, expected_id bigint, schema text, closed text, decides jsonpath, checks jsonb, singles jsonb, not_in_sql text, made_by text, of_key text, deprecated_on date, successor text); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -8395,6 +8674,13 @@ REVOKE ALL ON FUNCTION outbox.redrive(dead_letter_ids bigint[]) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION outbox.refuse_event(type text, version integer, pointer text, keyword text, detail text) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION relays(); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.relays() FROM PUBLIC;
 
 
 --
@@ -8566,6 +8852,13 @@ REVOKE ALL ON FUNCTION outbox.trace_queue(cursor_id bigint, message_id bigint, g
 
 
 --
+-- Name: FUNCTION trim_audit(keep_days integer, keep_at_most integer, at_once integer); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.trim_audit(keep_days integer, keep_at_most integer, at_once integer) FROM PUBLIC;
+
+
+--
 -- Name: FUNCTION trim_checkpoints(keep interval, keep_at_least integer); Type: ACL; Schema: outbox; Owner: -
 --
 
@@ -8654,6 +8947,13 @@ REVOKE ALL ON FUNCTION outbox.unsubscribe(subscription_id bigint, discard_undeli
 --
 
 REVOKE ALL ON FUNCTION outbox.use_key(hash bytea) FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION use_session(hash bytea); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.use_session(hash bytea) FROM PUBLIC;
 
 
 --

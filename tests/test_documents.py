@@ -170,6 +170,7 @@ def test_operations_has_every_setting_of_the_service_with_its_default_and_no_oth
         "database_url": ("DATABASE_URL", "required"),
         "webhook_secret": ("WEBHOOK_SECRET", "none"),
         "secret_key": ("OUTBOX_SECRET_KEY", "none"),
+        "console": ("SERVICE_CONSOLE", "off"),
     }
     expected = dict(
         elsewhere.get(field.name, (f"SERVICE_{field.name.upper()}", written(field.default)))

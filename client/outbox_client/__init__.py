@@ -3,6 +3,7 @@
 from msgspec import UNSET, Raw, UnsetType
 
 from outbox_client.attempts import Attempt
+from outbox_client.audit import AuditEntry
 from outbox_client.connector_configs import EventHubsConfig, KafkaConfig, PubsubConfig, SqsConfig
 from outbox_client.connectors import (
     Connector,
@@ -20,8 +21,9 @@ from outbox_client.inward_dead_letters import (
     InwardRedriven,
     WholeInwardDeadLetter,
 )
-from outbox_client.messages import Message, Published
+from outbox_client.messages import Found, Message, Published
 from outbox_client.outbox import AsyncOutbox, Outbox
+from outbox_client.overview import Finding, Fleet, Overview
 from outbox_client.pages import AsyncPages, Page, Pages
 from outbox_client.problems import (
     Break,
@@ -54,6 +56,7 @@ __all__ = [
     "AsyncOutbox",
     "AsyncPages",
     "Attempt",
+    "AuditEntry",
     "Break",
     "Breaker",
     "Conflict",
@@ -67,7 +70,10 @@ __all__ = [
     "EventType",
     "EventTypeOutline",
     "Fault",
+    "Finding",
+    "Fleet",
     "Forbidden",
+    "Found",
     "InwardDeadLetter",
     "InwardRedriven",
     "KafkaConfig",
@@ -77,6 +83,7 @@ __all__ = [
     "NotFound",
     "Outbox",
     "OutboxError",
+    "Overview",
     "Page",
     "Pages",
     "Problem",

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from msgspec import UNSET, UnsetType
+
 from outbox_client.operation import Resource, Via, listing
 from outbox_client.pages import Page
 from outbox_client.shape import Shape
@@ -10,7 +12,8 @@ from outbox_client.shape import Shape
 class Attempt(Shape, frozen=True, kw_only=True):
     """One request; `answer` is the beginning of what a failed one was answered, as text.
 
-    `answer` and `detail` are for keys that may manage.
+    `answer` is for keys with the scope payloads: without it `withheld` says so where there is one.
+    `detail` is for keys that may manage.
     """
 
     id: str
@@ -26,6 +29,7 @@ class Attempt(Shape, frozen=True, kw_only=True):
     next_at: datetime | None
     answer: str | None
     relay: str
+    withheld: str | UnsetType = UNSET
 
 
 class Attempts(Resource[Via]):

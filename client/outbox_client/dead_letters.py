@@ -41,11 +41,15 @@ class DeadLetter(Shape, frozen=True, kw_only=True):
 
 
 class WholeDeadLetter(DeadLetter, frozen=True, kw_only=True):
-    """With what it carries: `payload` where that is JSON, else `payload_base64`, decoded."""
+    """With what it carries: `payload` where that is JSON, else `payload_base64`, decoded.
 
-    headers: dict[str, str] | None
+    To a key without the scope payloads it is shown without that, and `withheld` says so.
+    """
+
+    headers: dict[str, str] | UnsetType | None = UNSET
     payload: Any | UnsetType = UNSET
     payload_base64: bytes | UnsetType = UNSET
+    withheld: str | UnsetType = UNSET
 
 
 class Redriven(Shape, frozen=True, kw_only=True):
@@ -84,6 +88,7 @@ class DeadLetters(Resource[Via]):
         ids: Sequence[str] | UnsetType = UNSET,
         subscription_id: str | UnsetType = UNSET,
         type: str | None = None,
+        reason: str | None = None,
         from_: Time | None = None,
         to: Time | None = None,
     ) -> Redriven:

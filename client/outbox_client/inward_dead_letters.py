@@ -37,11 +37,15 @@ class Header(Shape, frozen=True, kw_only=True):
 
 
 class WholeInwardDeadLetter(InwardDeadLetter, frozen=True, kw_only=True):
-    """With what it holds, decoded; the value of a tombstone is None."""
+    """With what it holds, decoded; the value of a tombstone is None.
 
-    key_base64: bytes | None
-    value_base64: bytes | None
-    headers: list[Header]
+    To a key without the scope payloads it is shown without that, and `withheld` says so.
+    """
+
+    key_base64: bytes | UnsetType | None = UNSET
+    value_base64: bytes | UnsetType | None = UNSET
+    headers: list[Header] | UnsetType = UNSET
+    withheld: str | UnsetType = UNSET
 
 
 class InwardRedriven(Shape, frozen=True, kw_only=True):

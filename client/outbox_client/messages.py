@@ -1,10 +1,11 @@
-"""Messages: publishing them, and where they are."""
+"""Messages: publishing them, finding them, and where they are."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from outbox_client.operation import Resource, Via, operation
-from outbox_client.shape import Shape
+from outbox_client.shape import Shape, Time
 from outbox_client.trace import Trace
 
 
@@ -31,8 +32,20 @@ class Published(Shape, frozen=True, kw_only=True):
     idempotency_key: str
 
 
+class Found(Shape, frozen=True, kw_only=True):
+    """The latest with an idempotency key, the newest first, ten at most.
+
+    Those since `looked_from` were looked at, which is None where the log has none in the span;
+    `more`: the span has more.
+    """
+
+    message_ids: list[str]
+    looked_from: datetime | None
+    more: bool
+
+
 class Messages(Resource[Via]):
-    """Publishing needs the scope `publish`, and a trace `read`."""
+    """Publishing needs the scope `publish`, finding and a trace `read`."""
 
     @operation("POST", "/v1/messages")
     def publish(
@@ -59,6 +72,20 @@ class Messages(Resource[Via]):
         self, messages: Sequence[Message], *, request_key: str | None = None
     ) -> list[Published]:
         """Publishes up to 100 messages in one transaction, in their order: all of them or none."""
+
+    @operation("GET", "/v1/messages")
+    def find(
+        self,
+        *,
+        idempotency_key: str,
+        channel_id: str | None = None,
+        from_: Time | None = None,
+        to: Time | None = None,
+    ) -> Found:
+        """Finds messages by their idempotency key, of those written in a span of time.
+
+        A key that is limited to channels names one of these.
+        """
 
     @operation("GET", "/v1/messages/{id}/trace")
     def trace(self, id: str) -> Trace:

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Generic, Self
 
 from outbox_client.attempts import Attempts
+from outbox_client.audit import Audit
 from outbox_client.connectors import Connectors
 from outbox_client.dead_letters import DeadLetters
 from outbox_client.deliveries import Deliveries
@@ -11,6 +12,7 @@ from outbox_client.event_types import EventTypes
 from outbox_client.inward_dead_letters import InwardDeadLetters
 from outbox_client.messages import Messages
 from outbox_client.operation import Via
+from outbox_client.overview import Overviews
 from outbox_client.stats import AllStats
 from outbox_client.subscriptions import Subscriptions
 from outbox_client.transport import AsyncTransport, Transport
@@ -33,6 +35,8 @@ class Resources(Generic[Via]):
         self.inward_dead_letters: InwardDeadLetters[Via] = InwardDeadLetters(transport)
         self.event_types: EventTypes[Via] = EventTypes(transport)
         self.stats: AllStats[Via] = AllStats(transport)
+        self.overview: Overviews[Via] = Overviews(transport)
+        self.audit: Audit[Via] = Audit(transport)
 
 
 class Outbox(Resources[Transport]):

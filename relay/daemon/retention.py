@@ -164,6 +164,13 @@ def _trim_event_faults(steps: "Steps", settings: Settings, _: Telemetry) -> list
     return []
 
 
+def _trim_audit(steps: "Steps", settings: Settings, _: Telemetry) -> list[str]:
+    entries = steps.alone(TRIM_AUDIT, settings.audit_days)
+    if entries:
+        logger.info("audit_entries_forgotten", entries=entries)
+    return []
+
+
 def _drop_event_check(steps: "Steps", _: Settings, __: Telemetry) -> list[str]:
     if steps.alone(DROP_EVENT_CHECK):
         logger.info("event_check_dropped", reason="no event type is enforced")
@@ -200,6 +207,7 @@ STEPS = (
     _trim_idempotency,
     _trim_receipts,
     _trim_event_faults,
+    _trim_audit,
     _drop_event_check,
     _tell_left_out,
     _seal,
@@ -225,6 +233,7 @@ LEFT_OUT = "select outbox.partitions_left_out(%s)"
 TRIM_IDEMPOTENCY = "select outbox.trim_idempotency(100000)"
 TRIM_RECEIPTS = "select outbox.trim_receipts()"
 TRIM_EVENT_FAULTS = "select outbox.trim_event_faults(%s, 100000)"
+TRIM_AUDIT = "select outbox.trim_audit(%s)"
 DROP_EVENT_CHECK = "select outbox.drop_event_check()"
 TELL_LEFT_OUT = "select outbox.tell_left_out()"
 NOTE = "select outbox.note_maintenance(%s, %s)"

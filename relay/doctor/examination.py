@@ -209,6 +209,7 @@ MISSING_RIGHTS = """
         'outbox.other_cluster(jsonb)', 'outbox.connector_topic(jsonb, text[])',
         'outbox.source_cluster(jsonb)', 'outbox.note_source_waiting(bigint, text)',
         'outbox.stop_source(bigint, text)', 'outbox.trim_receipts(integer)',
+        'outbox.trim_audit(integer, integer, integer)',
         'outbox.hold_source(bigint)', 'outbox.take_answer_budget(bigint, integer[])'
     ]) as wanted
     where not has_function_privilege(wanted, 'EXECUTE')

@@ -78,6 +78,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: Annotated[
         int, msgspec.Meta(ge=1, le=3650, description="whole days, 1 to 3650")
     ] = 7
+    audit_days: Annotated[int, msgspec.Meta(ge=1, le=3650, description="whole days, 1 to 3650")] = (
+        365
+    )
     host: Annotated[
         str,
         msgspec.Meta(

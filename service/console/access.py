@@ -1,4 +1,4 @@
-"""Who may read the catalogue's pages.
+"""Who may read the catalogue's pages: who is signed in to the console, and who sends a key.
 
 A browser can't be told to send `Authorization: Bearer`. But it asks by itself for a name and a
 password where that is what a page wants (RFC 7617), so the key is the password. The API takes no
@@ -11,8 +11,9 @@ import re
 
 from starlette.requests import Request
 
+from service.console.visit import Visit, visit_of
 from service.settings import Settings
-from service.web.access.authorization import BEARER, Authorization, Caller, Form
+from service.web.access.authorization import BEARER, Authorization, Caller, Form, require_any
 from service.web.access.keys import FORM
 
 # Where the catalogue is public its pages read all of it, as a key with the scope read.
@@ -39,8 +40,17 @@ PAGES = Form(
 )
 
 
+def signed_in(request: Request) -> Visit | None:
+    """Who looks at it, after `reader`, if they are signed in to the console."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    return visit
+
+
 async def reader(request: Request) -> Caller:
     """Raises Problem: 401 without a valid key, 403 for one without the scope read."""
+    if (visit := await visit_of(request)) is not None:
+        require_any(visit.caller, ("read",))
+        return visit.caller
     settings: Settings = request.state.settings
     if settings.catalogue == "public":
         return ANYBODY

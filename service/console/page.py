@@ -11,12 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.console import words
-from service.console.security import HEADERS
+from service.console.security import HEADERS, HEADERS_WITH_SCRIPT
 from service.console.static import ADDRESSES
 from service.problems import Problem
 
 # It is for its reader alone.
 NO_STORE = {"Cache-Control": "no-store"}
+
+# What every page leads to; without a session to the catalogue alone.
+CATALOGUE = ("Catalogue", "/catalogue")
+NAVIGATION = (
+    ("Overview", "/console"),
+    ("Subscriptions", "/console/subscriptions"),
+    ("Dead letters", "/console/dead-letters"),
+    ("Messages", "/console/messages"),
+    CATALOGUE,
+    ("Audit", "/console/audit"),
+)
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -29,19 +40,27 @@ _templates = Environment(
     auto_reload=False,
 )
 _templates.globals["static"] = ADDRESSES
+_templates.globals |= {"navigation": NAVIGATION, "catalogue": CATALOGUE}
 _templates.filters |= {
     "count": words.count,
     "day": words.day,
+    "duration": words.duration,
     "moment": words.moment,
     "plural": words.plural,
+    "rate": words.rate,
+    "second": words.second,
+    "size": words.size,
 }
 
 
-def rendered(template: str, *, status: int = 200, **context: Any) -> Response:
-    """The template as an answer."""
-    content = _templates.get_template(template).render(context, status=status)
+def rendered(
+    template: str, *, visit: object | None = None, status: int = 200, **context: Any
+) -> Response:
+    """The template as an answer; `visit` of somebody who is signed in to the console."""
+    content = _templates.get_template(template).render(context, visit=visit, status=status)
+    headers = HEADERS if visit is None else HEADERS_WITH_SCRIPT
     return Response(
-        content, status, headers={**HEADERS, **NO_STORE}, media_type="text/html; charset=utf-8"
+        content, status, headers={**headers, **NO_STORE}, media_type="text/html; charset=utf-8"
     )
 
 
@@ -55,6 +74,7 @@ def as_page(run: Page) -> Page:
         except Problem as problem:
             response = rendered(
                 "problem.html",
+                visit=getattr(request.state, "visit", None),
                 status=problem.status,
                 title=HTTPStatus(problem.status).phrase,
                 detail=problem.detail,

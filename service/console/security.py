@@ -11,6 +11,8 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# For those who are signed in: a script from the service's own files, which looks again by itself.
+POLICY_WITH_SCRIPT = f"{POLICY}; script-src 'self'; connect-src 'self'"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -18,3 +20,4 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+HEADERS_WITH_SCRIPT = {**HEADERS, "Content-Security-Policy": POLICY_WITH_SCRIPT}

@@ -1,4 +1,4 @@
-"""The files that pages are drawn with: a stylesheet and an icon, read once."""
+"""The files that pages are drawn with: a stylesheet, an icon, a script; read once."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,11 @@ from service.problems import Problem
 
 PATH = "/console/static/{name}"
 FOLDER = Path(__file__).with_name("static")
-TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
 FILES = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
 # What a page names has another address when it changes, so that browsers keep it.
 ADDRESSES = {

@@ -126,8 +126,8 @@ class Transaction:
 
     PUBLISH: LiteralString = """
         select outbox.publish(
-            %(channel)s, %(type)s, %(payload)s::json,
-            group_key => %(group_key)s, priority => %(priority)s, headers => %(headers)s::json)
+            %(channel)s, %(type)s, %(payload)s,
+            group_key => %(group_key)s, priority => %(priority)s, headers => %(headers)s)
     """
 
     async def publish(

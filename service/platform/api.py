@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from msgspec import Raw
 
-from service.platform import database_refusals, trace
+from service.platform import audit, database_refusals, trace
 from service.platform.asyncapi import reading as asyncapi
 from service.platform.connectors import change as connector_change
 from service.platform.connectors import creation as connector_creation
@@ -17,7 +17,8 @@ from service.platform.event_types import deletion as event_type_deletion
 from service.platform.event_types import registration as event_type_registration
 from service.platform.event_types import validation as event_type_validation
 from service.platform.event_types import view as event_type_view
-from service.platform.messages import idempotency, messages
+from service.platform.messages import finding, idempotency, messages
+from service.platform.overview import overview
 from service.platform.pages import Page, PageQuery
 from service.platform.subscriptions import (
     change,
@@ -43,9 +44,9 @@ INWARD_DEAD_LETTERS = "/v1/inward-dead-letters"
 EVENT_TYPE = "/v1/event-types/{type}"
 
 KEY_DESCRIPTION = (
-    "A key made by `outbox-service keys create`; its scopes are some of publish, manage, operate "
-    "and read. One that is limited to channels publishes there alone, and to it there are no "
-    "subscriptions but those that read nothing else."
+    "A key made by `outbox-service keys create`; its scopes are some of publish, manage, operate, "
+    "read and payloads. One that is limited to channels publishes there alone, and to it there are "
+    "no subscriptions but those that read nothing else."
 )
 BY_KIND = ": `operate` where the subscription is of kind kafka, else `manage`"
 USED_KEY = "The Idempotency-Key was used for another request."
@@ -79,6 +80,15 @@ TABLE = (
         problems={409: USED_KEY},
         max_body_bytes=messages.MAX_TRANSACTIONAL_BODY_BYTES,
         request_headers=(idempotency.REQUEST_HEADER,),
+    ),
+    Operation(
+        method="GET",
+        path=MESSAGES,
+        tag="messages",
+        run=finding.find_messages,
+        scopes=("read",),
+        query=finding.MessageQuery,
+        answer=finding.Found,
     ),
     Operation(
         method="GET",
@@ -454,6 +464,23 @@ TABLE = (
     ),
     Operation(
         method="GET",
+        path="/v1/audit",
+        tag="audit",
+        run=audit.list_audit,
+        scopes=("read",),
+        query=audit.AuditQuery,
+        answer=Page[audit.Entry],
+    ),
+    Operation(
+        method="GET",
+        path="/v1/overview",
+        tag="stats",
+        run=overview.read_overview,
+        scopes=("read",),
+        answer=overview.Overview,
+    ),
+    Operation(
+        method="GET",
         path="/v1/stats",
         tag="stats",
         run=stats.list_stats,
@@ -466,3 +493,5 @@ TABLE = (
 OPERATIONS = tuple(
     replace(operation, run=database_refusals.as_problems(operation.run)) for operation in TABLE
 )
+# By the function of the table, for who has no request to the API: the console's pages.
+BY_RUN = {listed.run: operation for listed, operation in zip(TABLE, OPERATIONS, strict=True)}

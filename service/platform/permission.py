@@ -116,6 +116,15 @@ async def require_http(transaction: Transaction, caller: Caller, subscription_id
         raise Problem(409, f"The subscription is of kind {kind}; only http ones do that.")
 
 
+# Said where what messages hold, or endpoints answered, is left out.
+WITHHELD = "Left out: it takes a key with the scope payloads."
+
+
+def may_see_payloads(caller: Caller) -> bool:
+    """Whether what messages hold and endpoints answered is shown to this key."""
+    return "payloads" in caller.scopes
+
+
 VISIBLE: LiteralString = """
     select array(
         select id from outbox.subscription

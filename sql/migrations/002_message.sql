@@ -196,16 +196,18 @@ end
 $$;
 revoke execute on function outbox.publish_own(text, text, json, text) from public;
 
--- Publishes one message in the caller's own transaction and returns its id. The json's text is stored as it was
--- written. It runs with its owner's rights, so that a publisher needs nothing but EXECUTE and can read nothing back.
+-- Publishes one message in the caller's own transaction and returns its id. The text of the JSON is stored as it was
+-- written. It runs with its owner's rights, so that a publisher needs nothing but EXECUTE.
+-- This is the one that takes text and varchar, and what has no type: of functions that differ in this alone, Postgres
+-- chooses for an untyped parameter or literal the one with text.
 create function outbox.publish(
     channel         text,
     type            text,
-    payload         json,
+    payload         text,
     group_key       text    default null,
     priority        integer default 3,
     idempotency_key text    default null,
-    headers         json    default null
+    headers         text    default null
 ) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -216,14 +218,43 @@ begin
     if starts_with(publish.channel, 'outbox.') then
         perform outbox.refuse_own_channel(publish.channel);
     end if;
+    -- By way of json, which refuses what is none; a CHECK asks the same of the headers.
     insert into outbox.message as m (channel, type, group_key, priority, idempotency_key, headers, payload)
     values (publish.channel, publish.type, publish.group_key, publish.priority,
             coalesce(publish.idempotency_key, outbox.uuid7()::text),
-            publish.headers::text, convert_to(publish.payload::text, 'UTF8'))
+            publish.headers, convert_to(publish.payload::json::text, 'UTF8'))
     returning m.id into message_id;
     return message_id;
 end
 $$;
+
+-- For those who have json, and below for those who have jsonb: both hand on its text. They have no rights of their own.
+-- Postgres puts a `return` body in the place of the call, so that it costs no call more; and parses it here, so that no
+-- search_path reaches it.
+create function outbox.publish(
+    channel         text,
+    type            text,
+    payload         json,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         json    default null
+) returns bigint
+language sql volatile
+return outbox.publish(channel, type, payload::text, group_key, priority, idempotency_key, headers::text);
+
+-- jsonb keeps neither the order of its keys nor blanks: what is sent is the text that Postgres writes of it.
+create function outbox.publish(
+    channel         text,
+    type            text,
+    payload         jsonb,
+    group_key       text    default null,
+    priority        integer default 3,
+    idempotency_key text    default null,
+    headers         jsonb   default null
+) returns bigint
+language sql volatile
+return outbox.publish(channel, type, payload::text, group_key, priority, idempotency_key, headers::text);
 
 -- The same for a payload that is not JSON: what is given is what is sent, byte for byte.
 create function outbox.publish_bytes(

@@ -137,6 +137,7 @@ begin
     perform outbox.advance_sequence('outbox.event_type', (select max(id) from outbox.event_type));
     perform outbox.advance_sequence('outbox.event_type_fault', (select max(id) from outbox.event_type_fault));
     perform outbox.advance_sequence('outbox.published_event_type', (select max(id) from outbox.published_event_type));
+    perform outbox.advance_sequence('outbox.audit', (select max(id) from outbox.audit));
 
     -- Under the new id Kafka holds no note of any cursor.
     update outbox.cursor set noted_in = null where noted_in is not null;

@@ -47,8 +47,8 @@ create table outbox.api_key (
     constraint name_is_1_to_100_printable_characters check (name ~ '^[^\x01-\x1f\x7f]+$' and length(name) <= 100),
     constraint name_begins_with_no_dash_or_dot_and_is_no_number check (name !~ '^([-.]|[0-9]+$)'),
     constraint hash_is_a_sha_256 check (octet_length(hash) = 32),
-    constraint scopes_are_some_of_publish_manage_operate_read check (
-        scopes <@ array['publish', 'manage', 'operate', 'read'] and cardinality(scopes) > 0),
+    constraint scopes_are_some_of_publish_manage_operate_read_payloads check (
+        scopes <@ array['publish', 'manage', 'operate', 'read', 'payloads'] and cardinality(scopes) > 0),
     constraint a_channel_is_a_topic_name_or_its_beginning_and_an_asterisk check (
         channels is null or outbox.channel_patterns_valid(channels)),
     constraint a_key_expires_after_it_was_made_and_before_9999 check (

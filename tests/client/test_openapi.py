@@ -119,7 +119,11 @@ def test_a_methods_keywords_are_what_the_document_says_of_path_header_and_query(
     method, described = METHODS[operation], DESCRIBED[operation]
     assert set(method.names_in_path) == parameters(described, "path").keys()
     assert method.takes_key == ("Idempotency-Key" in parameters(described, "header"))
-    query = {"type": "object", "properties": parameters(described, "query")}
+    query = {
+        "type": "object",
+        "properties": parameters(described, "query"),
+        "required": [one["name"] for one in described["parameters"] if one.get("required")],
+    }
     # A parameter that is not given is left out.
     absent = {"null", "default null"}
     ours = {fact for fact in facts_of_shape(method.shape) if fact[1] not in absent}

@@ -52,6 +52,8 @@ def call_messages(service: Service, outbox: Outbox) -> None:
     ]
     trace = outbox.messages.trace(one.id)
     assert (trace.state, trace.channel_id, trace.group_key) == ("inLog", channel, "8")
+    found = outbox.messages.find(idempotency_key=f"{channel}-message", channel_id=channel)
+    assert (found.message_ids, found.more) == ([one.id], False)
 
 
 def call_subscriptions(service: Service, outbox: Outbox) -> None:
@@ -119,6 +121,7 @@ def call_connectors(service: Service, outbox: Outbox) -> None:
     [id_] = service.add_inward_dead_letter(taken_in.id)
     assert [one.id for one in outbox.inward_dead_letters.list(connector_id=taken_in.id)] == [id_]
     whole = outbox.inward_dead_letters.read(id_)
+    assert isinstance(whole.headers, list)
     assert (whole.value_base64, whole.headers[0].value) == (b"\x00value", b"\xff")
     assert outbox.inward_dead_letters.redrive(ids=[id_]).due == 1
     assert outbox.inward_dead_letters.discard(connector_id=taken_in.id).discarded == 1
@@ -135,13 +138,18 @@ def call_what_became_of_messages(service: Service, outbox: Outbox) -> None:
     whole = outbox.dead_letters.read(later.id)
     assert (whole.payload, whole.payload_base64) == ({"a": 1}, UNSET)
     assert outbox.dead_letters.redrive(ids=[earlier.id]).redriven == 1
-    again = outbox.dead_letters.redrive(subscription_id=made.id, type=name)
+    again = outbox.dead_letters.redrive(subscription_id=made.id, type=name, reason="http_500")
     assert (again.redriven, again.more) == (1, False)
     [first, _] = outbox.deliveries.list(subscription_id=made.id, state="untried")
     assert first.message_id == earlier.message_id
     assert list(outbox.attempts.list(subscription_id=made.id)) == []
     [stats] = [one for one in outbox.stats.list() if one.name == name]
     assert stats.deliveries.untried == 2
+    overview = outbox.overview.read()
+    assert overview.fleet is not None
+    assert "relays" in [one.what for one in overview.findings]
+    noted = [one.action for one in outbox.audit.list(subscription_id=made.id)]
+    assert noted == ["dead_letter.redrive", "dead_letter.redrive", "subscription.create"]
 
 
 def call_event_types(service: Service, outbox: Outbox) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from local.program import Program, get_status
@@ -49,6 +50,13 @@ def test_everything_listens_until_ctrl_c_and_nothing_after(stack: Program, numbe
         output = eventually(told, timeout_seconds=90)
         urls = re.findall(r"http://127\.0\.0\.1:\d+(?=/openapi\.json|/metrics)", output)
         assert [get_status(f"{url}/readyz") for url in urls] == [200, 200]
+        told_of_it = re.search(r"(http://\S+/console) .* (ok_\S+)", output)
+        assert told_of_it is not None
+        address, key = told_of_it.groups()
+        signed_in = httpx2.post(
+            f"{address}/sign-in", data={"key": key}, headers={"Sec-Fetch-Site": "same-origin"}
+        )
+        assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/console")
         ports = listening(output)
         os.kill(stack.pid, signal.SIGINT)
         assert stack.wait(60) == 0

@@ -26,6 +26,7 @@ def test_what_is_set_counts() -> None:
             "SERVICE_DATABASE_TIMEOUT_SECONDS": "0.5",
             "SERVICE_MAX_BODY_BYTES": "2048",
             "SERVICE_CATALOGUE": "public",
+            "SERVICE_CONSOLE": "on",
             "SERVICE_KAFKA_SERVERS": "a.example.com:9092, kafka-secure://[::1]:9093,",
             "SERVICE_TOPIC_PREFIX": "shop.",
             "WEBHOOK_SECRET": "whsec_plJ3nmyCDGBKInavdOK15jsl",
@@ -35,7 +36,8 @@ def test_what_is_set_counts() -> None:
     assert (settings.database_timeout_seconds, settings.max_body_bytes) == (0.5, 2048)
     assert settings.hosts == ("shop.example.com", "*.internal", "10.0.0.7", "[::1]")
     assert settings.forwarded_allow_ips == ("10.0.0.7", "fd00::/8")
-    assert (settings.catalogue, settings.topic_prefix) == ("public", "shop.")
+    assert (settings.catalogue, settings.console) == ("public", True)
+    assert settings.topic_prefix == "shop."
     assert settings.kafka_servers == (
         KafkaServer("a.example.com:9092", "kafka"),
         KafkaServer("[::1]:9093", "kafka-secure"),

@@ -54,6 +54,10 @@ ATTEMPTS = """
     from (values (1, 'status'), (2, 'timeout'), (3, 'timeout'), (20, null)) as a (number, error)
     join outbox.subscription on name = 'billing'
 """
+AUDITED = """
+    insert into outbox.audit (api_key_id, key_name, by_console, action, subject, subject_id)
+    values (1, 'ada', true, 'subscription.pause', 'billing', 2)
+"""
 
 
 def fail_endpoint(db: Session) -> None:
@@ -76,6 +80,7 @@ def traffic(db: Session, open_session: Open) -> Iterator[None]:
     register(db, "event", {"type": "object"}, enforcement="report")
     db.execute("select outbox.publish('orders', 'event', '7')")
     fail_endpoint(db)
+    db.execute(AUDITED)
     pass_everything(db)
     publish(db, priority=1)
     holder, relay, preparer = open_session(), open_session(), open_session()
@@ -111,6 +116,7 @@ def test_there_is_a_file_for_each_question() -> None:
         "attempts",
         "failed_attempts",
         "event_types",
+        "audit",
     }
 
 

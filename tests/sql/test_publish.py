@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 
 from tests.sql.conftest import Member
 from tests.sql.log import Session, one
@@ -40,8 +40,40 @@ def test_bytes_are_stored_as_they_are(db: Session) -> None:
     assert row == [(message_id, every_byte, "application/octet-stream")]
 
 
+@pytest.mark.parametrize("kind", ["text", "varchar", "json"])
+def test_json_of_each_type_is_stored_as_it_was_written(db: Session, kind: str) -> None:
+    typed = sql.SQL("select outbox.publish('c', 't', %s::{0}, headers => %s::{0})")
+    json_text = '{"b": 1,  "a": 10.10, "b": "\\u0000"}'
+    db.execute(typed.format(sql.Identifier(kind)), [json_text, GOOD["headers"]])
+    stored = db.execute("select payload, headers from outbox.message").fetchall()
+    assert stored == [(json_text.encode(), GOOD["headers"])]
+
+
+def test_jsonb_is_stored_as_postgres_writes_it(db: Session) -> None:
+    query = "select outbox.publish('c', 't', %s::jsonb, headers => %s)"
+    db.execute(query, ['{"b": 1,  "a": 10.10}', GOOD["headers"]])
+    stored = db.execute("select payload, headers from outbox.message").fetchall()
+    assert stored == [(b'{"a": 10.10, "b": 1}', GOOD["headers"])]
+
+
+def test_text_that_is_no_json_is_refused(db: Session) -> None:
+    with pytest.raises(errors.InvalidTextRepresentation):
+        db.execute("select outbox.publish('c', 't', %s::text)", ["{"])
+    with pytest.raises(errors.InvalidTextRepresentation):
+        db.execute("select outbox.publish('c', 't', '1', headers => %s::text)", ["{"])
+
+
+def test_jsonb_is_published_with_the_publishers_rights_alone(db: Session, member: Member) -> None:
+    query = "select outbox.publish('c', 't', '{}'::jsonb)"
+    member("outbox_publisher").execute(query)
+    with pytest.raises(errors.InsufficientPrivilege):
+        member("outbox_reader").execute(query)
+    with pytest.raises(errors.InsufficientPrivilege, match="the platform's own"):
+        member("outbox_publisher").execute("select outbox.publish('outbox.c', 't', '{}'::jsonb)")
+
+
 def test_untyped_parameters_resolve(db: Session) -> None:
-    """Drivers send text as `unknown`; one name without overloads takes it."""
+    """Drivers send text as `unknown`; of the functions the one that takes text is chosen."""
     query = b"select outbox.publish($1, $2, $3, $4)"
     result = db.pgconn.exec_params(query, [b"orders", b"order.created", b"{}", b"order-1"])
     assert result.status == psycopg.pq.ExecStatus.TUPLES_OK, result.error_message

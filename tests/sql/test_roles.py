@@ -117,6 +117,9 @@ MAY: dict[str, list[str]] = {
         PUBLISH,
         INSERT,
         "select outbox.publish_bytes('orders', 'event', '', 'text/plain')",
+        "select outbox.publish('orders', 'event', '{}'::json)",
+        "select outbox.publish('orders', 'event', '{}'::jsonb)",
+        "select * from outbox.published_here()",
     ],
     "outbox_service": [
         PUBLISH,
@@ -227,6 +230,7 @@ MUST_NOT: dict[str, list[str]] = {
     ],
     "outbox_relay": [
         PUBLISH,
+        "select * from outbox.published_here()",
         *WRITES_TO_THE_LOG,
         *FORGERIES,
         *SUBSCRIPTIONS,
@@ -256,6 +260,7 @@ MUST_NOT: dict[str, list[str]] = {
     ],
     "outbox_reader": [
         PUBLISH,
+        "select * from outbox.published_here()",
         INSERT,
         *READS_OF_THE_LOG,
         *WRITES_TO_THE_LOG,

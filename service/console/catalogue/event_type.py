@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from catalogue import schema
-from service.console.access import ANYBODY, reader
+from service.console.access import ANYBODY, reader, signed_in
 from service.console.catalogue import reading
 from service.console.catalogue.changes import Step, steps
 from service.console.catalogue.counts import Counts
@@ -75,6 +75,7 @@ async def _show(request: Request, version: int | None) -> Response:
     counted = await counts.now()
     return rendered(
         "catalogue/event_type.html",
+        visit=signed_in(request),
         read=read,
         drawn=drawn,
         type=read.outline,

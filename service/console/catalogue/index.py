@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.console.access import reader
+from service.console.access import reader, signed_in
 from service.console.catalogue import reading
 from service.console.catalogue.counts import Counts
 from service.console.catalogue.reading import Channel, Outline, Subscriber
@@ -97,6 +97,7 @@ async def show_types(request: Request) -> Response:
     found = await database.walk(work)
     return rendered(
         "catalogue/index.html",
+        visit=signed_in(request),
         asked=wanted,
         found=found,
         matching=found.types[0].matching if found.types else 0,

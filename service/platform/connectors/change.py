@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import fields_of, note
 from service.platform.connectors import inward
 from service.platform.connectors.config import Delivery, KafkaConfig, merged, require_within
 from service.platform.connectors.event_hubs_config import EventHubsConfig
@@ -106,7 +107,7 @@ async def change_connector(call: Call[None, NoQuery]) -> Connector:
     decode = partial(body.decode, _decoder(connector))
     async with call.decoding.begin(call.raw_body, decode) as change:
         try:
-            return await call.database.run(partial(_change, call.caller, call.id, change))
+            return await call.database.run(partial(_change, call, change))
         except (sqlstates.UniqueViolation, sqlstates.CheckViolation) as error:
             raise refused(error) from None
 
@@ -120,15 +121,15 @@ def _decoder(connector: Connector) -> "msgspec.json.Decoder[Change]":
     return _decoder_of(SHAPES[type(connector)])
 
 
-async def _change(
-    caller: Caller, connector_id: int, change: Change, transaction: Transaction
-) -> Connector:
+async def _change(call: Call[None, NoQuery], change: Change, transaction: Transaction) -> Connector:
+    caller, connector_id = call.caller, call.id
     # It may not be the caller's any more.
     connector = await require(transaction, caller, connector_id)
     if connector.direction == "in":
         await _change_inward(transaction, caller, connector_id, change)
     else:
         await _change_outward(transaction, caller, connector_id, change)
+    await note(transaction, call, "connector.change", connector_id, fields_of(change))
     # It may have been moved to another channel before it was locked.
     return await find(transaction, caller, connector_id)
 

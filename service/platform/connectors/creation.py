@@ -7,6 +7,7 @@ from msgspec import UNSET
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import fields_of, note
 from service.platform.connectors import inward
 from service.platform.connectors.config import (
     DEFAULT_DELIVERY,
@@ -157,6 +158,7 @@ async def create_connector(call: Call[NewConnector, NoQuery]) -> Reply:
         else:
             made = await transaction.value(int, CONNECT, parameters)
         assert made is not None
+        await note(transaction, call, "connector.create", made, fields_of(form))
         return await find(transaction, call.caller, made)
 
     try:

@@ -10,9 +10,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.connectors import inward
 from service.platform.fields import Id
 from service.platform.pages import Page, PageQuery, number, page
+from service.platform.permission import WITHHELD, may_see_payloads
 from service.problems import Problem
 from service.web.operations.operation import Call
 from service.web.operations.query import NoQuery
@@ -51,11 +53,15 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class WholeInwardDeadLetter(InwardDeadLetter, frozen=True, kw_only=True, rename="camel"):
-    """With what it holds, in base64; the value of a tombstone is null."""
+    """With what it holds, in base64; the value of a tombstone is null.
 
-    key_base64: bytes | None = msgspec.field(name="keyBase64")
-    value_base64: bytes | None = msgspec.field(name="valueBase64")
-    headers: list[Header]
+    To a key without the scope payloads it is shown without that, and `withheld` says so.
+    """
+
+    key_base64: bytes | UnsetType | None = msgspec.field(default=UNSET, name="keyBase64")
+    value_base64: bytes | UnsetType | None = msgspec.field(default=UNSET, name="valueBase64")
+    headers: list[Header] | UnsetType = UNSET
+    withheld: str | UnsetType = UNSET
 
 
 COLUMNS: LiteralString = """
@@ -118,10 +124,11 @@ async def read_inward_dead_letter(call: Call[None, NoQuery]) -> WholeInwardDeadL
         raise Problem(404, "The dead letter does not exist.")
     fields = msgspec.structs.asdict(row)
     names, values = fields.pop("header_names"), fields.pop("header_values")
+    key, value = fields.pop("key"), fields.pop("value")
+    if not may_see_payloads(call.caller):
+        return WholeInwardDeadLetter(withheld=WITHHELD, **fields)
     headers = [Header(name, value) for name, value in zip(names, values, strict=True)]
-    return WholeInwardDeadLetter(
-        key_base64=fields.pop("key"), value_base64=fields.pop("value"), headers=headers, **fields
-    )
+    return WholeInwardDeadLetter(key_base64=key, value_base64=value, headers=headers, **fields)
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -173,6 +180,8 @@ async def redrive_inward_dead_letters(call: Call[Chosen, NoQuery]) -> Redriven:
         parameters = await _chosen(transaction, call)
         done = await transaction.one(Redriven, REDRIVE, parameters)
         assert done is not None
+        subject, detail = _noted(call.body, f"{done.due} due")
+        await note(transaction, call, "inward_dead_letter.redrive", subject, detail)
         return done
 
     return await call.database.run(work)
@@ -185,9 +194,19 @@ async def discard_inward_dead_letters(call: Call[Chosen, NoQuery]) -> Discarded:
         parameters = await _chosen(transaction, call)
         done = await transaction.one(Discarded, DISCARD, parameters)
         assert done is not None
+        subject, detail = _noted(call.body, f"{done.discarded} discarded")
+        await note(transaction, call, "inward_dead_letter.discard", subject, detail)
         return done
 
     return await call.database.run(work)
+
+
+def _noted(form: Chosen, outcome: str) -> tuple[str | int, str]:
+    """What the audit says of it: of all of a connector, or of those that were named."""
+    if form.connector_id is not UNSET:
+        return int(form.connector_id), outcome
+    assert form.ids is not UNSET
+    return "dead letters of connectors", f"{outcome}: {', '.join(form.ids)}"
 
 
 async def _chosen(transaction: Transaction, call: Call[Chosen, NoQuery]) -> dict[str, object]:

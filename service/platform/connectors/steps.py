@@ -4,6 +4,7 @@ import msgspec
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.connectors import inward
 from service.platform.connectors.config import Start
 from service.platform.connectors.refusal import refused
@@ -25,6 +26,7 @@ async def pause_connector(call: Call[None, NoQuery]) -> Connector:
             await inward.pause(transaction, call.caller, call.id)
         else:
             await pause.hold(transaction, call.caller, call.id)
+        await note(transaction, call, "connector.pause", call.id)
         return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
@@ -38,6 +40,7 @@ async def resume_connector(call: Call[None, NoQuery]) -> Connector:
             await inward.resume(transaction, call.caller, call.id)
         else:
             await pause.go_on(transaction, call.caller, call.id)
+        await note(transaction, call, "connector.resume", call.id)
         return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
@@ -58,6 +61,7 @@ async def seek_connector(call: Call[SeekForm, NoQuery]) -> Connector:
         if (await require(transaction, call.caller, call.id)).direction == "out":
             raise Problem(409, "The connector is of direction out; only those of direction in do.")
         await inward.seek(transaction, call.caller, call.id, call.body.from_)
+        await note(transaction, call, "connector.seek", call.id, f"from {call.body.from_}")
         return await find(transaction, call.caller, call.id)
 
     try:
@@ -70,7 +74,7 @@ async def replay_connector(call: Call[ReplayForm, NoQuery]) -> Replayed:
     """Sends what was published since then again, in order and marked as replayed, or counts it."""
 
     await call.database.run(lambda transaction: require_outward(transaction, call.caller, call.id))
-    return await replay.replay(call)
+    return await replay.replay(call, "connector.replay")
 
 
 async def send_test(call: Call[None, NoQuery]) -> Sent:
@@ -78,7 +82,9 @@ async def send_test(call: Call[None, NoQuery]) -> Sent:
 
     async def work(transaction: Transaction) -> Sent:
         await require_outward(transaction, call.caller, call.id)
-        return await testing.send(transaction, call.id)
+        sent = await testing.send(transaction, call.id)
+        await note(transaction, call, "connector.test", call.id, f"message {sent.message_id}")
+        return sent
 
     return await call.database.run(work)
 
@@ -90,8 +96,9 @@ async def delete_connector(call: Call[None, DeleteQuery]) -> None:
         found = await require(transaction, call.caller, call.id)
         is_inward = found.direction == "in"
         if is_inward:
+            await note(transaction, call, "connector.delete", call.id)
             await inward.delete(transaction, call.caller, call.id)
         return is_inward
 
     if not await call.database.run(work):
-        await deletion.delete(call, require_outward)
+        await deletion.delete(call, require_outward, "connector.delete")

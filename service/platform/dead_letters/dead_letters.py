@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from service.platform.fields import EventType, Id, Reason, Time
 from service.platform.pages import MAX_ID, Page, PageQuery, number, page, select
+from service.platform.permission import WITHHELD, may_see_payloads
 from service.problems import Problem
 from service.web.operations.operation import Call
 from service.web.operations.query import NoQuery
@@ -55,11 +56,15 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class WholeDeadLetter(DeadLetter, frozen=True, kw_only=True, rename="camel"):
-    """With what it carries: `payload` where that is JSON, else `payloadBase64`."""
+    """With what it carries: `payload` where that is JSON, else `payloadBase64`, and `headers`.
 
-    headers: dict[str, str] | None
+    To a key without the scope payloads it is shown without them, and `withheld` says so.
+    """
+
+    headers: dict[str, str] | UnsetType | None = UNSET
     payload: Raw | UnsetType = UNSET
     payload_base64: bytes | UnsetType = msgspec.field(default=UNSET, name="payloadBase64")
+    withheld: str | UnsetType = UNSET
 
 
 COLUMNS: LiteralString = """
@@ -145,13 +150,14 @@ async def read_dead_letter(call: Call[None, NoQuery]) -> WholeDeadLetter:
         raise Problem(404, "The dead letter does not exist.")
     [row] = rows
     fields = msgspec.structs.asdict(row)
+    payload = fields.pop("payload")
+    if not may_see_payloads(call.caller):
+        del fields["headers"]
+        return WholeDeadLetter(withheld=WITHHELD, **fields)
     fields["headers"] = None if row.headers is None else _HEADERS.decode(row.headers)
-    if _is_json(row.payload):
-        fields["payload"] = Raw(row.payload)
-    else:
-        del fields["payload"]
-        fields["payload_base64"] = row.payload
-    return WholeDeadLetter(**fields)
+    if _is_json(payload):
+        return WholeDeadLetter(payload=Raw(payload), **fields)
+    return WholeDeadLetter(payload_base64=payload, **fields)
 
 
 def _is_json(payload: bytes) -> bool:

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from service.database.transaction import Transaction
-from service.platform.fields import EventType, Id, Time
+from service.platform.audit import note
+from service.platform.fields import EventType, Id, Reason, Time
 from service.platform.permission import (
     is_there,
     kind_of,
@@ -39,6 +40,7 @@ class Redrive(
     ids: Annotated[list[Id], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
     subscription_id: Id | UnsetType = UNSET
     type: EventType | None = None
+    reason: Reason | None = None
     from_: Time | None = msgspec.field(default=None, name="from")
     to: Time | None = None
 
@@ -58,6 +60,7 @@ REDRIVE: LiteralString = """
             where dead_letter.subscription_id = %(subscription_id)s
               and dead_letter.redriven_at is null
               and (%(type)s::text is null or dead_letter.type = %(type)s)
+              and (%(reason)s::text is null or dead_letter.reason = %(reason)s)
               and (%(channels)s::text[] is null or dead_letter.channel = 'outbox.test'
                    or outbox.channel_allowed(dead_letter.channel, %(channels)s))
               and (%(from)s::timestamptz is null or dead_letter.died_at >= %(from)s)
@@ -81,11 +84,13 @@ class Owner(msgspec.Struct, frozen=True):
     read_channels: list[str] | None
     is_connector: bool | None
     made_by: str | None
+    subscription_id: int | None
 
 
 OWNERS: LiteralString = """
     select wanted::text as id, dead_letter.channel, s.kind, s.channels, s.read_channels,
-           outbox.other_cluster(s.settings) <> '' as is_connector, s.made_by
+           outbox.other_cluster(s.settings) <> '' as is_connector, s.made_by,
+           s.id as subscription_id
     from unnest(%(ids)s::bigint[]) as wanted
     left join outbox.dead_letter on dead_letter.id = wanted
     left join outbox.subscription as s on s.id = dead_letter.subscription_id
@@ -94,8 +99,11 @@ OWNERS: LiteralString = """
 
 async def _require_dead_letters(
     transaction: Transaction, caller: Caller, parameters: dict[str, object]
-) -> None:
-    """Raises Problem: 422 for a dead letter that is not there for the caller, 403 as `redrive`."""
+) -> set[int]:
+    """The subscriptions that they are of.
+
+    Raises Problem: 422 for one that is not there for the caller, 403 as `redrive`.
+    """
     owners = await transaction.all(Owner, OWNERS, parameters)
     for owner in owners:
         if owner.kind is None or owner.channel is None or not _may_see(caller, owner):
@@ -104,6 +112,7 @@ async def _require_dead_letters(
         require_scope(caller, kind)
     for owner in owners:
         require_maker(caller, owner)
+    return {owner.subscription_id for owner in owners if owner.subscription_id is not None}
 
 
 def _may_see(caller: Caller, owner: Owner) -> bool:
@@ -132,7 +141,8 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
     if (form.ids is UNSET) == (form.subscription_id is UNSET):
         raise Problem(422, "Give ids or subscriptionId, one of them.", field="ids")
     if form.ids is not UNSET:
-        for name, value in (("type", form.type), ("from", form.from_), ("to", form.to)):
+        narrowing = {"type": form.type, "reason": form.reason, "from": form.from_, "to": form.to}
+        for name, value in narrowing.items():
             if value is not None:
                 raise Problem(422, f"{name} narrows down subscriptionId, not ids.", field=name)
 
@@ -141,20 +151,26 @@ async def redrive(call: Call[Redrive, NoQuery]) -> Redriven:
             assert form.ids is not UNSET
             statement = REDRIVE_THESE
             parameters: dict[str, object] = {"ids": [int(written) for written in form.ids]}
-            await _require_dead_letters(transaction, call.caller, parameters)
+            of = await _require_dead_letters(transaction, call.caller, parameters)
+            these = f": {', '.join(form.ids)}"
         else:
             statement = REDRIVE
             parameters = {
                 "subscription_id": int(form.subscription_id),
                 "type": form.type,
+                "reason": form.reason,
                 "from": form.from_,
                 "to": form.to,
                 "channels": call.caller.channels,
                 "at_most": MAX_REDRIVEN,
             }
             await _require_subscription(transaction, call.caller, form.subscription_id)
+            of, these = {int(form.subscription_id)}, ""
         done = await transaction.one(Redriven, statement, parameters)
         assert done is not None
+        subject = of.pop() if len(of) == 1 else "several subscriptions"
+        detail = f"{done.redriven} redriven{these}"
+        await note(transaction, call, "dead_letter.redrive", subject, detail)
         return done
 
     return await call.database.run(work)

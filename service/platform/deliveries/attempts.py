@@ -4,9 +4,12 @@ from datetime import datetime
 from typing import LiteralString
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from service.platform.fields import Id
 from service.platform.pages import MAX_ID, Page, PageQuery, number, page, select
+from service.platform.permission import WITHHELD, may_see_payloads
+from service.web.access.authorization import Caller
 from service.web.operations.operation import Call
 
 
@@ -20,7 +23,8 @@ class AttemptQuery(PageQuery, frozen=True, kw_only=True, rename="camel"):
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One request; `answer` is the beginning of what a failed one was answered, as text.
 
-    `answer` and `detail` are for keys that may manage.
+    `answer` is for keys with the scope payloads: without it `withheld` says so where there is one.
+    `detail` is for keys that may manage.
     """
 
     id: Id
@@ -36,6 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     next_at: datetime | None
     answer: str | None
     relay: str
+    withheld: str | UnsetType = UNSET
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,16 +117,18 @@ async def list_attempts(call: Call[None, AttemptQuery]) -> Page[Attempt]:
     }
     statement = OF_SUBSCRIPTIONS if call.query.message_id is None else OF_MESSAGE
     rows = await select(call, Row, statement, parameters)
-    whole = "manage" in call.caller.scopes
-    items = [_shown(row, whole=whole) for row in rows]
+    items = [_shown(row, call.caller) for row in rows]
     return page(items, call.query.limit, lambda item: item.id)
 
 
-def _shown(row: Row, *, whole: bool) -> Attempt:
+def _shown(row: Row, caller: Caller) -> Attempt:
     fields = msgspec.structs.asdict(row)
-    if not whole:
-        # The endpoint's own words, which may repeat its URL: many say which path they don't know.
-        fields["answer"] = fields["detail"] = None
-    elif row.answer is not None:
-        fields["answer"] = row.answer.decode(errors="replace")
+    if "manage" not in caller.scopes:
+        # It may repeat the endpoint's URL, or where that wanted to redirect to.
+        fields["detail"] = None
+    if row.answer is not None:
+        if may_see_payloads(caller):
+            fields["answer"] = row.answer.decode(errors="replace")
+        else:
+            fields |= {"answer": None, "withheld": WITHHELD}
     return Attempt(**fields)

@@ -5,6 +5,7 @@ from typing import LiteralString
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.event_types.refusal import refused
 from service.platform.event_types.view import require
 from service.web.operations.operation import Call
@@ -22,6 +23,7 @@ async def delete_event_type(call: Call[None, NoQuery]) -> None:
     async def work(transaction: Transaction) -> None:
         await require(transaction, call.caller, type_)
         await transaction.execute(DROP, {"type": type_})
+        await note(transaction, call, "event_type.delete", type_)
 
     try:
         await call.database.walk(work, timeout_seconds=TIMEOUT_SECONDS)

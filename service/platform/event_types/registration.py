@@ -18,6 +18,7 @@ from catalogue import registration
 from catalogue.registration import Expected, Prepared, Version
 from service.checking.frames import Question
 from service.database.transaction import Transaction
+from service.platform.audit import fields_of, note
 from service.platform.event_types.refusal import (
     log_is_held,
     refused,
@@ -188,5 +189,6 @@ async def _put(
         if error.diag.table_name != "message":
             raise
         raise log_is_held(error) from None
+    await note(transaction, call, "event_type.register", type_, fields_of(form))
     shown = await find(transaction, caller, type_)
     return Reply(shown, status=201 if expected.version == 0 else None)

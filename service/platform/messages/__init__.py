@@ -1,1 +1,1 @@
-"""Publishing over HTTP, each request with one effect."""
+"""Publishing over HTTP, each request with one effect; and finding what was published."""

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import fields_of, note
 from service.platform.fields import ChannelId, EndpointUrl, EventTypes, SubscriptionName
 from service.platform.permission import is_there, no_subscription, require_channel, require_http
 from service.platform.subscriptions import endpoint_settings
@@ -75,6 +76,7 @@ async def change_subscription(call: Call[SubscriptionChange, NoQuery]) -> Subscr
         assert changed is not None
         if not is_there(call.caller, changed):
             raise _too_many_channels()
+        await note(transaction, call, "subscription.change", call.id, fields_of(call.body))
         return await find(transaction, call.caller, call.id)
 
     try:

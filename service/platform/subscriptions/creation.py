@@ -7,6 +7,7 @@ from msgspec import Meta
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import fields_of, note
 from service.platform.fields import ChannelId, EndpointUrl, EventTypes, SubscriptionName
 from service.platform.permission import require_channel
 from service.platform.subscriptions import endpoint_settings
@@ -89,6 +90,7 @@ async def create_subscription(call: Call[SubscriptionForm, NoQuery]) -> Reply:
         secret = new.shown or made.secret
         assert secret is not None
         shown = await find(transaction, call.caller, made.subscription_id)
+        await note(transaction, call, "subscription.create", made.subscription_id, fields_of(form))
         return NewSubscription(**msgspec.structs.asdict(shown), secret=secret)
 
     try:

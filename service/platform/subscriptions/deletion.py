@@ -7,6 +7,7 @@ import msgspec
 from psycopg import errors as sqlstates
 
 from service.database.transaction import Transaction
+from service.platform.audit import Action, fields_of, note
 from service.platform.permission import require_http
 from service.problems import Problem
 from service.web.access.authorization import Caller
@@ -34,15 +35,16 @@ Requirement = Callable[[Transaction, Caller, int], Awaitable[object]]
 
 async def delete_subscription(call: Call[None, DeleteQuery]) -> None:
     """Ends a subscription that has nothing left to deliver, or whose rest is to be lost."""
-    await delete(call, require_http)
+    await delete(call, require_http, "subscription.delete")
 
 
-async def delete(call: Call[None, DeleteQuery], require: Requirement) -> None:
+async def delete(call: Call[None, DeleteQuery], require: Requirement, action: Action) -> None:
     """The same of what `require` lets be ended."""
     parameters = {"id": call.id, "discard": call.query.discard_undelivered}
 
     async def work(transaction: Transaction) -> None:
         await require(transaction, call.caller, call.id)
+        await note(transaction, call, action, call.id, fields_of(call.query))
         await transaction.execute(UNSUBSCRIBE, parameters)
 
     try:

@@ -3,6 +3,7 @@
 from typing import LiteralString
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.permission import require_operable
 from service.platform.subscriptions.view import Subscription, find
 from service.web.access.authorization import Caller
@@ -20,6 +21,7 @@ async def pause(call: Call[None, NoQuery]) -> Subscription:
 
     async def work(transaction: Transaction) -> Subscription:
         await hold(transaction, call.caller, call.id)
+        await note(transaction, call, "subscription.pause", call.id)
         return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)
@@ -43,6 +45,7 @@ async def resume(call: Call[None, NoQuery]) -> Subscription:
 
     async def work(transaction: Transaction) -> Subscription:
         await go_on(transaction, call.caller, call.id)
+        await note(transaction, call, "subscription.resume", call.id)
         return await find(transaction, call.caller, call.id)
 
     return await call.database.run(work)

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.database.transaction import Transaction
+from service.platform.audit import Action, note
 from service.platform.fields import Id, Time
 from service.platform.permission import kind_of, require_operable
 from service.platform.subscriptions.name import lock_name
@@ -54,7 +55,9 @@ REPLAY: LiteralString = """
 """
 
 
-async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
+async def replay(
+    call: Call[ReplayForm, NoQuery], action: Action = "subscription.replay"
+) -> Replayed:
     """Sends what was published since then again, in order and marked as replayed, or counts it."""
     form = call.body
     if (form.from_ is UNSET) == (form.from_message_id is UNSET):
@@ -78,7 +81,15 @@ async def replay(call: Call[ReplayForm, NoQuery]) -> Replayed:
         assert messages is not None
         # It may have been moved to another channel before that was counted.
         await kind_of(transaction, call.caller, call.id)
+        if not form.dry_run:
+            await note(transaction, call, action, call.id, f"{messages} messages {_begin(form)}")
         return messages
 
     messages = await call.database.walk(work, timeout_seconds=REPLAY_TIMEOUT_SECONDS)
     return Replayed(messages, form.dry_run)
+
+
+def _begin(form: ReplayForm) -> str:
+    if form.from_message_id is not UNSET:
+        return f"from message {form.from_message_id}"
+    return f"from {form.from_}"

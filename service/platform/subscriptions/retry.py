@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.fields import GroupKey
 from service.platform.permission import require_http
 from service.platform.subscriptions.name import lock_name
@@ -40,6 +41,9 @@ async def retry(call: Call[RetryForm, NoQuery]) -> Retried:
         parameters = {"name": name, "group_key": group_key}
         retried = await transaction.one(Retried, RETRY, parameters)
         assert retried is not None
+        of_group = "" if group_key is None else " of one group"
+        detail = f"{retried.messages} messages{of_group}"
+        await note(transaction, call, "subscription.retry", call.id, detail)
         return retried
 
     return await call.database.run(work)

@@ -5,6 +5,7 @@ from typing import Literal, LiteralString
 import msgspec
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.permission import require_http
 from service.secret_keys import new_secret
 from service.web.operations.operation import Call
@@ -44,6 +45,8 @@ async def rotate_secret(call: Call[RotationForm, NoQuery]) -> Secret:
         made_by_sql = await transaction.value(str, ROTATE, parameters)
         shown = made.shown or made_by_sql
         assert shown is not None
+        detail = f"the old one revoked {call.body.revoke_old.replace('_', ' ')}"
+        await note(transaction, call, "subscription.rotate_secret", call.id, detail)
         return Secret(shown)
 
     return await call.database.run(work)

@@ -5,6 +5,7 @@ from typing import LiteralString
 import msgspec
 
 from service.database.transaction import Transaction
+from service.platform.audit import note
 from service.platform.fields import Id
 from service.platform.permission import require_http
 from service.web.operations.operation import Call
@@ -25,7 +26,9 @@ async def send_test(call: Call[None, NoQuery]) -> Sent:
 
     async def work(transaction: Transaction) -> Sent:
         await require_http(transaction, call.caller, call.id)
-        return await send(transaction, call.id)
+        sent = await send(transaction, call.id)
+        await note(transaction, call, "subscription.test", call.id, f"message {sent.message_id}")
+        return sent
 
     return await call.database.run(work)
 

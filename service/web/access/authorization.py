@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import LiteralString, NamedTuple
 
 import msgspec
@@ -98,25 +99,40 @@ class Authorization:
         key = form.key(given[0]) if len(given) == 1 else None
         if key is None:
             raise _unauthorized(form.asks, form)
-        key_hash = hash_of(key)
-        if key_hash in self._unknown:
+        if (caller := await self.known(hash_of(key))) is None:
             raise _unauthorized(UNKNOWN, form)
-        if (caller := await self._find(key_hash)) is None:
-            self._seen.pop(key_hash, None)
-            self._unknown.add(key_hash)
-            raise _unauthorized(UNKNOWN, form)
-        self._remember(key_hash, caller)
-        if not set(scopes) & set(caller.scopes):
-            raise lacking_scope(caller, " or ".join(scopes))
+        require_any(caller, scopes)
         return caller
 
-    async def _find(self, key_hash: bytes) -> Caller | None:
-        """A key that was valid before has its own turn; all unknown keys share one."""
+    async def known(
+        self,
+        hash_: bytes,
+        statement: LiteralString = USE,
+        parameters: Mapping[str, object] = MappingProxyType({}),
+    ) -> Caller | None:
+        """Whose key has this hash, or whatever else `statement` finds a key by; None: nobody's.
+
+        `hash_` is among the statement's parameters; its columns are those of a Caller.
+        """
+        if hash_ in self._unknown:
+            return None
+        caller = await self._find(hash_, statement, {"hash": hash_, **parameters})
+        if caller is None:
+            self._seen.pop(hash_, None)
+            self._unknown.add(hash_)
+            return None
+        self._remember(hash_, caller)
+        return caller
+
+    async def _find(
+        self, hash_: bytes, statement: LiteralString, parameters: Mapping[str, object]
+    ) -> Caller | None:
+        """What was valid before has its key's own turn; all that is unknown shares one."""
 
         async def find(transaction: Transaction) -> Caller | None:
-            return await transaction.one(Caller, USE, {"hash": key_hash})
+            return await transaction.one(Caller, statement, parameters)
 
-        if (name := self._seen.get(key_hash)) is None:
+        if (name := self._seen.get(hash_)) is None:
             return await self._database.look_up(find)
         asks_for.set(name)
         return await self._database.run(find)
@@ -154,6 +170,12 @@ UNKNOWN = "The API key is unknown, revoked or expired."
 
 def _unauthorized(detail: str, form: Form) -> Problem:
     return Problem(401, detail, headers={"WWW-Authenticate": form.challenge})
+
+
+def require_any(caller: Caller, scopes: Sequence[Scope]) -> None:
+    """Raises Problem 403 where the key has none of them."""
+    if not set(scopes) & set(caller.scopes):
+        raise lacking_scope(caller, " or ".join(scopes))
 
 
 def lacking_scope(caller: Caller, scopes: str) -> Problem:

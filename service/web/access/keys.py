@@ -3,7 +3,7 @@
 import hashlib
 from typing import Literal, get_args
 
-Scope = Literal["publish", "manage", "operate", "read"]
+Scope = Literal["publish", "manage", "operate", "read", "payloads"]
 
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)

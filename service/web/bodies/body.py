@@ -31,15 +31,18 @@ _NUL = r"It holds a NUL character (\u0000), which the database can't store"
 T = TypeVar("T")
 
 
-async def read(request: Request, max_bytes: int) -> bytes:
-    """The whole body, which must be JSON by its Content-Type.
+JSON = "application/json"
+
+
+async def read(request: Request, max_bytes: int, content_type: str = JSON) -> bytes:
+    """The whole body, which must be of this Content-Type.
 
     Raises Problem: 415 for another type, which a browser sends for any page without asking first
     (Fetch, "no-cors"); 413 as soon as it is too large; 408 if it does not come in time; 503 where
     its sender has too much held; 400 if its sender goes away (that answer is not read; it is for
     the log). What was read counts until the request is answered: see UntilAnswered.
     """
-    _require_json(request)
+    _require_type(request, content_type)
     settings: Settings = request.state.settings
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdecimal() and int(declared[:20]) > max_bytes:
@@ -59,10 +62,10 @@ async def read(request: Request, max_bytes: int) -> bytes:
     return body.take()
 
 
-def _require_json(request: Request) -> None:
+def _require_type(request: Request, content_type: str) -> None:
     types = request.headers.getlist("content-type")
-    if len(types) != 1 or types[0].partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "Content-Type must be application/json.")
+    if len(types) != 1 or types[0].partition(";")[0].strip().lower() != content_type:
+        raise Problem(415, f"Content-Type must be {content_type}.")
     codings = ",".join(request.headers.getlist("content-encoding"))
     if codings.strip().lower() not in ("", "identity"):
         detail = "Content-Encoding must be left out: bodies are taken as they are."

@@ -115,9 +115,10 @@ def _parameters(operation: Operation, components: Schema) -> Iterator[Schema]:
     for name, description, schema in operation.request_headers:
         yield {"name": name, "in": "header", "description": description, "schema": schema}
     if operation.query not in (None, NoQuery):
-        properties = components[operation.query.__name__]["properties"]
-        for name, schema in properties.items():
-            yield {"name": name, "in": "query", "schema": _without_null(schema)}
+        query = components[operation.query.__name__]
+        for name, schema in query["properties"].items():
+            needed = {"required": True} if name in query.get("required", ()) else {}
+            yield {"name": name, "in": "query", **needed, "schema": _without_null(schema)}
 
 
 def _without_null(schema: Schema) -> Schema:

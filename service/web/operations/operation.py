@@ -52,7 +52,7 @@ Query = TypeVar("Query")
 class Call(Generic[Body, Query]):
     """A request that is allowed and well-formed; `ids` are the path's, by their names there.
 
-    `span` is its own, where it has one.
+    `span` is its own, where it has one. `by_console`: a page asks, and not a caller of the API.
     """
 
     database: Database
@@ -67,7 +67,23 @@ class Call(Generic[Body, Query]):
     query: Query
     body: Body
     raw_body: bytes
-    span: "RequestSpan | None"
+    span: "RequestSpan | None" = None
+    by_console: bool = False
+
+    @classmethod
+    def of(cls, request: Request, **asked: Any) -> "Call[Body, Query]":
+        """What this request asks for, of the service that it came to."""
+        state = request.state
+        return cls(
+            database=state.database,
+            settings=state.settings,
+            metrics=state.metrics,
+            path=request.url.path,
+            decoding=state.decoding,
+            checker=state.checker,
+            headers=request.headers,
+            **asked,
+        )
 
     @property
     def id(self) -> int:
@@ -207,15 +223,9 @@ class Operation:
         decoding: Decoding = request.state.decoding
         undecoded = b"" if self._decoder is None else raw
         async with decoding.begin(undecoded, partial(self._body, caller)) as decoded:
-            call: Call[Any, Any] = Call(
-                database=request.state.database,
-                settings=settings,
-                metrics=request.state.metrics,
+            call: Call[Any, Any] = Call.of(
+                request,
                 caller=caller,
-                path=request.url.path,
-                decoding=decoding,
-                checker=request.state.checker,
-                headers=request.headers,
                 ids=ids,
                 query=parameters,
                 body=decoded,

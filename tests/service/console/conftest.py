@@ -35,6 +35,24 @@ def shop(postgres_server: PostgresServer) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="module")
+def console(postgres_server: PostgresServer) -> Iterator[Platform]:
+    """A service with a console, as a login that is nothing but a member of outbox_service."""
+    role = sql.Identifier(f"test_{uuid.uuid4().hex}")
+    with (
+        postgres_server.clone() as url,
+        psycopg.connect(url, autocommit=True) as database,
+    ):
+        database.execute("create sequence dead_message start 1000000")
+        database.execute(sql.SQL("create role {} login in role outbox_service").format(role))
+        service_url = make_conninfo(url, user=role.as_string().strip('"'))
+        app = create_app(Settings(database_url=service_url, pool_size=8, console=True))
+        headers = {"Content-Type": "application/json"}
+        with TestClient(app, raise_server_exceptions=False, headers=headers) as http:
+            yield Platform(http, database, service_url)
+        database.execute(sql.SQL("drop role {}").format(role))
+
+
+@pytest.fixture(scope="module")
 def public(shop: Platform) -> Iterator[TestClient]:
     """The same to everybody."""
     app = create_app(Settings(database_url=shop.service_url, pool_size=4, catalogue="public"))

@@ -1,13 +1,14 @@
 """Who sees the catalogue's pages, and what a browser may do with them."""
 
 import base64
+import hashlib
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.console.static import ADDRESSES
+from service.console.static import ADDRESSES, FILES, FOLDER
 from service.settings import Settings
 from service.web.access.keys import SCOPES
 from tests.event_types import register
@@ -123,8 +124,8 @@ def test_a_browser_runs_and_loads_nothing_of_others(public: TestClient, path: st
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_stylesheet_and_icon_are_everybodys_and_kept(shop: Platform) -> None:
-    assert set(ADDRESSES) == {"console.css", "icon.svg"}
+def test_stylesheet_icon_and_script_are_everybodys_and_kept(shop: Platform) -> None:
+    assert set(ADDRESSES) == {"console.css", "icon.svg", "htmx.min.js"}
     for name, address in ADDRESSES.items():
         answer = shop.http.get(address)
         assert answer.status_code == 200
@@ -134,6 +135,13 @@ def test_stylesheet_and_icon_are_everybodys_and_kept(shop: Platform) -> None:
         assert "default-src 'none'" in answer.headers["content-security-policy"]
     for name in ("nope.css", "..%2fpage.py", "%2e%2e", "console.css%00"):
         assert shop.http.get(f"/console/static/{name}").status_code == 404
+
+
+def test_the_script_is_the_one_that_was_published_with_its_licence() -> None:
+    # dist/htmx.min.js of htmx.org 4.0.1, as npm has it.
+    published = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
+    assert hashlib.sha256(FILES["htmx.min.js"]).hexdigest() == published
+    assert "Zero-Clause BSD" in (FOLDER / "htmx.LICENSE").read_text()
 
 
 def test_a_database_that_is_away_is_a_page_too() -> None:

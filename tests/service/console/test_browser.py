@@ -1,30 +1,19 @@
 """The pages in a real browser, against a real service; it leaves pictures in build/screenshots."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error
 
 from local.program import Program, script
 from local.server import free_port
 from service.platform import keys
 from tests.conftest import PostgresServer
-from tests.programs import required
-from tests.service.console import showcase
+from tests.service.console import browsing, showcase
+from tests.service.console.browsing import SCREENSHOTS, SIZES
 
-# Root's browser has no sandbox; and none of these asks anybody for anything.
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
-SIZES = {"telephone": (390, 844), "desk": (1280, 900)}
 PAGES = {
     "types": "/catalogue",
     "type": "/catalogue/types/order.created",
@@ -37,11 +26,8 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = required("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with browsing.launched() as launched:
         yield launched
-        launched.close()
 
 
 class Service:

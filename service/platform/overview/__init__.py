@@ -1,0 +1,1 @@
+"""How all of it does: relays, the log, who holds it back, and what an operator should see to."""
