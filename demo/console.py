@@ -14,7 +14,8 @@ LINE_CHARACTERS = 100
 
 def conduct(play: Callable[[Console], int]) -> int:
     """The exit status of what is played, of Ctrl-C, or of what doesn't start, which is printed."""
-    # Passed on, because asyncio knows how to end in order on this one.
+    # A shell has its background jobs ignore it, and asyncio knows how to end in order on it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     console = Console()
     if not console.is_terminal:
