@@ -16,7 +16,17 @@ from demo.saga.orchestrator import Impossible, UnknownOrder
 from demo.saga.provider import Book, Provider, reading
 from demo.saga.services import fulfilment, order, payment
 from demo.saga.services.till import Till
-from demo.saga.steps import PIVOT, STEPS, Step, position
+from demo.saga.steps import (
+    FIRST_RETRY_SECONDS,
+    MAX_PATIENCE,
+    MAX_RETRY_SECONDS,
+    PIVOT,
+    STEPS,
+    Step,
+    answer_seconds,
+    position,
+    retry_seconds,
+)
 from local.server import free_port
 from tests.demo.saga.world import Message, World, an_order, committed
 from tests.eventually import eventually
@@ -150,6 +160,14 @@ def test_a_failed_compensation_is_tried_again_later_and_not_at_once(world: World
     world.deliver(world.deliver_until(wanted.id, "release.failed"))
     assert order.work(world.connection) == 0
     assert world.saga(wanted.id) == ("backward", "stock")
+    assert 0 < world.seconds_left(wanted.id) <= retry_seconds(1)
+
+
+def test_each_time_without_an_answer_is_waited_for_longer_up_to_a_limit() -> None:
+    waits = [answer_seconds(STEPS[0], attempt) for attempt in (1, 2, MAX_PATIENCE + 1)]
+    assert waits == [each * STEPS[0].timeout_seconds for each in (1, 2, MAX_PATIENCE)]
+    pauses = [retry_seconds(attempt) for attempt in (1, 2, 100)]
+    assert pauses == [FIRST_RETRY_SECONDS, 2 * FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS]
 
 
 @pytest.mark.parametrize("step", BEFORE_THE_PIVOT, ids=lambda step: step.name)
@@ -383,6 +401,23 @@ def test_of_two_processes_with_one_verdict_one_answers(saga_url: str) -> None:
 
         payment.charge_now(world.connection, ask_meanwhile, wanted.id)  # type: ignore[arg-type]
         assert [each.type for each in world.waiting(wanted.id)] == ["charge.done"]
+
+
+def test_of_two_processes_with_one_refund_one_answers(saga_url: str) -> None:
+    with committed(saga_url, 2) as (world, other):
+        wanted = world.begin(an_order())
+        world.deliver_until(wanted.id, "request")
+        world.cancel(wanted.id)
+        world.deliver(world.deliver_until(wanted.id, "refund"))
+
+        def ask_meanwhile(verb: str, key: str, command: Command) -> str:
+            payment.refund_now(other.connection, world.provider.ask, wanted.id)
+            return world.provider.ask(verb, key, command)
+
+        payment.refund_now(world.connection, ask_meanwhile, wanted.id)  # type: ignore[arg-type]
+        assert [each.type for each in world.published(wanted.id)].count("refund.done") == 1
+        assert world.settle(wanted.id) == "undone"
+        world.check(wanted)
 
 
 def test_what_the_table_has_no_place_for_is_an_error_and_changes_nothing(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import LiteralString
 import msgspec
 import pytest
 
+from demo.saga import fate
 from demo.saga.customers import Customers
 from demo.saga.orchestrator import Order
 from demo.saga.places import SERVICES
@@ -148,6 +149,14 @@ def test_an_order_that_nobody_took_is_found(shop: Shop) -> None:
         "orders of customers, taken once each",
         "orders taken otherwise than they were made",
     }
+
+
+@pytest.mark.parametrize("misfortune", ["is_declined", "finds_closed"])
+def test_an_order_that_can_not_be_delivered_and_was_is_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, misfortune: str
+) -> None:
+    monkeypatch.setattr(fate, misfortune, lambda _: True)
+    assert shop.wrong() == {"declined, or closed, and yet delivered"}
 
 
 def test_an_order_with_another_price_than_its_customer_saw_is_found(shop: Shop) -> None:

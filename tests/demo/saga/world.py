@@ -70,6 +70,9 @@ MESSAGES = """
     select channel, type, idempotency_key, payload from outbox.message
     where group_key = %s order by id
 """
+SECONDS_LEFT = """
+    select extract(epoch from deadline - clock_timestamp()) from shop.saga where order_id = %s
+"""
 EXPIRE = """
     update shop.saga set deadline = '-infinity' where order_id = %s and deadline is not null
 """
@@ -161,6 +164,11 @@ class World:
         """State and step."""
         statement = "select state, step from shop.saga where order_id = %s"
         return self._row(statement, order_id) or ("", "")
+
+    def seconds_left(self, order_id: UUID) -> float:
+        """Until the deadline of a saga that has not ended, by the database's clock."""
+        [seconds] = self._row(SECONDS_LEFT, order_id)
+        return float(seconds)
 
     def status(self, order_id: UUID) -> str:
         return self._value("select status from shop.customer_order where id = %s", order_id)
