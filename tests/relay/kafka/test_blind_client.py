@@ -1,10 +1,10 @@
 """A client that gets no answers any more gives way to a new one.
 
-librdkafka forgets all brokers where their cluster says that it has none, as a lone broker does while
-its controller counts it as gone, and such a client may never ask again.
+librdkafka forgets all brokers where their cluster says that it has none, as a lone broker does
+while its controller counts it as gone, and such a client may never ask again.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -42,11 +42,11 @@ class Client:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The clock."""
     now = [100.0]
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    yield now
+    return now
 
 
 def wait(topics: Topics, seconds: list[float], how_long: float) -> None:
