@@ -3,9 +3,11 @@
 import json
 import sys
 import time
+from typing import Any
 
+import msgspec
 import psycopg
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from relay.sources.entering import COPY, TYPES
 
@@ -13,8 +15,27 @@ BATCH_RECORDS = 20_000
 PATIENCE_SECONDS = 30
 
 
-def main(database_url: str, bootstrap_servers: str, topic: str, count: str) -> None:
-    """Prints {messages, seconds, cpu_seconds}, from the first record to the last commit."""
+def nothing(message: Message) -> None:
+    """Of a record, without a look at it."""
+
+
+def json_of(message: Message) -> str:
+    """Those of its event, by the names that the log takes."""
+    headers: Any = message.headers()
+    event = {
+        name.replace("ce_", "event-"): value.decode()
+        for name, value in headers
+        if name.startswith("ce_")
+    }
+    return msgspec.json.encode(event).decode()
+
+
+def main(database_url: str, bootstrap_servers: str, topic: str, count: str, headers: str) -> None:
+    """Prints {messages, seconds, cpu_seconds}, from the first record to the last commit.
+
+    `headers` 1: with the records' own, as JSON.
+    """
+    encoded = json_of if headers == "1" else nothing
     left = int(count)
     consumer = Consumer(
         {
@@ -39,7 +60,9 @@ def main(database_url: str, bootstrap_servers: str, topic: str, count: str) -> N
                     key = message.key()
                     text = key.decode() if isinstance(key, bytes) else key
                     kind = "application/json"
-                    copy.write_row((3, "bare", topic, text, place, None, kind, message.value()))
+                    copy.write_row(
+                        (3, "bare", topic, text, place, encoded(message), kind, message.value())
+                    )
             connection.commit()
             left -= len(messages)
             messages = consumer.consume(min(BATCH_RECORDS, left), 0.2) if left else []

@@ -60,8 +60,8 @@ grant execute on function
                    pg_catalog.json),
     outbox.publish(pg_catalog.text, pg_catalog.text, pg_catalog.jsonb, pg_catalog.text, pg_catalog.int4, pg_catalog.text,
                    pg_catalog.jsonb),
-    outbox.publish_bytes, outbox.published_here, outbox.uuid7, outbox.headers_fault, outbox.refuse_headers,
-    outbox.refuse_own_channel
+    outbox.publish_bytes, outbox.published_here, outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault,
+    outbox.is_withheld, outbox.refuse_headers, outbox.refuse_own_channel
     to outbox_publisher, outbox_service;
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_publisher, outbox_service;
@@ -131,7 +131,9 @@ grant execute on function
 -- What sources hold it writes into the log, and how far it came in the same transaction.
 grant insert (channel, type, group_key, priority, idempotency_key, headers, content_type, payload)
     on outbox.message to outbox_relay;
-grant execute on function outbox.uuid7, outbox.headers_fault, outbox.refuse_headers to outbox_relay;
+grant execute on function
+    outbox.uuid7, outbox.headers_are_plain, outbox.headers_fault, outbox.is_withheld, outbox.refuse_headers
+    to outbox_relay;
 grant select on outbox.source to outbox_relay;
 grant select, insert, update on outbox.source_position, outbox.source_queue to outbox_relay;
 grant select, insert on outbox.source_receipt to outbox_relay;
@@ -172,7 +174,7 @@ grant execute on function
 grant execute on function
     outbox.unread, outbox.pending, outbox.open_transactions, outbox.partition_state, outbox.waiting_channels,
     outbox.foreign_cluster, outbox.delivery_state, outbox.count_deliveries, outbox.pinned_partitions,
-    outbox.trace_message, outbox.trace, outbox.find_messages, outbox.relays
+    outbox.trace_message, outbox.trace, outbox.find_messages
     to outbox_reader, outbox_relay;
 grant select on outbox.migration, outbox.cursor, outbox.checkpoint, outbox.audit to outbox_reader;
 grant select (id, name, kind, channels, types, delivery, shards, paused, paused_reason, waiting_since, waiting_reason)

@@ -1399,6 +1399,42 @@ $$;
 
 
 --
+-- Name: headers_are_plain(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.headers_are_plain(headers text) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
+    AS $_$
+declare
+    -- Of text without a backslash each fourth part between quotes is a name.
+    parts text[];
+    name  text;
+    seen  text[] := '{}';
+begin
+    if octet_length(headers) > 16384
+       or headers !~ ('^\{"[A-Za-z0-9_-]+": ?"[^"\\\x01-\x1f\x7f]*"'
+                      '(, ?"[A-Za-z0-9_-]+": ?"[^"\\\x01-\x1f\x7f]*")*\}$') then
+        return false;
+    end if;
+    parts := string_to_array(replace(lower(headers collate "C"), '_', '-'), '"');
+    if cardinality(parts) > 4 * 100 + 1 then
+        return false;
+    end if;
+    for place in 2..cardinality(parts) by 4 loop
+        name := parts[place];
+        if name = any (seen) or length(name) > 128 or outbox.is_withheld(name) then
+            return false;
+        end if;
+        seen := seen || name;
+    end loop;
+    return true;
+end
+$_$;
+
+
+--
 -- Name: headers_fault(text); Type: FUNCTION; Schema: outbox; Owner: -
 --
 
@@ -1444,13 +1480,7 @@ begin
                             to_json(left(name, 128)))
             when kind <> 'string' then format('header %s: its value is no string', to_json(name))
             when value ~ '[\x01-\x1f\x7f]' then format('header %s: its value has control characters', to_json(name))
-            when folded ~ ('^((ce|webhook|proxy|sec|x-forwarded|x-original|x-rewrite|x-http-method)(-|$)'
-                           '|(idempotency-key|content-type|replayed'
-                           '|connection|keep-alive|te|trailer|trailers|transfer-encoding|upgrade|http2-settings'
-                           '|content-length|expect|accept|accept-encoding|user-agent'
-                           '|host|x-host|forwarded|via|x-method-override'
-                           '|authorization|cookie|cookie2|set-cookie|set-cookie2'
-                           '|x-real-ip|x-client-ip|x-cluster-client-ip|client-ip|true-client-ip|cf-connecting-ip)$)')
+            when outbox.is_withheld(folded)
                 then format('header %s: this name is not a message''s own to set', to_json(name))
             when folded = any (seen)
                 then format('header %s: it is there twice, where a server folds case and punctuation', to_json(name))
@@ -1627,6 +1657,15 @@ $_$;
 CREATE FUNCTION outbox.is_done(xid xid8, message_id bigint, seen pg_snapshot, target pg_snapshot, after_id bigint) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (pg_visible_in_snapshot(xid, seen) OR (((message_id <= after_id) AND pg_visible_in_snapshot(xid, target)) IS TRUE));
+
+
+--
+-- Name: is_withheld(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.is_withheld(folded text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (((folded || '-'::text) ~~ ANY ('{ce-%,webhook-%,proxy-%,sec-%,x-forwarded-%,x-original-%,x-rewrite-%,x-http-method-%}'::text[])) OR (folded = ANY ('{idempotency-key,content-type,replayed,connection,keep-alive,te,trailer,trailers,transfer-encoding,upgrade,http2-settings,content-length,expect,accept,accept-encoding,user-agent,host,x-host,forwarded,via,x-method-override,authorization,cookie,cookie2,set-cookie,set-cookie2,x-real-ip,x-client-ip,x-cluster-client-ip,client-ip,true-client-ip,cf-connecting-ip}'::text[])));
 
 
 --
@@ -6061,7 +6100,7 @@ CREATE TABLE outbox.message (
     CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
     CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
     CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
-    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
+    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR outbox.headers_are_plain(headers) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
     CONSTRAINT idempotency_key_is_1_to_128_printable_characters_without_a_dot CHECK (((idempotency_key ~ '^[!-\-/-~]+$'::text) AND (length(idempotency_key) <= 128))),
     CONSTRAINT message_is_at_most_983040_bytes CHECK ((((octet_length(payload) + COALESCE(octet_length(group_key), 0)) + COALESCE(octet_length(headers), 0)) <= 983040)),
     CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
@@ -6423,7 +6462,7 @@ CREATE TABLE outbox.message_0 (
     CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
     CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
     CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
-    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
+    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR outbox.headers_are_plain(headers) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
     CONSTRAINT idempotency_key_is_1_to_128_printable_characters_without_a_dot CHECK (((idempotency_key ~ '^[!-\-/-~]+$'::text) AND (length(idempotency_key) <= 128))),
     CONSTRAINT message_is_at_most_983040_bytes CHECK ((((octet_length(payload) + COALESCE(octet_length(group_key), 0)) + COALESCE(octet_length(headers), 0)) <= 983040)),
     CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),
@@ -6453,7 +6492,7 @@ CREATE TABLE outbox.message_1 (
     CONSTRAINT channel_is_a_topic_name_of_at_most_200_characters CHECK (((channel ~ '^[A-Za-z0-9._-]+$'::text) AND (channel <> ALL (ARRAY['.'::text, '..'::text])) AND (length(channel) <= 200))),
     CONSTRAINT content_type_is_1_to_255_printable_characters CHECK (((content_type ~ '^[ -~]+$'::text) AND (length(content_type) <= 255))),
     CONSTRAINT group_key_is_at_most_1024_bytes CHECK ((octet_length(group_key) <= 1024)),
-    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
+    CONSTRAINT headers_are_an_object_of_strings CHECK (((headers IS NULL) OR outbox.headers_are_plain(headers) OR (outbox.headers_fault(headers) IS NULL) OR outbox.refuse_headers(headers))),
     CONSTRAINT idempotency_key_is_1_to_128_printable_characters_without_a_dot CHECK (((idempotency_key ~ '^[!-\-/-~]+$'::text) AND (length(idempotency_key) <= 128))),
     CONSTRAINT message_is_at_most_983040_bytes CHECK ((((octet_length(payload) + COALESCE(octet_length(group_key), 0)) + COALESCE(octet_length(headers), 0)) <= 983040)),
     CONSTRAINT priority_is_1_to_5 CHECK (((priority >= 1) AND (priority <= 5))),

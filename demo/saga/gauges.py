@@ -1,5 +1,6 @@
 """What the panel shows, read from the four databases while the demo runs."""
 
+import threading
 from typing import Any, LiteralString, Self
 
 import msgspec
@@ -62,9 +63,13 @@ TOMBSTONES: dict[str, LiteralString] = {
 
 
 class Instruments:
-    """Connections that are held for reading gauges; used by one thread at a time."""
+    """Connections that are held for reading gauges; used by one thread at a time.
+
+    The end waits for the reading that is under way in another thread.
+    """
 
     def __init__(self, places: Places) -> None:
+        self._in_use = threading.Lock()
         self._connections = {
             service: psycopg.connect(places.databases[service], autocommit=True)
             for service in SERVICES
@@ -72,6 +77,10 @@ class Instruments:
 
     def read(self) -> Gauges:
         """Raises psycopg.Error."""
+        with self._in_use:
+            return self._read()
+
+    def _read(self) -> Gauges:
         order = self._connections["order"]
         committed: dict[str, int] = {}
         applied: dict[str, int] = {}
@@ -99,8 +108,9 @@ class Instruments:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for connection in self._connections.values():
-            connection.close()
+        with self._in_use:
+            for connection in self._connections.values():
+                connection.close()
 
 
 def number(connection: psycopg.Connection[Any], statement: LiteralString) -> int:

@@ -124,7 +124,7 @@ def _look_at_offsets(one: Examined, reader: Reader, partitions: list[int]) -> It
         # Only reading shows that it may be read.
         reader.read_from(waiting)
         try:
-            reader.batch(READ_SECONDS)
+            reader.wait(READ_SECONDS)
         except OffsetGone:
             # It was deleted between the two questions.
             pass

@@ -5,7 +5,6 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +13,6 @@ from relay.sources.entry import Refused
 
 BAD_EVENT = "bad_event"
 STRUCTURED = "application/cloudevents"
-_PREFIX = "ce_"
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -28,24 +26,21 @@ class Event(NamedTuple):
     attributes: dict[str, str]
 
 
-def event(headers: Mapping[str, str], value: bytes) -> Event | None:
-    """Of headers by their names in lower case; None: the record is no event. Raises Refused."""
-    content_type = headers.get("content-type", "")
-    if is_structured(headers):
+def event(content_type: str, attributes: dict[str, str] | None, value: bytes) -> Event | None:
+    """Of a record's content type, empty for none, and of what its headers say of an event.
+
+    None: the record is no event. Raises Refused.
+    """
+    if is_structured(content_type):
         return _structured(content_type.lower(), value)
-    if "ce_specversion" not in headers and "ce_type" not in headers:
+    if attributes is None:
         return None
-    attributes = {
-        name.removeprefix(_PREFIX): text
-        for name, text in headers.items()
-        if name.startswith(_PREFIX)
-    }
     return _made(attributes, content_type or None, value)
 
 
-def is_structured(headers: Mapping[str, str]) -> bool:
+def is_structured(content_type: str) -> bool:
     """Whether the value is a whole event, and its data a part of it."""
-    return headers.get("content-type", "").lower().startswith(STRUCTURED)
+    return content_type[: len(STRUCTURED)].lower() == STRUCTURED
 
 
 def _structured(content_type: str, value: bytes) -> Event:

@@ -4,7 +4,7 @@ One that it would refuse is left out, so that the message enters without it.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -12,6 +12,8 @@ import msgspec
 MAX_HEADERS = 100
 MAX_BYTES = 16_384
 MAX_NAME = 128
+# So many characters of names together: a name may be a megabyte.
+MAX_REMEMBERED = 2_000
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -28,32 +30,43 @@ _NOT_ITS_OWN = re.compile(
 )
 
 
-def encoded(headers: Iterable[tuple[str, str]]) -> str | None:
+def encoded(names: Sequence[str], values: Sequence[str]) -> str | None:
     """The JSON that the log keeps of these, of a name that comes twice the last; None: nothing.
 
     Where they are too many or too large, the first ones stay.
     """
-    kept: dict[str, tuple[str, str]] = {}
-    for name, value in headers:
-        folded = fold(name)
-        if folded and not _CONTROL.search(value):
-            kept[folded] = (name, value)
-    first = list(kept.values())[:MAX_HEADERS]
-    while first:
-        text = msgspec.json.encode(dict(first))
+    # Much that is not printable is no control character either.
+    if not "".join(values).isprintable():
+        clean = [place for place, value in enumerate(values) if not _CONTROL.search(value)]
+        names, values = [names[place] for place in clean], [values[place] for place in clean]
+    choose = _places if sum(map(len, names)) <= MAX_REMEMBERED else _places.__wrapped__
+    kept = {names[place]: values[place] for place in choose(tuple(names))}
+    while kept:
+        text = msgspec.json.encode(kept)
         if len(text) <= MAX_BYTES:
             return text.decode()
-        first.pop()
+        kept.popitem()
     return None
+
+
+# A topic's records have few sets of names.
+@lru_cache(200)
+def _places(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Which of these the log takes."""
+    kept: dict[str, int] = {}
+    for place, name in enumerate(names):
+        folded = fold(name)
+        if folded:
+            kept[folded] = place
+    return tuple(kept.values())[:MAX_HEADERS]
 
 
 def fold(name: str) -> str:
     """The name as servers compare it; empty where a message may not have it."""
-    # A name may be a megabyte: none that is too long is remembered.
+    # None that is too long is remembered.
     return _folded(name) if len(name) <= MAX_NAME else ""
 
 
-# A topic's records have few names.
 @lru_cache(1000)
 def _folded(name: str) -> str:
     if not _TOKEN.match(name):

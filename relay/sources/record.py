@@ -10,19 +10,20 @@ from relay.log import path
 from relay.sources.entry import MAX_BYTES, Entry, Refused, size
 from relay.sources.event import BAD_EVENT, Event, event, is_structured
 from relay.sources.headers import encoded
+from relay.sources.shape import Shape, shape_of
 
 # What a message without a content type has.
 UNKNOWN = "application/octet-stream"
 # An empty value is none, and the log keeps no NULL.
 TOMBSTONE = "kafka-tombstone"
 MAX_KEY_BYTES = 1024
+MAX_IDEMPOTENCY_KEY = 128
+MAX_CONTENT_TYPE = 255
 # A message's own hundred, and as many again for what carried it.
 MAX_HEADERS = 200
 # What a header takes of memory besides its name and value.
 HEADER_BYTES = 100
 _TYPE = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
-_IDEMPOTENCY_KEY = re.compile(r"[!-\-/-~]{1,128}\Z")
-_CONTENT_TYPE = re.compile(r"[ -~]{1,255}\Z")
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -56,27 +57,46 @@ def entry(record: Record, channel: str, installation: str) -> Entry | None:
     """
     if len(record.headers) > MAX_HEADERS:
         raise Refused("too_many_headers", f"{len(record.headers)}, and at most {MAX_HEADERS} enter")
-    texts = [(name, text) for name, value in record.headers if (text := _text(value)) is not None]
-    named = {name.lower(): text for name, text in texts}
-    came_by = path.passed(text for name, text in texts if name.lower() == path.NAME)
+    names, texts = _texts(record.headers)
+    shape = shape_of(names)
+    came_by = path.passed([texts[place] for place in shape.paths]) if shape.paths else []
     if installation in came_by:
         return None
     value = record.value or b""
-    if len(value) > MAX_BYTES and not is_structured(named):
+    content_type = "" if shape.content_type is None else texts[shape.content_type]
+    if len(value) > MAX_BYTES and not is_structured(content_type):
         raise _too_large(len(value))
-    found = event(named, value)
+    attributes = shape.attributes
+    found = event(
+        content_type,
+        None if attributes is None else {one: texts[at] for one, at in attributes.items()},
+        value,
+    )
+    key = None if shape.idempotency_key is None else texts[shape.idempotency_key]
+    onward = path.onward(came_by, installation) if came_by else installation
     made = (
         channel,
         _type(found.type if found else record.topic),
         None if record.key is None else group_key(record.key),
-        _idempotency_key(record, named, found),
-        _headers(record, texts, found, path.onward(came_by, installation)),
-        _content_type(found.content_type if found else named.get("content-type")),
+        _idempotency_key(record, key, found),
+        _headers(record, shape, texts, found, onward),
+        _content_type(found.content_type if found else content_type),
         found.data if found else value,
     )
-    if size(made) > MAX_BYTES:
-        raise _too_large(size(made))
+    if (counted := size(made)) > MAX_BYTES:
+        raise _too_large(counted)
     return made
+
+
+def _texts(headers: Headers) -> tuple[tuple[str, ...], list[str]]:
+    """The names and the values of those that are text."""
+    try:
+        texts = [value.decode() for _, value in headers]  # type: ignore[union-attr]
+    except (AttributeError, UnicodeDecodeError):
+        # One is none, or no text.
+        found = [(name, text) for name, value in headers if (text := _text(value)) is not None]
+        return tuple([name for name, _ in found]), [text for _, text in found]
+    return tuple([name for name, _ in headers]), texts
 
 
 def _text(value: bytes | None) -> str | None:
@@ -110,8 +130,7 @@ def _type(name: str) -> str:
     return name
 
 
-def _idempotency_key(record: Record, named: dict[str, str], found: Event | None) -> str:
-    key = named.get("idempotency-key")
+def _idempotency_key(record: Record, key: str | None, found: Event | None) -> str:
     if not key and found:
         # Only with its source an event's id is that of one event.
         return _sha256(f"{found.attributes['source']} {found.id}")
@@ -119,7 +138,13 @@ def _idempotency_key(record: Record, named: dict[str, str], found: Event | None)
         key = record.message_id or f"{record.topic}-{record.partition}-{record.offset}"
     # No dot in a key, and no colon in a topic's name.
     key = key.replace(".", ":")
-    return key if _IDEMPOTENCY_KEY.match(key) else _sha256(key)
+    fits = len(key) <= MAX_IDEMPOTENCY_KEY and _is_visible(key) and " " not in key
+    return key if fits else _sha256(key)
+
+
+def _is_visible(text: str) -> bool:
+    """Whether it is of ASCII's characters from the space to the tilde."""
+    return text.isascii() and text.isprintable()
 
 
 def _sha256(text: str) -> str:
@@ -127,18 +152,23 @@ def _sha256(text: str) -> str:
 
 
 def _content_type(given: str | None) -> str:
-    return given if given and _CONTENT_TYPE.match(given) else UNKNOWN
+    fits = given and len(given) <= MAX_CONTENT_TYPE and _is_visible(given)
+    return given if given and fits else UNKNOWN
 
 
 def _headers(
-    record: Record, texts: list[tuple[str, str]], found: Event | None, onward: str
+    record: Record, shape: Shape, texts: list[str], found: Event | None, onward: str
 ) -> str | None:
     """The path, what else the event says of itself, and the record's own, which count more."""
-    made = [(path.NAME, onward)]
+    names, values = [path.NAME], [onward]
     if record.value is None:
-        made.append((TOMBSTONE, "true"))
+        names.append(TOMBSTONE)
+        values.append("true")
     if found:
-        made += [(f"event-{name}", text) for name, text in found.attributes.items()]
-        made.append(("event-id", found.id))
-    made += [one for one in texts if one[0].lower() != path.NAME]
-    return encoded(made)
+        names += [f"event-{name}" for name in found.attributes]
+        values += found.attributes.values()
+        names.append("event-id")
+        values.append(found.id)
+    names += shape.own_names
+    values += [texts[place] for place in shape.own] if shape.paths else texts
+    return encoded(names, values)

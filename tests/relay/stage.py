@@ -209,12 +209,12 @@ class ExactlyOnceStage(Stage):
         return metadata or None
 
 
-def memory_bytes(pid: int) -> int:
-    """Resident memory of a process: VmRSS."""
+def memory_bytes(pid: int, name: str = "VmRSS") -> int:
+    """Resident memory of a process; VmHWM: the most that it has had."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise AssertionError(f"process {pid} has no VmRSS")
+    raise AssertionError(f"process {pid} has no {name}")
 
 
 def values(arrivals: Sequence[Arrival]) -> list[bytes]:

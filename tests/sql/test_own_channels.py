@@ -109,7 +109,9 @@ def test_the_owner_may(db: Session) -> None:
     db.execute(sql.SQL("create role {}").format(role))
     try:
         db.execute(sql.SQL("grant usage on schema outbox to {}").format(role))
-        for function in ("uuid7", "headers_fault", "refuse_headers"):
+        for function in (
+            "uuid7", "headers_are_plain", "headers_fault", "is_withheld", "refuse_headers",
+        ):  # fmt: skip
             grant = sql.SQL("grant execute on function outbox.{} to {}")
             db.execute(grant.format(sql.SQL(function), role))
         db.execute(sql.SQL("alter table outbox.message owner to {}").format(role))

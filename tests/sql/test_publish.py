@@ -260,7 +260,10 @@ def test_a_headers_name_is_at_most_128_characters(db: Session) -> None:
 
 
 PATTERNS = """
-    select prosrc from pg_proc where oid = 'outbox.headers_fault'::regproc
+    select prosrc from pg_proc
+    where oid in ('outbox.headers_fault'::regproc, 'outbox.headers_are_plain'::regproc)
+    union all
+    select pg_get_function_sqlbody('outbox.is_withheld'::regproc)
     union all
     select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'outbox.message'::regclass
 """

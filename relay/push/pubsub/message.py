@@ -115,12 +115,12 @@ def _demand_within(attributes: dict[str, str]) -> None:
         text = f"{len(attributes)} with the message's own headers, and at most {MAX_ATTRIBUTES}"
         raise Unsendable("attributes_per_message", text)
     for name, value in attributes.items():
-        if len(name.encode()) > MAX_NAME_BYTES:
+        # A character has four bytes at most.
+        if 4 * len(name) > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
             text = f"{name:.60}… has more than {MAX_NAME_BYTES} bytes"
             raise Unsendable("attribute_key_size", text)
         if name[:4].lower() == RESERVED:
             raise Unsendable("attribute_key_goog", f"{name:.60} begins with goog")
-        # A character has four bytes at most.
         if 4 * len(value) > MAX_VALUE_BYTES and len(value.encode()) > MAX_VALUE_BYTES:
             text = f"{name:.60} has {len(value.encode())} bytes, and at most {MAX_VALUE_BYTES}"
             raise Unsendable("attribute_value_size", text)

@@ -7,8 +7,6 @@ rolls back here, and is read on from where that one came.
 
 import time
 from collections.abc import Collection, Mapping, Set
-from concurrent.futures import Future
-from typing import Any
 
 from psycopg import errors
 
@@ -17,29 +15,19 @@ from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 from relay.settings import Settings
 from relay.sources import dead_letters
-from relay.sources.dead_letters import DeadLetter
 from relay.sources.entering import enter
-from relay.sources.entry import Entry, Refused
 from relay.sources.intake import Intake
 from relay.sources.kafka import positions
+from relay.sources.kafka.batch import Batch, Moved
 from relay.sources.kafka.loops import Loops
 from relay.sources.kafka.positions import Move
-from relay.sources.kafka.reader import Absent, Batch, OffsetGone, Reader, properties_of
+from relay.sources.kafka.reader import Absent, OffsetGone, Reader, properties_of
 from relay.sources.kafka.shares import Shares
-from relay.sources.record import Record, entry
 from relay.sources.source import Source, Stopped, demand_unchanged
 
 # Between two looks at what other relays do and at which partitions there are.
 LOOK_SECONDS = 1.0
 WAIT_SECONDS = 0.5
-
-
-class Moved(Exception):
-    """Another relay has taken in what this batch holds; or is at it, with these partitions."""
-
-    def __init__(self, held: Set[int]) -> None:
-        super().__init__(held)
-        self.held = held
 
 
 class TopicIntake(Intake[Reader]):
@@ -71,18 +59,14 @@ class TopicIntake(Intake[Reader]):
             self._look(connection, reader)
             self._looked_at = time.monotonic()
         try:
-            batch = reader.batch(WAIT_SECONDS)
+            found = reader.wait(WAIT_SECONDS)
+            if found or self._behind(reader, {}):
+                with self.working():
+                    self._take_in(connection, reader)
         except OffsetGone as gone:
             raise self._gone(connection, reader, gone) from gone
-        moves = self._behind(reader, batch)
-        if batch or moves:
-            try:
-                with self.working():
-                    self._take_in(connection, reader, batch, moves)
-            except Moved as moved:
-                self._go_back(connection, reader, batch.keys() | moves.keys(), moved.held)
-        at_the_end = not batch and self._standing.keys() <= reader.ends.keys()
-        if batch or at_the_end:
+        at_the_end = not found and self._standing.keys() <= reader.ends.keys()
+        if found or at_the_end:
             self.note_well(connection)
         self.caught_up = at_the_end and not self._others_wait
 
@@ -90,84 +74,54 @@ class TopicIntake(Intake[Reader]):
         with self.transaction(connection):
             positions.let_go(connection, self.source, self._standing.keys(), self._settings.name)
 
-    def _behind(self, reader: Reader, batch: Batch) -> dict[int, Move]:
-        """Moves of partitions without records: over what no reader sees, as transactions' marks."""
+    def _behind(self, reader: Reader, moves: Mapping[int, Move]) -> dict[int, Move]:
+        """Of other partitions than these: over what no reader sees, as transactions' marks."""
         return {
             one: Move(end, end)
             for one, end in reader.ends.items()
-            if one not in batch and end > self._standing.get(one, end)
+            if one not in moves and end > self._standing.get(one, end)
         }
 
-    def _take_in(
-        self, connection: Connection, reader: Reader, batch: Batch, moves: dict[int, Move]
-    ) -> None:
-        if any(
-            partition not in self._standing or records[0].offset < self._standing[partition]
-            for partition, records in batch.items()
-        ):
-            # Of a former assignment.
-            raise Moved(frozenset())
-        asked = reader.ask_topic()
-        entries: list[Entry] = []
-        places: list[Record] = []
-        dead: list[DeadLetter] = []
-        for partition, records in batch.items():
-            moves[partition] = self._sort_out(reader, records, entries, places, dead)
-        with self.transaction(connection):
-            demand_unchanged(connection, self.source)
-            self._lock(connection, moves, reader, asked)
-            for at, words in sorted(enter(connection, entries, self.source.priority).items()):
-                dead.append(DeadLetter(places[at], "refused", words))
-                moves[places[at].partition].entered -= 1
-            if dead:
-                dead_letters.keep(connection, self.source.id, dead)
-            positions.move(connection, self.source, moves, self._settings.name)
-        self._standing.update((one, move.next_offset) for one, move in moves.items())
-        entered = sum(one.entered for one in moves.values())
-        self.count(entered, sum(one.passed for one in moves.values()), dead)
+    def _end(self, reader: Reader, moves: dict[int, Move]) -> None:
+        """Where this batch leaves each partition, and how far that is from its end."""
+        for one, move in moves.items():
+            # A transaction's mark may stand behind the last record.
+            move.next_offset = max(move.next_offset, reader.ends.get(one, move.next_offset))
+            move.end_offset = max(reader.end_of(one), move.next_offset)
+        moves.update(self._behind(reader, moves))
 
-    def _sort_out(
-        self,
-        reader: Reader,
-        records: list[Record],
-        entries: list[Entry],
-        places: list[Record],
-        dead: list[DeadLetter],
-    ) -> Move:
-        """Adds to the three what becomes of one partition's records."""
-        channel, own = self.source.channel, self._installation
-        before, passed = len(entries), 0
-        for record in records:
-            try:
-                made = entry(record, channel, own)
-            except Refused as wrong:
-                dead.append(DeadLetter(record, wrong.reason, wrong.detail))
-                continue
-            if made is None:
-                passed += 1
-                continue
-            entries.append(made)
-            places.append(record)
-        partition, last = records[-1].partition, records[-1].offset + 1
-        # A transaction's mark may stand behind the last one.
-        last = max(last, reader.ends.get(partition, last))
-        end = max(reader.end_of(partition), last)
-        return Move(last, end, len(entries) - before, passed)
+    def _take_in(self, connection: Connection, reader: Reader) -> None:
+        """A batch. It is whole, and the cluster has answered, before its transaction begins: while
+        that is open, what all others publish waits for it to be read.
+        """
+        batch = Batch(self.source, self._installation, self._standing)
+        try:
+            entries = list(batch.entries(reader.records()))
+            self._end(reader, batch.moves)
+            # Asked after the batch was read: the topic that is there now is the one that it is
+            # from.
+            topic_id, _ = reader.told(reader.ask_topic())
+            with self.transaction(connection):
+                demand_unchanged(connection, self.source)
+                self._lock(connection, batch.moves, topic_id)
+                batch.refuse(enter(connection, entries, self.source.priority))
+                if batch.dead:
+                    dead_letters.keep(connection, self.source.id, batch.dead)
+                positions.move(connection, self.source, batch.moves, self._settings.name)
+        except Moved as moved:
+            self._go_back(connection, reader, batch.moves.keys(), moved.held)
+        else:
+            moves = batch.moves
+            self._standing.update((one, move.next_offset) for one, move in moves.items())
+            entered = sum(one.entered for one in moves.values())
+            self.count(entered, sum(one.passed for one in moves.values()), batch.dead)
 
-    def _lock(
-        self,
-        connection: Connection,
-        moves: Mapping[int, Move],
-        reader: Reader,
-        asked: "Future[Any]",
-    ) -> None:
+    def _lock(self, connection: Connection, moves: Mapping[int, Move], topic_id: str) -> None:
         """Raises Moved where a position is held, or is not where this batch begins."""
         known = positions.lock(connection, self.source, moves.keys())
         held = moves.keys() - known.keys()
         if held or any(known[one].next_offset != self._standing.get(one) for one in moves):
             raise Moved(held)
-        # Asked after the batch was read: the topic that is there now is the one that it is from.
-        topic_id, _ = reader.told(asked)
         positions.demand_same_topic(self.source, known, topic_id)
 
     def _go_back(

@@ -45,10 +45,13 @@ LOCK = """
     order by partition for update skip locked
 """
 MOVE = """
-    update outbox.source_position
-    set next_offset = %s, end_offset = %s, entered = entered + %s, passed = passed + %s,
+    update outbox.source_position as position
+    set next_offset = move.next_offset, end_offset = move.end_offset,
+        entered = entered + move.came_in, passed = passed + move.went_by,
         relay = %s, moved_at = clock_timestamp()
-    where source_id = %s and topic = %s and partition = %s
+    from unnest(%s::integer[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+         as move (partition, next_offset, end_offset, came_in, went_by)
+    where source_id = %s and topic = %s and position.partition = move.partition
 """
 LET_GO = """
     update outbox.source_position set relay = null
@@ -96,15 +99,13 @@ def lock(
 
 def move(connection: Connection, source: Source, moves: Mapping[int, Move], relay: str) -> None:
     """Moves what is locked, in the transaction under way."""
-    rows = [
-        (
-            *(one.next_offset, one.end_offset, one.entered, one.passed),
-            *(relay, source.id, source.topic, partition),
-        )
-        for partition, one in moves.items()
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(MOVE, rows)
+    columns = (
+        [one.next_offset for one in moves.values()],
+        [one.end_offset for one in moves.values()],
+        [one.entered for one in moves.values()],
+        [one.passed for one in moves.values()],
+    )
+    connection.execute(MOVE, (relay, list(moves), *columns, source.id, source.topic))
 
 
 def let_go(connection: Connection, source: Source, partitions: Collection[int], relay: str) -> None:

@@ -1,7 +1,7 @@
 """Reads one topic: what it holds at the partitions and offsets that it is told, and no group."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
@@ -35,9 +35,11 @@ CONSTANTS: dict[str, Any] = {
     "log_level": 2,
     "logger": LIBRARY,
 }
-# What is held of the topic at once: read ahead, and one answer to a fetch.
+# What is held of the topic at once: read ahead, and one answer to a fetch. librdkafka counts values
+# alone as kilobytes: of records that are all headers their number is the bound.
 READING: dict[str, Any] = {
     "queued.max.messages.kbytes": 16_384,
+    "queued.min.messages": 100,
     "fetch.max.bytes": 8_388_608,
     # A full queue else stops fetching for a second.
     "fetch.queue.backoff.ms": 5,
@@ -49,6 +51,9 @@ OF_PRODUCERS = ("linger.ms", "queue.buffering.max.kbytes")
 ASK_SECONDS = 5.0
 MAX_BATCH_BYTES = 8_388_608
 MAX_BATCH_RECORDS = 20_000
+# So many are taken out of librdkafka's queue at once. It makes megabytes of the headers of one, and
+# gives none at all where they are more than 100,000.
+SLICE = 8
 # What is on its way when the first record of a batch is there. From then on a batch takes so long
 # at most; and so long where records come one by one, each of which waits for it.
 MORE_SECONDS = 0.003
@@ -70,8 +75,6 @@ LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 # The offset that is told where nothing of the time, or later, is there yet.
 NOTHING_SO_LATE = -1
-
-Batch = dict[int, list[Record]]
 
 
 class OffsetGone(Exception):
@@ -118,7 +121,6 @@ class Reader:
             raise SinkAway(refused.args[0].str()) from refused
         # Where each partition ended when it was read to its end, by partition.
         self.ends: dict[int, int] = {}
-        self._slice = 100
         # What the next batch begins with.
         self._unread: list[Message] = []
 
@@ -215,60 +217,73 @@ class Reader:
             raise self._away(fault.args[0].str()) from fault
         return low, high
 
-    def batch(self, wait_seconds: float) -> Batch:
-        """What is there next of each partition, in its order; waits so long for the first.
+    def wait(self, seconds: float) -> bool:
+        """Waits so long for a record, and keeps it for `records`: whether there is one.
 
         A partition's end is noted in `ends`. Raises OffsetGone and SinkAway.
         """
-        batch: Batch = {}
-        size = records = 0
-        # A message is as long as its value: a tombstone would count as none.
-        messages = self._unread or self._first(wait_seconds)
+        messages = self._unread or self._first(seconds)
+        while messages:
+            for place, message in enumerate(messages):
+                if not self._notes(message):
+                    self._unread = messages[place:]
+                    return True
+            messages = self._consumer.consume(SLICE, MORE_SECONDS)
         self._unread = []
+        return False
+
+    def records(self) -> Iterator[Record]:
+        """A batch: what is there next of each partition, in its order, as it comes.
+
+        A partition's end is noted in `ends`. Raises as `wait`.
+        """
+        size = records = 0
+        messages, self._unread = self._unread, []
         began_at = time.monotonic()
         while messages:
             for place, message in enumerate(messages):
                 if size >= MAX_BATCH_BYTES:
                     # The headers of a message take up memory once they are looked at.
                     self._unread = messages[place:]
-                    break
-                record = self._record(message)
-                if record is not None:
-                    batch.setdefault(record.partition, []).append(record)
+                    return
+                if not self._notes(message):
+                    record = self._record(message)
                     size += record.size
                     records += 1
-            if records:
-                # What comes may be a megabyte each.
-                self._slice = min(max(MAX_BATCH_BYTES // 8 * records // (size + 1), 8), 1000)
+                    yield record
             taken = time.monotonic() - began_at
-            if (
-                size >= MAX_BATCH_BYTES
-                or records >= MAX_BATCH_RECORDS
-                or taken > MAX_BATCH_SECONDS
-                or (taken > TRICKLE_SECONDS and len(messages) < self._slice // 2)
-            ):
-                break
-            messages = self._consumer.consume(self._slice, MORE_SECONDS)
-        return batch
+            if records >= MAX_BATCH_RECORDS or taken > MAX_BATCH_SECONDS:
+                return
+            # Then a batch waits for nothing more, and ends with what is there.
+            trickles = taken > TRICKLE_SECONDS
+            if trickles and len(messages) < SLICE:
+                return
+            messages = self._consumer.consume(SLICE, 0 if trickles else MORE_SECONDS)
 
     def _first(self, wait_seconds: float) -> list[Message]:
         message = self._consumer.poll(wait_seconds)
         return [] if message is None else [message]
 
-    def _record(self, message: Message) -> Record | None:
+    def _notes(self, message: Message) -> bool:
+        """Whether it is no record but a word of its partition, which is noted. Raises as `wait`."""
         error = message.error()
+        if error is None:
+            return False
+        partition = message.partition()
+        if error.code() == KafkaError._PARTITION_EOF and partition is not None:
+            self.ends[partition] = message.offset() or 0
+        elif error.code() in GONE and partition is not None:
+            raise OffsetGone(partition, cut=error.code() == KafkaError._LOG_TRUNCATION)
+        elif error.code() not in NOT_OURS:
+            raise SinkAway(f"{error.name()}: {error.str()}")
+        return True
+
+    def _record(self, message: Message) -> Record:
         partition, offset = message.partition(), message.offset()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF and partition is not None:
-                self.ends[partition] = offset or 0
-            elif error.code() in GONE and partition is not None:
-                raise OffsetGone(partition, cut=error.code() == KafkaError._LOG_TRUNCATION)
-            elif error.code() not in NOT_OURS:
-                raise SinkAway(f"{error.name()}: {error.str()}")
-            return None
         assert partition is not None
         assert offset is not None
-        self.ends.pop(partition, None)
+        if self.ends:
+            self.ends.pop(partition, None)
         key: Any = message.key()
         value: Any = message.value()
         try:

@@ -1,12 +1,14 @@
 """Of foreign headers the log takes what its own rules allow, and no record fails by them."""
 
 import tracemalloc
+from collections.abc import Sequence
 from random import Random
 
 import msgspec
 import pytest
 
-from relay.sources.headers import encoded, fold
+from relay.sources import headers
+from relay.sources.headers import fold
 from tests.sql.log import Session
 
 NAMES = [
@@ -15,6 +17,11 @@ NAMES = [
     "a b", "n" * 128, "n" * 129, "outbox-path", "replayed", "via", "\x7f", "x-forwarded-for",
 ]  # fmt: skip
 VALUES = ["", "plain", "ümlaut", "a\tb", "\x00", "\x7f", "\x9f", '"\\', "v" * 5000, "𝄞", "\u2028"]
+
+
+def encoded(given: Sequence[tuple[str, str]]) -> str | None:
+    """Of names with their values."""
+    return headers.encoded([name for name, _ in given], [value for _, value in given])
 
 
 @pytest.mark.parametrize("seed", range(4))

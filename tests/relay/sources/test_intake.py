@@ -1,23 +1,33 @@
 """Records of a real topic enter the log of a real database, each once."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
 from psycopg.errors import CheckViolation
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from relay.database import connect, transaction
+from relay.monitoring.telemetry import Telemetry
 from relay.settings import Settings
 from relay.sources import dead_letters
 from relay.sources.dead_letters import DeadLetter
+from relay.sources.intake import session
+from relay.sources.kafka.intake import TopicIntake
+from relay.sources.kafka.reader import Reader
 from relay.sources.record import Record
-from relay.sources.source import Stopped
+from relay.sources.source import Stopped, active
 from tests.eventually import eventually
 from tests.relay.sources.inward_stage import InwardStage, in_order, keyed
+from tests.relay.stage import memory_bytes
 
 pytest_plugins = ["tests.relay.sources.inward_fixtures"]
 
+# Of a relay, the most that it ever has.
+MOST_BYTES = 300_000_000
 OTHER = "9d2f7c3e-0000-4000-8000-000000000002"
 
 
@@ -33,6 +43,40 @@ def test_records_enter_once_in_the_order_of_their_keys(inward: InwardStage) -> N
     assert inward.relay("--once").wait(60) == 0
     assert len(inward.entered()) == 2000
     assert inward.state()["lag"] == 0
+
+
+def test_no_transaction_is_open_while_the_cluster_is_asked_or_read(
+    inward: InwardStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that is published meanwhile could go out."""
+    topic = inward.topic("orders", partitions=1)
+    inward.produce(topic, [(b"k", b"v")] * 20)
+    inward.take_in(topic)
+    settings = Settings.from_environment(inward.environment())
+    with connect(settings) as connection:
+        seen: list[TransactionStatus] = []
+        told, records = Reader.told, Reader.records
+
+        def note() -> None:
+            seen.append(TransactionStatus(connection.info.transaction_status))
+
+        def noting_told(reader: Reader, asked: Any) -> Any:
+            note()
+            return told(reader, asked)
+
+        def noting_records(reader: Reader) -> Iterator[Record]:
+            for record in records(reader):
+                note()
+                yield record
+
+        monkeypatch.setattr(Reader, "told", noting_told)
+        monkeypatch.setattr(Reader, "records", noting_records)
+        [source] = active(connection)
+        intake = TopicIntake(source, settings, Telemetry())
+        session(intake, connection, lambda: intake.entered < 20)
+    assert len(inward.entered()) == 20
+    assert len(seen) > 20
+    assert set(seen) == {TransactionStatus.IDLE}
 
 
 def test_a_relay_that_waits_takes_in_what_comes(inward: InwardStage) -> None:
@@ -87,6 +131,23 @@ def test_what_can_not_enter_is_kept_whole_and_the_rest_goes_on(inward: InwardSta
     ) == [(0, 1, b"k", large, ["a"], [b"\xff"], "too_large")]
     assert inward.state()["dead_letters"] == 1
     assert "too_large" in inward.command("dead-letters", "shop")
+
+
+@pytest.mark.long
+def test_records_that_are_all_headers_take_little_memory(inward: InwardStage) -> None:
+    """Tombstones, so that no bound on values holds them; looked at, each takes megabytes."""
+    topic = inward.topic("orders", partitions=1)
+    # Of three bytes each, the most of which librdkafka tells anything; and 900 kB of them.
+    inward.produce(topic, [(b"k", None)] * 20, headers=[("a", b"")] * 100_000)
+    inward.produce(topic, [(b"k", None)], headers=[("a", b"")] * 300_000)
+    inward.produce(topic, [(b"k", b"last")])
+    inward.take_in(topic)
+    with inward.relay() as relay:
+        entered = inward.all_entered(2, timeout_seconds=60)
+        assert memory_bytes(relay.pid, "VmHWM") < MOST_BYTES
+    assert [one.payload for one in entered] == [b"", b"last"]
+    reasons = "select reason, count(*) from outbox.source_dead_letter group by reason"
+    assert inward.query(reasons) == [("too_many_headers", 20)]
 
 
 def test_dead_letters_are_tried_again_and_forgotten(inward: InwardStage) -> None:

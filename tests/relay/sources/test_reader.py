@@ -56,6 +56,7 @@ def test_records_of_many_headers_come_few_at_a_time_and_none_is_left_out(
         reader.read_from({0: 0})
         batches: list[list[Record]] = []
         while sum(map(len, batches)) < 40:
-            batches += reader.batch(10.0).values()
+            assert reader.wait(10.0)
+            batches.append(list(reader.records()))
     assert [one.offset for batch in batches for one in batch] == list(range(40))
     assert all(sum(len(one.headers) for one in batch) <= 90_000 for batch in batches)
