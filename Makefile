@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-long test-nightly test-versions prove prove-connectors chaos lint schema event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
+.PHONY: help install demo demo-saga run test test-long test-nightly test-versions prove prove-connectors chaos lint schema event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ $(STAMP): pyproject.toml client/pyproject.toml requirements.lock
 
 demo: $(STAMP) ## payments, webhooks, kills and a reckoning, on real Postgres and real Kafka; ends by itself
 	$(BIN)/python -m demo
+
+demo-saga: $(STAMP) ## orders across four services that are killed, compensations, a reckoning; ends by itself
+	$(BIN)/python -m demo.saga
 
 run: $(STAMP) ## the whole stack until Ctrl-C; WITH=sqs,kafka-2 with what connectors lead to
 	$(BIN)/python -m local $(if $(WITH),--with $(WITH))

@@ -6,30 +6,30 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-import psycopg
 from confluent_kafka import KafkaException
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from demo import panel, plan, report
+from demo.console import conduct, print_errors, print_verdict
 from demo.fleet import Fleet, fleet
 from demo.places import Places, Servers, places, servers
 from demo.plan import Story
 from demo.provider import Refused
 from demo.reckoning import reckon
 from demo.scenario import play
+from demo.screen import screen
 from demo.subscriptions import ApiError
 from demo.till import Till
 from local.postgres_binaries import bin_dir
 from local.server import StartError
 from local.stack import temporary_directory
 
-LINE_CHARACTERS = 100
 FEWEST_ORDERS = 40
 KILLS = {
     "relay-1": 3,
@@ -51,19 +51,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.orders < FEWEST_ORDERS:
         parser.error(f"--orders: at least {FEWEST_ORDERS}, so that everything can happen")
-    # Passed on, because asyncio knows how to end in order on this one.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=LINE_CHARACTERS)
-    try:
-        return run(console, arguments.seed, arguments.orders, arguments.stay)
-    except KeyboardInterrupt:
-        console.print("Stopped; nothing is left running.")
-        return 130
-    except (StartError, KafkaException, OSError, psycopg.Error) as error:
-        console.print(str(error), style="red", markup=False, highlight=False)
-        return 1
+    return conduct(lambda console: run(console, arguments.seed, arguments.orders, arguments.stay))
 
 
 def run(console: Console, seed: int, orders: int, stay: bool) -> int:
@@ -84,13 +72,13 @@ def run(console: Console, seed: int, orders: int, stay: bool) -> int:
             print(company.status())
             report.show(console, reckoning)
             right = played is not None and reckoning.right
-            verdict = "Everything is as it must be" if right else "SOMETHING IS OFF"
-            count, kills = len(played or stories), sum(company.kills.values())
-            seconds = time.monotonic() - began
-            console.print(
-                f"{verdict}: {count} orders, {kills} kills -9, {seconds:.0f} s, seed {seed}.",
-                style="bold green" if right else "bold red",
-                highlight=False,
+            print_verdict(
+                console,
+                right,
+                orders=len(played or stories),
+                kills=sum(company.kills.values()),
+                seconds=time.monotonic() - began,
+                seed=seed,
             )
             if stay:
                 wait_for_ctrl_c(console, started, here, company, directory)
@@ -109,22 +97,12 @@ def perform(
 ) -> Sequence[Story] | None:
     """The stories that were played; None where it came to no good end, and why is printed."""
     kills = plan.kills(random, len(stories), KILLS)
-    with panel.screen(console) as screen:
+    with screen(console, panel.draw, panel.line) as show:
         try:
-            return asyncio.run(play(here, company, stories, kills, random, till, screen))
+            return asyncio.run(play(here, company, stories, kills, random, till, show))
         except* (StartError, Refused, ApiError, KafkaException, OSError) as group:
-            for error in leaves(group):
-                console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+            print_errors(console, group)
     return None
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors of a group and of the groups in it."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from leaves(each)
-    else:
-        yield error
 
 
 def wait_for_ctrl_c(

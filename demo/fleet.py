@@ -1,6 +1,5 @@
-"""The processes of the company: started, killed by SIGKILL and started again."""
+"""The processes of the company."""
 
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,46 +9,37 @@ from pathlib import Path
 from demo import connectors
 from demo.consumers import inventory
 from demo.places import CONSUMERS, Places
+from demo.processes import Processes
 from demo.subscriptions import SUBSCRIBERS
 from local.key import create_key, create_operator
 from local.program import Program, script
-from local.server import StartError, free_port
+from local.server import free_port
 from service.payments import event_types
 
 SERVICES = ("service-1", "service-2")
 RELAYS = ("relay-1", "relay-2")
 # Of the log that inventory has in its own database.
 STOCK_RELAY = "relay-3"
-COMMAND_TIMEOUT_SECONDS = 60.0
 
 # This consumer loses its offsets with its life, and reads everything again: its inbox must know it.
 FORGETFUL = "finance"
 
-# What of the caller's environment would reach into these processes.
-FOREIGN_SETTINGS = ("RELAY_", "SERVICE_", "WEBHOOK_", "OUTBOX_")
 
-
-class Fleet:
+class Fleet(Processes):
     """Two services, three relays, two consumers, and the subscribers once they have their secrets.
 
-    `kills` counts SIGKILLs by name; `down` are those that were killed and are not back yet;
     `service_urls` are where the services listen, `subscriber_urls` where each subscriber does.
     """
 
     def __init__(self, places: Places, logs: Path) -> None:
+        super().__init__(logs)
         self._places = places
-        self._logs = logs
         self._subscriber_ports = {name: free_port() for name in SUBSCRIBERS}
         self.subscriber_urls = {
             name: f"http://127.0.0.1:{port}" for name, port in self._subscriber_ports.items()
         }
-        self._inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(FOREIGN_SETTINGS)
-        }
         self._environment = {
-            **self._inherited,
+            **self.inherited,
             "DATABASE_URL": places.sale,
             "KAFKA_BOOTSTRAP_SERVERS": places.bootstrap_servers,
             "SERVICE_CONSOLE": "on",
@@ -77,30 +67,16 @@ class Fleet:
         self.programs[subscriber] = Program(
             subscriber,
             [sys.executable, "-m", "demo.subscribers", subscriber],
-            log=self._logs / f"{subscriber}.log",
-            environment={**self._inherited, **settings},
+            log=self.logs / f"{subscriber}.log",
+            environment={**self.inherited, **settings},
             ready_url=f"http://127.0.0.1:{port}/healthz",
         )
 
     def kill(self, name: str) -> None:
         """SIGKILL, in the middle of whatever it does."""
-        self.down.add(name)
-        self.programs[name].kill()
-        self.kills[name] += 1
+        super().kill(name)
         if name == FORGETFUL:
             self.programs[name] = self._consumer(name, anew=True)
-
-    def launch(self, name: str) -> None:
-        """Start it and wait until it is ready. Raises StartError."""
-        self.programs[name].launch()
-        self.down.discard(name)
-
-    def check(self) -> None:
-        """Raises StartError where a process has died by itself."""
-        for name, program in self.programs.items():
-            # Asked in this order: a kill from another thread is announced before it happens.
-            if not program.running and name not in self.down:
-                raise StartError(f"{program.name} died:\n{program.log_tail()}")
 
     def migrate(self) -> None:
         """Bring both logs' databases up to date. Raises StartError with what a command said."""
@@ -114,12 +90,12 @@ class Fleet:
     def register(self) -> None:
         """Hold what the services publish to its types. Raises StartError with what is wrong."""
         words = ("catalogue", "apply", str(event_types.DIRECTORY))
-        self._relay_command("register", self._environment, *words)
+        self.relay_command("register", self._environment, *words)
 
     def connect(self) -> None:
         """Makes the connectors. Raises StartError with what the command said."""
         for words in connectors.additions(self._places):
-            self._relay_command("connect", self._stock, "connectors", *words)
+            self.relay_command("connect", self._stock, "connectors", *words)
 
     def create_key(self) -> str:
         """A new key of the API, to manage subscriptions. Raises StartError."""
@@ -131,7 +107,7 @@ class Fleet:
 
     def status(self) -> str:
         """What `outbox-relay status` prints."""
-        return self._relay_command("status", self._environment, "status")
+        return self.relay_command("status", self._environment, "status")
 
     @property
     def _stock(self) -> dict[str, str]:
@@ -139,56 +115,25 @@ class Fleet:
         return {**self._environment, "DATABASE_URL": self._places.books[inventory.NAME]}
 
     def _migrate(self, name: str, environment: dict[str, str], *options: str) -> None:
-        self._relay_command(name, environment, "migrate", *options)
-
-    def _relay_command(self, name: str, environment: dict[str, str], *arguments: str) -> str:
-        program = Program(
-            name,
-            [script("outbox-relay"), *arguments],
-            log=self._logs / f"{name}.log",
-            environment=environment,
-        )
-        program.launch()
-        try:
-            status = program.wait(COMMAND_TIMEOUT_SECONDS)
-        finally:
-            program.kill()
-        if status:
-            raise StartError(f"outbox-relay {arguments[0]} failed:\n{program.log_tail()}")
-        return program.output()
+        self.relay_command(name, environment, "migrate", *options)
 
     def _service(self, name: str, port: int) -> Program:
         return Program(
             name,
             [script("outbox-service")],
-            log=self._logs / f"{name}.log",
+            log=self.logs / f"{name}.log",
             environment={**self._environment, "SERVICE_PORT": str(port)},
             ready_url=f"http://127.0.0.1:{port}/readyz",
         )
 
     def _relay(self, name: str, port: int) -> Program:
         # Endpoints in the relay's own network are refused, but where they are allowed.
-        return self._any_relay(
-            name, port, {**self._environment, "RELAY_ALLOW_NETWORKS": "127.0.0.0/8"}
-        )
+        environment = {**self._environment, "RELAY_ALLOW_NETWORKS": "127.0.0.0/8"}
+        return self.relay(name, port, self._places.prefix, environment)
 
     def _stock_relay(self, port: int) -> Program:
         permission = connectors.permission(self._places)
-        return self._any_relay(STOCK_RELAY, port, {**self._stock, **permission})
-
-    def _any_relay(self, name: str, port: int, environment: dict[str, str]) -> Program:
-        settings = {
-            "RELAY_NAME": name,
-            "RELAY_PORT": str(port),
-            "RELAY_TOPIC_PREFIX": self._places.prefix,
-        }
-        return Program(
-            name,
-            [script("outbox-relay"), "run"],
-            log=self._logs / f"{name}.log",
-            environment={**environment, **settings},
-            ready_url=f"http://127.0.0.1:{port}/readyz",
-        )
+        return self.relay(STOCK_RELAY, port, self._places.prefix, {**self._stock, **permission})
 
     def _consumer(self, name: str, *, anew: bool = False) -> Program:
         settings = {
@@ -199,22 +144,18 @@ class Fleet:
         return Program(
             name,
             [sys.executable, "-m", f"demo.consumers.{name}"],
-            log=self._logs / f"{name}.log",
+            log=self.logs / f"{name}.log",
             environment={**self._environment, **settings},
         )
 
 
 @contextmanager
 def fleet(places: Places, logs: Path) -> Iterator[Fleet]:
-    """The company with its tables made and none of its processes started.
-
-    In the end all are killed: their work is done, or the demo does not wait for it any more.
-    """
+    """The company with its tables made and none of its processes started; all end with it."""
     started = Fleet(places, logs)
     try:
         started.migrate()
         started.register()
         yield started
     finally:
-        for program in started.programs.values():
-            program.kill()
+        started.end()

@@ -1,5 +1,6 @@
 """What the panel shows, read from the databases and from Kafka while the demo runs."""
 
+import threading
 from typing import Any, LiteralString, Self
 
 import msgspec
@@ -84,9 +85,14 @@ IGNORED = "select count(*) from repeated"
 
 
 class Instruments:
-    """Connections that are held for reading gauges; used by one thread at a time."""
+    """Connections that are held for reading gauges; used by one thread at a time.
+
+    The end waits for the reading that is under way in another thread: librdkafka's reader must not
+    be closed under it.
+    """
 
     def __init__(self, places: Places) -> None:
+        self._in_use = threading.Lock()
         self._places = places
         self._topics = Topics(places.bootstrap_servers, places.topics())
         self._other_topic = Topics(places.other_bootstrap_servers, [places.other_topic])
@@ -97,6 +103,10 @@ class Instruments:
 
     def read(self) -> Gauges:
         """Raises psycopg.Error and KafkaException."""
+        with self._in_use:
+            return self._read()
+
+    def _read(self) -> Gauges:
         stock = self._consumers[inventory.NAME]
         backlog, lag_seconds = self._kafka_backlog()
         prefix = self._places.prefix
@@ -141,10 +151,11 @@ class Instruments:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._topics.close()
-        self._other_topic.close()
-        for connection in (self._sale, *self._consumers.values()):
-            connection.close()
+        with self._in_use:
+            self._topics.close()
+            self._other_topic.close()
+            for connection in (self._sale, *self._consumers.values()):
+                connection.close()
 
 
 def _pushes(connection: psycopg.Connection[Any], delivered: dict[str, int]) -> dict[str, Pushes]:

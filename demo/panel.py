@@ -1,12 +1,7 @@
 """The live panel on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +9,8 @@ from demo.connectors import CONNECTORS
 from demo.consumers import inventory
 from demo.gauges import Gauges
 from demo.places import CHANNELS, CONSUMERS
-from demo.scene import Scene, Screen
+from demo.scene import Scene
+from demo.screen import columns, latest, processes, progress
 from demo.subscriptions import CHANNEL, FAILING
 
 STATUSES = {
@@ -24,29 +20,6 @@ STATUSES = {
     "COMPLETED": "green",
     "CANCELLED": "red",
 }
-LINE_INTERVAL_SECONDS = 2.0
-
-
-@contextmanager
-def screen(console: Console) -> Iterator[Screen]:
-    """What to call with the scene: it draws, or, without a terminal, prints now and then."""
-    if not console.is_terminal:
-        yield _lines(console)
-        return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda scene: live.update(draw(scene), refresh=True)
-
-
-def _lines(console: Console) -> Screen:
-    next_at = 0.0
-
-    def show(scene: Scene) -> None:
-        nonlocal next_at
-        if scene.seconds >= next_at:
-            next_at = scene.seconds + LINE_INTERVAL_SECONDS
-            console.print(line(scene), highlight=False, soft_wrap=True)
-
-    return show
 
 
 def line(scene: Scene) -> str:
@@ -75,33 +48,13 @@ def draw(scene: Scene) -> RenderableType:
     body.add_column(ratio=1)
     body.add_column(ratio=1)
     body.add_row(_orders(gauges), _flow(scene, gauges))
-    body.add_row(_topics(gauges), _processes(scene))
-    return Group(_progress(scene), body, _subscribers(gauges), _news(scene))
-
-
-def _progress(scene: Scene) -> RenderableType:
+    body.add_row(_topics(gauges), processes(scene.fleet, height=10))
     done = scene.provider.calls.stories_done
-    row = Table.grid(expand=True, padding=(0, 1))
-    row.add_column()
-    row.add_column(ratio=1)
-    row.add_column(justify="right")
-    bar = ProgressBar(total=scene.orders, completed=done)
-    row.add_row(f"{scene.seconds:4.1f} s", bar, f"{done} of {scene.orders} orders")
-    return Panel(row, title="outbox relay", subtitle=scene.phase)
-
-
-def _table(*headers: str) -> Table:
-    """The first column to the left, the others to the right."""
-    table = Table.grid(expand=True, padding=(0, 1))
-    table.add_column(header=Text(headers[0], style="dim"), no_wrap=True)
-    for header in headers[1:]:
-        table.add_column(header=Text(header, style="dim"), justify="right", no_wrap=True)
-    table.show_header = any(headers)
-    return table
+    return Group(progress(scene, done), body, _subscribers(gauges), latest(scene))
 
 
 def _orders(gauges: Gauges) -> RenderableType:
-    table = _table("status", "", "orders")
+    table = columns("status", "", "orders")
     table.columns[1].justify = "left"
     most = max([*gauges.orders.values(), 1])
     for status, style in STATUSES.items():
@@ -112,7 +65,7 @@ def _orders(gauges: Gauges) -> RenderableType:
 
 
 def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
-    table = _table("", "")
+    table = columns("", "")
     calls = scene.provider.calls
     repeats = max(calls.webhooks - gauges.webhooks, 0)
     table.add_row("webhooks sent", str(calls.webhooks))
@@ -126,7 +79,7 @@ def _flow(scene: Scene, gauges: Gauges) -> RenderableType:
 
 
 def _topics(gauges: Gauges) -> RenderableType:
-    table = _table("channel", "log", "topic")
+    table = columns("channel", "log", "topic")
     for channel in CHANNELS:
         in_topic = str(gauges.topics.get(channel, 0))
         table.add_row(channel, str(gauges.log.get(channel, 0)), in_topic)
@@ -136,21 +89,12 @@ def _topics(gauges: Gauges) -> RenderableType:
     return Panel(table, title="messages", height=10)
 
 
-def _processes(scene: Scene) -> RenderableType:
-    table = _table("process", "", "kill -9")
-    for name, kills in scene.fleet.kills.items():
-        down = name in scene.fleet.down
-        state = Text("killed", style="bold red") if down else Text("up", style="green")
-        table.add_row(name, state, str(kills))
-    return Panel(table, title="processes", height=10)
-
-
 BREAKERS = {"closed": "green", "open": "bold red", "half-open": "yellow", "": "default"}
 
 
 def _subscribers(gauges: Gauges) -> RenderableType:
     headers = ("delivered", "in the log", "the oldest, for", "in rows", "breaker")
-    table = _table("subscriber", *headers)
+    table = columns("subscriber", *headers)
     connectors = {f"{name}: {to}": gauges.bridged[name] for name, to in CONNECTORS.items()}
     for name, each in {**gauges.pushed, **connectors}.items():
         table.add_row(
@@ -163,7 +107,3 @@ def _subscribers(gauges: Gauges) -> RenderableType:
         )
     title = f"webhooks of {CHANNEL}, connectors of {inventory.CHANNEL}"
     return Panel(table, title=title, height=9)
-
-
-def _news(scene: Scene) -> RenderableType:
-    return Panel("\n".join(scene.news), title="lately", height=5)

@@ -1,6 +1,6 @@
 """Where the demo keeps things: databases and topics of its own, gone when it ends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -31,6 +31,7 @@ ADMIN_TIMEOUT_SECONDS = 10.0
 ROOT = Path(__file__).parent.parent
 INBOX = ROOT / "sql" / "inbox.sql"
 SCRIPTS = Path(__file__).parent / "consumers"
+REPEATED = SCRIPTS / "consumer.sql"
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -123,7 +124,7 @@ def places(servers: Servers, directory: Path) -> Iterator[Places]:
         queue=Queue(servers.sqs.url(QUEUE), servers.sqs.ask),
     )
     try:
-        _administer(stack.database_url, "create database {}", names)
+        administer(stack.database_url, "create database {}", names)
         for consumer in CONSUMERS:
             open_books(here.books[consumer], consumer)
         for record in here.records.values():
@@ -134,9 +135,16 @@ def places(servers: Servers, directory: Path) -> Iterator[Places]:
         yield here
     finally:
         if stack.postgres is None:
-            _administer(stack.database_url, "drop database if exists {} with (force)", names)
+            administer(stack.database_url, "drop database if exists {} with (force)", names)
         if stack.kafka is None:
-            _leave_kafka(here)
+            delete_topics(here.bootstrap_servers, here.topics())
+
+
+def run_scripts(database_url: str, scripts: Iterable[Path]) -> None:
+    """Makes tables, in one transaction."""
+    with psycopg.connect(database_url) as connection:
+        for script in scripts:
+            connection.execute(script.read_bytes())
 
 
 ADD_PRODUCT = "insert into inventory.stock (product, opening, on_hand) values (%s, %s, %s)"
@@ -144,24 +152,24 @@ ADD_PRODUCT = "insert into inventory.stock (product, opening, on_hand) values (%
 
 def open_books(database_url: str, consumer: str) -> None:
     """Makes a consumer's tables in its empty database: the inbox and its own."""
-    with psycopg.connect(database_url) as connection:
-        for script in (INBOX, SCRIPTS / "consumer.sql", SCRIPTS / f"{consumer}.sql"):
-            connection.execute(script.read_bytes())
-        if consumer == inventory.NAME:
-            rows = [(product, OPENING_STOCK, OPENING_STOCK) for product in PRICES]
+    run_scripts(database_url, [INBOX, REPEATED, SCRIPTS / f"{consumer}.sql"])
+    if consumer == inventory.NAME:
+        rows = [(product, OPENING_STOCK, OPENING_STOCK) for product in PRICES]
+        with psycopg.connect(database_url) as connection:
             connection.cursor().executemany(ADD_PRODUCT, rows)
 
 
-def _administer(database_url: str, statement: str, names: list[str]) -> None:
+def administer(database_url: str, statement: str, names: Iterable[str]) -> None:
+    """Runs a statement with each name in the place of {}, each in a transaction of its own."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         for name in names:
             connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
-def _leave_kafka(here: Places) -> None:
-    """Deletes the topics. The groups Kafka forgets by itself, once their sessions are over."""
-    admin = AdminClient({"bootstrap.servers": here.bootstrap_servers, "log_level": 2})
-    answers = admin.delete_topics(here.topics(), request_timeout=ADMIN_TIMEOUT_SECONDS)
+def delete_topics(bootstrap_servers: str, names: list[str]) -> None:
+    """Of a Kafka that goes on. The groups it forgets by itself, once their sessions are over."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    answers = admin.delete_topics(names, request_timeout=ADMIN_TIMEOUT_SECONDS)
     for answer in answers.values():
         with suppress(KafkaException):
             answer.result(ADMIN_TIMEOUT_SECONDS)

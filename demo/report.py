@@ -20,22 +20,22 @@ def show(console: Console, reckoning: Reckoning) -> None:
     """Prints what became of the messages, at Kafka and at the subscribers, and of the promises."""
     pushed = reckoning.pushed
     console.print(
-        _deliveries(
+        deliveries(
             "What was committed, against the topics read to their end",
             "channel",
             reckoning.deliveries,
         ),
-        _deliveries(
+        deliveries(
             f"{CHANNEL} as signed webhooks, against what each subscriber wrote down",
             "subscriber",
             pushed.deliveries,
         ),
-        _deliveries(
+        deliveries(
             f"{inventory.CHANNEL} by connectors, against what is there, read to the end",
             "connector",
             reckoning.bridged.deliveries,
         ),
-        _promises([*reckoning.promises, *pushed.promises, *reckoning.bridged.promises]),
+        promises([*reckoning.promises, *pushed.promises, *reckoning.bridged.promises]),
     )
     ignored = ", ".join(f"{count} by {name}" for name, count in reckoning.ignored.items())
     console.print(
@@ -47,13 +47,14 @@ def show(console: Console, reckoning: Reckoning) -> None:
         console.print(sentence, highlight=False)
 
 
-def _deliveries(title: str, place: str, deliveries: Iterable[Delivery]) -> Table:
+def deliveries(title: str, place: str, found: Iterable[Delivery]) -> Table:
+    """What became of the messages of each place."""
     table = Table(title=title)
     table.add_column(place, no_wrap=True)
     headers = ("committed", "delivered", "repeated", "lost", "out of order", "rolled back, seen")
     for header in headers:
         table.add_column(header, justify="right")
-    for each in deliveries:
+    for each in found:
         faults = (each.lost, each.out_of_order, each.uncommitted)
         table.add_row(
             each.name,
@@ -63,12 +64,13 @@ def _deliveries(title: str, place: str, deliveries: Iterable[Delivery]) -> Table
     return table
 
 
-def _promises(promises: Iterable[Promise]) -> Table:
+def promises(made: Iterable[Promise]) -> Table:
+    """What must be so, and is."""
     table = Table(title="What must be, against what is")
     table.add_column("promise", no_wrap=True)
     for header in ("must be", "is", ""):
         table.add_column(header, justify="right")
-    for each in promises:
+    for each in made:
         verdict = Text("✓", style="green") if each.right else Text("WRONG", style="bold red")
         table.add_row(each.what, _number(each.expected), _number(each.actual), verdict)
     return table

@@ -42,7 +42,13 @@ async def play(
     """
     provider = Provider(fleet.service_urls, random)
     subscriptions = Subscriptions(fleet.service_urls, fleet.create_key())
-    scene = Scene("starting the processes", fleet, provider, till, len(stories), time.monotonic())
+    scene = Scene(
+        phase="starting the processes",
+        fleet=fleet,
+        provider=provider,
+        till=till,
+        orders=len(stories),
+    )
     try:
         with Instruments(places) as instruments:
             async with asyncio.TaskGroup() as background:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from demo.consumers.consumer import idempotency_key
+from demo.consumers.consumer import idempotency_key, payload_of
 
 ASK_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -78,11 +78,10 @@ class Topics:
         for message in messages:
             name, error = message.topic(), message.error()
             if error is None:
-                key, value = message.key(), message.value()
+                key = message.key()
                 group_key = key.decode() if isinstance(key, bytes) else key
                 assert name is not None
-                assert isinstance(value, bytes), "nothing here is a tombstone"
-                arrival = Arrival(name, group_key, idempotency_key(message), value)
+                arrival = Arrival(name, group_key, idempotency_key(message), payload_of(message))
                 self.arrivals.append(arrival)
             elif error.code() == KafkaError._PARTITION_EOF:
                 self._unread.discard((name, message.partition()))

@@ -8,13 +8,13 @@ import httpx2
 from demo.fleet import Fleet
 from demo.scene import Scene
 from demo.subscriptions import FAILING, REFUSING, Subscriptions
+from demo.waiting import until
 
 # When, by how many of the orders are through. Early, so that all of it happens on a slow machine
 # as well; and while a breaker is open, others have to be seen at work.
 FAILS_AFTER, IS_MENDED_AFTER, REDRIVEN_AFTER = 0.1, 0.4, 0.6
 IS_OPEN_FOR = 0.1
 
-LOOK_INTERVAL_SECONDS = 0.1
 WAIT_SECONDS = 30.0
 REQUEST_TIMEOUT_SECONDS = 5.0
 
@@ -58,22 +58,15 @@ async def _orders(scene: Scene, share: float) -> None:
     async def are_through() -> bool:
         return bool(scene.played) or scene.provider.calls.stories_done >= share * scene.orders
 
-    await _until(are_through)
+    await until(are_through)
 
 
 async def _wait(happened: Callable[[], Awaitable[bool]], otherwise: str) -> None:
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            await _until(happened)
+            await until(happened)
     except TimeoutError:
         raise TimeoutError(f"{otherwise} within {WAIT_SECONDS:.0f} s") from None
-
-
-async def _until(happened: Callable[[], Awaitable[bool]]) -> None:
-    while True:
-        if await happened():
-            return
-        await asyncio.sleep(LOOK_INTERVAL_SECONDS)
 
 
 async def _set_fault(fleet: Fleet, subscriber: str, faulty: bool) -> None:

@@ -35,8 +35,11 @@ SETTINGS = {
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
     "auto.create.topics.enable": "false",
-    # After kill -9 the former registration has to expire before the broker may come back.
-    "broker.session.timeout.ms": "2000",
+    # For as long as Kafka does by itself the controller waits for its broker, on a machine that has
+    # too much to do as well: a broker that it counts as gone names neither itself nor any leader,
+    # and clients take seconds to find back, or don't. After kill -9 the former registration has to
+    # expire before the broker may come back: whoever wants that sooner asks for less.
+    "broker.session.timeout.ms": "9000",
     "broker.heartbeat.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "4",

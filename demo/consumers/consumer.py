@@ -30,6 +30,28 @@ def consume(name: str, effect: Effect) -> None:
     stop = threading.Event()
     for stop_signal in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop_signal, lambda *_: stop.set())
+    with _connect(os.environ["DATABASE_URL"]) as connection:
+
+        def take(message: Message) -> None:
+            payment = DECODER.decode(payload_of(message))
+            receive(connection, name, idempotency_key(message), payment, effect)
+
+        read(name, os.environ["TOPIC"], stop, take)
+
+
+def read(
+    name: str,
+    topic: str,
+    stop: threading.Event,
+    take: Callable[[Message], None],
+    on_assigned: Callable[[], None] = lambda: None,
+) -> None:
+    """Hands every message of `topic` to `take`, in order, until `stop`.
+
+    `on_assigned` is called once it has partitions, and each time that it has others.
+    A message whose `take` raised, or did not come to an end, comes again. From the environment:
+    KAFKA_BOOTSTRAP_SERVERS, GROUP_ID. Raises KafkaException, and what `take` raises.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
@@ -41,18 +63,14 @@ def consume(name: str, effect: Effect) -> None:
             "enable.auto.commit": False,
         }
     )
-    consumer.subscribe([os.environ["TOPIC"]])
+    consumer.subscribe([topic], on_assign=lambda *_: on_assigned())
     try:
-        with _connect(os.environ["DATABASE_URL"]) as connection:
-            while not stop.is_set():
-                messages = _poll(consumer)
-                for message in messages:
-                    value = message.value()
-                    assert isinstance(value, bytes), "a payment.success is never a tombstone"
-                    key = idempotency_key(message)
-                    receive(connection, name, key, DECODER.decode(value), effect)
-                if messages:
-                    _commit_offsets(consumer)
+        while not stop.is_set():
+            messages = _poll(consumer)
+            for message in messages:
+                take(message)
+            if messages:
+                _commit_offsets(consumer)
     finally:
         consumer.close()
 
@@ -84,6 +102,13 @@ def _poll(consumer: Consumer) -> list[Message]:
     return messages
 
 
+def payload_of(message: Message) -> bytes:
+    """What the publisher wrote."""
+    value = message.value()
+    assert isinstance(value, bytes), "nothing here is a tombstone"
+    return value
+
+
 REMEMBER_REPEAT = "insert into repeated (idempotency_key) values (%s)"
 
 
@@ -94,7 +119,15 @@ def receive(
 
     Returns whether it was applied. Raises psycopg.Error, and what the effect raises.
     """
-    is_new = apply_once(connection, name, key, lambda: effect(connection, payment))
+    return apply_or_count(connection, name, key, lambda: effect(connection, payment))
+
+
+def apply_or_count(connection: Connection, name: str, key: str, effect: Callable[[], None]) -> bool:
+    """Runs `effect` unless the message of this key had it before, which is counted.
+
+    Returns whether it ran. Raises psycopg.Error, and what the effect raises.
+    """
+    is_new = apply_once(connection, name, key, effect)
     if not is_new:
         with bounded_transaction(connection):
             connection.execute(REMEMBER_REPEAT, [key])

@@ -8,15 +8,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import uvicorn
-
+from demo.endpoint import listen
 from demo.subscribers.effects import BORN_FAULTY, EFFECTS
 from demo.subscribers.records import Record
 from demo.subscribers.signature import key_of
 from demo.subscribers.subscriber import Subscriber
-
-# Longer than the relay keeps a connection that it doesn't use: never closed in its face.
-KEEP_ALIVE_SECONDS = 60
 
 
 def serve(name: str) -> None:
@@ -24,14 +20,7 @@ def serve(name: str) -> None:
     key = key_of(os.environ["SECRET"])
     with closing(Record(Path(os.environ["RECORD"]))) as record:
         subscriber = Subscriber(key, record, EFFECTS[name], faulty=name == BORN_FAULTY)
-        uvicorn.run(
-            subscriber.app(),
-            host="127.0.0.1",
-            port=int(os.environ["PORT"]),
-            log_level="warning",
-            access_log=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        )
+        listen(subscriber.app())
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from demo.endpoint import bounded_body
 from demo.subscribers.records import Record
 from demo.subscribers.signature import is_signed
-
-MAX_BODY_BYTES = 1_048_576
 
 
 class Event(msgspec.Struct, frozen=True, rename="camel"):
@@ -76,12 +75,10 @@ class Subscriber:
         return Response(status_code=204)
 
     async def _on_webhook(self, request: Request) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return PlainTextResponse("too large", 413)
-        return await self.receive(request.headers, bytes(body))
+        body = await bounded_body(request)
+        if body is None:
+            return PlainTextResponse("too large", 413)
+        return await self.receive(request.headers, body)
 
     async def _on_fault(self, request: Request) -> Response:
         self._faulty = msgspec.json.decode(await request.body(), type=bool)

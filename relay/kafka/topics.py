@@ -27,6 +27,11 @@ FIND_TIMEOUT_SECONDS = 1.0
 # A topic that no run has looked for is forgotten: its channel was dropped, or another relay has it.
 # And however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
+# Once no question was answered for so long the session ends, and the next one has a new client.
+# librdkafka forgets its brokers where metadata names none, as that of a lone broker does which its
+# controller counted as gone for a moment; and then that client may never ask anybody again.
+# https://github.com/confluentinc/librdkafka/issues/5301
+UNANSWERED_SECONDS = 10.0
 MAX_REMEMBERED = 10_000
 KAFKAS_OWN = frozenset(
     ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata")
@@ -71,6 +76,8 @@ class Topics:
         self._missing: dict[bytes, Missing] = {}
         self._answers: dict[bytes, Asked] = {}
         self._asked_at = float("-inf")
+        # Since when those that wait have had no answer; None: they have.
+        self._unanswered_since: float | None = None
 
     def look_up(self, channels: Iterable[bytes]) -> dict[bytes, Topic | Missing]:
         """The topics of these channels, by three requests at most for all together.
@@ -136,7 +143,7 @@ class Topics:
 
     def check_missing(self, channel: bytes) -> bool:
         """Whether the topic of a channel that waits was missing when all that wait were last asked
-        for together. Waits for no answer.
+        for together. Waits for no answer. Raises SinkAway where none has come for long.
         """
         now = time.monotonic()
         missing = self._missing.get(channel)
@@ -180,6 +187,7 @@ class Topics:
                 return
             answered = [self._take(*answer, now) for answer in self._answers.items()]
             self._answers = {}
+            self._demand_answers(now, any(answered))
             if not all(answered):
                 self.find_broker()
         if now < self._asked_at + MISSING_AGAIN_SECONDS:
@@ -193,6 +201,19 @@ class Topics:
         ]
         due.sort(key=lambda channel: self._missing[channel].asked_at)
         self._answers = self.ask(due[:MAX_ASKED])
+
+    def _demand_answers(self, now: float, answered: bool) -> None:
+        """Raises SinkAway where the client has been told nothing for so long."""
+        if answered:
+            self._unanswered_since = None
+        elif self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now > self._unanswered_since + UNANSWERED_SECONDS:
+            channel = min(self._missing, key=lambda one: self._missing[one].asked_at)
+            seconds = now - self._unanswered_since
+            raise SinkAway(
+                f"topic {self._names.of(channel)}: no broker has answered for {seconds:.0f} s"
+            )
 
     def _forget(self, now: float) -> None:
         """What no channel that waits has asked for; a refusal is remembered here alone."""

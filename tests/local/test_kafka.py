@@ -44,7 +44,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker of this module's own, which may be killed."""
     aot_cache.provide()
     directory = tmp_path_factory.mktemp("broker") / "kafka"
-    with Kafka.start(directory, quick_start=True) as kafka:
+    settings = {"broker.session.timeout.ms": "2000"}
+    with Kafka.start(directory, settings=settings, quick_start=True) as kafka:
         yield kafka
 
 

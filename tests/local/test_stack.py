@@ -51,7 +51,9 @@ def test_both_servers_die_with_an_owner_killed_by_9_and_keep_their_data(
         os.kill(owner.pid, signal.SIGKILL)
     for port in told["ports"]:
         eventually(lambda port=port: assert_no_server_listens(port))  # type: ignore[misc]
-    with Stack.start(tmp_path, quick_start=True) as stack:
+    # The former registration has to expire.
+    soon = {"broker.session.timeout.ms": "2000"}
+    with Stack.start(tmp_path, kafka_settings=soon, quick_start=True) as stack:
         assert stack.kafka is not None
         with pytest.raises(KafkaException) as caught:
             stack.kafka.create_topic("kept")

@@ -3,6 +3,8 @@
 from collections import Counter
 from functools import partial
 
+import pytest
+
 from local.program import Program
 from tests.eventually import eventually
 from tests.log_reader import read_log, reckon
@@ -95,6 +97,7 @@ def test_a_topic_that_is_missing_holds_up_no_other(stage: Stage) -> None:
     all_arrived(stage, "lacks")
 
 
+@pytest.mark.nightly
 def test_one_with_a_large_backlog_catches_up_while_the_others_go_on(stage: Stage) -> None:
     names = ["a", "b", "late"]
     subscribe(stage, *names)

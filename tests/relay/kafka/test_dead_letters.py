@@ -108,7 +108,9 @@ def test_where_messages_are_compressed_only_the_broker_says_which_are_too_large(
     assert values(stage.arrivals("orders")) == [b"x" * 30_000]
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
+)
 def test_many_that_the_broker_refuses_one_by_one_delay_no_other_channel(
     stage: Stage, delivery: str
 ) -> None:
@@ -133,7 +135,9 @@ def test_many_that_the_broker_refuses_one_by_one_delay_no_other_channel(
     assert stage.checkpoints() < 15
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
+)
 def test_what_arrives_elsewhere_meanwhile_does_not_keep_a_refused_message_from_being_found(
     fragile_stage: Stage, delivery: str
 ) -> None:

@@ -30,6 +30,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         f"GUARDED://{LOOPBACK}:{guarded}"
     )
     settings = {
+        "broker.session.timeout.ms": "4000",
         "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller}",
         "listeners": doors,
         "advertised.listeners": doors,

@@ -210,7 +210,9 @@ def create(stage: Stage, allowed: Sequence[AclBinding]) -> None:
         made.result(30)
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
+)
 def test_a_channel_whose_topic_may_not_be_written_to_delays_no_other(
     fragile_stage: Stage, delivery: str
 ) -> None:

@@ -97,7 +97,9 @@ def stage(
     return stage
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
+)
 def test_a_relay_delivers_and_redrives(
     stage: ShadowedStage, db: Session, delivery: str, free_port: Callable[[], int]
 ) -> None:

@@ -334,6 +334,7 @@ def test_a_run_that_ends_early_passes_over_nothing_that_was_not_sent(
     assert inversions(stage.keys("all")) == []
 
 
+@pytest.mark.nightly
 def test_one_with_much_to_send_one_by_one_holds_up_no_other(
     stage: PushStage, together: Together, impatience: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

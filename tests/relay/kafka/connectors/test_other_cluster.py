@@ -154,7 +154,9 @@ def test_a_change_of_brokers_is_followed(bridge: ConnectorStage) -> None:
     assert len(bridge.beyond(topic)) == 10
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
+)
 def test_brokers_that_never_answered_are_corrected_while_the_relay_runs(
     bridge: ConnectorStage, delivery: str
 ) -> None:

@@ -73,6 +73,7 @@ def play(queues: InwardQueues, messages: int, groups: int, kills: int) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.nightly
 def test_kills_between_commit_and_delete_double_and_overtake_nothing(
     queues: InwardQueues,
 ) -> None:

@@ -1,0 +1,1 @@
+"""Order processing across four services that survives its own demo: `make demo-saga`."""

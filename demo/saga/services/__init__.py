@@ -1,0 +1,1 @@
+"""The four services: each a process with a database, an outbox and an inbox of its own."""
