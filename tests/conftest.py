@@ -13,6 +13,7 @@ from psycopg import sql
 
 from local import kafka as local_kafka
 from local import server as local_server
+from local.elasticmq import Queues
 from local.program import Program, script
 from local.server import StartError
 from tests.servers import TEMPLATE, ServerName, Servers, ask
@@ -78,6 +79,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         ("postgres_server", "postgres_18"),
         ("any_database_url", "postgres_18"),
         ("kafka", "kafka"),
+        ("elasticmq", "elasticmq"),
     ]
     for fixture, server in needs:
         if fixture in wanted:
@@ -160,6 +162,12 @@ def any_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def kafka(pytestconfig: pytest.Config) -> str:
     """Bootstrap servers of a real Kafka; it makes no topic by itself."""
     return server_address(pytestconfig, "kafka")
+
+
+@pytest.fixture(scope="session")
+def elasticmq(pytestconfig: pytest.Config) -> Queues:
+    """The queues of a real ElasticMQ: each test makes its own."""
+    return Queues(int(server_address(pytestconfig, "elasticmq").rpartition(":")[2]))
 
 
 @pytest.fixture
