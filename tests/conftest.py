@@ -50,7 +50,7 @@ OLDEST_BY_NIGHT = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before those are left out whose marks are not asked for."""
     for item in items:
-        if f"[{OLDEST}" in item.nodeid and item.nodeid.startswith(OLDEST_BY_NIGHT):
+        if OLDEST in item.nodeid and item.nodeid.startswith(OLDEST_BY_NIGHT):
             item.add_marker(pytest.mark.nightly)
 
 
@@ -207,12 +207,13 @@ class Spawn(Protocol):
     ) -> Program: ...
 
 
-@pytest.fixture
-def spawn(tmp_path: Path) -> Iterator[Spawn]:
-    """Starts a console script of this project as a real process, killed in the end.
+@contextmanager
+def spawning(directory: Path) -> Iterator[Spawn]:
+    """Starts console scripts of this project as real processes, killed in the end.
 
     `spawn("outbox-relay", "run", environment={…})`: the environment is this one's without what
-    would configure the processes, and with what is given. What it wrote is shown with a failure.
+    would configure the processes, and with what is given. Their output is in `directory`, and what
+    they wrote is shown with a failure.
     """
     programs: list[Program] = []
     inherited = {
@@ -228,7 +229,7 @@ def spawn(tmp_path: Path) -> Iterator[Spawn]:
         started = Program(
             program,
             [script(program), *arguments],
-            log=tmp_path / f"{program}-{len(programs)}.log",
+            log=directory / f"{program}-{len(programs)}.log",
             environment={**inherited, **environment},
             ready_url=ready_url,
         )
@@ -236,7 +237,16 @@ def spawn(tmp_path: Path) -> Iterator[Spawn]:
         started.launch()
         return started
 
-    yield start
-    for program in programs:
-        program.kill()
-        print(f"--- {program.log.name}\n{program.log_tail(16_000)}")
+    try:
+        yield start
+    finally:
+        for program in programs:
+            program.kill()
+            print(f"--- {program.log.name}\n{program.log_tail(16_000)}")
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Spawn]:
+    """Starts programs for one test."""
+    with spawning(tmp_path) as spawn:
+        yield spawn
