@@ -150,7 +150,7 @@ def test_what_came_after_a_pause_waits_though_it_is_read_by_then(inward: InwardS
     inward.take_in(topic)
     inward.relay()
     inward.all_entered(10)
-    for n in range(3):
+    for n in range(2):
         inward.execute("update outbox.source set paused = true")
         inward.produce(topic, keyed(10, 5, 100 * (n + 1)))
         # The relay looks at what sources there are every other second.
