@@ -1,7 +1,6 @@
 """A service that ends a client after a second, and one that has patience.
 
-Each is one process for the tests of a module: whoever counts what it has done counts from where it
-stood.
+Each is one process for the tests of a module: who counts what it has done needs one of their own.
 """
 
 from collections.abc import Iterator
@@ -41,16 +40,4 @@ def patient(module_spawn: Spawn, front_database_url: str) -> Front:
     """One that ends no connection for being slow while a test runs."""
     return start(
         module_spawn, front_database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="300"
-    )
-
-
-@pytest.fixture(scope="module")
-def patient_with_few(module_spawn: Spawn, front_database_url: str) -> Front:
-    """The same, and it holds few connections."""
-    return start(
-        module_spawn,
-        front_database_url,
-        free_port(),
-        SERVICE_MAX_CONNECTIONS=str(MAX_CONNECTIONS),
-        SERVICE_CLIENT_TIMEOUT_SECONDS="300",
     )
