@@ -14,8 +14,8 @@ _PREFIX = "ce_"
 class Shape(NamedTuple):
     """Places among the headers. Names are told apart without case; of equal ones the last counts.
 
-    `attributes` are those of an event, None: it is none. `own` is all but `paths`: those are all that
-    the log takes for the same name, so that none of them stands there in the place of the path.
+    `attributes` are those of an event, None: it is none. `own` is all but `paths`: those are all
+    that the log takes for the same name, so that none stands there in the place of the path.
     """
 
     paths: Sequence[int]

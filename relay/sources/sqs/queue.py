@@ -27,8 +27,9 @@ MAX_MESSAGES = 10
 # How long one waits for a first message, and each of several at once.
 WAIT_SECONDS = 2
 SHORT_WAIT_SECONDS = 1
-# For how long others don't see what was received: as the queue has it, within these. It is prolonged
-# while a batch lasts; what a killed relay had is seen again after so long, and a queue may say hours.
+# For how long others don't see what was received: as the queue has it, within these. It is
+# prolonged while a batch lasts. What a killed relay had is seen again after so long, and a queue
+# may say hours.
 MIN_VISIBILITY_SECONDS, DEFAULT_VISIBILITY_SECONDS, MAX_VISIBILITY_SECONDS = 5, 30, 120
 # A queue's numbers: a place in a FIFO queue's order has twenty digits.
 _NUMBER = re.compile("[0-9]{1,40}")
