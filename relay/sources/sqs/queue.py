@@ -24,6 +24,9 @@ logger = structlog.get_logger()
 
 # What one request takes.
 MAX_MESSAGES = 10
+# About so much is received at once, or what one request brings: a message may have a megabyte, and
+# is in memory several times until it has entered.
+MAX_BATCH_BYTES = 8_388_608
 # How long one waits for a first message, and each of several at once.
 WAIT_SECONDS = 2
 SHORT_WAIT_SECONDS = 1
@@ -104,7 +107,10 @@ class Queue:
                 if isinstance(answer, Exception):
                     raise self._away(answer)
         full = len(found) == MAX_MESSAGES * at_once
-        self._at_once = min(at_once * 2, THREADS) if full else max(at_once // 2, 1)
+        wanted = min(at_once * 2, THREADS) if full else at_once // 2
+        size = sum(one.record.size for one in found)
+        fitting = MAX_BATCH_BYTES * at_once // size if size else wanted
+        self._at_once = max(min(wanted, fitting), 1)
         return sorted(found, key=lambda one: one.sequence)
 
     def _receive(self, wait_seconds: int) -> list[Received]:

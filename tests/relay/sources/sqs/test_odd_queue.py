@@ -17,6 +17,7 @@ class Client:
 
     def __init__(self, attributes: dict[str, str], messages: list[dict[str, Any]]) -> None:
         self.asked: dict[str, Any] = {}
+        self.requests = 0
         self._attributes = attributes
         self._messages = messages
 
@@ -25,6 +26,7 @@ class Client:
 
     def call(self, _: str, **asked: Any) -> dict[str, Any]:
         self.asked = asked
+        self.requests += 1
         return {"Messages": self._messages}
 
 
@@ -76,3 +78,21 @@ def test_a_batch_of_a_fifo_queue_is_in_the_order_of_its_long_numbers(opened: Ope
     first, second = "18849496460467696128", "18849496460467696129"
     queue = opened(message(second, "b"), message(first, "a"))
     assert [one.record.value for one in queue.receive()] == [b"a", b"b"]
+
+
+def test_of_large_messages_few_are_in_memory_at_once(opened: Opened) -> None:
+    """Who sends them could else have a relay's memory, and with it all that it delivers."""
+
+    def most_at_once(body: str) -> int:
+        queue = opened(*[message("1", body)] * 10)
+        client: Any = queue._client
+        counts = []
+        for _ in range(6):
+            before = client.requests
+            queue.receive()
+            counts.append(client.requests - before)
+        return max(counts)
+
+    assert most_at_once("v") == 8
+    assert most_at_once("v" * 200_000) == 4
+    assert most_at_once("v" * 1_000_000) == 1
