@@ -86,7 +86,7 @@ def test_of_large_messages_few_are_in_memory_at_once(opened: Opened) -> None:
     def most_at_once(body: str) -> int:
         queue = opened(*[message("1", body)] * 10)
         client: Any = queue._client
-        counts = []
+        counts: list[int] = []
         for _ in range(6):
             before = client.requests
             queue.receive()
