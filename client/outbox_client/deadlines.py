@@ -4,7 +4,6 @@ A server that sends a byte now and then could else keep a thread for ever. Tasks
 asyncio.timeout.
 """
 
-import math
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -15,20 +14,44 @@ from typing import Any
 import httpcore2
 import httpx2
 
-# By the monotonic clock, of the attempt that this thread is at.
-_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
+
+class _Allowed:
+    """What an attempt may take, from when it has a connection or begins to make one."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        # By the monotonic clock.
+        self._ends_at: float | None = None
+
+    def left(self, timeout: float | None, over: type[Exception]) -> float | None:
+        """Of a timeout what there is time for. Raises `over` where there is none."""
+        if self._seconds is None:
+            return timeout
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + self._seconds
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise over("the time for this attempt is over")
+        return left if timeout is None else min(left, timeout)
+
+
+# Of the attempt that this thread is at.
+_allowed: ContextVar[_Allowed] = ContextVar("allowed", default=_Allowed(None))
 # A write goes on as long as some of it is taken now and then; so each is a short one.
 PIECE_BYTES = 65_536
 
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """What is read and written in here ends after so long; None: whenever it does."""
-    token = _ends_at.set(math.inf if seconds is None else time.monotonic() + seconds)
+    """What is read and written in here ends after so long; None: whenever it does.
+
+    A wait for one of the connections that there may be does not count.
+    """
+    token = _allowed.set(_Allowed(seconds))
     try:
         yield
     finally:
-        _ends_at.reset(token)
+        _allowed.reset(token)
 
 
 def keep(http: httpx2.Client) -> None:
@@ -38,24 +61,16 @@ def keep(http: httpx2.Client) -> None:
             transport._pool._network_backend = _Backend(transport._pool._network_backend)
 
 
-def _left(timeout: float | None, over: type[Exception]) -> float | None:
-    """Of a timeout what there is time for. Raises `over` where there is none."""
-    left = _ends_at.get() - time.monotonic()
-    if left <= 0:
-        raise over("the time for this attempt is over")
-    return timeout if left == math.inf else min(left, math.inf if timeout is None else timeout)
-
-
 class _Stream(httpcore2.NetworkStream):
     def __init__(self, stream: httpcore2.NetworkStream) -> None:
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        return self._stream.read(max_bytes, _allowed.get().left(timeout, httpcore2.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for at in range(0, len(buffer), PIECE_BYTES):
-            left = _left(timeout, httpcore2.WriteTimeout)
+            left = _allowed.get().left(timeout, httpcore2.WriteTimeout)
             self._stream.write(buffer[at : at + PIECE_BYTES], left)
 
     def close(self) -> None:
@@ -67,7 +82,7 @@ class _Stream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        left = _left(timeout, httpcore2.ConnectTimeout)
+        left = _allowed.get().left(timeout, httpcore2.ConnectTimeout)
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
@@ -86,7 +101,7 @@ class _Backend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        left = _left(timeout, httpcore2.ConnectTimeout)
+        left = _allowed.get().left(timeout, httpcore2.ConnectTimeout)
         return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
 
     def sleep(self, seconds: float) -> None:

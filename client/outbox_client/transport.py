@@ -71,7 +71,7 @@ class AsyncTransport:
             with attempt, _translated(request):
                 content = _Content()
                 built, seconds = _built(self._http, request)
-                async with asyncio.timeout(seconds):
+                async with _deadline(built, seconds):
                     response = await self._http.send(built, stream=True)
                     try:
                         async for piece in response.aiter_raw():
@@ -84,6 +84,21 @@ class AsyncTransport:
     async def close(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
+
+
+def _deadline(request: httpx2.Request, seconds: float | None) -> asyncio.Timeout:
+    """As deadlines.within, for a task: httpx2 tells when it has a connection or begins to make one.
+
+    https://www.python-httpx.org/advanced/extensions/#trace
+    """
+    deadline = asyncio.timeout(None)
+
+    async def begin(*_: object) -> None:
+        if seconds is not None and deadline.when() is None:
+            deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    request.extensions["trace"] = begin
+    return deadline
 
 
 class _TooLarge(Exception):

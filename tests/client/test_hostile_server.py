@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -161,3 +163,35 @@ def test_a_list_that_leads_back_to_where_it_was_ends() -> None:
     ):
         list(outbox.subscriptions.list())
     assert len(script.requests) == 2
+
+
+def lone(outbox: Outbox | AsyncOutbox) -> None:
+    """It has one connection at a time."""
+    http: Any = outbox._transport._http
+    http._transport._pool._max_connections = 1
+
+
+def by_threads(url: str) -> None:
+    with Outbox(url, "key", timeout_seconds=1.2, retry_seconds=0) as outbox:
+        lone(outbox)
+        with ThreadPoolExecutor(2) as threads:
+            for asked in [threads.submit(outbox.subscriptions.pause, "1") for _ in range(2)]:
+                with pytest.raises(Unreadable):
+                    asked.result()
+
+
+def by_tasks(url: str) -> None:
+    async def ask() -> None:
+        async with AsyncOutbox(url, "key", timeout_seconds=1.2, retry_seconds=0) as outbox:
+            lone(outbox)
+            asked = (outbox.subscriptions.pause("1") for _ in range(2))
+            ends = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in ends] == [Unreadable] * 2
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("ask", [by_threads, by_tasks])
+def test_who_waits_for_a_connection_has_all_of_its_time_then(ask: Ask) -> None:
+    with Script(Answer(200, b"{}", after_seconds=0.7)) as script:
+        ask(script.url)
