@@ -36,7 +36,7 @@ class _Allowed:
 
 
 # Of the attempt that this thread is at.
-_allowed: ContextVar[_Allowed] = ContextVar("allowed", default=_Allowed(None))
+_allowed: ContextVar[_Allowed] = ContextVar("allowed")
 # A write goes on as long as some of it is taken now and then; so each is a short one.
 PIECE_BYTES = 65_536
 
