@@ -23,6 +23,10 @@ with role (name) as (
     values ('outbox_publisher'), ('outbox_service'), ('outbox_relay'), ('outbox_reader')
 ), place (oid, name) as (
     select oid, quote_ident(nspname) from pg_namespace where nspname in ('outbox', 'sale')
+), relation (oid, name) as (
+    select r.oid, place.name || '.' || quote_ident(r.relname)
+    from place join pg_class r on r.relnamespace = place.oid
+    where r.relkind in ('r', 'p', 'v') and not r.relispartition
 )
 select concat_ws(' ', role.name, 'execute', place.name || '.' || quote_ident(f.proname)
                  || '(' || pg_get_function_identity_arguments(f.oid) || ')',
@@ -30,20 +34,18 @@ select concat_ws(' ', role.name, 'execute', place.name || '.' || quote_ident(f.p
 from role cross join place join pg_proc f on f.pronamespace = place.oid
 where has_function_privilege(role.name, f.oid, 'execute')
 union all
-select concat_ws(' ', role.name, kind, place.name || '.' || quote_ident(t.relname)
-                 || '.' || quote_ident(c.attname), format_type(c.atttypid, c.atttypmod),
-                 case when kind = 'insert' and c.attnotnull and not c.atthasdef and c.attidentity = ''
-                      then 'required' end)
-from role cross join place
-join pg_class t on t.relnamespace = place.oid and t.relkind in ('r', 'p', 'v') and not t.relispartition
-join pg_attribute c on c.attrelid = t.oid and c.attnum > 0 and not c.attisdropped
+select concat_ws(' ', role.name, kind, relation.name || '.' || quote_ident(c.attname),
+                 format_type(c.atttypid, c.atttypmod),
+                 case when kind = 'insert' and c.attnotnull and not c.atthasdef
+                           and c.attidentity = '' then 'required' end)
+from role cross join relation
+join pg_attribute c on c.attrelid = relation.oid and c.attnum > 0 and not c.attisdropped
 cross join (values ('select'), ('insert'), ('update')) as of_columns (kind)
-where has_column_privilege(role.name, t.oid, c.attnum, kind)
+where has_column_privilege(role.name, relation.oid, c.attnum, kind)
 union all
-select concat_ws(' ', role.name, 'delete', place.name || '.' || quote_ident(t.relname))
-from role cross join place
-join pg_class t on t.relnamespace = place.oid and t.relkind in ('r', 'p', 'v') and not t.relispartition
-where has_table_privilege(role.name, t.oid, 'delete')
+select concat_ws(' ', role.name, 'delete', relation.name)
+from role cross join relation
+where has_table_privilege(role.name, relation.oid, 'delete')
 """
 
 
@@ -54,7 +56,7 @@ def versions() -> list[str]:
 
 
 def version_under_way() -> str | None:
-    """The version in pyproject.toml; None where CHANGELOG.md has a section of it: it is released."""
+    """That in pyproject.toml; None where it is released, as a section of CHANGELOG.md says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     version = str(project["version"])
     return None if f"\n## [{version}]" in CHANGELOG.read_text() else version

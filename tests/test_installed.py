@@ -1,8 +1,10 @@
 """Both distributions work where nothing else is installed, on each Python that is here."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +26,7 @@ PUBLISH = """
 import sys
 from outbox_client import Outbox
 with Outbox(*sys.argv[1:]) as outbox:
-    outbox.messages.publish(channel_id="orders", type="order.paid", group_key="7", payload={"id": 7})
+    outbox.messages.publish(channel_id="orders", type="order.paid", payload={"id": 7})
 """
 
 
@@ -48,7 +50,7 @@ class Installed:
 
     def run(self, name: str, *arguments: str, **environment: str) -> str:
         """What a program of it prints. Raises CalledProcessError."""
-        command = [self.program(name), *arguments]
+        command: list[str | Path] = [self.program(name), *arguments]
         return subprocess.run(
             command, env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=60
         ).stdout
@@ -58,6 +60,16 @@ def uv(*arguments: str | Path) -> None:
     """Nothing of the user's configuration counts, and no Python is fetched."""
     command = [script("uv"), "--quiet", "--no-config", "--no-python-downloads", *arguments]
     subprocess.run(command, check=True, timeout=110)
+
+
+def find(python: str) -> str:
+    """The interpreter of a version, on PATH or of pyenv; without one the test is not tried."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for found in (python, *map(str, sorted(pyenv.glob(f"{python}.*/bin/python")))):
+        with suppress(subprocess.CalledProcessError):
+            uv("python", "find", found)
+            return found
+    return missing(f"there is no Python {python} here; install it, and this test runs")
 
 
 @pytest.fixture(scope="session")
@@ -131,11 +143,8 @@ def test_the_wheels_work_on_each_python_with_the_newest_versions_that_they_allow
     empty_url: str,
     free_port: Callable[[], int],
 ) -> None:
-    try:
-        uv("python", "find", python)
-    except subprocess.CalledProcessError:
-        missing(f"there is no Python {python} here; install it, and this test runs")
-    relay = Installed(tmp_path / "relay", python, f"{wheels.relay}{EXTRAS}")
-    client = Installed(tmp_path / "client", python, wheels.client)
+    interpreter = find(python)
+    relay = Installed(tmp_path / "relay", interpreter, f"{wheels.relay}{EXTRAS}")
+    client = Installed(tmp_path / "client", interpreter, wheels.client)
     tell_their_version_and_help(relay)
     publish_and_deliver(relay, client, empty_url, free_port(), tmp_path / "service.log")

@@ -228,9 +228,7 @@ def _migrations(newer: Sequence[migrations.Applied]) -> Finding:
     if not newer:
         return ok("migrations", "all are in")
     names = ", ".join(str(one) for one in newer)
-    return ok(
-        "migrations", f"all are in, and of a newer version, which this one works beside: {names}"
-    )
+    return ok("migrations", f"all are in; this version works beside those of a newer one: {names}")
 
 
 def _reader(connection: Connection) -> Finding | None:

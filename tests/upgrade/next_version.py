@@ -16,9 +16,7 @@ ADDITIONS = {
     "next_message": "alter table outbox.message add column remark text;",
     "next_subscription": "alter table outbox.subscription add column remark text not null "
     "default 'none';",
-    "next_checkpoint": "alter table outbox.checkpoint add column remark text;",
     "next_delivery": "create index remarked on outbox.delivery (due_at, message_id);",
-    "next_remark": "create table outbox.remark (id bigint primary key, remark text);",
     "next_functions": """do $$
 declare
     definition text;
