@@ -87,7 +87,7 @@ def applied(connection: Connection) -> dict[int, Applied]:
         raise MigrationError(
             "the schema is of before version 0.1.0, when migrations were still changed",
             "let the code that made it deliver what waits, and begin anew: "
-            "`drop schema outbox cascade`, and then `outbox-relay migrate`",
+            "`drop schema if exists outbox, sale cascade`, and then `outbox-relay migrate`",
         ) from lacking
     return {version: Applied(version, *rest) for version, *rest in ran}
 
