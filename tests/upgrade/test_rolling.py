@@ -150,22 +150,21 @@ def test_two_versions_side_by_side_lose_nothing_and_keep_the_order_there_and_bac
     assert outbox_relay("migrate", environment=environment).returncode == 0
     directory = tmp_path / "next"
     brought = next_version.bring(directory, compatible_from=migrations.known()[-1].version)
-    first, second = upgrade.relay("first", free_port()), upgrade.relay("second", free_port())
+    former = upgrade.relay("former", free_port())
     with writing(stage.database_url, "orders", seed=32, writers=1):
-        upgrade.works("first", "second")
+        upgrade.works("former")
         eventually(upgrade.has_a_dead_letter)
 
         assert upgrade.migrate(directory) == brought
-        upgrade.works("first", "second")
-        assert second.stop() == 0
+        upgrade.works("former")
         next_relay = upgrade.next_relay(directory, "next", free_port())
-        upgrade.works("first", "next")
+        upgrade.works("former", "next")
 
         # One that dies meanwhile comes back to a schema that is newer than it.
-        first.kill()
-        first.launch()
-        eventually(lambda: told(first, "schema_is_newer"))
-        upgrade.works("first", "next")
+        former.kill()
+        former.launch()
+        eventually(lambda: told(former, "schema_is_newer"))
+        upgrade.works("former", "next")
 
     # And back: the former version alone ends what the next one has begun.
     assert next_relay.stop() == 0
@@ -180,5 +179,4 @@ def test_two_versions_side_by_side_lose_nothing_and_keep_the_order_there_and_bac
     redrive = ("dead-letters", "redrive", "--all", "--subscription", "ledger")
     assert outbox_relay(*redrive, environment=environment).returncode == 0
     eventually(lambda: upgrade.accepted_in_order(upgrade.ledger.accepted), 30)
-    for relay in (first, second, next_relay):
-        assert "session_failed" not in relay.output()
+    assert "deadlock" not in former.output() + next_relay.output()
