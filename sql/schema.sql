@@ -6523,7 +6523,9 @@ ALTER TABLE outbox.message ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE outbox.migration (
     version integer NOT NULL,
     name text NOT NULL,
-    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    compatible_from integer,
+    CONSTRAINT migration_check CHECK ((compatible_from < version))
 );
 
 
