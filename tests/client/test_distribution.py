@@ -20,4 +20,4 @@ def test_the_wheel_from_the_sdist_carries_the_typed_client_and_its_license(tmp_p
     assert code == {*modules, "outbox_client/py.typed"}
     assert (said["Name"], said["Requires-Python"]) == ("outbox-client", ">=3.11")
     needs = {one.partition("<")[0] for one in said.get_all("Requires-Dist", [])}
-    assert needs == {"httpx2", "msgspec>=0.20", "tenacity"}
+    assert needs == {"httpcore2", "httpx2", "msgspec>=0.20", "tenacity"}
