@@ -103,9 +103,11 @@ def _measure(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Iter
 
 
 def _warm_up(stage: Stage) -> None:
-    """Kafka's code is compiled as it runs."""
-    stage.make_topics(stage.sizes.many_kafka)
-    steady.drain(stage, stage.sizes.backlog, kafka=stage.sizes.many_kafka)
+    """Kafka's code is compiled as it runs, that of large batches and that of small ones."""
+    sizes = stage.sizes
+    stage.make_topics(sizes.many_kafka)
+    steady.drain(stage, sizes.backlog, kafka=sizes.many_kafka)
+    steady.turn(stage, sizes.warm_up_rate, sizes.steady, sizes.many_kafka, sizes.many_endpoints)
 
 
 def _write(fed: Costs, path: Path) -> None:

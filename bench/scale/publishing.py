@@ -73,9 +73,11 @@ def _publishes(stage: Stage, messages: int) -> float:
     return used.postgres_seconds / (each * CLIENTS) * 1e6
 
 
+# Group keys are ids of orders, as the sale's are.
 FILL = """
 insert into outbox.message (channel, type, group_key, payload)
-select %(channel)s, 'bench', 'group-' || n %% 1000, convert_to(repeat('x', %(bytes)s), 'UTF8')
+select %(channel)s, 'order.paid', gen_random_uuid()::text,
+       convert_to(repeat('x', %(bytes)s), 'UTF8')
 from generate_series(1, %(messages)s) as n
 """
 

@@ -22,6 +22,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     publishes: int = 5000
     filled_messages: int = 20_000
     backlog: int = 60_000
+    warm_up_rate: int = 300
     steady_rate: int = 200
     steady: int = 5
     many_kafka: int = 10
