@@ -48,7 +48,6 @@ class Processor(msgspec.Struct, frozen=True):
 
     relay: float
     postgres: float
-    broker: float
 
 
 class Following(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +61,6 @@ class Following(msgspec.Struct, frozen=True, kw_only=True):
     run_seconds: Line
     run_relay: Line
     run_postgres: Line
-    run_broker: Line
     run_wal_bytes: Line
     delivery: Processor
     relay_bytes: float
@@ -122,7 +120,6 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     postgres_cores: float
     publishing_cores: float
     relay_cores: float
-    broker_cores: float
     wal_bytes: float
     checkpoint_wal_bytes: float
     disk_bytes: float
@@ -142,7 +139,7 @@ def needs(costs: Costs, mixture: Mixture) -> Needs:
     order_wal = costs.order.wal_bytes
     order_wal += mixture.messages * message.wal_bytes.of(mixture.message_bytes)
     order_disk = mixture.messages * message.disk_bytes.of(mixture.message_bytes)
-    relay = postgres = broker = checkpoint_wal = 0.0
+    relay = postgres = checkpoint_wal = 0.0
     relay_bytes = costs.relay_bytes
     taken = (
         (costs.kafka, mixture.kafka_subscriptions, mixture.kafka_messages),
@@ -156,7 +153,6 @@ def needs(costs: Costs, mixture: Mixture) -> Needs:
         each = following.delivery
         relay += runs * following.run_relay.of(subscriptions) + deliveries * each.relay
         postgres += runs * following.run_postgres.of(subscriptions) + deliveries * each.postgres
-        broker += runs * following.run_broker.of(subscriptions) + deliveries * each.broker
         checkpoint_wal += runs * following.run_wal_bytes.of(subscriptions)
         relay_bytes += subscriptions * following.relay_bytes
     return Needs(
@@ -165,7 +161,6 @@ def needs(costs: Costs, mixture: Mixture) -> Needs:
         publishing_cores=rate * publishing / 1e6,
         postgres_cores=costs.idle_postgres + (rate * publishing + postgres) / 1e6,
         relay_cores=costs.idle_relay + relay / 1e6,
-        broker_cores=broker / 1e6,
         wal_bytes=rate * order_wal + checkpoint_wal,
         checkpoint_wal_bytes=checkpoint_wal,
         disk_bytes=rate * order_disk,
@@ -277,7 +272,6 @@ def _table(costs: Costs, mixture: Mixture, retention_days: float) -> Table:
         "relays": f"{of.relay_cores:.2f} cores",
         f"  processes, at {BUSY_SHARE:.0%} of a core": f"{of.relays}, and one that may fail",
         "  memory of each": f"{of.relay_bytes / MEBIBYTE:,.0f} MiB",
-        "Kafka, without replication": f"{of.broker_cores:.2f} cores",
         "WAL": f"{of.wal_bytes / 1e6:,.2f} MB/s",
         "  a day": f"{of.wal_bytes * DAY_SECONDS / GIGABYTE:,.0f} GB",
         "  of it the relays' checkpoints": f"{of.checkpoint_wal_bytes / of.wal_bytes:.1%}",

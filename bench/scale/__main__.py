@@ -107,7 +107,7 @@ def _warm_up(stage: Stage) -> None:
     sizes = stage.sizes
     stage.make_topics(sizes.many_kafka)
     steady.drain(stage, sizes.backlog, kafka=sizes.many_kafka)
-    steady.turn(stage, sizes.warm_up_rate, sizes.steady, sizes.many_kafka, sizes.many_endpoints)
+    steady.turn(stage, sizes.steady_rate, sizes.warm_up, sizes.many_kafka, 1)
 
 
 def _write(fed: Costs, path: Path) -> None:

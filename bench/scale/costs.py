@@ -25,9 +25,9 @@ def measure(stage: Stage, machine: str, *, is_quick: bool) -> Costs:
         return steady.turn(stage, sizes.steady_rate, sizes.steady, kafka, endpoints)
 
     alone = turn(0, 0)
-    # With many first: it leaves everything warm that the other needs.
-    many_kafka, one_kafka = turn(sizes.many_kafka, 0), turn(1, 0)
     many_endpoints, one_endpoint = turn(0, sizes.many_endpoints), turn(0, 1)
+    # Last, when Kafka has long compiled what it was warmed up with.
+    one_kafka, many_kafka = turn(1, 0), turn(sizes.many_kafka, 0)
     return Costs(
         machine=machine,
         measured_at=datetime.datetime.now(datetime.UTC).strftime("%d %B %Y, %H:%M UTC"),
@@ -99,9 +99,6 @@ def following(alone: Turn, turns: tuple[Turn, Turn], drained: Drained, messages:
                 - published(turn)
                 - deliveries(turn, each.postgres)
             )
-        ),
-        run_broker=a_run(
-            lambda turn: turn.broker_cores - turn.idle_broker - deliveries(turn, each.broker)
         ),
         run_wal_bytes=a_run(
             lambda turn: turn.wal_bytes - alone.wal_bytes * turn.orders / alone.orders, 1.0

@@ -34,7 +34,6 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     relay_seconds: Sequence[float]
     postgres_seconds: float
-    broker_seconds: float
     wal_bytes: int
     log_bytes: int
     checkpoints: Mapping[str, int]
@@ -53,7 +52,7 @@ class Meter:
     def __init__(
         self, arena: ScaleArena, connection: Connection, relays: Sequence[Program]
     ) -> None:
-        self._pids = [arena.postgres.pid, arena.kafka.pid, *(relay.pid for relay in relays)]
+        self._pids = [arena.postgres.pid, *(relay.pid for relay in relays)]
         self._connection = connection
         self._began = self._read()
 
@@ -66,7 +65,6 @@ class Meter:
                 b - a for a, b in zip(began.relay_seconds, now.relay_seconds, strict=True)
             ],
             postgres_seconds=now.postgres_seconds - began.postgres_seconds,
-            broker_seconds=now.broker_seconds - began.broker_seconds,
             wal_bytes=now.wal_bytes - began.wal_bytes,
             log_bytes=now.log_bytes - began.log_bytes,
             checkpoints={
@@ -77,12 +75,11 @@ class Meter:
     def _read(self) -> Used:
         checkpoints = dict(self._connection.execute(CHECKPOINTS).fetchall())
         written, grown = wal_bytes(self._connection), log_bytes(self._connection)
-        postgres, broker, *relays = map(cpu_seconds, self._pids)
+        postgres, *relays = map(cpu_seconds, self._pids)
         return Used(
             seconds=time.monotonic(),
             relay_seconds=relays,
             postgres_seconds=postgres,
-            broker_seconds=broker,
             wal_bytes=written,
             log_bytes=grown,
             checkpoints=checkpoints,

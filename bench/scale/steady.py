@@ -32,10 +32,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: int
     relay_cores: float
     postgres_cores: float
-    broker_cores: float
     idle_relay: float
     idle_postgres: float
-    idle_broker: float
     wal_bytes: float
     disk_bytes: float
     relay_bytes: float
@@ -80,10 +78,8 @@ def turn(stage: Stage, rate: int, seconds: int, kafka: int, endpoints: int) -> T
         endpoints=endpoints,
         relay_cores=sum(used.relay_seconds) / took,
         postgres_cores=used.postgres_seconds / took,
-        broker_cores=used.broker_seconds / took,
         idle_relay=sum(idle.relay_seconds) / idle.seconds,
         idle_postgres=idle.postgres_seconds / idle.seconds,
-        idle_broker=idle.broker_seconds / idle.seconds,
         wal_bytes=used.wal_bytes / took,
         disk_bytes=used.log_bytes / took,
         relay_bytes=peak,
@@ -126,7 +122,6 @@ def drain(
         Processor(
             relay=sum(used.relay_seconds) / per,
             postgres=used.postgres_seconds / per,
-            broker=used.broker_seconds / per,
         ),
         peak,
     )

@@ -13,18 +13,16 @@ KAFKA = Following(
     run_seconds=Line(0.004, 0.0001),
     run_relay=Line(800, 40),
     run_postgres=Line(900, 60),
-    run_broker=Line(200, 100),
     run_wal_bytes=Line(100, 250),
-    delivery=Processor(relay=6, postgres=1, broker=5),
+    delivery=Processor(relay=6, postgres=1),
     relay_bytes=100_000,
 )
 ENDPOINTS = Following(
     run_seconds=Line(0.003, 0.0002),
     run_relay=Line(700, 90),
     run_postgres=Line(800, 60),
-    run_broker=Line(0, 0),
     run_wal_bytes=Line(100, 250),
-    delivery=Processor(relay=40, postgres=1, broker=0),
+    delivery=Processor(relay=40, postgres=1),
     relay_bytes=200_000,
 )
 COSTS = Costs(

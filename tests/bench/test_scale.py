@@ -23,10 +23,8 @@ def turn(costs: Costs, kafka: int, endpoints: int) -> Turn:
         endpoints=endpoints,
         relay_cores=of.relay_cores,
         postgres_cores=of.postgres_cores,
-        broker_cores=0.02 + of.broker_cores,
         idle_relay=costs.idle_relay,
         idle_postgres=costs.idle_postgres,
-        idle_broker=0.02,
         wal_bytes=of.wal_bytes,
         disk_bytes=of.disk_bytes,
         relay_bytes=of.relay_bytes,
@@ -36,7 +34,7 @@ def turn(costs: Costs, kafka: int, endpoints: int) -> Turn:
 
 
 def nearly(fitted: Following, true: Following) -> bool:
-    lines = ("run_seconds", "run_relay", "run_postgres", "run_broker", "run_wal_bytes")
+    lines = ("run_seconds", "run_relay", "run_postgres", "run_wal_bytes")
     return all(
         getattr(getattr(fitted, name), part)
         == pytest.approx(getattr(getattr(true, name), part), rel=1e-6, abs=1e-6)
@@ -66,7 +64,7 @@ def test_an_order_costs_what_its_messages_do_not() -> None:
 
 def test_what_noise_would_make_less_than_nothing_is_nothing() -> None:
     alone, one = turn(COSTS, 0, 0), turn(COSTS, 1, 0)
-    drained = Drained(1e5, Processor(relay=1e6, postgres=1e6, broker=1e6), 0)
+    drained = Drained(1e5, Processor(relay=1e6, postgres=1e6), 0)
     found = following(alone, (one, turn(COSTS, 10, 0)), drained, 2)
     assert min(found.run_relay.fixed, found.run_relay.each, found.run_postgres.each) >= 0
 
