@@ -62,8 +62,9 @@ class Load:
                         key = f"{writer}-{n}"
                         session.execute(PUBLISH, (f"g{writer}", key))
                         self.acknowledged.append(key)
-            except psycopg.OperationalError:
-                # Whether the last one committed nobody knows. The next has another key.
+            except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction):
+                # The server is gone, or a standby still. Whether the last one committed nobody
+                # knows, and the next has another key.
                 self._ended.wait(0.05)
 
     def end(self) -> None:
