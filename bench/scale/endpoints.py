@@ -4,7 +4,6 @@ import msgspec
 
 from bench.latency import MILLISECONDS, percentile
 from bench.process import peak_memory_bytes
-from bench.push.drain import WARM_UP_MESSAGES
 from bench.push.latency import WARM_UP_SECONDS, wait
 from bench.push.subscribers import CHANNEL, fill, subscribed
 from bench.scale.meter import Meter
@@ -13,6 +12,8 @@ from bench.watch import watch
 from bench.writer import PUBLISH
 
 DELIVERIES = 1000
+# To each endpoint: they have their first connections then.
+WARM_UP_MESSAGES = 10
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
