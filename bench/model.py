@@ -5,7 +5,8 @@ there and the former one has ended, so at low rates each order has a run of its 
 rates a run takes what came meanwhile. And every run, every subscription in it and every delivery
 costs what it was measured to cost, in processor time, WAL and memory. The measurements are
 bench/scale/measured.json, which `make bench-scale` writes; it also checks this model against two
-mixtures that it was not fed with.
+mixtures that it was not fed with. Several relays share the subscriptions, so each has runs of its
+own over its part.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from rich.table import Table
 
 MEASURED = Path(__file__).with_name("scale") / "measured.json"
 DAY_SECONDS = 86_400
-# A process that is busier than that answers late: what waits grows with 1 / (1 - share).
+# Of a relay's core deliveries may take so much. The rest is for runs: with less, they are seldom.
 BUSY_SHARE = 0.7
 # Requests that a relay has open to one endpoint at once.
 IN_FLIGHT = 32
@@ -65,7 +66,7 @@ class Following(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Processor
     relay_bytes: float
 
-    def runs_per_second(self, rate: float, subscriptions: int) -> float:
+    def runs_per_second(self, rate: float, subscriptions: float) -> float:
         """Of so many transactions a second: each waits for the run before it to end."""
         return rate / (1 + rate * self.run_seconds.of(subscriptions))
 
@@ -113,72 +114,104 @@ class Mixture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer. Cores are of the machine that was measured; bytes are a second's."""
+    """The answer. Cores are of the machine that was measured; bytes are a second's, but for
+    `relay_bytes`, the memory of one relay. `run_seconds`: how often a relay begins a run, on the
+    average.
+    """
 
     deliveries: float
     requests: float
+    relays: int
+    relay_cores: float
+    relay_bytes: float
+    run_seconds: float
     postgres_cores: float
     publishing_cores: float
-    relay_cores: float
     wal_bytes: float
     checkpoint_wal_bytes: float
     disk_bytes: float
-    relay_bytes: float
 
-    @property
-    def relays(self) -> int:
-        """Processes, none of them busier than BUSY_SHARE of a core."""
-        return max(math.ceil(self.relay_cores / BUSY_SHARE), 1)
+
+class _Runs(msgspec.Struct, frozen=True):
+    """Those of one relay, a second: how many, microseconds of processor time, bytes of WAL."""
+
+    number: float
+    relay: float
+    postgres: float
+    wal_bytes: float
 
 
 def needs(costs: Costs, mixture: Mixture) -> Needs:
     """What so many orders a second need."""
     rate, message = mixture.orders, costs.message
+    delivered = _delivered(costs, mixture)
+    relays = max(math.ceil(rate * delivered.relay / 1e6 / BUSY_SHARE), 1)
+    runs = [
+        _runs(following, rate, subscriptions / relays)
+        for following, subscriptions, _ in _taken(costs, mixture)
+        if subscriptions
+    ]
+    # What deliveries leave of a relay's core is for runs. Where they would take more, there are
+    # fewer, and each has more to carry.
+    left = 1e6 * (1 - costs.idle_relay) - rate * delivered.relay / relays
+    share = min(left / max(sum(one.relay for one in runs), 1.0), 1.0)
     publishing = costs.order.postgres_microseconds
     publishing += mixture.messages * message.postgres_microseconds
     order_wal = costs.order.wal_bytes
     order_wal += mixture.messages * message.wal_bytes.of(mixture.message_bytes)
-    order_disk = mixture.messages * message.disk_bytes.of(mixture.message_bytes)
-    relay = postgres = checkpoint_wal = 0.0
-    relay_bytes = costs.relay_bytes
-    taken = (
-        (costs.kafka, mixture.kafka_subscriptions, mixture.kafka_messages),
-        (costs.endpoints, mixture.endpoints, mixture.endpoint_messages),
-    )
-    for following, subscriptions, messages in taken:
-        if not subscriptions:
-            continue
-        runs = following.runs_per_second(rate, subscriptions)
-        deliveries = rate * messages * subscriptions
-        each = following.delivery
-        relay += runs * following.run_relay.of(subscriptions) + deliveries * each.relay
-        postgres += runs * following.run_postgres.of(subscriptions) + deliveries * each.postgres
-        checkpoint_wal += runs * following.run_wal_bytes.of(subscriptions)
-        relay_bytes += subscriptions * following.relay_bytes
+    checkpoint_wal = relays * share * sum(one.wal_bytes for one in runs)
+    relay = relays * share * sum(one.relay for one in runs) + rate * delivered.relay
+    postgres = relays * share * sum(one.postgres for one in runs) + rate * delivered.postgres
     return Needs(
         deliveries=rate * mixture.kafka_messages * mixture.kafka_subscriptions,
         requests=rate * mixture.endpoint_messages * mixture.endpoints,
+        relays=relays,
+        relay_cores=relays * costs.idle_relay + relay / 1e6,
+        relay_bytes=costs.relay_bytes
+        + sum(following.relay_bytes * number for following, number, _ in _taken(costs, mixture)),
+        run_seconds=1 / (share * max((one.number for one in runs), default=1.0)),
         publishing_cores=rate * publishing / 1e6,
         postgres_cores=costs.idle_postgres + (rate * publishing + postgres) / 1e6,
-        relay_cores=costs.idle_relay + relay / 1e6,
         wal_bytes=rate * order_wal + checkpoint_wal,
         checkpoint_wal_bytes=checkpoint_wal,
-        disk_bytes=rate * order_disk,
-        relay_bytes=relay_bytes,
+        disk_bytes=rate * mixture.messages * message.disk_bytes.of(mixture.message_bytes),
     )
 
 
 def orders_of_one_relay(costs: Costs, mixture: Mixture) -> float:
-    """So many orders a second keep one relay busy for BUSY_SHARE of a core; 0 where none do."""
-    least, most = 0.0, 1e6
-    while most - least > 1:
-        middle = (least + most) / 2
-        asked = msgspec.structs.replace(mixture, orders=middle)
-        if needs(costs, asked).relay_cores <= BUSY_SHARE:
-            least = middle
-        else:
-            most = middle
-    return least
+    """So many a second, that their deliveries take BUSY_SHARE of a core; what is left is for runs.
+
+    Infinite where there is no subscription.
+    """
+    microseconds = _delivered(costs, mixture).relay
+    return BUSY_SHARE * 1e6 / microseconds if microseconds else math.inf
+
+
+def _taken(costs: Costs, mixture: Mixture) -> list[tuple[Following, int, int]]:
+    """How many subscriptions of each kind there are, and how much of an order each takes."""
+    return [
+        (costs.kafka, mixture.kafka_subscriptions, mixture.kafka_messages),
+        (costs.endpoints, mixture.endpoints, mixture.endpoint_messages),
+    ]
+
+
+def _delivered(costs: Costs, mixture: Mixture) -> Processor:
+    """What all deliveries of one order cost."""
+    relay = postgres = 0.0
+    for following, subscriptions, messages in _taken(costs, mixture):
+        relay += subscriptions * messages * following.delivery.relay
+        postgres += subscriptions * messages * following.delivery.postgres
+    return Processor(relay, postgres)
+
+
+def _runs(following: Following, rate: float, subscriptions: float) -> _Runs:
+    number = following.runs_per_second(rate, subscriptions)
+    return _Runs(
+        number,
+        number * following.run_relay.of(subscriptions),
+        number * following.run_postgres.of(subscriptions),
+        number * following.run_wal_bytes.of(subscriptions),
+    )
 
 
 def read(path: Path) -> Costs:
@@ -217,10 +250,13 @@ def _arguments() -> tuple[argparse.Namespace, argparse.ArgumentParser]:
         epilog="An order is what the sale service does when a payment completes one: a transaction "
         "with three\nmessages, of which Kafka gets two and an endpoint one. Examples:\n"
         "  python -m bench.model --orders 2000 --kafka-subscriptions 10 --endpoints 50\n"
-        "  python -m bench.model --orders 300 --kafka-subscriptions 0 --endpoints 400",
+        "  python -m bench.model --orders 300 --kafka-subscriptions 0 --endpoints 400\n"
+        "Not in it: what writes, Kafka's brokers, what consumes, and the network. --messages, "
+        "--message-bytes\nand --…-messages fit it to other transactions; the order's own changes "
+        "stay the sale's.",
     )
     add = parser.add_argument
-    add("--orders", type=_positive, required=True, metavar="N", help="a second, at the peak")
+    add("--orders", type=_positive, required=True, metavar="N", help="a second")
     add("--messages", type=_count, default=3, metavar="N", help="that an order publishes; 3")
     add("--message-bytes", type=_count, default=500, metavar="N", help="of a payload; 500")
     for name, of, number, taken in (
@@ -270,7 +306,8 @@ def _table(costs: Costs, mixture: Mixture, retention_days: float) -> Table:
         "Postgres": f"{of.postgres_cores:.2f} cores",
         "  of them to publish": f"{of.publishing_cores:.2f} cores",
         "relays": f"{of.relay_cores:.2f} cores",
-        f"  processes, at {BUSY_SHARE:.0%} of a core": f"{of.relays}, and one that may fail",
+        "  processes": f"{of.relays}, and one that may fail",
+        "  a run begins every": f"{of.run_seconds * 1e3:,.0f} ms",
         "  memory of each": f"{of.relay_bytes / MEBIBYTE:,.0f} MiB",
         "WAL": f"{of.wal_bytes / 1e6:,.2f} MB/s",
         "  a day": f"{of.wal_bytes * DAY_SECONDS / GIGABYTE:,.0f} GB",
@@ -289,7 +326,13 @@ def _table(costs: Costs, mixture: Mixture, retention_days: float) -> Table:
 
 
 def _sentences(costs: Costs, mixture: Mixture, endpoint_milliseconds: float) -> list[str]:
-    found = [f"One relay is full at {orders_of_one_relay(costs, mixture):,.0f} orders a second."]
+    full = orders_of_one_relay(costs, mixture)
+    found = []
+    if math.isfinite(full):
+        found.append(
+            f"One relay carries {full:,.0f} orders a second: their deliveries take "
+            f"{BUSY_SHARE:.0%} of a core, and runs the rest."
+        )
     of_an_endpoint = mixture.orders * mixture.endpoint_messages
     most = IN_FLIGHT / endpoint_milliseconds * 1e3
     if mixture.endpoints and of_an_endpoint > most:

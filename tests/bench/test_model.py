@@ -63,13 +63,23 @@ def test_a_relay_pays_for_runs_for_subscriptions_in_them_and_for_deliveries() ->
     assert of.relay_bytes == 65_000_000
 
 
-def test_no_relay_is_busier_than_it_may_be() -> None:
+def test_deliveries_leave_a_part_of_each_relays_core_to_runs() -> None:
     asked = Mixture(orders=1000, endpoints=50)
     of = needs(COSTS, asked)
-    assert of.relay_cores > 1
-    assert of.relay_cores / of.relays <= model.BUSY_SHARE < of.relay_cores / (of.relays - 1)
-    most = msgspec.structs.replace(asked, orders=model.orders_of_one_relay(COSTS, asked))
-    assert needs(COSTS, most).relay_cores == pytest.approx(model.BUSY_SHARE, rel=0.01)
+    delivered = (1000 * 2 * 6 + 1000 * 50 * 40) / 1e6
+    assert delivered / of.relays <= model.BUSY_SHARE < delivered / (of.relays - 1)
+    most = model.orders_of_one_relay(COSTS, asked)
+    assert most == pytest.approx(0.7e6 / (2 * 6 + 50 * 40))
+    assert needs(COSTS, msgspec.structs.replace(asked, orders=most - 1)).relays == 1
+    assert needs(COSTS, msgspec.structs.replace(asked, orders=most + 1)).relays == 2
+
+
+def test_no_relay_takes_more_than_its_core_and_runs_become_seldom() -> None:
+    asked = Mixture(orders=300, kafka_subscriptions=20, endpoints=50)
+    of = needs(COSTS, asked)
+    assert of.relay_cores == pytest.approx(of.relays)
+    idle = needs(COSTS, msgspec.structs.replace(asked, endpoints=1, kafka_subscriptions=1))
+    assert of.run_seconds > idle.run_seconds
 
 
 def test_the_command_answers_by_the_file_it_is_given(
