@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-saga run test test-long test-nightly test-versions prove prove-connectors chaos lint schema dist event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
+.PHONY: help install demo demo-saga run test test-long test-nightly test-versions prove prove-connectors chaos lint schema dist event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation bench-scale lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-catalogue: $(STAMP) ## a publish of an event type that is enforced, and of
 
 bench-isolation: $(STAMP) ## healthy endpoints beside one that hangs, is slow, fails, is far behind, is paused
 	$(BIN)/python -m bench.push --only isolation
+
+bench-scale: $(STAMP) ## what one Postgres and one relay take, four databases, and the model of it
+	$(BIN)/python -m bench.scale
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
