@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relay.log import path
-from relay.sources.headers import MAX_REMEMBERED
+from relay.sources.headers import MAX_REMEMBERED, fold
 
 # Of CloudEvents in binary mode.
 _PREFIX = "ce_"
@@ -14,7 +14,8 @@ _PREFIX = "ce_"
 class Shape(NamedTuple):
     """Places among the headers. Names are told apart without case; of equal ones the last counts.
 
-    `attributes` are those of an event, None: it is none. `own` is all but `paths`.
+    `attributes` are those of an event, None: it is none. `own` is all but `paths`: those are all
+    that the log takes for the same name, so that none stands there in the place of the path.
     """
 
     paths: Sequence[int]
@@ -35,14 +36,15 @@ def shape_of(names: tuple[str, ...]) -> Shape:
 @lru_cache(200)
 def _shape(names: tuple[str, ...]) -> Shape:
     places = {name.lower(): place for place, name in enumerate(names)}
-    own = [place for place, name in enumerate(names) if name.lower() != path.NAME]
+    paths = [place for place, name in enumerate(names) if fold(name) == path.NAME]
+    own = [place for place in range(len(names)) if place not in paths]
     attributes = {
         name.removeprefix(_PREFIX): place
         for name, place in places.items()
         if name.startswith(_PREFIX)
     }
     return Shape(
-        paths=[place for place, name in enumerate(names) if name.lower() == path.NAME],
+        paths=paths,
         own=own,
         own_names=[names[place] for place in own],
         content_type=places.get("content-type"),
