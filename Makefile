@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-saga run test test-long test-nightly test-versions prove prove-connectors chaos lint schema dist event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation bench-scale lock
+.PHONY: help install demo demo-saga run test test-long test-all test-nightly test-versions prove prove-connectors chaos lint schema dist event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation bench-scale lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +33,15 @@ run: $(STAMP) ## the whole stack until Ctrl-C; WITH=sqs,kafka-2 with what connec
 	$(BIN)/python -m local $(if $(WITH),--with $(WITH))
 
 test: $(STAMP) ## the promises, on real Postgres and real Kafka
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not long and not nightly and not versions and not alone and not proof"
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not long and not nightly and not versions and not alone and not proof"
 
 test-long: $(STAMP) ## those that take outages, kills, stops and failovers, and older releases of Postgres
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "long and not nightly and not versions and not proof"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone tests/chaos
+
+test-all: $(STAMP) ## both of these in one run, as .ci/run has them: while some wait, others compute
+	$(BIN)/python -m pytest -n 5 --dist worksteal -m "not nightly and not versions and not alone and not proof"
+	$(BIN)/python -m pytest -m alone tests/chaos
 
 test-nightly: $(STAMP) ## at length, or once more elsewhere, what the others show in short
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "nightly and not versions"

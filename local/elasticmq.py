@@ -28,41 +28,11 @@ REGION = "elasticmq"
 ANSWER_TIMEOUT_SECONDS = 30
 
 
-class ElasticMQ(Server):
-    """On 127.0.0.1; it takes whoever comes for whom he says he is."""
+class Queues:
+    """Those of an ElasticMQ that runs at a port of 127.0.0.1."""
 
-    name = "ElasticMQ"
-    stop_signal = signal.SIGTERM
-    death_signal = signal.SIGKILL
-
-    def __init__(self, log: Path, port: int) -> None:
-        self.log = log
+    def __init__(self, port: int) -> None:
         self.port = port
-        self._class_path = ":".join(map(str, JARS.provide()))
-
-    @classmethod
-    def start(cls, log: Path, *, port: int | None = None) -> Self:
-        """Start it and wait until it answers. Raises StartError with the end of its log."""
-        server = cls(log.absolute(), port or free_port())
-        server.launch()
-        return server
-
-    def command(self) -> Sequence[str | Path]:
-        address = ["-Drest-sqs.bind-hostname=127.0.0.1", f"-Drest-sqs.bind-port={self.port}"]
-        options = ["-Drest-stats.enabled=false", "-Dgenerate-node-address=false"]
-        java = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-        return [
-            *(str(JAVA), *java, "--sun-misc-unsafe-memory-access=allow"),
-            *(*address, f"-Dnode-address.port={self.port}", *options),
-            *("-cp", self._class_path, "org.elasticmq.server.Main"),
-        ]
-
-    def answers(self) -> bool:
-        try:
-            self.ask("ListQueues")
-        except (OSError, http.client.HTTPException):
-            return False
-        return True
 
     def url(self, name: str) -> str:
         """Of a queue."""
@@ -92,3 +62,40 @@ class ElasticMQ(Server):
             raise ValueError(f"{action}: {answer.status} {said.decode(errors='replace')}")
         found: dict[str, Any] = json.loads(said) if said else {}
         return found
+
+
+class ElasticMQ(Queues, Server):
+    """On 127.0.0.1; it takes whoever comes for whom he says he is."""
+
+    name = "ElasticMQ"
+    stop_signal = signal.SIGTERM
+    death_signal = signal.SIGKILL
+
+    def __init__(self, log: Path, port: int) -> None:
+        super().__init__(port)
+        self.log = log
+        self._class_path = ":".join(map(str, JARS.provide()))
+
+    @classmethod
+    def start(cls, log: Path, *, port: int | None = None) -> Self:
+        """Start it and wait until it answers. Raises StartError with the end of its log."""
+        server = cls(log.absolute(), port or free_port())
+        server.launch()
+        return server
+
+    def command(self) -> Sequence[str | Path]:
+        address = ["-Drest-sqs.bind-hostname=127.0.0.1", f"-Drest-sqs.bind-port={self.port}"]
+        options = ["-Drest-stats.enabled=false", "-Dgenerate-node-address=false"]
+        java = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        return [
+            *(str(JAVA), *java, "--sun-misc-unsafe-memory-access=allow"),
+            *(*address, f"-Dnode-address.port={self.port}", *options),
+            *("-cp", self._class_path, "org.elasticmq.server.Main"),
+        ]
+
+    def answers(self) -> bool:
+        try:
+            self.ask("ListQueues")
+        except (OSError, http.client.HTTPException):
+            return False
+        return True

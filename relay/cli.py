@@ -29,8 +29,6 @@ from relay.commands import (
 )
 from relay.commands.arguments import words
 from relay.commands.outcome import BAD_CONFIGURATION, FAULT, complain
-from relay.daemon.relay import Refused
-from relay.daemon.workers import StuckError
 from relay.database import EncodingError
 from relay.operate.not_found import NotFoundError
 from relay.operate.subscription import NameTakenError, UndeliveredError
@@ -44,7 +42,6 @@ logger = structlog.get_logger()
 REFUSALS = (
     migrations.MigrationError,
     EncodingError,
-    Refused,
     NotFoundError,
     NameTakenError,
     UndeliveredError,
@@ -81,9 +78,6 @@ def main() -> int:
         return complain(FAULT, str(fault))
     except psycopg.Error as fault:
         return complain(FAULT, _told(fault, settings))
-    except StuckError as fault:
-        # At its end Python would wait for what librdkafka's threads hold.
-        os._exit(complain(FAULT, str(fault)))
     except BrokenPipeError:
         # `outbox-relay status | head` has read enough, and Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from local import kafka as local_kafka
 from local import server as local_server
+from local.elasticmq import Queues
 from local.program import Program, script
 from local.server import StartError
 from tests.servers import TEMPLATE, ServerName, Servers, ask
@@ -49,7 +50,7 @@ OLDEST_BY_NIGHT = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Before those are left out whose marks are not asked for."""
     for item in items:
-        if f"[{OLDEST}" in item.nodeid and item.nodeid.startswith(OLDEST_BY_NIGHT):
+        if OLDEST in item.nodeid and item.nodeid.startswith(OLDEST_BY_NIGHT):
             item.add_marker(pytest.mark.nightly)
 
 
@@ -78,6 +79,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         ("postgres_server", "postgres_18"),
         ("any_database_url", "postgres_18"),
         ("kafka", "kafka"),
+        ("elasticmq", "elasticmq"),
     ]
     for fixture, server in needs:
         if fixture in wanted:
@@ -162,6 +164,12 @@ def kafka(pytestconfig: pytest.Config) -> str:
     return server_address(pytestconfig, "kafka")
 
 
+@pytest.fixture(scope="session")
+def elasticmq(pytestconfig: pytest.Config) -> Queues:
+    """The queues of a real ElasticMQ: each test makes its own."""
+    return Queues(int(server_address(pytestconfig, "elasticmq").rpartition(":")[2]))
+
+
 @pytest.fixture
 def topic_prefix() -> str:
     """A prefix for topics and groups that no other test has."""
@@ -199,12 +207,13 @@ class Spawn(Protocol):
     ) -> Program: ...
 
 
-@pytest.fixture
-def spawn(tmp_path: Path) -> Iterator[Spawn]:
-    """Starts a console script of this project as a real process, killed in the end.
+@contextmanager
+def spawning(directory: Path) -> Iterator[Spawn]:
+    """Starts console scripts of this project as real processes, killed in the end.
 
     `spawn("outbox-relay", "run", environment={…})`: the environment is this one's without what
-    would configure the processes, and with what is given. What it wrote is shown with a failure.
+    would configure the processes, and with what is given. Their output is in `directory`, and what
+    they wrote is shown with a failure.
     """
     programs: list[Program] = []
     inherited = {
@@ -220,7 +229,7 @@ def spawn(tmp_path: Path) -> Iterator[Spawn]:
         started = Program(
             program,
             [script(program), *arguments],
-            log=tmp_path / f"{program}-{len(programs)}.log",
+            log=directory / f"{program}-{len(programs)}.log",
             environment={**inherited, **environment},
             ready_url=ready_url,
         )
@@ -228,7 +237,16 @@ def spawn(tmp_path: Path) -> Iterator[Spawn]:
         started.launch()
         return started
 
-    yield start
-    for program in programs:
-        program.kill()
-        print(f"--- {program.log.name}\n{program.log_tail(16_000)}")
+    try:
+        yield start
+    finally:
+        for program in programs:
+            program.kill()
+            print(f"--- {program.log.name}\n{program.log_tail(16_000)}")
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Spawn]:
+    """Starts programs for one test."""
+    with spawning(tmp_path) as spawn:
+        yield spawn

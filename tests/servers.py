@@ -14,13 +14,20 @@ import psycopg
 from psycopg import sql
 
 from local import aot_cache
+from local.elasticmq import ElasticMQ
 from local.kafka import Kafka
 from local.postgres import Postgres
 from local.server import StartError
 from local.stack import temporary_directory
 
 ServerName = Literal[
-    "postgres_14", "postgres_15", "postgres_16", "postgres_17", "postgres_18", "kafka"
+    "postgres_14",
+    "postgres_15",
+    "postgres_16",
+    "postgres_17",
+    "postgres_18",
+    "kafka",
+    "elasticmq",
 ]
 SERVER_NAMES: tuple[ServerName, ...] = get_args(ServerName)
 
@@ -57,7 +64,7 @@ class Servers:
     def __init__(self) -> None:
         self._exit = ExitStack()
         self._directory = self._exit.enter_context(temporary_directory(place()))
-        self._started: dict[ServerName, Postgres | Kafka] = {}
+        self._started: dict[ServerName, Postgres | Kafka | ElasticMQ] = {}
         self._failed: dict[ServerName, str] = {}
         self._lock = threading.Lock()
         self._listener = Listener(("127.0.0.1", 0), Request)
@@ -82,6 +89,9 @@ class Servers:
             # For this one and the many that tests start.
             aot_cache.provide()
             self._started[name] = Kafka.start(self._directory / name, quick_start=True)
+            return
+        if name == "elasticmq":
+            self._started[name] = ElasticMQ.start(self._directory / f"{name}.log")
             return
         version = int(name.removeprefix("postgres_"))
         directory = self._directory / name

@@ -1,13 +1,11 @@
 """`outbox-relay run`: the relay itself, until it is told to stop."""
 
 import argparse
+import os
 import threading
 
 from relay.commands.arguments import Subparsers, command
-from relay.daemon import relay
-from relay.monitoring import server as status_server
-from relay.monitoring import tracing
-from relay.monitoring.telemetry import Telemetry
+from relay.commands.outcome import FAULT, complain
 from relay.process.signals import stop_on_signals
 from relay.settings import Settings
 
@@ -29,13 +27,32 @@ def add(parent: Subparsers) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    # Read here: no other command needs all that carries messages, and each would wait for it.
+    from relay.daemon.relay import Refused
+    from relay.daemon.workers import StuckError
+
+    try:
+        return _run(settings, once=arguments.once)
+    except Refused as fault:
+        return complain(FAULT, str(fault))
+    except StuckError as fault:
+        # At its end Python would wait for what librdkafka's threads hold.
+        os._exit(complain(FAULT, str(fault)))
+
+
+def _run(settings: Settings, *, once: bool) -> int:
+    from relay.daemon import relay
+    from relay.monitoring import server as status_server
+    from relay.monitoring import tracing
+    from relay.monitoring.telemetry import Telemetry
+
     stop = threading.Event()
     stop_on_signals(stop)
     spans = tracing.start(settings.name)
     telemetry = Telemetry(spans)
     server = status_server.start(settings, telemetry)
     try:
-        return relay.run(settings, telemetry, stop, arguments.once)
+        return relay.run(settings, telemetry, stop, once)
     finally:
         if spans is not None:
             spans.close()

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping
 
-import confluent_kafka
-
 _GUARANTEE = "it is part of what the relay guarantees"
 _COMPUTED = "the relay computes it from the topics' limits"
 # What librdkafka would take and the relay can't: the name of the property and why.
@@ -64,6 +62,9 @@ _TOKENS = "sasl.oauthbearer.token.endpoint.url"
 
 
 def _librdkafka_refuses(properties: Mapping[str, str]) -> str | None:
+    # Read here: most commands set no property, and need no Kafka.
+    import confluent_kafka
+
     if properties.get(_TOKENS):
         # An address where no server answers: a provider of tokens that hangs would hold the start
         # up for 20 s.

@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from demo.consumers import inventory
 from demo.places import Places
-from local.elasticmq import ElasticMQ
+from local.elasticmq import Queues
 
 
 class Update(NamedTuple):
@@ -37,7 +37,7 @@ def to_kafka(places: Places, those: Iterable[Update]) -> None:
     assert producer.flush(10) == 0
 
 
-def to_queue(places: Places, server: ElasticMQ, those: Iterable[Update]) -> None:
+def to_queue(places: Places, server: Queues, those: Iterable[Update]) -> None:
     """Sends them to the queue, in their order, none of them known to it."""
     for number, one in enumerate(those):
         server.ask(

@@ -1,4 +1,4 @@
-"""Books for the consumers: databases of their own, beside the service's; a server of queues."""
+"""Books for the consumers: databases of their own, beside the service's."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,6 @@ import pytest
 
 from demo.consumers import finance, inventory
 from demo.places import open_books
-from local.elasticmq import ElasticMQ
 from tests.conftest import PostgresServer
 
 
@@ -24,10 +23,3 @@ def finance_url(postgres_server: PostgresServer) -> Iterator[str]:
     with postgres_server.clone("template0") as url:
         open_books(url, finance.NAME)
         yield url
-
-
-@pytest.fixture(scope="session")
-def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ElasticMQ]:
-    """One for the tests of this process."""
-    with ElasticMQ.start(tmp_path_factory.mktemp("elasticmq") / "log") as server:
-        yield server

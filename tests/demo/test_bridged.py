@@ -15,7 +15,7 @@ from demo.places import Places
 from demo.queue import Queue
 from demo.reckoning import LOG
 from demo.topics import Topics
-from local.elasticmq import ElasticMQ
+from local.elasticmq import Queues
 from tests.conftest import CreateTopic
 from tests.demo import bridges
 from tests.demo.bridges import Update
@@ -27,7 +27,7 @@ KNOWN = "stocks that {} knows, and are so"
 class Bridges:
     """Three updates, two of them of one product, in inventory's log."""
 
-    def __init__(self, places: Places, books: Any, server: ElasticMQ) -> None:
+    def __init__(self, places: Places, books: Any, server: Queues) -> None:
         self.places = places
         self.books = books
         self.server = server
@@ -58,7 +58,7 @@ def there(
     kafka: str,
     create_topic: CreateTopic,
     topic_prefix: str,
-    elasticmq: ElasticMQ,
+    elasticmq: Queues,
 ) -> Iterator[Bridges]:
     name = f"{topic_prefix.removesuffix('.')}.fifo"
     elasticmq.create_queue(name)

@@ -23,7 +23,7 @@ from demo.subscribers import records
 from demo.subscriptions import SUBSCRIBERS
 from demo.till import Till
 from demo.topics import Topics
-from local.elasticmq import ElasticMQ
+from local.elasticmq import Queues
 from service.payments import completion, lifecycle
 from service.payments.event_types import examples
 from service.payments.sale_event import SaleEvent
@@ -186,7 +186,7 @@ def world(
     kafka: str,
     create_topic: CreateTopic,
     topic_prefix: str,
-    elasticmq: ElasticMQ,
+    elasticmq: Queues,
     tmp_path: Path,
 ) -> Iterator[World]:
     for name in (*CHANNELS, "stock"):

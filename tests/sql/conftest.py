@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.sql.log import Session
+from tests.sql.log import Session, cursor_id
 
 Open = Callable[[], Session]
 Member = Callable[[str], Session]
@@ -46,3 +46,16 @@ def member(db: Session, any_database_url: str) -> Iterator[Member]:
         yield log_in
     for role in roles:
         db.execute(sql.SQL("drop role {}").format(role))
+
+
+BILLING = """
+    insert into outbox.subscription (name, kind, channels, settings)
+    values ('billing', 'http', '{orders}', '{"endpoint": "https://billing.example.com/"}')
+"""
+
+
+@pytest.fixture
+def billing(db: Session) -> int:
+    """The cursor of a new subscription `billing`, to an endpoint, of channel `orders`."""
+    db.execute(BILLING)
+    return cursor_id(db, name="billing")

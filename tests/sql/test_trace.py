@@ -1,13 +1,11 @@
 """outbox.trace says what became of a message, and tells what is known from what is not."""
 
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import pytest
-from psycopg import errors
-from psycopg.rows import dict_row
 
-from tests.sql.conftest import Member, Open
+from tests.sql.conftest import Open
 from tests.sql.log import (
     Session,
     begin_delta,
@@ -21,81 +19,12 @@ from tests.sql.log import (
     turn,
 )
 from tests.sql.test_views import set_aside
-
-Place = dict[str, Any]
-
-
-def trace(db: Session, message_id: int) -> dict[str, Place]:
-    """What became of a message, by subscription."""
-    with db.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute("select * from outbox.trace(%s)", [message_id]).fetchall()
-    return {row["subscription"]: row for row in rows}
-
-
-def place(db: Session, message_id: int, name: str = "kafka") -> Place:
-    return trace(db, message_id)[name]
-
-
-def state(db: Session, message_id: int, name: str = "kafka") -> str:
-    found: str = place(db, message_id, name)["state"]
-    return found
+from tests.sql.traced import attempt, place, state, trace
 
 
 def of_message(db: Session, message_id: int) -> str:
     found: str = one(db, "select state from outbox.trace_message(%s)", message_id)
     return found
-
-
-HTTP = """
-    insert into outbox.subscription (name, kind, channels, settings)
-    values ('billing', 'http', '{orders}', '{"endpoint": "https://billing.example.com/"}')
-"""
-ROW: LiteralString = """
-    insert into outbox.delivery
-        (cursor_id, message_id, group_key, attempts, due_at, token, outcome, reason)
-    values (%s, %s, %s, %s, clock_timestamp() + %s::interval, %s, %s, %s)
-"""
-
-
-@pytest.fixture
-def billing(db: Session) -> int:
-    """The cursor of a new subscription `billing`, to an endpoint, of channel `orders`."""
-    db.execute(HTTP)
-    return cursor_id(db, name="billing")
-
-
-def row(
-    db: Session,
-    cursor: int,
-    message_id: int,
-    *,
-    attempts: int = 0,
-    due: str | None = None,
-    token: int | None = None,
-    outcome: str | None = None,
-    reason: str | None = None,
-    group: str | None = "g",
-) -> None:
-    """A row of a message that a run has passed; `due` is an interval from now."""
-    db.execute(ROW, [cursor, message_id, group, attempts, due, token, outcome, reason])
-
-
-def attempt(
-    db: Session, message_id: int, number: int = 1, *, error: str | None = None, status: int = 204
-) -> None:
-    db.execute(
-        """
-        insert into outbox.attempt_log
-            (subscription_id, message_id, idempotency_key, number, duration_seconds, status, error,
-             relay)
-        select id, %s, 'k', %s, 0.5, %s, %s, 'relay-1' from outbox.subscription
-        where name = 'billing'
-        """,
-        [message_id, number, status, error],
-    )
-
-
-# What waits in the log.
 
 
 def test_of_what_waits_in_the_log_it_counts_how_many_are_before_it(db: Session) -> None:
@@ -146,9 +75,6 @@ def test_of_a_long_backlog_it_says_that_more_are_before(db: Session) -> None:
     db.execute("set statement_timeout = '10s'")
     queue = place(db, message)["queue"]
     assert (queue["ahead"], queue["more"]) == (20_000, True)
-
-
-# What was passed.
 
 
 def test_delivered_is_what_the_snapshot_of_the_cursor_shows(
@@ -289,163 +215,6 @@ def test_a_pause_is_no_change_of_the_filter(db: Session) -> None:
     assert state(db, message) == "delivered"
 
 
-# What holds it up.
-
-
-def test_what_a_pause_holds_up_says_the_reason(db: Session) -> None:
-    passed = publish(db)
-    pass_everything(db)
-    message = publish(db)
-    db.execute("update outbox.subscription set paused = true, paused_reason = 'moving'")
-    found = place(db, message)
-    assert (found["state"], found["because"]) == ("paused", "moving")
-    assert state(db, passed) == "delivered"
-
-
-def test_what_an_open_breaker_holds_up_says_when_the_next_request_goes(
-    db: Session, billing: int
-) -> None:
-    message = publish(db)
-    db.execute(
-        "update outbox.breaker set failing_since = now(), opened_at = '2026-01-01 00:00Z',"
-        " retry_at = '2026-01-01 01:00Z'"
-    )
-    found = place(db, message, "billing")
-    assert found["state"] == "breaker_open"
-    assert (found["since"].hour, found["next_attempt_at"].hour) == (0, 1)
-
-
-def test_a_channel_that_waits_for_its_topic_is_told_with_its_reason(db: Session) -> None:
-    channel_cursor = set_aside(db, cursor_id(db), "missing")
-    missing, other = publish(db, channel="missing"), publish(db)
-    pass_everything(db, cursor_id(db))
-    found = place(db, missing)
-    assert (found["state"], found["because"]) == ("channel_waiting", "unknown topic")
-    assert (found["queue"]["cursor"], found["queue"]["channel"]) == (channel_cursor, "missing")
-    assert state(db, other) == "delivered"
-
-
-# What its run did not confirm.
-
-
-def test_what_was_sent_in_vain_says_when_it_is_sent_again(db: Session, billing: int) -> None:
-    message = publish(db)
-    pass_everything(db)
-    row(db, billing, message, attempts=2, due="1 h", reason="http_503")
-    attempt(db, message, 1, error="http_500", status=500)
-    attempt(db, message, 2, error="http_503", status=503)
-    found = place(db, message, "billing")
-    due = one(db, "select due_at from outbox.delivery")
-    assert (found["state"], found["because"]) == ("retrying", "http_503")
-    assert found["next_attempt_at"] == due
-    assert [made["status"] for made in found["attempts"]] == [503, 500]
-    assert found["attempts"][0] | {"at": ""} == {
-        "number": 2,
-        "at": "",
-        "duration_seconds": 0.5,
-        "status": 503,
-        "error": "http_503",
-        "relay": "relay-1",
-    }
-
-
-def test_what_is_behind_the_head_of_its_group_names_the_head(db: Session, billing: int) -> None:
-    head, second, third = (publish(db) for _ in range(3))
-    pass_everything(db)
-    row(db, billing, head, attempts=3, due="1 h", reason="http_503")
-    row(db, billing, second)
-    row(db, billing, third)
-    attempt(db, head, error="http_503", status=503)
-    found = place(db, third, "billing")
-    assert (found["state"], found["queue"]["ahead_in_group"]) == ("waiting", 2)
-    named = found["queue"]["head"]
-    assert (named["message_id"], named["state"], named["attempts"]) == (head, "retrying", 3)
-    assert named["tried_since"] is not None
-    assert named["reason"] == "http_503"
-
-
-def test_what_is_still_in_the_log_names_the_head_of_its_group(db: Session, billing: int) -> None:
-    head = publish(db)
-    pass_everything(db)
-    row(db, billing, head, attempts=1, due="1 h")
-    same, other = publish(db), publish(db, "another group")
-    queue = place(db, same, "billing")["queue"]
-    assert (queue["head"]["message_id"], queue["ahead"], queue["ahead_in_group"]) == (head, 0, 1)
-    assert place(db, other, "billing")["queue"]["head"] is None
-
-
-def test_a_request_under_way_is_in_flight_and_one_acknowledged_late_is_delivered(
-    db: Session, billing: int
-) -> None:
-    flying, arrived = publish(db), publish(db, "another group")
-    pass_everything(db)
-    row(db, billing, flying, due="9 s", token=7)
-    row(db, billing, arrived, due="9 s", token=8, outcome="acked", group="another group")
-    assert state(db, flying, "billing") == "in_flight"
-    assert state(db, arrived, "billing") == "delivered"
-
-
-def test_an_acknowledged_request_says_when_it_arrived(db: Session, billing: int) -> None:
-    message = publish(db)
-    pass_everything(db)
-    attempt(db, message)
-    found = place(db, message, "billing")
-    at = one(db, "select at + interval '0.5 s' from outbox.attempt")
-    assert (found["state"], found["since"]) == ("delivered", at)
-
-
-def test_of_many_attempts_it_shows_the_latest_fifty(db: Session, billing: int) -> None:
-    message = publish(db)
-    for number in range(1, 61):
-        attempt(db, message, number, error="http_500", status=500)
-    numbers = [made["number"] for made in place(db, message, "billing")["attempts"]]
-    assert numbers == list(range(60, 10, -1))
-
-
-# What was given up.
-
-
-def test_a_dead_letter_says_its_reason(db: Session) -> None:
-    message = publish(db)
-    letter = dead_letter(db, message)
-    pass_everything(db)
-    found = place(db, message)
-    assert (found["state"], found["because"]) == ("dead_letter", "message_too_large")
-    assert (found["dead_letter"]["id"], found["passed"]["checkpoint"]) == (letter, 1)
-
-
-def test_a_dead_letter_that_was_redriven_is_on_its_way_and_then_delivered(db: Session) -> None:
-    message = publish(db)
-    pass_everything(db)
-    letter = dead_letter(db, message)
-    db.execute("select outbox.redrive(%s)", [[letter]])
-    assert state(db, message) == "redriven"
-    db.execute("update outbox.delivery set outcome = 'acked'")
-    db.execute("select outbox.clear_acked(%s)", [cursor_id(db)])
-    found = place(db, message)
-    assert found["state"] == "delivered"
-    assert found["since"] == one(db, "select delivered_at from outbox.dead_letter")
-
-
-def test_a_parked_message_is_a_dead_letter_for_which_its_group_waits(
-    db: Session, billing: int
-) -> None:
-    parked, behind = publish(db), publish(db)
-    pass_everything(db)
-    row(db, billing, parked, attempts=9)
-    row(db, billing, behind)
-    db.execute(
-        "update outbox.delivery set due_at = 'infinity', reason = 'http_500' where message_id = %s",
-        [parked],
-    )
-    assert state(db, parked, "billing") == "dead_letter"
-    head = place(db, behind, "billing")["queue"]["head"]
-    assert (head["message_id"], head["state"], head["due_at"]) == (parked, "parked", None)
-
-
-# What is sent again.
-
-
 def test_what_a_replay_sends_again_is_told_from_what_was_never_sent(db: Session) -> None:
     sent = publish(db)
     pass_everything(db)
@@ -481,8 +250,6 @@ def test_what_a_replay_delivered_from_before_the_start_is_delivered(db: Session)
     pass_everything(db)
     assert state(db, message, "new") == "delivered"
 
-
-# Channels that waited alone.
 
 MERGE = "select cardinality(outbox.merge_channel_cursors(%s))"
 
@@ -552,9 +319,6 @@ def test_what_a_replay_sent_is_not_told_as_dropped_before_it(db: Session) -> Non
         assert state(db, message) in ("delivered", "passed")
     db.execute("select outbox.trim_checkpoints('0', 1)")
     assert state(db, message) == "passed"
-
-
-# What is not there.
 
 
 def test_what_retention_has_taken_is_gone_and_not_called_delivered(db: Session) -> None:
@@ -629,113 +393,3 @@ def test_after_a_rebase_no_run_of_the_former_cluster_is_named(db: Session) -> No
         pass_everything(db)
         passed = place(db, message)["passed"]
         assert (passed["after_checkpoint"], passed["checkpoint"], passed["relay"]) == (5, 6, "test")
-
-
-# Looking for a message without its id.
-
-FIND: LiteralString = "select * from outbox.find_messages"
-
-
-def found(db: Session, query: LiteralString, *parameters: object) -> tuple[list[int], int, bool]:
-    ((ids, looked, _, more),) = db.execute(FIND + query, parameters).fetchall()
-    return ids, looked, more
-
-
-SPREAD = """
-    insert into outbox.message (channel, type, group_key, payload, created_at, idempotency_key)
-    select 'orders', 't', 'g' || n %% 7, '', timestamptz '2026-01-01 00:00Z' + n * interval '1 s',
-           case when n %% 1000 = 0 then 'key-' || n else outbox.uuid7()::text end
-    from generate_series(1, %s) as n
-"""
-
-
-def test_a_key_that_says_its_time_is_found_without_a_span(db: Session) -> None:
-    db.execute(SPREAD, [5000])
-    message = publish(db)
-    key = one(db, "select idempotency_key from outbox.message where id = %s", message)
-    ids, looked, more = found(db, "(%s)", key)
-    # Those of the same seconds, and up to a hundred on either side.
-    assert (ids, more) == ([message], False)
-    assert looked < 300
-
-
-def test_a_callers_own_key_is_found_in_a_span_of_time_by_reading_that_alone(db: Session) -> None:
-    db.execute(SPREAD, [5000])
-    span: LiteralString = (
-        "('key-3000', from_time => '2026-01-01 00:49Z', upto_time => '2026-01-01 00:51Z')"
-    )
-    ids, looked, more = found(db, span)
-    assert (ids, more) == ([3000], False)
-    assert looked < 500
-    assert found(db, "('key-3000', from_time => '2026-01-01 01:00Z')")[0] == []
-
-
-def test_all_messages_with_one_key_are_found_the_newest_first(db: Session) -> None:
-    twice: LiteralString = "select outbox.publish(%s, 't', '{}', idempotency_key => 'own')"
-    first, second = one(db, twice, "a"), one(db, twice, "b")
-    assert found(db, "('own')")[0] == [second, first]
-    assert found(db, "('own', channel => 'a')")[0] == [first]
-
-
-def test_it_says_where_a_span_holds_more_than_it_looks_at(db: Session) -> None:
-    db.execute(SPREAD, [100_001])
-    ids, looked, more = found(db, "('nobody''s')")
-    assert (ids, more) == ([], True)
-    assert 100_000 <= looked <= 105_000
-    assert found(db, "('nobody''s', upto_time => '2026-01-01 12:00Z')")[2] is False
-
-
-def test_of_a_group_those_that_wait_in_rows_come_first_however_old(
-    db: Session, billing: int
-) -> None:
-    old, behind = publish(db), publish(db)
-    pass_everything(db)
-    row(db, billing, old, attempts=1, due="1 h")
-    row(db, billing, behind)
-    newest = [publish(db) for _ in range(12)]
-    publish(db, "another group")
-    assert found(db, "(group_key => 'g')")[0] == [old, behind, *newest[:3:-1]]
-
-
-def test_of_a_group_what_waits_in_rows_is_of_the_given_channel(db: Session, billing: int) -> None:
-    message = publish(db)
-    pass_everything(db)
-    row(db, billing, message, attempts=1, due="1 h")
-    assert found(db, "(group_key => 'g', channel => 'orders')")[0] == [message]
-    assert found(db, "(group_key => 'g', channel => 'another')")[0] == []
-
-
-def test_of_a_group_the_newest_come_first_whatever_their_priority(db: Session) -> None:
-    oldest = [publish(db, priority=1) for _ in range(12)]
-    newest = publish(db)
-    assert found(db, "(group_key => 'g')")[0] == [newest, *oldest[:2:-1]]
-
-
-def test_looking_takes_a_key_or_a_group(db: Session) -> None:
-    for query in ("()", "('k', 'g')"):
-        with pytest.raises(errors.InvalidParameterValue):
-            found(db, query)
-
-
-# Who may ask.
-
-
-@pytest.mark.parametrize("group", ["outbox_reader", "outbox_relay", "outbox_service"])
-def test_who_reads_may_trace(db: Session, member: Member, billing: int, group: str) -> None:
-    message = publish(db)
-    assert billing
-    assert set(trace(member(group), message)) == {"kafka", "billing"}
-
-
-def test_a_publisher_may_not_trace(member: Member) -> None:
-    session = member("outbox_publisher")
-    for query in ("trace(1)", "trace_message(1)", "find_messages('k')"):
-        with pytest.raises(errors.InsufficientPrivilege):
-            session.execute(b"select * from outbox." + query.encode())
-
-
-def test_of_given_subscriptions_it_tells_no_others(db: Session, billing: int) -> None:
-    message = publish(db)
-    assert billing
-    rows = db.execute("select subscription from outbox.trace(%s, '{1}')", [message]).fetchall()
-    assert rows == [("kafka",)]

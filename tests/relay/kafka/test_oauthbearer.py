@@ -73,7 +73,9 @@ def guarded(broker: Kafka, provider: TokenEndpoint) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize(
+    "delivery", [pytest.param("at_least_once", marks=pytest.mark.nightly), "exactly_once"]
+)
 def test_the_first_message_goes_after_a_restart_in_a_quiet_that_outlasts_the_token(
     stage: ExactlyOnceStage,
     broker: Kafka,

@@ -30,7 +30,7 @@ def test_while_the_broker_is_away_nothing_is_marked_and_no_message_blamed(
 ) -> None:
     stage = fragile_stage
     stage.create_topic("orders")
-    relay = stage.relay()
+    relay = stage.relay(RELAY_BARRIER_SECONDS="2")
     stage.publish(100, "orders")
     stage.all_arrived("orders")
     before = stage.checkpoints()
@@ -62,7 +62,7 @@ def test_status_says_why_nothing_goes_for_as_long_as_the_broker_is_away(
 ) -> None:
     stage = fragile_stage if delivery == "at_least_once" else fragile_stage.exactly_once()
     stage.create_topic("orders")
-    stage.relay(RELAY_NAME="relay-7")
+    stage.relay(RELAY_NAME="relay-7", RELAY_BARRIER_SECONDS="2")
     stage.publish(1, "orders")
     stage.all_arrived("orders")
     broker.kill()

@@ -10,7 +10,7 @@ from relay.log import claim
 from relay.log.cursor import Cursor
 from tests.eventually import eventually
 from tests.relay.conftest import OpenRelay
-from tests.relay.log.test_shared_runs import SharedSink, follow, subscribe
+from tests.relay.log.together import SharedSink, follow, subscribe
 from tests.relay.recording import Relay
 from tests.sql.log import Session, publish
 

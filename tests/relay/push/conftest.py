@@ -11,6 +11,7 @@ from relay.push.requests import sending
 from tests.conftest import PostgresServer
 from tests.receiver import Receiver
 from tests.relay.push.stage import PushRelay, PushStage
+from tests.relay.push.together import Together
 
 OpenRelay = Callable[[], PushRelay]
 
@@ -62,3 +63,17 @@ def open_relay(stage: PushStage) -> Iterator[OpenRelay]:
 def relay(open_relay: OpenRelay) -> PushRelay:
     """One relay."""
     return open_relay()
+
+
+@pytest.fixture
+def together(relay: PushRelay) -> Iterator[Together]:
+    shared = Together(relay)
+    yield shared
+    shared.connection.close()
+
+
+@pytest.fixture
+def impatience(together: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All answer at once but one, which is waited for a moment."""
+    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 0.2)
+    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 0.5)

@@ -15,7 +15,7 @@ from relay.push.shared_runs import MAX_WINDOW
 from relay.push.state.breaker import JUDGE
 from tests.receiver import OK, Reaction, Received, hang, respond
 from tests.relay.push.stage import LATER, PushRelay, PushStage, inversions
-from tests.relay.push.test_shared_runs import Together
+from tests.relay.push.together import Together
 
 MANY = 300
 ROWS_OF = """

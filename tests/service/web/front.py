@@ -38,9 +38,10 @@ BODIES = {
 class Front:
     """The running service, and what it tells about itself."""
 
-    def __init__(self, program: Program, port: int) -> None:
+    def __init__(self, program: Program, port: int, database_url: str) -> None:
         self.program = program
         self.port = port
+        self.database_url = database_url
 
     def raw(self, receive_buffer: int | None = None) -> Raw:
         return Raw(self.port, receive_buffer)
@@ -65,7 +66,7 @@ def start(spawn: Spawn, database_url: str, port: int, **settings: str) -> Front:
         environment={"DATABASE_URL": database_url, "SERVICE_PORT": str(port), **settings},
         ready_url=f"http://127.0.0.1:{port}/readyz",
     )
-    return Front(program, port)
+    return Front(program, port, database_url)
 
 
 def assert_alive(front: Front) -> None:

@@ -4,21 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.elasticmq import ElasticMQ
+from local.elasticmq import Queues
 from tests.fault_proxy import FaultProxy
 from tests.relay.push.sqs.stage import QueueStage
 from tests.relay.push.stage import PushRelay, PushStage
 
 
-@pytest.fixture(scope="session")
-def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ElasticMQ]:
-    """One for the tests of this process."""
-    with ElasticMQ.start(tmp_path_factory.mktemp("elasticmq") / "log") as server:
-        yield server
-
-
 @pytest.fixture
-def queues(stage: PushStage, elasticmq: ElasticMQ) -> Iterator[QueueStage]:
+def queues(stage: PushStage, elasticmq: Queues) -> Iterator[QueueStage]:
     """No subscription and no queue yet."""
     with FaultProxy(elasticmq.port) as proxy:
         yield QueueStage(stage, elasticmq, proxy)

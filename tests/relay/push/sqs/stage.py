@@ -1,13 +1,13 @@
 """The set of the tests of queues: connectors to a real ElasticMQ, by way of a proxy that fails."""
 
-import itertools
+import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from local.elasticmq import ACCOUNT, REGION, ElasticMQ
+from local.elasticmq import ACCOUNT, REGION, Queues
 from tests.fault_proxy import FaultProxy
 from tests.relay.push.stage import AT_ONCE, NEVER_OPENS, PushStage
 from tests.sql.log import one
@@ -16,7 +16,6 @@ KEY_ID, SECRET = "AKIATEST", "a secret of tests"
 CONNECT = "select outbox.connect(%s, 'orders', 'sqs', %s, shards => %s)"
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
-_numbers = itertools.count(1)
 
 
 class Arrival(NamedTuple):
@@ -36,13 +35,13 @@ class Arrival(NamedTuple):
 class QueueStage:
     """A migrated database, and queues that are reached by way of `proxy`."""
 
-    def __init__(self, stage: PushStage, server: ElasticMQ, proxy: FaultProxy) -> None:
+    def __init__(self, stage: PushStage, server: Queues, proxy: FaultProxy) -> None:
         self.stage = stage
         self.db = stage.db
         self.database_url = stage.database_url
         self.server = server
         self.proxy = proxy
-        self._number = next(_numbers)
+        self._test = uuid.uuid4().hex[:12]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,7 +55,7 @@ class QueueStage:
     def name(self, base: str) -> str:
         """Of a queue that no other test has."""
         stem, dot, kind = base.partition(".")
-        return f"{stem}-{self._number}{dot}{kind}"
+        return f"{stem}-{self._test}{dot}{kind}"
 
     def url(self, base: str) -> str:
         """Of this queue behind the proxy."""

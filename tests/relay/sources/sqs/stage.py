@@ -1,12 +1,13 @@
 """The set of the tests of queues that come in: what was sent there, and what entered."""
 
 import itertools
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from local.elasticmq import ACCOUNT, REGION, ElasticMQ
+from local.elasticmq import ACCOUNT, REGION, Queues
 from local.program import Program
 from tests.conftest import Spawn
 from tests.fault_proxy import FaultProxy
@@ -24,13 +25,11 @@ _numbers = itertools.count(1)
 class InwardQueues(InwardStage):
     """Where messages of queues enter channels. Relays reach the queues by way of `proxy`."""
 
-    def __init__(
-        self, database_url: str, server: ElasticMQ, proxy: FaultProxy, spawn: Spawn
-    ) -> None:
+    def __init__(self, database_url: str, server: Queues, proxy: FaultProxy, spawn: Spawn) -> None:
         super().__init__(database_url, "127.0.0.1:1", "", spawn)
         self.server = server
         self.proxy = proxy
-        self._number = next(_numbers)
+        self._test = uuid.uuid4().hex[:12]
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Of a relay that may receive from each queue here."""
@@ -44,7 +43,7 @@ class InwardQueues(InwardStage):
     def name(self, base: str) -> str:
         """Of a queue that no other test has."""
         stem, dot, kind = base.partition(".")
-        return f"{stem}-in-{self._number}{dot}{kind}"
+        return f"{stem}-in-{self._test}{dot}{kind}"
 
     def config(self, base: str, **given: str) -> dict[str, str]:
         """Of a source that reads this queue."""
@@ -81,7 +80,7 @@ class InwardQueues(InwardStage):
                 entry: dict[str, Any] = {"Id": str(at), "MessageBody": body}
                 if base.endswith(".fifo"):
                     entry["MessageGroupId"] = groups[at] if groups else "g"
-                    entry["MessageDeduplicationId"] = f"{self._number}-{next(_numbers)}"
+                    entry["MessageDeduplicationId"] = f"{self._test}-{next(_numbers)}"
                 if attributes:
                     entry["MessageAttributes"] = {
                         name: {"DataType": "String", "StringValue": value}

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -17,25 +18,25 @@ from tests.service.web.front import BODIES, HEADS, Front, only_ours, start
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("half", HEADS)
-def test_half_a_head_is_ended_in_time(front: Front, half: str) -> None:
-    with front.raw() as client:
-        answer = client.send(HEADS[half]).rest()
-    if half == "nothing":
-        assert answer == b""
-    else:
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"application/problem+json" in answer
-        assert b"connection: close" in answer
+def test_half_a_head_is_ended_in_time(front: Front) -> None:
+    with ExitStack() as stack:
+        clients = {half: stack.enter_context(front.raw()).send(HEADS[half]) for half in HEADS}
+        answers = {half: client.rest() for half, client in clients.items()}
+    assert answers.pop("nothing") == b""
+    for half, answer in answers.items():
+        assert answer.startswith(b"HTTP/1.1 408 "), half
+        assert b"application/problem+json" in answer, half
+        assert b"connection: close" in answer, half
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("half", BODIES)
-def test_half_a_body_is_ended_in_time(front: Front, half: str) -> None:
-    with front.raw() as client:
-        answer = client.send(BODIES[half]).rest()
-    assert b"HTTP/1.1 408 " in answer
-    assert b"application/problem+json" in answer
+def test_half_a_body_is_ended_in_time(front: Front) -> None:
+    with ExitStack() as stack:
+        clients = {half: stack.enter_context(front.raw()).send(BODIES[half]) for half in BODIES}
+        for half, client in clients.items():
+            answer = client.rest()
+            assert b"HTTP/1.1 408 " in answer, half
+            assert b"application/problem+json" in answer, half
 
 
 def drip(client: Raw, content: Iterator[bytes]) -> bytes:
@@ -55,29 +56,35 @@ def endless(start: bytes, more: bytes) -> Iterator[bytes]:
         yield more
 
 
+DRIPS = [
+    (b"", b"\r\n"),
+    (b"G", b"E"),
+    (b"GET / HTTP/1.1\r\n", b"a"),
+    (b"GET / HTTP/1.1\r\nA: ", b"a"),
+    (b"GET / HTTP/1.1\r\n", b"A: b\r\n"),
+    (BODIES["half a body"], b" "),
+    (BODIES["no chunk"] + b"1;", b"x"),
+    (BODIES["no chunk"], b"1\r\n \r\n"),
+    (BODIES["no chunk"], b"0"),
+    (BODIES["half a trailer"], b"a"),
+    # Answered before its body comes: what is left is waited for no longer than anything.
+    (post("/v1/messages", "Content-Length: 1000000"), b"a"),
+    (post("/nowhere", "Transfer-Encoding: chunked"), b"1\r\n \r\n"),
+]
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("begun", "more"),
-    [
-        (b"", b"\r\n"),
-        (b"G", b"E"),
-        (b"GET / HTTP/1.1\r\n", b"a"),
-        (b"GET / HTTP/1.1\r\nA: ", b"a"),
-        (b"GET / HTTP/1.1\r\n", b"A: b\r\n"),
-        (BODIES["half a body"], b" "),
-        (BODIES["no chunk"] + b"1;", b"x"),
-        (BODIES["no chunk"], b"1\r\n \r\n"),
-        (BODIES["no chunk"], b"0"),
-        (BODIES["half a trailer"], b"a"),
-        # Answered before its body comes: what is left is waited for no longer than anything.
-        (post("/v1/messages", "Content-Length: 1000000"), b"a"),
-        (post("/nowhere", "Transfer-Encoding: chunked"), b"1\r\n \r\n"),
-    ],
-)
-def test_a_drip_does_not_keep_a_connection(front: Front, begun: bytes, more: bytes) -> None:
-    with front.raw() as client:
-        drip(client, endless(begun, more))
-        eventually(client.assert_closed)
+def test_a_drip_does_not_keep_a_connection(front: Front) -> None:
+    """All at once: each is a client of its own."""
+
+    def ended(begun: bytes, more: bytes) -> None:
+        with front.raw() as client:
+            drip(client, endless(begun, more))
+            eventually(client.assert_closed)
+
+    with ThreadPoolExecutor(len(DRIPS)) as pool:
+        for one in [pool.submit(ended, *given) for given in DRIPS]:
+            one.result()
 
 
 def test_a_slow_body_that_moves_is_taken(front: Front) -> None:
@@ -93,30 +100,37 @@ def test_a_slow_body_that_moves_is_taken(front: Front) -> None:
     assert b"It is required" in answer
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"GET /" + b"a" * MAX_HEAD_BYTES,
-        b"GET / HTTP/1.1\r\n" + b"a" * MAX_HEAD_BYTES,
-        b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD_BYTES,
-        b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 900,
-        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
-        b"\r\n" * MAX_HEAD_BYTES,
-        BODIES["no chunk"] + b"1;" + b"a" * MAX_HEAD_BYTES * 2,
-        BODIES["no chunk"] + b"0" * MAX_HEAD_BYTES * 2,
-        BODIES["half a trailer"] + b"a" * MAX_HEAD_BYTES * 2,
-        BODIES["half a trailer"] + b"b\r\nA: b" * MAX_HEADERS,
-    ],
-    ids=range(11),
-)
-def test_a_head_without_end_is_refused(patient: Front, head: bytes) -> None:
-    with patient.raw() as client:
-        client.send_for(head, 5)
-        answer = client.rest()
-        assert answer.startswith(b"HTTP/1.1 431 ")
-        assert b"application/problem+json" in answer
-    assert patient.metric('service_connections_ended_total{reason="answered_431"}') == 1
+WITHOUT_END = [
+    b"GET /" + b"a" * MAX_HEAD_BYTES,
+    b"GET / HTTP/1.1\r\n" + b"a" * MAX_HEAD_BYTES,
+    b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD_BYTES,
+    b"GET / HTTP/1.1\r\nA: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 900,
+    b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    b"\r\n" * MAX_HEAD_BYTES,
+    BODIES["no chunk"] + b"1;" + b"a" * MAX_HEAD_BYTES * 2,
+    BODIES["no chunk"] + b"0" * MAX_HEAD_BYTES * 2,
+    BODIES["half a trailer"] + b"a" * MAX_HEAD_BYTES * 2,
+    BODIES["half a trailer"] + b"b\r\nA: b" * MAX_HEADERS,
+]
+
+
+def test_a_head_without_end_is_refused_and_counted(
+    spawn: Spawn, database_url: str, free_port: Callable[[], int]
+) -> None:
+    front = start(spawn, database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="300")
+    for head in WITHOUT_END:
+        with front.raw() as client:
+            client.send_for(head, 5)
+            answer = client.rest()
+            assert answer.startswith(b"HTTP/1.1 431 "), head[-20:]
+            assert b"application/problem+json" in answer, head[-20:]
+
+    def counted() -> None:
+        refused = 'service_connections_ended_total{reason="answered_431"}'
+        assert front.metric(refused) == len(WITHOUT_END)
+
+    eventually(counted)
 
 
 def test_a_large_head_within_the_bound_is_taken(patient: Front) -> None:
@@ -196,6 +210,7 @@ def test_a_request_before_the_answer_ends_the_connection_after_it(patient: Front
     assert answers.endswith(b'{"status":"ready"}')
 
 
+@pytest.mark.long
 def test_who_does_not_read_its_answer_is_ended(
     spawn: Spawn, database_url: str, free_port: Callable[[], int]
 ) -> None:
@@ -222,11 +237,14 @@ def test_who_does_not_read_its_answer_is_ended(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("half", ["nothing", "half a header", "half a body", "no last chunk"])
-def test_half_requests_do_not_hold_up_the_stop(patient: Front, half: str) -> None:
+def test_half_requests_do_not_hold_up_the_stop(
+    spawn: Spawn, database_url: str, free_port: Callable[[], int]
+) -> None:
+    front = start(spawn, database_url, free_port(), SERVICE_CLIENT_TIMEOUT_SECONDS="300")
+    halves = {**HEADS, **BODIES}
     with ExitStack() as stack:
-        for _ in range(20):
-            stack.enter_context(patient.raw()).send({**HEADS, **BODIES}[half])
-        assert patient.status() == 200
-        os.kill(patient.program.pid, signal.SIGTERM)
-        assert patient.program.wait(10) == 0
+        for half in ("nothing", "half a header", "half a body", "no last chunk") * 5:
+            stack.enter_context(front.raw()).send(halves[half])
+        assert front.status() == 200
+        os.kill(front.program.pid, signal.SIGTERM)
+        assert front.program.wait(10) == 0

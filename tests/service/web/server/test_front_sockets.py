@@ -1,7 +1,7 @@
 """WebSockets that are never finished, never read, or never silent."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +9,7 @@ import httpx2
 import psycopg
 import pytest
 
+from local.server import free_port
 from service.web.server.websocket import MAX_FRAMES
 from tests.conftest import Spawn
 from tests.eventually import eventually
@@ -17,18 +18,23 @@ from tests.service.raw import Raw, get
 from tests.service.shop import Shop
 from tests.service.web.front import MEGABYTE, Front, only_ours, start
 
+NOT_SILENT = 'service_connections_ended_total{reason="websocket_not_silent"}'
 PING, PONG, TEXT, BINARY, CONTINUATION = 0x9, 0xA, 0x1, 0x2, 0x0
 
 
+FEW = {"SERVICE_CLIENT_TIMEOUT_SECONDS": "1", "SERVICE_MAX_CONNECTIONS": "20"}
+
+
+@pytest.fixture(scope="module")
+def front(module_spawn: Spawn, front_database_url: str) -> Front:
+    return start(module_spawn, front_database_url, free_port(), **FEW)
+
+
 @pytest.fixture
-def front(spawn: Spawn, database_url: str, free_port: Callable[[], int]) -> Front:
-    return start(
-        spawn,
-        database_url,
-        free_port(),
-        SERVICE_CLIENT_TIMEOUT_SECONDS="1",
-        SERVICE_MAX_CONNECTIONS="20",
-    )
+def database(front: Front) -> Iterator[psycopg.Connection[Any]]:
+    """The owner's session in its database."""
+    with psycopg.connect(front.database_url, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -124,13 +130,27 @@ def test_a_client_that_is_not_silent_is_closed(front: Front, order_id: str, kind
             client.send(content)
         assert b"\x88\x11" + struct.pack("!H", 1008) + b"too many frames" in client.rest()
     eventually(lambda: only_ours(front))
-    assert front.metric('service_connections_ended_total{reason="websocket_not_silent"}') == 1
+
+
+def test_those_that_are_not_silent_are_counted(
+    spawn: Spawn, front_database_url: str, order_id: str
+) -> None:
+    front = start(spawn, front_database_url, free_port(), **FEW)
+    for kind in ("messages", "pings"):
+        with joined(front, order_id) as client:
+            client.send(FRAMES[kind] * (MAX_FRAMES + 1)).rest()
+
+    def counted() -> None:
+        assert front.metric(NOT_SILENT) == 2
+
+    eventually(counted)
 
 
 def test_a_client_that_speaks_before_it_is_answered_is_dropped(
-    front: Front, order_id: str, database: psycopg.Connection[Any]
+    spawn: Spawn, front_database_url: str, order_id: str, database: psycopg.Connection[Any]
 ) -> None:
     """Its order can't be read yet, while it sends what would have to be kept until then."""
+    front = start(spawn, front_database_url, free_port(), **FEW)
     with database.transaction():
         database.execute("lock table sale.sale_order in access exclusive mode")
         with front.raw() as client:
@@ -138,7 +158,11 @@ def test_a_client_that_speaks_before_it_is_answered_is_dropped(
             client.send_for(frame(TEXT, b"x") * 100_000, 5)
             eventually(client.assert_closed)
     eventually(lambda: only_ours(front))
-    assert front.metric('service_connections_ended_total{reason="websocket_not_silent"}') == 1
+
+    def counted() -> None:
+        assert front.metric(NOT_SILENT) == 1
+
+    eventually(counted)
 
 
 def test_a_client_that_says_it_is_alive_gets_its_updates(
