@@ -80,7 +80,9 @@ class TopicIntake(Intake[Reader]):
         if found or self._behind(reader, {}):
             with self.working():
                 self._take_in(connection, reader)
-        at_the_end = not found and self._standing.keys() <= reader.ends.keys()
+        if not found:
+            self._end_insertion(connection, reader)
+        at_the_end = not found and self._at_the_end(reader)
         if at_the_end:
             self.note_well(connection)
         self.caught_up = at_the_end and not self._others_wait
@@ -89,6 +91,10 @@ class TopicIntake(Intake[Reader]):
         self._end_insertion(connection, reader)
         with self.transaction(connection):
             positions.let_go(connection, self.source, self._standing.keys(), self._settings.name)
+
+    def _at_the_end(self, reader: Reader) -> bool:
+        """Whether all is read that there was."""
+        return self._standing.keys() <= reader.ends.keys()
 
     def _behind(self, reader: Reader, moves: Mapping[int, Move]) -> dict[int, Move]:
         """Of other partitions than these: over what no reader sees, as transactions' marks."""
@@ -126,10 +132,10 @@ class TopicIntake(Intake[Reader]):
             return
         self._standing.update((one, move.next_offset) for one, move in batch.moves.items())
         self._insertion = Insertion(batch, partial(self._insert, connection, batch, topic_id))
-        if reader.wait(0):
-            self._insertion.begin()
-        else:
+        if self._at_the_end(reader):
             self._end_insertion(connection, reader)
+        else:
+            self._insertion.begin()
 
     def _insert(self, connection: Connection, batch: Batch, topic_id: str) -> None:
         """A batch's transaction. Raises Moved, Changed, Stopped and psycopg.Error."""

@@ -49,7 +49,7 @@ OF_OTHERS: dict[str, Any] = {"receive.message.max.bytes": 33_554_432}
 # Of a producer, which a consumer would complain about.
 OF_PRODUCERS = ("linger.ms", "queue.buffering.max.kbytes")
 ASK_SECONDS = 5.0
-MAX_BATCH_BYTES = 4_194_304
+MAX_BATCH_BYTES = 8_388_608
 MAX_BATCH_RECORDS = 10_000
 # So many are taken out of librdkafka's queue at once. It makes megabytes of the headers of one, and
 # gives none at all where they are more than 100,000.
