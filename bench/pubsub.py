@@ -188,7 +188,7 @@ class Bench:
 
 def _rate(server: PubSub, messages: int) -> float:
     seen = server.seen()
-    seconds = seen[-1]["at"] - seen[0]["at"]
+    seconds: float = seen[-1]["at"] - seen[0]["at"]
     return messages / max(seconds, 1e-9)
 
 
