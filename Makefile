@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-saga run test test-long test-nightly test-versions prove prove-connectors chaos lint schema event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation lock
+.PHONY: help install demo demo-saga run test test-long test-nightly test-versions prove prove-connectors chaos lint schema dist event-types bench bench-catalogue bench-peers bench-growth bench-outage bench-push bench-takeover bench-isolation bench-scale lock
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,8 +60,11 @@ lint: $(STAMP) ## ruff, mypy --strict, and which module may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-schema: $(STAMP) ## sql/schema.sql anew, from the migrations
+schema: $(STAMP) ## sql/schema.sql anew, from the migrations, and what the version under way promises
 	$(BIN)/python -m local.schema
+
+dist: $(STAMP) ## sdists and wheels of both distributions, into dist/
+	$(BIN)/python -m local.distributions
 
 event-types: $(STAMP) ## the files of the sale's event types anew, from what it publishes
 	$(BIN)/python -m service.payments.event_types
@@ -90,11 +93,13 @@ bench-catalogue: $(STAMP) ## a publish of an event type that is enforced, and of
 bench-isolation: $(STAMP) ## healthy endpoints beside one that hangs, is slow, fails, is far behind, is paused
 	$(BIN)/python -m bench.push --only isolation
 
+bench-scale: $(STAMP) ## what one Postgres and one relay take, four databases, and the model of it
+	$(BIN)/python -m bench.scale
+
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url
 
 lock: $(STAMP) ## pin versions and hashes anew
-	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) pyproject.toml --group dev -o requirements.lock
 	$(LOCK) pyproject.toml -o requirements.runtime.lock
 	$(LOCK) --group build -o requirements.build.lock

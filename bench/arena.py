@@ -103,9 +103,9 @@ class Arena:
         """A topic of four partitions; `config` are its properties."""
         create_topic(self.kafka.bootstrap_servers, name, 4, **config)
 
-    def relay(self, *, database_url: str | None = None) -> Program:
-        """`outbox-relay run`, ready."""
-        port = free_port()
+    def relay(self, *, database_url: str | None = None, port: int | None = None) -> Program:
+        """`outbox-relay run`, ready; its metrics are on `port`."""
+        port = port or free_port()
         changed = {"DATABASE_URL": database_url or self.database_url, "RELAY_PORT": str(port)}
         return self._program(
             "relay", script("outbox-relay"), "run", ready_port=port, environment=changed

@@ -12,7 +12,7 @@ with made as (
          created_by, modified_by)
     select ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'N-' || n, 'PROCESSING',
            'merchant', 'web', 'customer', 'EUR', 25.50, 'cashier', 'cashier'
-    from generate_series(%(first)s::integer, %(first)s + %(count)s - 1) as n
+    from generate_series(%(first)s::integer, %(first)s::integer + %(count)s - 1) as n
     returning id
 ), items as (
     insert into sale.order_item (order_id, position, item_type, item_id, quantity, mode)

@@ -43,16 +43,29 @@ def measure(
 
     `pipelined`: in two pipelines, as the service sends them; else each waits for its answer.
     """
+    script = write_script(arena, connection, pipelined=pipelined)
+    return pay(arena.database_url, script, first, count, clients)
+
+
+def write_script(arena: Arena, connection: Connection, *, pipelined: bool) -> Path:
+    """A file of what the service does to complete an order, with the log's last three messages."""
     path = arena.directory / "webhook.sql"
     lines = _script(connection)
     if not pipelined:
         lines = [line for line in lines if not line.endswith("pipeline")]
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def pay(
+    database_url: str, script: Path, first: int, count: int, clients: int, *options: str
+) -> float:
+    """Completes `count` orders, from the `first` on; transactions per second."""
+    share = count // clients
     return rate(
-        arena.database_url,
-        path,
-        f"--client={clients}", "--jobs=2", f"--transactions={count // clients}",
-        f"--define=first={first}", f"--define=share={count // clients}", "--define=i=0",
+        database_url, script,
+        f"--client={clients}", "--jobs=2", f"--transactions={share}",
+        f"--define=first={first}", f"--define=share={share}", "--define=i=0", *options,
     )  # fmt: skip
 
 

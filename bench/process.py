@@ -28,15 +28,20 @@ def family(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """What the process and its children used so far, those that have ended included."""
-    own = _stat(pid)
-    ticks = int(own[CHILDREN_USER]) + int(own[CHILDREN_SYSTEM])
-    for one in family(pid):
-        try:
-            fields = _stat(one)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        ticks += int(fields[USER]) + int(fields[SYSTEM])
-    return ticks / TICKS_PER_SECOND
+    while True:
+        own = _stat(pid)
+        ended = int(own[CHILDREN_USER]) + int(own[CHILDREN_SYSTEM])
+        ticks = ended
+        for one in family(pid):
+            try:
+                fields = _stat(one)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            ticks += int(fields[USER]) + int(fields[SYSTEM])
+        own = _stat(pid)
+        # One that was reaped meanwhile would be counted in neither place, or in both.
+        if int(own[CHILDREN_USER]) + int(own[CHILDREN_SYSTEM]) == ended:
+            return ticks / TICKS_PER_SECOND
 
 
 def peak_memory_bytes(pid: int) -> int:

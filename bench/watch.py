@@ -19,7 +19,7 @@ def send_one(connection: Connection, topic: str, arrivals: int = 1) -> None:
     row = connection.execute("select clock_timestamp()").fetchone()
     assert row is not None
     connection.execute(SEND_ONE, (topic,))
-    _until(connection, row[0], arrivals)
+    wait_until_gone(connection, row[0], arrivals)
 
 
 # Only inside a run's transaction does a relay's session carry a cursor's name.
@@ -39,7 +39,7 @@ def watch(connection: Connection, arrivals: int) -> float:
         assert row is not None
         if row[0] is not None:
             began_at: datetime = row[0]
-            return (_until(connection, began_at, arrivals) - began_at).total_seconds()
+            return (wait_until_gone(connection, began_at, arrivals) - began_at).total_seconds()
         _wait(deadline)
 
 
@@ -50,17 +50,21 @@ where created_at > %s
 """
 
 
-def _until(connection: Connection, since: datetime, arrivals: int) -> datetime:
+def wait_until_gone(connection: Connection, since: datetime, arrivals: int) -> datetime:
+    """Waits until so many messages have gone after `since`; when the last checkpoint was written.
+
+    Raises RuntimeError where the relay does not get on.
+    """
     before, deadline = 0, time.monotonic() + PATIENCE_SECONDS
     while True:
         row = connection.execute(ACKNOWLEDGED, (since,)).fetchone()
         assert row is not None
-        gone, last_at = row
-        if gone >= arrivals:
+        so_far, last_at = row
+        if so_far >= arrivals:
             ended_at: datetime = last_at
             return ended_at
-        if gone > before:
-            before, deadline = gone, time.monotonic() + PATIENCE_SECONDS
+        if so_far > before:
+            before, deadline = so_far, time.monotonic() + PATIENCE_SECONDS
         _wait(deadline)
 
 

@@ -1,10 +1,14 @@
-"""Writes sql/schema.sql: what the migrations make, in one file to read; `make schema`."""
+"""Writes sql/schema.sql: what the migrations make, in one file to read; `make schema`.
+
+Until the version under way is released, it also writes what that version promises of the schema.
+"""
 
 import subprocess
 from pathlib import Path
 
 import psycopg
 
+from local import released
 from local.postgres import Postgres
 from local.postgres_binaries import bin_dir
 from local.stack import temporary_directory
@@ -39,5 +43,8 @@ if __name__ == "__main__":
         postgres = Postgres.start(directory / "postgres")
         try:
             PATH.write_text(schema(postgres.dsn()))
+            with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+                migrations.grant_roles(connection)
+                released.write(connection)
         finally:
             postgres.stop()

@@ -1,6 +1,6 @@
 """The schema's migrations: which there are, which ran here, and running the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -52,14 +52,44 @@ OUTBOX_EXISTS = """
     select exists (
         select from pg_catalog.pg_tables where schemaname = 'outbox' and tablename = 'migration')
 """
-APPLIED = "select version, name from outbox.migration"
+APPLIED = "select version, name, compatible_from from outbox.migration order by version"
 
 
-def applied(connection: Connection) -> dict[int, str]:
-    """The versions that ran in this database, by their names; empty where none did."""
+class Applied(msgspec.Struct, frozen=True):
+    """A row of outbox.migration.
+
+    Code that does not know it works beside it where it knows the migration `compatible_from`; None:
+    no such code does.
+    """
+
+    version: int
+    name: str
+    compatible_from: int | None
+
+    def __str__(self) -> str:
+        return f"{self.version:03} {self.name}"
+
+    def works_beside(self, latest: int) -> bool:
+        """Whether code works beside it whose own latest migration is that one."""
+        return self.compatible_from is not None and self.compatible_from <= latest
+
+
+def applied(connection: Connection) -> dict[int, Applied]:
+    """The migrations that ran in this database, by their versions; empty where none did.
+
+    Raises MigrationError for a schema of before the first version.
+    """
     if not _is_there(connection):
         return {}
-    return dict(connection.execute(APPLIED).fetchall())
+    try:
+        ran = connection.execute(APPLIED).fetchall()
+    except errors.UndefinedColumn as lacking:
+        raise MigrationError(
+            "the schema is of before version 0.1.0, when migrations were still changed",
+            "let the code that made it deliver what waits, and begin anew: "
+            "`drop schema if exists outbox, sale cascade`, and then `outbox-relay migrate`",
+        ) from lacking
+    return {version: Applied(version, *rest) for version, *rest in ran}
 
 
 def _is_there(connection: Connection) -> bool:
@@ -67,8 +97,11 @@ def _is_there(connection: Connection) -> bool:
     return bool(exists and exists[0])
 
 
-def check(connection: Connection) -> None:
-    """Raises MigrationError unless this code and this database fit each other."""
+def check(connection: Connection) -> list[Applied]:
+    """Raises MigrationError unless this code and this database fit each other.
+
+    Returns the migrations of a newer version beside which this code works.
+    """
     try:
         ran = applied(connection)
     except errors.InsufficientPrivilege as refused:
@@ -77,22 +110,31 @@ def check(connection: Connection) -> None:
             "grant it outbox_relay (sql/roles.sql); where it has that, and row-level security was "
             "enabled: alter table outbox.… disable row level security",
         ) from refused
-    _refuse_unknown(ran)
+    unknown = _unknown(ran.values())
+    _refuse([one for one in unknown if not _works_beside(one)])
     _refuse_without_rows(connection)
     missing = [one for one in known() if one.version not in ran and not one.example]
     if missing:
         names = ", ".join(f"{one.version:03} {one.name}" for one in missing)
         raise MigrationError(f"the database lacks {names}", "run `outbox-relay migrate`")
+    return unknown
 
 
-def _refuse_unknown(ran: dict[int, str]) -> None:
+def _unknown(ran: Iterable[Applied]) -> list[Applied]:
     """What another version of this code made, a newer one or one whose migrations were others."""
     names = {one.version: one.name for one in known()}
-    unknown = [version for version, name in sorted(ran.items()) if names.get(version) != name]
+    return [one for one in ran if names.get(one.version) != one.name]
+
+
+def _works_beside(unknown: Applied) -> bool:
+    versions = [one.version for one in known()]
+    return unknown.version not in versions and unknown.works_beside(max(versions))
+
+
+def _refuse(unknown: Sequence[Applied]) -> None:
     if unknown:
-        named = f"{unknown[-1]:03} {ran[unknown[-1]]}"
         raise MigrationError(
-            f"the database has migration {named}, which this version does not know",
+            f"the database has migration {unknown[-1]}, which this version does not know",
             "install the version that made it, or a newer one",
         )
 
@@ -126,8 +168,8 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
     """
     with transaction(connection):
         connection.execute(TIMEOUT)
-        ran = applied(connection)
-        _refuse_unknown(ran)
+        # A newer version may have granted the roles what this one would not.
+        _refuse(_unknown(applied(connection).values()))
         _refuse_without_rows(connection)
     for migration in known():
         if outbox_only and migration.example:

@@ -75,6 +75,7 @@ grant select on
     outbox.attempt_log, outbox.breaker, outbox.delivery_summary, outbox.idempotent_request
     to outbox_service;
 grant select (cursor_id, n, messages, failures, relay, created_at) on outbox.checkpoint to outbox_service;
+grant select on outbox.migration to outbox_service;
 grant update (name, channels, types, delivery, settings, paused, paused_reason) on outbox.subscription
     to outbox_service;
 grant insert (api_key_id, key, fingerprint), update (fingerprint, answer, created_at)

@@ -5141,7 +5141,7 @@ declare
     give_up_at constant timestamptz := clock_timestamp() + interval '20 seconds';
     cursors    constant bigint[] := array(select id from outbox.cursor as c
                                           where c.subscription_id = undelivered.subscription_id);
-    found      text[];
+    reasons    text[];
 begin
     with kind (place, sentence) as (
         select 1, format('unread messages (%s%s)',
@@ -5166,8 +5166,8 @@ begin
         union all
         select 4, 'more to read than could be looked through in 20 s' where clock_timestamp() >= give_up_at
     )
-    select array_agg(sentence order by place) into found from kind;
-    return array_to_string(found, ', ');
+    select array_agg(sentence order by place) into reasons from kind;
+    return array_to_string(reasons, ', ');
 end
 $$;
 
@@ -6523,7 +6523,9 @@ ALTER TABLE outbox.message ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE outbox.migration (
     version integer NOT NULL,
     name text NOT NULL,
-    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    compatible_from integer,
+    CONSTRAINT migration_check CHECK ((compatible_from < version))
 );
 
 

@@ -32,7 +32,11 @@ def by_name(document: Path) -> str:
     return str(document.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+# Beside the README, for those who read the repository.
+BESIDE = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *BESIDE], ids=by_name)
 def test_every_link_leads_somewhere(document: Path) -> None:
     broken = []
     for link in LINK.findall(prose(document)):

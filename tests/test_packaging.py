@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hatchling.builders.wheel import WheelBuilder
 
+from local.distributions import RELAY, build
 from relay.settings import Settings as RelaySettings
 from service.settings import from_environment as service_settings
 
@@ -56,8 +56,10 @@ def test_compose_runs_neither_process_as_the_databases_owner(services: dict[str,
         assert environment(services[name])["DATABASE_URL"].startswith(f"postgresql://{name}@")
 
 
-def test_the_wheel_carries_migrations_event_types_and_both_commands(tmp_path: Path) -> None:
-    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+def test_the_wheel_from_the_sdist_carries_migrations_event_types_and_both_commands(
+    tmp_path: Path,
+) -> None:
+    _, wheel = build(RELAY, tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         [entry_points] = [name for name in names if name.endswith("entry_points.txt")]
@@ -75,7 +77,7 @@ def test_the_wheel_carries_migrations_event_types_and_both_commands(tmp_path: Pa
 
 
 def test_the_wheel_carries_the_license_and_says_which_it_is(tmp_path: Path) -> None:
-    [wheel] = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    _, wheel = build(RELAY, tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         [license_] = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
         [metadata] = [name for name in archive.namelist() if name.endswith("/METADATA")]

@@ -69,7 +69,10 @@ class Connection(asyncio.Protocol):
             return
         body = self._buffer[end + 4 :]
         self._buffer = b""
-        self._answer(head.split(b" ", 2)[1].decode(), number(body), time.time_ns())
+        path = head.split(b" ", 2)[1].decode()
+        # There anything may come.
+        n = 0 if path.startswith("/beside/") else number(body)
+        self._answer(path, n, time.time_ns())
 
     def _answer(self, path: str, n: int, begin: int) -> None:
         if path.startswith("/ok/"):

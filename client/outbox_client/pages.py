@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Generic, TypeVar
 
+from outbox_client.problems import Unreadable
 from outbox_client.request import Request
 from outbox_client.shape import Shape
 from outbox_client.transport import AsyncTransport, Transport
@@ -15,6 +16,15 @@ class Page(Shape, Generic[Item], frozen=True, kw_only=True):
 
     items: list[Item]
     next_cursor: str | None = None
+
+
+def _next(asked: Request[Page[Item]], page: Page[Item]) -> Request[Page[Item]] | None:
+    """What is asked after this page; None: it was the last. Raises Unreadable."""
+    if page.next_cursor is None:
+        return None
+    if page.next_cursor == asked.query.get("cursor"):
+        raise Unreadable(asked.name, None, "the page's nextCursor leads to this page again")
+    return asked.at(page.next_cursor)
 
 
 class Pages(Generic[Item]):
@@ -30,11 +40,11 @@ class Pages(Generic[Item]):
 
     def by_page(self) -> Iterator[Page[Item]]:
         """One request a page, made when the page is taken."""
-        page = self._transport.send(self._first)
-        yield page
-        while page.next_cursor is not None:
-            page = self._transport.send(self._first.at(page.next_cursor))
+        asked: Request[Page[Item]] | None = self._first
+        while asked is not None:
+            page = self._transport.send(asked)
             yield page
+            asked = _next(asked, page)
 
 
 class AsyncPages(Generic[Item]):
@@ -51,8 +61,8 @@ class AsyncPages(Generic[Item]):
 
     async def by_page(self) -> AsyncIterator[Page[Item]]:
         """One request a page, made when the page is taken."""
-        page = await self._transport.send(self._first)
-        yield page
-        while page.next_cursor is not None:
-            page = await self._transport.send(self._first.at(page.next_cursor))
+        asked: Request[Page[Item]] | None = self._first
+        while asked is not None:
+            page = await self._transport.send(asked)
             yield page
+            asked = _next(asked, page)

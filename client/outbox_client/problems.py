@@ -131,18 +131,20 @@ _BY_STATUS: Mapping[int, type[Problem]] = {
 }
 
 
-def problem(request: str, request_key: str | None, response: httpx2.Response) -> Problem:
+def problem(
+    request: str, request_key: str | None, response: httpx2.Response, content: bytes
+) -> Problem:
     """The exception that stands for an answer other than 2xx, from the service or a proxy."""
     kind = _BY_STATUS.get(response.status_code, Problem)
-    return kind(request, request_key, _details(response), _retry_after_seconds(response))
+    return kind(request, request_key, _details(response, content), _retry_after_seconds(response))
 
 
-def _details(response: httpx2.Response) -> ProblemDetails:
+def _details(response: httpx2.Response, content: bytes) -> ProblemDetails:
     if response.headers.get("content-type", "").startswith(MEDIA_TYPE):
         try:
-            details = msgspec.json.decode(response.content, type=ProblemDetails)
+            details = msgspec.json.decode(content, type=ProblemDetails)
             return msgspec.structs.replace(details, status=response.status_code)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             pass
     try:
         title = HTTPStatus(response.status_code).phrase
@@ -161,5 +163,5 @@ def _retry_after_seconds(response: httpx2.Response) -> float | None:
         return float(written)
     try:
         return max(0.0, parsedate_to_datetime(written).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -1,5 +1,10 @@
-"""What sends requests: one transport for threads, one for asyncio."""
+"""What sends requests: one transport for threads, one for asyncio.
 
+What answers is not trusted: an answer ends at a deadline and at a bound, none is unpacked, and no
+redirect is followed, so that the key goes to no other host.
+"""
+
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +12,9 @@ from importlib.metadata import version
 from typing import Any, TypedDict, TypeVar
 
 import httpx2
-import msgspec
 from tenacity import AsyncRetrying, Retrying
 
+from outbox_client import deadlines
 from outbox_client.problems import Unanswered, Unreadable, problem
 from outbox_client.request import Request
 from outbox_client.retries import Policy, policy
@@ -18,6 +23,8 @@ CONNECT_SECONDS = 5.0
 # Nothing of the request has left then.
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 NOT_FOUND = 404
+# No answer of the API is as large, but for what a hostile server says in its place.
+MAX_ANSWER_BYTES = 67_108_864
 
 Answer = TypeVar("Answer")
 
@@ -27,14 +34,23 @@ class Transport:
 
     def __init__(self, url: str, key: str, timeout_seconds: float, retry_seconds: float) -> None:
         self._http = httpx2.Client(**_options(url, key, timeout_seconds))
+        deadlines.keep(self._http)
         self._retry_seconds = retry_seconds
 
     def send(self, request: Request[Answer]) -> Answer:
         """The answer, after as many attempts as it takes. Raises OutboxError."""
         for attempt in Retrying(**_policy(request, self._retry_seconds)):
             with attempt, _translated(request):
-                response = self._http.send(_built(self._http, request))
-                return _read(request, response, attempt.retry_state.attempt_number)
+                content = _Content()
+                built, seconds = _built(self._http, request)
+                with deadlines.within(seconds):
+                    response = self._http.send(built, stream=True)
+                    try:
+                        for piece in response.iter_raw():
+                            content.add(piece)
+                    finally:
+                        response.close()
+                return _read(request, response, content, attempt.retry_state.attempt_number)
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
@@ -53,13 +69,58 @@ class AsyncTransport:
         """The answer, after as many attempts as it takes. Raises OutboxError."""
         async for attempt in AsyncRetrying(**_policy(request, self._retry_seconds)):
             with attempt, _translated(request):
-                response = await self._http.send(_built(self._http, request))
-                return _read(request, response, attempt.retry_state.attempt_number)
+                content = _Content()
+                built, seconds = _built(self._http, request)
+                async with _deadline(built, seconds):
+                    response = await self._http.send(built, stream=True)
+                    try:
+                        async for piece in response.aiter_raw():
+                            content.add(piece)
+                    finally:
+                        await response.aclose()
+                return _read(request, response, content, attempt.retry_state.attempt_number)
         raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
+
+
+def _deadline(request: httpx2.Request, seconds: float | None) -> asyncio.Timeout:
+    """As deadlines.within, for a task: httpx2 tells when it has a connection or begins to make one.
+
+    https://www.python-httpx.org/advanced/extensions/#trace
+    """
+    deadline = asyncio.timeout(None)
+
+    async def begin(*_: object) -> None:
+        if seconds is not None and deadline.when() is None:
+            deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    request.extensions["trace"] = begin
+    return deadline
+
+
+class _TooLarge(Exception):
+    """It is no answer of the API."""
+
+
+class _Content:
+    """Of an answer, as it comes."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def add(self, piece: bytes) -> None:
+        """Raises _TooLarge."""
+        self._kept += piece
+        if len(self._kept) > MAX_ANSWER_BYTES:
+            raise _TooLarge
+
+    def of(self, response: httpx2.Response) -> bytes:
+        """None of it where it is packed, which nobody has asked for."""
+        packed = response.headers.get("content-encoding", "identity").lower() != "identity"
+        return b"" if packed else bytes(self._kept)
 
 
 class _Options(TypedDict):
@@ -77,6 +138,7 @@ def _options(url: str, key: str, timeout_seconds: float) -> _Options:
     return _Options(
         base_url=url,
         headers={
+            "Accept-Encoding": "identity",
             "Authorization": f"Bearer {key}",
             "User-Agent": f"outbox-client/{version('outbox-client')}",
         },
@@ -88,10 +150,13 @@ def _policy(request: Request[Any], retry_seconds: float) -> Policy:
     return policy(repeatable=request.repeatable, retry_seconds=retry_seconds)
 
 
-def _built(http: httpx2.Client | httpx2.AsyncClient, request: Request[Any]) -> httpx2.Request:
+def _built(
+    http: httpx2.Client | httpx2.AsyncClient, request: Request[Any]
+) -> tuple[httpx2.Request, float | None]:
+    """What is sent, and how long the whole of it may take."""
     own = request.timeout_seconds
     timeout = http.timeout if own is None else httpx2.Timeout(own, connect=CONNECT_SECONDS)
-    return http.build_request(
+    built = http.build_request(
         request.method,
         request.path,
         params=request.query,
@@ -99,27 +164,38 @@ def _built(http: httpx2.Client | httpx2.AsyncClient, request: Request[Any]) -> h
         headers=request.headers,
         timeout=timeout,
     )
+    return built, timeout.read
 
 
 @contextmanager
 def _translated(request: Request[Any]) -> Iterator[None]:
-    """Raises Unanswered in place of httpx2's errors."""
+    """Raises Unanswered in place of httpx2's errors, and Unreadable for what is too large."""
     try:
         yield
+    except _TooLarge as error:
+        detail = f"the answer is larger than {MAX_ANSWER_BYTES} bytes"
+        raise Unreadable(request.name, request.key, detail) from error
+    except TimeoutError as error:
+        detail = "no answer within the time of one attempt"
+        raise Unanswered(request.name, request.key, detail, True) from error
     except httpx2.RequestError as error:
         sent = not isinstance(error, NEVER_SENT)
         detail = f"{type(error).__name__}: {error}".rstrip(": ")
         raise Unanswered(request.name, request.key, detail, sent) from error
 
 
-def _read(request: Request[Answer], response: httpx2.Response, attempt_number: int) -> Answer:
+def _read(
+    request: Request[Answer], response: httpx2.Response, content: _Content, attempt_number: int
+) -> Answer:
     """Raises Problem for an answer other than 2xx, Unreadable for one that is not the API's."""
+    said = content.of(response)
     if response.is_success:
         try:
-            return request.decode(response.content)
-        except msgspec.DecodeError as error:
+            return request.decode(said)
+        # Of msgspec's, of text that is none, and of what is nested without end.
+        except (ValueError, RecursionError) as error:
             raise Unreadable(request.name, request.key, str(error)) from error
     if response.status_code == NOT_FOUND and request.method == "DELETE" and attempt_number > 1:
         # An attempt before it did it, and its answer was lost.
         return request.decode(b"")
-    raise problem(request.name, request.key, response)
+    raise problem(request.name, request.key, response, said)

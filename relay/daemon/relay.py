@@ -280,12 +280,14 @@ class Relay:
     def _check(self, connection: Connection) -> None:
         with transaction(connection):
             connection.execute(TIMEOUT)
-            migrations.check(connection)
+            newer = migrations.check(connection)
             needs_kafka = connection.execute(NEEDS_KAFKA).fetchone() is not None
             reason = foreign_cluster(connection)
         if reason is not None:
             self._telemetry.refused(reason)
             raise Refused(reason)
+        if newer:
+            logger.info("schema_is_newer", migrations=[str(one) for one in newer])
         if needs_kafka:
             self._settings.require_kafka()
 

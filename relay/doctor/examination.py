@@ -1,7 +1,7 @@
 """Whether everything that a relay needs is in order; each finding with its hint."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import confluent_kafka
 import msgspec
@@ -90,11 +90,11 @@ def _database(connection: Connection, settings: Settings) -> Generator[Finding, 
     # At first: what comes behind it reads tables, and may wait for them.
     yield from in_time(connection, "locks", locks.examine(connection))
     try:
-        migrations.check(connection)
+        newer = migrations.check(connection)
     except migrations.MigrationError as fault:
         yield Finding("fault", "migrations", fault.fault, fault.hint)
         return Outside()
-    yield ok("migrations", "all are in")
+    yield _migrations(newer)
     reader = _reader(connection)
     rights = [reader] if reader is not None else _rights(connection)
     yield from rights
@@ -222,6 +222,13 @@ READER = """
             (select relowner from pg_class where oid = 'outbox.message'::regclass), 'usage')
 """
 ROLE = "select current_user, rolsuper from pg_roles where rolname = current_user"
+
+
+def _migrations(newer: Sequence[migrations.Applied]) -> Finding:
+    if not newer:
+        return ok("migrations", "all are in")
+    names = ", ".join(str(one) for one in newer)
+    return ok("migrations", f"all are in; this version works beside those of a newer one: {names}")
 
 
 def _reader(connection: Connection) -> Finding | None:

@@ -1,10 +1,12 @@
 """Where a subscription's messages go in a cluster: topics, by channel."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
+from relay.kafka.asking_client import AskingClient
 from relay.kafka.refused_channels import Undeliverable
 from relay.kafka.routes import Route, Wire
 from relay.kafka.rules import KAFKA, Rules
@@ -49,7 +51,7 @@ class Destinations:
     ) -> None:
         """`prefix` comes before each subscription's own; `own` is the topic of relays' cursors."""
         self._wire = wire
-        self._admin = AdminClient(properties)
+        self._asking = AskingClient(partial(AdminClient, properties))
         self._prefix = prefix
         self._own = own
         self._rules = rules
@@ -60,6 +62,6 @@ class Destinations:
         names = TopicNames(self._prefix + settings.topic_prefix, settings.topic)
         made = self._made.get(names)
         if made is None:
-            topics = Topics(self._admin, names, self._own, self._rules)
+            topics = Topics(self._asking, names, self._own, self._rules)
             made = self._made[names] = Destination(self._wire, topics, names)
         return made

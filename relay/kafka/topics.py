@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
+from relay.kafka.asking_client import AskingClient
 from relay.kafka.rules import KAFKA, Rules
 from relay.kafka.topic import ASK_TIMEOUT_SECONDS, Asked, Closed, Topic, not_shown
 from relay.kafka.topic_names import TopicNames
@@ -27,11 +27,6 @@ FIND_TIMEOUT_SECONDS = 1.0
 # A topic that no run has looked for is forgotten: its channel was dropped, or another relay has it.
 # And however many names are made up, no more of those for which nothing waits are remembered.
 FORGOTTEN_SECONDS = 60.0
-# Once no question was answered for so long the session ends, and the next one has a new client.
-# librdkafka forgets its brokers where metadata names none, as that of a lone broker does which its
-# controller counted as gone for a moment; and then that client may never ask anybody again.
-# https://github.com/confluentinc/librdkafka/issues/5301
-UNANSWERED_SECONDS = 10.0
 MAX_REMEMBERED = 10_000
 KAFKAS_OWN = frozenset(
     ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata")
@@ -67,17 +62,15 @@ class Topics:
     """
 
     def __init__(
-        self, admin: AdminClient, names: TopicNames, own: str, rules: Rules = KAFKA
+        self, asking: AskingClient, names: TopicNames, own: str, rules: Rules = KAFKA
     ) -> None:
-        self._admin = admin
+        self._asking = asking
         self._names = names
         self._rules = rules
         self.own = own
         self._missing: dict[bytes, Missing] = {}
         self._answers: dict[bytes, Asked] = {}
         self._asked_at = float("-inf")
-        # Since when those that wait have had no answer; None: they have.
-        self._unanswered_since: float | None = None
 
     def look_up(self, channels: Iterable[bytes]) -> dict[bytes, Topic | Missing]:
         """The topics of these channels, by three requests at most for all together.
@@ -119,7 +112,7 @@ class Topics:
         names by the thousand.
         """
         try:
-            shown = self._admin.list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
+            shown = self._asking.client.list_topics(timeout=ASK_TIMEOUT_SECONDS).topics
         except KafkaException as failed:
             raise SinkAway(f"metadata of all topics: {failed.args[0].str()}") from failed
         in_sight = []
@@ -143,7 +136,7 @@ class Topics:
 
     def check_missing(self, channel: bytes) -> bool:
         """Whether the topic of a channel that waits was missing when all that wait were last asked
-        for together. Waits for no answer. Raises SinkAway where none has come for long.
+        for together. Waits for no answer.
         """
         now = time.monotonic()
         missing = self._missing.get(channel)
@@ -187,7 +180,7 @@ class Topics:
                 return
             answered = [self._take(*answer, now) for answer in self._answers.items()]
             self._answers = {}
-            self._demand_answers(now, any(answered))
+            self._asking.note_answers(now, any_came=any(answered))
             if not all(answered):
                 self.find_broker()
         if now < self._asked_at + MISSING_AGAIN_SECONDS:
@@ -201,19 +194,6 @@ class Topics:
         ]
         due.sort(key=lambda channel: self._missing[channel].asked_at)
         self._answers = self.ask(due[:MAX_ASKED])
-
-    def _demand_answers(self, now: float, answered: bool) -> None:
-        """Raises SinkAway where the client has been told nothing for so long."""
-        if answered:
-            self._unanswered_since = None
-        elif self._unanswered_since is None:
-            self._unanswered_since = now
-        elif now > self._unanswered_since + UNANSWERED_SECONDS:
-            channel = min(self._missing, key=lambda one: self._missing[one].asked_at)
-            seconds = now - self._unanswered_since
-            raise SinkAway(
-                f"topic {self._names.of(channel)}: no broker has answered for {seconds:.0f} s"
-            )
 
     def _forget(self, now: float) -> None:
         """What no channel that waits has asked for; a refusal is remembered here alone."""
@@ -245,7 +225,7 @@ class Topics:
         would wait for it.
         """
         with suppress(KafkaException):
-            self._admin.list_topics(self.own, timeout=FIND_TIMEOUT_SECONDS)
+            self._asking.client.list_topics(self.own, timeout=FIND_TIMEOUT_SECONDS)
 
     def ask(
         self, channels: Iterable[bytes], timeout_seconds: float = ASK_TIMEOUT_SECONDS
@@ -256,7 +236,7 @@ class Topics:
         names = {channel: self._names.of(channel) for channel in channels}
         if not names:
             return {}
-        descriptions = self._admin.describe_topics(
+        descriptions = self._asking.client.describe_topics(
             TopicCollection(list(names.values())),
             include_authorized_operations=self._rules.asks,
             request_timeout=timeout_seconds,
@@ -272,5 +252,5 @@ class Topics:
     ) -> dict[str, Future[Mapping[str, Any]]]:
         """By topic."""
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        answers = self._admin.describe_configs(resources, request_timeout=timeout_seconds)
+        answers = self._asking.client.describe_configs(resources, request_timeout=timeout_seconds)
         return {resource.name: answer for resource, answer in answers.items()}

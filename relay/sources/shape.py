@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relay.log import path
-from relay.sources.headers import taken
+from relay.sources.headers import fold, taken
 
 # Of CloudEvents in binary mode.
 _PREFIX = "ce_"
@@ -27,6 +27,8 @@ class Shape(NamedTuple):
 
     `event`: the type, id and source of an event; None: it is none. A message's headers are those
     `around` it, `of_event` and the record's `own`; `taken` are those that the log takes of all.
+    `own` is all but `paths`: those are all that the log takes for the same name, so that none
+    stands there in the place of the path.
     """
 
     paths: Sequence[int]
@@ -53,7 +55,8 @@ def _shape(names: tuple[str, ...], tombstone: bool) -> Shape:
     around = [(path.NAME, _ONWARD)]
     if tombstone:
         around.append((TOMBSTONE, _TRUE))
-    own = [(name, place) for place, name in enumerate(names) if name.lower() != path.NAME]
+    paths = [place for place, name in enumerate(names) if fold(name) == path.NAME]
+    own = [(name, place) for place, name in enumerate(names) if place not in paths]
     attributes = {
         name.removeprefix(_PREFIX): place
         for name, place in places.items()
@@ -68,7 +71,7 @@ def _shape(names: tuple[str, ...], tombstone: bool) -> Shape:
         of_event.append(("event-id", event[1]))
     named = [*around, *of_event, *own]
     return Shape(
-        paths=[place for place, name in enumerate(names) if name.lower() == path.NAME],
+        paths=paths,
         content_type=places.get("content-type", _NOTHING),
         idempotency_key=places.get("idempotency-key", _NOTHING),
         event=event,

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.database.blocking import connect, transaction
 from service.database.pool import Database
+from service.database.schema import demand_latest
 from service.database.transaction import Transaction
 from service.problems import Problem, refuse, unavailable
 
@@ -58,14 +59,16 @@ class Payments:
         return bool(self._found)
 
     async def look(self) -> None:
-        """Raises Problem 503 unless the database has the tables of what is served."""
+        """Raises Problem 503 unless the database has the tables of what is served, migrated."""
 
-        async def find(transaction: Transaction) -> Schema | None:
-            return await transaction.one(Schema, FIND, {})
+        async def find(transaction: Transaction) -> Schema:
+            schema = await transaction.one(Schema, FIND, {})
+            if schema is None or not schema.outbox:
+                raise unavailable("The database has no schema yet; run outbox-relay migrate.")
+            await demand_latest(transaction)
+            return schema
 
         schema = await self._database.run(find)
-        if schema is None or not schema.outbox:
-            raise unavailable("The database has no schema yet; run outbox-relay migrate.")
         if self._setting and not schema.sale:
             raise unavailable(f"{NOT_THERE}.")
         if self._setting is None and self._found is not schema.sale:

@@ -8,10 +8,13 @@ set standard_conforming_strings = on;
 create schema outbox;
 
 -- Which migrations ran here. `outbox-relay migrate` writes it and refuses a database that is newer than the code.
+-- A relay that does not know one of them goes on beside it where the newest that it knows is `compatible_from` or later.
+-- Null: only who knows it can work with what it made.
 create table outbox.migration (
-    version    integer primary key,
-    name       text not null,
-    applied_at timestamptz not null default clock_timestamp()
+    version         integer primary key,
+    name            text not null,
+    applied_at      timestamptz not null default clock_timestamp(),
+    compatible_from integer check (compatible_from < version)
 );
 
 -- The cluster that the transaction ids in this database belong to. In another cluster they mean nothing: see

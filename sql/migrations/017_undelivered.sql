@@ -70,7 +70,7 @@ declare
     give_up_at constant timestamptz := clock_timestamp() + interval '20 seconds';
     cursors    constant bigint[] := array(select id from outbox.cursor as c
                                           where c.subscription_id = undelivered.subscription_id);
-    found      text[];
+    reasons    text[];
 begin
     with kind (place, sentence) as (
         select 1, format('unread messages (%s%s)',
@@ -95,8 +95,8 @@ begin
         union all
         select 4, 'more to read than could be looked through in 20 s' where clock_timestamp() >= give_up_at
     )
-    select array_agg(sentence order by place) into found from kind;
-    return array_to_string(found, ', ');
+    select array_agg(sentence order by place) into reasons from kind;
+    return array_to_string(reasons, ', ');
 end
 $$;
 revoke execute on function outbox.undelivered(bigint) from public;

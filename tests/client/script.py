@@ -1,6 +1,7 @@
 """A server that answers as it is told, one answer after the other."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    after_seconds: float = 0.0
 
 
 class Request(NamedTuple):
@@ -63,6 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             )
         )
         told = self.server.answers[min(len(self.server.requests), len(self.server.answers)) - 1]
+        time.sleep(told.after_seconds)
         self.send_response(told.status)
         for name, value in told.headers.items():
             self.send_header(name, value)

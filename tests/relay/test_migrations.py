@@ -42,8 +42,10 @@ VERSIONS = [one.version for one in migrations.known()]
 
 def test_an_empty_database_gets_all_in_order_and_remembers_them(empty: Connection) -> None:
     assert migrate(empty) == VERSIONS
-    assert migrations.applied(empty) == {one.version: one.name for one in migrations.known()}
-    migrations.check(empty)
+    ran = migrations.applied(empty).values()
+    known = [(one.version, one.name) for one in migrations.known()]
+    assert [(one.version, one.name) for one in ran] == known
+    assert migrations.check(empty) == []
 
 
 def test_a_second_time_changes_nothing(empty: Connection) -> None:
@@ -82,6 +84,28 @@ def test_a_database_newer_than_the_code_is_refused(empty: Connection) -> None:
         migrate(empty)
 
 
+FUTURE = "insert into outbox.migration values (999, 'future', default, %s)"
+
+
+def test_a_newer_migration_that_says_so_is_worked_beside_and_not_migrated(
+    empty: Connection,
+) -> None:
+    migrate(empty)
+    empty.execute(FUTURE, [VERSIONS[-1]])
+    assert [str(one) for one in migrations.check(empty)] == ["999 future"]
+    with pytest.raises(MigrationError, match="999 future"):
+        migrate(empty)
+
+
+def test_a_newer_migration_that_needs_another_which_is_not_known_is_refused(
+    empty: Connection,
+) -> None:
+    migrate(empty)
+    empty.execute(FUTURE, [VERSIONS[-1] + 1])
+    with pytest.raises(MigrationError, match="999 future"):
+        migrations.check(empty)
+
+
 def test_a_database_that_other_migrations_made_is_refused_by_their_name(empty: Connection) -> None:
     migrate(empty)
     empty.execute("update outbox.migration set name = 'cursors' where version = 2")
@@ -89,6 +113,14 @@ def test_a_database_that_other_migrations_made_is_refused_by_their_name(empty: C
         migrations.check(empty)
     with pytest.raises(MigrationError, match="002 cursors"):
         migrate(empty)
+
+
+def test_a_schema_of_before_the_first_version_is_told_to_begin_anew(empty: Connection) -> None:
+    migrate(empty)
+    empty.execute("alter table outbox.migration drop column compatible_from")
+    for refused in (migrations.check, migrate):
+        with pytest.raises(MigrationError, match=r"before version 0\.1\.0.*begin anew"):
+            refused(empty)
 
 
 SALE_EXISTS = "select to_regnamespace('sale') is not null"
@@ -130,7 +162,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     monkeypatch.setattr(migrations, "sql_directory", lambda: tmp_path)
     with pytest.raises(errors.DivisionByZero):
         migrate(empty)
-    assert migrations.applied(empty) == {1: first.name}
+    assert list(migrations.applied(empty)) == [first.version]
     assert empty.execute("select to_regclass('outbox.half')").fetchone() == (None,)
 
 

@@ -146,6 +146,7 @@ MAY: dict[str, list[str]] = {
         "select outbox.trim_idempotency()",
         "select * from outbox.use_key(sha256(''))",
         "select sale.publish_update(gen_random_uuid(), '{}')",
+        "table outbox.migration",
     ],
     "outbox_relay": [
         *VIEWS,

@@ -17,6 +17,13 @@ from relay.sources.sqs import receipts
 from relay.sources.sqs.message import opened, unwraps
 from relay.sources.sqs.queue import Queue, Received, settings_of
 
+# What has entered is deleted from the queue, and nobody has it then but this server: its commit is
+# on disk before, whatever the server, the database or the role have set. Whether a standby has it
+# too is the operator's to say.
+DURABLE = """
+    select case when current_setting('synchronous_commit') = 'off'
+                then set_config('synchronous_commit', 'local', true) end
+"""
 # Between two questions for how many messages it has: each is a request that is paid for.
 LAG_SECONDS = 30.0
 
@@ -52,6 +59,7 @@ class QueueIntake(Intake[Queue]):
 
     def _take_in(self, connection: Connection, messages: list[Received]) -> None:
         with self.transaction(connection):
+            connection.execute(DURABLE)
             self.look(connection)
             ids = [_id(one) for one in messages]
             new = receipts.note(connection, self.source.id, ids)

@@ -6,6 +6,7 @@ relay/push/sqs/entry.py.
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +21,8 @@ NO_NOTIFICATION = "no_notification"
 BAD_ENCODING = "bad_encoding"
 TEXT = b"text/plain; charset=utf-8"
 CONTENT_TYPE = "content-type"
-MAX_ID = 100
-_NOT_PRINTABLE = re.compile("[^!-~]")
+# What a queue's own id for a message looks like: SQS's are UUIDs.
+_ID = re.compile("[!-~]{1,100}")
 
 _own = msgspec.json.Decoder(dict[str, str])
 
@@ -75,9 +76,13 @@ def received(message: Mapping[str, Any], queue: str) -> Record:
         headers=[
             (name, _value(one)) for name, one in (message.get("MessageAttributes") or {}).items()
         ],
-        # SQS's own are UUIDs.
-        message_id=_NOT_PRINTABLE.sub("?", str(message["MessageId"]))[:MAX_ID],
+        message_id=_id(str(message["MessageId"])),
     )
+
+
+def _id(given: str) -> str:
+    """What a message is known by: of two that are not the same never one, or the second is lost."""
+    return given if _ID.fullmatch(given) else hashlib.sha256(_bytes(given)).hexdigest()
 
 
 def _value(attribute: Mapping[str, Any]) -> bytes | None:

@@ -1,5 +1,6 @@
 """Receives from one queue, keeps what was received from others, and deletes it."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,11 +24,20 @@ logger = structlog.get_logger()
 
 # What one request takes.
 MAX_MESSAGES = 10
+# About so much is received at once, or what one request brings: a message may have a megabyte, and
+# is in memory several times until it has entered.
+MAX_BATCH_BYTES = 8_388_608
 # How long one waits for a first message, and each of several at once.
 WAIT_SECONDS = 2
 SHORT_WAIT_SECONDS = 1
-# For how long others don't see what was received: as the queue has it, within these.
-MIN_VISIBILITY_SECONDS, DEFAULT_VISIBILITY_SECONDS = 5, 30
+# For how long others don't see what was received: as the queue has it, within these. It is
+# prolonged while a batch lasts. What a killed relay had is seen again after so long, and a queue
+# may say hours.
+MIN_VISIBILITY_SECONDS, DEFAULT_VISIBILITY_SECONDS, MAX_VISIBILITY_SECONDS = 5, 30, 120
+# A queue's numbers: a place in a FIFO queue's order has twenty digits.
+_NUMBER = re.compile("[0-9]{1,40}")
+# What the database keeps.
+MAX_WAITING = 2**63 - 1
 VISIBILITY = "VisibilityTimeout"
 WAITING = "ApproximateNumberOfMessages"
 
@@ -62,9 +72,8 @@ class Queue:
         except Away as away:
             raise SinkAway(str(away)) from None
         said = self._attributes()
-        visibility = said.get(VISIBILITY, "")
-        seconds = int(visibility) if visibility.isdigit() else DEFAULT_VISIBILITY_SECONDS
-        self._visibility_seconds = max(seconds, MIN_VISIBILITY_SECONDS)
+        seconds = _number(said.get(VISIBILITY), DEFAULT_VISIBILITY_SECONDS)
+        self._visibility_seconds = min(max(seconds, MIN_VISIBILITY_SECONDS), MAX_VISIBILITY_SECONDS)
         # How many requests at once: more while each comes back full.
         self._at_once = 1
 
@@ -84,8 +93,8 @@ class Queue:
 
     def waiting(self) -> int | None:
         """How many messages it has, as far as it knows and says. Raises SinkAway."""
-        number = self._attributes().get(WAITING, "")
-        return int(number) if number.isdigit() else None
+        number = _number(self._attributes().get(WAITING), -1)
+        return None if number < 0 else min(number, MAX_WAITING)
 
     def receive(self) -> list[Received]:
         """What comes next, of a FIFO queue in its order; empty after a while. Raises SinkAway."""
@@ -98,7 +107,10 @@ class Queue:
                 if isinstance(answer, Exception):
                     raise self._away(answer)
         full = len(found) == MAX_MESSAGES * at_once
-        self._at_once = min(at_once * 2, THREADS) if full else max(at_once // 2, 1)
+        wanted = min(at_once * 2, THREADS) if full else at_once // 2
+        size = sum(one.record.size for one in found)
+        fitting = MAX_BATCH_BYTES * at_once // size if size else wanted
+        self._at_once = max(min(wanted, fitting), 1)
         return sorted(found, key=lambda one: one.sequence)
 
     def _receive(self, wait_seconds: int) -> list[Received]:
@@ -113,8 +125,7 @@ class Queue:
         return [self._received(one) for one in said.get("Messages") or ()]
 
     def _received(self, message: dict[str, Any]) -> Received:
-        sequence = str((message.get("Attributes") or {}).get("SequenceNumber", ""))
-        order = int(sequence) if sequence.isdigit() else 0
+        order = _number((message.get("Attributes") or {}).get("SequenceNumber"), 0)
         return Received(received(message, self._name), message["ReceiptHandle"], order)
 
     def delete(self, messages: Sequence[Received]) -> None:
@@ -159,6 +170,11 @@ class Queue:
     def _away(self, wrong: Exception) -> SinkAway:
         answer = fault(wrong, 0.0, alone=True)
         return SinkAway(f"{answer.error}: {answer.detail}")
+
+
+def _number(said: Any, otherwise: int) -> int:
+    """As the queue writes one; `otherwise` where it says none."""
+    return int(said) if isinstance(said, str) and _NUMBER.fullmatch(said) else otherwise
 
 
 def _parts(messages: Sequence[Received]) -> list[Sequence[Received]]:

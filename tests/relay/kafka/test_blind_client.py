@@ -1,4 +1,4 @@
-"""A client that gets no answers any more gives way to a new one.
+"""A client that gets no answers any more gives way to a new one, and no session ends for it.
 
 librdkafka forgets all brokers where their cluster says that it has none, as a lone broker does
 while its controller counts it as gone, and such a client may never ask again.
@@ -13,9 +13,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from relay.kafka import topics as module
+from relay.kafka.asking_client import UNANSWERED_SECONDS, AskingClient
 from relay.kafka.topic_names import TopicNames
-from relay.kafka.topics import UNANSWERED_SECONDS, Topics
-from relay.log.sink import SinkAway
+from relay.kafka.topics import Topics
 
 
 class Client:
@@ -57,19 +57,49 @@ def wait(topics: Topics, seconds: list[float], how_long: float) -> None:
         assert topics.check_missing(b"orders")
 
 
+class Clients:
+    """All that were made; the latest is the one that asks."""
+
+    def __init__(self) -> None:
+        self.made: list[Client] = []
+        asking = AskingClient(self._make)
+        self.topics = Topics(asking, TopicNames(), "own")
+        self.others = Topics(asking, TopicNames("other."), "own")
+
+    def _make(self) -> Any:
+        self.made.append(Client())
+        return self.made[-1]
+
+
 def test_a_channel_that_waits_gets_a_new_client_where_the_one_it_has_is_told_nothing(
     seconds: list[float],
 ) -> None:
-    topics: Topics = Topics(Client(), TopicNames(), "own")  # type: ignore[arg-type]
-    with pytest.raises(SinkAway, match="topic orders: no broker has answered for 1"):
-        wait(topics, seconds, UNANSWERED_SECONDS + 5)
+    clients = Clients()
+    wait(clients.topics, seconds, UNANSWERED_SECONDS - 1)
+    assert len(clients.made) == 1
+    wait(clients.topics, seconds, 5)
+    _, latest = clients.made
+    latest.sees = True
+    wait(clients.topics, seconds, 10 * UNANSWERED_SECONDS)
+    assert len(clients.made) == 2
+
+
+def test_a_cluster_that_answers_nothing_for_long_gets_few_clients_however_many_ask(
+    seconds: list[float],
+) -> None:
+    clients = Clients()
+    for _ in range(20):
+        wait(clients.topics, seconds, 5)
+        wait(clients.others, seconds, 5)
+    assert len(clients.made) <= 1 + 200 / UNANSWERED_SECONDS
 
 
 def test_a_client_that_is_told_something_now_and_then_is_kept(seconds: list[float]) -> None:
-    client = Client()
-    topics: Topics = Topics(client, TopicNames(), "own")  # type: ignore[arg-type]
+    clients = Clients()
+    [client] = clients.made
     for _ in range(5):
         client.sees = False
-        wait(topics, seconds, UNANSWERED_SECONDS - 2)
+        wait(clients.topics, seconds, UNANSWERED_SECONDS - 2)
         client.sees = True
-        wait(topics, seconds, 3)
+        wait(clients.topics, seconds, 3)
+    assert clients.made == [client]

@@ -170,6 +170,15 @@ def test_what_has_passed_this_installation_does_not_enter_again() -> None:
     assert headers_of(found)["outbox-path"] == f"{OTHER},{OWN}"
 
 
+@pytest.mark.parametrize("name", ["outbox_path", "Outbox.Path", "outbox~PATH"])
+def test_no_header_that_the_log_takes_for_the_path_stands_in_its_place(name: str) -> None:
+    """Who writes to both ends of a loop could else let a message go round for ever."""
+    found = made(b"", ("a", b"1"), (name, b"nowhere"))
+    assert headers_of(found) == {"outbox-path": OWN, "a": "1"}
+    came_back = Record("t", 0, 0, None, b"", [(name, OWN.encode())])
+    assert entry(came_back, "shop", OWN) is None
+
+
 def test_what_is_no_path_is_not_carried_and_of_a_long_one_the_end_is() -> None:
     odd = Record("t", 0, 0, None, b"", [("outbox-path", b"a\nb," + OTHER.encode() + b"," * 9000)])
     found = entry(odd, "shop", OWN)

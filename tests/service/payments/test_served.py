@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from relay import migrations
 from service.app import create_app
 from service.database.pool import Database
+from service.database.schema import LATEST_MIGRATION
 from service.payments import retention
 from service.payments.served import Payments
 from service.platform import keys
@@ -152,6 +153,16 @@ def test_where_the_database_has_them_payments_are_served(
     with service(database_url, payments) as client:
         assert client.get(f"{ORDERS}/{ID}").json()["detail"] == "The order does not exist."
         assert client.get("/readyz").status_code == 200
+
+
+def test_a_database_that_lacks_the_latest_migration_is_not_ready(database_url: str) -> None:
+    needed = [one for one in migrations.known() if not one.example]
+    assert needed[-1].version == LATEST_MIGRATION
+    with psycopg.connect(database_url, autocommit=True) as owner, service(database_url) as client:
+        owner.execute("delete from outbox.migration where version = %s", [LATEST_MIGRATION])
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert f"lacks migration {LATEST_MIGRATION:03}" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("value", ["", "yes", "true", "ON"])

@@ -78,8 +78,17 @@ def test_half_characters_and_control_characters_crash_nothing() -> None:
     )
     made = entry(opened(odd, False), "shop", OWN)
     assert made is not None
-    assert made[3] == "a??"
+    assert len(made[3]) == 64
     assert str(made[2]).startswith("base64:")
+
+
+def test_messages_with_different_ids_are_never_taken_for_one() -> None:
+    """What is known by its id is deleted from the queue as one that has entered."""
+    given = ["5", "a\x01", "a\x02", "a?", "ä", "ö", "x" * 100, "x" * 101, "x" * 102, ""]
+    ids = [received({"MessageId": one, "Body": ""}, "orders").message_id for one in given]
+    assert len(set(ids)) == len(given)
+    assert all(one and one.isascii() and len(one) <= 100 for one in ids)
+    assert (ids[0], ids[6]) == ("5", "x" * 100)
 
 
 def test_bytes_of_an_attribute_are_left_out_and_numbers_are_text() -> None:
