@@ -75,12 +75,12 @@ class Intake(ABC, Generic[From]):
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """In here it is at work."""
-        self.at_work = True
+        """In here it is at work, also within another such block."""
+        before, self.at_work = self.at_work, True
         try:
             yield
         finally:
-            self.at_work = False
+            self.at_work = before
 
     def leave(self, connection: Connection, reading: From) -> None:
         """Ends what is under way. Another relay may go on at once. Raises as `run`."""

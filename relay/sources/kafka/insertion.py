@@ -28,7 +28,13 @@ class Insertion:
             return
         self._thread.join()
         if self._fault is not None:
-            raise self._fault
+            try:
+                raise self._fault
+            finally:
+                # Its traceback leads here, and to the reader of the session that ends by it: in a
+                # circle with them a client, its threads and sockets, would last until the next
+                # collection.
+                self._fault = None
 
     def _run(self) -> None:
         try:

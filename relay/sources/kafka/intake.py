@@ -157,7 +157,7 @@ class TopicIntake(Intake[Reader]):
             return True
         batch = insertion.batch
         try:
-            with heartbeat_of(connection).elsewhere():
+            with self.working(), heartbeat_of(connection).elsewhere():
                 insertion.end()
         except Moved as moved:
             self._go_back(connection, reader, batch.moves.keys(), moved.held)

@@ -1,6 +1,8 @@
 """While one batch is taken in the next is read, and what it holds enters once all the same."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -10,8 +12,9 @@ from relay.settings import Settings
 from relay.sources.intake import session
 from relay.sources.kafka import reader
 from relay.sources.kafka.batch import Batch
+from relay.sources.kafka.insertion import Insertion
 from relay.sources.kafka.intake import TopicIntake
-from relay.sources.source import active
+from relay.sources.source import Source, active
 from tests.relay.sources.inward_stage import InwardStage, in_order, keyed
 
 pytest_plugins = ["tests.relay.sources.inward_fixtures"]
@@ -58,3 +61,24 @@ def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
     entered = inward.entered()
     assert len(entered) == RECORDS - TAKEN_BY_ANOTHER
     in_order(entered)
+
+
+def test_one_that_fails_is_in_no_circle_with_what_waits_for_it() -> None:
+    """A reader in one would keep its client's threads and sockets, a batch its payloads."""
+
+    def insert() -> None:
+        raise ConnectionError("gone")
+
+    def end() -> "weakref.ref[Batch]":
+        batch = Batch(Source(1, "in", "kafka", "shop", 3, "t", "earliest", "", "{}"), "own", {})
+        insertion = Insertion(batch, insert)
+        insertion.begin()
+        with pytest.raises(ConnectionError, match="gone"):
+            insertion.end()
+        return weakref.ref(batch)
+
+    gc.disable()
+    try:
+        assert end()() is None
+    finally:
+        gc.enable()
