@@ -1,14 +1,16 @@
 """`python -m bench.inward`: records of a topic into the log, beside two loops that copy.
 
 The bare loop leaves the records' headers out; the other has them as JSON, as the log keeps them.
-Both note no position and look at nothing. Processor time is that of the loop or the relay, of
-Postgres and of the broker; the relay's holds its start as well.
+Both note no position and look at nothing. Each is measured from its first commit to its last, so
+that no start is a part of it: records a second, and processor time of the loop or the relay, of
+Postgres and of the broker.
 """
 
 import argparse
 import statistics
 import sys
 import time
+from typing import Self
 
 import msgspec
 import psycopg
@@ -39,6 +41,34 @@ class Measured(msgspec.Struct, frozen=True):
         return (
             f"{self.rate:9,.0f} /s, µs a record: {self.client:5.1f} + Postgres {self.postgres:5.1f}"
             f" + broker {self.broker:4.1f}"
+        )
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """How many records were in, and what processor time each had used by then, in seconds."""
+
+    records: int
+    seconds: float
+    client: float
+    postgres: float
+    broker: float
+
+    @classmethod
+    def now(cls, arena: Arena, client_pid: int, records: int) -> Self:
+        """As it is."""
+        servers = cpu_seconds(arena.postgres.pid), cpu_seconds(arena.kafka.pid)
+        return cls(records, time.monotonic(), cpu_seconds(client_pid), *servers)
+
+    def until(self, last: Self) -> Measured:
+        """What was measured between the two."""
+        records = last.records - self.records
+        if records <= 0:
+            raise RuntimeError(f"{last.records} records are too few to measure")
+        return Measured(
+            records / (last.seconds - self.seconds),
+            (last.client - self.client) / records * 1e6,
+            (last.postgres - self.postgres) / records * 1e6,
+            (last.broker - self.broker) / records * 1e6,
         )
 
 
@@ -73,8 +103,15 @@ def _measure(arena: Arena, records: int, rounds: int) -> None:
         if number:
             bare.append(relay.rate / loops[0].rate)
             with_headers.append(relay.rate / loops[1].rate)
-    print(f"records into the log ÷ bare loop: {statistics.median(bare):.2f} (target ≥ {TARGET})")
-    print(f"÷ loop with headers: {statistics.median(with_headers):.2f}")
+    _say("bare loop", bare)
+    _say("loop with headers", with_headers)
+
+
+def _say(beside: str, ratios: list[float]) -> None:
+    """The median against the target."""
+    median = statistics.median(ratios)
+    met = "met" if median >= TARGET else "not met"
+    print(f"records into the log ÷ {beside}: {median:.2f} (target ≥ {TARGET}: {met})")
 
 
 def _fill(arena: Arena, records: int) -> None:
@@ -94,54 +131,39 @@ def _empty(arena: Arena) -> None:
         connection.execute("delete from outbox.source")
 
 
-def _servers(arena: Arena) -> tuple[float, float]:
-    return cpu_seconds(arena.postgres.pid), cpu_seconds(arena.kafka.pid)
-
-
-def _measured(
-    arena: Arena, records: int, rate: float, client: float, before: tuple[float, float]
-) -> Measured:
-    postgres, broker = (
-        (now - used) / records * 1e6 for now, used in zip(_servers(arena), before, strict=True)
-    )
-    return Measured(rate, client / records * 1e6, postgres, broker)
-
-
 def _loop(arena: Arena, records: int, with_headers: bool) -> Measured:
     _empty(arena)
     bootstrap_servers = arena.kafka.bootstrap_servers
-    before = _servers(arena)
-    measured = arena.measure(
-        "plain_inward", arena.database_url, bootstrap_servers, TOPIC, records, int(with_headers)
-    )
-    rate = records / float(measured["seconds"])
-    return _measured(arena, records, rate, measured["cpu_seconds"], before)
+    arguments = (arena.database_url, bootstrap_servers, TOPIC, records, int(with_headers))
+    with arena.start("plain_inward", *arguments) as process:
+        assert process.stdout is not None
+        first = last = None
+        for line in process.stdout:
+            if first is None:
+                first = Moment.now(arena, process.pid, int(line))
+            if int(line) == records:
+                last = Moment.now(arena, process.pid, records)
+    if first is None or last is None:
+        raise RuntimeError(f"the loop ended with {process.returncode}")
+    return first.until(last)
 
 
 def _relay(arena: Arena, records: int) -> Measured:
-    """The rate is from the first batch that is in: the relay's start is no part of it."""
     _empty(arena)
     with arena.connect() as connection, arena.relay() as relay:
-        before, used = _servers(arena), cpu_seconds(relay.pid)
         config = Jsonb({"topic": TOPIC})
         connection.execute("select outbox.connect_in('inward', 'entered', 'kafka', %s)", (config,))
-        first = began_at = 0.0
+        first: Moment | None = None
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        while time.monotonic() < deadline:
             row = connection.execute(MOVED).fetchone()
             entered = int(row[0]) if row else 0
-            now = time.monotonic()
-            if entered and not first:
-                first, began_at = float(entered), now
-            if entered == records == first:
-                raise RuntimeError(f"{records} records are too few to measure")
-            if entered == records:
-                rate = (records - first) / (now - began_at)
-                used = cpu_seconds(relay.pid) - used
-                return _measured(arena, records, rate, used, before)
-            if now > deadline:
-                raise RuntimeError(f"{entered} of {records} entered in time")
-            time.sleep(0.005)
+            if entered and first is None:
+                first = Moment.now(arena, relay.pid, entered)
+            if entered == records and first is not None:
+                return first.until(Moment.now(arena, relay.pid, entered))
+            time.sleep(0.02)
+    raise RuntimeError(f"{entered} of {records} entered in time")
 
 
 if __name__ == "__main__":

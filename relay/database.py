@@ -108,6 +108,11 @@ class Watched(psycopg.Connection[Any]):
             return super().wait(*arguments, **named)
 
 
+def heartbeat_of(connection: Connection) -> Heartbeat:
+    """Of the session's thread, where that waits for another that has the connection."""
+    return connection.heartbeat if isinstance(connection, Watched) else Heartbeat()
+
+
 def connect(settings: Settings, heartbeat: Heartbeat | None = None) -> Connection:
     """A connection in autocommit mode whose transactions are READ COMMITTED.
 

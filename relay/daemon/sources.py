@@ -13,6 +13,7 @@ from relay.database import Connection, connect, transaction
 from relay.log.path import OwnPath
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
+from relay.process import heap
 from relay.process.heartbeat import Heartbeat, Watch
 from relay.settings import Settings
 from relay.sources import source as rows
@@ -133,6 +134,7 @@ class SourceWorker:
         self._telemetry = telemetry
         self._heartbeat = Heartbeat()
         self._stop = threading.Event()
+        heap.collect_seldom()
         self._thread = threading.Thread(
             target=until_stopped,
             args=(self._session, self._stop, Exception, self._failed),

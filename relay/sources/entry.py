@@ -19,9 +19,10 @@ class Refused(Exception):
 def size(entry: Entry) -> int:
     """What the log's bound counts, in bytes."""
     _, _, group_key, _, headers, _, payload = entry
-    counted = len(payload)
-    if group_key is not None:
-        counted += len(group_key.encode())
-    if headers is not None:
-        counted += len(headers.encode())
-    return counted
+    return len(payload) + _bytes(group_key) + _bytes(headers)
+
+
+def _bytes(text: str | None) -> int:
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())

@@ -17,25 +17,14 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Event(NamedTuple):
-    """What a record says as an event. `attributes` are the others, as text."""
+    """What a record is whose value is a whole event. `attributes` are the others, as text."""
 
     type: str
     id: str
-    content_type: str | None
+    source: str
+    content_type: str
     data: bytes
     attributes: dict[str, str]
-
-
-def event(content_type: str, attributes: dict[str, str] | None, value: bytes) -> Event | None:
-    """Of a record's content type, empty for none, and of what its headers say of an event.
-
-    None: the record is no event. Raises Refused.
-    """
-    if is_structured(content_type):
-        return _structured(content_type.lower(), value)
-    if attributes is None:
-        return None
-    return _made(attributes, content_type or None, value)
 
 
 def is_structured(content_type: str) -> bool:
@@ -43,7 +32,9 @@ def is_structured(content_type: str) -> bool:
     return content_type[: len(STRUCTURED)].lower() == STRUCTURED
 
 
-def _structured(content_type: str, value: bytes) -> Event:
+def structured(content_type: str, value: bytes) -> Event:
+    """The event that a value is. Raises Refused."""
+    content_type = content_type.lower()
     if not content_type.startswith(f"{STRUCTURED}+json"):
         raise Refused(BAD_EVENT, f"content type {content_type:.100}: only …+json is understood")
     try:
@@ -54,8 +45,18 @@ def _structured(content_type: str, value: bytes) -> Event:
         }
     except (ValueError, RecursionError) as wrong:
         raise Refused(BAD_EVENT, f"the structured event can't be read: {wrong!s:.200}") from None
-    written = attributes.pop("datacontenttype", None)
-    return _made(attributes, written or "application/json", data)
+    attributes.pop("specversion", None)
+    written = attributes.pop("datacontenttype", None) or "application/json"
+    type_, id_ = attributes.pop("type", ""), attributes.pop("id", "")
+    source = attributes.get("source", "")
+    demand_whole(type_, id_, source)
+    return Event(type_, id_, source, written, data, attributes)
+
+
+def demand_whole(type_: str, id_: str, source: str) -> None:
+    """Raises Refused where an event lacks what each has."""
+    if not type_ or not id_ or not source:
+        raise Refused(BAD_EVENT, "an event has type, id and source")
 
 
 def _data(members: dict[str, msgspec.Raw]) -> bytes:
@@ -84,12 +85,3 @@ def _text(name: str, raw: msgspec.Raw) -> str:
     if isinstance(value, bool | int):
         return bytes(raw).decode()
     raise ValueError(f"{name} is no text, number or truth")
-
-
-def _made(attributes: dict[str, str], content_type: str | None, data: bytes) -> Event:
-    attributes.pop("specversion", None)
-    attributes.pop("datacontenttype", None)
-    type_, id_ = attributes.pop("type", ""), attributes.pop("id", "")
-    if not type_ or not id_ or not attributes.get("source"):
-        raise Refused(BAD_EVENT, "an event has type, id and source")
-    return Event(type_, id_, content_type, data, attributes)

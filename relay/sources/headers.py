@@ -12,8 +12,6 @@ import msgspec
 MAX_HEADERS = 100
 MAX_BYTES = 16_384
 MAX_NAME = 128
-# So many characters of names together: a name may be a megabyte.
-MAX_REMEMBERED = 2_000
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -39,8 +37,7 @@ def encoded(names: Sequence[str], values: Sequence[str]) -> str | None:
     if not "".join(values).isprintable():
         clean = [place for place, value in enumerate(values) if not _CONTROL.search(value)]
         names, values = [names[place] for place in clean], [values[place] for place in clean]
-    choose = _places if sum(map(len, names)) <= MAX_REMEMBERED else _places.__wrapped__
-    kept = {names[place]: values[place] for place in choose(tuple(names))}
+    kept = {names[place]: values[place] for place in taken(names)}
     while kept:
         text = msgspec.json.encode(kept)
         if len(text) <= MAX_BYTES:
@@ -49,16 +46,14 @@ def encoded(names: Sequence[str], values: Sequence[str]) -> str | None:
     return None
 
 
-# A topic's records have few sets of names.
-@lru_cache(200)
-def _places(names: tuple[str, ...]) -> tuple[int, ...]:
-    """Which of these the log takes."""
+def taken(names: Sequence[str]) -> Sequence[int]:
+    """The places of those that the log takes, if their values allow it."""
     kept: dict[str, int] = {}
     for place, name in enumerate(names):
         folded = fold(name)
         if folded:
             kept[folded] = place
-    return tuple(kept.values())[:MAX_HEADERS]
+    return list(kept.values())[:MAX_HEADERS]
 
 
 def fold(name: str) -> str:

@@ -75,15 +75,15 @@ class Intake(ABC, Generic[From]):
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """In here it is at work."""
-        self.at_work = True
+        """In here it is at work, also within another such block."""
+        before, self.at_work = self.at_work, True
         try:
             yield
         finally:
-            self.at_work = False
+            self.at_work = before
 
-    def leave(self, connection: Connection) -> None:
-        """Another relay may go on at once."""
+    def leave(self, connection: Connection, reading: From) -> None:
+        """Ends what is under way. Another relay may go on at once. Raises as `run`."""
 
     def look(self, connection: Connection) -> None:
         """Whether it still is to be read, and what is due; in the transaction under way."""
@@ -125,4 +125,4 @@ def session(intake: Intake[From], connection: Connection, keep_on: Callable[[], 
     with closing(reading):
         while keep_on():
             intake.run(connection, reading)
-        intake.leave(connection)
+        intake.leave(connection, reading)

@@ -4,18 +4,19 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
+import msgspec
+
 from relay.log import path
+from relay.sources import headers
 from relay.sources.entry import MAX_BYTES, Entry, Refused, size
-from relay.sources.event import BAD_EVENT, Event, event, is_structured
-from relay.sources.headers import encoded
+from relay.sources.event import BAD_EVENT, demand_whole, is_structured, structured
 from relay.sources.shape import Shape, shape_of
 
 # What a message without a content type has.
 UNKNOWN = "application/octet-stream"
-# An empty value is none, and the log keeps no NULL.
-TOMBSTONE = "kafka-tombstone"
 MAX_KEY_BYTES = 1024
 MAX_IDEMPOTENCY_KEY = 128
 MAX_CONTENT_TYPE = 255
@@ -23,6 +24,7 @@ MAX_CONTENT_TYPE = 255
 MAX_HEADERS = 200
 # What a header takes of memory besides its name and value.
 HEADER_BYTES = 100
+MAX_TYPE = 255
 _TYPE = re.compile(r"[^\x00-\x1f\x7f]{1,255}\Z")
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -47,7 +49,11 @@ class Record(NamedTuple):
         """All that it holds, in bytes of memory."""
         size = len(self.key or b"") + len(self.value or b"")
         size += HEADER_BYTES * len(self.headers)
-        return size + sum(len(name) + len(value or b"") for name, value in self.headers)
+        try:
+            return size + sum(map(len, chain.from_iterable(self.headers)))  # type: ignore[arg-type]
+        except TypeError:
+            # One has no value.
+            return size + sum(len(name) + len(value or b"") for name, value in self.headers)
 
 
 def entry(record: Record, channel: str, installation: str) -> Entry | None:
@@ -58,30 +64,34 @@ def entry(record: Record, channel: str, installation: str) -> Entry | None:
     if len(record.headers) > MAX_HEADERS:
         raise Refused("too_many_headers", f"{len(record.headers)}, and at most {MAX_HEADERS} enter")
     names, texts = _texts(record.headers)
-    shape = shape_of(names)
+    shape = shape_of(names, tombstone=record.value is None)
     came_by = path.passed([texts[place] for place in shape.paths]) if shape.paths else []
     if installation in came_by:
         return None
-    value = record.value or b""
-    content_type = "" if shape.content_type is None else texts[shape.content_type]
-    if len(value) > MAX_BYTES and not is_structured(content_type):
-        raise _too_large(len(value))
-    attributes = shape.attributes
-    found = event(
-        content_type,
-        None if attributes is None else {one: texts[at] for one, at in attributes.items()},
-        value,
-    )
-    key = None if shape.idempotency_key is None else texts[shape.idempotency_key]
-    onward = path.onward(came_by, installation) if came_by else installation
+    # As a shape's places count them.
+    texts += (path.onward(came_by, installation) if came_by else installation, "true", "")
+    type_, unique, data = record.topic, None, record.value or b""
+    content_type = texts[shape.content_type]
+    if is_structured(content_type):
+        type_, id_, source, content_type, data, attributes = structured(content_type, data)
+        unique = f"{source} {id_}"
+        kept = _of_structured(shape, texts, {**attributes, "id": id_})
+    else:
+        if len(data) > MAX_BYTES:
+            raise _too_large(len(data))
+        if shape.event is not None:
+            type_, id_, source = [texts[place] for place in shape.event]
+            demand_whole(type_, id_, source)
+            unique = f"{source} {id_}"
+        kept = _headers(shape, texts)
     made = (
         channel,
-        _type(found.type if found else record.topic),
+        _type(type_),
         None if record.key is None else group_key(record.key),
-        _idempotency_key(record, key, found),
-        _headers(record, shape, texts, found, onward),
-        _content_type(found.content_type if found else content_type),
-        found.data if found else value,
+        _idempotency_key(record, texts[shape.idempotency_key], unique),
+        kept,
+        _content_type(content_type),
+        data,
     )
     if (counted := size(made)) > MAX_BYTES:
         raise _too_large(counted)
@@ -125,15 +135,17 @@ def group_key(key: bytes) -> str:
 
 
 def _type(name: str) -> str:
-    if not _TYPE.match(name):
+    # Much that is not printable may stand in one.
+    if not (name.isprintable() and 0 < len(name) <= MAX_TYPE) and not _TYPE.match(name):
         raise Refused(BAD_EVENT, f"type {name[:255]!a} is not 1 to 255 printable characters")
     return name
 
 
-def _idempotency_key(record: Record, key: str | None, found: Event | None) -> str:
-    if not key and found:
+def _idempotency_key(record: Record, key: str, unique: str | None) -> str:
+    """What the record says, then what is unique of its event, then its place."""
+    if not key and unique is not None:
         # Only with its source an event's id is that of one event.
-        return _sha256(f"{found.attributes['source']} {found.id}")
+        return _sha256(unique)
     if not key:
         key = record.message_id or f"{record.topic}-{record.partition}-{record.offset}"
     # No dot in a key, and no colon in a topic's name.
@@ -151,24 +163,28 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content_type(given: str | None) -> str:
+def _content_type(given: str) -> str:
     fits = given and len(given) <= MAX_CONTENT_TYPE and _is_visible(given)
-    return given if given and fits else UNKNOWN
+    return given if fits else UNKNOWN
 
 
-def _headers(
-    record: Record, shape: Shape, texts: list[str], found: Event | None, onward: str
-) -> str | None:
+def _headers(shape: Shape, texts: list[str]) -> str | None:
     """The path, what else the event says of itself, and the record's own, which count more."""
-    names, values = [path.NAME], [onward]
-    if record.value is None:
-        names.append(TOMBSTONE)
-        values.append("true")
-    if found:
-        names += [f"event-{name}" for name in found.attributes]
-        values += found.attributes.values()
-        names.append("event-id")
-        values.append(found.id)
-    names += shape.own_names
-    values += [texts[place] for place in shape.own] if shape.paths else texts
-    return encoded(names, values)
+    # Most are as their names say that they can be.
+    if "".join(texts).isprintable():
+        text = msgspec.json.encode({name: texts[place] for name, place in shape.taken})
+        if len(text) <= headers.MAX_BYTES:
+            return text.decode()
+    named = [*shape.around, *shape.of_event, *shape.own]
+    return headers.encoded([name for name, _ in named], [texts[place] for _, place in named])
+
+
+def _of_structured(shape: Shape, texts: list[str], attributes: dict[str, str]) -> str | None:
+    """The same, of an event whose attributes are in its value."""
+    names = [name for name, _ in shape.around]
+    values = [texts[place] for _, place in shape.around]
+    names += [f"event-{name}" for name in attributes]
+    values += attributes.values()
+    names += [name for name, _ in shape.own]
+    values += [texts[place] for _, place in shape.own]
+    return headers.encoded(names, values)

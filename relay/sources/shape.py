@@ -5,49 +5,78 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relay.log import path
-from relay.sources.headers import MAX_REMEMBERED, fold
+from relay.sources.headers import fold, taken
 
 # Of CloudEvents in binary mode.
 _PREFIX = "ce_"
+# Attributes of an event that are no headers of its message; its id is the last of these.
+_ELSEWHERE = frozenset({"specversion", "datacontenttype", "type", "id"})
+# An empty value is none, and the log keeps no NULL.
+TOMBSTONE = "kafka-tombstone"
+# Places behind the headers' own: the path onward, `true` and an empty text stand there.
+_ONWARD, _TRUE, _NOTHING = -3, -2, -1
+# So many characters of names together.
+MAX_REMEMBERED = 2_000
+
+Named = Sequence[tuple[str, int]]
 
 
 class Shape(NamedTuple):
-    """Places among the headers. Names are told apart without case; of equal ones the last counts.
+    """Where among the headers' values is what. Names are told apart without case; of equal ones
+    the last counts.
 
-    `attributes` are those of an event, None: it is none. `own` is all but `paths`: those are all
-    that the log takes for the same name, so that none stands there in the place of the path.
+    `event`: the type, id and source of an event; None: it is none. A message's headers are those
+    `around` it, `of_event` and the record's `own`; `taken` are those that the log takes of all.
+    `own` is all but `paths`: those are all that the log takes for the same name, so that none
+    stands there in the place of the path.
     """
 
     paths: Sequence[int]
-    own: Sequence[int]
-    own_names: Sequence[str]
-    content_type: int | None
-    idempotency_key: int | None
-    attributes: dict[str, int] | None
+    content_type: int
+    idempotency_key: int
+    event: Sequence[int] | None
+    around: Named
+    of_event: Named
+    own: Named
+    taken: Named
 
 
-def shape_of(names: tuple[str, ...]) -> Shape:
+def shape_of(names: tuple[str, ...], *, tombstone: bool) -> Shape:
     """Of headers with these names."""
     # A name may be a megabyte: of those none is remembered.
-    return (_shape if sum(map(len, names)) <= MAX_REMEMBERED else _shape.__wrapped__)(names)
+    remembered = len("".join(names)) <= MAX_REMEMBERED
+    return (_shape if remembered else _shape.__wrapped__)(names, tombstone)
 
 
 # A topic's records have few sets of names.
 @lru_cache(200)
-def _shape(names: tuple[str, ...]) -> Shape:
+def _shape(names: tuple[str, ...], tombstone: bool) -> Shape:
     places = {name.lower(): place for place, name in enumerate(names)}
+    around = [(path.NAME, _ONWARD)]
+    if tombstone:
+        around.append((TOMBSTONE, _TRUE))
     paths = [place for place, name in enumerate(names) if fold(name) == path.NAME]
-    own = [place for place in range(len(names)) if place not in paths]
+    own = [(name, place) for place, name in enumerate(names) if place not in paths]
     attributes = {
         name.removeprefix(_PREFIX): place
         for name, place in places.items()
         if name.startswith(_PREFIX)
     }
+    event, of_event = None, []
+    if {"specversion", "type"} & attributes.keys():
+        event = [attributes.get(name, _NOTHING) for name in ("type", "id", "source")]
+        of_event = [
+            (f"event-{name}", place) for name, place in attributes.items() if name not in _ELSEWHERE
+        ]
+        of_event.append(("event-id", event[1]))
+    named = [*around, *of_event, *own]
     return Shape(
         paths=paths,
+        content_type=places.get("content-type", _NOTHING),
+        idempotency_key=places.get("idempotency-key", _NOTHING),
+        event=event,
+        around=around,
+        of_event=of_event,
         own=own,
-        own_names=[names[place] for place in own],
-        content_type=places.get("content-type"),
-        idempotency_key=places.get("idempotency-key"),
-        attributes=attributes if {"specversion", "type"} & attributes.keys() else None,
+        taken=[named[place] for place in taken([name for name, _ in named])],
     )

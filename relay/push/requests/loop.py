@@ -102,10 +102,9 @@ class RequestLoop:
         opening = self._open(settings, most_connections)
         self.client = asyncio.run_coroutine_threadsafe(opening, self.loop).result()
         self._writer = Writer(settings, telemetry)
-        # Requests make many objects and few cycles: the collector would take a tenth of the time
-        # to look through all that never goes.
+        # What is here by now never goes, and need not be looked through.
         gc.freeze()
-        gc.set_threshold(20_000, 20, 20)
+        heap.collect_seldom()
         heap.map_what_is_large()
 
     def slots(self, subscription_id: int, owner: Owner = None) -> Slots:

@@ -1,6 +1,6 @@
 """What becomes of the records of one batch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 from relay.sources.dead_letters import DeadLetter
 from relay.sources.entry import Entry, Refused
@@ -18,21 +18,22 @@ class Moved(Exception):
 
 
 class Batch:
-    """`standing`: where each partition stands that may be in it."""
+    """`standing`: where each partition stands that may be in it, before it."""
 
     def __init__(self, source: Source, installation: str, standing: Mapping[int, int]) -> None:
+        self.standing = dict(standing)
         self.moves: dict[int, Move] = {}
+        self.entries: list[Entry] = []
         self.dead: list[DeadLetter] = []
         self._channel = source.channel
         self._installation = installation
-        self._standing = standing
         # Those of which something enters, in its order.
         self._places: list[Record] = []
 
-    def entries(self, records: Iterable[Record]) -> Iterator[Entry]:
-        """What enters. Raises Moved, and what `records` does."""
+    def read(self, records: Iterable[Record]) -> None:
+        """Sorts out what enters. Raises Moved, and what `records` does."""
         channel, installation, moves = self._channel, self._installation, self.moves
-        place = self._places.append
+        enter, place = self.entries.append, self._places.append
         for record in records:
             move = moves.get(record.partition) or self._first(record)
             move.next_offset = record.offset + 1
@@ -46,10 +47,10 @@ class Batch:
                 continue
             move.entered += 1
             place(record)
-            yield made
+            enter(made)
 
     def refuse(self, faults: Mapping[int, str]) -> None:
-        """Of what `entries` gave, by its place: what the log says that does not take it."""
+        """Of the entries, by their places: what the log says that does not take it."""
         for at, words in sorted(faults.items()):
             record = self._places[at]
             self.dead.append(DeadLetter(record, "refused", words))
@@ -58,7 +59,7 @@ class Batch:
     def _first(self, record: Record) -> Move:
         """Of its partition. Raises Moved where it is of a former assignment."""
         move = self.moves[record.partition] = Move(record.offset, record.offset)
-        stands_at = self._standing.get(record.partition)
+        stands_at = self.standing.get(record.partition)
         if stands_at is None or record.offset < stands_at:
             raise Moved
         return move

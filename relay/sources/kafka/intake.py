@@ -2,15 +2,17 @@
 
 What a batch holds and how far it reaches commit together. Before, each partition's position is
 locked and compared with where the batch was read from: what another relay has taken in meanwhile
-rolls back here, and is read on from where that one came.
+rolls back here, and is read on from where that one came. While Postgres takes one batch in, the
+next is read and made; it is inserted once that one has committed.
 """
 
 import time
 from collections.abc import Collection, Mapping, Set
+from functools import partial
 
 from psycopg import errors
 
-from relay.database import Connection
+from relay.database import Connection, heartbeat_of
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 from relay.settings import Settings
@@ -19,6 +21,7 @@ from relay.sources.entering import enter
 from relay.sources.intake import Intake
 from relay.sources.kafka import positions
 from relay.sources.kafka.batch import Batch, Moved
+from relay.sources.kafka.insertion import Insertion
 from relay.sources.kafka.loops import Loops
 from relay.sources.kafka.positions import Move
 from relay.sources.kafka.reader import Absent, OffsetGone, Reader, properties_of
@@ -38,8 +41,10 @@ class TopicIntake(Intake[Reader]):
         self._shares = Shares(settings.name)
         self._loops = Loops(source, settings)
         self._looked_at = float("-inf")
-        # Where each partition stands that this relay reads.
+        # Where each partition stands that this relay reads, once the insertion has committed.
         self._standing: dict[int, int] = {}
+        # Of the batch before the one that is read.
+        self._insertion: Insertion | None = None
         # Whether others have some in which records wait.
         self._others_wait = False
         # Whether the topic was not there yet: all that it holds came after the source.
@@ -49,30 +54,47 @@ class TopicIntake(Intake[Reader]):
         source = self.source
         self._looked_at = float("-inf")
         self._standing = {}
+        self._insertion = None
         self._loops = Loops(source, self._settings)
         properties = properties_of(source.cluster, self._settings)
         return Reader(properties, source.topic, f"outbox.{self._installation}.{source.id}")
 
     def run(self, connection: Connection, reader: Reader) -> None:
         """As Intake.run. Raises OffsetGone for no offset: that is a question."""
+        try:
+            self._run(connection, reader)
+        except OffsetGone as gone:
+            if self._end_insertion(connection, reader):
+                raise self._gone(connection, reader, gone) from gone
+        except Exception:
+            # The connection is the insertion's until then.
+            self._end_insertion(connection, reader)
+            raise
+
+    def _run(self, connection: Connection, reader: Reader) -> None:
         if time.monotonic() > self._looked_at + LOOK_SECONDS:
+            self._end_insertion(connection, reader)
             self._look(connection, reader)
             self._looked_at = time.monotonic()
-        try:
-            found = reader.wait(WAIT_SECONDS)
-            if found or self._behind(reader, {}):
-                with self.working():
-                    self._take_in(connection, reader)
-        except OffsetGone as gone:
-            raise self._gone(connection, reader, gone) from gone
-        at_the_end = not found and self._standing.keys() <= reader.ends.keys()
-        if found or at_the_end:
+        found = reader.wait(WAIT_SECONDS)
+        if found or self._behind(reader, {}):
+            with self.working():
+                self._take_in(connection, reader)
+        if not found:
+            self._end_insertion(connection, reader)
+        at_the_end = not found and self._at_the_end(reader)
+        if at_the_end:
             self.note_well(connection)
         self.caught_up = at_the_end and not self._others_wait
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Connection, reader: Reader) -> None:
+        self._end_insertion(connection, reader)
         with self.transaction(connection):
             positions.let_go(connection, self.source, self._standing.keys(), self._settings.name)
+
+    def _at_the_end(self, reader: Reader) -> bool:
+        """Whether all is read that there was."""
+        return self._standing.keys() <= reader.ends.keys()
 
     def _behind(self, reader: Reader, moves: Mapping[int, Move]) -> dict[int, Move]:
         """Of other partitions than these: over what no reader sees, as transactions' marks."""
@@ -96,31 +118,62 @@ class TopicIntake(Intake[Reader]):
         """
         batch = Batch(self.source, self._installation, self._standing)
         try:
-            entries = list(batch.entries(reader.records()))
+            batch.read(reader.records())
             self._end(reader, batch.moves)
             # Asked after the batch was read: the topic that is there now is the one that it is
             # from.
             topic_id, _ = reader.told(reader.ask_topic())
-            with self.transaction(connection):
-                demand_unchanged(connection, self.source)
-                self._lock(connection, batch.moves, topic_id)
-                batch.refuse(enter(connection, entries, self.source.priority))
-                if batch.dead:
-                    dead_letters.keep(connection, self.source.id, batch.dead)
-                positions.move(connection, self.source, batch.moves, self._settings.name)
+        except Moved as moved:
+            if self._end_insertion(connection, reader):
+                self._go_back(connection, reader, batch.moves.keys(), moved.held)
+            return
+        if not self._end_insertion(connection, reader):
+            # What is in this batch is read once more.
+            return
+        self._standing.update((one, move.next_offset) for one, move in batch.moves.items())
+        self._insertion = Insertion(batch, partial(self._insert, connection, batch, topic_id))
+        if self._at_the_end(reader):
+            self._end_insertion(connection, reader)
+        else:
+            self._insertion.begin()
+
+    def _insert(self, connection: Connection, batch: Batch, topic_id: str) -> None:
+        """A batch's transaction. Raises Moved, Changed, Stopped and psycopg.Error."""
+        with self.transaction(connection):
+            demand_unchanged(connection, self.source)
+            self._lock(connection, batch, topic_id)
+            batch.refuse(enter(connection, batch.entries, self.source.priority))
+            if batch.dead:
+                dead_letters.keep(connection, self.source.id, batch.dead)
+            positions.move(connection, self.source, batch.moves, self._settings.name)
+
+    def _end_insertion(self, connection: Connection, reader: Reader) -> bool:
+        """Of the batch before; False: another relay was there first, and the reader went back.
+
+        Raises as `_insert`.
+        """
+        insertion, self._insertion = self._insertion, None
+        if insertion is None:
+            return True
+        batch = insertion.batch
+        try:
+            with self.working(), heartbeat_of(connection).elsewhere():
+                insertion.end()
         except Moved as moved:
             self._go_back(connection, reader, batch.moves.keys(), moved.held)
-        else:
-            moves = batch.moves
-            self._standing.update((one, move.next_offset) for one, move in moves.items())
-            entered = sum(one.entered for one in moves.values())
-            self.count(entered, sum(one.passed for one in moves.values()), batch.dead)
+            return False
+        moves = batch.moves.values()
+        entered, passed = sum(one.entered for one in moves), sum(one.passed for one in moves)
+        self.count(entered, passed, batch.dead)
+        self.note_well(connection)
+        return True
 
-    def _lock(self, connection: Connection, moves: Mapping[int, Move], topic_id: str) -> None:
+    def _lock(self, connection: Connection, batch: Batch, topic_id: str) -> None:
         """Raises Moved where a position is held, or is not where this batch begins."""
+        moves, standing = batch.moves, batch.standing
         known = positions.lock(connection, self.source, moves.keys())
         held = moves.keys() - known.keys()
-        if held or any(known[one].next_offset != self._standing.get(one) for one in moves):
+        if held or any(known[one].next_offset != standing.get(one) for one in moves):
             raise Moved(held)
         positions.demand_same_topic(self.source, known, topic_id)
 

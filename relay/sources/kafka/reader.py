@@ -50,7 +50,7 @@ OF_OTHERS: dict[str, Any] = {"receive.message.max.bytes": 33_554_432}
 OF_PRODUCERS = ("linger.ms", "queue.buffering.max.kbytes")
 ASK_SECONDS = 5.0
 MAX_BATCH_BYTES = 8_388_608
-MAX_BATCH_RECORDS = 20_000
+MAX_BATCH_RECORDS = 10_000
 # So many are taken out of librdkafka's queue at once. It makes megabytes of the headers of one, and
 # gives none at all where they are more than 100,000.
 SLICE = 8

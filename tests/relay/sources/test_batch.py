@@ -25,8 +25,8 @@ def test_each_partition_moves_behind_its_last_record_whatever_became_of_it() -> 
         record(1, 3),
         record(0, 9),
     ]
-    made = list(batch.entries(records))
-    assert [entry[3] for entry in made] == ["t-0-5", "t-1-3", "t-0-9"]
+    batch.read(records)
+    assert [entry[3] for entry in batch.entries] == ["t-0-5", "t-1-3", "t-0-9"]
     assert batch.moves == {0: Move(10, 5, 2, 1), 1: Move(4, 0, 1, 0)}
     assert [(one.record, one.reason) for one in batch.dead] == [(records[1], "too_large")]
 
@@ -34,7 +34,7 @@ def test_each_partition_moves_behind_its_last_record_whatever_became_of_it() -> 
 def test_what_the_log_refuses_is_a_dead_letter_and_has_not_entered() -> None:
     batch = Batch(SOURCE, OWN, {0: 0, 1: 0})
     records = [record(0, 0), record(1, 0), record(0, 1)]
-    list(batch.entries(records))
+    batch.read(records)
     batch.refuse({2: "own", 1: "no"})
     assert [(one.record, one.reason, one.detail) for one in batch.dead] == [
         (records[1], "refused", "no"),
@@ -48,6 +48,6 @@ def test_a_record_of_a_former_assignment_ends_the_batch(stale: Record) -> None:
     """Of a partition that is another relay's by now, or that was taken in before."""
     batch = Batch(SOURCE, OWN, {0: 5})
     with pytest.raises(Moved):
-        list(batch.entries([stale]))
+        batch.read([stale])
     # So that it is looked up where this partition stands.
     assert stale.partition in batch.moves

@@ -1,0 +1,84 @@
+"""While one batch is taken in the next is read, and what it holds enters once all the same."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+from relay.database import Connection, connect
+from relay.monitoring.telemetry import Telemetry
+from relay.settings import Settings
+from relay.sources.intake import session
+from relay.sources.kafka import reader
+from relay.sources.kafka.batch import Batch
+from relay.sources.kafka.insertion import Insertion
+from relay.sources.kafka.intake import TopicIntake
+from relay.sources.source import Source, active
+from tests.relay.sources.inward_stage import InwardStage, in_order, keyed
+
+pytest_plugins = ["tests.relay.sources.inward_fixtures"]
+
+RECORDS, TAKEN_BY_ANOTHER = 1000, 25
+
+
+def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
+    inward: InwardStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = inward.topic("orders", partitions=1)
+    inward.produce(topic, keyed(RECORDS, 20))
+    inward.take_in(topic)
+    monkeypatch.setattr(reader, "MAX_BATCH_RECORDS", 50)
+    insertions = 0
+    reads = threading.Event()
+    insert, of_batch = TopicIntake._insert, Batch.read
+
+    def read(batch: Batch, records: object) -> None:
+        reads.set()
+        of_batch(batch, records)  # type: ignore[arg-type]
+
+    def insert_beside(
+        intake: TopicIntake, connection: Connection, batch: Batch, topic_id: str
+    ) -> None:
+        nonlocal insertions
+        insertions += 1
+        if insertions == 3:
+            reads.clear()
+            assert reads.wait(20), "the next batch is not read meanwhile"
+            inward.execute(
+                "update outbox.source_position set next_offset = next_offset + %s",
+                TAKEN_BY_ANOTHER,
+            )
+        insert(intake, connection, batch, topic_id)
+
+    monkeypatch.setattr(Batch, "read", read)
+    monkeypatch.setattr(TopicIntake, "_insert", insert_beside)
+    settings = Settings.from_environment(inward.environment())
+    with connect(settings) as connection:
+        [source] = active(connection)
+        intake = TopicIntake(source, settings, Telemetry())
+        session(intake, connection, lambda: intake.entered < RECORDS - TAKEN_BY_ANOTHER)
+    entered = inward.entered()
+    assert len(entered) == RECORDS - TAKEN_BY_ANOTHER
+    in_order(entered)
+
+
+def test_one_that_fails_is_in_no_circle_with_what_waits_for_it() -> None:
+    """A reader in one would keep its client's threads and sockets, a batch its payloads."""
+
+    def insert() -> None:
+        raise ConnectionError("gone")
+
+    def end() -> "weakref.ref[Batch]":
+        batch = Batch(Source(1, "in", "kafka", "shop", 3, "t", "earliest", "", "{}"), "own", {})
+        insertion = Insertion(batch, insert)
+        insertion.begin()
+        with pytest.raises(ConnectionError, match="gone"):
+            insertion.end()
+        return weakref.ref(batch)
+
+    gc.disable()
+    try:
+        assert end()() is None
+    finally:
+        gc.enable()
