@@ -20,13 +20,12 @@ import psycopg
 from msgspec.structs import replace
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from rich.console import Console
 
 from bench import pgbench
 from bench.arena import POSTGRES_SETTINGS
-from bench.figures import Figure, Section, at_most, ratio, table
+from bench.figures import Figure, Section, at_most, ratio
+from bench.screen import Screen
 from local.postgres import Postgres
-from local.server import StartError
 from local.stack import temporary_directory
 from relay import migrations
 from relay.database import Connection
@@ -34,7 +33,6 @@ from relay.operate import catalogue, event_type_files
 from service.payments.event_types import DIRECTORY, examples
 from service.payments.lifecycle import CREATED
 
-WIDTH = 120
 BYTES = 500
 CLIENTS = 2
 MICROSECONDS = "{:.1f} µs"
@@ -62,34 +60,22 @@ class Measured(msgspec.Struct, frozen=True):
 
 def main() -> int:
     """Exit 0 when everything was measured, whatever it came to; 1 where it can't be."""
-    arguments = _arguments()
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    began_at = time.monotonic()
+    arguments, screen = _arguments(), Screen()
+    return screen.run(_measure(arguments, screen.tell), screen.show)
 
-    def tell(news: str) -> None:
-        console.print(f"{time.monotonic() - began_at:5.0f} s  {news}", highlight=False)
 
-    try:
-        with databases() as (urls, directory):
-            tell(f"four databases are there, {arguments.rounds} rounds begin after a first one")
-            measured = measure(
-                urls, directory, arguments.rounds, arguments.publishes, arguments.seconds, tell
-            )
-    except (StartError, RuntimeError, psycopg.Error) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 1
-    section = Section(
+def _measure(arguments: argparse.Namespace, tell: Callable[[str], None]) -> Iterator[Section]:
+    with databases() as (urls, directory):
+        tell(f"four databases are there, {arguments.rounds} rounds begin after a first one")
+        measured = measure(
+            urls, directory, arguments.rounds, arguments.publishes, arguments.seconds, tell
+        )
+    yield Section(
         "Publish by SQL, an order.created of 500 bytes",
         figures(measured),
         f"{arguments.publishes} publishes by one statement, and pgbench with {CLIENTS} sessions "
         f"for {arguments.seconds} s, in each database by turns; median of {arguments.rounds}.",
     )
-    console.print(table([section]))
-    console.print(f"[bold]{section.title}:[/bold] {section.note}", highlight=False)
-    tell("the end")
-    return 0
 
 
 def _arguments() -> argparse.Namespace:

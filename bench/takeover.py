@@ -11,23 +11,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import chain
 
 import msgspec
-import psycopg
-from rich.console import Console
 
 from bench import subscriptions
 from bench.arena import Arena, Connection
-from bench.figures import Figure, Section, at_most, table
+from bench.figures import Figure, Section, at_most
 from bench.push import latency
 from bench.push.arena import PushArena
 from bench.push.subscribers import CHANNEL, fill, subscribed
+from bench.screen import Screen
 from bench.watch import send_one, watch
 from bench.writer import PUBLISH
 from local.program import Program
-from local.server import StartError
 
-WIDTH = 120
 TARGET_SECONDS = 1.0
 EXACTLY_ONCE_TARGET_SECONDS = 2.0
 # Both relays are connected and at rest again; then a kill, and what was killed comes back when the
@@ -58,38 +56,20 @@ class Takeovers(msgspec.Struct, frozen=True):
 
 def main() -> int:
     """Exit 0 when everything was measured, whatever it came to; 1 where it can't be."""
-    arguments = _arguments()
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    began_at = time.monotonic()
+    arguments, screen = _arguments(), Screen()
+    note = (
+        "from the stop of the relay that is in the middle of a run, killed at once, to the "
+        "first arrival, at a read_committed consumer or an endpoint, of a message written "
+        f"after it; median and slowest of {arguments.rounds}; {arguments.rate} messages a "
+        "second; one clock, the machine's, for all. The longest wait is of any message after "
+        "the first kill, from its commit's answer: what a relay that comes back takes is in it."
+    )
 
-    def tell(news: str) -> None:
-        console.print(f"{time.monotonic() - began_at:5.0f} s  {news}", highlight=False)
+    def show(measured: list[list[Figure]]) -> None:
+        figures = list(chain.from_iterable(measured))
+        screen.show([Section("Takeover by the other of two relays", figures, note)])
 
-    figures: list[Figure] = []
-    fault: Exception | None = None
-    try:
-        for measured in _measure(arguments.rounds, arguments.rate, tell):
-            figures += measured
-    except (StartError, RuntimeError, psycopg.Error) as error:
-        # What was measured before is worth its table.
-        fault = error
-    except KeyboardInterrupt:
-        return 1
-    if figures:
-        note = (
-            "from the stop of the relay that is in the middle of a run, killed at once, to the "
-            "first arrival, at a read_committed consumer or an endpoint, of a message written "
-            f"after it; median and slowest of {arguments.rounds}; {arguments.rate} messages a "
-            "second; one clock, the machine's, for all. The longest wait is of any message after "
-            "the first kill, from its commit's answer: what a relay that comes back takes is in it."
-        )
-        section = Section("Takeover by the other of two relays", figures, note)
-        console.print(table([section]))
-        console.print(f"[bold]{section.title}:[/bold] {section.note}", highlight=False)
-    tell("the end")
-    if fault is not None:
-        print(fault, file=sys.stderr)
-    return int(fault is not None)
+    return screen.run(_measure(arguments.rounds, arguments.rate, screen.tell), show)
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,21 +6,17 @@ import argparse
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 from rich.console import Console
 
 from bench.arena import Arena
 from bench.growth import plot
 from bench.growth.dimensions import QUICK, Cell, Growth, Sizes
 from bench.growth.report import TITLES, table
-from local.server import StartError
+from bench.screen import Screen
 
-# Of the table.
-WIDTH = 132
 # A message in the log with its indexes and its WAL, and in the topics what they may keep of it.
 BYTES_PER_MESSAGE = 2200
 TOPIC_BYTES = 2_000_000_000
@@ -48,28 +44,14 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    began_at = time.monotonic()
+    screen = Screen()
 
-    def tell(news: str) -> None:
-        console.print(f"{time.monotonic() - began_at:5.0f} s  {news}", highlight=False)
-
-    cells: list[Cell] = []
-    fault: Exception | None = None
-    try:
-        cells.extend(_measure(sizes, arguments.only, tell))
-    except (StartError, RuntimeError, psycopg.Error) as error:
-        # The cells came one by one: what was measured before is worth its table.
-        fault = error
-    except KeyboardInterrupt:
-        return 1
-    if cells:
-        _show(cells, console)
+    def show(cells: list[Cell]) -> None:
+        _show(cells, screen.console)
         if plot.write(cells, arguments.plot):
-            tell(f"the plot is {arguments.plot}")
-    if fault is not None:
-        print(fault, file=sys.stderr)
-    return int(fault is not None)
+            screen.tell(f"the plot is {arguments.plot}")
+
+    return screen.run(_measure(sizes, arguments.only, screen.tell), show)
 
 
 def _show(cells: list[Cell], console: Console) -> None:

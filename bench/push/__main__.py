@@ -2,19 +2,14 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 
-import psycopg
-from rich.console import Console
-
-from bench.figures import Section, table
+from bench.figures import Section
 from bench.push import sections
 from bench.push.arena import PushArena
 from bench.push.sections import Bench, Sizes
-from local.server import StartError
+from bench.screen import Screen
 
-WIDTH = 120
 QUICK = Sizes(
     rounds=1,
     deliveries=4_000,
@@ -30,30 +25,8 @@ QUICK = Sizes(
 
 def main() -> int:
     """Exit 0 when everything was measured, whatever it came to; 1 where it can't be."""
-    arguments = _arguments()
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    began_at = time.monotonic()
-
-    def tell(news: str) -> None:
-        console.print(f"{time.monotonic() - began_at:5.0f} s  {news}", highlight=False)
-
-    measured: list[Section] = []
-    fault: Exception | None = None
-    try:
-        measured.extend(_measure(arguments, tell))
-    except (StartError, RuntimeError, psycopg.Error) as error:
-        # What was measured before is worth its table.
-        fault = error
-    except KeyboardInterrupt:
-        return 1
-    if measured:
-        console.print(table(measured))
-        for section in measured:
-            console.print(f"[bold]{section.title}:[/bold] {section.note}", highlight=False)
-    tell("the end")
-    if fault is not None:
-        print(fault, file=sys.stderr)
-    return int(fault is not None)
+    arguments, screen = _arguments(), Screen()
+    return screen.run(_measure(arguments, screen.tell), screen.show)
 
 
 def _arguments() -> argparse.Namespace:

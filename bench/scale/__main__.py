@@ -7,16 +7,13 @@ not fed with.
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import psycopg
-from rich.console import Console
 
 from bench import model
-from bench.figures import Figure, Section, table
+from bench.figures import Figure, Section
 from bench.model import Costs
 from bench.scale import check, costs, steady
 from bench.scale.arena import ScaleArena
@@ -24,38 +21,15 @@ from bench.scale.machine import machine
 from bench.scale.sale import Sale
 from bench.scale.sections import SECTIONS
 from bench.scale.stage import QUICK, Sizes, Stage
-from local.server import StartError
+from bench.screen import Screen
 
-WIDTH = 120
 NAMES = (*SECTIONS, "model")
 
 
 def main() -> int:
     """Exit 0 when everything was measured, whatever it came to; 1 where it can't be."""
-    arguments = _arguments()
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    began_at = time.monotonic()
-
-    def tell(news: str) -> None:
-        console.print(f"{time.monotonic() - began_at:5.0f} s  {news}", highlight=False)
-
-    measured: list[Section] = []
-    fault: Exception | None = None
-    try:
-        measured.extend(_measure(arguments, tell))
-    except (StartError, RuntimeError, OSError, psycopg.Error, msgspec.DecodeError) as error:
-        # What was measured before is worth its table.
-        fault = error
-    except KeyboardInterrupt:
-        return 1
-    if measured:
-        console.print(table(measured))
-        for section in measured:
-            console.print(f"[bold]{section.title}:[/bold] {section.note}", highlight=False)
-    tell("the end")
-    if fault is not None:
-        print(fault, file=sys.stderr)
-    return int(fault is not None)
+    arguments, screen = _arguments(), Screen()
+    return screen.run(_measure(arguments, screen.tell), screen.show)
 
 
 def _arguments() -> argparse.Namespace:
