@@ -11,7 +11,7 @@ from bench import classic
 from bench.arena import Arena, Connection
 from bench.messages import TOPIC, fill_classic, fill_log
 from bench.process import cpu_seconds, peak_memory_bytes
-from bench.watch import send_one, watch
+from bench.watch import send_one, wait_until, watch
 from relay.database import connect
 from relay.log.probe import probe
 from relay.settings import Settings
@@ -112,8 +112,10 @@ def by_relay(arena: Arena, messages: int, subscriptions: int = 1) -> Drain:
         used = cpu_seconds(relay.pid) - used
         wal, statements = written.per_message(messages)
         peak = peak_memory_bytes(relay.pid)
-        relay.stop()
         with connect(Settings.from_environment(arena.environment)) as session:
+            # Behind the last message there may be an end to note, in a run without any.
+            wait_until(lambda: not probe(session, "bench"))
+            relay.stop()
             empty_poll = _time_of(lambda: _poll_log(session))
     return Drain(
         messages_per_second=messages / seconds,

@@ -1,6 +1,7 @@
 """What a relay's checkpoints say about how far it got, by the database's clock."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from bench.arena import Connection
@@ -65,6 +66,13 @@ def wait_until_gone(connection: Connection, since: datetime, arrivals: int) -> d
             return ended_at
         if so_far > before:
             before, deadline = so_far, time.monotonic() + PATIENCE_SECONDS
+        _wait(deadline)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Raises RuntimeError where the relay does not get on."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
         _wait(deadline)
 
 
