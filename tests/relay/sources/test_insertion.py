@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 
+import psycopg
 import pytest
 
 from relay.database import Connection, connect
@@ -60,6 +61,48 @@ def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
         session(intake, connection, lambda: intake.entered < RECORDS - TAKEN_BY_ANOTHER)
     entered = inward.entered()
     assert len(entered) == RECORDS - TAKEN_BY_ANOTHER
+    in_order(entered)
+
+
+def test_after_a_session_lost_meanwhile_both_batches_are_read_again(
+    inward: InwardStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = inward.topic("orders", partitions=2)
+    inward.produce(topic, keyed(RECORDS, 20))
+    inward.take_in(topic)
+    monkeypatch.setattr(reader, "MAX_BATCH_RECORDS", 50)
+    insertions = 0
+    waits = threading.Event()
+    insert, end = TopicIntake._insert, Insertion.end
+
+    def lose_the_third(
+        intake: TopicIntake, connection: Connection, batch: Batch, topic_id: str
+    ) -> None:
+        nonlocal insertions
+        insertions += 1
+        if insertions == 3:
+            assert waits.wait(20), "nothing waits for it"
+            inward.execute("select pg_terminate_backend(%s)", connection.info.backend_pid)
+        insert(intake, connection, batch, topic_id)
+
+    def wait_for(insertion: Insertion) -> None:
+        if insertions == 3:
+            waits.set()
+        end(insertion)
+
+    monkeypatch.setattr(TopicIntake, "_insert", lose_the_third)
+    monkeypatch.setattr(Insertion, "end", wait_for)
+    settings = Settings.from_environment(inward.environment())
+    with connect(settings) as connection:
+        [source] = active(connection)
+        intake = TopicIntake(source, settings, Telemetry())
+        with pytest.raises(psycopg.OperationalError):
+            session(intake, connection, lambda: True)
+    assert intake.entered == len(inward.entered())
+    with connect(settings) as connection:
+        session(intake, connection, lambda: intake.entered < RECORDS)
+    entered = inward.entered()
+    assert len(entered) == RECORDS
     in_order(entered)
 
 
