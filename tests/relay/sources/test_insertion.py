@@ -23,13 +23,28 @@ pytest_plugins = ["tests.relay.sources.inward_fixtures"]
 RECORDS, TAKEN_BY_ANOTHER = 1000, 25
 
 
+def _settings(inward: InwardStage) -> Settings:
+    return Settings.from_environment(inward.environment())
+
+
+def _intake(
+    inward: InwardStage, monkeypatch: pytest.MonkeyPatch, *, partitions: int
+) -> TopicIntake:
+    """Of a topic that has RECORDS, in batches of 50."""
+    monkeypatch.setattr(reader, "MAX_BATCH_RECORDS", 50)
+    topic = inward.topic("orders", partitions=partitions)
+    inward.produce(topic, keyed(RECORDS, 20))
+    inward.take_in(topic)
+    settings = _settings(inward)
+    with connect(settings) as connection:
+        [source] = active(connection)
+    return TopicIntake(source, settings, Telemetry())
+
+
 def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
     inward: InwardStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = inward.topic("orders", partitions=1)
-    inward.produce(topic, keyed(RECORDS, 20))
-    inward.take_in(topic)
-    monkeypatch.setattr(reader, "MAX_BATCH_RECORDS", 50)
+    intake = _intake(inward, monkeypatch, partitions=1)
     insertions = 0
     reads = threading.Event()
     insert, of_batch = TopicIntake._insert, Batch.read
@@ -39,7 +54,7 @@ def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
         of_batch(batch, records)  # type: ignore[arg-type]
 
     def insert_beside(
-        intake: TopicIntake, connection: Connection, batch: Batch, topic_id: str
+        own: TopicIntake, connection: Connection, batch: Batch, topic_id: str
     ) -> None:
         nonlocal insertions
         insertions += 1
@@ -50,14 +65,11 @@ def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
                 "update outbox.source_position set next_offset = next_offset + %s",
                 TAKEN_BY_ANOTHER,
             )
-        insert(intake, connection, batch, topic_id)
+        insert(own, connection, batch, topic_id)
 
     monkeypatch.setattr(Batch, "read", read)
     monkeypatch.setattr(TopicIntake, "_insert", insert_beside)
-    settings = Settings.from_environment(inward.environment())
-    with connect(settings) as connection:
-        [source] = active(connection)
-        intake = TopicIntake(source, settings, Telemetry())
+    with connect(_settings(inward)) as connection:
         session(intake, connection, lambda: intake.entered < RECORDS - TAKEN_BY_ANOTHER)
     entered = inward.entered()
     assert len(entered) == RECORDS - TAKEN_BY_ANOTHER
@@ -67,23 +79,20 @@ def test_what_another_relay_takes_meanwhile_is_left_out_of_both_batches(
 def test_after_a_session_lost_meanwhile_both_batches_are_read_again(
     inward: InwardStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topic = inward.topic("orders", partitions=2)
-    inward.produce(topic, keyed(RECORDS, 20))
-    inward.take_in(topic)
-    monkeypatch.setattr(reader, "MAX_BATCH_RECORDS", 50)
+    intake = _intake(inward, monkeypatch, partitions=2)
     insertions = 0
     waits = threading.Event()
     insert, end = TopicIntake._insert, Insertion.end
 
     def lose_the_third(
-        intake: TopicIntake, connection: Connection, batch: Batch, topic_id: str
+        own: TopicIntake, connection: Connection, batch: Batch, topic_id: str
     ) -> None:
         nonlocal insertions
         insertions += 1
         if insertions == 3:
             assert waits.wait(20), "nothing waits for it"
             inward.execute("select pg_terminate_backend(%s)", connection.info.backend_pid)
-        insert(intake, connection, batch, topic_id)
+        insert(own, connection, batch, topic_id)
 
     def wait_for(insertion: Insertion) -> None:
         if insertions == 3:
@@ -92,14 +101,10 @@ def test_after_a_session_lost_meanwhile_both_batches_are_read_again(
 
     monkeypatch.setattr(TopicIntake, "_insert", lose_the_third)
     monkeypatch.setattr(Insertion, "end", wait_for)
-    settings = Settings.from_environment(inward.environment())
-    with connect(settings) as connection:
-        [source] = active(connection)
-        intake = TopicIntake(source, settings, Telemetry())
-        with pytest.raises(psycopg.OperationalError):
-            session(intake, connection, lambda: True)
+    with connect(_settings(inward)) as connection, pytest.raises(psycopg.OperationalError):
+        session(intake, connection, lambda: True)
     assert intake.entered == len(inward.entered())
-    with connect(settings) as connection:
+    with connect(_settings(inward)) as connection:
         session(intake, connection, lambda: intake.entered < RECORDS)
     entered = inward.entered()
     assert len(entered) == RECORDS
