@@ -15,7 +15,7 @@ from relay.push.requests.loop import BEHIND_SECONDS
 from relay.push.requests.sending import Sending
 from relay.push.requests.usual_time import UsualTime
 from tests.eventually import eventually
-from tests.receiver import after, hang, respond
+from tests.receiver import OK, Connection, after, hang, respond
 from tests.relay.push.stage import Answers, PushStage
 from tests.relay.push.together import Together, subscribe
 
@@ -168,19 +168,37 @@ def test_an_answer_that_is_there_when_a_late_loop_ends_the_wait_for_it_has_come_
     stage: PushStage, together: Together, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop stands still at one's answer; then another's is there, and the time is over."""
-    monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", 1.0)
-    monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", 1.0)
+
+    def wait_for_answers(seconds: float) -> None:
+        monkeypatch.setattr(sending, "SHARED_TAIL_SECONDS", seconds)
+        monkeypatch.setattr(sending, "MAX_SHARED_TAIL_SECONDS", seconds)
+
+    wait_for_answers(60.0)
     stage.subscribe("first")
     stage.subscribe("second")
-    stage.receiver.paths["/second"] = after(0.3)
-    answered = Sending.answered
-    stood: list[float] = []
+    asked, stood, answered = threading.Event(), threading.Event(), threading.Event()
+
+    async def first(connection: Connection) -> None:
+        await asyncio.to_thread(asked.wait, 10)
+        connection.write(OK)
+
+    async def second(connection: Connection) -> None:
+        asked.set()
+        await asyncio.to_thread(stood.wait, 10)
+        connection.write(OK)
+        await connection.drained()
+        answered.set()
+
+    stage.receiver.paths |= {"/first": first, "/second": second}
+    note = Sending.answered
 
     def stand(run: Sending, seconds: float) -> None:
-        answered(run, seconds)
-        if not stood:
-            stood.append(seconds)
-            time.sleep(1.5)
+        note(run, seconds)
+        if not stood.is_set():
+            stood.set()
+            assert answered.wait(10)
+            wait_for_answers(0.0)
+            run._end_tail_in(0.0)
 
     monkeypatch.setattr(Sending, "answered", stand)
     stage.publish("a:1")
