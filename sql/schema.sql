@@ -6724,7 +6724,8 @@ CREATE TABLE outbox.source_position (
     relay text,
     entered bigint DEFAULT 0 NOT NULL,
     passed bigint DEFAULT 0 NOT NULL,
-    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    moved_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    readers uuid[] DEFAULT '{}'::uuid[] NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -6770,7 +6771,7 @@ CREATE VIEW outbox.source_state AS
     source.paused_reason,
     source.waiting_since,
     source.waiting_reason,
-    (COALESCE(at.lag, (0)::numeric))::bigint AS lag,
+    (LEAST(COALESCE(at.lag, (0)::numeric), ('9223372036854775807'::bigint)::numeric))::bigint AS lag,
     (COALESCE(at.entered, (0)::numeric))::bigint AS entered,
     (COALESCE(at.passed, (0)::numeric))::bigint AS passed,
     COALESCE(at.partitions, (0)::bigint) AS partitions,
