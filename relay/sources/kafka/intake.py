@@ -247,8 +247,8 @@ class TopicIntake(Intake[Reader]):
             places = ", ".join(f"{one}:{begun[one]}" for one in deadly[:10])
             raise Stopped(
                 f"{MAX_ENDED} relays ended when they began to read topic {source.topic} at "
-                f"{places}. Records that unpack to more than a relay's memory do that. If something "
-                f"else ended them: outbox-relay connectors resume {source.name} tries again. If the "
+                f"{places}. Records that unpack to more than a relay's memory do that. If it was "
+                f"something else, outbox-relay connectors resume {source.name} tries again. If the "
                 f"records are not wanted: seek {source.name} --from a time behind them"
             )
 
