@@ -3259,7 +3259,8 @@ begin
     -- A dump of some tables may have come without its row.
     insert into outbox.installation (system_identifier)
     select system_identifier from pg_control_system()
-    on conflict (single) do update set id = excluded.id, system_identifier = excluded.system_identifier;
+    on conflict (single) do update
+        set id = excluded.id, system_identifier = excluded.system_identifier, note_key = excluded.note_key;
 
     return query
     select subscription.name, cursor.priority, cursor.id, latest.fresh_id
@@ -6396,6 +6397,7 @@ CREATE TABLE outbox.installation (
     single boolean DEFAULT true NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     system_identifier bigint NOT NULL,
+    note_key bytea DEFAULT (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) NOT NULL,
     CONSTRAINT installation_single_check CHECK (single)
 );
 
