@@ -35,7 +35,7 @@ run: $(STAMP) ## the whole stack until Ctrl-C; WITH=sqs,kafka-2 with what connec
 test: $(STAMP) ## the promises, on real Postgres and real Kafka
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not long and not nightly and not versions and not alone and not proof"
 
-test-long: $(STAMP) ## those that take outages, kills, stops and failovers, and older releases of Postgres
+test-long: $(STAMP) ## what takes longer: outages, kills, stops, failovers, and older releases of Postgres
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "long and not nightly and not versions and not proof"
 	$(BIN)/python -m pytest -m alone tests/chaos
 

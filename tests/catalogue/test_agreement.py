@@ -54,6 +54,7 @@ QUICK = settings(
 )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @QUICK
 @given(pair=pairs())

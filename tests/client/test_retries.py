@@ -74,6 +74,7 @@ class Murderer:
                 self._wire.cut()
 
 
+@pytest.mark.long
 def test_publishes_have_one_effect_each_while_answers_are_lost_and_the_service_is_killed(
     service: Service, wire: Proxy, losing: Outbox
 ) -> None:

@@ -223,6 +223,7 @@ def world(
         yield world
 
 
+@pytest.mark.long
 def test_nothing_is_off_when_all_is_as_it_must_be(world: World) -> None:
     world.deliver()
     assert world.wrong() == []
@@ -242,6 +243,7 @@ def test_a_webhook_that_never_reached_its_subscriber_is_off(world: World) -> Non
     assert world.wrong() == ["billing"]
 
 
+@pytest.mark.long
 def test_a_rollback_is_counted_and_no_fault(world: World) -> None:
     world.deliver()
     with world.sale.transaction(force_rollback=True):
@@ -250,6 +252,7 @@ def test_a_rollback_is_counted_and_no_fault(world: World) -> None:
     assert world.wrong() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plant", "found"),
     [

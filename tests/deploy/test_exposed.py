@@ -147,6 +147,7 @@ def fired(promtool: Path, directory: Path, series: list[Labels]) -> list[Labels]
     return [dict(re.findall(r'(\w+)="([^"]*)"', one)) for one in found]
 
 
+@pytest.mark.long
 def test_a_webhook_stuck_on_503_raises_one_alert_that_tells_of_it_and_no_other(
     promtool: Path, tmp_path: Path, stuck: list[Metric]
 ) -> None:

@@ -36,6 +36,7 @@ def read(postgres: Postgres) -> list[int]:
         return [row[0] for row in connection.execute("select value from kept order by 1")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [18, 17, 16, 15, 14])
 def test_data_survives_a_stop_and_a_start(tmp_path: Path, version: int) -> None:
     with Postgres.start(tmp_path / "data", version=version) as postgres:

@@ -37,6 +37,7 @@ def environment(url: str) -> dict[str, str]:
     return {"DATABASE_URL": url, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["migrate", "status", "run", "rebase", "doctor"])
 def test_a_schema_without_its_rows_is_told_by_every_command(
     command: str, database_url: str, target_url: str
@@ -78,6 +79,7 @@ def test_the_dumps_data_mends_it_as_well(
     assert target.execute(orders).fetchone() == (1,)
 
 
+@pytest.mark.long
 def test_without_the_row_of_the_installation_rebase_makes_it(
     database_url: str, target_url: str, target: Connection
 ) -> None:

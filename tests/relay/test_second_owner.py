@@ -77,6 +77,7 @@ def owner(cluster_url: str, request: pytest.FixtureRequest) -> Iterator[Owner]:
             superuser.execute(sql.SQL("drop role {}").format(role))
 
 
+@pytest.mark.long
 def test_migrate_says_what_is_to_be_granted_and_that_is_enough(owner: Owner) -> None:
     told = owner.migrate()
     with pytest.raises(errors.InsufficientPrivilege):

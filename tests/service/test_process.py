@@ -72,6 +72,7 @@ def test_an_unknown_setting_stops_the_start_with_exit_code_2() -> None:
     assert "password" not in ended.stderr + ended.stdout
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_is_a_fault(service: Program, database_url: str, port: int) -> None:
     ended = run_to_its_end({"DATABASE_URL": database_url, "SERVICE_PORT": str(port)})
     assert ended.returncode == 1

@@ -89,12 +89,14 @@ def shop(client: TestClient, database: psycopg.Connection[Any]) -> Shop:
     return Shop(client, database)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("promise", PLATFORM, ids=lambda promise: promise.__name__)
 def test_a_promise_of_the_platform_holds(platform: Platform, promise: Promise) -> None:
     promise(platform)
     assert sprung(platform.database) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("promise", SHOP, ids=lambda promise: promise.__name__)
 def test_a_promise_of_the_shop_holds(shop: Shop, promise: Promise) -> None:
     promise(shop)
@@ -112,6 +114,7 @@ def test_it_is_ready(client: TestClient) -> None:
     assert client.get("/readyz").status_code == 200
 
 
+@pytest.mark.long
 def test_keys_are_made_listed_and_revoked(clean_url: str) -> None:
     url = make_conninfo(clean_url, options=SET_PATH)
     assert keys(url, "create", "--name", "short-lived", "--scope", "read").startswith("ok_")

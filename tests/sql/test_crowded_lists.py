@@ -82,6 +82,7 @@ def buffers(db: Session, statement: str, **others: Any) -> int:
     return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LISTS)
 def test_what_one_has_lying_is_not_read_for_the_others(crowded: Session, name: str) -> None:
     """Neither for a key that does not see it, nor once more for each that is listed with it."""
@@ -97,6 +98,7 @@ def test_the_summary_of_one_reads_nothing_of_another(crowded: Session) -> None:
     assert buffers(crowded, of_one) < FEW_PAGES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LISTS)
 def test_of_what_is_lying_no_more_is_counted_than_is_said(crowded: Session, name: str) -> None:
     statement = LISTS[name]

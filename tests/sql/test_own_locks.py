@@ -105,6 +105,7 @@ def test_of_two_directions_at_once_one_has_the_name(
     assert isinstance(refusals[0], errors.UniqueViolation)
 
 
+@pytest.mark.long
 def test_a_source_that_a_session_keeps_locked_is_told_and_not_waited_for(
     db: Session, open_session: Open
 ) -> None:

@@ -118,6 +118,7 @@ KEYS = "idempotency_key_is_1_to_128_printable_characters_without_a_dot"
 HEADERS = "headers_are_an_object_of_strings"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("field", "value", "constraint"),
     [

@@ -77,6 +77,7 @@ def leave_behind(db: Session, open_session: Open) -> dict[int, list[int]]:
     return {cursor: pending(db, cursor) for (cursor,) in db.execute(CURSORS).fetchall()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("age", ["younger", "older"])
 def test_a_restored_database_loses_nothing_that_was_pending(
     db: Session, open_session: Open, any_database_url: str, move: Move, age: str

@@ -347,6 +347,7 @@ def readable(session: Session) -> str:
     return "\n".join(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", ["outbox_publisher", "outbox_service", "outbox_reader"])
 def test_nothing_that_a_role_may_read_holds_a_secret(
     db: Session, member: Member, group: str

@@ -149,6 +149,7 @@ def test_a_migration_says_its_path_before_anything_else(path: Path) -> None:
     assert statements[0] == "set search_path = pg_catalog, pg_temp;"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", [["-1"], []], ids=["in one transaction", "statement by statement"])
 def test_what_was_made_among_the_shadows_is_what_is_made_without(
     place: Place, mode: list[str]

@@ -132,6 +132,7 @@ def test_a_database_newer_than_the_code_is_refused(
     assert (refused.returncode, "migration 999" in refused.stderr) == (1, True)
 
 
+@pytest.mark.long
 def test_a_database_of_another_cluster_is_refused_until_it_is_rebased(
     connection: Connection, database_url: str
 ) -> None:
@@ -289,6 +290,7 @@ def test_what_hangs_keeps_it_alive_no_longer_than_its_time() -> None:
         assert process.wait(10) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("written", ["2026-03-01", "2026-03-01 09:00", "2026-03-01T09:00:00.5"])
 def test_a_time_without_an_offset_is_refused_with_one_that_is_taken(
     database_url: str, written: str

@@ -10,6 +10,7 @@ from tests.relay.operating import outbox_relay, relay_role
 CONFIG = {"brokers": "kafka.example.com:9092", "topic": "shop.orders"}
 
 
+@pytest.mark.long
 def test_a_connector_is_added_listed_and_paused(connection: Connection, database_url: str) -> None:
     environment = {"DATABASE_URL": database_url}
     made = outbox_relay(

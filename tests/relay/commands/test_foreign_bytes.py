@@ -26,6 +26,7 @@ def test_an_argument_that_is_not_utf_8_is_told(place: int) -> None:
     assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("program", "command", "name"),
     [

@@ -70,6 +70,7 @@ def run(command: str, url: str, environment: dict[str, str]) -> subprocess.Compl
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "encoding",
     [
@@ -88,6 +89,7 @@ def test_what_is_printed_in_utf_8_is_printed_in_every_encoding(
     assert len(told.stdout.splitlines()) == len(there.stdout.splitlines())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "encoding"),
     [

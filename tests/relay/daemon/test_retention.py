@@ -60,6 +60,7 @@ def test_partitions_are_made_ahead_and_turned_to(connection: Connection, week: S
     assert where == [("outbox.message_1",)]
 
 
+@pytest.mark.long
 def test_a_long_retention_turns_less_often(connection: Connection, database_url: str) -> None:
     years = settings(database_url, RELAY_RETENTION_DAYS="730")
     let_days_pass(connection, 100)

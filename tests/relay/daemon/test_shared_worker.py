@@ -68,6 +68,7 @@ def warm(stage: Stage, *names: str) -> Program:
     return relay
 
 
+@pytest.mark.long
 def test_all_move_together_and_each_gets_everything_in_order(stage: Stage) -> None:
     names = [f"s{n}" for n in range(6)]
     subscribe(stage, *names)
@@ -79,6 +80,7 @@ def test_all_move_together_and_each_gets_everything_in_order(stage: Stage) -> No
     assert relay.stop() == 0
 
 
+@pytest.mark.long
 def test_a_topic_that_is_missing_holds_up_no_other(stage: Stage) -> None:
     names = ["a", "b", "c"]
     subscribe(stage, *names)
@@ -111,6 +113,7 @@ def test_one_with_a_large_backlog_catches_up_while_the_others_go_on(stage: Stage
     assert relay.stop() == 0
 
 
+@pytest.mark.long
 def test_what_a_killed_relay_had_begun_another_one_ends(stage: Stage) -> None:
     names = [f"s{n}" for n in range(5)]
     subscribe(stage, *names)
@@ -123,6 +126,7 @@ def test_what_a_killed_relay_had_begun_another_one_ends(stage: Stage) -> None:
     all_arrived(stage, *names)
 
 
+@pytest.mark.long
 def test_two_relays_share_the_cursors(stage: Stage) -> None:
     names = [f"s{n}" for n in range(12)]
     subscribe(stage, *names)

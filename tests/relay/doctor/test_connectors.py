@@ -78,6 +78,7 @@ def told_of(database_url: str) -> list[str]:
     return [one.level for one in findings(database_url) if one.what == "connector"]
 
 
+@pytest.mark.long
 def test_a_namespace_that_is_reached_and_what_is_missing_there(azure: EventHubsStage) -> None:
     hub = f"{azure.topic_prefix}orders"
     azure.allow(hub, SEND)

@@ -135,6 +135,7 @@ def test_many_that_the_broker_refuses_one_by_one_delay_no_other_channel(
     assert stage.checkpoints() < 15
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
 )

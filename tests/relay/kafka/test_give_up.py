@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from tests.eventually import eventually
 from tests.relay.wires import Wires
 
@@ -36,6 +38,7 @@ class Traffic:
         assert time.monotonic() - self._last_at > SILENT_SECONDS
 
 
+@pytest.mark.long
 def test_what_is_given_up_is_thrown_away_before_the_cursor_is_let_go(wires: Wires) -> None:
     stage = wires.stage
     stage.create_topic("orders")

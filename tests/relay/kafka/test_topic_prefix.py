@@ -86,6 +86,7 @@ def test_what_would_go_to_kafkas_own_topics_becomes_dead_letters_and_the_others_
         assert (reason, channel in detail) == ("TOPIC_IS_KAFKAS_OWN", True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 @pytest.mark.parametrize(("prefix", "channel"), IN_FULL)
 def test_what_would_go_to_the_relays_own_topic_becomes_a_dead_letter_and_the_others_go(

@@ -210,6 +210,7 @@ def create(stage: Stage, allowed: Sequence[AclBinding]) -> None:
         made.result(30)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
 )

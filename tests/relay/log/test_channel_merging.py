@@ -251,6 +251,7 @@ class Writer:
         return []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(8))
 def test_topics_that_come_and_go_lose_repeat_and_invert_nothing(
     open_session: Open, db: Session, open_relay: OpenRelay, database_url: str, seed: int

@@ -166,6 +166,7 @@ def test_the_start_of_a_delta_reads_a_few_pages_of_each_partition(
     eventually(look, 30)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("messages", [2, 200])
 def test_the_range_reads_its_own_rows_in_the_order_of_the_index(
     retained: Retained, mode: Mode, messages: int
@@ -267,6 +268,7 @@ CHECKPOINTS = """
 """
 
 
+@pytest.mark.long
 def test_a_trace_looks_into_indexes_whatever_the_log_and_the_checkpoints_retain(
     retained: Retained, mode: Mode
 ) -> None:

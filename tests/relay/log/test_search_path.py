@@ -97,6 +97,7 @@ def stage(
     return stage
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
 )
@@ -140,6 +141,7 @@ def test_a_relay_delivers_and_redrives(
     stage.reckoning_is_whole("orders", "missing")
 
 
+@pytest.mark.long
 def test_retention_takes_old_partitions(open_relay: OpenRelay, db: Session) -> None:
     publish(db)
     turn(db)

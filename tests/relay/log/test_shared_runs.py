@@ -239,6 +239,7 @@ def test_no_more_than_its_limit_goes_of_each_place(
     assert sink.taken == {"a": written, "b": written}
 
 
+@pytest.mark.long
 def test_wherever_they_stand_each_gets_all_of_its_own_once_and_in_order(
     db: Session, together: Relay, sink: SharedSink, far: None
 ) -> None:

@@ -257,6 +257,7 @@ WORK: dict[str, Callable[[Connection], object]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 def test_a_reader_that_stays_keeps_no_maintenance_from_its_work_silently(
     connection: Connection, database_url: str, work: Callable[[Connection], object]

@@ -31,6 +31,7 @@ def reader_url(connection: Connection) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     ["status", "status --json", "subscriptions", "subscriptions --json", "channels list"],

@@ -59,6 +59,7 @@ def test_the_delay_is_by_the_databases_clock_from_writing_to_reading(
     assert 90 <= span.attributes["outbox.read_delay_seconds"] < 150
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "headers",
     [

@@ -231,6 +231,7 @@ def test_who_calls_itself_a_relay_and_is_none_is_named(relay_url: str, publisher
         seen_by(relay_url, pid)
 
 
+@pytest.mark.long
 def test_status_and_metrics_tell_it_as_far_as_they_come(
     relay_url: str, publisher_url: str, serve: Serve
 ) -> None:

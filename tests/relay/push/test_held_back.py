@@ -44,6 +44,7 @@ def alone(ran: dict[str, Ran]) -> set[str]:
     return {name for name, one in ran.items() if one.alone}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", ["", "one", None], ids=["no group", "one group", "many groups"])
 @pytest.mark.parametrize("answer", [hang, respond(500)], ids=["hangs", "fails"])
 def test_one_that_takes_nothing_leaves_its_backlog_in_the_log(

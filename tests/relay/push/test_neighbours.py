@@ -22,6 +22,7 @@ def relayed(stage: PushStage, spawn: Spawn) -> None:
     spawn("outbox-relay", "run", environment={"DATABASE_URL": stage.database_url, **ALLOWED})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -246,6 +246,7 @@ def test_revoked_now_the_old_secret_signs_nothing_more(stage: PushStage, relay: 
     verify(stage, alone)
 
 
+@pytest.mark.long
 def test_a_relay_without_the_key_says_what_it_waits_for_and_never_a_key(stage: PushStage) -> None:
     stage.subscribe()
     secret = rotate(stage, SECRET_KEY, "now")

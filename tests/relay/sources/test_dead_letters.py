@@ -75,6 +75,7 @@ def test_dead_letters_are_tried_again_and_forgotten(inward: InwardStage) -> None
     assert inward.state()["dead_letters"] == 0
 
 
+@pytest.mark.long
 def test_only_so_many_dead_letters_are_kept_and_then_it_asks(inward: InwardStage) -> None:
     topic = inward.topic("orders", partitions=1)
     inward.take_in(topic)

@@ -38,6 +38,7 @@ def test_offsets_that_are_gone_stop_it_with_a_question(inward: InwardStage) -> N
     in_order(inward.all_entered(150))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("while_it_is_read", [True, False])
 def test_a_topic_that_was_made_again_stops_it_with_a_question(
     inward: InwardStage, while_it_is_read: bool
@@ -94,6 +95,7 @@ def test_a_cluster_that_is_not_allowed_is_not_dialled(inward: InwardStage) -> No
     inward.all_entered(10)
 
 
+@pytest.mark.long
 def test_brokers_that_change_while_it_is_read_are_followed_from_where_it_stands(
     inward: InwardStage,
 ) -> None:
@@ -113,6 +115,7 @@ def test_brokers_that_change_while_it_is_read_are_followed_from_where_it_stands(
     assert not inward.state()["paused"]
 
 
+@pytest.mark.long
 def test_a_paused_one_takes_nothing_and_goes_on_where_it_stood(inward: InwardStage) -> None:
     topic = inward.topic("orders")
     inward.produce(topic, keyed(10, 5))
@@ -129,6 +132,7 @@ def test_a_paused_one_takes_nothing_and_goes_on_where_it_stood(inward: InwardSta
     assert relay.running
 
 
+@pytest.mark.long
 def test_a_seek_while_it_waits_begins_anew_at_once(inward: InwardStage) -> None:
     topic = inward.topic("orders")
     inward.produce(topic, keyed(10, 5))
@@ -139,6 +143,7 @@ def test_a_seek_while_it_waits_begins_anew_at_once(inward: InwardStage) -> None:
     inward.all_entered(20)
 
 
+@pytest.mark.long
 def test_after_a_seek_to_the_end_nothing_of_before_enters(inward: InwardStage) -> None:
     """Its former settings said earliest, and its session may look once more before it ends."""
     topic = inward.topic("orders")
@@ -157,6 +162,7 @@ def test_after_a_seek_to_the_end_nothing_of_before_enters(inward: InwardStage) -
         inward.all_entered(50 + n)
 
 
+@pytest.mark.long
 def test_what_came_after_a_pause_waits_though_it_is_read_by_then(inward: InwardStage) -> None:
     topic = inward.topic("orders")
     inward.produce(topic, keyed(10, 5))
@@ -173,6 +179,7 @@ def test_what_came_after_a_pause_waits_though_it_is_read_by_then(inward: InwardS
         inward.all_entered(10 * (n + 2))
 
 
+@pytest.mark.long
 def test_once_fails_where_a_source_can_not_be_read(inward: InwardStage) -> None:
     inward.take_in("orders", brokers="127.0.0.1:1")
     assert inward.relay("--once", RELAY_ALLOW_HOSTS="127.0.0.0/8").wait(60) == 1

@@ -23,6 +23,7 @@ from tests.relay.sources.inward_stage import InwardStage, in_order, keyed
 pytest_plugins = ["tests.relay.sources.inward_fixtures"]
 
 
+@pytest.mark.long
 def test_records_enter_once_in_the_order_of_their_keys(inward: InwardStage) -> None:
     topic = inward.topic("orders")
     inward.produce(topic, keyed(2000, 50))
@@ -237,6 +238,7 @@ def test_a_start_that_is_no_time_is_refused(inward: InwardStage, start: str) -> 
         inward.take_in("orders", **{"from": start})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["1969-12-31T23:59:59.999Z", "0001-01-01T00:00:00+14:00"])
 def test_a_time_before_all_time_is_the_beginning(inward: InwardStage, start: str) -> None:
     topic = inward.topic("orders", partitions=1)
@@ -257,6 +259,7 @@ def test_a_config_that_means_nothing_is_refused(inward: InwardStage, fault: str)
     assert "settings.topic" in program.log_tail()
 
 
+@pytest.mark.long
 def test_once_takes_in_what_a_relay_that_is_gone_was_reading(inward: InwardStage) -> None:
     topic = inward.topic("orders", partitions=1)
     inward.produce(topic, keyed(10, 5))

@@ -1,5 +1,7 @@
 """What other sessions lock: told, and waited for as far as it has to be."""
 
+import pytest
+
 from tests.eventually import eventually
 from tests.relay.sources.inward_stage import InwardStage, keyed
 
@@ -19,6 +21,7 @@ def test_no_lock_that_any_login_may_take_keeps_one_from_beginning(inward: Inward
         inward.all_entered(10)
 
 
+@pytest.mark.long
 def test_a_row_that_a_session_keeps_locked_is_told_and_then_it_begins(inward: InwardStage) -> None:
     topic = inward.topic("orders")
     inward.produce(topic, keyed(10, 5))
@@ -35,6 +38,7 @@ def test_a_row_that_a_session_keeps_locked_is_told_and_then_it_begins(inward: In
     inward.all_entered(10)
 
 
+@pytest.mark.long
 def test_a_row_that_a_session_keeps_locked_holds_up_nothing_that_has_begun(
     inward: InwardStage,
 ) -> None:

@@ -38,6 +38,7 @@ def runs(process_id: int) -> bool:
     return stat.rpartition(") ")[2][0] != "Z"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -9)])
 def test_no_process_is_left_however_much_is_asked(

@@ -76,6 +76,7 @@ def service(
         program.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "scheme"), [("telephone", "light"), ("desk", "dark")])
 def test_every_page_fits_its_screen_and_asks_nobody_else(
     service: Service, browser: Browser, size: str, scheme: Any

@@ -103,6 +103,7 @@ def service(
         database.execute(sql.SQL("drop role {}").format(role))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("size", "scheme"),
     [pytest.param("telephone", "dark", marks=pytest.mark.long), ("desk", "light")],

@@ -180,6 +180,7 @@ def test_the_document_is_one_by_asyncapis_own_schema(document: Json) -> None:
     assert not validator.is_valid(broken)
 
 
+@pytest.mark.long
 def test_the_document_is_read_by_asyncapis_own_parser(
     document: Json, parse: Callable[[Json], Json]
 ) -> None:

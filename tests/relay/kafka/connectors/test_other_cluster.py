@@ -33,6 +33,7 @@ KNOWN = {
 MAX_SECONDS = 5.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_messages_arrive_in_the_other_cluster_in_order(
     bridge: ConnectorStage, delivery: str
@@ -51,6 +52,7 @@ def test_messages_arrive_in_the_other_cluster_in_order(
     assert delivery == "at_least_once" or cursors == [True, False]
 
 
+@pytest.mark.long
 def test_without_a_topic_of_its_own_it_goes_to_that_of_the_channels_name(
     bridge: ConnectorStage,
 ) -> None:
@@ -67,6 +69,7 @@ def test_without_a_topic_of_its_own_it_goes_to_that_of_the_channels_name(
     bridge.arrived_beyond(channel, channel, once=True)
 
 
+@pytest.mark.long
 def test_a_relay_of_connectors_alone_needs_no_kafka_in_its_environment(
     bridge: ConnectorStage,
 ) -> None:
@@ -80,6 +83,7 @@ def test_a_relay_of_connectors_alone_needs_no_kafka_in_its_environment(
     bridge.arrived_beyond("orders", topic)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_a_killed_relays_work_is_taken_over(bridge: ConnectorStage, delivery: str) -> None:
     bridge.without_the_first()
@@ -94,6 +98,7 @@ def test_a_killed_relays_work_is_taken_over(bridge: ConnectorStage, delivery: st
     bridge.arrived_beyond("orders", topic, once=delivery == "exactly_once")
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_down_delays_neither_the_first_nor_an_endpoint(
     bridge: ConnectorStage,
 ) -> None:
@@ -154,6 +159,7 @@ def test_a_change_of_brokers_is_followed(bridge: ConnectorStage) -> None:
     assert len(bridge.beyond(topic)) == 10
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.nightly)]
 )
@@ -193,6 +199,7 @@ def test_credentials_are_found_in_the_environment(bridge: ConnectorStage) -> Non
     assert PASSWORD not in relay.log.read_text()
 
 
+@pytest.mark.long
 def test_what_a_file_of_a_credential_holds_now_counts(
     bridge: ConnectorStage, tmp_path: Path
 ) -> None:
@@ -263,6 +270,7 @@ def test_a_host_that_the_operator_does_not_allow_is_not_dialled(
     assert bridge.beyond(topic) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 def test_a_certificate_of_a_credential_opens_a_cluster_with_tls(
     bridge: ConnectorStage, delivery: str
@@ -282,6 +290,7 @@ def test_a_certificate_of_a_credential_opens_a_cluster_with_tls(
     assert "PRIVATE KEY" not in relay.log.read_text()
 
 
+@pytest.mark.long
 def test_a_cluster_whose_certificate_is_of_no_known_authority_gets_nothing(
     bridge: ConnectorStage,
 ) -> None:
@@ -312,6 +321,7 @@ def test_a_certificate_that_is_none_is_the_connectors_fault_and_the_others_go(
 SEND_TEST = "select outbox.send_test(id) from outbox.subscription where name = %s"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_test_message_goes_to_the_connectors_topic_and_nowhere_else(

@@ -55,6 +55,7 @@ def sent(script: Script, pause_seconds: float, workers: int) -> tuple[list[Answe
         return uvloop.run(send(server.url)), server.connections
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("pause_seconds", [0.0, 0.003, 0.011])
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.005, 0.02])

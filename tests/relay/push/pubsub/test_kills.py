@@ -18,6 +18,7 @@ GROUPS = 500
 FAULTS = {"fail_share": 0.05, "lose_share": 0.02, "seed": SEED}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("each", "kills"),
     [

@@ -46,6 +46,7 @@ def test_a_queue_that_is_not_there_is_waited_for(queues: QueueStage, relay: Push
     assert queues.waiting_reason() is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("code", "word"),
     [

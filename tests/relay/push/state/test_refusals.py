@@ -88,6 +88,7 @@ def half_open(stage: PushStage, refused: int = 0) -> None:
     assert stage.breaker() == "half-open"
 
 
+@pytest.mark.long
 @both_modes
 def test_refused_messages_beside_acknowledged_ones_never_open_it(
     stage: PushStage, relay: PushRelay, client_errors: str
@@ -226,6 +227,7 @@ def test_refused_messages_do_not_hide_failures(stage: PushStage, relay: PushRela
     assert stage.breaker() == "open"
 
 
+@pytest.mark.long
 @both_modes
 @pytest.mark.parametrize("count", [40, 500])
 def test_behind_refused_messages_a_half_open_breaker_comes_to_a_good_one_without_a_pause(

@@ -137,6 +137,7 @@ def test_a_cancelled_check_can_be_paid_again_and_complete_the_order(shop: Shop) 
     assert shop.read(order["id"])["status"] == "COMPLETED"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", NOT_PROCESSING)
 @pytest.mark.parametrize("event_type", CANCELLING)
 def test_only_a_processing_check_is_cancelled(shop: Shop, event_type: str, status: str) -> None:

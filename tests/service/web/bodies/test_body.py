@@ -337,6 +337,7 @@ def test_any_value_anywhere_is_answered_without_fault_or_partial_write(
         assert {"payment.success", "order.cancelled"} & set(sent)
 
 
+@pytest.mark.long
 @FUZZ
 @given(content=st.binary(max_size=300) | ANY_JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_answered_without_fault(shop: Shop, content: bytes) -> None:

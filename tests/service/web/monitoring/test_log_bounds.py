@@ -50,6 +50,7 @@ def told(front: Front, path: str) -> None:
     eventually(is_there)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "request_head",
     [
@@ -199,6 +200,7 @@ def test_a_crowd_of_websockets_writes_a_few_lines(front: Front) -> None:
     assert len(lines(front)) < 40 + (refusals.MAX_LINES * 2 + 2) * (len(seconds) + 1)
 
 
+@pytest.mark.long
 def test_a_websocket_that_is_taken_is_one_line_whatever_it_sends(
     front: Front, database: psycopg.Connection[Any]
 ) -> None:

@@ -4,10 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
+
 from tests.conftest import Spawn
 from tests.service.api import Platform
 
 
+@pytest.mark.long
 def test_every_path_answers_as_the_document_says(
     platform: Platform, spawn: Spawn, free_port: Callable[[], int]
 ) -> None:

@@ -19,6 +19,7 @@ FORGED = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("named", "address"),
     [
