@@ -33,6 +33,15 @@ class Figure(msgspec.Struct, frozen=True):
     form: str
     target: Target | None = None
 
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def misses(self) -> bool:
+        """Whether it has a target that its median does not keep."""
+        return self.target is not None and not self.target.met(self.median)
+
 
 class Section(msgspec.Struct, frozen=True):
     """Figures that were taken together, and in one sentence how."""
@@ -64,13 +73,12 @@ def table(sections: Sequence[Section]) -> Table:
 
 
 def _cells(figure: Figure) -> list[str]:
-    median = statistics.median(figure.values)
     spread = ""
     if len(figure.values) > 1:
         spread = " to ".join(figure.form.format(f(figure.values)) for f in (min, max))
-    cells = ["  " + figure.name, figure.form.format(median), spread]
+    cells = ["  " + figure.name, figure.form.format(figure.median), spread]
     if figure.target is None:
         return cells
     sign = "≥" if figure.target.is_least else "≤"
     bound = f"{sign} {figure.form.format(figure.target.bound)}"
-    return [*cells, bound, "[green]yes[/green]" if figure.target.met(median) else "[red]no[/red]"]
+    return [*cells, bound, "[red]no[/red]" if figure.misses else "[green]yes[/green]"]

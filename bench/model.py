@@ -12,6 +12,7 @@ own over its part.
 import argparse
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -282,17 +283,17 @@ def _arguments() -> tuple[argparse.Namespace, argparse.ArgumentParser]:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1e6:
-        raise argparse.ArgumentTypeError("write a number above 0, up to 1000000")
-    return value
+    with suppress(ValueError):
+        if 0 < float(text) <= 1e6:
+            return float(text)
+    raise argparse.ArgumentTypeError("write a number above 0, up to 1000000")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError("write a whole number from 0 to 1000000")
-    return value
+    with suppress(ValueError):
+        if 0 <= int(text) <= 1_000_000:
+            return int(text)
+    raise argparse.ArgumentTypeError("write a whole number from 0 to 1000000")
 
 
 def _table(costs: Costs, mixture: Mixture, retention_days: float) -> Table:

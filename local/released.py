@@ -1,7 +1,8 @@
 """What a version promises of the schema: its migrations to the byte, and what each role may do.
 
-`make schema` writes both for the version in pyproject.toml until CHANGELOG.md has a section of it.
-From its release on they stay as they are, and tests hold every later schema against them.
+`make schema` writes both for the version in pyproject.toml until CHANGELOG.md has a section of it,
+and its sql/roles.sql, by which tests make a database as the version left it. From its release on
+they stay as they are, and tests hold every later schema against them.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ DIRECTORY = ROOT / "tests" / "upgrade" / "released"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 # What the four roles may do, with names and types: code that runs under them can use nothing else.
-# Partitions are left out: who may what is asked of their parents.
+# `omit`: an argument that a call may leave out. Partitions are left out: who may what is asked of
+# their parents.
 RIGHTS = """
 with role (name) as (
     values ('outbox_publisher'), ('outbox_service'), ('outbox_relay'), ('outbox_reader')
@@ -27,12 +29,24 @@ with role (name) as (
     select r.oid, place.name || '.' || quote_ident(r.relname)
     from place join pg_class r on r.relnamespace = place.oid
     where r.relkind in ('r', 'p', 'v') and not r.relispartition
+), function (role, oid, name, argument_names) as (
+    select role.name, f.oid,
+           format('%s.%I(%s)', place.name, f.proname, pg_get_function_identity_arguments(f.oid)),
+           f.proargnames
+    from role cross join place join pg_proc f on f.pronamespace = place.oid
+    where has_function_privilege(role.name, f.oid, 'execute')
 )
-select concat_ws(' ', role.name, 'execute', place.name || '.' || quote_ident(f.proname)
-                 || '(' || pg_get_function_identity_arguments(f.oid) || ')',
-                 'returns', pg_get_function_result(f.oid))
-from role cross join place join pg_proc f on f.pronamespace = place.oid
-where has_function_privilege(role.name, f.oid, 'execute')
+select concat_ws(' ', role.name, 'usage', place.name)
+from role cross join place
+where has_schema_privilege(role.name, place.oid, 'usage')
+union all
+select concat_ws(' ', role, 'execute', name, 'returns', pg_get_function_result(oid))
+from function
+union all
+select concat_ws(' ', role, 'omit', function.name, argument.name)
+from function
+cross join lateral unnest(argument_names) with ordinality as argument (name, number)
+where pg_get_function_arg_default(oid, argument.number::integer) is not null
 union all
 select concat_ws(' ', role.name, kind, relation.name || '.' || quote_ident(c.attname),
                  format_type(c.atttypid, c.atttypmod),
@@ -73,6 +87,11 @@ def promised_hashes(version: str) -> dict[str, str]:
     return {name: digest for digest, name in (line.split() for line in lines)}
 
 
+def promised_roles(version: str) -> Path:
+    """The sql/roles.sql that the version was released with."""
+    return DIRECTORY / f"{version}.roles.sql"
+
+
 def rights(connection: Connection) -> set[str]:
     """What each role may do in a database of the present schema and roles, a line each."""
     return {line for (line,) in connection.execute(RIGHTS).fetchall()}
@@ -103,7 +122,7 @@ def _table(line: str) -> str:
 
 
 def write(connection: Connection) -> None:
-    """Writes both for the version under way, from a migrated database that has the roles."""
+    """Writes all for the version under way, from a migrated database that has the roles."""
     version = version_under_way()
     if version is None:
         return
@@ -112,3 +131,4 @@ def write(connection: Connection) -> None:
     (DIRECTORY / f"{version}.sha256").write_text("".join(lines))
     allowed = (f"{line}\n" for line in sorted(rights(connection)))
     (DIRECTORY / f"{version}.rights").write_text("".join(allowed))
+    promised_roles(version).write_bytes((migrations.sql_directory() / "roles.sql").read_bytes())

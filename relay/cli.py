@@ -4,7 +4,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 
 import psycopg
@@ -12,21 +13,7 @@ import structlog
 from psycopg import errors
 
 from relay import migrations
-from relay.commands import (
-    catalogue,
-    channels,
-    connectors,
-    dead_letters,
-    doctor,
-    migrate,
-    rebase,
-    replay,
-    run,
-    secrets,
-    status,
-    subscriptions,
-    trace,
-)
+from relay.commands import secrets
 from relay.commands.arguments import words
 from relay.commands.outcome import BAD_CONFIGURATION, FAULT, complain
 from relay.database import EncodingError
@@ -59,7 +46,8 @@ def main() -> int:
         written = words(sys.argv[1:])
     except ValueError as fault:
         return complain(BAD_CONFIGURATION, str(fault))
-    arguments = parser().parse_args(written)
+    named = [name for name in COMMANDS if written[:1] == [name]]
+    arguments = parser(named or COMMANDS).parse_args(written)
     chosen: Command = arguments.command
     try:
         if chosen is secrets.new_key:
@@ -127,25 +115,27 @@ def _environment() -> str:
     return f"environment:\n{lines}\n\nexit codes: 0 done, 1 fault, 2 bad configuration"
 
 
-NOUNS = (
-    run,
-    migrate,
-    status,
-    subscriptions,
-    connectors,
-    channels,
-    catalogue,
-    secrets,
-    dead_letters,
-    trace,
-    replay,
-    rebase,
-    doctor,
+# Each is a module of relay.commands. Only the one that is called is imported: `run` and some others
+# need all that carries messages, for which the rest would wait. `--help` imports them all.
+COMMANDS = (
+    "run",
+    "migrate",
+    "status",
+    "subscriptions",
+    "connectors",
+    "channels",
+    "catalogue",
+    "secrets",
+    "dead-letters",
+    "trace",
+    "replay",
+    "rebase",
+    "doctor",
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands with their arguments."""
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """These commands with their arguments."""
     whole = argparse.ArgumentParser(
         "outbox-relay",
         description=DESCRIPTION,
@@ -156,6 +146,6 @@ def parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"outbox-relay {version('outbox-relay')}"
     )
     subparsers = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for noun in NOUNS:
-        noun.add(subparsers)
+    for name in names:
+        import_module(f"relay.commands.{name.replace('-', '_')}").add(subparsers)
     return whole

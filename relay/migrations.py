@@ -168,7 +168,6 @@ def migrate(connection: Connection, *, outbox_only: bool) -> Iterator[Migration]
     """
     with transaction(connection):
         connection.execute(TIMEOUT)
-        # A newer version may have granted the roles what this one would not.
         _refuse(_unknown(applied(connection).values()))
         _refuse_without_rows(connection)
     for migration in known():
@@ -243,10 +242,13 @@ def grant_roles(connection: Connection) -> bool:
     """Makes the group roles and their grants anew, from sql/roles.sql.
 
     False, and nothing done, where the connecting role may not make roles. What changes about who
-    may connect to the database comes as notices.
+    may connect to the database comes as notices. Raises MigrationError for a newer database.
     """
     with transaction(connection):
         _lock(connection)
+        # Under the lock: a newer version may have migrated meanwhile, and granted the roles what
+        # this one would take from them.
+        _refuse(_unknown(applied(connection).values()))
         may = connection.execute(MAY_MAKE_ROLES).fetchone()
         if not may or not may[0]:
             return False

@@ -87,9 +87,11 @@ def empty_url(postgres_server: PostgresServer) -> Iterator[str]:
 COMMANDS = ("outbox-relay", "outbox-service")
 
 
-def tell_their_version(relay: Installed) -> None:
+def explain_themselves(relay: Installed) -> None:
+    """The help of all commands imports all that they need."""
     for name in COMMANDS:
         assert relay.run(name, "--version") == f"{name} {version('outbox-relay')}\n"
+        assert "DATABASE_URL" in relay.run(name, "--help")
 
 
 def publish_and_deliver(
@@ -132,7 +134,7 @@ def test_the_wheels_work_with_the_locked_versions_and_nothing_else(
     client = Installed(
         tmp_path / "client", sys.executable, "-c", ROOT / "requirements.lock", wheels.client
     )
-    tell_their_version(relay)
+    explain_themselves(relay)
     publish_and_deliver(relay, client, empty_url, free_port(), tmp_path / "service.log")
 
 
@@ -148,7 +150,5 @@ def test_the_wheels_work_on_each_python_with_the_newest_versions_that_they_allow
     interpreter = find(python)
     relay = Installed(tmp_path / "relay", interpreter, f"{wheels.relay}{EXTRAS}")
     client = Installed(tmp_path / "client", interpreter, wheels.client)
-    tell_their_version(relay)
-    for name in COMMANDS:
-        assert "DATABASE_URL" in relay.run(name, "--help")
+    explain_themselves(relay)
     publish_and_deliver(relay, client, empty_url, free_port(), tmp_path / "service.log")

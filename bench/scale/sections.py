@@ -50,6 +50,7 @@ def served(stage: Stage) -> Section:
             figures += [
                 Figure(f"{number} endpoints, {by}: p50", [one.p50], "{:.1f} ms"),
                 Figure("  p99", [one.p99], "{:.1f} ms", _latency(relays, number)),
+                Figure("  requests", [one.deliveries], "{:,.0f} /s"),
                 Figure("  processor of the relays", [one.relay_cores], "{:.2f} cores"),
                 Figure("  processor of Postgres", [one.postgres_cores], "{:.2f} cores"),
                 Figure("  memory of the relays", [one.relay_bytes / MEBIBYTE], "{:.0f} MiB"),
@@ -65,8 +66,8 @@ def served(stage: Stage) -> Section:
     return Section(
         "How many endpoints are served",
         figures,
-        f"commit → request at {DELIVERIES:,} signed requests a second in all, each message to "
-        "every endpoint; they answer at once, and share the two cores with the relays.",
+        f"commit → request at up to {DELIVERIES:,} signed requests a second in all, each message "
+        "to every endpoint; they answer at once, and share the two cores with the relays.",
     )
 
 

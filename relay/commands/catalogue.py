@@ -2,18 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from relay.commands.arguments import Subparsers, command
 from relay.commands.connection import migrated
 from relay.commands.outcome import DONE, FAULT, complain
+from relay.operate import catalogue, event_type_files
+from relay.operate.catalogue import Outcome
+from relay.operate.event_type_files import CatalogueError
 from relay.operate.table import printable, table
 from relay.settings import Settings
-
-if TYPE_CHECKING:
-    from relay.operate.catalogue import Outcome
-
-# The commands read the catalogue where they need it: no other one does, and each would wait for it.
 
 
 def add(parent: Subparsers) -> None:
@@ -51,9 +48,6 @@ def add(parent: Subparsers) -> None:
 
 
 def apply(settings: Settings, arguments: argparse.Namespace) -> int:
-    from relay.operate import catalogue, event_type_files
-    from relay.operate.event_type_files import CatalogueError
-
     try:
         definitions = event_type_files.read(arguments.directory)
         with migrated(settings) as connection:
@@ -64,9 +58,6 @@ def apply(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def check(settings: Settings, arguments: argparse.Namespace) -> int:
-    from relay.operate import catalogue, event_type_files
-    from relay.operate.event_type_files import CatalogueError
-
     try:
         definitions = event_type_files.read(arguments.directory)
         with migrated(settings) as connection:
@@ -76,7 +67,7 @@ def check(settings: Settings, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _tell(outcomes: "list[Outcome]") -> None:
+def _tell(outcomes: list[Outcome]) -> None:
     rows = [(one.type, one.version, one.change) for one in outcomes]
     print(table(("event type", "version", ""), rows) if rows else "no file defines an event type")
     for one in outcomes:
@@ -86,8 +77,6 @@ def _tell(outcomes: "list[Outcome]") -> None:
 
 
 def export(settings: Settings, arguments: argparse.Namespace) -> int:
-    from relay.operate import catalogue, event_type_files
-
     with migrated(settings) as connection:
         definitions = catalogue.export(connection)
     written = event_type_files.write(arguments.directory, definitions)

@@ -4,6 +4,7 @@ import argparse
 
 from relay.commands.arguments import Subparsers, command
 from relay.commands.outcome import DONE, FAULT
+from relay.doctor import examination
 from relay.settings import Settings
 
 
@@ -18,9 +19,6 @@ def add(parent: Subparsers) -> None:
 
 
 def examine(settings: Settings, arguments: argparse.Namespace) -> int:
-    # Read here: few other commands need what speaks with Kafka and endpoints.
-    from relay.doctor import examination
-
     faults = 0
     for finding in examination.examine(settings):
         print(examination.line(finding), flush=True)

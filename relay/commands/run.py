@@ -6,6 +6,11 @@ import threading
 
 from relay.commands.arguments import Subparsers, command
 from relay.commands.outcome import FAULT, complain
+from relay.daemon import relay
+from relay.daemon.workers import StuckError
+from relay.monitoring import server as status_server
+from relay.monitoring import tracing
+from relay.monitoring.telemetry import Telemetry
 from relay.process.signals import stop_on_signals
 from relay.settings import Settings
 
@@ -27,13 +32,9 @@ def add(parent: Subparsers) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    # Read here: no other command needs all that carries messages, and each would wait for it.
-    from relay.daemon.relay import Refused
-    from relay.daemon.workers import StuckError
-
     try:
         return _run(settings, once=arguments.once)
-    except Refused as fault:
+    except relay.Refused as fault:
         return complain(FAULT, str(fault))
     except StuckError as fault:
         # At its end Python would wait for what librdkafka's threads hold.
@@ -41,11 +42,6 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, *, once: bool) -> int:
-    from relay.daemon import relay
-    from relay.monitoring import server as status_server
-    from relay.monitoring import tracing
-    from relay.monitoring.telemetry import Telemetry
-
     stop = threading.Event()
     stop_on_signals(stop)
     spans = tracing.start(settings.name)

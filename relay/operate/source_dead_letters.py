@@ -11,6 +11,7 @@ from relay.operate.dead_letters import MAX_SHOWN_BYTES
 from relay.operate.not_found import NotFoundError
 from relay.operate.source import find
 from relay.operate.table import printable, table
+from relay.sources.redrive import redrive as try_again
 from relay.sources.source import BY_ID, Source
 
 
@@ -141,9 +142,6 @@ def redrive(connection: Connection, name: str, ids: Sequence[int] | None) -> tup
         with connection.cursor(row_factory=class_row(Source)) as cursor:
             source = cursor.execute(BY_ID, (source_id,)).fetchone()
     assert source is not None
-    # Read here: what enters records is needed by no other command.
-    from relay.sources.redrive import redrive as try_again
-
     return try_again(connection, source, ids)
 
 

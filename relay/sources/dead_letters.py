@@ -7,7 +7,7 @@ from relay.database import Connection
 from relay.sources.record import Record
 from relay.sources.source import Stopped
 
-MAX_LETTERS = 10_000
+MAX_DEAD_LETTERS = 10_000
 MAX_BYTES = 268_435_456
 
 
@@ -26,7 +26,7 @@ COUNT = """
                                   + pg_column_size(header_names)
                                   + pg_column_size(header_values)), 0)
     from (select key, value, header_names, header_values
-          from outbox.source_dead_letter where source_id = %s limit %s) as letters
+          from outbox.source_dead_letter where source_id = %s limit %s) as kept
 """
 INSERT = """
     insert into outbox.source_dead_letter
@@ -36,21 +36,21 @@ INSERT = """
 """
 
 
-def keep(connection: Connection, source_id: int, letters: Sequence[DeadLetter]) -> None:
+def keep(connection: Connection, source_id: int, dead_letters: Sequence[DeadLetter]) -> None:
     """Keeps them, in the transaction under way. Raises Stopped where there is no more room."""
-    row = connection.execute(COUNT, (source_id, MAX_LETTERS)).fetchone()
+    row = connection.execute(COUNT, (source_id, MAX_DEAD_LETTERS)).fetchone()
     assert row is not None
     number, size = row
-    size += sum(one.record.size for one in letters)
+    size += sum(one.record.size for one in dead_letters)
     # Where none is kept there is room for those of any batch: it could else never enter.
-    if number and (number + len(letters) > MAX_LETTERS or size > MAX_BYTES):
+    if number and (number + len(dead_letters) > MAX_DEAD_LETTERS or size > MAX_BYTES):
         raise Stopped(
             f"{number} dead letters are kept, and there is no room for more: are they still "
             "wanted? outbox-relay connectors dead-letters lists them, redrive tries them again, "
             "discard forgets them; then resume it"
         )
     with connection.cursor() as cursor:
-        cursor.executemany(INSERT, [_row(source_id, one) for one in letters])
+        cursor.executemany(INSERT, [_row(source_id, one) for one in dead_letters])
 
 
 def _storable(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Trying dead letters again: each enters behind what has entered since, and its letter goes."""
+"""Trying dead letters again: each enters behind what has entered since, and is kept no more."""
 
 from collections.abc import Sequence
 from typing import Any

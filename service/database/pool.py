@@ -224,8 +224,9 @@ class Database:
 
         `timeout_seconds` instead of the setting, for `walk`.
 
-        Raises Problem 503 where the database is away, too slow, or did not answer the COMMIT: then
-        it may have happened or not, and sending the request again must be harmless.
+        Raises Problem 503 where the database is away, too slow, has yet to grant a right, or did
+        not answer the COMMIT: then it may have happened or not, and sending the request again must
+        be harmless.
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type((*LOST_RACES, *READ_ONLY)),
@@ -249,6 +250,13 @@ class Database:
                 raise unavailable(
                     f"It took longer than {bound_seconds:g} s: other transactions hold what it "
                     "needs, or it is much; send the request again."
+                ) from error
+            except sqlstates.InsufficientPrivilege as error:
+                # `migrate` grants what its migrations made in a transaction of its own, after them.
+                self._faults.note("database refuses", str(error.diag.message_primary))
+                raise unavailable(
+                    "The service lacks a right in the database, which `outbox-relay migrate` or "
+                    "sql/roles.sql grants to outbox_service; send the request again."
                 ) from error
             except UNAVAILABLE as error:
                 self._faults.note("database unavailable", type(error).__name__)

@@ -10,6 +10,9 @@ from msgspec import Meta
 
 from service.web.bodies.body import WITHOUT_NUL
 
+# Of a body that holds one message: with room around the largest that there may be.
+MAX_MESSAGE_BODY_BYTES = 1_048_576
+
 # Ids are 64 bits wide, and JavaScript's numbers are not.
 Id = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}\Z", description="An id, as a string.")]
 

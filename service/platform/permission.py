@@ -13,6 +13,9 @@ from service.problems import Problem
 from service.web.access.authorization import Caller, lacking_scope
 from service.web.access.keys import Scope
 
+# What the document says of an operation whose scope depends on the kind, see `require_scope`.
+BY_KIND = ": `operate` where the subscription is of kind kafka, else `manage`"
+
 
 def require_channel(caller: Caller, channel: str, field: str) -> None:
     """Raises Problem 403 where the key is limited to other channels; `field` names this one."""

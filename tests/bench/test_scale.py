@@ -2,7 +2,10 @@
 
 import pytest
 
+from bench.figures import Figure, Section
 from bench.model import Costs, Following, Mixture, Processor, needs
+from bench.scale.__main__ import misses
+from bench.scale.check import TARGET
 from bench.scale.costs import following, order_cost
 from bench.scale.databases import reckon
 from bench.scale.limits import totals
@@ -67,6 +70,12 @@ def test_what_noise_would_make_less_than_nothing_is_nothing() -> None:
     drained = Drained(1e5, Processor(relay=1e6, postgres=1e6), 0)
     found = following(alone, (one, turn(COSTS, 10, 0)), drained, 2)
     assert min(found.run_relay.fixed, found.run_relay.each, found.run_postgres.each) >= 0
+
+
+@pytest.mark.parametrize(("off_by", "missed"), [(1.5, False), (1.51, True)])
+def test_a_model_that_is_further_off_than_its_target_misses_it(off_by: float, missed: bool) -> None:
+    figures = [Figure("measured", [0.3], "{:.2f}"), Figure("worst", [off_by], "{:.2f}", TARGET)]
+    assert misses([Section("a mixture", figures, "")]) is missed
 
 
 def test_losses_repeats_and_inversions_are_counted_each_by_itself() -> None:

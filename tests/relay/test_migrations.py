@@ -253,6 +253,16 @@ def test_the_roles_can_be_granted_again_and_again(empty: Connection) -> None:
     assert migrations.grant_roles(empty)
 
 
+def test_an_older_version_takes_from_the_roles_nothing_that_a_newer_one_granted(
+    empty: Connection,
+) -> None:
+    """Also where the newer one migrated after the older one had looked."""
+    migrate(empty, outbox_only=True)
+    empty.execute(FUTURE, [VERSIONS[-1]])
+    with pytest.raises(MigrationError, match="999 future"):
+        migrations.grant_roles(empty)
+
+
 def test_the_command_says_who_may_connect_from_now_on(empty: Connection, empty_url: str) -> None:
     first, again = (
         outbox_relay("migrate", "--outbox-only", environment={"DATABASE_URL": empty_url})

@@ -12,6 +12,7 @@ from relay.database import Connection
 from tests.conftest import PostgresServer
 
 VERSIONS = released.versions()
+TODO = "keep it, or leave compatible_from out of the migration that takes it"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,22 @@ def test_what_works_beside_the_present_schema_finds_there_all_that_it_may_use(
     later = [one for one in migrations.applied(present).values() if one.version > latest]
     if all(one.works_beside(latest) for one in later):
         lacking = released.broken(released.promised_rights(version), released.rights(present))
-        assert lacking == [], "keep it, or leave compatible_from out of the migration that takes it"
+        assert lacking == [], TODO
+
+
+def test_until_the_roles_are_made_anew_a_released_version_finds_all_that_it_may_use(
+    former_version: str, former_url: str
+) -> None:
+    """As where a function is made anew: its grants go with it."""
+    promised = released.promised_rights(former_version)
+    with psycopg.connect(former_url, autocommit=True) as connection:
+        assert released.rights(connection) == promised
+        latest = max(migrations.applied(connection))
+        for _ in migrations.migrate(connection, outbox_only=False):
+            pass
+        later = [one for one in migrations.applied(connection).values() if one.version > latest]
+        if all(one.works_beside(latest) for one in later):
+            assert released.broken(promised, released.rights(connection)) == [], TODO
 
 
 @pytest.mark.parametrize(
@@ -76,6 +92,14 @@ def test_what_works_beside_the_present_schema_finds_there_all_that_it_may_use(
         (
             "revoke delete on outbox.delivery from outbox_relay",
             "outbox_relay delete outbox.delivery",
+        ),
+        ("revoke usage on schema outbox from outbox_reader", "outbox_reader usage outbox"),
+        (
+            "drop function outbox.make_partitions; "
+            "create function outbox.make_partitions(retention_days integer) returns integer "
+            "return 0; "
+            "grant execute on function outbox.make_partitions to outbox_relay",
+            "outbox_relay omit outbox.make_partitions(retention_days integer) retention_days",
         ),
     ],
 )

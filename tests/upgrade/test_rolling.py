@@ -8,10 +8,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from local import released
 from local.program import Program
 from relay import migrations
-from tests.conftest import PostgresServer, Spawn
+from tests.conftest import Spawn
 from tests.eventually import eventually
 from tests.log_reader import read_log, reckon
 from tests.receiver import OK, Receiver, respond
@@ -32,19 +31,6 @@ KAFKA = """
     insert into outbox.subscription (name, channels, delivery, settings)
     values ('once', '{orders}', 'exactly_once', '{"topic_prefix": "once."}');
 """
-
-
-@pytest.fixture(params=released.versions())
-def former_url(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[str]:
-    """A database as a released version made it."""
-    names = released.promised_hashes(request.param)
-    made = [one.path for one in migrations.known() if one.path.name in names]
-    assert len(made) == len(names)
-    with postgres_server.clone("template0") as url:
-        for script in (*made, migrations.sql_directory() / "roles.sql"):
-            with psycopg.connect(url) as connection:
-                connection.execute(script.read_bytes())
-        yield url
 
 
 class Upgrade:

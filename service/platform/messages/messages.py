@@ -11,6 +11,7 @@ from psycopg import DatabaseError
 from service.database.pool import UNFIT
 from service.database.transaction import Transaction
 from service.platform.fields import (
+    MAX_MESSAGE_BODY_BYTES,
     EventType,
     GroupKey,
     HeaderName,
@@ -31,9 +32,7 @@ from service.web.operations.query import NoQuery
 
 MAX_GROUP_KEY_BYTES = 1024
 MAX_MESSAGE_BYTES = 983_040
-# With room around the largest message that there may be.
-MAX_BODY_BYTES = 1_048_576
-MAX_TRANSACTIONAL_BODY_BYTES = 4 * MAX_BODY_BYTES
+MAX_TRANSACTIONAL_BODY_BYTES = 4 * MAX_MESSAGE_BODY_BYTES
 MAX_HEADERS = 100
 # Of an event type, while a message of it is checked.
 MOST_CHANGES = 5

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from psycopg import conninfo
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from structlog.testing import capture_logs
 
@@ -163,6 +164,23 @@ def test_a_database_that_lacks_the_latest_migration_is_not_ready(database_url: s
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert f"lacks migration {LATEST_MIGRATION:03}" in answer.json()["detail"]
+
+
+def test_what_lacks_a_right_is_sent_again_as_while_a_migration_has_yet_to_grant_it(
+    database_url: str,
+) -> None:
+    as_service = conninfo.make_conninfo(database_url, options="-c role=outbox_service")
+    with psycopg.connect(database_url, autocommit=True) as owner, service(as_service) as client:
+        headers = {"Authorization": f"Bearer {keys.create(owner, 'all', SCOPES)}"}
+        owner.execute("revoke select on outbox.subscription from outbox_service")
+        with capture_logs() as lines:
+            answer = client.get("/v1/subscriptions", headers=headers)
+        assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+        assert "sql/roles.sql" in answer.json()["detail"]
+        [told] = [line["cause"] for line in lines if line["event"] == "database refuses"]
+        assert told == "permission denied for table subscription"
+        owner.execute("grant select on outbox.subscription to outbox_service")
+        assert client.get("/v1/subscriptions", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("value", ["", "yes", "true", "ON"])

@@ -1,0 +1,133 @@
+"""The operations of subscriptions, each with its path, its scopes and its bodies."""
+
+from service.platform.pages import Page, PageQuery
+from service.platform.permission import BY_KIND
+from service.platform.subscriptions import (
+    change,
+    creation,
+    deletion,
+    pause,
+    replay,
+    retry,
+    secret,
+    testing,
+    view,
+)
+from service.web.operations.operation import Operation
+
+SUBSCRIPTIONS = "/v1/subscriptions"
+SUBSCRIPTION = f"{SUBSCRIPTIONS}/{{id}}"
+NOT_HTTP = "The subscription is not of kind http."
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path=SUBSCRIPTIONS,
+        tag="subscriptions",
+        run=creation.create_subscription,
+        scopes=("manage",),
+        body=creation.SubscriptionForm,
+        answer=creation.NewSubscription,
+        status=201,
+        answer_headers=("Location",),
+        problems={409: "The name is taken, or there is no room for the shards."},
+    ),
+    Operation(
+        method="GET",
+        path=SUBSCRIPTIONS,
+        tag="subscriptions",
+        run=view.list_subscriptions,
+        scopes=("read",),
+        query=PageQuery,
+        answer=Page[view.Subscription],
+    ),
+    Operation(
+        method="GET",
+        path=SUBSCRIPTION,
+        tag="subscriptions",
+        run=view.read_subscription,
+        scopes=("read",),
+        answer=view.Subscription,
+    ),
+    Operation(
+        method="PATCH",
+        path=SUBSCRIPTION,
+        tag="subscriptions",
+        run=change.change_subscription,
+        scopes=("manage",),
+        body=change.SubscriptionChange,
+        answer=view.Subscription,
+        problems={409: "The name is taken, or the subscription is not of kind http."},
+    ),
+    Operation(
+        method="DELETE",
+        path=SUBSCRIPTION,
+        tag="subscriptions",
+        run=deletion.delete_subscription,
+        scopes=("manage",),
+        query=deletion.DeleteQuery,
+        answer=None,
+        status=204,
+        problems={409: "Messages are undelivered, or the subscription is not of kind http."},
+    ),
+    Operation(
+        method="POST",
+        path=f"{SUBSCRIPTION}/pause",
+        tag="subscriptions",
+        run=pause.pause,
+        scopes=("manage", "operate"),
+        needs=BY_KIND,
+        answer=view.Subscription,
+    ),
+    Operation(
+        method="POST",
+        path=f"{SUBSCRIPTION}/resume",
+        tag="subscriptions",
+        run=pause.resume,
+        scopes=("manage", "operate"),
+        needs=BY_KIND,
+        answer=view.Subscription,
+    ),
+    Operation(
+        method="POST",
+        path=f"{SUBSCRIPTION}/rotate-secret",
+        tag="subscriptions",
+        run=secret.rotate_secret,
+        scopes=("manage",),
+        body=secret.RotationForm,
+        body_required=False,
+        answer=secret.Secret,
+        problems={409: NOT_HTTP},
+    ),
+    Operation(
+        method="POST",
+        path=f"{SUBSCRIPTION}/replay",
+        tag="subscriptions",
+        run=replay.replay,
+        scopes=("manage", "operate"),
+        needs=BY_KIND,
+        body=replay.ReplayForm,
+        answer=replay.Replayed,
+    ),
+    Operation(
+        method="POST",
+        path=f"{SUBSCRIPTION}/retry",
+        tag="subscriptions",
+        run=retry.retry,
+        scopes=("manage",),
+        body=retry.RetryForm,
+        body_required=False,
+        answer=retry.Retried,
+        problems={409: NOT_HTTP},
+    ),
+    Operation(
+        method="POST",
+        path=f"{SUBSCRIPTION}/test",
+        tag="subscriptions",
+        run=testing.send_test,
+        scopes=("manage",),
+        answer=testing.Sent,
+        status=202,
+        problems={409: NOT_HTTP},
+    ),
+)
