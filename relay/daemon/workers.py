@@ -16,6 +16,7 @@ from relay.log.filters import Filter
 from relay.log.known_filters import KnownFilters
 from relay.log.news import Told
 from relay.log.run import frozen_after_seconds
+from relay.log.session import relays_now
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Watch
 from relay.process.interval import Interval
@@ -44,15 +45,6 @@ select s.id, s.kind, outbox.other_cluster(s.settings), s.delivery, beyond.id is 
 from outbox.subscription s
 left join outbox.connector_beyond_quota as beyond on beyond.id = s.id
 left join unnest(%s::text[]) as known (version) on known.version = s.id || ' ' || s.xmin
-"""
-# In a run a session says besides which cursors it holds, or which source it reads. Any login can
-# call its sessions so: those of this one count.
-RELAYS = """
-select count(distinct regexp_replace(application_name,
-                                     ' (cursor [0-9]+( [+]?[0-9]*)?|source [0-9]+)$', ''))
-from pg_stat_activity
-where datname = current_database() and usename = current_user
-  and application_name like 'outbox-relay %'
 """
 
 
@@ -259,7 +251,7 @@ class Workers:
         with transaction(connection):
             known = self._known_filters.versions(self._filters)
             subscriptions = connection.execute(SUBSCRIPTIONS, [known]).fetchall()
-            row = connection.execute(RELAYS).fetchone()
+            relays = relays_now(connection)
         existing = {found for found, *_ in subscriptions}
         beyond_quota = {found for found, _, _, _, is_beyond, *_ in subscriptions if is_beyond}
         served = [one for one in subscriptions if one[0] not in beyond_quota]
@@ -288,7 +280,7 @@ class Workers:
             for subscription_id in list(times):
                 if subscription_id not in existing:
                     del times[subscription_id]
-        self.relays = max(row[0] if row else 1, 1)
+        self.relays = relays
         for worker in self._of_target.values():
             worker.relays = self.relays
         self._ending = [worker for worker in self._ending if worker.alive]

@@ -28,6 +28,16 @@ SET_LOCAL: LiteralString = (
 """
 )
 
+# In a run a session says besides which cursors it holds, or which source it reads. Any login can
+# call its sessions so: those of this one count.
+RELAYS = """
+select count(distinct regexp_replace(application_name,
+                                     ' (cursor [0-9]+( [+]?[0-9]*)?|source [0-9]+)$', ''))
+from pg_stat_activity
+where datname = current_database() and usename = current_user
+  and application_name like 'outbox-relay %'
+"""
+
 
 def set_local(
     connection: Connection, name: str, timeout_seconds: float, *, durable: bool = False
@@ -43,3 +53,9 @@ def set_local(
         "synchronous_commit": "local" if durable else "off",
     }
     return connection.execute(SET_LOCAL, settings)
+
+
+def relays_now(connection: Connection) -> int:
+    """How many relays have sessions, with this one. Raises psycopg.Error."""
+    row = connection.execute(RELAYS).fetchone()
+    return max(row[0] if row else 1, 1)

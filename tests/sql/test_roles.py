@@ -69,6 +69,7 @@ SUBSCRIPTIONS = [
 ]
 RELAYS_ALONE = [
     "table outbox.checkpoint",
+    "select note_key from outbox.installation",
     CHECKPOINT,
     "select outbox.retire_partition('message_0', 0)",
     "select outbox.make_partitions()",

@@ -14,6 +14,7 @@ from uuid import uuid4
 from psycopg import errors
 
 from relay.database import Connection, heartbeat_of
+from relay.log.session import relays_now
 from relay.log.sink import SinkAway
 from relay.monitoring.telemetry import Telemetry
 from relay.settings import Settings
@@ -32,8 +33,8 @@ from relay.sources.source import Source, Stopped, demand_unchanged
 # Between two looks at what other relays do and at which partitions there are.
 LOOK_SECONDS = 1.0
 WAIT_SECONDS = 0.5
-# What ended so many processes one after the other, before any of them took something in, would end
-# the next one, and with it all else that this relay delivers.
+# What ended so many processes, before any of them took something in, would end the next one, and
+# with it all else that this relay delivers.
 MAX_ENDED = 5
 # This one, as no other: a pod's name stays, and so does its process's number.
 PROCESS = uuid4()
@@ -98,7 +99,7 @@ class TopicIntake(Intake[Reader]):
         self._end_insertion(connection, reader)
         with self.transaction(connection):
             positions.let_go(connection, self.source, self._standing.keys(), self._settings.name)
-            positions.forget_reader(connection, self.source, self.process)
+        self.outlive(connection)
 
     def outlive(self, connection: Connection) -> None:
         with self.transaction(connection):
@@ -241,6 +242,10 @@ class TopicIntake(Intake[Reader]):
         with self.transaction(connection):
             readers = positions.note_reader(connection, source, begun, self.process)
             deadly = sorted(one for one, number in readers.items() if number > MAX_ENDED)
+            if deadly:
+                # Relays that begin at one moment all begin with the same partitions.
+                at_it = relays_now(connection)
+                deadly = [one for one in deadly if readers[one] - at_it >= MAX_ENDED]
             if deadly:
                 positions.forget_readers(connection, source)
         if deadly:

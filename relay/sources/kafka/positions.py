@@ -65,9 +65,15 @@ NOTE_READER = """
       and position.partition = free.partition
     returning position.partition, cardinality(position.readers)
 """
+# In one order, since two relays may each be noted where the other one is.
 FORGET_READER = """
-    update outbox.source_position set readers = array_remove(readers, %s)
-    where source_id = %s and %s = any (readers)
+    update outbox.source_position as position
+    set readers = array_remove(position.readers, %(process)s)
+    from (select topic, partition from outbox.source_position
+          where source_id = %(source)s and %(process)s = any (readers)
+          order by topic, partition for update) as noted
+    where position.source_id = %(source)s and position.topic = noted.topic
+      and position.partition = noted.partition
 """
 FORGET_READERS = "update outbox.source_position set readers = '{}' where source_id = %s"
 LET_GO = """
@@ -145,7 +151,7 @@ def note_reader(
 
 def forget_reader(connection: Connection, source: Source, process: UUID) -> None:
     """What this process began to read did not end it."""
-    connection.execute(FORGET_READER, (process, source.id, process))
+    connection.execute(FORGET_READER, {"source": source.id, "process": process})
 
 
 def forget_readers(connection: Connection, source: Source) -> None:

@@ -1,6 +1,7 @@
 """A source that stops with a question, waits, is paused, or is sent to another place."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import NoReturn
 from uuid import UUID, uuid4
 
@@ -248,3 +249,26 @@ def test_records_that_end_each_relay_which_reads_them_stop_their_source_and_no_m
     in_order(inward.all_entered(5))
     [(readers,)] = inward.query("select max(cardinality(readers)) from outbox.source_position")
     assert readers == 0
+
+
+@pytest.mark.long
+def test_relays_that_begin_with_a_topic_at_one_moment_do_not_stop_it(
+    inward: InwardStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them begin with its first partitions, before any has taken something in."""
+    topic = inward.topic("orders", partitions=1)
+    inward.produce(topic, keyed(5, 5))
+    inward.take_in(topic)
+    with monkeypatch.context() as slow, ExitStack() as sessions:
+        slow.setattr(Reader, "wait", lambda *_: False)
+        for number in range(MAX_ENDED + 2):
+            settings = Settings.from_environment(inward.environment(RELAY_NAME=f"beside-{number}"))
+            connection = sessions.enter_context(connect(settings))
+            [source] = active(connection)
+            intake = TopicIntake(source, settings, Telemetry())
+            intake.process = uuid4()
+            reader = intake.begin(connection)
+            sessions.callback(reader.close)
+            intake.run(connection, reader)
+    [(readers,)] = inward.query("select max(cardinality(readers)) from outbox.source_position")
+    assert readers == MAX_ENDED + 2
