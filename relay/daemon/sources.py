@@ -199,6 +199,10 @@ class SourceWorker:
         except Changed:
             # By what it is now another worker begins.
             self._stop.set()
+        finally:
+            # Not where the connection failed, or another session holds the rows.
+            with suppress(psycopg.Error):
+                self.intake.outlive(connection)
 
     def _keep_on(self) -> bool:
         self._heartbeat.beat()

@@ -19,9 +19,13 @@ from relay.log.session import set_local
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Which database a cursor belongs to, and how far its log had to be on disk at the claim."""
+    """Which database a cursor belongs to, and how far its log had to be on disk at the claim.
+
+    `note_key` seals what is noted of it elsewhere, in hexadecimal digits.
+    """
 
     installation: str
+    note_key: str
     timeline: str
     insert_lsn: str
 
@@ -137,6 +141,7 @@ select k.id, s.delivery, coalesce(s.settings ->> 'topic_prefix', ''),
        s.waiting_since is not null,
        case when s.delivery = 'exactly_once' then array[
            (select i.id::text from outbox.installation i),
+           (select encode(i.note_key, 'hex') from outbox.installation i),
            substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
            pg_current_wal_insert_lsn()::text] end
 from k

@@ -85,6 +85,9 @@ class Intake(ABC, Generic[From]):
     def leave(self, connection: Connection, reading: From) -> None:
         """Ends what is under way. Another relay may go on at once. Raises as `run`."""
 
+    def outlive(self, connection: Connection) -> None:
+        """Notes that a session failed and this process did not. Raises psycopg.Error."""
+
     def look(self, connection: Connection) -> None:
         """Whether it still is to be read, and what is due; in the transaction under way."""
         demand_unchanged(connection, self.source)

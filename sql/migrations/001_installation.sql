@@ -22,7 +22,10 @@ create table outbox.migration (
 create table outbox.installation (
     single            boolean primary key default true check (single),
     id                uuid not null default gen_random_uuid(),
-    system_identifier bigint not null
+    system_identifier bigint not null,
+    -- Seals what relays note in Kafka of a cursor that delivers exactly once, since others may write there. Relays alone
+    -- read it.
+    note_key          bytea not null default uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
 );
 insert into outbox.installation (system_identifier)
 select system_identifier from pg_control_system();

@@ -144,7 +144,8 @@ begin
     -- A dump of some tables may have come without its row.
     insert into outbox.installation (system_identifier)
     select system_identifier from pg_control_system()
-    on conflict (single) do update set id = excluded.id, system_identifier = excluded.system_identifier;
+    on conflict (single) do update
+        set id = excluded.id, system_identifier = excluded.system_identifier, note_key = excluded.note_key;
 
     return query
     select subscription.name, cursor.priority, cursor.id, latest.fresh_id

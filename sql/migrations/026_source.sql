@@ -48,6 +48,9 @@ create table outbox.source_position (
     entered     bigint      not null default 0,
     passed      bigint      not null default 0,
     moved_at    timestamptz not null default clock_timestamp(),
+    -- Processes that began to read what comes next here, and since then neither moved this nor said that they stopped:
+    -- they are at it, or what they read ended them, as a batch of records does that unpacks to more than their memory.
+    readers     uuid[]      not null default '{}',
     primary key (source_id, topic, partition)
 ) with (fillfactor = 50);
 
@@ -429,7 +432,8 @@ select source.id, source.name, source.kind, source.channel, source.priority,
        coalesce(source.settings ->> 'topic', regexp_replace(source.settings ->> 'queue_url', '^.*/', '')) as topic,
        coalesce(source.settings ->> 'brokers', source.settings ->> 'queue_url', '') as brokers,
        source.paused, source.paused_reason, source.waiting_since, source.waiting_reason,
-       coalesce(at.lag, 0)::bigint as lag, coalesce(at.entered, 0)::bigint as entered,
+       -- Another cluster may say any number, and several of the highest are more than a bigint.
+       least(coalesce(at.lag, 0), 9223372036854775807)::bigint as lag, coalesce(at.entered, 0)::bigint as entered,
        coalesce(at.passed, 0)::bigint as passed, coalesce(at.partitions, 0)::bigint as partitions, at.moved_at,
        (select count(*) from (select from outbox.source_dead_letter as letter
                               where letter.source_id = source.id limit 100001) as letters) as dead_letters

@@ -24,7 +24,6 @@ from relay.kafka.exactly_once.record import (
 from relay.kafka.exactly_once.take_over import TakeOver
 from relay.log.checkpoint import Next, new_token, position_at
 from relay.log.claim import Claimed
-from relay.log.cursor import Cursor
 from relay.log.sink import Outcome, Transactions
 from relay.monitoring.telemetry import Telemetry
 from relay.process.heartbeat import Heartbeat
@@ -76,7 +75,7 @@ class ExactlyOnce:
         if not note:
             return self._go_on_without_note(claimed, is_elsewhere=is_elsewhere)
         self._unnoted.discard(cursor.id)
-        record = self._read(note, cursor)
+        record = self._read(note, claimed)
         if record is not None and adoption.follows(record, claimed):
             if adoption.remembers(self._connection, cursor, record):
                 self._write_run(claimed, record)
@@ -188,7 +187,7 @@ class ExactlyOnce:
         self._disk.reach(self._connection, claimed.origin.insert_lsn)
         self._unnoted.discard(claimed.cursor.id)
         self._just_fenced.discard(claimed.cursor.id)
-        self._transactions.commit(encode(record))
+        self._transactions.commit(encode(record, _note_key(claimed)))
         self._transactions.own(record.token)
 
     def _go_on_without_note(self, claimed: Claimed, *, is_elsewhere: bool) -> bool:
@@ -229,9 +228,10 @@ class ExactlyOnce:
             "former one was in doubt, that run may be in both",
         )
 
-    def _read(self, note: str, cursor: Cursor) -> Record | None:
+    def _read(self, note: str, claimed: Claimed) -> Record | None:
+        cursor = claimed.cursor
         try:
-            return decode(note)
+            return decode(note, _note_key(claimed))
         except Unreadable as wrong:
             self._telemetry.cursor_refused(cursor.subscription)
             logger.warning("kafka_cursor_unreadable", cursor=cursor.id, fault=str(wrong))
@@ -264,6 +264,11 @@ class ExactlyOnce:
             cursor=cursor.id,
             messages=record.messages,
         )
+
+
+def _note_key(claimed: Claimed) -> bytes:
+    assert claimed.origin is not None
+    return bytes.fromhex(claimed.origin.note_key)
 
 
 def _following(claimed: Claimed, checkpoint: Next) -> dict[str, Any]:

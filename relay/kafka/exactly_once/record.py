@@ -1,6 +1,12 @@
-"""What a Kafka transaction notes of its run, so that the cursor is committed with the messages."""
+"""What a Kafka transaction notes of its run, so that the cursor is committed with the messages.
+
+The note is sealed: whoever keeps the cluster, or may write its groups' offsets, could else have a
+relay write down what never was, as that messages of others are dead letters of this subscription.
+"""
 
 import base64
+import hashlib
+import hmac
 import zlib
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -51,8 +57,11 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Unreadable(ValueError):
-    """The metadata of the cursor's offset is not what a relay of this version writes."""
+    """The metadata of the cursor's offset is not what a relay of this database writes."""
 
+
+# Of HMAC with SHA-256.
+SEAL_BYTES = 16
 
 # As it travels: snapshots are packed, everything else is msgpack.
 _Snapshot = bytes
@@ -76,8 +85,8 @@ class _Packed(msgspec.Struct, array_like=True):
 _decoder = msgspec.msgpack.Decoder(_Packed)
 
 
-def encode(record: Record) -> str:
-    """The record as text; above MAX_CHARACTERS a broker may refuse it."""
+def encode(record: Record, key: bytes) -> str:
+    """The record as text, sealed by `key`; above MAX_CHARACTERS a broker may refuse it."""
     position = record.position
     packed: Any = None
     if position is not None:
@@ -87,15 +96,19 @@ def encode(record: Record) -> str:
     dead = [(reason, _distances(ids)) for reason, ids in record.dead]
     fields = {**msgspec.structs.asdict(record), "position": packed, "dead": tuple(dead)}
     # Two snapshots mostly share their long transactions, which compression finds.
-    return base64.b85encode(zlib.compress(msgspec.msgpack.encode(_Packed(**fields)))).decode()
+    packed = zlib.compress(msgspec.msgpack.encode(_Packed(**fields)))
+    return base64.b85encode(packed + _seal(packed, key)).decode()
 
 
-def decode(text: str) -> Record:
-    """Raises Unreadable."""
+def decode(text: str, key: bytes) -> Record:
+    """Raises Unreadable, also where another key sealed it."""
     try:
-        # Bounded: the group's offsets are not only ours to write.
+        written = base64.b85decode(text)
+        data, seal = written[:-SEAL_BYTES], written[-SEAL_BYTES:]
+        if not hmac.compare_digest(seal, _seal(data, key)):
+            raise Unreadable("this database has not written it")
         unzip = zlib.decompressobj()
-        packed = _decoder.decode(unzip.decompress(base64.b85decode(text), 1_000_000))
+        packed = _decoder.decode(unzip.decompress(data, 1_000_000))
         if not unzip.eof:
             raise Unreadable("its end is missing")
     except (ValueError, zlib.error, msgspec.DecodeError) as wrong:
@@ -110,6 +123,10 @@ def decode(text: str) -> Record:
     return Record(**{**msgspec.structs.asdict(packed), "position": position, "dead": dead})
 
 
+def _seal(data: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, data, hashlib.sha256)[:SEAL_BYTES]
+
+
 def fits(position: Position) -> bool:
     """Whether a record fits that stands there, whatever else it says."""
     delta = position.delta
@@ -118,7 +135,7 @@ def fits(position: Position) -> bool:
     largest = 2**63 - 1
     longest = Position(position.seen, Delta(delta.target, largest, largest, largest))
     record = Record("F" * 8, largest, largest, largest, largest, largest, longest)
-    return len(encode(record)) + DEAD_CHARACTERS <= MAX_CHARACTERS
+    return len(encode(record, b"")) + DEAD_CHARACTERS <= MAX_CHARACTERS
 
 
 def noted(dead: Sequence[Dead]) -> DeadLetters:

@@ -9,6 +9,7 @@ next is read and made; it is inserted once that one has committed.
 import time
 from collections.abc import Collection, Mapping, Set
 from functools import partial
+from uuid import uuid4
 
 from psycopg import errors
 
@@ -31,6 +32,11 @@ from relay.sources.source import Source, Stopped, demand_unchanged
 # Between two looks at what other relays do and at which partitions there are.
 LOOK_SECONDS = 1.0
 WAIT_SECONDS = 0.5
+# What ended so many processes one after the other, before any of them took something in, would end
+# the next one, and with it all else that this relay delivers.
+MAX_ENDED = 5
+# This one, as no other: a pod's name stays, and so does its process's number.
+PROCESS = uuid4()
 
 
 class TopicIntake(Intake[Reader]):
@@ -49,6 +55,7 @@ class TopicIntake(Intake[Reader]):
         self._others_wait = False
         # Whether the topic was not there yet: all that it holds came after the source.
         self._was_absent = False
+        self.process = PROCESS
 
     def open(self) -> Reader:
         source = self.source
@@ -91,6 +98,11 @@ class TopicIntake(Intake[Reader]):
         self._end_insertion(connection, reader)
         with self.transaction(connection):
             positions.let_go(connection, self.source, self._standing.keys(), self._settings.name)
+            positions.forget_reader(connection, self.source, self.process)
+
+    def outlive(self, connection: Connection) -> None:
+        with self.transaction(connection):
+            positions.forget_reader(connection, self.source, self.process)
 
     def _at_the_end(self, reader: Reader) -> bool:
         """Whether all is read that there was."""
@@ -205,6 +217,8 @@ class TopicIntake(Intake[Reader]):
         standing = {one: known[one].next_offset for one in sorted(mine)}
         if standing != self._standing:
             # Also after a seek, and where another relay has moved one.
+            begun = {one: at for one, at in standing.items() if ends.get(one, -1) > at}
+            self._demand_readable(connection, begun)
             self._standing = standing
             reader.read_from(standing)
         self._others_wait = any(
@@ -216,6 +230,27 @@ class TopicIntake(Intake[Reader]):
             with self.transaction(connection):
                 positions.let_go(connection, self.source, surplus, self._settings.name)
         self._tell_lag(reader)
+
+    def _demand_readable(self, connection: Connection, begun: Mapping[int, int]) -> None:
+        """Notes that these are read from now on, where something waits. Raises Stopped where that
+        has ended all who tried.
+        """
+        if not begun:
+            return
+        source = self.source
+        with self.transaction(connection):
+            readers = positions.note_reader(connection, source, begun, self.process)
+            deadly = sorted(one for one, number in readers.items() if number > MAX_ENDED)
+            if deadly:
+                positions.forget_readers(connection, source)
+        if deadly:
+            places = ", ".join(f"{one}:{begun[one]}" for one in deadly[:10])
+            raise Stopped(
+                f"{MAX_ENDED} relays ended when they began to read topic {source.topic} at "
+                f"{places}. Records that unpack to more than a relay's memory do that. If it was "
+                f"something else, outbox-relay connectors resume {source.name} tries again. If the "
+                f"records are not wanted: seek {source.name} --from a time behind them"
+            )
 
     def _told(self, reader: Reader) -> tuple[str, list[int]]:
         try:

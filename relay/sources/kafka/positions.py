@@ -1,6 +1,7 @@
 """Up to where each partition of a source was taken in."""
 
 from collections.abc import Collection, Mapping
+from uuid import UUID
 
 import msgspec
 from psycopg.rows import class_row
@@ -48,11 +49,27 @@ MOVE = """
     update outbox.source_position as position
     set next_offset = move.next_offset, end_offset = move.end_offset,
         entered = entered + move.came_in, passed = passed + move.went_by,
-        relay = %s, moved_at = clock_timestamp()
+        relay = %s, moved_at = clock_timestamp(), readers = '{}'
     from unnest(%s::integer[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
          as move (partition, next_offset, end_offset, came_in, went_by)
     where source_id = %s and topic = %s and position.partition = move.partition
 """
+# Those that another relay holds at this moment it moves. Of each the number of all its readers.
+NOTE_READER = """
+    update outbox.source_position as position
+    set readers = array_append(array_remove(position.readers, %(process)s), %(process)s)
+    from (select partition from outbox.source_position
+          where source_id = %(source)s and topic = %(topic)s and partition = any (%(partitions)s)
+          order by partition for update skip locked) as free
+    where position.source_id = %(source)s and position.topic = %(topic)s
+      and position.partition = free.partition
+    returning position.partition, cardinality(position.readers)
+"""
+FORGET_READER = """
+    update outbox.source_position set readers = array_remove(readers, %s)
+    where source_id = %s and %s = any (readers)
+"""
+FORGET_READERS = "update outbox.source_position set readers = '{}' where source_id = %s"
 LET_GO = """
     update outbox.source_position set relay = null
     where source_id = %s and topic = %s and partition = any (%s) and relay = %s
@@ -111,6 +128,29 @@ def move(connection: Connection, source: Source, moves: Mapping[int, Move], rela
 def let_go(connection: Connection, source: Source, partitions: Collection[int], relay: str) -> None:
     """Another relay may take these at once."""
     connection.execute(LET_GO, (source.id, source.topic, list(partitions), relay))
+
+
+def note_reader(
+    connection: Connection, source: Source, partitions: Collection[int], process: UUID
+) -> dict[int, int]:
+    """This process begins to read these: by how many processes that was begun, with this one."""
+    values = {
+        "source": source.id,
+        "topic": source.topic,
+        "partitions": list(partitions),
+        "process": process,
+    }
+    return dict(connection.execute(NOTE_READER, values).fetchall())
+
+
+def forget_reader(connection: Connection, source: Source, process: UUID) -> None:
+    """What this process began to read did not end it."""
+    connection.execute(FORGET_READER, (process, source.id, process))
+
+
+def forget_readers(connection: Connection, source: Source) -> None:
+    """Whoever reads next is the first."""
+    connection.execute(FORGET_READERS, (source.id,))
 
 
 def demand_same_topic(source: Source, known: Mapping[int, Position], topic_id: str) -> None:

@@ -43,3 +43,18 @@ def test_inward_connectors_are_told_by_name(database_url: str, connection: Conne
         ("dead_letters", "well"): 0,
         ("dead_letters", "asks"): 1,
     }
+
+
+def test_a_cluster_that_tells_the_highest_ends_breaks_no_list(connection: Connection) -> None:
+    """Of all other connectors, and of who is on call."""
+    connection.execute(MAKE)
+    connection.execute(
+        "insert into outbox.source_position"
+        " (source_id, topic, partition, topic_id, next_offset, end_offset)"
+        " select id, 'a', partition, 'i', 0, 9223372036854775807"
+        " from outbox.source cross join generate_series(1, 2) as partition where name = 'well'"
+    )
+    [(lag,)] = connection.execute(
+        "select lag from outbox.source_state where name = 'well'"
+    ).fetchall()
+    assert lag == 2**63 - 1

@@ -1,9 +1,22 @@
 """A source that stops with a question, waits, is paused, or is sent to another place."""
 
+from collections.abc import Iterator
+from typing import NoReturn
+from uuid import UUID, uuid4
+
 import pytest
 from confluent_kafka import KafkaException
 from psycopg.types.json import Jsonb
 
+from relay.database import connect
+from relay.log.sink import SinkAway
+from relay.monitoring.telemetry import Telemetry
+from relay.settings import Settings
+from relay.sources.intake import session
+from relay.sources.kafka.intake import MAX_ENDED, TopicIntake
+from relay.sources.kafka.reader import Reader
+from relay.sources.record import Record
+from relay.sources.source import Stopped, active
 from tests.eventually import eventually
 from tests.relay.sources.inward_stage import InwardStage, in_order, keyed
 
@@ -181,3 +194,57 @@ def test_of_a_topic_that_was_made_after_its_source_all_is_new(inward: InwardStag
     inward.topic("orders", partitions=1)
     inward.produce(topic, keyed(10, 5))
     in_order(inward.all_entered(10))
+
+
+class Killed(Exception):
+    """As of a process that takes up more memory than it may."""
+
+
+def read_and_die(inward: InwardStage, process: UUID) -> None:
+    """What a relay does that has the source, as this process. Raises as `session`."""
+    settings = Settings.from_environment(inward.environment())
+    with connect(settings) as connection:
+        [source] = active(connection)
+        intake = TopicIntake(source, settings, Telemetry())
+        intake.process = process
+        try:
+            session(intake, connection, lambda: True)
+        except SinkAway:
+            intake.outlive(connection)
+            raise
+
+
+def test_records_that_end_each_relay_which_reads_them_stop_their_source_and_no_more_relays(
+    inward: InwardStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a megabyte does that unpacks to a gigabyte: librdkafka unpacks whatever comes."""
+    topic = inward.topic("orders", partitions=2)
+    inward.produce(topic, keyed(5, 5), partition=1)
+    inward.take_in(topic)
+
+    def records(_: Reader) -> Iterator[Record]:
+        raise Killed
+
+    def away(_: Reader) -> NoReturn:
+        raise SinkAway("the cluster is away")
+
+    with monkeypatch.context() as deadly:
+        deadly.setattr(Reader, "records", records)
+        for _ in range(MAX_ENDED - 1):
+            with pytest.raises(Killed):
+                read_and_die(inward, uuid4())
+        # A cluster that goes away ends no process, however often.
+        deadly.setattr(Reader, "records", away)
+        for _ in range(2):
+            with pytest.raises(SinkAway):
+                read_and_die(inward, uuid4())
+        deadly.setattr(Reader, "records", records)
+        with pytest.raises(Killed):
+            read_and_die(inward, uuid4())
+        with pytest.raises(Stopped, match=f"relays ended when they .* {topic} at 1:0"):
+            read_and_die(inward, uuid4())
+    # Who resumes it lets it be tried anew; and what comes in ends the count.
+    inward.relay()
+    in_order(inward.all_entered(5))
+    [(readers,)] = inward.query("select max(cardinality(readers)) from outbox.source_position")
+    assert readers == 0

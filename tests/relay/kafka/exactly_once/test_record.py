@@ -1,6 +1,8 @@
 """What a Kafka transaction notes of its run is read back as it was written, in few bytes."""
 
 import base64
+import hashlib
+import hmac
 import zlib
 from random import Random
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from relay.kafka.exactly_once.record import (
     DEAD_CHARACTERS,
     MAX_CHARACTERS,
+    SEAL_BYTES,
     Record,
     Unreadable,
     decode,
@@ -28,6 +31,7 @@ from relay.log.sink import MAX_NOTED, Dead
 unhurried = settings(deadline=None)
 
 BIGINT = st.integers(0, 2**63 - 1)
+KEY = b"the database's own"
 
 
 @st.composite
@@ -70,6 +74,10 @@ records = st.builds(
 )
 
 
+def sealed(record: Record) -> str:
+    return encode(record, KEY)
+
+
 @unhurried
 @given(snapshots())
 def test_a_snapshot_is_read_back_as_it_was(snapshot: str) -> None:
@@ -79,7 +87,7 @@ def test_a_snapshot_is_read_back_as_it_was(snapshot: str) -> None:
 @unhurried
 @given(records)
 def test_a_record_is_read_back_as_it_was(record: Record) -> None:
-    assert decode(encode(record)) == record
+    assert decode(encode(record, KEY), KEY) == record
 
 
 @unhurried
@@ -97,22 +105,35 @@ def test_the_dead_letters_of_a_run_fit_into_the_room_that_is_kept_for_them(seed:
     position = Position("1:1:", Delta("2:2:", 2**40, 2**40, 2**40))
     bare = Record("FFFFFFFF", 1, 2**60, 2**60, 20_000, 16_000_000, position)
     full = msgspec.structs.replace(bare, dead=noted(dead))
-    assert len(encode(full)) - len(encode(bare)) <= DEAD_CHARACTERS
+    assert len(encode(full, KEY)) - len(encode(bare, KEY)) <= DEAD_CHARACTERS
 
 
 @unhurried
 @given(records)
 def test_a_record_is_ascii_text_that_no_broker_alters(record: Record) -> None:
-    text = encode(record)
+    text = encode(record, KEY)
     assert text.isascii()
     assert text.isprintable()
 
 
 @unhurried
-@given(st.text(max_size=60) | records.map(encode).flatmap(lambda text: st.sampled_from(cut(text))))
+@given(st.text(max_size=60) | records.map(sealed).flatmap(lambda text: st.sampled_from(cut(text))))
 def test_whatever_else_stands_there_is_refused_as_unreadable(text: str) -> None:
     with pytest.raises(Unreadable):
-        decode(text)
+        decode(text, KEY)
+
+
+@unhurried
+@given(records)
+def test_what_another_key_has_sealed_or_none_is_refused(record: Record) -> None:
+    """As who keeps the cluster may write it, knowing all former ones."""
+    for forged in (
+        encode(record, b"theirs"),
+        encode(record, b""),
+        base64.b85encode(base64.b85decode(sealed(record))[:-SEAL_BYTES]).decode(),
+    ):
+        with pytest.raises(Unreadable, match="has not written it"):
+            decode(forged, KEY)
 
 
 def cut(text: str) -> list[str]:
@@ -121,9 +142,12 @@ def cut(text: str) -> list[str]:
 
 
 def test_a_small_text_that_unpacks_to_much_is_refused() -> None:
-    bomb = base64.b85encode(zlib.compress(b"\xc6" + b"\0" * 50_000_000)).decode()
+    """Nobody else can have sealed it, and it is bounded all the same."""
+    data = zlib.compress(b"\xc6" + b"\0" * 50_000_000)
+    seal = hmac.digest(KEY, data, hashlib.sha256)[:SEAL_BYTES]
+    bomb = base64.b85encode(data + seal).decode()
     with pytest.raises(Unreadable):
-        decode(bomb)
+        decode(bomb, KEY)
 
 
 def scattered(random: Random, transactions: int) -> str:
@@ -144,4 +168,4 @@ def test_a_thousand_transactions_in_progress_fit_into_the_metadata_twice(seed: i
     most = 2**63 - 1
     position = Position(seen, Delta(target, most, most, most))
     record = Record("FFFFFFFF", most, most, most, 20_000, 16_000_000, position)
-    assert len(encode(record)) <= MAX_CHARACTERS
+    assert len(encode(record, KEY)) <= MAX_CHARACTERS

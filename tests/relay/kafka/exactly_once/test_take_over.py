@@ -9,6 +9,7 @@ import pytest
 
 from relay.kafka.exactly_once import take_over
 from relay.kafka.exactly_once.ownership import ExactlyOnce
+from relay.kafka.exactly_once.record import Record, encode
 from relay.log.cursor import Cursor
 from relay.log.message import CHANNEL, ID, Row
 from relay.log.run import Ran
@@ -20,6 +21,12 @@ from tests.sql.log import Session, publish
 LATEST = """
 select n, relay, seen::text, target::text, after_id, fresh_id, upto_id from outbox.checkpoint
 where cursor_id = %s order by n desc limit 1
+"""
+
+# What a note has to name to follow the latest checkpoint.
+CLAIMED_AT = """
+select n, token, substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)
+from outbox.checkpoint where cursor_id = %s order by n desc limit 1
 """
 
 
@@ -135,6 +142,23 @@ def test_a_cursor_that_is_taken_over_stands_where_it_stood(
     ids = [one.id for one in cluster.arrivals]
     assert ids == sorted(set(ids))
     assert len(ids) == 5
+
+
+def test_what_a_cluster_makes_up_about_a_run_is_not_written_down(
+    db: Session, first: Relay, second: Relay, clock: Clock, cluster: Cluster
+) -> None:
+    """Whoever keeps it knows all former notes: it could name messages that the subscription never
+    gets as its dead letters, all that the log holds, or move the cursor.
+    """
+    secret = publish(db, "secret", channel="bank")
+    (name,) = cluster.owners
+    ((n, token, timeline),) = db.execute(CLAIMED_AT, [cursor_of(first).id]).fetchall()
+    made_up = Record(timeline, n, token, 1, 0, 0, None, dead=(("made up", (secret,)),))
+    cluster.notes[name] = encode(made_up, b"theirs")
+    take(second, clock)
+    second.drain()
+    assert db.execute("select message_id from outbox.dead_letter").fetchall() == []
+    assert len(cluster.arrivals) == 6
 
 
 def test_relays_do_not_fence_each_other_in_turn_over_work_that_cannot_go(
