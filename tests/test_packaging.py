@@ -2,6 +2,7 @@
 
 import re
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.distributions import RELAY, build
+from local.distributions import CLIENT, RELAY, build
 from relay.settings import Settings as RelaySettings
 from service.settings import from_environment as service_settings
 
@@ -85,6 +86,11 @@ def test_the_sdist_carries_no_more_than_the_wheel_is_built_from(
         names = {name.partition("/")[2] for name in archive.getnames()}
     besides = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
     assert names == files_of("catalogue", "relay", "service", "sql") | besides
+
+
+def test_both_distributions_have_one_version() -> None:
+    read = (tomllib.loads((one / "pyproject.toml").read_text()) for one in (RELAY, CLIENT))
+    assert len({one["project"]["version"] for one in read}) == 1
 
 
 def test_the_wheel_has_both_commands(distribution: tuple[Path, Path]) -> None:
