@@ -65,3 +65,15 @@ def may_pass(error: OutboxError, *, repeatable: bool) -> bool:
             return repeatable and status in PASSING
         case _:
             return False
+
+
+def ended_unknown(attempt: RetryCallState) -> bool:
+    """Whether what this attempt asked for may have been done though no answer says so."""
+    error = None if attempt.outcome is None else attempt.outcome.exception()
+    match error:
+        case Unanswered(sent=sent):
+            return sent
+        case Problem(status=status):
+            return status in PASSING
+        case _:
+            return False

@@ -17,11 +17,11 @@ from tenacity import AsyncRetrying, Retrying
 from outbox_client import deadlines
 from outbox_client.problems import Unanswered, Unreadable, problem
 from outbox_client.request import Request
-from outbox_client.retries import Policy, policy
+from outbox_client.retries import Policy, ended_unknown, policy
 
 CONNECT_SECONDS = 5.0
-# Nothing of the request has left then.
-NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+# Nothing of the request has left then. A proxy's error comes before it leads anywhere.
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 NOT_FOUND = 404
 # No answer of the API is as large, but for what a hostile server says in its place.
 MAX_ANSWER_BYTES = 67_108_864
@@ -38,7 +38,11 @@ class Transport:
         self._retry_seconds = retry_seconds
 
     def send(self, request: Request[Answer]) -> Answer:
-        """The answer, after as many attempts as it takes. Raises OutboxError."""
+        """The answer, after as many attempts as it takes. Raises OutboxError.
+
+        A deletion that finds nothing is done where an earlier attempt may have done it.
+        """
+        may_be_done = False
         for attempt in Retrying(**_policy(request, self._retry_seconds)):
             with attempt, _translated(request):
                 content = _Content()
@@ -50,7 +54,8 @@ class Transport:
                             content.add(piece)
                     finally:
                         response.close()
-                return _read(request, response, content, attempt.retry_state.attempt_number)
+                return _read(request, response, content, may_be_done=may_be_done)
+            may_be_done = may_be_done or ended_unknown(attempt.retry_state)
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
@@ -66,7 +71,11 @@ class AsyncTransport:
         self._retry_seconds = retry_seconds
 
     async def send(self, request: Request[Answer]) -> Answer:
-        """The answer, after as many attempts as it takes. Raises OutboxError."""
+        """The answer, after as many attempts as it takes. Raises OutboxError.
+
+        A deletion that finds nothing is done where an earlier attempt may have done it.
+        """
+        may_be_done = False
         async for attempt in AsyncRetrying(**_policy(request, self._retry_seconds)):
             with attempt, _translated(request):
                 content = _Content()
@@ -78,7 +87,8 @@ class AsyncTransport:
                             content.add(piece)
                     finally:
                         await response.aclose()
-                return _read(request, response, content, attempt.retry_state.attempt_number)
+                return _read(request, response, content, may_be_done=may_be_done)
+            may_be_done = may_be_done or ended_unknown(attempt.retry_state)
         raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
@@ -185,9 +195,15 @@ def _translated(request: Request[Any]) -> Iterator[None]:
 
 
 def _read(
-    request: Request[Answer], response: httpx2.Response, content: _Content, attempt_number: int
+    request: Request[Answer], response: httpx2.Response, content: _Content, *, may_be_done: bool
 ) -> Answer:
-    """Raises Problem for an answer other than 2xx, Unreadable for one that is not the API's."""
+    """Raises Problem for an answer other than 2xx, Unreadable for one that is not the API's.
+
+    `may_be_done`: an earlier attempt of this request may have reached the service, which then did
+    what it asks for, and no answer said so. Nobody can tell that from a deletion of what was never
+    there, so a 404 counts as done then, and then alone: after attempts that found no connection, or
+    that were refused for their rate, it is a NotFound.
+    """
     said = content.of(response)
     if response.is_success:
         try:
@@ -195,7 +211,6 @@ def _read(
         # Of msgspec's, of text that is none, and of what is nested without end.
         except (ValueError, RecursionError) as error:
             raise Unreadable(request.name, request.key, str(error)) from error
-    if response.status_code == NOT_FOUND and request.method == "DELETE" and attempt_number > 1:
-        # An attempt before it did it, and its answer was lost.
+    if response.status_code == NOT_FOUND and request.method == "DELETE" and may_be_done:
         return request.decode(b"")
     raise problem(request.name, request.key, response, said)
