@@ -1,13 +1,14 @@
 """What sends requests: one transport for threads, one for asyncio.
 
 What answers is not trusted: an answer ends at a deadline and at a bound, none is unpacked, and no
-redirect is followed, so that the key goes to no other host.
+redirect is followed, so that the key goes to no other host. Cookies are neither kept nor sent.
 """
 
 import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any, TypedDict, TypeVar
 
@@ -136,6 +137,7 @@ class _Content:
 class _Options(TypedDict):
     base_url: str
     headers: dict[str, str]
+    cookies: CookieJar
     timeout: httpx2.Timeout
 
 
@@ -152,6 +154,8 @@ def _options(url: str, key: str, timeout_seconds: float) -> _Options:
             "Authorization": f"Bearer {key}",
             "User-Agent": f"outbox-client/{version('outbox-client')}",
         },
+        # The key says who asks; a jar would grow with whatever an answer sets.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
     )
 
