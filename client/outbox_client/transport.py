@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, Retrying
 from outbox_client import deadlines
 from outbox_client.problems import Unanswered, Unreadable, problem
 from outbox_client.request import Request
-from outbox_client.retries import Policy, ended_unknown, policy
+from outbox_client.retries import Earlier, Policy, policy
 
 CONNECT_SECONDS = 5.0
 # Nothing of the request has left then. A proxy's error comes before it leads anywhere.
@@ -43,8 +43,8 @@ class Transport:
 
         A deletion that finds nothing is done where an earlier attempt may have done it.
         """
-        may_be_done = False
-        for attempt in Retrying(**_policy(request, self._retry_seconds)):
+        earlier = Earlier()
+        for attempt in Retrying(**_policy(request, self._retry_seconds, earlier)):
             with attempt, _translated(request):
                 content = _Content()
                 built, seconds = _built(self._http, request)
@@ -55,8 +55,7 @@ class Transport:
                             content.add(piece)
                     finally:
                         response.close()
-                return _read(request, response, content, may_be_done=may_be_done)
-            may_be_done = may_be_done or ended_unknown(attempt.retry_state)
+                return _read(request, response, content, earlier)
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
@@ -76,8 +75,8 @@ class AsyncTransport:
 
         A deletion that finds nothing is done where an earlier attempt may have done it.
         """
-        may_be_done = False
-        async for attempt in AsyncRetrying(**_policy(request, self._retry_seconds)):
+        earlier = Earlier()
+        async for attempt in AsyncRetrying(**_policy(request, self._retry_seconds, earlier)):
             with attempt, _translated(request):
                 content = _Content()
                 built, seconds = _built(self._http, request)
@@ -88,8 +87,7 @@ class AsyncTransport:
                             content.add(piece)
                     finally:
                         await response.aclose()
-                return _read(request, response, content, may_be_done=may_be_done)
-            may_be_done = may_be_done or ended_unknown(attempt.retry_state)
+                return _read(request, response, content, earlier)
         raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
@@ -160,8 +158,8 @@ def _options(url: str, key: str, timeout_seconds: float) -> _Options:
     )
 
 
-def _policy(request: Request[Any], retry_seconds: float) -> Policy:
-    return policy(repeatable=request.repeatable, retry_seconds=retry_seconds)
+def _policy(request: Request[Any], retry_seconds: float, earlier: Earlier) -> Policy:
+    return policy(earlier, repeatable=request.repeatable, retry_seconds=retry_seconds)
 
 
 def _built(
@@ -199,14 +197,13 @@ def _translated(request: Request[Any]) -> Iterator[None]:
 
 
 def _read(
-    request: Request[Answer], response: httpx2.Response, content: _Content, *, may_be_done: bool
+    request: Request[Answer], response: httpx2.Response, content: _Content, earlier: Earlier
 ) -> Answer:
     """Raises Problem for an answer other than 2xx, Unreadable for one that is not the API's.
 
-    `may_be_done`: an earlier attempt of this request may have reached the service, which then did
-    what it asks for, and no answer said so. Nobody can tell that from a deletion of what was never
-    there, so a 404 counts as done then, and then alone: after attempts that found no connection, or
-    that were refused for their rate, it is a NotFound.
+    A deletion's 404 counts as done where an earlier attempt may have reached the service, which
+    then did it, and no answer said so. Nobody can tell that from what was never there. After
+    attempts that found no connection, or were refused for their rate, it is a NotFound.
     """
     said = content.of(response)
     if response.is_success:
@@ -215,6 +212,6 @@ def _read(
         # Of msgspec's, of text that is none, and of what is nested without end.
         except (ValueError, RecursionError) as error:
             raise Unreadable(request.name, request.key, str(error)) from error
-    if response.status_code == NOT_FOUND and request.method == "DELETE" and may_be_done:
+    if response.status_code == NOT_FOUND and request.method == "DELETE" and earlier.may_be_done:
         return request.decode(b"")
     raise problem(request.name, request.key, response, said)

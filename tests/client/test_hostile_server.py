@@ -90,6 +90,14 @@ def test_an_answer_that_drips_ends_with_the_time_of_one_attempt(
 
 
 @both
+def test_a_handshake_that_does_not_end_sends_nothing(ask: Ask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(Unanswered) as unanswered:
+            ask(f"https://127.0.0.1:{silent.getsockname()[1]}")
+    assert not unanswered.value.sent
+
+
+@both
 @pytest.mark.parametrize(
     "body",
     [
