@@ -4,7 +4,6 @@ What answers is not trusted: an answer ends at a deadline and at a bound, none i
 redirect is followed, so that the key goes to no other host. Cookies are neither kept nor sent.
 """
 
-import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +79,7 @@ class AsyncTransport:
             with attempt, _translated(request):
                 content = _Content()
                 built, seconds = _built(self._http, request)
-                async with _deadline(built, seconds):
+                async with deadlines.within_for_task(built, seconds):
                     response = await self._http.send(built, stream=True)
                     try:
                         async for piece in response.aiter_raw():
@@ -93,21 +92,6 @@ class AsyncTransport:
     async def close(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
-
-
-def _deadline(request: httpx2.Request, seconds: float | None) -> asyncio.Timeout:
-    """As deadlines.within, for a task: httpx2 tells when it has a connection or begins to make one.
-
-    https://www.python-httpx.org/advanced/extensions/#trace
-    """
-    deadline = asyncio.timeout(None)
-
-    async def begin(*_: object) -> None:
-        if seconds is not None and deadline.when() is None:
-            deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-
-    request.extensions["trace"] = begin
-    return deadline
 
 
 class _TooLarge(Exception):
@@ -187,9 +171,6 @@ def _translated(request: Request[Any]) -> Iterator[None]:
     except _TooLarge as error:
         detail = f"the answer is larger than {MAX_ANSWER_BYTES} bytes"
         raise Unreadable(request.name, request.key, detail) from error
-    except TimeoutError as error:
-        detail = "no answer within the time of one attempt"
-        raise Unanswered(request.name, request.key, detail, True) from error
     except httpx2.RequestError as error:
         sent = not isinstance(error, NEVER_SENT)
         detail = f"{type(error).__name__}: {error}".rstrip(": ")

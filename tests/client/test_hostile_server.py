@@ -91,10 +91,32 @@ def test_an_answer_that_drips_ends_with_the_time_of_one_attempt(
 
 @both
 def test_a_handshake_that_does_not_end_sends_nothing(ask: Ask) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(Unanswered) as unanswered:
-            ask(f"https://127.0.0.1:{silent.getsockname()[1]}")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(Unanswered) as unanswered,
+    ):
+        ask(f"https://127.0.0.1:{silent.getsockname()[1]}")
     assert not unanswered.value.sent
+
+
+def test_a_task_closes_the_connection_of_a_handshake_that_does_not_end() -> None:
+    def hear_end(silent: socket.socket) -> None:
+        """Raises TimeoutError where it stays open."""
+        taken, _ = silent.accept()
+        with taken:
+            taken.settimeout(5)
+            while taken.recv(65_536):
+                pass
+
+    async def ask(silent: socket.socket) -> None:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        async with AsyncOutbox(url, "key", timeout_seconds=SECONDS, retry_seconds=0) as outbox:
+            with pytest.raises(Unanswered):
+                await outbox.subscriptions.read("1")
+            await asyncio.to_thread(hear_end, silent)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(ask(silent))
 
 
 @both
