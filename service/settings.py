@@ -176,7 +176,7 @@ def _read(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _default_hosts(address: str) -> tuple[str, ...]:
     """All on loopback. Elsewhere the names are said, or any page that a browser shows may call."""
-    if not _is_loopback(address):
+    if not is_loopback(address):
         raise SettingsError(
             f"SERVICE_HOSTS is not set, and SERVICE_HOST is {address!r}, which is not loopback; "
             "give the names that callers use (api.example.com,*.internal), or * for all"
@@ -184,7 +184,8 @@ def _default_hosts(address: str) -> tuple[str, ...]:
     return ALL_HOSTS
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether this address, or name, is this machine's own, which no other reaches."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -1,13 +1,13 @@
 """One deadline for all of an attempt: httpx2's timeouts are for each read and each write.
 
-A server that sends a byte now and then could else keep a thread for ever. Tasks have
-asyncio.timeout.
+A server that sends a byte now and then could else keep a thread or a task for ever.
 """
 
+import asyncio
 import ssl
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -52,6 +52,40 @@ def within(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         _allowed.reset(token)
+
+
+@asynccontextmanager
+async def within_for_task(request: httpx2.Request, seconds: float | None) -> AsyncIterator[None]:
+    """The same for this request of a task, in which it is sent and its answer read.
+
+    httpx2 tells each step from when it has a connection or begins to make one. Raises ReadTimeout,
+    or ConnectTimeout where the request was not begun.
+    https://www.python-httpx.org/advanced/extensions/#trace
+    """
+    deadline = asyncio.timeout(None)
+    begun = False
+    connected: httpcore2.AsyncNetworkStream | None = None
+
+    async def note(step: str, info: dict[str, Any]) -> None:
+        nonlocal begun, connected
+        if step == "connection.connect_tcp.complete":
+            connected = info["return_value"]
+        begun = begun or step.endswith("send_request_headers.started")
+        if seconds is not None and deadline.when() is None:
+            deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    request.extensions["trace"] = note
+    try:
+        async with deadline:
+            yield
+    except BaseException as error:
+        # httpx2 leaves it open where a handshake is cancelled.
+        if connected is not None:
+            await connected.aclose()
+        if not isinstance(error, TimeoutError):
+            raise
+        over = httpx2.ReadTimeout if begun else httpx2.ConnectTimeout
+        raise over("the time for this attempt is over") from error
 
 
 def keep(http: httpx2.Client) -> None:

@@ -4,6 +4,7 @@ The API's 503 says that nothing is wrong with the request; but it may be the ans
 was not heard, so it may have been done. The same holds for every answer that is lost.
 """
 
+from collections.abc import Callable
 from typing import TypedDict
 
 from tenacity import RetryCallState, retry_if_exception, stop_before_delay, wait_random_exponential
@@ -24,6 +25,7 @@ class Policy(TypedDict):
     stop: stop_base
     wait: wait_base
     retry: retry_base
+    after: Callable[[RetryCallState], None]
     reraise: bool
 
 
@@ -40,8 +42,27 @@ class _Wait(wait_base):
         return (asked or 0.0) + BACK_OFF(retry_state)
 
 
-def policy(*, repeatable: bool, retry_seconds: float) -> Policy:
-    """For one request. No attempt begins later than `retry_seconds` after the first."""
+class Earlier:
+    """The attempts of one request that went before: whether one may have done what it asks for."""
+
+    def __init__(self) -> None:
+        self.may_be_done = False
+
+    def note(self, attempt: RetryCallState) -> None:
+        """One more, which failed."""
+        error = None if attempt.outcome is None else attempt.outcome.exception()
+        match error:
+            case Unanswered(sent=True):
+                self.may_be_done = True
+            case Problem(status=status) if status in PASSING:
+                self.may_be_done = True
+
+
+def policy(earlier: Earlier, *, repeatable: bool, retry_seconds: float) -> Policy:
+    """For one request, whose failed attempts `earlier` notes.
+
+    No attempt begins later than `retry_seconds` after the first.
+    """
 
     def passes(error: BaseException) -> bool:
         return isinstance(error, OutboxError) and may_pass(error, repeatable=repeatable)
@@ -50,6 +71,7 @@ def policy(*, repeatable: bool, retry_seconds: float) -> Policy:
         stop=stop_before_delay(retry_seconds),
         wait=_Wait(),
         retry=retry_if_exception(passes),
+        after=earlier.note,
         reraise=True,
     )
 

@@ -1,13 +1,13 @@
 """What sends requests: one transport for threads, one for asyncio.
 
 What answers is not trusted: an answer ends at a deadline and at a bound, none is unpacked, and no
-redirect is followed, so that the key goes to no other host.
+redirect is followed, so that the key goes to no other host. Cookies are neither kept nor sent.
 """
 
-import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any, TypedDict, TypeVar
 
@@ -17,11 +17,11 @@ from tenacity import AsyncRetrying, Retrying
 from outbox_client import deadlines
 from outbox_client.problems import Unanswered, Unreadable, problem
 from outbox_client.request import Request
-from outbox_client.retries import Policy, policy
+from outbox_client.retries import Earlier, Policy, policy
 
 CONNECT_SECONDS = 5.0
-# Nothing of the request has left then.
-NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+# Nothing of the request has left then. A proxy's error comes before it leads anywhere.
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 NOT_FOUND = 404
 # No answer of the API is as large, but for what a hostile server says in its place.
 MAX_ANSWER_BYTES = 67_108_864
@@ -38,8 +38,12 @@ class Transport:
         self._retry_seconds = retry_seconds
 
     def send(self, request: Request[Answer]) -> Answer:
-        """The answer, after as many attempts as it takes. Raises OutboxError."""
-        for attempt in Retrying(**_policy(request, self._retry_seconds)):
+        """The answer, after as many attempts as it takes. Raises OutboxError.
+
+        A deletion that finds nothing is done where an earlier attempt may have done it.
+        """
+        earlier = Earlier()
+        for attempt in Retrying(**_policy(request, self._retry_seconds, earlier)):
             with attempt, _translated(request):
                 content = _Content()
                 built, seconds = _built(self._http, request)
@@ -50,7 +54,7 @@ class Transport:
                             content.add(piece)
                     finally:
                         response.close()
-                return _read(request, response, content, attempt.retry_state.attempt_number)
+                return _read(request, response, content, earlier)
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
@@ -66,39 +70,28 @@ class AsyncTransport:
         self._retry_seconds = retry_seconds
 
     async def send(self, request: Request[Answer]) -> Answer:
-        """The answer, after as many attempts as it takes. Raises OutboxError."""
-        async for attempt in AsyncRetrying(**_policy(request, self._retry_seconds)):
+        """The answer, after as many attempts as it takes. Raises OutboxError.
+
+        A deletion that finds nothing is done where an earlier attempt may have done it.
+        """
+        earlier = Earlier()
+        async for attempt in AsyncRetrying(**_policy(request, self._retry_seconds, earlier)):
             with attempt, _translated(request):
                 content = _Content()
                 built, seconds = _built(self._http, request)
-                async with _deadline(built, seconds):
+                async with deadlines.within_for_task(built, seconds):
                     response = await self._http.send(built, stream=True)
                     try:
                         async for piece in response.aiter_raw():
                             content.add(piece)
                     finally:
                         await response.aclose()
-                return _read(request, response, content, attempt.retry_state.attempt_number)
+                return _read(request, response, content, earlier)
         raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._http.aclose()
-
-
-def _deadline(request: httpx2.Request, seconds: float | None) -> asyncio.Timeout:
-    """As deadlines.within, for a task: httpx2 tells when it has a connection or begins to make one.
-
-    https://www.python-httpx.org/advanced/extensions/#trace
-    """
-    deadline = asyncio.timeout(None)
-
-    async def begin(*_: object) -> None:
-        if seconds is not None and deadline.when() is None:
-            deadline.reschedule(asyncio.get_running_loop().time() + seconds)
-
-    request.extensions["trace"] = begin
-    return deadline
 
 
 class _TooLarge(Exception):
@@ -126,6 +119,7 @@ class _Content:
 class _Options(TypedDict):
     base_url: str
     headers: dict[str, str]
+    cookies: CookieJar
     timeout: httpx2.Timeout
 
 
@@ -142,12 +136,14 @@ def _options(url: str, key: str, timeout_seconds: float) -> _Options:
             "Authorization": f"Bearer {key}",
             "User-Agent": f"outbox-client/{version('outbox-client')}",
         },
+        # The key says who asks; a jar would grow with whatever an answer sets.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx2.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
     )
 
 
-def _policy(request: Request[Any], retry_seconds: float) -> Policy:
-    return policy(repeatable=request.repeatable, retry_seconds=retry_seconds)
+def _policy(request: Request[Any], retry_seconds: float, earlier: Earlier) -> Policy:
+    return policy(earlier, repeatable=request.repeatable, retry_seconds=retry_seconds)
 
 
 def _built(
@@ -175,9 +171,6 @@ def _translated(request: Request[Any]) -> Iterator[None]:
     except _TooLarge as error:
         detail = f"the answer is larger than {MAX_ANSWER_BYTES} bytes"
         raise Unreadable(request.name, request.key, detail) from error
-    except TimeoutError as error:
-        detail = "no answer within the time of one attempt"
-        raise Unanswered(request.name, request.key, detail, True) from error
     except httpx2.RequestError as error:
         sent = not isinstance(error, NEVER_SENT)
         detail = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -185,9 +178,14 @@ def _translated(request: Request[Any]) -> Iterator[None]:
 
 
 def _read(
-    request: Request[Answer], response: httpx2.Response, content: _Content, attempt_number: int
+    request: Request[Answer], response: httpx2.Response, content: _Content, earlier: Earlier
 ) -> Answer:
-    """Raises Problem for an answer other than 2xx, Unreadable for one that is not the API's."""
+    """Raises Problem for an answer other than 2xx, Unreadable for one that is not the API's.
+
+    A deletion's 404 counts as done where an earlier attempt may have reached the service, which
+    then did it, and no answer said so. Nobody can tell that from what was never there. After
+    attempts that found no connection, or were refused for their rate, it is a NotFound.
+    """
     said = content.of(response)
     if response.is_success:
         try:
@@ -195,7 +193,6 @@ def _read(
         # Of msgspec's, of text that is none, and of what is nested without end.
         except (ValueError, RecursionError) as error:
             raise Unreadable(request.name, request.key, str(error)) from error
-    if response.status_code == NOT_FOUND and request.method == "DELETE" and attempt_number > 1:
-        # An attempt before it did it, and its answer was lost.
+    if response.status_code == NOT_FOUND and request.method == "DELETE" and earlier.may_be_done:
         return request.decode(b"")
     raise problem(request.name, request.key, response, said)

@@ -1,4 +1,4 @@
-"""What a page's form sends, and that no page of another site sent it."""
+"""What a page's form sends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import Request
 
+from service.console.origin import require_own_page
 from service.problems import Problem
 from service.web.bodies import body
 
@@ -62,15 +63,3 @@ async def read(request: Request) -> Form:
     if any("\0" in text for field in fields for text in field):
         raise Problem(422, "The form holds a NUL character, which the database can't store.")
     return Form(fields)
-
-
-def require_own_page(request: Request) -> None:
-    """Raises Problem 403 unless the browser says that a page of this service sends it.
-
-    Browsers say so by Sec-Fetch-Site (Fetch Metadata); where that is missing, since the page came
-    without TLS, by Origin, which service.web.access.hosts has compared with the Host.
-    """
-    site = request.headers.get("sec-fetch-site")
-    if site == "same-origin" or (site is None and "origin" in request.headers):
-        return
-    raise Problem(403, "Only a page of the console itself may do that.")

@@ -12,10 +12,12 @@ from typing import LiteralString
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.console.origin import is_plain
 from service.database.transaction import Transaction
 from service.web.access.authorization import Authorization, Caller
 from service.web.access.keys import FORM, hash_of
 
+# On the service's own machine, without TLS.
 COOKIE = "console"
 # A browser takes this name only from this host, over TLS and for all paths.
 COOKIE_BY_TLS = f"__Host-{COOKIE}"
@@ -33,12 +35,8 @@ END: LiteralString = "select outbox.end_session(%(hash)s)"
 
 def token_of(request: Request) -> str | None:
     """The token in the request's cookie; None without one that may be a token."""
-    names = (COOKIE_BY_TLS,) if _is_by_tls(request) else (COOKIE_BY_TLS, COOKIE)
-    for name in names:
-        token = request.cookies.get(name)
-        if token is not None and TOKEN_FORM.fullmatch(token):
-            return token
-    return None
+    token = request.cookies.get(COOKIE if is_plain(request) else COOKIE_BY_TLS)
+    return token if token is not None and TOKEN_FORM.fullmatch(token) else None
 
 
 async def find(request: Request, token: str) -> Caller | None:
@@ -70,13 +68,13 @@ async def end(request: Request, token: str) -> None:
 
 def keep(response: Response, request: Request, token: str) -> None:
     """Has the browser send the token with what its user asks for here, and with nothing else."""
-    by_tls = _is_by_tls(request)
+    plain = is_plain(request)
     response.set_cookie(
-        COOKIE_BY_TLS if by_tls else COOKIE,
+        COOKIE if plain else COOKIE_BY_TLS,
         token,
         max_age=LIFE_SECONDS,
         path="/",
-        secure=by_tls,
+        secure=not plain,
         httponly=True,
         samesite="strict",
     )
@@ -96,8 +94,3 @@ def sealed(token: str, text: str) -> str:
 def is_sealed(token: str, text: str, seal: str) -> bool:
     """Whether the seal is this text's, in a time that tells nothing about it."""
     return seal.isascii() and hmac.compare_digest(sealed(token, text), seal)
-
-
-def _is_by_tls(request: Request) -> bool:
-    """Also where a proxy that SERVICE_FORWARDED_ALLOW_IPS does not name ends it: a form tells."""
-    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https:")

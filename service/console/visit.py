@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from service.console import form as forms
 from service.console import session
 from service.console.form import Form
+from service.console.origin import require_own_page
 from service.console.page import NO_STORE, as_page, rendered
 from service.platform import api
 from service.problems import Problem
@@ -159,7 +160,7 @@ def changes(run: Changes) -> Callable[[Request], Awaitable[Response]]:
     @as_page
     @wraps(run)
     async def change(request: Request) -> Response:
-        forms.require_own_page(request)
+        require_own_page(request)
         if (visit := await visit_of(request)) is None:
             return to_sign_in(request, HOME)
         form = await forms.read(request)

@@ -14,6 +14,7 @@ import pytest
 
 from outbox_client import (
     AsyncOutbox,
+    NotFound,
     Outbox,
     OutboxError,
     Problem,
@@ -89,6 +90,36 @@ def test_an_answer_that_drips_ends_with_the_time_of_one_attempt(
 
 
 @both
+def test_a_handshake_that_does_not_end_sends_nothing(ask: Ask) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(Unanswered) as unanswered,
+    ):
+        ask(f"https://127.0.0.1:{silent.getsockname()[1]}")
+    assert not unanswered.value.sent
+
+
+def test_a_task_closes_the_connection_of_a_handshake_that_does_not_end() -> None:
+    def hear_end(silent: socket.socket) -> None:
+        """Raises TimeoutError where it stays open."""
+        taken, _ = silent.accept()
+        with taken:
+            taken.settimeout(5)
+            while taken.recv(65_536):
+                pass
+
+    async def ask(silent: socket.socket) -> None:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        async with AsyncOutbox(url, "key", timeout_seconds=SECONDS, retry_seconds=0) as outbox:
+            with pytest.raises(Unanswered):
+                await outbox.subscriptions.read("1")
+            await asyncio.to_thread(hear_end, silent)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(ask(silent))
+
+
+@both
 @pytest.mark.parametrize(
     "body",
     [
@@ -152,6 +183,31 @@ def test_the_key_goes_to_no_host_that_an_answer_names(ask: Ask) -> None:
         with Script(moved) as script, pytest.raises(Problem, match="307"):
             ask(script.url)
     assert other.requests == []
+
+
+def test_no_cookie_is_kept_or_sent() -> None:
+    tries = 3
+    sets = [Answer(404, b"", {"Set-Cookie": f"n{n}=1; Path=/"}) for n in range(tries)]
+
+    def by_one_client(url: str) -> int:
+        with Outbox(url, "key") as outbox:
+            for _ in range(tries):
+                with pytest.raises(NotFound):
+                    outbox.subscriptions.read("1")
+            return len(outbox._transport._http.cookies)
+
+    async def by_one_async_client(url: str) -> int:
+        async with AsyncOutbox(url, "key") as outbox:
+            for _ in range(tries):
+                with pytest.raises(NotFound):
+                    await outbox.subscriptions.read("1")
+            return len(outbox._transport._http.cookies)
+
+    with Script(*sets) as script:
+        kept = by_one_client(script.url), asyncio.run(by_one_async_client(script.url))
+    assert kept == (0, 0)
+    assert len(script.requests) == 2 * tries
+    assert not [one for one in script.requests if "cookie" in one.headers]
 
 
 def test_a_list_that_leads_back_to_where_it_was_ends() -> None:

@@ -2,10 +2,20 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from outbox_client import AsyncOutbox, Outbox, Problem, Unanswered, Unavailable, Unreadable
+from outbox_client import (
+    AsyncOutbox,
+    NotFound,
+    Outbox,
+    Problem,
+    Unanswered,
+    Unavailable,
+    Unreadable,
+)
 from outbox_client.retries import may_pass
 from tests.client.script import Answer, Script
 
@@ -19,6 +29,23 @@ def publish(outbox: Outbox) -> None:
 
 def rotate(outbox: Outbox) -> None:
     outbox.subscriptions.rotate_secret("1")
+
+
+def delete(url: str) -> None:
+    with Outbox(url, "key") as outbox:
+        outbox.subscriptions.delete("1")
+
+
+def delete_by_task(url: str) -> None:
+    async def ask() -> None:
+        async with AsyncOutbox(url, "key") as outbox:
+            await outbox.subscriptions.delete("1")
+
+    asyncio.run(ask())
+
+
+Delete = Callable[[str], None]
+deleting = pytest.mark.parametrize("delete", [delete, delete_by_task])
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -131,3 +158,40 @@ def test_a_task_that_is_cancelled_sends_nothing_again() -> None:
         with pytest.raises(TimeoutError):
             asyncio.run(publish_within(script.url, 0.5))
         assert len(script.requests) == 1
+
+
+@deleting
+def test_a_deletion_that_finds_nothing_is_done_where_an_earlier_attempt_may_have_done_it(
+    delete: Delete,
+) -> None:
+    # The 429 between says nothing about the attempt before it.
+    answers = (Answer(503), Answer(429, headers=NOW), Answer(404))
+    with Script(*answers) as script:
+        delete(script.url)
+    assert len(script.requests) == 3
+
+
+@deleting
+def test_a_deletion_that_finds_nothing_after_one_that_was_refused_for_its_rate_found_nothing(
+    delete: Delete,
+) -> None:
+    with Script(Answer(429, headers=NOW), Answer(404)) as script, pytest.raises(NotFound):
+        delete(script.url)
+    assert len(script.requests) == 2
+
+
+def test_a_deletion_that_finds_nothing_after_one_that_found_no_connection_found_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = socket.create_connection
+    refusals = [ConnectionRefusedError("nobody listens yet")]
+
+    def once_refused(*args: Any, **kwargs: Any) -> socket.socket:
+        if refusals:
+            raise refusals.pop()
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "create_connection", once_refused)
+    with Script(Answer(404)) as script, pytest.raises(NotFound):
+        delete(script.url)
+    assert refusals == []

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
@@ -13,6 +14,7 @@ from tests.service.console.reading import page
 from tests.service.console.visiting import OWN_PAGE, Visitor
 
 PAGES = ("/console", "/console/audit")
+THIS_MACHINE = ("http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080")
 
 
 def test_without_a_session_every_page_leads_to_signing_in_and_back(console: Platform) -> None:
@@ -48,22 +50,60 @@ def test_signing_in_leads_to_no_other_site(console: Platform, then: str) -> None
 
 
 def test_the_cookie_is_the_browsers_alone_and_goes_nowhere_else(console: Platform) -> None:
-    plain = Visitor(console).sign_in(console.key("read")).headers["set-cookie"]
-    assert plain.startswith("console=")
-    assert {"HttpOnly", "SameSite=strict", "Path=/"} < set(plain.split("; "))
-    assert "Secure" not in plain
+    for base in THIS_MACHINE:
+        plain = sign_in(console, base, {"Origin": base}).headers["set-cookie"]
+        assert plain.startswith("console=")
+        assert {"HttpOnly", "SameSite=strict", "Path=/"} < set(plain.split("; "))
+        assert "Secure" not in plain
     for base, headers in (
         ("https://testserver", OWN_PAGE),
-        # A proxy that ends TLS, and that nobody named.
-        ("", {"Origin": "https://testserver", "Host": "testserver:443", **OWN_PAGE}),
+        # A proxy on this machine that is named.
+        ("https://127.0.0.1", {"Origin": "https://127.0.0.1", **OWN_PAGE}),
+        # Proxies that end TLS, and that nobody named.
+        ("http://testserver", {"Origin": "https://testserver", **OWN_PAGE}),
+        ("http://testserver:443", {"Origin": "https://testserver", **OWN_PAGE}),
+        ("http://testserver", OWN_PAGE),
     ):
-        answer = Visitor(console).sign_in(
-            console.key("read"), path=f"{base}/console/sign-in", headers=headers
-        )
-        by_tls = answer.headers["set-cookie"]
+        by_tls = sign_in(console, base, headers).headers["set-cookie"]
         assert by_tls.startswith("__Host-console=")
         assert {"HttpOnly", "SameSite=strict", "Path=/", "Secure"} < set(by_tls.split("; "))
         assert "Domain" not in by_tls
+
+
+@pytest.mark.parametrize("base", ["https://testserver", "http://testserver", "https://127.0.0.1"])
+def test_a_cookie_that_others_may_set_opens_nothing_but_on_this_machine(
+    console: Platform, base: str
+) -> None:
+    at_home = THIS_MACHINE[0]
+    visitor = Visitor(console)
+    visitor.sign_in(console.key("read"), path=f"{at_home}/console/sign-in")
+    assert visitor.get(f"{at_home}/console").status_code == 200
+    assert visitor.get(f"{base}/console").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("base", "origin", "told"),
+    [
+        # Without TLS from elsewhere: no browser would keep the cookie.
+        ("http://testserver", "http://testserver", "Open it by https"),
+        # A page that came without TLS, at a proxy that ends it.
+        ("https://testserver", "http://testserver", "Open it by https"),
+        # A proxy that ends TLS and hides from the service which name was called.
+        ("http://127.0.0.1", "https://127.0.0.1", "SERVICE_FORWARDED_ALLOW_IPS"),
+    ],
+)
+def test_where_no_cookie_would_be_safe_signing_in_says_what_to_set(
+    console: Platform, base: str, origin: str, told: str
+) -> None:
+    answer = sign_in(console, base, {"Origin": origin})
+    assert told in page(answer, 403).text
+    assert "set-cookie" not in answer.headers
+
+
+def sign_in(console: Platform, base: str, headers: dict[str, str]) -> httpx2.Response:
+    return Visitor(console).sign_in(
+        console.key("read"), path=f"{base}/console/sign-in", headers=headers
+    )
 
 
 @pytest.mark.parametrize("key", ["", "ok_short", f"ok_{'A' * 43}", "x" * 60_000])
@@ -134,7 +174,7 @@ def test_a_key_has_twenty_sessions_and_the_oldest_ends_for_one_more(console: Pla
 
 def test_the_database_has_no_token_and_the_service_cannot_read_sessions(console: Platform) -> None:
     visitor = Visitor(console, console.key("read"))
-    token = visitor.cookies["console"]
+    token = visitor.cookies["__Host-console"]
     rows = console.database.execute("select s::text from outbox.console_session as s").fetchall()
     assert rows
     assert not [row for row in rows if token in row[0]]
@@ -158,11 +198,12 @@ def test_the_database_has_no_token_and_the_service_cannot_read_sessions(console:
     ("headers", "fields", "status"),
     [
         (OWN_PAGE, {}, 303),
-        ({"Origin": "http://testserver"}, {}, 303),
+        ({"Origin": "https://testserver"}, {}, 303),
+        ({"Origin": "http://testserver"}, {}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, {}, 403),
         ({"Sec-Fetch-Site": "same-site"}, {}, 403),
         ({"Sec-Fetch-Site": "none"}, {}, 403),
-        ({"Origin": "http://evil.example", **OWN_PAGE}, {}, 403),
+        ({"Origin": "https://evil.example", **OWN_PAGE}, {}, 403),
         ({"Origin": "null", **OWN_PAGE}, {}, 403),
         ({}, {}, 403),
         (OWN_PAGE, {"token": ""}, 403),
@@ -223,5 +264,5 @@ def test_where_it_is_off_there_is_no_console(console: Platform) -> None:
                 assert (answer.status_code, answer.content) == (404, nowhere.content)
         # A cookie opens nothing either.
         visitor = Visitor(console, console.key("read"))
-        cookie = {"Cookie": f"console={visitor.cookies['console']}"}
+        cookie = {"Cookie": f"__Host-console={visitor.cookies['__Host-console']}"}
         assert http.get("/catalogue", headers=cookie).status_code == 401

@@ -11,6 +11,8 @@ from tests.service.console.reading import Page, page
 
 # What a browser says of a form of the console's own page.
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
+# Where its pages are, unless a path says more.
+HOME = "https://testserver"
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -34,6 +36,8 @@ class Visitor:
         """One request with the cookies that there are; what is set is kept."""
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent = {"Cookie": cookies, "Content-Type": FORM, **(headers or {})}
+        if path.startswith("/"):
+            path = HOME + path
         # All visitors share one client, which keeps no cookie.
         answer = self._http.request(method, path, headers=sent, data=fields, follow_redirects=False)
         self._http.cookies.clear()
