@@ -215,6 +215,7 @@ def read_and_die(inward: InwardStage, process: UUID) -> None:
             raise
 
 
+@pytest.mark.long
 def test_records_that_end_each_relay_which_reads_them_stop_their_source_and_no_more_relays(
     inward: InwardStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
