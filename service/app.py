@@ -34,6 +34,7 @@ from service.web.monitoring.access_log import Access
 from service.web.monitoring.metrics import Metrics
 from service.web.monitoring.refusals import Refusals
 from service.web.operations.routes import routes as operation_routes
+from service.web.server.answers import Measured
 
 if TYPE_CHECKING:
     from service.spans import Spans
@@ -171,6 +172,7 @@ def _middleware(
             refused=refused,
             routes=paths,
         ),
+        Middleware(Measured),
         Middleware(UntilAnswered, bodies=state["bodies"]),
         Middleware(Hosts, names=state["settings"].hosts, probes=health.PROBES),
         Middleware(Gate, payments=state["payments"]),

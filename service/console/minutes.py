@@ -5,22 +5,17 @@ there are hundreds of thousands of them, so all are added up at once, and that t
 while, however many pages ask.
 """
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
 import msgspec
 
+from service.console.kept import Kept
 from service.database.pool import Database
 from service.database.transaction import Transaction
-from service.problems import Problem
 
 MINUTES = 60
-KEPT_SECONDS = 20.0
-# After which pages are shown without.
-TIMEOUT_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -59,29 +54,17 @@ READ: LiteralString = """
 """
 
 
-class Minutes:
-    """Those of one database. They are read when a page asks, and then stand for a while."""
+class Minutes(Kept[Mapping[str, Hour]]):
+    """By the id of the subscription; one that got nothing is missing.
+
+    It is of all subscriptions: a page shows of it what its key may see.
+    """
+
+    kept_seconds = 20.0
+    timeout_seconds = 4.0
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._reading = asyncio.Lock()
-        self._kept: Mapping[str, Hour] | None = None
-        self._kept_until = float("-inf")
-
-    async def now(self) -> Mapping[str, Hour] | None:
-        """By the id of the subscription; one that got nothing is missing.
-
-        None: the database had no time for it. It is of all subscriptions: a page shows of it what
-        its key may see.
-        """
-        async with self._reading:
-            if time.monotonic() >= self._kept_until:
-                try:
-                    self._kept = await self._database.walk(_read, timeout_seconds=TIMEOUT_SECONDS)
-                except Problem:
-                    self._kept = None
-                self._kept_until = time.monotonic() + KEPT_SECONDS
-            return self._kept
+        super().__init__(database, _read)
 
 
 async def _read(transaction: Transaction) -> Mapping[str, Hour]:

@@ -7,24 +7,19 @@ found in them is multiplied: that costs the same however large the log is. Two t
 with a hundred-thousandth may be missed.
 """
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
 import msgspec
 
+from service.console.kept import Kept
 from service.database.pool import Database
 from service.database.transaction import Transaction
-from service.problems import Problem
 
 DAYS = 7
 # Blocks of 8 KB that are read at most.
 MAX_BLOCKS = 2000
-KEPT_SECONDS = 60.0
-# After which it is said that nobody knows, and the page is shown without.
-TIMEOUT_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -87,25 +82,14 @@ COUNT: LiteralString = """
 """
 
 
-class Counts:
-    """Those of one database. They are counted when a page asks, and then stand for a minute."""
+class Counts(Kept[Counted]):
+    """Of all types."""
+
+    kept_seconds = 60.0
+    timeout_seconds = 4.0
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._counting = asyncio.Lock()
-        self._kept: Counted | None = None
-        self._kept_until = float("-inf")
-
-    async def now(self) -> Counted | None:
-        """None: the database had no time for it."""
-        async with self._counting:
-            if time.monotonic() >= self._kept_until:
-                try:
-                    self._kept = await self._database.walk(_count, timeout_seconds=TIMEOUT_SECONDS)
-                except Problem:
-                    self._kept = None
-                self._kept_until = time.monotonic() + KEPT_SECONDS
-            return self._kept
+        super().__init__(database, _count)
 
 
 async def _count(transaction: Transaction) -> Counted:

@@ -76,7 +76,7 @@ async def problem(
         detail = NOT_HERE if is_hidden else error.diag.message_detail
         return Problem(422, f"{error.diag.message_primary}: {detail}.")
     for _, type_ in {(one.index, one.type) for one in found}:
-        call.metrics.unfit.labels(type_).inc()
+        call.metrics.unfit(type_)
     faults = [
         Fault(
             pointer=_pointer(one, place),

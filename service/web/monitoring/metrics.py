@@ -20,6 +20,10 @@ from service.database.pool import Database
 
 TEXT_SECONDS = 1.0
 
+# As many as outbox.quota lets be there at once, unless it was raised. Who registers types, deletes
+# them and registers others could otherwise make this process remember any number of names.
+MAX_UNFIT_TYPES = 1000
+
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -50,7 +54,7 @@ class Metrics:
             ["event_type", "outcome"],
             registry=self.registry,
         )
-        self.unfit = Counter(
+        self._unfit = Counter(
             "service_unfit_messages",
             "Messages that were refused since they do not fit their event type, by type.",
             ["type"],
@@ -76,8 +80,23 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+        # Those that have a series, the one that was counted last at the end.
+        self._unfit_types: dict[str, None] = {}
         self._text = b""
         self._text_at = float("-inf")
+
+    def unfit(self, type_: str) -> None:
+        """One more message was refused that does not fit this type.
+
+        Of so many types: for one more, the series ends that was counted the longest time ago.
+        """
+        self._unfit_types.pop(type_, None)
+        if len(self._unfit_types) >= MAX_UNFIT_TYPES:
+            oldest = next(iter(self._unfit_types))
+            del self._unfit_types[oldest]
+            self._unfit.remove(oldest)
+        self._unfit_types[type_] = None
+        self._unfit.labels(type_).inc()
 
     def text(self) -> bytes:
         """All of them, as they stood within the last TEXT_SECONDS.

@@ -203,7 +203,7 @@ class Operation:
             detail = error.diag.message_detail
             log.error("message does not fit its event type", type=type_, detail=detail)
             metrics: Metrics = request.state.metrics
-            metrics.unfit.labels(type_).inc()
+            metrics.unfit(type_)
             raise unavailable(
                 f"What has to be published as {type_} does not fit its event type; send the "
                 "request again when it does."

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from service.web.monitoring.metrics import Metrics
+from service.web.server.answers import Answers
 
 # Below this a client counts as one that stands still, whatever it sends or takes.
 MIN_BYTES_PER_SECOND = 1024
@@ -48,6 +49,7 @@ class Connections:
         self.limit = limit
         self._refuse_one = refuse_one
         self.timeout_seconds = timeout_seconds
+        self.answers = Answers()
         self._metrics = metrics
         # The longest first.
         self._waiting: OrderedDict[Connection, None] = OrderedDict()
@@ -92,6 +94,7 @@ class Connections:
         """Ends those that are overdue, and says once for all how many were ended and why."""
         for connection in list(connections):
             connection.end_if_overdue(now)
+        self.answers.measure()
         if self._ended:
             # One line for however many: clients without a key don't decide how fast the log grows.
             log.warning("connections ended", **self._ended)

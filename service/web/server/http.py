@@ -2,6 +2,7 @@
 
 import http
 from enum import Enum, auto
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 import httptools
@@ -9,11 +10,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.problems import Problem
+from service.web.server.answers import SIZE
 from service.web.server.connections import Connections, Outflow
 from service.web.server.websocket import NoHandshake
 
 MAX_HEAD_BYTES = 32_768
 MAX_HEADERS = 100
+# What the kernel may hold of an answer; Linux takes it twice.
+KERNEL_BYTES = 131_072
 # More than this of a body that was answered already, and the rest is dropped unread.
 MAX_DRAIN_BYTES = 65_536
 # A chunk costs a microsecond or two whatever it holds. A short body may come in chunks of a byte
@@ -47,7 +51,8 @@ class HttpConnection(HttpToolsProtocol):
       answered already is dropped, for `timeout_seconds`.
     - One request at a time. What comes before the answer is out is dropped, and the connection ends
       after the answer; a client that pipelines sends it again (RFC 9112, 9.3.2).
-    - An answer has to be taken, see Outflow.
+    - An answer has to be taken, see Outflow; and how much is held of answers that are not yet taken
+      is bounded, see Answers. A request that comes before then is as one that is pipelined.
     """
 
     def __init__(self, *, connections_bound: Connections, **uvicorns: Any) -> None:
@@ -66,16 +71,23 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        # Else the kernel takes up to 4 MB for a client that reads nothing, and nobody here sees it.
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, KERNEL_BYTES)
         self._outflow = Outflow(transport, self._bound.timeout_seconds)
         self._bound.opened(self, len(self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._bound.work(self)
+        self._bound.answers.release(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._phase is Phase.ANSWER:
             self._end_after_answer()
+        elif self._phase is Phase.IDLE and self.flow.write_paused:
+            # Its next answer would be held besides, and nobody counts that before it is written.
+            self._is_deaf = True
+            self.transport.close()
         if self._is_deaf:
             return
         self._unset_keepalive_if_required()
@@ -184,6 +196,10 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         # What came of a body that was not read would stay for as long as the connection does.
         self.cycle.body = bytearray()
+        # A service.web.access.authorization.Caller, once the request has shown a valid key.
+        state = self.scope["state"]
+        sender = getattr(state.get("caller"), "name", None)
+        self._bound.answers.written(self, sender, state.get(SIZE, 0))
         if self._phase is Phase.BODY:
             self._enter(Phase.DRAIN)
             self._other_bytes = self._body_bytes = self._chunks = 0
@@ -238,6 +254,16 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.write_eof()
         # It was stopped where the body came faster than its reader took it.
         self.flow.resume_reading()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written for its client and is still here."""
+        return self.transport.get_write_buffer_size()
+
+    def drop_answer(self) -> None:
+        """Ends the connection, with what is left of its answer."""
+        self._bound.count_ended("too_many_answers")
+        self.transport.abort()
 
     def end_if_overdue(self, now: float) -> None:
         """What the clock asks of every connection, about twice a second."""

@@ -63,7 +63,7 @@ def test_a_database_that_has_no_time_for_it_shows_the_page_without(
 ) -> None:
     http, database = bare
     fill(database, 9)
-    monkeypatch.setattr(counts, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(counts.Counts, "timeout_seconds", 0.3)
     with psycopg.connect(database_url) as holder:
         holder.execute("lock table outbox.message in access exclusive mode")
         assert "not counted now" in page(http.get("/catalogue")).text
@@ -75,10 +75,10 @@ def test_they_stand_for_a_while(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> 
     http, database = bare
     fill(database, 9)
     publish = "select outbox.publish('orders', 'never', '{}')"
-    monkeypatch.setattr(counts, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(counts.Counts, "kept_seconds", 0.0)
     assert "none in 7 days" in said(http, "never")
     database.execute(publish)
-    monkeypatch.setattr(counts, "KEPT_SECONDS", 60.0)
+    monkeypatch.setattr(counts.Counts, "kept_seconds", 60.0)
     assert "1 in 7 days" in said(http, "never")
     database.execute(publish)
     assert "1 in 7 days" in said(http, "never")

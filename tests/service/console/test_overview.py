@@ -20,7 +20,7 @@ LONG = "c" * 200
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another test's page read does not stand."""
-    monkeypatch.setattr(minutes, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(minutes.Minutes, "kept_seconds", 0.0)
 
 
 def overview(platform: Platform, headers: dict[str, str] | None = None) -> Json:
