@@ -15,6 +15,7 @@ from relay.push.away import Away
 from relay.push.policy.settings import Queue as QueueSettings
 from relay.push.sqs.client import THREADS, Client, fault
 from relay.push.sqs.codes import DENIED
+from relay.push.sqs.entry import MAX_BYTES
 from relay.settings import Settings
 from relay.sources.record import Record
 from relay.sources.source import Source
@@ -24,9 +25,9 @@ logger = structlog.get_logger()
 
 # What one request takes.
 MAX_MESSAGES = 10
-# About so much is received at once, or what one request brings: a message may have a megabyte, and
-# is in memory several times until it has entered.
-MAX_BATCH_BYTES = 8_388_608
+# No more is received at once, however large the messages are that come next, or what one request
+# brings: they are in memory several times until they have entered.
+MAX_BATCH_BYTES = 33_554_432
 # How long one waits for a first message, and each of several at once.
 WAIT_SECONDS = 2
 SHORT_WAIT_SECONDS = 1
@@ -39,6 +40,7 @@ _NUMBER = re.compile("[0-9]{1,40}")
 # What the database keeps.
 MAX_WAITING = 2**63 - 1
 VISIBILITY = "VisibilityTimeout"
+LARGEST = "MaximumMessageSize"
 WAITING = "ApproximateNumberOfMessages"
 
 Answer = TypeVar("Answer")
@@ -76,6 +78,9 @@ class Queue:
         self._visibility_seconds = min(max(seconds, MIN_VISIBILITY_SECONDS), MAX_VISIBILITY_SECONDS)
         # How many requests at once: more while each comes back full.
         self._at_once = 1
+        largest_bytes = max(_number(said.get(LARGEST), MAX_BYTES), 1)
+        fitting = MAX_BATCH_BYTES // (MAX_MESSAGES * largest_bytes)
+        self._most_at_once = max(min(fitting, THREADS), 1)
 
     def close(self) -> None:
         """Its connections."""
@@ -107,10 +112,7 @@ class Queue:
                 if isinstance(answer, Exception):
                     raise self._away(answer)
         full = len(found) == MAX_MESSAGES * at_once
-        wanted = min(at_once * 2, THREADS) if full else at_once // 2
-        size = sum(one.record.size for one in found)
-        fitting = MAX_BATCH_BYTES * at_once // size if size else wanted
-        self._at_once = max(min(wanted, fitting), 1)
+        self._at_once = min(at_once * 2, self._most_at_once) if full else max(at_once // 2, 1)
         return sorted(found, key=lambda one: one.sequence)
 
     def _receive(self, wait_seconds: int) -> list[Received]:
