@@ -4,14 +4,13 @@ The database keeps the outcome: see outbox.event_type_line and outbox.put_event_
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from catalogue import schema
 from catalogue.closing import close
-from catalogue.compatibility import Break, Compatibility, check
+from catalogue.compatibility import Break, Check, Compatibility
 from catalogue.rules import Untranslatable, translate
 from catalogue.schema import SchemaFault
 
@@ -107,12 +106,21 @@ def expected(prepared: Prepared, line: Sequence[Version], compatibility: Compati
     if not line:
         return Expected(None, 0)
     if not line[-1].is_same:
-        earlier = [schema.parse(one.schema.encode()) for one in line]
-        if breaks := check(earlier, prepared.parsed, compatibility):
-            raise Incompatible([_numbered(one, line[0].version) for one in breaks])
+        check = Check(prepared.parsed, compatibility)
+        for one in reversed(line):
+            if check.is_decided:
+                break
+            compare(check, one.version, one.schema)
+        require_compatible(check)
     return Expected(line[-1].event_type_id, line[-1].version)
 
 
-def _numbered(one: Break, first: int) -> Break:
-    """By the number of its version, where the first of the line is not 1."""
-    return replace(one, version=(one.version or 1) + first - 1)
+def compare(check: Check, version: int, written: str) -> None:
+    """Compares it with a version that is registered; it takes some seconds at most."""
+    check.against(version, schema.parse(written.encode()))
+
+
+def require_compatible(check: Check) -> None:
+    """Raises Incompatible where anything breaks."""
+    if check.breaks:
+        raise Incompatible(check.breaks)

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from service import openapi
 from service.checking.checker import Checker
+from service.computing import Computing
 from service.console.catalogue.counts import Counts
 from service.console.minutes import Minutes
 from service.console.routes import CATALOGUE, CONSOLE
@@ -59,6 +60,7 @@ class State(TypedDict):
     counts: Counts
     minutes: Minutes
     checker: Checker
+    computing: Computing
     look: Callable[[], Awaitable[None]]
     spans: "Spans | None"
 
@@ -108,6 +110,7 @@ def create_app(settings: Settings, spans: "Spans | None" = None) -> Starlette:
         counts=Counts(database),
         minutes=Minutes(database),
         checker=Checker(),
+        computing=Computing(),
         look=payments.look,
         spans=spans,
     )
@@ -128,6 +131,7 @@ def create_app(settings: Settings, spans: "Spans | None" = None) -> Starlette:
     app.state.database = database
     app.state.live = state["live"]
     app.state.metrics = metrics
+    app.state.computing = state["computing"]
     return app
 
 
@@ -152,6 +156,7 @@ def _lifespan(
             refused.flush()
             await end(reader, turning)
             await state["checker"].close()
+            state["computing"].close()
             await database.pool.close(POOL_CLOSE_SECONDS)
 
     return lifespan

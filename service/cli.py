@@ -12,6 +12,7 @@ from prometheus_client import disable_created_metrics
 
 from service import keys_command, settings, tracing
 from service.app import create_app
+from service.computing import SWITCH_SECONDS
 from service.payments import served
 from service.process import logs, terminal
 from service.settings import Settings, SettingsError
@@ -76,6 +77,7 @@ def main() -> None:
 def serve(configured: Settings, ignored: Sequence[str]) -> None:
     """Serves until SIGTERM or SIGINT, then exits with 0; with 1 if it could not start."""
     logs.configure()
+    sys.setswitchinterval(SWITCH_SECONDS)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     for name in ignored:
         log.warning("ignored, Kubernetes injects it", setting=name)
@@ -87,11 +89,12 @@ def serve(configured: Settings, ignored: Sequence[str]) -> None:
     # uvicorn raises the signal that stopped it once more when it is done; it has been obeyed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
+    database, computing = app.state.database, app.state.computing
     server = Server(
         app,
         configured,
         app.state.metrics,
-        refuse_one=app.state.database.refuse_one,
+        refuse_one=lambda: database.refuse_one() or computing.refuse_one(),
         stopping=app.state.live.close,
     )
     try:

@@ -9,7 +9,7 @@ The answer errs on one side only: what can't be shown to fit counts as a break.
 """
 
 from catalogue.compatibility.breaks import Break, Harmed, breaks
-from catalogue.compatibility.versions import Compatibility, check
+from catalogue.compatibility.versions import Check, Compatibility, check
 from catalogue.compatibility.words import Direction
 
-__all__ = ["Break", "Compatibility", "Direction", "Harmed", "breaks", "check"]
+__all__ = ["Break", "Check", "Compatibility", "Direction", "Harmed", "breaks", "check"]

@@ -13,6 +13,8 @@ from service.platform.asyncapi.reading import document_for
 async def show_document(request: Request) -> Response:
     """The document, as a file to keep."""
     caller = await reader(request)
-    content = await document_for(request.state.database, request.state.settings, caller)
+    content = await document_for(
+        request.state.database, request.state.computing, request.state.settings, caller
+    )
     kept = {"Content-Disposition": 'attachment; filename="asyncapi.json"'}
     return Response(content, headers={**HEADERS, **NO_STORE, **kept}, media_type="application/json")

@@ -1,13 +1,13 @@
 """What changed from one version to the next, and what that breaks where it was let through."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 from catalogue import schema as schemas
 from catalogue.compatibility import Break, breaks
+from catalogue.compatibility.values import identity
 from service.console.catalogue.bounds import type_of, written
 from service.console.catalogue.reading import Version
 
@@ -42,25 +42,29 @@ class Step:
     is_first: bool
 
 
-def steps(versions: Sequence[Version]) -> list[Step]:
-    """Of versions without a gap, the newest first; the last one's step is known only if it is 1."""
-    found = [_step(new, old) for new, old in pairwise(versions)]
-    if versions[-1].version == 1:
-        found.append(Step(versions[-1], (), 0, (), is_first=True))
-    return found
+def first(version: Version) -> Step:
+    """Of the first one."""
+    return Step(version, (), 0, (), is_first=True)
 
 
 _kept: dict[bytes, Step] = {}
 
 
-def _step(new: Version, old: Version) -> Step:
+def known(new: Version, old: Version) -> Step | None:
+    """A step that was found before."""
+    return _kept.get(_key(new, old))
+
+
+def _key(new: Version, old: Version) -> bytes:
     digests = [hashlib.sha256(one.schema.encode()).digest() for one in (new, old)]
-    key = b"".join((*digests, f"{new.version} {new.created_at} {new.compatibility}".encode()))
-    if (kept := _kept.get(key)) is not None:
-        return kept
+    return b"".join((*digests, f"{new.version} {new.created_at} {new.compatibility}".encode()))
+
+
+def step(new: Version, old: Version) -> Step:
+    """From one version to the next; it takes some seconds at most."""
     before, after = (schemas.parse(one.schema.encode()) for one in (old, new))
     all_changes = list(changes(before, after))
-    step = Step(
+    found = Step(
         new,
         all_changes[:MAX_CHANGES],
         max(0, len(all_changes) - MAX_CHANGES),
@@ -69,8 +73,8 @@ def _step(new: Version, old: Version) -> Step:
     )
     if len(_kept) >= MAX_KEPT:
         _kept.pop(next(iter(_kept)), None)
-    _kept[key] = step
-    return step
+    _kept[_key(new, old)] = found
+    return found
 
 
 def _breaks(new: Version, before: Any, after: Any, size: int) -> Sequence[Break] | None:
@@ -167,23 +171,24 @@ def _of_set(
     keyword: str, before: Any, after: Any, old: Any, new: Any, where: str
 ) -> Iterator[Change]:
     """Of names that are required, values that may be, types that may be."""
-    was, now = _listed(before), _listed(after)
-    for one in (one for one in now if one not in was):
+    was, now = _by_identity(before), _by_identity(after)
+    for one in (one for key, one in now.items() if key not in was):
         if keyword != "required":
             yield Change("added", where, f"{keyword} {written(one)}")
         elif one in old.get("properties", {}) or one not in new.get("properties", {}):
             yield Change("changed", _joined(where, one), "optional before, required now")
-    for one in (one for one in was if one not in now):
+    for one in (one for key, one in was.items() if key not in now):
         if keyword != "required":
             yield Change("removed", where, f"{keyword} {written(one)}")
         elif one in new.get("properties", {}) or one not in old.get("properties", {}):
             yield Change("changed", _joined(where, one), "required before, optional now")
 
 
-def _listed(value: Any) -> list[Any]:
+def _by_identity(value: Any) -> dict[Hashable, Any]:
+    """What a list says, or the one that stands for it: to look each up in another takes no time."""
     if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+        return {}
+    return {identity(one): one for one in (value if isinstance(value, list) else [value])}
 
 
 def _joined(where: str, step: str) -> str:

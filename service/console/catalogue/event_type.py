@@ -1,17 +1,18 @@
 """GET /catalogue/types/{type}: one type, its schema, its versions, who listens."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from catalogue import schema
+from service.computing import Computing
 from service.console.access import ANYBODY, reader, signed_in
-from service.console.catalogue import reading
-from service.console.catalogue.changes import Step, steps
+from service.console.catalogue import changes, reading
+from service.console.catalogue.changes import Step
 from service.console.catalogue.counts import Counts
 from service.console.catalogue.reading import Fault, Outline, Subscriber, Version
 from service.console.catalogue.tree import Node, tree
@@ -24,6 +25,8 @@ from service.web.operations.ids import EVENT_TYPES
 
 # Versions of which the page says what changed; the others are a link each.
 MAX_STEPS = 10
+# Of a schema, and of an example.
+MAX_INDENTED_CHARACTERS = 262_144
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,6 @@ class Drawn:
     tree: Node
     schema: str
     example: str | None
-    steps: Sequence[Step]
 
 
 @as_page
@@ -70,14 +72,19 @@ async def _show(request: Request, version: int | None) -> Response:
         raise _none()
     database: Database = request.state.database
     counts: Counts = request.state.counts
-    read = await database.walk(lambda transaction: _read(transaction, caller, type_, version))
-    drawn = await asyncio.to_thread(_drawn, read)
+    computing: Computing = request.state.computing
+    # Whoever waits for a turn holds nothing of it.
+    async with computing.task():
+        read = await database.walk(lambda transaction: _read(transaction, caller, type_, version))
+        drawn = await computing.run(_drawn, read)
+        steps = await _steps(computing, read.versions)
     counted = await counts.now()
     return rendered(
         "catalogue/event_type.html",
         visit=signed_in(request),
         read=read,
         drawn=drawn,
+        steps=steps,
         type=read.outline,
         shown=read.versions[0],
         published=None if counted is None else counted.of(type_),
@@ -114,13 +121,27 @@ def _drawn(read: Read) -> Drawn:
         tree=tree(schema.parse(shown.schema.encode())),
         schema=_indented(shown.schema),
         example=None if read.example is None else _indented(read.example),
-        steps=steps(read.versions)[:MAX_STEPS],
     )
 
 
+async def _steps(computing: Computing, versions: Sequence[Version]) -> list[Step]:
+    """Of versions without a gap, the newest first; the last one's step is known only if it is 1."""
+    found = []
+    for new, old in pairwise(versions):
+        step = changes.known(new, old)
+        found.append(await computing.run(changes.step, new, old) if step is None else step)
+    if versions[-1].version == 1:
+        found.append(changes.first(versions[-1]))
+    return found[:MAX_STEPS]
+
+
 def _indented(text: str) -> str:
-    """JSON with its numbers and its order as they were written."""
-    return msgspec.json.format(text, indent=2)
+    """JSON with its numbers and its order as they were written.
+
+    As it was written where it would be too long: each line is indented by all that it is in.
+    """
+    indented = msgspec.json.format(text, indent=2)
+    return indented if len(indented) <= MAX_INDENTED_CHARACTERS else text
 
 
 def _none() -> Problem:

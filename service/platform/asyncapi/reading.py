@@ -1,12 +1,12 @@
 """GET /v1/asyncapi.json, and the documents that were made for it."""
 
-import asyncio
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import Meta
 
+from service.computing import Computing
 from service.database.pool import Database
 from service.database.transaction import Transaction
 from service.platform.asyncapi import described
@@ -37,7 +37,9 @@ class AsyncApiQuery(
 async def read_document(call: Call[None, AsyncApiQuery]) -> Reply:
     """The event types as an AsyncAPI 3.0 document, of all channels or of one."""
     return Reply(
-        await document_for(call.database, call.settings, call.caller, call.query.channel_id)
+        await document_for(
+            call.database, call.computing, call.settings, call.caller, call.query.channel_id
+        )
     )
 
 
@@ -49,7 +51,11 @@ _kept: WeakKeyDictionary[Database, dict[Key, tuple[Made, bytes]]] = WeakKeyDicti
 
 
 async def document_for(
-    database: Database, settings: Settings, caller: Caller, channel: str | None = None
+    database: Database,
+    computing: Computing,
+    settings: Settings,
+    caller: Caller,
+    channel: str | None = None,
 ) -> bytes:
     """The document for a caller as JSON. It is made anew only where something of it has changed."""
     limited = caller.channels
@@ -66,10 +72,12 @@ async def document_for(
         types = await described.types(transaction, limited, channel)
         return made, Described(types, made[1])
 
-    made, found = await database.walk(work)
-    if isinstance(found, bytes):
-        return found
-    content = await asyncio.to_thread(encoded, found, settings)
+    # Whoever waits for a turn holds nothing of it.
+    async with computing.task():
+        made, found = await database.walk(work)
+        if isinstance(found, bytes):
+            return found
+        content = await computing.run(encoded, found, settings)
     kept.pop(key, None)
     if len(kept) >= MAX_KEPT:
         del kept[next(iter(kept))]

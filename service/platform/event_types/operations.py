@@ -19,6 +19,7 @@ OPERATIONS = (
         scopes=("manage",),
         ids=EVENT_TYPES,
         body=registration.EventTypeForm,
+        decoder=None,
         answer=view.EventType,
         creates=True,
         problems={

@@ -1,6 +1,7 @@
 """PUT /v1/event-types/{type}: a type as it is to be; a schema that differs is its next version."""
 
-import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, LiteralString
 
@@ -15,7 +16,8 @@ from tenacity import (
 )
 
 from catalogue import registration
-from catalogue.registration import Expected, Prepared, Version
+from catalogue.compatibility import Check
+from catalogue.registration import Expected, Prepared
 from service.checking.frames import Question
 from service.database.transaction import Transaction
 from service.platform.audit import fields_of, note
@@ -29,6 +31,7 @@ from service.platform.event_types.view import Compatibility, Deprecation, Enforc
 from service.platform.fields import PublishedChannelId
 from service.platform.permission import require_channel
 from service.problems import Problem, unavailable
+from service.web.bodies import body
 from service.web.bodies.body import WITHOUT_NUL
 from service.web.operations.operation import Call, Reply
 from service.web.operations.query import NoQuery
@@ -76,8 +79,12 @@ class EventTypeForm(
 
 CHANNELS: LiteralString = "select channels from outbox.event_type where type = %(type)s"
 LINE: LiteralString = """
-    select event_type_id, version, written as schema, is_same
+    select event_type_id, version, is_same
     from outbox.event_type_line(%(type)s, %(schema)s)
+"""
+SCHEMA: LiteralString = """
+    select schema from outbox.event_type_version
+    where event_type_id = %(event_type_id)s and version = %(version)s
 """
 PUT: LiteralString = """
     select outbox.put_event_type(
@@ -88,12 +95,29 @@ PUT: LiteralString = """
 """
 
 
+class Former(msgspec.Struct, frozen=True):
+    """A version that the next has to be compatible with, as catalogue.registration.Version.
+
+    All schemas of a type come to 64 MB at most, so each is read when it is compared.
+    """
+
+    event_type_id: int
+    version: int
+    is_same: bool
+
+
 class RacedError(Exception):
     """Another version was made meanwhile."""
 
 
+_decode = partial(body.decode, msgspec.json.Decoder(EventTypeForm))
+
+
 async def put_event_type(call: Call[EventTypeForm, NoQuery]) -> Reply:
     """Registers an event type or changes it; a schema that differs is its next version."""
+    async with call.decoding.begin(call.raw_body, _decode) as form:
+        # What follows takes long, and needs no turn at the database for most of it.
+        call = replace(call, body=form)
     for index, channel in enumerate(call.body.channels):
         require_channel(call.caller, channel, f"channels[{index}]")
     retrying = AsyncRetrying(
@@ -104,11 +128,12 @@ async def put_event_type(call: Call[EventTypeForm, NoQuery]) -> Reply:
     )
     try:
         # A large schema takes a while, and other requests don't wait for it.
-        prepared = await asyncio.to_thread(
-            registration.prepare, bytes(call.body.schema), call.body.enforcement
-        )
-        await _require_example(call, prepared)
-        return await retrying(_registered, call, prepared)
+        async with call.computing.task():
+            prepared = await call.computing.run(
+                registration.prepare, bytes(call.body.schema), call.body.enforcement
+            )
+            await _require_example(call, prepared)
+            return await retrying(_registered, call, prepared)
     except RacedError:
         raise unavailable("Other versions are being registered; send the request again.") from None
     except registration.REFUSALS as refusal:
@@ -130,16 +155,41 @@ async def _require_example(call: Call[EventTypeForm, NoQuery], prepared: Prepare
 async def _registered(call: Call[EventTypeForm, NoQuery], prepared: Prepared) -> Reply:
     """Compares the versions, which may take long, in no transaction. Raises RacedError."""
     line = await call.database.run(partial(_line, call, prepared))
-    compatibility = call.body.compatibility
-    expected = await asyncio.to_thread(registration.expected, prepared, line, compatibility)
+    expected = await _expected(call, prepared, line)
     return await call.database.run(partial(_put, call, prepared, expected))
+
+
+async def _expected(
+    call: Call[EventTypeForm, NoQuery], prepared: Prepared, line: Sequence[Former]
+) -> Expected:
+    """As catalogue.registration.expected, each version of the line in a piece of its own."""
+    if not line:
+        return Expected(None, 0)
+    if not line[-1].is_same:
+        check = Check(prepared.parsed, call.body.compatibility)
+        for one in reversed(line):
+            if check.is_decided:
+                break
+            written = await call.database.run(partial(_schema, one))
+            await call.computing.run(registration.compare, check, one.version, written)
+        registration.require_compatible(check)
+    return Expected(line[-1].event_type_id, line[-1].version)
+
+
+async def _schema(one: Former, transaction: Transaction) -> str:
+    """Raises RacedError where the type was deleted meanwhile."""
+    parameters = {"event_type_id": one.event_type_id, "version": one.version}
+    written = await transaction.value(str, SCHEMA, parameters)
+    if written is None:
+        raise RacedError
+    return written
 
 
 async def _line(
     call: Call[EventTypeForm, NoQuery], prepared: Prepared, transaction: Transaction
-) -> list[Version]:
+) -> list[Former]:
     of_schema = {"type": call.ids["type"], "schema": prepared.written}
-    line = await transaction.all(Version, LINE, of_schema)
+    line = await transaction.all(Former, LINE, of_schema)
     # In this order: where a type is made in between, the race is lost and all is tried again.
     await _require_own(call, transaction)
     return line

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.checking.checker import Checker
+from service.computing import Computing
 from service.database.pool import UNFIT, Database
 from service.problems import Problem, unavailable
 from service.settings import Settings
@@ -62,6 +63,7 @@ class Call(Generic[Body, Query]):
     path: str
     decoding: Decoding
     checker: Checker
+    computing: Computing
     headers: Headers
     ids: Mapping[str, str]
     query: Query
@@ -81,6 +83,7 @@ class Call(Generic[Body, Query]):
             path=request.url.path,
             decoding=state.decoding,
             checker=state.checker,
+            computing=state.computing,
             headers=request.headers,
             **asked,
         )

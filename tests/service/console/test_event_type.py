@@ -167,3 +167,10 @@ def test_what_sql_can_not_keep_is_told(shop: Platform, public: TestClient) -> No
     assert "SQL can't keep the schema, so only what is published over HTTP is checked." in found
     assert "/properties/word/pattern" in found
     assert "can't keep" not in shown(public, "order.created").text
+
+
+def test_what_is_nested_deeply_makes_no_page_long(shop: Platform, public: TestClient) -> None:
+    """Each of 30,000 lines would be indented by a hundred blanks."""
+    nested = f"{'[' * 50}{','.join(['1'] * 30_000)}{']' * 50}"
+    register(shop.database, "nested", True, channels=["nested"], enforcement="off", example=nested)
+    assert len(public.get("/catalogue/types/nested").content) < 300_000

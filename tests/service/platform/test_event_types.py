@@ -1,12 +1,14 @@
 """The event catalogue over HTTP, and publishing what it knows."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 
+from catalogue import registration
 from service.web.access.keys import SCOPES
 from tests.event_types import LINES, MANY, ORDER, many_lines
 from tests.eventually import eventually
@@ -379,3 +381,42 @@ def test_manage_writes_and_read_reads(platform: Platform, scope: Any) -> None:
     ):
         status = platform.send(method, path(type_, step), body, headers).status_code
         assert (status == 403) == (needs != scope), (method, step)
+
+
+def test_registrations_of_one_key_are_prepared_in_turn_with_those_of_others(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of them there are, and however long they take."""
+    at_once, order = list[str](), list[str]()
+    may_go_on = threading.Event()
+    prepare = registration.prepare
+
+    def slow(written: bytes, enforcement: Any) -> registration.Prepared:
+        who = "crowd" if b"crowd" in written else "other"
+        at_once.append(who)
+        order.append(who)
+        assert at_once == [who]
+        assert may_go_on.wait(20)
+        at_once.pop()
+        return prepare(written, enforcement)
+
+    monkeypatch.setattr(registration, "prepare", slow)
+    crowd, other = (platform.key("manage") for _ in range(2))
+
+    def put(headers: dict[str, str], title: str) -> int:
+        of = form(schema={"title": title}, enforcement="off")
+        return platform.send("PUT", path(platform.name(title)), of, headers).status_code
+
+    with ThreadPoolExecutor(9) as callers:
+        answers = [callers.submit(put, crowd, "crowd") for _ in range(8)]
+        eventually(lambda: _is(order == ["crowd"]))
+        answers.append(callers.submit(put, other, "other"))
+        computing: Any = platform.http.app.state.computing  # type: ignore[attr-defined]
+        eventually(lambda: _is((computing._tasks.waiting, computing._pieces.waiting) == (7, 1)))
+        may_go_on.set()
+        assert {one.result() for one in answers} == {201}
+    assert order.index("other") <= 2
+
+
+def _is(fact: bool) -> None:
+    assert fact
