@@ -3119,6 +3119,7 @@ begin
                                 put_event_type.singles, put_event_type.not_in_sql);
     else
         known.version := expected + 1;
+        perform outbox.require_room_for_version(of_key);
         insert into outbox.event_type_version
             (event_type_id, version, compatibility, schema, closed, decides, checks, singles, not_in_sql, made_by)
         values (known.id, known.version, compatibility, schema, closed, decides, checks, singles, not_in_sql, made_by);
@@ -3761,17 +3762,32 @@ CREATE FUNCTION outbox.require_room_for_event_type(of_key text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-    most integer;
-    had  bigint;
-    own  bigint;
+    most    integer;
+    share   integer;
+    had     bigint;
+    own     bigint;
+    refusal text;
 begin
     -- One after the other, as in outbox.require_room.
     update outbox.quota set event_types = event_types returning event_types into most;
     select count(*), count(*) filter (where t.of_key = require_room_for_event_type.of_key) into had, own
     from outbox.event_type as t;
-    if had >= most or own >= greatest(most / 10, 1) then
-        raise exception 'of at most % event types there are % already: delete one that is not needed, or raise '
-                        'outbox.quota.event_types as the owner', most, had
+    share := greatest(most / 10, 1);
+    if require_room_for_event_type.of_key is null then
+        if had >= most then
+            refusal := format('of at most %s event types there are %s already: delete one that is not needed, or raise '
+                              'outbox.quota.event_types as the owner', most, had);
+        end if;
+    -- A limited key does not learn how many types others have.
+    elsif own >= share then
+        refusal := format('of at most %s event types that API keys named %s register there are %s already: delete one '
+                          'that is not needed, or ask who gave you the key',
+                          share, require_room_for_event_type.of_key, own);
+    elsif had >= most - share then
+        refusal := 'there is no room for one more event type: ask who gave you the API key';
+    end if;
+    if refusal is not null then
+        raise exception '%', refusal
             using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'type',
                   constraint = 'event_types_are_within_the_quota';
     end if;
@@ -3801,6 +3817,37 @@ begin
                   constraint = 'sources_are_within_the_quota';
     end if;
     return new;
+end
+$$;
+
+
+--
+-- Name: require_room_for_version(text); Type: FUNCTION; Schema: outbox; Owner: -
+--
+
+CREATE FUNCTION outbox.require_room_for_version(of_key text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+    most bigint;
+    own  bigint;
+begin
+    if require_room_for_version.of_key is null then
+        return;
+    end if;
+    select event_type_bytes_of_a_key into most from outbox.quota;
+    -- As they are on the disk: none is unpacked for that.
+    select coalesce(sum(pg_column_size(v.schema) + pg_column_size(v.closed)
+                        + coalesce(pg_column_size(v.decides) + pg_column_size(v.checks) + pg_column_size(v.singles), 0)), 0)
+    into own
+    from outbox.event_type_version as v where v.made_by = require_room_for_version.of_key;
+    if own >= most then
+        raise exception 'of at most % bytes that API keys named % register as event types there are % already: delete a '
+                        'type that is not needed, or ask who gave you the key', most, require_room_for_version.of_key, own
+            using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'schema',
+                  constraint = 'event_types_are_within_the_quota';
+    end if;
 end
 $$;
 
@@ -5759,9 +5806,11 @@ CREATE TABLE outbox.quota (
     connectors_of_a_key integer DEFAULT 5 NOT NULL,
     sources integer DEFAULT 16 NOT NULL,
     event_types integer DEFAULT 1000 NOT NULL,
+    event_type_bytes_of_a_key bigint DEFAULT 104857600 NOT NULL,
     CONSTRAINT connectors_are_at_least_0 CHECK ((connectors >= 0)),
     CONSTRAINT connectors_of_a_key_are_at_least_0 CHECK ((connectors_of_a_key >= 0)),
     CONSTRAINT cursors_are_at_least_5 CHECK ((cursors >= 5)),
+    CONSTRAINT event_type_bytes_of_a_key_are_at_least_0 CHECK ((event_type_bytes_of_a_key >= 0)),
     CONSTRAINT event_types_are_at_least_0 CHECK ((event_types >= 0)),
     CONSTRAINT limited_percent_is_0_to_50 CHECK (((limited_percent >= 0) AND (limited_percent <= 50))),
     CONSTRAINT quota_single_check CHECK (single),
@@ -7702,6 +7751,13 @@ CREATE UNIQUE INDEX delivery_has_one_head ON outbox.delivery USING btree (cursor
 
 
 --
+-- Name: event_type_version_made_by; Type: INDEX; Schema: outbox; Owner: -
+--
+
+CREATE INDEX event_type_version_made_by ON outbox.event_type_version USING btree (made_by);
+
+
+--
 -- Name: idempotent_request_created_at; Type: INDEX; Schema: outbox; Owner: -
 --
 
@@ -8778,6 +8834,13 @@ REVOKE ALL ON FUNCTION outbox.require_room_for_event_type(of_key text) FROM PUBL
 --
 
 REVOKE ALL ON FUNCTION outbox.require_room_for_source() FROM PUBLIC;
+
+
+--
+-- Name: FUNCTION require_room_for_version(of_key text); Type: ACL; Schema: outbox; Owner: -
+--
+
+REVOKE ALL ON FUNCTION outbox.require_room_for_version(of_key text) FROM PUBLIC;
 
 
 --

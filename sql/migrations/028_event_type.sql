@@ -124,10 +124,16 @@ create table outbox.published_event_type (
     primary key (event_type_id, id)
 );
 
--- How many types there may be. The owner may change it.
+-- By name of the key.
+create index event_type_version_made_by on outbox.event_type_version (made_by);
+
+-- How many types there may be, and how much disk what API keys of one name register may take, where they are limited to
+-- channels: versions stay, and one of 64 KB comes to some hundred with its rules. The owner may change it.
 alter table outbox.quota
     add column event_types integer not null default 1000
-        constraint event_types_are_at_least_0 check (event_types >= 0);
+        constraint event_types_are_at_least_0 check (event_types >= 0),
+    add column event_type_bytes_of_a_key bigint not null default 104857600
+        constraint event_type_bytes_of_a_key_are_at_least_0 check (event_type_bytes_of_a_key >= 0);
 
 -- What is wrong with a payload as a message of this type, by the version in force; no row: nothing. `channel` NULL: of
 -- whatever channel. Only the first so many faults.
@@ -472,6 +478,7 @@ begin
                                 put_event_type.singles, put_event_type.not_in_sql);
     else
         known.version := expected + 1;
+        perform outbox.require_room_for_version(of_key);
         insert into outbox.event_type_version
             (event_type_id, version, compatibility, schema, closed, decides, checks, singles, not_in_sql, made_by)
         values (known.id, known.version, compatibility, schema, closed, decides, checks, singles, not_in_sql, made_by);
@@ -498,29 +505,73 @@ revoke execute on function outbox.put_event_type(
     text, text[], text, text, text, text, text, integer, bigint, text, text, jsonpath, jsonb, jsonb, text, text, text,
     date, text) from public;
 
--- Keys that are limited to channels have a tenth of the room each, by their names: names of types are made up at will.
+-- Keys that are limited to channels have a tenth of the room each, by their names: names of types are made up at will. All
+-- such keys together leave as much to all others, as in outbox.require_room.
 create function outbox.require_room_for_event_type(of_key text) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    most integer;
-    had  bigint;
-    own  bigint;
+    most    integer;
+    share   integer;
+    had     bigint;
+    own     bigint;
+    refusal text;
 begin
     -- One after the other, as in outbox.require_room.
     update outbox.quota set event_types = event_types returning event_types into most;
     select count(*), count(*) filter (where t.of_key = require_room_for_event_type.of_key) into had, own
     from outbox.event_type as t;
-    if had >= most or own >= greatest(most / 10, 1) then
-        raise exception 'of at most % event types there are % already: delete one that is not needed, or raise '
-                        'outbox.quota.event_types as the owner', most, had
+    share := greatest(most / 10, 1);
+    if require_room_for_event_type.of_key is null then
+        if had >= most then
+            refusal := format('of at most %s event types there are %s already: delete one that is not needed, or raise '
+                              'outbox.quota.event_types as the owner', most, had);
+        end if;
+    -- A limited key does not learn how many types others have.
+    elsif own >= share then
+        refusal := format('of at most %s event types that API keys named %s register there are %s already: delete one '
+                          'that is not needed, or ask who gave you the key',
+                          share, require_room_for_event_type.of_key, own);
+    elsif had >= most - share then
+        refusal := 'there is no room for one more event type: ask who gave you the API key';
+    end if;
+    if refusal is not null then
+        raise exception '%', refusal
             using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'type',
                   constraint = 'event_types_are_within_the_quota';
     end if;
 end
 $$;
 revoke execute on function outbox.require_room_for_event_type(text) from public;
+
+-- Raises check_violation where keys of this name, NULL: not limited ones, have no room for one more version.
+create function outbox.require_room_for_version(of_key text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    most bigint;
+    own  bigint;
+begin
+    if require_room_for_version.of_key is null then
+        return;
+    end if;
+    select event_type_bytes_of_a_key into most from outbox.quota;
+    -- As they are on the disk: none is unpacked for that.
+    select coalesce(sum(pg_column_size(v.schema) + pg_column_size(v.closed)
+                        + coalesce(pg_column_size(v.decides) + pg_column_size(v.checks) + pg_column_size(v.singles), 0)), 0)
+    into own
+    from outbox.event_type_version as v where v.made_by = require_room_for_version.of_key;
+    if own >= most then
+        raise exception 'of at most % bytes that API keys named % register as event types there are % already: delete a '
+                        'type that is not needed, or ask who gave you the key', most, require_room_for_version.of_key, own
+            using errcode = 'check_violation', schema = 'outbox', table = 'event_type', column = 'schema',
+                  constraint = 'event_types_are_within_the_quota';
+    end if;
+end
+$$;
+revoke execute on function outbox.require_room_for_version(text) from public;
 
 -- Deletes a type with its versions, if nobody published it: of a checked one that is noted for ever, and of any the log
 -- is looked through, from where it was when the type was registered. Of what binds some channels alone, the messages of

@@ -386,12 +386,37 @@ def test_there_are_no_more_types_than_the_quota_allows(db: Session) -> None:
     db.execute("update outbox.quota set event_types = 20")
     for n in range(2):
         register(db, f"mine.{n}", of_key="key")
-    with pytest.raises(errors.CheckViolation, match="of at most 20 event types there are 2"):
+    with pytest.raises(errors.CheckViolation, match=r"of at most 2 .* named key .* are 2 already"):
         register(db, "mine.2", of_key="key")
     for n in range(18):
         register(db, f"t{n}")
     with pytest.raises(errors.CheckViolation, match="of at most 20"):
         register(db, "more")
+
+
+def test_all_limited_keys_together_leave_types_to_the_others(db: Session) -> None:
+    db.execute("update outbox.quota set event_types = 20")
+    for n in range(18):
+        register(db, f"mine.{n}", of_key=f"key {n // 2}")
+    with pytest.raises(errors.CheckViolation) as refused:
+        register(db, "mine.18", of_key="key 9")
+    # How many there are is none of its business.
+    assert not any(digit in str(refused.value.diag.message_primary) for digit in "0123456789")
+    for n in range(2):
+        register(db, f"t{n}")
+
+
+def test_versions_of_a_limited_key_have_a_bound_on_the_disk(db: Session) -> None:
+    anew = {"compatibility": "none", "enforcement": "off"}
+    mine, others = ({"of_key": name, "made_by": name, **anew} for name in ("key", "other"))
+    register(db, "mine", True, **mine)
+    db.execute("update outbox.quota set event_type_bytes_of_a_key = 1")
+    with pytest.raises(errors.CheckViolation, match=r"of at most 1 bytes .* named key"):
+        register(db, "mine", False, **mine)
+    # What makes no version takes no room.
+    assert register(db, "mine", True, owner="shop", **mine) == 1
+    register(db, "theirs", True, **others)
+    assert register(db, "mine", False, **anew) == 2
 
 
 def test_a_logical_copy_goes_on_with_ids_of_its_own(db: Session) -> None:
