@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Callable
 
 from relay.push.fair_turns import Owner
 
-# So many connections of an endpoint are opened at once. A handshake of TLS costs milliseconds of
-# the loop, and those that are answered in one moment are worked off before another endpoint has its
-# turn.
-MAX_OPENING = 16
+# Of an endpoint as many connections are opened at once as are open already, at least the first and
+# at most the second of these. A handshake of TLS costs milliseconds of the loop, and one that takes
+# longer than its request may is lost and begun again: were all connections that a hundred new
+# endpoints may have opened at once, most of the time would go into handshakes that nobody uses.
+FIRST_OPENING, MAX_OPENING = 4, 16
 # And of an API key's endpoints, however many it has made; each may always open one, so that those
 # which never answer keep no other one waiting.
 MAX_OF_A_KEY = 32
@@ -21,10 +23,11 @@ Waiting = dict[str, deque[asyncio.Future[bool]]]
 class Openings:
     """Used on one event loop. An endpoint is its URL; of several owners it is several.
 
-    Of what its key leaves, an endpoint takes half at most.
+    Of what its key leaves, an endpoint takes half at most. `opened` tells how many are open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opened: Callable[[str], int]) -> None:
+        self._opened = opened
         self._under_way: Counter[tuple[str, Owner]] = Counter()
         self._of_owner: Counter[Owner] = Counter()
         self._waiting: dict[Owner, Waiting] = {}
@@ -64,7 +67,7 @@ class Openings:
         self._of_owner -= Counter([owner])
         # What one endpoint of the operator's opens takes nothing from another.
         for one in [url] if owner is None else list(self._waiting.get(owner, ())):
-            if self._may_begin(one, owner) and self._call(one, owner, True):
+            while self._may_begin(one, owner) and self._call(one, owner, True):
                 self._take(one, owner)
 
     def rests(self, url: str) -> None:
@@ -75,9 +78,9 @@ class Openings:
 
     def _may_begin(self, url: str, owner: Owner) -> bool:
         own = self._under_way[url, owner]
-        if not own or owner is None:
-            return own < MAX_OPENING
-        return own < MAX_OPENING and MAX_OF_A_KEY - self._of_owner[owner] - own >= 2
+        if own >= min(max(self._opened(url), FIRST_OPENING), MAX_OPENING):
+            return False
+        return not own or owner is None or MAX_OF_A_KEY - self._of_owner[owner] - own >= 2
 
     def _take(self, url: str, owner: Owner) -> None:
         self._under_way[url, owner] += 1

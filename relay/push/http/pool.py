@@ -36,6 +36,8 @@ class Endpoint:
         self.url = url
         self.resting: deque[Connection] = deque()
         self.open = 0
+        # And of those, the ones that are being dialled.
+        self.dialled = 0
         self.used_at = 0.0
         self.waiting: deque[asyncio.Future[None]] = deque()
         # Whether connections were seen to stay; and after half of which rest one was seen to end.
@@ -68,7 +70,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._dialler = dialler
         self._most = most
-        self._openings = Openings()
+        self._openings = Openings(self._opened)
         self._endpoints: dict[str, Endpoint] = {}
         self._of: dict[Connection, Endpoint] = {}
         # The longest at rest first.
@@ -140,6 +142,7 @@ class Pool:
         connection = Connection(self)
         self._of[connection] = endpoint
         endpoint.open += 1
+        endpoint.dialled += 1
         if len(self._of) > self._most:
             self._retire(next(iter(self._resting)))
         try:
@@ -153,6 +156,8 @@ class Pool:
             if late and self._dialler.waits_for_others(url.origin, owner, connection):
                 raise NoConnectionError("the handshakes of others took too long") from None
             raise
+        finally:
+            endpoint.dialled -= 1
         return connection
 
     def rest(self, connection: Connection) -> None:
@@ -191,6 +196,10 @@ class Pool:
         if endpoint is None:
             endpoint = self._endpoints[url.text] = Endpoint(url.text)
         return endpoint
+
+    def _opened(self, url: str) -> int:
+        endpoint = self._endpoints.get(url)
+        return endpoint.open - endpoint.dialled if endpoint else 0
 
     def _take(self, connection: Connection) -> None:
         self._forget_rest(connection, self._of[connection])

@@ -8,14 +8,18 @@ import pytest
 import uvloop
 
 from relay.push.fair_turns import Owner
-from relay.push.http.openings import MAX_OF_A_KEY, MAX_OPENING, Openings
+from relay.push.http.openings import FIRST_OPENING, MAX_OF_A_KEY, MAX_OPENING, Openings
 
 
 class Asked:
-    """`opening` are the names of those that are being opened, `rested` of those told of a rest."""
+    """`opening` are the names of those that are being opened, `rested` of those told of a rest.
 
-    def __init__(self) -> None:
-        self.openings = Openings()
+    Of each endpoint `opened` are open already.
+    """
+
+    def __init__(self, opened: int) -> None:
+        self.opened = opened
+        self.openings = Openings(self._opened)
         self.opening: list[str] = []
         self.rested: list[str] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -25,6 +29,9 @@ class Asked:
         for name in names:
             self._tasks[name] = asyncio.create_task(self._begin(owner, name))
         await turns()
+
+    def _opened(self, _: str) -> int:
+        return self.opened
 
     async def _begin(self, owner: Owner, name: str) -> None:
         begun = await self.openings.begin(name[0], owner)
@@ -50,14 +57,16 @@ def names(endpoint: str, number: int) -> list[str]:
     return [f"{endpoint}{n}" for n in range(number)]
 
 
-def played(play: Callable[[Asked], Coroutine[Any, Any, None]]) -> None:
+def played(
+    play: Callable[[Asked], Coroutine[Any, Any, None]], *, opened: int = MAX_OPENING
+) -> None:
     async def main() -> None:
-        asked = Asked()
+        asked = Asked(opened)
         await play(asked)
         for url, owner in list(asked.openings._under_way.elements()):
             asked.openings.end(url, owner)
         # Nothing is left of what is over.
-        assert vars(asked.openings) == vars(Openings())
+        assert vars(asked.openings) == vars(Openings(asked._opened))
 
     uvloop.run(main())
 
@@ -73,6 +82,21 @@ def test_of_an_endpoint_so_many_are_opened_at_once_and_the_first_that_waits_is_n
         await asked.give_up(f"a{MAX_OPENING + 1}")
 
     played(play)
+
+
+def test_of_an_endpoint_as_many_are_opened_at_once_as_are_open() -> None:
+    """So that the handshakes of many that are new are done before the requests' time is over."""
+
+    async def play(asked: Asked) -> None:
+        await asked.ask(None, *names("a", 60))
+        under_way = [len(asked.opening)]
+        for asked.opened in (1, FIRST_OPENING, 7, MAX_OPENING + 1):
+            await asked.end(None, asked.opening[0])
+            under_way.append(len(asked.opening))
+        assert under_way == [FIRST_OPENING, FIRST_OPENING, FIRST_OPENING, 7, MAX_OPENING]
+        await asked.give_up(*names("a", 60))
+
+    played(play, opened=0)
 
 
 def test_of_a_key_so_many_are_opened_at_once_and_one_of_each_endpoint() -> None:

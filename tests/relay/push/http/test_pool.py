@@ -106,7 +106,7 @@ def test_of_an_endpoint_so_many_connections_are_opened_at_once() -> None:
     with endpoint(hanging) as stuck, endpoint(answering) as good:
         url = stuck.url.replace("http:", "https:")
         assert uvloop.run(crowd(url, good.url)).error is None
-        assert 0 < stuck.connections <= openings.MAX_OPENING
+        assert 0 < stuck.connections <= openings.FIRST_OPENING
 
 
 def test_a_request_that_waits_to_open_a_connection_takes_one_that_rests_before_newcomers(
@@ -288,6 +288,25 @@ def test_a_connection_that_was_given_up_while_it_was_made_leaves_nothing_behind(
 
     with endpoint(hanging) as server:
         assert uvloop.run(crowd(server.url)) == (0, 0)
+
+
+def test_those_count_as_open_that_are_neither_dialled_nor_lost() -> None:
+    async def counts(good: str, stuck: str) -> list[int]:
+        client = Client(Guard(LOOPBACK))
+        hangs = asyncio.create_task(client.post(small(stuck, timeout_seconds=60)))
+        await client.post(small(good, timeout_seconds=20))
+        # By now the first one has had its turns.
+        open_ = [client._pool._opened(good), client._pool._opened(stuck)]
+        hangs.cancel()
+        await asyncio.gather(hangs, return_exceptions=True)
+        for connection in list(client._pool._resting):
+            client._pool._retire(connection)
+        left = [client._pool._opened(good), client._pool._opened(stuck)]
+        await client.close()
+        return open_ + left
+
+    with endpoint(answering) as good, endpoint(hanging) as stuck:
+        assert uvloop.run(counts(good.url, stuck.url.replace("http:", "https:"))) == [1, 0, 0, 0]
 
 
 def test_who_waits_for_a_connection_comes_before_whoever_asks_later(
